@@ -1,0 +1,19 @@
+"""Swarm: organisations that may not pool their data train one model together.
+
+The public door, for training programs and scripts. Importing it loads neither a framework nor the network;
+names are fetched when first used. Guarantee: whatever is in ``__all__`` keeps its meaning within a minor version.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {"Swarm": "swarm.callbacks.swarm", "SwarmError": "swarm.errors"}
+__all__ = ["Swarm", "SwarmError", "__version__"]  # noqa: F822 - the first two are fetched by __getattr__
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'swarm' has no attribute {name!r}")

@@ -1,0 +1,84 @@
+"""Every error that a person can meet: one sentence, a hint, an exit code.
+
+    SwarmError
+    ├── CheckFailed     1    a check of the command failed
+    ├── BadInput        2    flags, files, values
+    ├── IdentityError   3    certificates, keys, handshakes
+    ├── Unreachable     4    not reachable, deadline passed
+    ├── Refused         5    a policy or the ledger says no
+    ├── WorkerFailed    6    a task or worker failed
+    ├── ModelError      7    tensors, weights, data
+    ├── InternalError  70    our own mistake
+    └── Interrupted   130    Ctrl-C
+
+Raised everywhere, caught by ``swarm.cli`` (and carried over the wire as its ``to_wire`` form). The message says what,
+where, expected, received; the hint says what to do. Programmers' mistakes are assertions, not errors of this tree.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class SwarmError(Exception):
+    """The root; also what training programs catch."""
+
+    code: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def to_wire(self) -> dict[str, Any]:
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+class CheckFailed(SwarmError):
+    code = 1
+
+
+class BadInput(SwarmError):
+    code = 2
+
+
+class IdentityError(SwarmError):
+    code = 3
+
+
+class Unreachable(SwarmError):
+    code = 4
+
+
+class Refused(SwarmError):
+    code = 5
+
+
+class WorkerFailed(SwarmError):
+    code = 6
+
+
+class ModelError(SwarmError):
+    code = 7
+
+
+class InternalError(SwarmError):
+    code = 70
+
+
+class Interrupted(SwarmError):
+    code = 130
+
+
+BY_CODE: dict[int, type[SwarmError]] = {
+    kind.code: kind
+    for kind in (
+        CheckFailed, BadInput, IdentityError, Unreachable, Refused, WorkerFailed, ModelError, InternalError, Interrupted,
+    )
+}  # fmt: skip
+
+
+def from_wire(fields: dict[str, Any]) -> SwarmError:
+    """The error that another process reported, as the same class here."""
+    kind = BY_CODE.get(int(fields.get("code", 70)), InternalError)
+    return kind(str(fields.get("message", "")), hint=str(fields.get("hint", "")))
