@@ -1,0 +1,417 @@
+"""The member: what one learning node does about a contract, from "the program asks" to "the program has its answer".
+
+Called by ``nodes/learning``, which performs what ``handle`` returns. The machine reads the contract as this node's own
+replica of the ledger has it, and acts on nothing else. Guarantees: no ``Answer`` hands over merged weights before the
+ledger has COMMITted their digest; nothing is offered on a base that this node does not hold; each ask is answered
+exactly once, or the member gives up with a sentence.
+
+    resting ──Asked──► offered ──SnapMade──► merging ──Merged──► ready ──Committed──► resting
+                          │  ▲                  │                  │
+                          │  └──Aborted─────────┴──────────────────┘      (begin and end ask again; sync keeps its own)
+                          └─ refused: the round began without it ──► late ──Committed──► fetching ──Fetched──► resting
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
+
+from swarm.core.contract import Contract
+from swarm.core.round import Aborted, BaseLost, Committed, SnapMade
+from swarm.errors import Refused, SwarmError, Unreachable
+
+NOTE_EVERY_S = 10.0
+FETCH_AGAIN_S = 2.0
+ALONE_MAX = 10
+"""Sync points that ``onTooFewPeers="local"`` may pass alone before it waits like the others."""
+
+
+class Phase(Enum):
+    RESTING = "resting"
+    OFFERED = "offered"
+    MERGING = "merging"
+    READY = "ready"
+    LATE = "late"
+    FETCHING = "fetching"
+
+
+# ---- events: what has happened -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The program stands at a sync point with its weights frozen. ``digest`` is theirs."""
+
+    kind: Literal["begin", "sync", "end"]
+    digest: str
+    batches: int = 0
+    epochs: int = 0
+
+
+@dataclass(frozen=True)
+class OfferJudged:
+    round: int
+    accepted: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """This node holds all bytes of the result of an attempt, in a file that outlives its process."""
+
+    round: int
+    attempt: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Stalled:
+    round: int
+    attempt: int
+    uid: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fetched:
+    digest: str
+
+
+@dataclass(frozen=True)
+class FetchFailed:
+    digest: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LedgerLost:
+    reason: str
+
+
+@dataclass(frozen=True)
+class LedgerBack:
+    pass
+
+
+@dataclass(frozen=True)
+class Ticked:
+    pass
+
+
+Event = (
+    Asked | OfferJudged | Merged | Stalled | Fetched | FetchFailed | LedgerLost | LedgerBack | Ticked
+    | SnapMade | Committed | Aborted | BaseLost
+)  # fmt: skip
+
+
+# ---- effects: what is to be done -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Propose:
+    kind: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BeginExchange:
+    """Exchange weights as the snap says; ``source`` tells whether the program's weights or the base are contributed."""
+
+    snap: SnapMade
+    source: Literal["own", "base"]
+
+
+@dataclass(frozen=True)
+class EndExchange:
+    pass
+
+
+@dataclass(frozen=True)
+class Fetch:
+    digest: str
+    holders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """To the program. ``merged`` and ``adopted`` hand over the model ``digest``; ``kept`` and ``alone`` nothing."""
+
+    how: Literal["merged", "adopted", "kept", "alone"]
+    round: int
+    digest: str
+    members: int = 0
+    training_over: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Tell:
+    """A line for the program's log."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    error: SwarmError
+
+
+Effect = Propose | BeginExchange | EndExchange | Fetch | Answer | Tell | GiveUp
+
+
+class Member:
+    """One learning node's part in one contract. ``holds`` is the digest of the committed model whose bytes it has."""
+
+    def __init__(self, uid: str, contract: Contract, *, holds: str, checkin: str = "snapshot") -> None:
+        self.uid = uid
+        self.contract = contract
+        self.holds = holds
+        self.checkin = checkin
+        self.phase = Phase.RESTING
+        self.ask: Asked | None = None
+        self.snap: SnapMade | None = None
+        self.result = ""
+        self.alone = 0
+        self.batches_at_answer = 0
+        self._ledger_lost: tuple[float, str] | None = None
+        self._too_few_since: float | None = None
+        self._noted_s = 0.0
+        self._fetch_again_s: float | None = None
+
+    def handle(self, event: Event, now_s: float) -> list[Effect]:
+        match event:
+            case Asked():
+                return self._asked(event, now_s)
+            case OfferJudged():
+                return self._judged(event)
+            case SnapMade():
+                return self._snapped(event)
+            case Merged():
+                return self._merged(event)
+            case Stalled():
+                return self._stalled(event)
+            case Committed():
+                return self._committed(event, now_s)
+            case Aborted():
+                return self._aborted(event, now_s)
+            case Fetched():
+                return self._fetched(event)
+            case FetchFailed():
+                return self._fetch_failed(event, now_s)
+            case BaseLost():
+                return self._base_lost(event, now_s)
+            case LedgerLost():
+                self._ledger_lost = self._ledger_lost or (now_s, event.reason)
+                return []
+            case LedgerBack():
+                self._ledger_lost = None
+                return []
+            case Ticked():
+                return self._ticked(now_s)
+
+    # ---- asking
+
+    def _asked(self, ask: Asked, now_s: float) -> list[Effect]:
+        assert self.ask is None, "the program asked twice without an answer"
+        self.ask = ask
+        self._too_few_since, self._noted_s = None, now_s
+        return self._pursue(now_s)
+
+    def _pursue(self, now_s: float) -> list[Effect]:
+        """The next step for the open ask: adopt what was missed, else offer."""
+        assert self.ask is not None
+        contract = self.contract
+        if contract.finished or (self.ask.kind == "begin" and contract.commits):
+            return self._fetch(contract.base)
+        if self.holds != contract.base:
+            # An ended program still needs the base, to offer on it; a training one adopts it instead of offering.
+            return self._fetch(contract.base)
+        if self.ask.kind == "sync" and self._may_go_alone():
+            self.alone += 1
+            return [self._answer("alone", note=f"too few peers ({self._missing()}): training on alone, {self.alone} of {ALONE_MAX}")]
+        self.phase = Phase.OFFERED
+        return [Propose("Offer", self._offer())]
+
+    def _offer(self) -> dict[str, Any]:
+        assert self.ask is not None
+        return {
+            "contract": self.contract.name,
+            "round": self.contract.round,
+            "base": self.contract.base,
+            "digest": self.holds if self._source() == "base" else self.ask.digest,
+            "inactive": self.ask.kind == "end" and self.checkin == "inactive",
+            "stop": self.ask.kind == "end",
+            "counters": {"batches": self.ask.batches, "epochs": self.ask.epochs},
+        }
+
+    def _source(self) -> Literal["own", "base"]:
+        assert self.ask is not None
+        return "base" if self.ask.kind == "end" and self.checkin == "active" and self.contract.commits else "own"
+
+    def _judged(self, event: OfferJudged) -> list[Effect]:
+        if event.accepted or self.phase is not Phase.OFFERED or event.round != self.contract.round:
+            return []
+        if self.contract.snap is not None or self.contract.finished:
+            self.phase = Phase.LATE
+            return []
+        return [GiveUp(Refused(event.reason))]
+
+    # ---- merging
+
+    def _snapped(self, snap: SnapMade) -> list[Effect]:
+        if self.ask is None or self.phase in (Phase.RESTING, Phase.FETCHING):
+            return []
+        ends: list[Effect] = [EndExchange()] if self.phase in (Phase.MERGING, Phase.READY) else []
+        if all(member.uid != self.uid for member in snap.members):
+            self.phase, self.snap = Phase.LATE, None
+            return ends
+        self.phase, self.snap, self.result = Phase.MERGING, snap, ""
+        return [*ends, BeginExchange(snap, self._source())]
+
+    def _merged(self, event: Merged) -> list[Effect]:
+        if not self._current(event.round, event.attempt):
+            return []
+        self.phase, self.result = Phase.READY, event.digest
+        return [Propose("Ready", {**self._attempt(), "digest": event.digest})]
+
+    def _stalled(self, event: Stalled) -> list[Effect]:
+        if not self._current(event.round, event.attempt):
+            return []
+        return [Propose("Suspect", {**self._attempt(), "uid": event.uid, "reason": event.reason})]
+
+    def _current(self, round_: int, attempt: int) -> bool:
+        return (
+            self.phase is Phase.MERGING
+            and self.snap is not None
+            and (self.snap.round, self.snap.attempt) == (round_, attempt)
+        )
+
+    def _attempt(self) -> dict[str, Any]:
+        assert self.snap is not None
+        return {"contract": self.contract.name, "round": self.snap.round, "attempt": self.snap.attempt}
+
+    # ---- decided
+
+    def _committed(self, event: Committed, now_s: float) -> list[Effect]:
+        if self.ask is None:
+            return []
+        held, phase = self.result == event.digest, self.phase
+        self.snap, self.result = None, ""
+        if held and phase is Phase.READY:
+            self.holds = event.digest
+            return self._settle("merged", len(event.members), now_s)
+        ends: list[Effect] = [EndExchange()] if phase is Phase.MERGING else []
+        return [*ends, *self._fetch(event.digest, event.signers)]
+
+    def _aborted(self, event: Aborted, now_s: float) -> list[Effect]:
+        if self.ask is None or self.phase in (Phase.RESTING, Phase.FETCHING):
+            return []
+        ends: list[Effect] = [EndExchange()] if self.phase in (Phase.MERGING, Phase.READY) else []
+        self.snap, self.result = None, ""
+        if self.ask.kind == "sync":
+            return [*ends, self._answer("kept", note=f"round {event.round} was aborted: {event.reason}; own weights kept")]
+        return [*ends, Tell(f"round {event.round} was aborted: {event.reason}; asking again"), *self._pursue(now_s)]
+
+    def _settle(self, how: Literal["merged", "adopted"], members: int, now_s: float) -> list[Effect]:
+        """The node holds the base. An ended program waits for the final one, with its own weights offered anew."""
+        assert self.ask is not None
+        if self.ask.kind == "end" and not self.contract.finished:
+            return self._pursue(now_s)
+        note = ""
+        if how == "adopted" and self.ask.kind == "sync":
+            note = f"missed a merge: adopted the base of round {self.contract.round - 1}, {self._batches_given_up()} batches given up"
+        return [self._answer(how, members=members, note=note)]
+
+    def _batches_given_up(self) -> int:
+        return (self.ask.batches if self.ask else 0) - self.batches_at_answer
+
+    # ---- catching up
+
+    def _fetch(self, digest: str, holders: tuple[str, ...] = ()) -> list[Effect]:
+        self.phase = Phase.FETCHING
+        if self.holds == digest:
+            return self._fetched(Fetched(digest))
+        others = [uid for uid, member in self.contract.members.items() if uid != self.uid and uid not in holders]
+        return [Fetch(digest, (*(uid for uid in holders if uid != self.uid), *others))]
+
+    def _fetched(self, event: Fetched) -> list[Effect]:
+        if self.phase is not Phase.FETCHING or self.ask is None:
+            return []
+        self.holds = event.digest
+        if event.digest != self.contract.base:  # another COMMIT came while the bytes were on their way
+            return self._fetch(self.contract.base)
+        if self.ask.kind == "end" and not self.contract.finished:
+            return self._pursue(0.0)
+        return self._settle("adopted", 0, 0.0)
+
+    def _fetch_failed(self, event: FetchFailed, now_s: float) -> list[Effect]:
+        if self.phase is not Phase.FETCHING:
+            return []
+        self._fetch_again_s = now_s + FETCH_AGAIN_S
+        return [
+            Tell(f"the model {event.digest} could not be fetched: {event.reason}"),
+            Propose("Missing", {"contract": self.contract.name, "digest": event.digest}),
+        ]
+
+    def _base_lost(self, event: BaseLost, now_s: float) -> list[Effect]:
+        if self.ask is None or self.phase is not Phase.FETCHING:
+            return []
+        return [Tell(f"nobody holds the committed model any more; the base is {event.digest} again"), *self._pursue(now_s)]
+
+    # ---- waiting
+
+    def _ticked(self, now_s: float) -> list[Effect]:
+        if self.ask is None:
+            return []
+        if self._ledger_lost is not None:
+            since, reason = self._ledger_lost
+            return self._waiting(now_s, since, f"the ledger: {reason}", Unreachable)
+        if self.phase is Phase.FETCHING and self._fetch_again_s is not None and now_s >= self._fetch_again_s:
+            self._fetch_again_s = None
+            return self._fetch(self.contract.base)
+        if self.phase is not Phase.OFFERED:
+            return []
+        if not self._too_few():
+            self._too_few_since = None
+            return self._note(now_s, f"waiting for the offers of {self._missing()}")
+        self._too_few_since = self._too_few_since if self._too_few_since is not None else now_s
+        if self.contract.options.onTooFewPeers == "stop":
+            return [GiveUp(Unreachable(f"too few peers in contract {self.contract.name}: {self._missing()}"))]
+        return self._waiting(now_s, self._too_few_since, f"peers: {self._missing()}", Unreachable)
+
+    def _waiting(self, now_s: float, since_s: float, whom: str, error: type[SwarmError]) -> list[Effect]:
+        limit_s = self.contract.options.tooFewPeersSeconds
+        if limit_s and now_s - since_s >= limit_s:
+            hint = "onTooFewPeers and tooFewPeersSeconds of the callback say what to do about it"
+            return [GiveUp(error(f"waited {limit_s} s in contract {self.contract.name} for {whom}", hint=hint))]
+        left = f", {limit_s - (now_s - since_s):.0f} s left" if limit_s else ""
+        return self._note(now_s, f"waiting for {whom}{left}")
+
+    def _note(self, now_s: float, text: str) -> list[Effect]:
+        if now_s - self._noted_s < NOTE_EVERY_S:
+            return []
+        self._noted_s = now_s
+        return [Tell(text)]
+
+    def _too_few(self) -> bool:
+        return len(self.contract.live()) < self.contract.options.minPeers
+
+    def _may_go_alone(self) -> bool:
+        return self.contract.options.onTooFewPeers == "local" and self._too_few() and self.alone < ALONE_MAX
+
+    def _missing(self) -> str:
+        """Whom this node waits for, by name; those who never enrolled have none."""
+        contract = self.contract
+        named = [contract.members[uid].name for uid in contract.live() if uid not in contract.offers]
+        absent = contract.options.minPeers - len(contract.live())
+        if absent > 0:
+            named.append(f"{absent} more to enrol (minPeers {contract.options.minPeers})")
+        return ", ".join(named) or "the ledger's decision"
+
+    def _answer(self, how: Literal["merged", "adopted", "kept", "alone"], *, members: int = 0, note: str = "") -> Answer:
+        assert self.ask is not None
+        if how in ("merged", "adopted"):
+            self.alone, self.batches_at_answer = 0, self.ask.batches
+        self.phase, self.ask = Phase.RESTING, None
+        return Answer(how, self.contract.round, self.contract.base, members, self.contract.finished, note)

@@ -1,0 +1,101 @@
+"""The models that a learning node holds: files by digest in its state directory, mapped into memory.
+
+Used by ``nodes/learning`` (results, adopted bases) and, through regions, by the data server's threads. Guarantees: a
+model named by its digest is complete; the last two committed ones are kept; a result in the making has another name
+and is gone after a restart.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from swarm.errors import InternalError, ModelError
+
+
+class ModelFile:
+    """One model's canonical bytes, mapped and writable. The bytes outlive this process as soon as they are written."""
+
+    def __init__(self, path: Path, nbytes: int) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.fstat(self._file).st_size != nbytes:
+                os.posix_fallocate(self._file, 0, nbytes)  # a full disk says so here, not as SIGBUS in a merge
+                os.ftruncate(self._file, nbytes)
+            self._map = mmap.mmap(self._file, nbytes)
+        except OSError as error:
+            os.close(self._file)
+            raise ModelError(
+                f"no room for a model of {nbytes} bytes in {path.parent}: {error.strerror}",
+                hint="free space there, or choose another directory with --state",
+            ) from error
+        self.bytes = memoryview(self._map)
+
+    def name(self, path: Path) -> None:
+        os.replace(self.path, path)
+        self.path = path
+
+    def sync(self) -> None:
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        """Give the descriptor back. The memory goes when the last view of it does."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class Models:
+    """The models of one contract's schema size in ``directory``, by digest."""
+
+    def __init__(self, directory: Path, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self.directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for leftover in directory.glob("incoming-*"):
+            leftover.unlink()
+        self._held: dict[str, ModelFile] = {}
+        self._incoming = 0
+
+    def incoming(self) -> ModelFile:
+        """A fresh file for a result or a model on its way here."""
+        self._incoming += 1
+        return ModelFile(self.directory / f"incoming-{self._incoming}", self.nbytes)
+
+    def hold(self, file: ModelFile, digest: str) -> None:
+        """The file is complete and has this digest."""
+        known = self._held.get(digest)
+        if known is not None and known is not file:
+            self.drop(file)
+            return
+        file.name(self._path(digest))
+        self._held[digest] = file
+
+    def drop(self, file: ModelFile) -> None:
+        file.path.unlink(missing_ok=True)
+        file.close()
+
+    def get(self, digest: str) -> ModelFile | None:
+        return self._held.get(digest)
+
+    def bytes_of(self, digest: str) -> memoryview:
+        file = self._held.get(digest)
+        if file is None:
+            raise InternalError(f"the model {digest} was to be handed over, and this node does not hold it")
+        return file.bytes
+
+    def keep_only(self, digests: Iterable[str]) -> None:
+        wanted = set(digests)
+        for digest in [held for held in self._held if held not in wanted]:
+            self.drop(self._held.pop(digest))
+
+    def close(self) -> None:
+        for file in self._held.values():
+            file.close()
+        self._held.clear()
+
+    def _path(self, digest: str) -> Path:
+        return self.directory / f"{digest.replace(':', '-')}.bin"
