@@ -1,0 +1,76 @@
+"""Frames: `u32 length, big-endian | msgpack`, the one form of all small messages.
+
+Used by the handshake, control links, the data plane's requests and the channel. Guarantees: a frame over the cap is
+refused by its header, before its body is kept; what comes out of `Decoder` is plain data, never code.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, NoReturn
+
+import msgpack
+
+from swarm.errors import BadInput
+
+HEADER = struct.Struct(">I")
+CAP = 1 << 20
+
+
+def pack(obj: Any, cap: int = CAP) -> bytes:
+    """One frame; raises BadInput when it would be over the cap (the receiver would end the connection)."""
+    body: bytes = msgpack.packb(obj, use_bin_type=True)
+    if len(body) > cap:
+        raise _over(len(body), cap, "to send")
+    return HEADER.pack(len(body)) + body
+
+
+def body_length(header: bytes, cap: int = CAP) -> int:
+    """The length that a header announces; raises BadInput when it is over the cap."""
+    (length,) = HEADER.unpack(header)
+    if length > cap:
+        raise _over(length, cap, "received")
+    return int(length)
+
+
+def unpack_body(body: bytes | memoryview) -> Any:
+    """The object of one frame; raises BadInput on anything that is not exactly one plain msgpack object."""
+    try:
+        return msgpack.unpackb(body, raw=False, strict_map_key=False, ext_hook=_no_extensions)
+    except Exception as error:  # msgpack's own errors share no base class with its UnicodeDecodeError
+        raise BadInput(f"a frame of {len(body)} bytes is not one msgpack object: {error}") from None
+
+
+class Decoder:
+    """Bytes in, objects out; after it has raised, the connection is to be closed."""
+
+    def __init__(self, cap: int = CAP) -> None:
+        self._cap = cap
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Any]:
+        self._buffer += data
+        objects: list[Any] = []
+        start = 0
+        while len(self._buffer) - start >= HEADER.size:
+            body = start + HEADER.size
+            stop = body + body_length(bytes(self._buffer[start:body]), self._cap)
+            if len(self._buffer) < stop:
+                break
+            objects.append(unpack_body(bytes(self._buffer[body:stop])))
+            start = stop
+        del self._buffer[:start]
+        return objects
+
+    @property
+    def incomplete(self) -> bool:
+        """Bytes of a frame have come that is not whole yet: an end of the stream here is a truncation."""
+        return bool(self._buffer)
+
+
+def _over(length: int, cap: int, what: str) -> BadInput:
+    return BadInput(f"a frame of {length} bytes {what}, at most {cap} are accepted")
+
+
+def _no_extensions(code: int, data: bytes) -> NoReturn:
+    raise ValueError(f"extension type {code} is not used here")
