@@ -1,0 +1,198 @@
+"""The way of a node that is no SN to the ledger: follow its entries, propose its own, through any SN that answers.
+
+Used by learning nodes, operators and client commands. Every entry is verified and applied here by the classes that the
+SNs use, so an SN can withhold or delay, and nothing else. Guarantees: entries reach ``on_applied`` once and in order;
+a proposal's bytes are signed once and retried as they are, so it takes effect at most once, whichever SN took it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import trio
+
+from swarm.core.ledger import Applied, Ledger, Outcome
+from swarm.errors import SwarmError, Unreachable
+from swarm.runtime.control import Control, Link
+from swarm.runtime.replica import Replica
+from swarm.runtime.statedir import StateDirectory
+from swarm.runtime.tls import Local
+from swarm.wire.signed import Entry, sign_proposal
+
+CALL_S = 10.0
+CATCH_UP_S = 60.0
+BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0)
+
+Address = tuple[str, int]
+
+
+def parse_address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+class LedgerLink:
+    """One node's standing connection to the ledger, over whichever SN answers."""
+
+    def __init__(
+        self,
+        local: Local,
+        entrances: Sequence[Address],
+        *,
+        on_applied: Callable[[Entry, Applied], None] = lambda entry, applied: None,
+        on_link: Callable[[str], None] = lambda reason: None,
+        report: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.local = local
+        self.replica = Replica(local.state.network_id, on_applied=on_applied)
+        self.lost = "no SN has answered yet"
+        """Why there is no SN at hand; empty while there is one."""
+        self._entrances = list(entrances)
+        self._on_link = on_link
+        self._report = report
+        self._link: Link | None = None
+        self._linked = trio.Event()
+        self._applied = trio.Event()
+        self._seq = 0
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.replica.ledger
+
+    @property
+    def state(self) -> StateDirectory:
+        return self.local.state
+
+    def handlers(self) -> dict[str, Callable[[Link, dict[str, Any]], Awaitable[dict[str, Any] | None]]]:
+        """The verbs that an SN calls on its followers."""
+        return {"entries": self._entries}
+
+    async def run(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Stay linked for ever. ``started`` when the first SN's ledger has been read to its head."""
+        failures, started = 0, False
+        while True:
+            address = self._next(failures)
+            try:
+                link, head = await self._follow(control, address)
+            except SwarmError as error:
+                if not started and failures + 1 >= len(BACKOFF_S) * 2:
+                    raise
+                if type(error) is not Unreachable:
+                    raise
+                self._set_lost(error.message)
+                await trio.sleep(BACKOFF_S[min(failures // max(1, len(self._entrances)), len(BACKOFF_S) - 1)])
+                failures += 1
+                continue
+            if not started:
+                await self._reach(head)
+                task_status.started()
+                started = True
+            failures = 0
+            await link.closed.wait()
+            self._set_lost(f"{link.peer.identity.name} ({link.peer.identity.organisation}): {link.reason}")
+
+    async def propose(self, kind: str, body: dict[str, Any], *, joining: bool = False) -> Outcome:
+        """Have an entry made of this, however long the ledger pauses; its outcome, accepted or refused.
+
+        Waits without a deadline of its own: who calls it says whom it waits for (``lost``) and for how long.
+        """
+        self._seq += 1
+        raw = sign_proposal(
+            self.state.node_key,
+            network_id=self.state.network_id,
+            uid=self.state.uid,
+            incarnation=self.state.incarnation,
+            seq=self._seq,
+            kind=kind,
+            body=body,
+            certificate_key=self.local.credentials.private_key if joining else None,
+        )
+        attempt = 0
+        while True:
+            await self._linked.wait()
+            link = self._link
+            if link is None:
+                continue
+            try:
+                reply = await link.call("propose", {"proposal": raw}, deadline_s=CALL_S)
+            except Unreachable as error:
+                # The SN is there and its ledger pauses, or it went: the same bytes again, through whoever answers.
+                self._report(f"{kind} not yet acknowledged: {error.message}")
+                if not link.closed.is_set():
+                    self._set_pausing(error.message)
+                await trio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+                attempt += 1
+                continue
+            self._set_found()
+            outcome = Outcome(**reply)
+            await self._reach(outcome.index)
+            return outcome
+
+    async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
+        """One call on the SN at hand."""
+        with trio.move_on_after(deadline_s):
+            await self._linked.wait()
+        if self._link is None:
+            raise Unreachable(f"no SN answered within {deadline_s:g} s: {self.lost}")
+        return await self._link.call(verb, body, deadline_s=deadline_s)
+
+    # ---- linking
+
+    def _next(self, failures: int) -> Address:
+        known = self._known()
+        return known[failures % len(known)]
+
+    def _known(self) -> list[Address]:
+        """SNs of the own organisation first, then those of others, then what the command line named."""
+        own = self.local.credentials.identity.anchor
+        nodes = [node for node in self.ledger.nodes.values() if node.identity.role == "sn" and node.addresses]
+        nodes.sort(key=lambda node: node.identity.anchor != own)
+        joined = [parse_address(node.addresses[0]) for node in nodes]
+        first = [] if joined and self.replica.head_index else self._entrances
+        return list(dict.fromkeys([*first, *joined, *self._entrances]))
+
+    async def _follow(self, control: Control, address: Address) -> tuple[Link, int]:
+        link = await control.connect(address[0], address[1], deadline_s=CALL_S)
+        try:
+            reply = await link.call("follow", {"after": self.replica.head_index}, deadline_s=CALL_S)
+        except BaseException:
+            await link.close()
+            raise
+        self._link = link
+        self._linked.set()
+        self._set_found()
+        return link, int(reply["head"])
+
+    def _set_lost(self, reason: str) -> None:
+        self._link = None
+        if self._linked.is_set():
+            self._linked = trio.Event()
+        self._set_pausing(reason)
+
+    def _set_pausing(self, reason: str) -> None:
+        self.lost = reason
+        self._on_link(reason)
+
+    def _set_found(self) -> None:
+        if self.lost:
+            self.lost = ""
+            self._on_link("")
+
+    async def _entries(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
+        if link is self._link:
+            for raw in body["entries"]:
+                self.replica.take(raw)
+            self._applied.set()
+            self._applied = trio.Event()
+        return {"head": self.replica.head_index}
+
+    async def _reach(self, index: int) -> None:
+        """Wait until this node's own replica has applied the entry."""
+        with trio.move_on_after(CATCH_UP_S):
+            while self.replica.head_index < index:
+                await self._applied.wait()
+            return
+        raise Unreachable(
+            f"the ledger's entries up to {index} did not come within {CATCH_UP_S:g} s (this node is at {self.replica.head_index})"
+        )
