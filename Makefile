@@ -1,0 +1,36 @@
+# `make` alone prints the targets. ARGS reach the command: make demo ARGS="--peers 3", make test ARGS="-k ledger -x"
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint bench
+
+help:
+	@echo 'make demo       two organisations train one model on this machine (swarm demo)'
+	@echo 'make test       the quick suite; make test-slow: the rest'
+	@echo 'make lint       ruff and mypy'
+	@echo 'make bench      the numbers that the README quotes'
+	@echo 'make .venv      the environment of all of these, in .venv'
+	@echo 'ARGS="..." goes to the command, as in: make demo ARGS="--peers 3 --seed 1"'
+
+# The stamp is written last, so an installation that was interrupted is done again.
+.venv: .venv/.installed
+.venv/.installed: setup.cfg pyproject.toml constraints.txt
+	@python=$$(.ci/python) && echo "installing into .venv with $$python: some minutes the first time" && $$python -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: .venv
+	@.venv/bin/swarm demo $(ARGS)
+
+test: .venv
+	.venv/bin/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: .venv
+	.venv/bin/python -m pytest -m slow $(ARGS)
+
+lint: .venv
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+bench: .venv
+	.venv/bin/python benchmarks/startup.py
+	.venv/bin/swarm bench stream $(ARGS)
+	.venv/bin/swarm bench merge --peers 2 --mb 1
