@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from swarm.core.contract import Contract
-from swarm.core.round import Aborted, BaseLost, Committed, SnapMade
+from swarm.core.events import Aborted, BaseLost, Committed, SnapMade
 from swarm.errors import Refused, SwarmError, Unreachable
 
 NOTE_EVERY_S = 10.0
@@ -357,7 +357,7 @@ class Member:
     def _base_lost(self, event: BaseLost, now_s: float) -> list[Effect]:
         if self.ask is None or self.phase is not Phase.FETCHING:
             return []
-        return [Tell(f"nobody holds the committed model any more; the base is {event.digest} again"), *self._pursue(now_s)]
+        return [Tell(f"nobody holds the committed model any more; the base is {event.base} again"), *self._pursue(now_s)]
 
     # ---- waiting
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import trio
 
-from swarm.core.ledger import Applied, Ledger, Outcome
+from swarm.core.events import Applied, Outcome
+from swarm.core.ledger import Ledger
 from swarm.errors import SwarmError, Unreachable
 from swarm.runtime.control import Control, Link
 from swarm.runtime.replica import Replica

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from swarm.core import policy
-from swarm.core.ledger import Applied, Outcome
+from swarm.core.events import Applied, Outcome
 from swarm.errors import Refused, SwarmError, Unreachable
 from swarm.nodes.listening import listen_host
 from swarm.nodes.status import ledger_status
@@ -295,13 +295,7 @@ class NetworkNode:
 
 
 def _outcome_to_wire(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "index": outcome.index,
-        "accepted": outcome.accepted,
-        "code": outcome.code,
-        "reason": outcome.reason,
-        "result": outcome.result,
-    }
+    return asdict(outcome)
 
 
 async def _either(*events: trio.Event) -> None:

@@ -1,0 +1,66 @@
+"""``run-sl``: be a learning node, with the training program that follows ``--``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from swarm.cli.ending import entry
+
+EXAMPLES = """\b
+Examples:
+  run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 --key sl-1-key.pem --cert sl-1-cert.pem --capath ca/capath -- python train.py
+  run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 --key sl-1-key.pem --cert sl-1-cert.pem --capath ca/capath
+"""
+
+
+@click.command(
+    help=f"Be a learning node (SL): exchange and merge weights for the training program after --.\n\n{EXAMPLES}\n\n"
+    "Without a program it serves one that is started by hand, and prints the export lines for it."
+)
+@click.option("--sn-ip", required=True, metavar="IP", help="a network node, best the own organisation's")
+@click.option("--sn-api-port", default=30304, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--host-ip", default="127.0.0.1", show_default=True, metavar="IP", help="where other SLs reach this one")
+@click.option("--sl-fs-port", default=30305, show_default=True, type=click.IntRange(0, 65535), help="0: any free port")
+@click.option("--key", required=True, type=click.Path(path_type=Path), help="private key of the node, PEM, mode 0600")
+@click.option("--cert", required=True, type=click.Path(path_type=Path), help="certificate of the node, PEM")
+@click.option("--capath", required=True, type=click.Path(path_type=Path), help="directory with every organisation's CA")
+@click.option("--state", type=click.Path(path_type=Path), help="state directory  [default: by the certificate's name]")
+@click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SL_LOG_LEVEL or INFO]")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- PROGRAM...]")
+def command_line(
+    sn_ip: str,
+    sn_api_port: int,
+    host_ip: str,
+    sl_fs_port: int,
+    key: Path,
+    cert: Path,
+    capath: Path,
+    state: Path | None,
+    log_level: str | None,
+    command: tuple[str, ...],
+) -> None:
+    from swarm.nodes import sl
+    from swarm.nodes.starting import run_node
+    from swarm.runtime import report
+    from swarm.runtime.statedir import StateDirectory, default_state_dir
+    from swarm.runtime.tls import Credentials
+
+    credentials = Credentials.load(cert, key, capath, expect_roles=("sl",))
+    with StateDirectory(state or default_state_dir(credentials.identity.name)) as directory:
+        report.start(directory.path, log_level)
+        settings = sl.Settings(
+            sn=(sn_ip, sn_api_port),
+            host_ip=host_ip,
+            fs_port=sl_fs_port,
+            credentials=credentials,
+            state=directory,
+            command=command,
+        )
+        code = run_node(sl.run, settings)
+    sys.exit(code or 0)
+
+
+main = entry(command_line)

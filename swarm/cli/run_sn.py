@@ -1,0 +1,69 @@
+"""``run-sn``: be a network node, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from swarm.cli.ending import entry
+from swarm.errors import BadInput
+
+EXAMPLES = """\b
+Examples:
+  run-sn --sentinel --host-ip 10.1.1.1 --key sn-1-key.pem --cert sn-1-cert.pem --capath ca/capath
+  run-sn --sentinel-ip 10.1.1.1 --host-ip 10.2.2.2 --key sn-2-key.pem --cert sn-2-cert.pem --capath ca/capath
+"""
+
+
+@click.command(epilog=None, help=f"Be a network node (SN): keep the ledger with the other SNs.\n\n{EXAMPLES}")
+@click.option("--sentinel", is_flag=True, help="found the network and order its ledger")
+@click.option("--sentinel-ip", metavar="IP", help="join the network of the sentinel there")
+@click.option("--sentinel-api-port", default=30304, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--host-ip", required=True, metavar="IP", help="the address under which others reach this node")
+@click.option("--sn-p2p-port", default=30303, show_default=True, type=click.IntRange(0, 65535), help="0: any free port")
+@click.option("--sn-api-port", default=30304, show_default=True, type=click.IntRange(0, 65535), help="0: any free port")
+@click.option("--key", required=True, type=click.Path(path_type=Path), help="private key of the node, PEM, mode 0600")
+@click.option("--cert", required=True, type=click.Path(path_type=Path), help="certificate of the node, PEM")
+@click.option("--capath", required=True, type=click.Path(path_type=Path), help="directory with every organisation's CA")
+@click.option("--state", type=click.Path(path_type=Path), help="state directory  [default: by the certificate's name]")
+@click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SWARM_LOG_LEVEL or INFO]")
+def command(
+    sentinel: bool,
+    sentinel_ip: str | None,
+    sentinel_api_port: int,
+    host_ip: str,
+    sn_p2p_port: int,
+    sn_api_port: int,
+    key: Path,
+    cert: Path,
+    capath: Path,
+    state: Path | None,
+    log_level: str | None,
+) -> None:
+    if sentinel == (sentinel_ip is not None):
+        raise BadInput(
+            "either --sentinel or --sentinel-ip must be specified",
+            hint="the first network node takes --sentinel, the others --sentinel-ip with its address",
+        )
+    from swarm.nodes import sn
+    from swarm.nodes.starting import run_node
+    from swarm.runtime import report
+    from swarm.runtime.statedir import StateDirectory, default_state_dir
+    from swarm.runtime.tls import Credentials
+
+    credentials = Credentials.load(cert, key, capath, expect_roles=("sn",))
+    with StateDirectory(state or default_state_dir(credentials.identity.name)) as directory:
+        report.start(directory.path, log_level)
+        settings = sn.Settings(
+            host_ip=host_ip,
+            p2p_port=sn_p2p_port,
+            api_port=sn_api_port,
+            credentials=credentials,
+            state=directory,
+            sentinel=(sentinel_ip, sentinel_api_port) if sentinel_ip else None,
+        )
+        run_node(sn.run, settings)
+
+
+main = entry(command)

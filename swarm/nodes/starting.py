@@ -1,0 +1,64 @@
+"""Running a node's trio loop in a process: signals end it, and one plain error comes out.
+
+Used by the launchers. Guarantees: SIGTERM and Ctrl-C cancel everything and end within seconds; of several errors that
+tasks raised at once, a person gets the first SwarmError.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+
+from swarm.errors import Interrupted, SwarmError
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class _Signalled(Exception):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def run_node(node: Callable[[S], Awaitable[T]], settings: S) -> T | None:
+    """Run ``node(settings)`` until it returns or a signal ends it. None after SIGTERM.
+
+    Raises Interrupted on Ctrl-C, and the first SwarmError of an exception group.
+    """
+    try:
+        return trio.run(_until_signalled, node, settings)
+    except BaseException as error:
+        flat = list(_leaves(error))
+        for one in flat:
+            if isinstance(one, SwarmError):
+                raise one from None
+        for one in flat:
+            if isinstance(one, _Signalled):
+                if one.number == signal.SIGTERM:
+                    return None
+                raise Interrupted("interrupted") from None
+        raise
+
+
+async def _until_signalled(node: Callable[[S], Awaitable[T]], settings: S) -> T:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_watch_signals)
+        result = await node(settings)
+        nursery.cancel_scope.cancel()
+    return result
+
+
+async def _watch_signals(*, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            raise _Signalled(number)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for one in error.exceptions for leaf in _leaves(one)]
+    return [error]
