@@ -1,0 +1,244 @@
+"""What the ledger takes in and what it gives out, as plain dataclasses.
+
+In: an `EntryHeader` and what the verifier found out about its proposal (`Verified`, `Unverified` or `Blank`).
+Out: `Applied` = the proposal's `Outcome` and the derived events in order. Events are facts that every node derives alike
+from the same entries; nobody proposes them. Used by core, wire/signed, the driver and the nodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from swarm.core.names import Identity
+from swarm.errors import BY_CODE, InternalError, SwarmError
+
+# ---- in
+
+
+@dataclass(frozen=True, slots=True)
+class EntryHeader:
+    """What an entry says besides its proposal. ``time`` is the leader's, in ms, and judges certificates only."""
+
+    index: int
+    term: int
+    time: int
+    prev_hash: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """An organisation's CA as the verifier read it: the certificate, its public key's SHA-256, its printed name."""
+
+    certificate: bytes
+    spki_sha256: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A proposal whose signatures are good. ``digest`` is the SHA-256 of the signed bytes.
+
+    ``identity`` and ``node_key`` are set where the author introduces itself (Genesis, NodeJoined), ``anchors`` where
+    the proposal brings CAs (Genesis, OrganisationAdmitted).
+    """
+
+    uid: str
+    incarnation: bytes
+    seq: int
+    kind: str
+    body: dict[str, Any]
+    network_id: bytes
+    digest: bytes
+    identity: Identity | None = None
+    node_key: bytes = b""
+    anchors: tuple[Anchored, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """A proposal that nobody can be held to: why, as the sentence, hint and code of an error."""
+
+    reason: str
+    hint: str = ""
+    code: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """A leader's entry without a proposal, at the start of its term: changes nothing."""
+
+
+Claim = Verified | Unverified | Blank
+
+# ---- out
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a proposal. ``code`` is an exit code of `swarm.errors` (0 = accepted)."""
+
+    index: int
+    accepted: bool
+    code: int = 0
+    reason: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+    hint: str = ""
+
+    def error(self) -> SwarmError | None:
+        """The refusal as the error to raise; None when accepted."""
+        if self.accepted:
+            return None
+        return BY_CODE.get(self.code, InternalError)(self.reason, hint=self.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class OrganisationKnown:
+    label: str
+    anchor: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKnown:
+    """The node is live under this incarnation: new, back, restarted, or with new addresses or a new certificate."""
+
+    uid: str
+    how: Literal["new", "back", "restarted", "renewed"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGone:
+    uid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContractOpened:
+    """The first enrolment fixed the contract's tensors and options; the round and base to offer on follow from it."""
+
+    contract: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContractCleared:
+    """A person reset the contract: nobody is enrolled, the next enrolment fixes it anew."""
+
+    contract: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberEnrolled:
+    contract: str
+    uid: str
+    how: Literal["new", "again"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberGone:
+    """``what`` is the member's state from now on (see `contract.MEMBER`): dropped may simply offer again."""
+
+    contract: str
+    uid: str
+    what: Literal["dropped", "lost", "restarted", "left"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    contract: str
+    round: int
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contributor:
+    """``weight`` = nodeWeightage x 1000, lowered by what the offer said; 0 = counts as a member, not in the merge."""
+
+    uid: str
+    weight: int
+    digest: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The whole leaves [first_leaf, stop_leaf) of the model, merged by ``owner``."""
+
+    owner: str
+    first_leaf: int
+    stop_leaf: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapMade:
+    """Who merges what with which weights in this attempt. Sharded: every leaf is in exactly one shard, in uid order."""
+
+    contract: str
+    round: int
+    attempt: int
+    members: tuple[Contributor, ...]
+    shards: tuple[Shard, ...]
+    topology: Literal["sharded", "broadcast"]
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberReady:
+    contract: str
+    round: int
+    attempt: int
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The round's result, and the base of the next round. ``signers`` hold the bytes, ``members`` merged them."""
+
+    contract: str
+    round: int
+    attempt: int
+    digest: str
+    members: tuple[str, ...]
+    signers: tuple[str, ...]
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """The base stays; the next round has the next number and the same base."""
+
+    contract: str
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaseLost:
+    """Nobody can serve ``digest`` any more: ``base`` is the base again (the schema's hash when no model is left)."""
+
+    contract: str
+    digest: str
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """``digest`` is the final model of the contract."""
+
+    contract: str
+    digest: str
+
+
+Event = (
+    OrganisationKnown | NodeKnown | NodeGone | ContractOpened | ContractCleared | MemberEnrolled | MemberGone | Offered
+    | SnapMade | MemberReady | Committed | Aborted | BaseLost | Finished
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    outcome: Outcome
+    events: tuple[Event, ...] = ()

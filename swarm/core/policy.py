@@ -1,0 +1,58 @@
+"""Who may do what: one table of verb x role x membership, for links, weights and the ledger. What is not in it is denied.
+
+Called by the ledger for kinds, by the SN for the verbs of links, by the data server for weights. Role, organisation and
+name come from certificates only. The membership column is what the ledger checks besides the role.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Membership = Literal["none", "member", "sentinel's organisation", "contract's organisation"]
+
+_EVERYBODY = frozenset({"sn", "sl", "swop", "swci"})
+_SN, _SL, _SWCI = frozenset({"sn"}), frozenset({"sl"}), frozenset({"swci"})
+
+RULES: dict[str, tuple[frozenset[str], Membership]] = {
+    # verbs on links
+    "propose": (_EVERYBODY, "none"),
+    "status": (_EVERYBODY, "none"),
+    "outcome": (_EVERYBODY, "none"),
+    "follow": (_EVERYBODY, "none"),
+    "alive": (_SN, "none"),
+    "entries": (_SN, "none"),
+    "raft": (_SN, "none"),
+    "forward": (_SN, "none"),
+    # weights, between SLs
+    "weights": (_SL, "member"),
+    # kinds in the ledger
+    "Genesis": (_SN, "none"),
+    "OrganisationAdmitted": (_SWCI, "sentinel's organisation"),
+    "NodeJoined": (_EVERYBODY, "none"),
+    "NodeLeft": (_EVERYBODY, "none"),
+    "NodeLost": (_SN, "none"),
+    "Enrolled": (_SL, "contract's organisation"),
+    "Offer": (_SL, "member"),
+    "WindowClosed": (_SN, "none"),
+    "Ready": (_SL, "member"),
+    "Suspect": (_SL, "member"),
+    "DeadlinePassed": (_SN, "none"),
+    "Missing": (_SL, "member"),
+    "Leave": (_SL, "member"),
+    "ContractReset": (_SWCI, "contract's organisation"),
+}
+
+
+def allowed(verb: str, role: str) -> bool:
+    rule = RULES.get(verb)
+    return rule is not None and role in rule[0]
+
+
+def membership(verb: str) -> Membership:
+    """What the author has to be besides having the role."""
+    return RULES[verb][1]
+
+
+def roles(verb: str) -> str:
+    """The roles that may, for a sentence: "sn", "sl or swci"."""
+    return " or ".join(sorted(RULES[verb][0])) if verb in RULES else "nobody"

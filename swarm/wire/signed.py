@@ -1,0 +1,344 @@
+"""Proposals and entries as bytes: signed by their author, chained by the leader; verified before they are decoded.
+
+Used by whoever proposes (`sign_proposal`), by the leader (`make_entry`) and by every node that applies (`decode_entry`,
+`verify`). Guarantees: a body is decoded only after the signature over its raw bytes has been checked with the key that
+the ledger knows for the author (or, where an author introduces itself, with the keys that its header brings); what
+`verify` says is a function of (entry, ledger) alone; decoders yield plain data and take at most `PROPOSAL_MAX` bytes.
+
+    proposal = [header, payload, node signature, certificate signature]
+    header   = [1, network_id, uid, incarnation, seq, kind, node_key, chain]     the last two only in introductions
+    payload  = the body, without what the header says
+    signed   = "swarm/proposal/1" 0 | u32 length of header | header | payload    by both keys in introductions
+    entry    = [1, index, term, time, prev_hash, proposal], canonical; hash = SHA-256("swarm/entry/1" 0 | entry)
+
+Introductions are Genesis and NodeJoined. All is msgpack; a Blank entry has an empty proposal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NoReturn
+
+import msgpack
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from swarm.core.events import Anchored, Blank, Claim, EntryHeader, Unverified, Verified
+from swarm.core.kinds import COUNT_MAX, check_body
+from swarm.core.ledger import Ledger
+from swarm.core.names import Identity, uid_of
+from swarm.errors import BadInput, IdentityError, SwarmError
+from swarm.wire import certs
+
+VERSION = 1
+PROPOSAL_MAX = 256 * 1024
+ENTRY_MAX = PROPOSAL_MAX + 256
+TIME_MAX = 253_402_300_800_000
+"""The year 10000, in ms."""
+HASH_BYTES = 32
+NO_HASH = bytes(HASH_BYTES)
+INTRODUCTIONS = ("Genesis", "NodeJoined")
+
+_PROPOSAL_DOMAIN = b"swarm/proposal/1\0"
+_ENTRY_DOMAIN = b"swarm/entry/1\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The part of a proposal that is read before its signature: which key it claims to be signed with, and in what order."""
+
+    network_id: bytes
+    uid: str
+    incarnation: bytes
+    seq: int
+    kind: str
+    node_key: bytes
+    chain: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    network_id: bytes
+    uid: str
+    incarnation: bytes
+    seq: int
+    kind: str
+    body: dict[str, Any]
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    index: int
+    term: int
+    time: int
+    prev_hash: bytes
+    proposal: bytes
+    raw: bytes
+    hash: bytes
+
+    @property
+    def header(self) -> EntryHeader:
+        return EntryHeader(self.index, self.term, self.time, self.prev_hash, self.hash)
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    header: Header
+    payload: bytes
+    signed: bytes
+    node_signature: bytes
+    certificate_signature: bytes
+
+
+# ---- proposals
+
+
+def sign_proposal(
+    node_key: Ed25519PrivateKey,
+    *,
+    network_id: bytes,
+    uid: str,
+    incarnation: bytes,
+    seq: int,
+    kind: str,
+    body: dict[str, Any],
+    certificate_key: certs.CertificateKey | None = None,
+) -> bytes:
+    """A proposal's bytes. ``certificate_key`` signs too where the author introduces itself."""
+    check_body(kind, body)
+    introduces = kind in INTRODUCTIONS
+    assert introduces == (certificate_key is not None), f"{kind} and the certificate's key"
+    joined = _joined(kind, body) if introduces else {}
+    assert not introduces or joined["incarnation"] == incarnation
+    header = _pack(
+        [VERSION, network_id, uid, incarnation, seq, kind, joined.get("node_key", b""), list(joined.get("chain", []))]
+    )
+    payload = _pack(_without_introduction(kind, body))
+    signed = _signed(header, payload)
+    certificate_signature = certs.cert_sign(certificate_key, signed) if certificate_key is not None else b""
+    raw = _pack([header, payload, node_key.sign(signed), certificate_signature])
+    if len(raw) > PROPOSAL_MAX:
+        raise BadInput(f"a {kind} proposal of {len(raw)} bytes, at most {PROPOSAL_MAX} are accepted")
+    return raw
+
+
+def decode_proposal(raw: bytes) -> Proposal:
+    """What a proposal says, whoever says it: for display and for tests. Nothing may be done on its word."""
+    envelope = _open(raw)
+    head = envelope.header
+    return Proposal(head.network_id, head.uid, head.incarnation, head.seq, head.kind, _body(envelope), raw)
+
+
+def proposal_header(raw: bytes) -> Header:
+    """Author, incarnation and seq that a proposal claims: to look its outcome up. Raises BadInput."""
+    return _open(raw).header
+
+
+def proposal_digest(raw: bytes) -> bytes:
+    """The SHA-256 of the signed bytes: two proposals with the same one are the same proposal."""
+    return hashlib.sha256(_open(raw).signed).digest()
+
+
+# ---- entries
+
+
+def make_entry(index: int, term: int, time: int, prev_hash: bytes, proposal: bytes) -> Entry:
+    raw = _pack([VERSION, index, term, time, prev_hash, proposal])
+    return Entry(index, term, time, prev_hash, proposal, raw, hashlib.sha256(_ENTRY_DOMAIN + raw).digest())
+
+
+def decode_entry(raw: bytes) -> Entry:
+    """An entry from its bytes; raises BadInput unless they are its one spelling."""
+    match _unpack(raw, "an entry", ENTRY_MAX):
+        case [int(version), int(index), int(term), int(time), bytes(prev_hash), bytes(proposal)]:
+            if version != VERSION:
+                raise BadInput(f"an entry of version {version}, this node knows {VERSION}", hint="upgrade this node")
+            if not (0 < index < COUNT_MAX and 0 <= term < COUNT_MAX and 0 <= time < TIME_MAX):
+                raise BadInput("an entry with an index, term or time out of range")
+            if len(prev_hash) != HASH_BYTES or len(proposal) > PROPOSAL_MAX:
+                raise BadInput(f"an entry with a field of the wrong size at index {index}")
+            entry = make_entry(index, term, time, prev_hash, proposal)
+            if entry.raw != raw:
+                raise BadInput(f"the entry at index {index} is not in its canonical form")
+            return entry
+    raise _malformed("an entry")
+
+
+# ---- who says so
+
+
+def verify(entry: Entry, ledger: Ledger) -> Claim:
+    """Whose proposal the entry holds, by the keys and anchors that the ledger has before it."""
+    return verify_proposal(entry.proposal, ledger, entry.time)
+
+
+def verify_proposal(raw: bytes, ledger: Ledger, time_ms: int) -> Claim:
+    """The same for a proposal that is not yet an entry: a leader refuses bad ones before they cost space."""
+    if not raw:
+        return Blank()
+    try:
+        envelope = _open(raw)
+        if envelope.header.kind in INTRODUCTIONS:
+            return _verify_introduction(envelope, ledger, time_ms)
+        return _verify_known(envelope, ledger)
+    except SwarmError as error:
+        return Unverified(error.message, error.hint, error.code)
+
+
+def _verify_known(envelope: _Envelope, ledger: Ledger) -> Verified:
+    head = envelope.header
+    node = ledger.nodes.get(head.uid)
+    if node is None:
+        raise IdentityError(f"a {head.kind} of {head.uid}, which has not joined this network")
+    if head.node_key or head.chain or envelope.certificate_signature:
+        raise IdentityError(f"a {head.kind} that introduces its author {node.identity} again")
+    _check_node_signature(envelope, node.node_key)
+    body = _body(envelope)
+    anchors = _anchored([body["ca"]]) if head.kind == "OrganisationAdmitted" and _fits(head.kind, body) else ()
+    return _verified(envelope, body, anchors=anchors)
+
+
+def _verify_introduction(envelope: _Envelope, ledger: Ledger, time_ms: int) -> Verified:
+    head = envelope.header
+    if not head.chain or len(head.node_key) != 32 or uid_of(head.node_key) != head.uid:
+        raise IdentityError(f"a {head.kind} of {head.uid} without the node key and the certificate that are its")
+    _check_node_signature(envelope, head.node_key)
+    if not certs.cert_verify(head.chain[0], envelope.signed, envelope.certificate_signature):
+        raise IdentityError(
+            f"a {head.kind} of {head.uid} that the key of its certificate {certs.describe(head.chain[0])} has not signed"
+        )
+    body = _body(envelope)
+    check_body(head.kind, body)
+    brought = _anchored(body["anchors"]) if head.kind == "Genesis" else ()
+    anchors = brought or tuple(ledger.anchors.values())
+    identity = _judge(head.chain, tuple(anchor.certificate for anchor in anchors), time_ms)
+    return _verified(envelope, body, identity=identity, node_key=head.node_key, anchors=brought)
+
+
+def _judge(chain: tuple[bytes, ...], anchors: tuple[bytes, ...], time_ms: int) -> Identity:
+    try:
+        return certs.judge(chain, _parsed(anchors), (), datetime.fromtimestamp(time_ms / 1000, UTC))
+    except certs.UnknownAnchor as error:
+        raise IdentityError(
+            f"{certs.describe(chain[0])} belongs to no organisation that this network has admitted",
+            hint="a SWCI of the sentinel's organisation admits it: swarm org admit CA.pem",
+        ) from error
+
+
+@lru_cache(maxsize=16)
+def _parsed(ders: tuple[bytes, ...]) -> tuple[certs.Anchor, ...]:
+    return tuple(certs.anchors_from_der(ders))
+
+
+def _anchored(ders: list[bytes]) -> tuple[Anchored, ...]:
+    return tuple(Anchored(anchor.certificate, anchor.spki_sha256, anchor.name) for anchor in _parsed(tuple(ders)))
+
+
+def _fits(kind: str, body: dict[str, Any]) -> bool:
+    try:
+        check_body(kind, body)
+    except BadInput:
+        return False  # the ledger refuses it, and records that
+    return True
+
+
+def _verified(
+    envelope: _Envelope,
+    body: dict[str, Any],
+    *,
+    identity: Identity | None = None,
+    node_key: bytes = b"",
+    anchors: tuple[Anchored, ...] = (),
+) -> Verified:
+    head = envelope.header
+    digest = hashlib.sha256(envelope.signed).digest()
+    return Verified(
+        head.uid, head.incarnation, head.seq, head.kind, body, head.network_id, digest, identity, node_key, anchors
+    )
+
+
+def _check_node_signature(envelope: _Envelope, node_key: bytes) -> None:
+    try:
+        Ed25519PublicKey.from_public_bytes(node_key).verify(envelope.node_signature, envelope.signed)
+    except (InvalidSignature, ValueError):
+        head = envelope.header
+        raise IdentityError(f"a {head.kind} in the name of {head.uid} that its node key has not signed") from None
+
+
+# ---- bytes
+
+
+def _signed(header: bytes, payload: bytes) -> bytes:
+    return _PROPOSAL_DOMAIN + len(header).to_bytes(4, "big") + header + payload
+
+
+def _open(raw: bytes) -> _Envelope:
+    match _unpack(raw, "a proposal", PROPOSAL_MAX):
+        case [bytes(header), bytes(payload), bytes(node_signature), bytes(certificate_signature)]:
+            signed = _signed(header, payload)
+            return _Envelope(_header(header), payload, signed, node_signature, certificate_signature)
+    raise _malformed("a proposal")
+
+
+def _header(raw: bytes) -> Header:
+    match _unpack(raw, "a proposal's header", PROPOSAL_MAX):
+        case [int(version), bytes(), str(), bytes(), int(), str(), bytes(), list()] if version != VERSION:
+            raise BadInput(f"a proposal of version {version}, this node knows {VERSION}", hint="upgrade the older node")
+        case [int(), bytes(network), str(uid), bytes(incarnation), int(seq), str(kind), bytes(key), list(chain)]:
+            sizes = len(network) in (0, HASH_BYTES) and len(uid) == 36 and len(incarnation) == 16 and len(kind) <= 40
+            texts = uid.isascii() and uid.isprintable() and kind.isascii() and kind.isprintable()
+            if sizes and texts and 0 < seq < COUNT_MAX and len(chain) <= 3 and all(isinstance(c, bytes) for c in chain):
+                return Header(network, uid, incarnation, seq, kind, key, tuple(chain))
+    raise _malformed("a proposal's header")
+
+
+def _joined(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    joined: dict[str, Any] = body["joined"] if kind == "Genesis" else body
+    return joined
+
+
+def _without_introduction(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    if kind not in INTRODUCTIONS:
+        return body
+    rest = {name: value for name, value in _joined(kind, body).items() if name not in ("node_key", "chain", "incarnation")}
+    return {**body, "joined": rest} if kind == "Genesis" else rest
+
+
+def _body(envelope: _Envelope) -> dict[str, Any]:
+    """The whole body. Called once the signature is known to be good (or by `decode_proposal`, which says so)."""
+    head = envelope.header
+    body = _unpack(envelope.payload, f"the body of a {head.kind}", PROPOSAL_MAX)
+    if not isinstance(body, dict):
+        raise _malformed(f"the body of a {head.kind}")
+    if head.kind not in INTRODUCTIONS:
+        return body
+    introduction = {"node_key": head.node_key, "chain": list(head.chain), "incarnation": head.incarnation}
+    if head.kind == "NodeJoined":
+        return {**body, **introduction}
+    joined = body.get("joined")
+    return {**body, "joined": {**(joined if isinstance(joined, dict) else {}), **introduction}}
+
+
+def _pack(obj: Any) -> bytes:
+    return bytes(msgpack.packb(obj, use_bin_type=True))
+
+
+def _unpack(raw: bytes, what: str, cap: int) -> Any:
+    if len(raw) > cap:
+        raise BadInput(f"{what} of {len(raw)} bytes, at most {cap} are accepted")
+    try:
+        return msgpack.unpackb(raw, raw=False, strict_map_key=True, ext_hook=_no_extensions)
+    except Exception:  # msgpack's own errors share no base class with its UnicodeDecodeError
+        raise _malformed(what) from None
+
+
+def _malformed(what: str) -> BadInput:
+    return BadInput(f"{what} that cannot be read: its bytes are damaged, or of another version")
+
+
+def _no_extensions(code: int, data: bytes) -> NoReturn:
+    raise ValueError(f"extension type {code} is not used here")
