@@ -1,0 +1,91 @@
+"""Weighted mean, element by element: z = Σ wᵢ·xᵢ / Σ wᵢ, in the order given.
+
+Called through `swarm.core.merge.METHODS` by whoever owns a shard, chunk by chunk. Guarantees: the same bits on every
+machine and for every way of cutting a model into chunks (numpy ufuncs in fixed order; no BLAS, no sum()).
+
+    floats   accumulated in float64, rounded once to the element type, ties to even (equal inputs of at most 32 bits
+             stay as they are)
+    integers the exact rational mean, rounded once, ties to even (equal inputs stay as they are, at any size)
+    bool     true where at least half of the weight is
+
+Weights are divided by their greatest common divisor first, so equal weights are a plain mean. Weight 0 does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import gcd
+from typing import Any
+
+import numpy as np
+
+from swarm.core.tensors import FLOATS
+
+Array = np.ndarray[Any, Any]
+BLOCK = 1 << 14
+"""Elements merged at once: few enough that the accumulator stays in a core's own cache."""
+
+
+def merge(dtype: str, parts: Sequence[Array], weights: Sequence[int], out: Array) -> None:
+    """The mean of ``parts`` (stored elements of one type, as many as ``out`` has) into ``out``, which is none of them."""
+    assert len(parts) == len(weights), (len(parts), len(weights))
+    assert all(weight >= 0 for weight in weights), weights
+    divisor = gcd(*weights)
+    assert divisor > 0, "all weights are 0"
+    counted = [(part, weight // divisor) for part, weight in zip(parts, weights, strict=True) if weight]
+    kernel = _floats if dtype in FLOATS else _bools if dtype == "bool" else _integers
+    for start in range(0, len(out), BLOCK):
+        block = slice(start, start + BLOCK)
+        kernel(dtype, [(part[block], weight) for part, weight in counted], out[block])
+
+
+def _floats(dtype: str, parts: list[tuple[Array, int]], out: Array) -> None:
+    total = np.empty(len(out), np.float64)
+    term = np.empty(len(out), np.float64)
+    for index, (part, weight) in enumerate(parts):
+        target = term if index else total
+        np.copyto(target, _from_bfloat16(part) if dtype == "bfloat16" else part)
+        if weight != 1:
+            np.multiply(target, weight, out=target)
+        if index:
+            np.add(total, term, out=total)
+    np.divide(total, sum(weight for _, weight in parts), out=total)
+    out[:] = _to_bfloat16(total) if dtype == "bfloat16" else total
+
+
+def _integers(dtype: str, parts: list[tuple[Array, int]], out: Array) -> None:
+    """Exact: x = W·q + r, so Σwx/W = Σwq + Σwr/W. The first sum may wrap around on its way; what it ends at fits."""
+    wide = np.uint64 if dtype == "uint64" else np.int64
+    divisor = wide(sum(weight for _, weight in parts))
+    whole, rest = np.zeros(len(out), wide), np.zeros(len(out), wide)
+    for part, weight in parts:
+        quotient, remainder = np.divmod(part.astype(wide), divisor)
+        whole += quotient * wide(weight)
+        rest += remainder * wide(weight)
+    more, rest = np.divmod(rest, divisor)
+    whole += more
+    double = rest * wide(2)
+    whole += (double > divisor) | ((double == divisor) & (whole % wide(2) == 1))
+    out[:] = whole.astype(out.dtype)
+
+
+def _bools(dtype: str, parts: list[tuple[Array, int]], out: Array) -> None:
+    ayes = np.zeros(len(out), np.int64)
+    for part, weight in parts:
+        ayes += part.astype(np.int64) * weight
+    out[:] = 2 * ayes >= sum(weight for _, weight in parts)
+
+
+def _from_bfloat16(bits: Array) -> Array:
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def _to_bfloat16(values: Array) -> Array:
+    """Rounded once: by way of a float32 rounded to odd, which keeps what the last rounding has to know."""
+    near = values.astype(np.float32)
+    back = near.astype(np.float64)
+    bits = near.view(np.uint32)
+    bits -= np.abs(back) > np.abs(values)
+    bits |= back != values
+    bits += np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return (bits >> np.uint32(16)).astype(np.uint16)
