@@ -34,7 +34,7 @@ def test_the_key_stays_and_the_incarnation_counts_up(tmp_path: Path) -> None:
 
 def test_a_directory_in_use_names_the_process(tmp_path: Path) -> None:
     with StateDirectory(tmp_path):
-        code = f"from pathlib import Path; from swarm.runtime.statedir import *; StateDirectory(Path({str(tmp_path)!r}))"
+        code = f"from swarm.runtime.statedir import *; StateDirectory(Path({str(tmp_path)!r}))"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert f"state directory {tmp_path} is in use by process {os.getpid()}" in other.stderr
     StateDirectory(tmp_path).close()
