@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from swarm.core.names import ROLES, parse_name
 from swarm.errors import BadInput, IdentityError
+from swarm.wire.certnames import anchor_name
 from swarm.wire.issuing import PrivateKey, Stamp, authority_certificate, leaf_certificate
 
 KEY_TYPES = ("ed25519", "p256", "rsa")
@@ -175,29 +176,13 @@ def _existing_authority(
         raise IdentityError(f"{tree.authority_key} is not the key of the CA {tree.authority}", hint=new_ca)
     if authority.not_valid_after_utc <= now:
         raise IdentityError(f"the CA {tree.authority} expired on {authority.not_valid_after_utc:%Y-%m-%d}", hint=new_ca)
-    its_organisation = _organisation_of(authority, tree)
+    its_organisation = anchor_name(authority)
     if organisation not in (None, its_organisation):
         raise BadInput(
             f"the CA {tree.authority} speaks for the organisation {its_organisation}, not for {organisation}",
             hint=new_ca,
         )
     return authority, key, its_organisation
-
-
-def _organisation_of(authority: x509.Certificate, tree: CertificateTree) -> str:
-    """The organisation in the CA's URI, else (a CA of HPE's gen-cert) its common name."""
-    try:
-        names = authority.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except x509.ExtensionNotFound:
-        uris = []
-    ours = [uri.removeprefix("swarm://") for uri in uris if uri.startswith("swarm://")]
-    if ours:
-        return parse_name(ours[0])
-    common = authority.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    if not common:
-        raise IdentityError(f"the CA {tree.authority} names no organisation: neither a URI swarm://… nor a CN")
-    return parse_name(str(common[0].value))
 
 
 def _last_serial(tree: CertificateTree) -> int:

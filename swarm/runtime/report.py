@@ -35,7 +35,8 @@ def start(state: Path | None, level: str | None = None, *, name: str = "swarm") 
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if getattr(handler, "of_swarm", False)]:
         root.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError, ValueError):  # what a full disk has kept from being written
+            handler.close()
     _file = None
     _attach(root, logging.StreamHandler(sys.stderr))
     if state is not None:
