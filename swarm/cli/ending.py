@@ -27,6 +27,10 @@ import click
 import swarm
 from swarm.errors import BadInput, InternalError, Interrupted, SwarmError
 
+# What the base install lacks on purpose, and the extra that brings it.
+EXTRAS = dict.fromkeys(("libp2p", "trio", "cryptography", "pydantic", "yaml", "blake3", "psutil"), "node")
+EXTRAS |= {"keras": "tensorflow", "tensorflow": "tensorflow", "sklearn": "demo"}
+
 _started = time.monotonic()
 _answered = False  # stdout has its one object: a fact about this process, so it lives as long as the process
 
@@ -99,6 +103,10 @@ def _as_swarm_error(raised: BaseException, name: str) -> SwarmError:
     if isinstance(first, click.ClickException):
         where = first.ctx.command_path if isinstance(first, click.UsageError) and first.ctx else name
         return BadInput(_sentence(first.format_message()), hint=f"{where} --help shows the flags and examples")
+    if isinstance(first, ModuleNotFoundError) and (extra := EXTRAS.get((first.name or "").split(".")[0])):
+        return BadInput(
+            f"{name} needs {first.name}, which is not installed", hint=f"pip install 'swarm-learning[{extra}]'"
+        )
     return InternalError(f"{name} met an unexpected {type(first).__name__}: {_sentence(str(first)) or 'no details'}")
 
 

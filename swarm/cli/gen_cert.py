@@ -1,22 +1,25 @@
-"""`gen-cert`: an organisation's CA and the certificates of one host's nodes, where HPE's gen-cert puts them."""
+"""`gen-cert`: an organisation's CA and the certificates of one host's nodes, where HPE's gen-cert puts them.
+
+What needs `cryptography` is imported when it runs, so that the base install answers with a sentence.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from swarm.cli.ending import entry, print_json
 from swarm.cli.help import Command
 from swarm.core.names import ROLES, parse_name
 from swarm.errors import BadInput
-from swarm.runtime.authority import KEY_TYPES, CertificateTree, Issued, issue
-from swarm.wire.certs import fingerprint, spki_sha256
-from swarm.wire.issuing import general_name
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+    from swarm.runtime.authority import CertificateTree, Issued
 
 EXAMPLES = """
 gen-cert -e mnist -i 1                     on the first host: workspace/mnist/cert/…
@@ -39,7 +42,7 @@ gen-cert -e mnist -i 1 --force             renew: new keys and certificates, the
 @click.option("--org", metavar="NAME", help="name of the organisation  [default: org-HOST, or that of the CA]")
 @click.option("--days", default=365, show_default=True, type=click.IntRange(1, 36500), help="validity; of the CA 3650")
 @click.option("--san", "sans", multiple=True, metavar="NAME", help="a further host name or IP address; repeatable")
-@click.option("--key-type", default="ed25519", show_default=True, type=click.Choice(KEY_TYPES))
+@click.option("--key-type", default="ed25519", show_default=True, type=click.Choice(["ed25519", "p256", "rsa"]))
 @click.option("--force", is_flag=True, help="replace keys and certificates that exist (never the CA)")
 @click.option("--json", "as_json", is_flag=True, help="answer with one JSON object")
 def command(
@@ -55,6 +58,9 @@ def command(
 ) -> None:
     if not host or not (example or out):
         raise BadInput("Some or all of the parameters are empty", hint="usage: gen-cert -e EXAMPLE-NAME -i HOST-INDEX")
+    from swarm.runtime.authority import CertificateTree, issue
+    from swarm.wire.issuing import general_name
+
     tree = CertificateTree(out or _folder_of(example), host)
     names = [general_name(text) for text in sans]
     issued = issue(tree, organisation=org, key_type=key_type, days=days, sans=names, force=force)
@@ -74,6 +80,8 @@ def _folder_of(example: str) -> Path:
 
 
 def _result(tree: CertificateTree, issued: Issued) -> dict[str, Any]:
+    from swarm.wire.certs import spki_sha256
+
     rows = {"ca": (tree.authority, issued.authority)}
     rows |= {role: (tree.certificate(role), issued.leaves[role]) for role in ROLES}
     return {
@@ -117,13 +125,17 @@ def _say(tree: CertificateTree, issued: Issued) -> None:
     say(f"  {issued.organisation}  {_fingerprint(issued.authority)}")
 
 
-def _line(tree: CertificateTree, path: Path, certificate: x509.Certificate) -> str:
+def _line(tree: CertificateTree, path: Path, certificate: Certificate) -> str:
     place = str(path.relative_to(tree.directory))
     until = f"until {certificate.not_valid_after_utc:%Y-%m-%d}"
     return f"{place:<25}  {until}  {_fingerprint(certificate)}"
 
 
-def _fingerprint(certificate: x509.Certificate) -> str:
+def _fingerprint(certificate: Certificate) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from swarm.wire.certs import fingerprint
+
     return fingerprint(certificate.public_bytes(Encoding.DER))
 
 

@@ -28,7 +28,6 @@ from swarm.errors import BadInput, IdentityError
 from swarm.wire.certnames import anchor_name
 from swarm.wire.issuing import PrivateKey, Stamp, authority_certificate, leaf_certificate
 
-KEY_TYPES = ("ed25519", "p256", "rsa")
 AUTHORITY_DAYS = 3650
 _BACKDATED = timedelta(minutes=5)  # hosts' clocks differ; a certificate made a second ago must hold everywhere
 
@@ -76,7 +75,7 @@ class Issued:
 
 
 def new_key(key_type: str) -> PrivateKey:
-    """A fresh private key of one of KEY_TYPES."""
+    """A fresh private key: ed25519, p256 or rsa."""
     if key_type == "ed25519":
         return ed25519.Ed25519PrivateKey.generate()
     if key_type == "p256":

@@ -135,3 +135,10 @@ def test_a_real_ctrl_c_ends_a_real_process_with_130():
         _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert err.strip() == b"error: interrupted"
+
+
+def test_a_missing_library_names_the_extra_that_brings_it(capsys):
+    assert run(raising(ModuleNotFoundError("No module named 'libp2p'", name="libp2p.host")), []) == 2
+    assert capsys.readouterr().err == (
+        "error: probe needs libp2p.host, which is not installed\nhint: pip install 'swarm-learning[node]'\n"
+    )

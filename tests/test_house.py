@@ -1,0 +1,47 @@
+"""The rules of the test suite itself: what CI may not skip, and that nothing is left running."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_on(text, tmp_path, **environment):
+    """A pytest run of its own, under the suite's conftest."""
+    (tmp_path / "test_probe.py").write_text(text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    root:\n    netns:\n    docker:\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider", "test_probe.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout
+
+
+SKIPPING = "import pytest\n@pytest.mark.{mark}\ndef test_probe():\n    pytest.skip('no engine here')\n"
+
+
+@pytest.mark.parametrize(
+    ("mark", "ci", "code"), [("docker", "true", 1), ("docker", "", 0), ("filterwarnings", "true", 0)]
+)
+def test_a_marked_test_may_be_skipped_anywhere_but_in_ci(mark, ci, code, tmp_path):
+    ended, out = pytest_on(SKIPPING.format(mark=mark), tmp_path, CI=ci)
+    assert ended == code, out
+    assert ("skipped with CI=true, although marked docker" in out) == bool(code)
+
+
+def test_a_process_left_behind_fails_its_module(tmp_path):
+    text = (
+        "import subprocess, sys\n"
+        "def test_probe():\n"
+        "    subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
+    )
+    ended, out = pytest_on(text, tmp_path)
+    assert ended == 1, out
+    assert "processes left behind" in out
