@@ -1,0 +1,56 @@
+"""The documents say what is true: their commands run, what they name exists."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Stands in for scp between hosts: HOST:path is the folder HOST beside the current one.
+SCP = """#!/bin/sh
+place() { case "$1" in *:*) echo "../${1%%:*}/${1#*:}" ;; *) echo "$1" ;; esac; }
+exec cp "$(place "$1")" "$(place "$2")"
+"""
+
+
+def shell_blocks(path):
+    return re.findall(r"^```sh\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_the_commands_of_the_certificates_page_run_as_they_stand(tmp_path):
+    tools = tmp_path / "tools"
+    for folder in (tools, tmp_path / "HOST-A", tmp_path / "HOST-B"):
+        folder.mkdir()
+    (tools / "scp").write_text(SCP)
+    (tools / "scp").chmod(0o755)
+    path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
+    blocks = shell_blocks(ROOT / "certs/README.md")
+    # The other host's part comes first: the exchange needs both.
+    blocks.sort(key=lambda block: not block.startswith("# on HOST-B"))
+    out = ""
+    for block in blocks:
+        host = "HOST-B" if block.startswith("# on HOST-B") else "HOST-A"
+        done = subprocess.run(
+            ["sh", "-e", "-c", block], cwd=tmp_path / host, env={**os.environ, "PATH": path},
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+        out += done.stdout
+    for host in ("HOST-A", "HOST-B"):
+        names = {file.name for file in (tmp_path / host).glob("workspace/mnist/cert*/ca/capath/*")}
+        assert names == {"ca-1-cert.pem", "ca-2-cert.pem"}
+    assert "URI:swarm://hospital-a/sn/sn-1" in out
+    assert "sn-1-cert.pem: OK" in out
+
+
+def test_the_certificates_folder_lets_nothing_else_in():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git clone")
+    ignored = subprocess.run(
+        ["git", "check-ignore", "certs/ca-1-cert.txt", "certs/mnist/cert", "certs/README.md", "certs/.gitignore"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ignored.stdout.split() == ["certs/ca-1-cert.txt", "certs/mnist/cert"]
