@@ -1,0 +1,335 @@
+"""The round: from "these members offer" to "this digest is the base", as every node derives it from the ledger.
+
+Called by `core/contract`, which has checked who speaks and which round is meant. Guarantees (merging.md's I1, I2, I4, I9,
+checked by `check`): one decision a round, COMMIT or ABORT; COMMIT only with a majority of equal Readys of its attempt;
+one set of contributors for all shards of an attempt; never fewer than minPeers members. Weights are integers.
+
+    collecting ──snap──► merging, attempt 0 ──member gone, deadline──► attempt 1 ... 3
+                             │ q-th equal Ready                          │ fourth attempt fails, below minPeers,
+                             ▼                                           ▼ two digests, only weights of 0 left
+                         Committed                                    Aborted
+
+After either the contract begins the next round: with a new number, and after ABORT with the same base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+from swarm.core.events import (
+    Aborted,
+    BaseLost,
+    Committed,
+    Contributor,
+    Event,
+    Finished,
+    MemberGone,
+    MemberReady,
+    Offered,
+    Shard,
+    SnapMade,
+)
+from swarm.core.tensors import split
+from swarm.errors import Refused
+
+__all__ = [
+    "ATTEMPTS", "BROADCAST_BYTES", "HEARD", "Aborted", "Attempt", "BaseLost", "Committed", "Contributor", "Finished",
+    "MemberReady", "Offer", "Offered", "Phase", "Round", "Shard", "SnapMade", "Terms", "quorum",
+]  # fmt: skip
+
+ATTEMPTS = 4
+BROADCAST_BYTES = 4 * 2**20
+
+
+class Phase(Enum):
+    COLLECTING = "collecting"
+    MERGING = "merging"
+
+
+HEARD: dict[Phase, frozenset[str]] = {
+    Phase.COLLECTING: frozenset({"Offer", "WindowClosed"}),
+    Phase.MERGING: frozenset({"Ready", "Suspect", "DeadlinePassed"}),
+}
+"""The kinds that mean something in each phase; the others are refused by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the contract says about its rounds. ``first``: only the weights of the first to enrol count."""
+
+    contract: str
+    min_peers: int
+    topology: str
+    leaves: int
+    nbytes: int
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """``weight`` in 1/1000; ``ordinal`` = the how-manieth member to enrol; ``name`` is for sentences."""
+
+    digest: str
+    weight: int
+    stop: bool
+    address: str
+    ordinal: int
+    name: str
+
+
+@dataclass(slots=True)
+class Attempt:
+    snap: SnapMade
+    ready: dict[str, tuple[str, tuple[bytes, ...]]] = field(default_factory=dict)
+    suspects: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def uids(self) -> tuple[str, ...]:
+        return tuple(member.uid for member in self.snap.members)
+
+
+def quorum(members: int) -> int:
+    return members // 2 + 1
+
+
+class Round:
+    """One round of one contract. Methods validate, then change, then say what follows."""
+
+    def __init__(self, number: int, base: str, terms: Terms) -> None:
+        self.number = number
+        self.base = base
+        self.terms = terms
+        self.offers: dict[str, Offer] = {}
+        self.window_closed = False
+        self.attempt: Attempt | None = None
+
+    @property
+    def phase(self) -> Phase:
+        return Phase.MERGING if self.attempt else Phase.COLLECTING
+
+    @property
+    def stops(self) -> int:
+        """Stop flags among the members (before the snap: among the offers)."""
+        uids: Iterable[str] = self.attempt.uids if self.attempt else self.offers
+        return sum(self.offers[uid].stop for uid in uids)
+
+    # ---- collecting
+
+    def offer(self, uid: str, offer: Offer) -> list[Event]:
+        if uid in self.offers:
+            raise Refused(f"{offer.name} has offered already in round {self.number} of contract {self.terms.contract}")
+        self.offers[uid] = offer
+        return [Offered(self.terms.contract, self.number, uid)]
+
+    def close_window(self) -> None:
+        if len(self.offers) < self.terms.min_peers:
+            raise Refused(
+                f"the window of round {self.number} of contract {self.terms.contract} stays open: "
+                f"{len(self.offers)} of at least {self.terms.min_peers} members have offered"
+            )
+        self.window_closed = True
+
+    def snap_if_due(self, live: Collection[str]) -> list[Event]:
+        """The snap, once enough and all live members (or all in time) have offered; those passed over are dropped."""
+        waiting = [uid for uid in live if uid not in self.offers]
+        if self.attempt or len(self.offers) < self.terms.min_peers or (waiting and not self.window_closed):
+            return []
+        if not any(offer.weight for offer in self.offers.values()):
+            return [Finished(self.terms.contract, self.base)] if self.stops >= self.terms.min_peers else []
+        late = f"had not offered in round {self.number} when its window closed"
+        return [
+            *(MemberGone(self.terms.contract, uid, "dropped", late) for uid in sorted(waiting)),
+            self._begin(0, self.offers),
+        ]
+
+    # ---- merging
+
+    def ready(self, uid: str, attempt: int, digest: str, shards: tuple[bytes, ...]) -> list[Event]:
+        now = self._member_speaks(uid, attempt, "Ready")
+        if uid in now.ready:
+            if now.ready[uid][0] != digest:
+                raise Refused(f"{self._name(uid)} is ready with {now.ready[uid][0]} already, not with {digest}")
+            return []
+        now.ready[uid] = (digest, shards)
+        events: list[Event] = [MemberReady(self.terms.contract, self.number, attempt, uid)]
+        if len({said for said, _ in now.ready.values()}) > 1:
+            return [*events, self._abort(self._dispute(now))]
+        if len(now.ready) < quorum(len(now.uids)):
+            return events
+        signers = tuple(sorted(now.ready))
+        finished = self.stops >= self.terms.min_peers
+        where = (self.terms.contract, self.number, attempt)
+        return [*events, Committed(*where, digest, now.uids, signers, finished)]
+
+    def suspect(self, uid: str, attempt: int, accused: str) -> list[Event]:
+        now = self._member_speaks(uid, attempt, "Suspect")
+        if accused not in now.uids:
+            raise Refused(f"a Suspect of {accused}, which is no member of attempt {attempt} of round {self.number}")
+        if accused == uid:
+            raise Refused(f"{self._name(uid)} cannot suspect itself: it may leave")
+        accusers = now.suspects.get(accused, ())
+        if uid in accusers:
+            return []
+        now.suspects[accused] = (*accusers, uid)
+        count, others = len(accusers) + 1, len(now.uids) - 1
+        if 2 * count <= others:
+            return []
+        return self.without([accused], "dropped", f"was suspected by {count} of {others} others")
+
+    def pass_deadline(self, attempt: int) -> list[Event]:
+        now = self._current(attempt, "DeadlinePassed")
+        most = max(map(len, now.suspects.values()), default=0)
+        accused = [uid for uid in now.uids if most and len(now.suspects.get(uid, ())) == most]
+        if accused and len(accused) < len(now.uids):
+            return self.without(accused, "dropped", f"was suspected by {most} others at the deadline")
+        absent = [uid for uid in now.uids if uid not in now.ready]
+        if len(absent) == len(now.uids):
+            return self._again(now.uids, f"nobody was ready at the deadline of attempt {attempt}")
+        return self.without(absent, "dropped", f"was not ready at the deadline of attempt {attempt}")
+
+    def without(
+        self, gone: Collection[str], what: Literal["dropped", "lost", "restarted", "left"], reason: str
+    ) -> list[Event]:
+        """The round goes on without them: their offers are void; in merging the next attempt begins."""
+        members = self.attempt.uids if self.attempt else ()
+        events: list[Event] = [MemberGone(self.terms.contract, uid, what, reason) for uid in sorted(gone)]
+        left = [uid for uid in members if uid not in gone]
+        if len(left) < len(members):
+            names = ", ".join(self._name(uid) for uid in sorted(gone))
+            events += self._again(left, f"{names} {reason}")
+        else:
+            for uid in gone:
+                self.offers.pop(uid, None)
+        return events
+
+    def cancel(self, reason: str) -> list[Event]:
+        """End the round if anybody has begun it."""
+        return [self._abort(reason)] if self.offers else []
+
+    # ---- how
+
+    def _begin(self, number: int, uids: Iterable[str]) -> SnapMade:
+        chosen = sorted(uids)
+        weights = self._weights(chosen)
+        sharded = self.terms.topology == "sharded" or (
+            self.terms.topology == "auto" and self.terms.nbytes > BROADCAST_BYTES
+        )
+        snap = SnapMade(
+            self.terms.contract,
+            self.number,
+            number,
+            tuple(Contributor(u, weights[u], self.offers[u].digest, self.offers[u].address) for u in chosen),
+            self._shards(chosen) if sharded else (),
+            "sharded" if sharded else "broadcast",
+            self.base,
+        )
+        self.attempt = Attempt(snap)
+        return snap
+
+    def _weights(self, uids: list[str]) -> dict[str, int]:
+        weights = {uid: self.offers[uid].weight for uid in uids}
+        if not self.terms.first:
+            return weights
+        active = [uid for uid in uids if weights[uid]]
+        earliest = min(active, key=lambda uid: self.offers[uid].ordinal) if active else ""
+        return {uid: weight if uid == earliest else 0 for uid, weight in weights.items()}
+
+    def _shards(self, uids: list[str]) -> tuple[Shard, ...]:
+        ranges = split(self.terms.leaves, len(uids))
+        return tuple(Shard(uid, start, stop) for uid, (start, stop) in zip(uids, ranges, strict=True) if start < stop)
+
+    def _again(self, uids: Collection[str], reason: str) -> list[Event]:
+        assert self.attempt is not None
+        number = self.attempt.snap.attempt + 1
+        if len(uids) < self.terms.min_peers:
+            return [self._abort(f"{reason}; {len(uids)} of at least {self.terms.min_peers} members are left")]
+        if number >= ATTEMPTS:
+            return [self._abort(f"{reason}, in the last of {ATTEMPTS} attempts")]
+        if not any(self.offers[uid].weight for uid in uids):
+            return [self._abort(f"{reason}; all who are left have weight 0")]
+        return [self._begin(number, uids)]
+
+    def _abort(self, reason: str) -> Aborted:
+        return Aborted(self.terms.contract, self.number, reason)
+
+    def _dispute(self, now: Attempt) -> str:
+        """Which shards two members hold differently, if both said what they hold; else who holds what."""
+        (one, first), *_ = now.ready.items()
+        other, second = next((uid, said) for uid, said in now.ready.items() if said[0] != first[0])
+        who = f"{self._name(one)} and {self._name(other)} hold different results, {first[0]} and {second[0]}"
+        owners = [shard.owner for shard in now.snap.shards]
+        if not len(first[1]) == len(second[1]) == len(owners):
+            return who
+        differing = [self._name(owners[i]) for i in range(len(owners)) if first[1][i] != second[1][i]]
+        return f"{who}; they differ in the shards of {', '.join(differing)}" if differing else who
+
+    def _current(self, attempt: int, kind: str) -> Attempt:
+        assert self.attempt is not None
+        current = self.attempt.snap.attempt
+        if attempt != current:
+            raise Refused(f"a {kind} of attempt {attempt} of round {self.number}, which is in attempt {current}")
+        return self.attempt
+
+    def _member_speaks(self, uid: str, attempt: int, kind: str) -> Attempt:
+        now = self._current(attempt, kind)
+        if uid not in now.uids:
+            raise Refused(f"a {kind} of {uid}, which is no member of attempt {attempt} of round {self.number}")
+        return now
+
+    def _name(self, uid: str) -> str:
+        return self.offers[uid].name if uid in self.offers else uid
+
+    # ---- keeping
+
+    def to_state(self) -> dict[str, Any]:
+        offers = [
+            [uid, o.digest, o.weight, o.stop, o.address, o.ordinal, o.name] for uid, o in sorted(self.offers.items())
+        ]
+        now = self.attempt
+        attempt = now and [
+            now.snap.attempt,
+            list(now.uids),
+            [[uid, digest, list(shards)] for uid, (digest, shards) in now.ready.items()],
+            [[accused, list(accusers)] for accused, accusers in now.suspects.items()],
+        ]
+        return {
+            "number": self.number, "base": self.base, "offers": offers, "closed": self.window_closed, "attempt": attempt,
+        }  # fmt: skip
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], terms: Terms) -> Round:
+        new = cls(state["number"], state["base"], terms)
+        new.offers = {uid: Offer(*rest) for uid, *rest in state["offers"]}
+        new.window_closed = state["closed"]
+        if state["attempt"]:
+            number, uids, ready, suspects = state["attempt"]
+            new._begin(number, uids)
+            assert new.attempt is not None
+            new.attempt.ready = {uid: (digest, tuple(shards)) for uid, digest, shards in ready}
+            new.attempt.suspects = {accused: tuple(accusers) for accused, accusers in suspects}
+        return new
+
+    def check(self) -> None:
+        """The invariants that hold between any two entries."""
+        now = self.attempt
+        if now is None:
+            return
+        uids, snap = now.uids, now.snap
+        assert list(uids) == sorted(set(uids)), "I4: members once each, by uid"
+        assert set(uids) <= set(self.offers), "I8: members have offered on this base"
+        assert len(uids) >= self.terms.min_peers, "I9: at least minPeers members"
+        assert snap.base == self.base
+        assert 0 <= snap.attempt < ATTEMPTS
+        assert any(member.weight for member in snap.members), "somebody's weights count"
+        assert set(now.ready) <= set(uids)
+        assert len({digest for digest, _ in now.ready.values()}) <= 1, "I2: two digests end the round"
+        assert len(now.ready) < quorum(len(uids)), "I1: the q-th equal Ready ends the round"
+        leaves = [leaf for shard in snap.shards for leaf in (shard.first_leaf, shard.stop_leaf)]
+        if snap.topology == "sharded":
+            assert leaves[0] == 0
+            assert leaves[-1] == self.terms.leaves
+            assert leaves[1:-1:2] == leaves[2:-1:2], "I4: every leaf in exactly one shard"
+            assert {shard.owner for shard in snap.shards} <= set(uids)
