@@ -1,0 +1,157 @@
+"""The timekeeper: the durations that the leader times by its own monotonic clock, and ends by proposing.
+
+Run by the driver while its node leads; a new leader starts a new one, so every duration begins anew. Reads the ledger,
+changes nothing: what it proposes is judged like anybody's. Guarantees: each round's window closes, each attempt passes
+its deadline, and each silent node is declared lost, as long as ticks come; a pause of the leader itself counts for nobody.
+
+    duration   begins when                                    ends with         length
+    window     minPeers have offered and a live one has not   WindowClosed      clamp(1.5 x observed, 2 s, 30 s)
+    deadline   an attempt begins                              DeadlinePassed    5 x observed, at least 10 s, x 1.5 an attempt
+    silence    the last sign of life                          NodeLost          10 s
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from swarm.core.contract import Contract
+from swarm.core.events import Committed, Event, SnapMade
+from swarm.core.ledger import Ledger
+
+GRACE_S = (2.0, 30.0)
+DEADLINE_MIN_S = 10.0
+SLOW_BYTES_PER_S = 2e6
+"""What a link is believed to do before anything was measured."""
+SILENCE_S = 10.0
+AGAIN_S = 5.0
+"""A proposal that changed nothing (lost on its way, refused by a narrow miss) is made again after this."""
+PAUSE_S = 2.0
+"""Ticks further apart than this: the leader itself stood still, and heard nobody."""
+_NEW_PART = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    kind: str
+    body: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Timer:
+    began_s: float
+    due_s: float
+    propose: Propose
+
+
+Key = tuple[str, str, int, int]  # kind, contract, round, attempt
+
+
+class Timekeeper:
+    def __init__(self, ledger: Ledger, own_uid: str, now_s: float) -> None:
+        self._ledger = ledger
+        self._own_uid = own_uid
+        self._now_s = now_s
+        self._heard_s: dict[str, float] = {}
+        self._timers: dict[Key, _Timer] = {}
+        self._lateness_s: dict[str, float] = {}  # per contract: from minPeers offers to all
+        self._attempt_s: dict[str, float] = {}  # per contract: from snap to COMMIT
+
+    def alive(self, uid: str, now_s: float) -> None:
+        """A sign of life of this node, heard here or by another SN."""
+        self._heard_s[uid] = max(now_s, self._heard_s.get(uid, now_s))
+
+    def handle(self, event: Tick | Event) -> list[Propose]:
+        """Ticks come at least every half second; the ledger's events after they were applied."""
+        match event:
+            case Tick():
+                self._move_to(event.now_s)
+                self._begin_and_drop()
+                return [*self._due(), *self._silent()]
+            case SnapMade(attempt=0):
+                window = self._timers.get(("WindowClosed", event.contract, event.round, 0))
+                self._learn(self._lateness_s, event.contract, self._now_s - window.began_s if window else 0.0)
+            case Committed():
+                deadline = self._timers.get(("DeadlinePassed", event.contract, event.round, event.attempt))
+                self._learn(self._attempt_s, event.contract, self._now_s - deadline.began_s if deadline else 0.0)
+            case _:
+                return []
+        self._begin_and_drop()
+        return []
+
+    def _move_to(self, now_s: float) -> None:
+        pause_s = now_s - self._now_s
+        self._now_s = now_s
+        if pause_s <= PAUSE_S:
+            return
+        for uid in self._heard_s:
+            self._heard_s[uid] = min(self._heard_s[uid] + pause_s, now_s)
+        for timer in self._timers.values():
+            timer.began_s += pause_s
+            timer.due_s += pause_s
+
+    # ---- windows and deadlines
+
+    def _begin_and_drop(self) -> None:
+        """A timer for every duration that the ledger's state asks for; none for those that are over."""
+        wanted = dict(self._wanted())
+        self._timers = {key: timer for key, timer in self._timers.items() if key in wanted}
+        for key, (length_s, propose) in wanted.items():
+            if key not in self._timers:
+                self._timers[key] = _Timer(self._now_s, self._now_s + length_s, propose)
+
+    def _wanted(self) -> Iterator[tuple[Key, tuple[float, Propose]]]:
+        for name, contract in sorted(self._ledger.contracts.items()):
+            where: dict[str, Any] = {"contract": name, "round": contract.round}
+            if contract.phase == "merging":
+                attempt = contract.snap.attempt if contract.snap else 0
+                propose = Propose("DeadlinePassed", {**where, "attempt": attempt})
+                yield ("DeadlinePassed", name, contract.round, attempt), (self._deadline_s(contract, attempt), propose)
+            elif self._window_open(contract):
+                yield ("WindowClosed", name, contract.round, 0), (self._grace_s(name), Propose("WindowClosed", where))
+
+    def _window_open(self, contract: Contract) -> bool:
+        enough = len(contract.offers) >= contract.options.minPeers
+        return contract.phase == "collecting" and enough and bool(contract.waiting_for())
+
+    def _grace_s(self, contract: str) -> float:
+        low, high = GRACE_S
+        return min(max(1.5 * self._lateness_s.get(contract, high), low), high)
+
+    def _deadline_s(self, contract: Contract, attempt: int) -> float:
+        believed = 2 * contract.schema.nbytes / SLOW_BYTES_PER_S
+        measured = self._attempt_s.get(contract.name)
+        length_s = 5 * measured if measured is not None else DEADLINE_MIN_S + 5 * believed
+        return float(max(DEADLINE_MIN_S, length_s) * 1.5**attempt)
+
+    def _due(self) -> list[Propose]:
+        due = [timer for _, timer in sorted(self._timers.items()) if timer.due_s <= self._now_s]
+        for timer in due:
+            timer.due_s = self._now_s + AGAIN_S
+        return [timer.propose for timer in due]
+
+    def _learn(self, averages: dict[str, float], contract: str, seen_s: float) -> None:
+        before = averages.get(contract, seen_s)
+        averages[contract] = before + _NEW_PART * (seen_s - before)
+
+    # ---- silence
+
+    def _silent(self) -> list[Propose]:
+        """Nodes not heard for too long. SNs are told apart by the order itself, and never declared lost here."""
+        silent = []
+        for uid, node in sorted(self._ledger.nodes.items()):
+            if node.state != "live" or node.identity.role == "sn" or uid == self._own_uid:
+                self._heard_s.pop(uid, None)
+                continue
+            quiet_s = self._now_s - self._heard_s.setdefault(uid, self._now_s)
+            if quiet_s >= SILENCE_S:
+                self._heard_s[uid] = self._now_s - SILENCE_S + AGAIN_S
+                reason = f"no sign of life for {quiet_s:.0f} s"
+                silent.append(Propose("NodeLost", {"uid": uid, "incarnation": node.incarnation, "reason": reason}))
+        return silent
