@@ -28,8 +28,9 @@ def spawn(
     cwd: Path | None = None,
     stdout: IO[bytes] | int | None = None,
     stderr: IO[bytes] | int | None = None,
+    tethered: bool = True,
 ) -> subprocess.Popen[bytes]:
-    """Start a tethered child with no standard input.
+    """Start a child with no standard input; not `tethered` for one that is to stay (`swarm up`).
 
     From the main thread only: the kernel's tether holds to the thread that forks, and ends with it.
     """
@@ -50,5 +51,5 @@ def spawn(
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
-        preexec_fn=tie,
+        preexec_fn=tie if tethered else None,
     )
