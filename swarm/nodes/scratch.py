@@ -15,8 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# Reads a line from its parent; end of file instead means that the parent is dead. Children of the parent die at the same
-# moment and may still write for an instant: so it looks again a second later.
+# Reads a line from its parent; end of file instead means that the parent is dead. The parent's children die at the same
+# moment and may still write for an instant: so it goes over it again for a second.
 _WATCHER = """trap '' INT TERM HUP; read -r line && exit 0
 for turn in 1 2 3 4 5; do rm -rf -- "$1"; sleep 0.2; done"""
 

@@ -1,8 +1,8 @@
 """A child process that cannot outlive its parent: every process that a node or a local swarm starts is made here.
 
-Used by `nodes/launch` for the nodes and by `nodes/worker` for the training program. Guarantees: the child leads a session
-and process group of its own, so a terminal's Ctrl-C reaches only the parent, which ends it in order; when the parent
-dies, even by SIGKILL, the kernel kills the child (on Linux), and with it the children that are tethered to it in turn.
+Used by `nodes/launch` for the nodes and by `nodes/worker` for the training program. Guarantees: the child leads a
+session and process group of its own, so a terminal's Ctrl-C reaches only the parent, which ends it in order; when the
+parent dies, even by SIGKILL, the kernel kills the child (on Linux), and with it what is tethered to the child in turn.
 """
 
 from __future__ import annotations

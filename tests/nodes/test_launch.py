@@ -80,7 +80,7 @@ def test_a_killed_child_is_named_with_its_signal(launch, tmp_path):
     node = launch.start("sn-1", "SN", python(NODE, tmp_path), state=tmp_path)
     launch.wait_ready([node], 10)
     os.kill(node.pid, signal.SIGKILL)
-    with pytest.raises(WorkerFailed, match="sn-1 .* was killed by SIGKILL"):
+    with pytest.raises(WorkerFailed, match=r"sn-1 .* was killed by SIGKILL"):
         launch.wait_ended([node])
     assert node.exit_code == 137
 
@@ -116,10 +116,8 @@ from pathlib import Path
 from swarm.nodes.launch import Launch, ended_by_signals
 from swarm.nodes.scratch import scratch_directory
 with ended_by_signals(), scratch_directory("launch-test-") as scratch, Launch() as launch:
-    children = [
-        launch.start(f"n-{i}", "SN", [sys.executable, "-S", "-c", sys.argv[1], str(scratch / str(i))], state=scratch / str(i))
-        for i in range(2)
-    ]
+    node = [sys.executable, "-S", "-c", sys.argv[1]]
+    children = [launch.start(n, "SN", [*node, str(scratch / n)], state=scratch / n) for n in ("a", "b")]
     launch.wait_ready(children, 20)
     print(scratch, *(child.pid for child in children), flush=True)
     launch.wait_ended(children)
