@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from swarm.core.contract import Contract
-from swarm.core.events import Aborted, BaseLost, Committed, SnapMade
+from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, SnapMade
 from swarm.errors import Refused, SwarmError, Unreachable
 
 NOTE_EVERY_S = 10.0
@@ -101,7 +101,7 @@ class Ticked:
 
 Event = (
     Asked | OfferJudged | Merged | Stalled | Fetched | FetchFailed | LedgerLost | LedgerBack | Ticked
-    | SnapMade | Committed | Aborted | BaseLost
+    | SnapMade | Committed | Aborted | BaseLost | ContractCleared
 )  # fmt: skip
 
 
@@ -201,6 +201,9 @@ class Member:
                 return self._fetch_failed(event, now_s)
             case BaseLost():
                 return self._base_lost(event, now_s)
+            case ContractCleared():
+                hint = "start the program again to enrol in the new one"
+                return [GiveUp(Refused(f"contract {self.contract.name} was reset by a person", hint=hint))]
             case LedgerLost():
                 self._ledger_lost = self._ledger_lost or (now_s, event.reason)
                 return []
@@ -222,7 +225,7 @@ class Member:
         """The next step for the open ask: adopt what was missed, else offer."""
         assert self.ask is not None
         contract = self.contract
-        if contract.finished or (self.ask.kind == "begin" and contract.commits):
+        if contract.finished or (self.ask.kind == "begin" and contract.has_model):
             return self._fetch(contract.base)
         if self.holds != contract.base:
             # An ended program still needs the base, to offer on it; a training one adopts it instead of offering.
@@ -247,7 +250,7 @@ class Member:
 
     def _source(self) -> Literal["own", "base"]:
         assert self.ask is not None
-        return "base" if self.ask.kind == "end" and self.checkin == "active" and self.contract.commits else "own"
+        return "base" if self.ask.kind == "end" and self.checkin == "active" and self.contract.has_model else "own"
 
     def _judged(self, event: OfferJudged) -> list[Effect]:
         if event.accepted or self.phase is not Phase.OFFERED or event.round != self.contract.round:
@@ -332,8 +335,8 @@ class Member:
         self.phase = Phase.FETCHING
         if self.holds == digest:
             return self._fetched(Fetched(digest))
-        others = [uid for uid, member in self.contract.members.items() if uid != self.uid and uid not in holders]
-        return [Fetch(digest, (*(uid for uid in holders if uid != self.uid), *others))]
+        members = dict.fromkeys((*holders, *self.contract.holders(digest), *self.contract.live()))
+        return [Fetch(digest, tuple(uid for uid in members if uid != self.uid))]
 
     def _fetched(self, event: Fetched) -> list[Effect]:
         if self.phase is not Phase.FETCHING or self.ask is None:
@@ -403,7 +406,7 @@ class Member:
     def _missing(self) -> str:
         """Whom this node waits for, by name; those who never enrolled have none."""
         contract = self.contract
-        named = [contract.members[uid].name for uid in contract.live() if uid not in contract.offers]
+        named = [str(contract.members[uid]) for uid in contract.waiting_for()]
         absent = contract.options.minPeers - len(contract.live())
         if absent > 0:
             named.append(f"{absent} more to enrol (minPeers {contract.options.minPeers})")

@@ -1,43 +1,42 @@
 """One program's training on a learning node: performs what the member machine asks, against ledger, peers and channel.
 
-Started by ``nodes/sl`` when the program opens its session; ends when the program does. Everything that happens (the
-program's asks, ledger events, finished exchanges and fetches, ticks) goes through one inbox into ``core/member`` in
-order. Guarantees: the program's buffer is read by peers only while the program waits; a model is handed over only with
-its digest verified and committed.
+Started by ``nodes/sl`` when the program has enrolled; ends with its session. Everything that happens (the program's
+asks, ledger events, finished exchanges and fetches, ticks) goes through one inbox into ``core/member``, in order.
+Guarantees: peers read the program's buffer only while the program waits; a model is handed over only with its digest
+verified and committed.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import trio
 
 from swarm.core import member as m
 from swarm.core.contract import Contract
-from swarm.core.events import Aborted, BaseLost, Committed, SnapMade
-from swarm.core.tensors import Schema
-from swarm.errors import Refused, SwarmError
+from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, SnapMade
+from swarm.errors import ModelError, Refused, SwarmError
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
 from swarm.nodes.progress import Progress
 from swarm.runtime.channel_server import Session
-from swarm.runtime.data import DataClient, Region, Want
+from swarm.runtime.data import DataClient, NotYet, Region, Want
 from swarm.runtime.exchange import Exchange
 from swarm.runtime.tls import Peer
 from swarm.wire import tensorbytes
+from swarm.wire.messages import Merged, Sync
 
 TICK_S = 0.5
-SNAP_LAG_S = 5.0
+OF_CONTRACT = (SnapMade, Committed, Aborted, BaseLost, ContractCleared)
 log = logging.getLogger("swarm.SL")
 
 
 @dataclass
 class Round:
-    """What this node serves of the round in flight."""
+    """What this node serves of the attempt that it knows last."""
 
     snap: SnapMade
     own: Region
@@ -45,41 +44,43 @@ class Round:
     exchange: Exchange
 
 
-@dataclass
 class Learning:
-    session: Session
-    link: LedgerLink
-    client: DataClient
-    models: Models
-    progress: Progress
-    contract: Contract
-    schema: Schema
-    hash_name: str
-    member: m.Member
-    bytes_sent: Callable[[], int]
-    error: SwarmError | None = None
-    _phases: dict[str, float] = field(default_factory=dict)
-    _round: Round | None = None
-    _inbox: trio.MemorySendChannel[m.Event] = field(init=False)
-    _events: trio.MemoryReceiveChannel[m.Event] = field(init=False)
-    _token: trio.lowlevel.TrioToken = field(init=False)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-    _asked_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._inbox, self._events = trio.open_memory_channel(float("inf"))
+    def __init__(
+        self,
+        session: Session,
+        link: LedgerLink,
+        client: DataClient,
+        models: Models,
+        progress: Progress,
+        contract: Contract,
+        member: m.Member,
+        bytes_sent: Callable[[], int],
+    ) -> None:
+        self.session = session
+        self.contract = contract
+        self.member = member
+        self.models = models
+        self.error: SwarmError | None = None
+        """Why the program cannot go on in this contract."""
+        self._link = link
+        self._client = client
+        self._progress = progress
+        self._bytes_sent = bytes_sent
+        self._round: Round | None = None
+        self._phases: dict[str, float] = {}
+        self._answered = trio.Event()
+        self._answer: Merged | None = None
+        self._asked_s = 0.0
+        self._inbox, self._events = trio.open_memory_channel[m.Event](float("inf"))
         self._token = trio.lowlevel.current_trio_token()
 
-    async def _tick(self) -> None:
-        while True:
-            await trio.sleep(TICK_S)
-            self.happened(m.Ticked())
-
     async def run(self) -> None:
-        """Until the program is gone or cannot go on."""
+        """Until cancelled, or until the member gives up."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._tick)
+            if self._link.lost:
+                self.happened(m.LedgerLost(self._link.lost))
             async for event in self._events:
                 for effect in self.member.handle(event, trio.current_time()):
                     await self._perform(effect)
@@ -87,25 +88,50 @@ class Learning:
                     break
             nursery.cancel_scope.cancel()
 
+    def close(self) -> None:
+        """The session is over: nothing of the program's buffer is served any more."""
+        self._end_exchange()
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(TICK_S)
+            self.happened(m.Ticked())
+
+    # ---- what happens
+
     def happened(self, event: m.Event) -> None:
         self._inbox.send_nowait(event)
 
-    def applied(self, events: list[Any]) -> None:
+    def applied(self, events: tuple[Any, ...]) -> None:
         """Ledger events; those of this contract concern the member."""
         for event in events:
-            if isinstance(event, SnapMade | Committed | Aborted | BaseLost) and event.contract == self.contract.name:
+            if isinstance(event, OF_CONTRACT) and event.contract == self.contract.name:
                 self.happened(event)
 
-    # ---- the program's asks
+    def ledger_changed(self, lost: str) -> None:
+        self.happened(m.LedgerLost(lost) if lost else m.LedgerBack())
 
-    async def asked(self, kind: str, batches: int, epochs: int) -> None:
+    async def ask(self, request: Sync) -> Merged:
+        """The program stands at a sync point: what it is to do. Raises what the program is to be told instead."""
         self._asked_s = trio.current_time()
-        digest = await trio.to_thread.run_sync(self._digest_of_own)
-        if digest is not None:
-            self.happened(m.Asked(kind, digest, batches, epochs))  # type: ignore[arg-type]
+        self._answer, self._answered = None, trio.Event()
+        await trio.to_thread.run_sync(self._check_own)
+        digest = await trio.to_thread.run_sync(self._digest, self.session.out)
+        if self.error is None:
+            self.happened(m.Asked(request.kind, digest, request.batches, request.epochs))
+            await self._answered.wait()
+        if self.error is not None:
+            raise self.error
+        assert self._answer is not None
+        return self._answer
 
-    def _digest_of_own(self) -> str:
-        return tensorbytes.digest(self.schema, self.session.out, self.hash_name)
+    def _check_own(self) -> None:
+        tensor = tensorbytes.first_nonfinite(self.contract.schema, self.session.out)
+        if tensor is not None:
+            raise nonfinite(tensor)
+
+    def _digest(self, buffer: memoryview) -> str:
+        return tensorbytes.digest(self.contract.schema, buffer, self.contract.hash)
 
     # ---- effects
 
@@ -120,69 +146,85 @@ class Learning:
             case m.Fetch():
                 self._nursery.start_soon(self._fetch, effect)
             case m.Answer():
-                await self._answer(effect)
+                await self._hand_over(effect)
             case m.Tell():
-                log.info("%s", effect.text)
-                self.progress.line("waiting", text=effect.text)
-                await self.session.note("info", effect.text)
+                self._say(effect.text)
             case m.GiveUp():
-                await self.fail(effect.error)
+                self._give_up(effect.error)
 
-    async def fail(self, error: SwarmError) -> None:
-        """The program gets the sentence; the contract goes on without this node."""
+    def _say(self, text: str) -> None:
+        log.info("%s", text)
+        self._progress.line("waiting", text=text)
+        self.session.note("info", text)
+
+    def _give_up(self, error: SwarmError) -> None:
         log.error("%s", error.message)
         self.error = error
         self._end_exchange()
-        await self.session.fail(error)
-        self._events.close()
+        self._answered.set()
 
     async def _propose(self, effect: m.Propose) -> None:
-        outcome = await self.link.propose(effect.kind, effect.body)
+        outcome = await self._link.propose(effect.kind, effect.body)
         if not outcome.accepted:
             log.info("%s refused: %s", effect.kind, outcome.reason)
         if effect.kind == "Offer":
             self.happened(m.OfferJudged(effect.body["round"], outcome.accepted, outcome.reason))
 
+    # ---- the exchange of one attempt
+
     def _begin(self, effect: m.BeginExchange) -> None:
         snap = effect.snap
         own = self.session.out if effect.source == "own" else self.models.bytes_of(self.member.holds)
         result = self.models.incoming()
+
+        def merged(digest: str, phases: dict[str, float]) -> None:
+            self._phases = phases
+            if self._round is not None and self._round.result is result:
+                self.models.hold(result, digest)
+                self.happened(m.Merged(snap.round, snap.attempt, digest))
+
+        def stalled(uid: str, reason: str) -> None:
+            log.warning("round %d: %s", snap.round, reason)
+            self.happened(m.Stalled(snap.round, snap.attempt, uid, reason[:500]))
+
         exchange = Exchange(
             snap=snap,
-            uid=self.link.state.uid,
-            network_id=self.link.state.network_id,
-            node_key=self.link.state.node_key,
-            node_keys={uid: node.node_key for uid, node in self.link.ledger.nodes.items()},
-            schema=self.schema,
-            hash_name=self.hash_name,
+            uid=self._link.state.uid,
+            state=self._link.state,
+            node_keys={uid: node.node_key for uid, node in self._link.ledger.nodes.items()},
+            schema=self.contract.schema,
+            hash_name=self.contract.hash,
             method=self.contract.options.mergeMethod,
             own=own,
             result=result.bytes,
-            client=self.client,
-            on_done=self._threaded(lambda digest, phases: self._merged(snap, result, digest, phases)),
-            on_stalled=self._threaded(
-                lambda uid, reason: self.happened(m.Stalled(snap.round, snap.attempt, uid, reason))
-            ),
+            client=self._client,
+            on_done=self._in_loop(merged),
+            on_stalled=self._in_loop(stalled),
         )
-        self._serve(Round(snap, Region.complete(own), result, exchange))
+        self._round = Round(snap, Region.complete(own), result, exchange)
         exchange.start()
-
-    def _merged(self, snap: SnapMade, result: ModelFile, digest: str, phases: dict[str, float]) -> None:
-        if self._round is None or self._round.result is not result:
-            return
-        self.models.hold(result, digest)
-        self._phases = phases
-        self.happened(m.Merged(snap.round, snap.attempt, digest))
 
     def _end_exchange(self) -> None:
         if self._round is not None:
             self._round.exchange.cancel()
             self._round.own.fail("the round is over")
-            self._serve(None)
+            self._round = None
+
+    def _in_loop(self, function: Callable[..., None]) -> Callable[..., None]:
+        """For calls from the exchange's threads: the same call, in the trio loop."""
+
+        def call(*args: Any) -> None:
+            try:
+                self._token.run_sync_soon(function, *args)
+            except trio.RunFinishedError:
+                pass  # the node has ended; nobody waits for this any more
+
+        return call
+
+    # ---- the committed model
 
     async def _fetch(self, effect: m.Fetch) -> None:
-        file = self.models.get(effect.digest)
-        if file is None:
+        if self.models.get(effect.digest) is None:
             try:
                 file = await trio.to_thread.run_sync(self._fetch_blocking, effect)
             except SwarmError as error:
@@ -196,38 +238,50 @@ class Learning:
         reasons = []
         for uid in effect.holders:
             file = self.models.incoming()
-            want = Want(self.contract.name, 0, "model", 0, effect.digest, 0, self.schema.nbytes)
+            want = Want(self.contract.name, 0, "model", 0, effect.digest, 0, self.contract.schema.nbytes)
             try:
-                self.client.fetch(self.contract.members[uid].data_address, uid, want, file.bytes)
-                found = tensorbytes.digest(self.schema, file.bytes, self.hash_name)
+                self._client.fetch(self.contract.members[uid].data_address, uid, want, file.bytes)
+                found = self._digest(file.bytes)
                 if found == effect.digest:
                     return file
-                reasons.append(f"{self.contract.members[uid].name} sent {found}")
+                reasons.append(f"{self.contract.members[uid]} sent {found}")
             except SwarmError as error:
                 reasons.append(error.message)
             self.models.drop(file)
         raise Refused("; ".join(reasons) or "no other member is known to hold it")
 
-    async def _answer(self, answer: m.Answer) -> None:
-        held = answer.how in ("merged", "adopted")
-        if held:
+    async def _hand_over(self, answer: m.Answer) -> None:
+        if self._round is not None:
+            # Slower peers may still gather this node's shard; the program's buffer is its own again.
+            self._round.own.fail("the round is over")
+        if answer.how in ("merged", "adopted"):
             file = self.models.get(answer.digest)
-            assert file is not None
+            assert file is not None, "the member answered with a model that is not here"
             await trio.to_thread.run_sync(self._load, file)
-            self._report_round(answer)
-            log.info("round %d: %s, %d peers", answer.round - 1, answer.digest, answer.members)
+            self._report(answer)
+            self._nursery.start_soon(self._make_durable, file, answer.digest)
         elif answer.note:
             log.info("%s", answer.note)
-        if self._round is not None:
-            # Peers that are slower may still gather this node's shard; the program's buffer is its own again.
-            self._round.own.fail("the round is over")
-        await self.session.answer(answer)
-        if held:
-            await trio.to_thread.run_sync(self.models.get(answer.digest).sync)  # type: ignore[union-attr]
-            self.models.keep_only([answer.digest, *[commit.digest for commit in self.contract.commits[-2:]]])
+        self._answer = Merged(
+            round=answer.round,
+            digest=answer.digest,
+            members=answer.members,
+            training_over=answer.training_over,
+            how=answer.how,
+            note=answer.note,
+        )
+        self._answered.set()
 
-    def _report_round(self, answer: m.Answer) -> None:
-        self.progress.line(
+    def _load(self, file: ModelFile) -> None:
+        self.session.incoming[:] = file.bytes
+
+    async def _make_durable(self, file: ModelFile, digest: str) -> None:
+        await trio.to_thread.run_sync(file.sync)
+        self.models.keep_only([digest, self.contract.base, *(commit.digest for commit in self.contract.kept[-2:])])
+
+    def _report(self, answer: m.Answer) -> None:
+        log.info("round %d: %s, %d peers", answer.round - 1, answer.digest, answer.members)
+        self._progress.line(
             "round",
             contract=self.contract.name,
             round=answer.round - 1,
@@ -235,12 +289,9 @@ class Learning:
             digest=answer.digest,
             members=answer.members,
             seconds=round(trio.current_time() - self._asked_s, 6),
-            bytes_sent=self.bytes_sent(),
+            bytes_sent=self._bytes_sent(),
             phases_s=self._phases,
         )
-
-    def _load(self, file: ModelFile) -> None:
-        self.session.in_[:] = file.bytes
 
     # ---- serving peers (called by the data server's threads)
 
@@ -252,29 +303,17 @@ class Learning:
             if file is None:
                 raise Refused(f"this node does not hold the model {want.digest}")
             return Region.complete(file.bytes)
-        with self._changed:
-            # A peer may know of the snap a moment earlier than this node.
-            self._changed.wait_for(lambda: self._reached(want), timeout=SNAP_LAG_S)
-            now = self._round
-        if now is None or (now.snap.round, now.snap.attempt) != (want.round, want.attempt):
-            raise Refused(f"this node is not in attempt {want.attempt} of round {want.round}")
+        now = self._round
+        known = (now.snap.round, now.snap.attempt) if now else (self.contract.round, -1)
+        if known < (want.round, want.attempt):
+            raise NotYet(f"this node does not know of attempt {want.attempt} of round {want.round} yet")
+        if now is None or known != (want.round, want.attempt):
+            raise Refused(f"attempt {want.attempt} of round {want.round} is over on this node")
         return now.own if want.what == "offer" else now.exchange.region
 
-    def _reached(self, want: Want) -> bool:
-        return self._round is not None and (self._round.snap.round, self._round.snap.attempt) >= (want.round, want.attempt)
 
-    def _serve(self, now: Round | None) -> None:
-        with self._changed:
-            self._round = now
-            self._changed.notify_all()
-
-    def _threaded(self, function: Callable[..., None]) -> Callable[..., None]:
-        """For calls from the exchange's threads: the same call, in the trio loop."""
-
-        def call(*args: Any) -> None:
-            try:
-                self._token.run_sync_soon(function, *args)
-            except trio.RunFinishedError:
-                pass  # the node is ending; nobody waits for this any more
-
-        return call
+def nonfinite(tensor: str) -> SwarmError:
+    return ModelError(
+        f"the weights of {tensor} hold NaN or Inf: nothing of them was sent",
+        hint="the training diverged: lower the learning rate, or look at the data; the swarm goes on without this peer",
+    )

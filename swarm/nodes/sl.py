@@ -7,17 +7,18 @@ nothing of it is left running.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import trio
 
 from swarm.core.events import Applied
 from swarm.core.member import Member
-from swarm.errors import IdentityError, Refused, SwarmError, WorkerFailed
+from swarm.core.tensors import Schema
+from swarm.errors import BY_CODE, IdentityError, Refused, SwarmError, WorkerFailed
 from swarm.nodes.learning import Learning
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.listening import listen_host
@@ -26,15 +27,17 @@ from swarm.nodes.progress import Progress
 from swarm.nodes.worker import Worker
 from swarm.runtime.channel_server import ChannelServer, Session
 from swarm.runtime.control import Control
-from swarm.runtime.data import DataClient, DataServer, Region, Want
+from swarm.runtime.data import DataClient, DataServer, NotYet, Region, Want
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
 from swarm.wire import tensorbytes
-from swarm.wire.messages import Open
+from swarm.wire.tensorbytes import available_hashes
+from swarm.wire.messages import Merged, Open, Opened, Sync
 from swarm.wire.signed import Entry
 
 SERVE_LAST_S = 600.0
+LEAVE_S = 3.0
 log = logging.getLogger("swarm.SL")
 
 
@@ -69,6 +72,7 @@ class LearningNode:
         self.link = LedgerLink(
             self.local, [settings.sn], on_applied=self._on_applied, on_link=self._on_link, report=log.debug
         )
+        self.name = f"{settings.credentials.identity.name} ({settings.credentials.identity.organisation})"
         self.learning: Learning | None = None
         self.failed: SwarmError | None = None
         self._changed = trio.Event()
@@ -77,13 +81,15 @@ class LearningNode:
         self.server.start()
         mesh = Mesh(self.local)
         control = Control(mesh, self.link.handlers(), authorise)
-        channel = ChannelServer()
+        channel = ChannelServer(self.state.path / "channel", node=self.name)
         async with mesh.run(listen=[]), control.run(), trio.open_nursery() as nursery:
+            self._nursery = nursery
             await nursery.start(self.link.run, control)
             await self._join()
-            await nursery.start(channel.serve, self._session)
+            await nursery.start(channel.serve, self)
             self._say_ready(channel)
             code = await self._program(channel)
+            await self._say_goodbye()
             nursery.cancel_scope.cancel()
         return code
 
@@ -117,17 +123,17 @@ class LearningNode:
             "pid": os.getpid(),
             "channel": channel.path,
         }
-        self.state.write_json("ready.json", ready)
-        log.info("learning node %s ready on port: %d", self.settings.credentials.identity.name, self.server.port)
+        self.state.write_atomic("ready.json", json.dumps(ready).encode())
+        log.info("learning node %s ready on port: %d", self.name, self.server.port)
 
     # ---- the program
 
     async def _program(self, channel: ChannelServer) -> int:
         if not self.settings.command:
-            for name, value in channel.environment().items():
+            for name, value in channel.environment.items():
                 print(f"export {name}={value}", flush=True)
             await trio.sleep_forever()
-        worker = await Worker.start(self.settings.command, channel.environment())
+        worker = Worker(self.settings.command, channel.environment)
         try:
             code = await worker.wait()
         finally:
@@ -135,12 +141,10 @@ class LearningNode:
         if code == 0:
             await self._serve_last()
             return 0
+        error = worker.failure(code)
         await self._leave(f"its program ended with code {code}")
         if self.failed is not None:
-            raise self.failed
-        lines = "\n".join(f"  {line}" for line in worker.last_lines)
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        error = WorkerFailed(f"the training program {how}; its last lines:\n{lines or '  (none)'}")
+            raise self.failed  # what the program was told, or said itself, is the better reason
         if code < 0:
             raise error
         log.error("%s", error.message)
@@ -151,42 +155,68 @@ class LearningNode:
         learning = self.learning
         if learning is None:
             return
-        self.progress.line("finished", digest=learning.member.holds, bytes_sent=self.bytes_sent(), rounds=len(learning.contract.commits))
+        contract = learning.contract
+        self.progress.line("finished", digest=learning.member.holds, bytes_sent=self.bytes_sent(), rounds=contract.commits)
         await self._leave("finished")
         with trio.move_on_after(SERVE_LAST_S):
-            while learning.contract.live():
+            while contract.live():
                 await self._changed.wait()
 
     async def _leave(self, reason: str) -> None:
+        """Tell the contract, unless the ledger pauses: then the leader notices by this node's silence."""
         learning = self.learning
         if learning is not None and self.state.uid in learning.contract.live():
-            with trio.move_on_after(5):
-                await self.link.propose("Leave", {"contract": learning.contract.name, "reason": reason})
+            with trio.move_on_after(LEAVE_S):
+                await self.link.propose("Leave", {"contract": learning.contract.name, "reason": reason[:500]})
 
-    # ---- sessions
+    async def _say_goodbye(self) -> None:
+        with trio.move_on_after(LEAVE_S):
+            await self.link.propose("NodeLeft", {})
 
-    async def _session(self, session: Session, request: Open) -> None:
-        """One program's session, from its ``open`` to its end."""
-        if self.learning is not None and not self.learning.session.gone.is_set():
-            raise Refused("this learning node already serves a program", hint="one participant runs one program at a time")
-        self.learning = await self._enrol(session, request)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.learning.run)
-                async for ask in session.asks():
-                    await self.learning.asked(ask)
-                nursery.cancel_scope.cancel()
-        finally:
-            self.failed = self.learning.error or session.left
-            if session.left is not None:
-                await self._leave(session.left.message)
+    # ---- sessions: the channel's handler
 
-    async def _enrol(self, session: Session, request: Open) -> Learning:
-        hash_name = "blake3"
-        base = tensorbytes.initial_base(request.schema, hash_name)
+    async def open(self, session: Session, request: Open) -> Opened:
+        assert session.schema is not None
+        learning = await self._enrol(session, session.schema, request)
+        self.learning, self.failed = learning, None
+        self._learning_scope = trio.CancelScope()
+        self._nursery.start_soon(self._learn, learning, self._learning_scope)
+        contract = learning.contract
+        return Opened(
+            contract=contract.name,
+            round=contract.round,
+            base=contract.base,
+            hash=contract.hash,
+            uid=self.state.uid,
+            finished=contract.finished,
+        )
+
+    async def sync(self, session: Session, request: Sync) -> Merged:
+        assert self.learning is not None
+        return await self.learning.ask(request)
+
+    async def gone(self, session: Session) -> None:
+        learning = self.learning
+        if learning is None or learning.session is not session:
+            return
+        self._learning_scope.cancel()
+        learning.close()
+        self.failed = learning.error
+        if session.withdrew is not None:
+            self.failed = BY_CODE.get(session.withdrew.code, WorkerFailed)(session.withdrew.reason)
+        if not learning.contract.finished:
+            await self._leave(session.gone_reason)
+
+    async def _learn(self, learning: Learning, scope: trio.CancelScope) -> None:
+        with scope:
+            await learning.run()
+
+    async def _enrol(self, session: Session, schema: Schema, request: Open) -> Learning:
+        hash_name = available_hashes()[0]
+        base = tensorbytes.initial_base(schema, hash_name)
         body = {
             "contract": request.contract,
-            "schema": request.schema.to_wire(),
+            "schema": schema.to_wire(),
             "hash": hash_name,
             "initial_base": base,
             "options": request.options,
@@ -198,19 +228,16 @@ class LearningNode:
         if (error := outcome.error()) is not None:
             raise error
         contract = self.link.ledger.contracts[request.contract]
-        await session.opened(contract, request.schema)
-        models = Models(self.state.path / "models", request.schema.nbytes)
+        log.info("enrolled in contract %s: %s, minPeers %d", contract.name, outcome.result["joined"], contract.options.minPeers)
         return Learning(
-            session=session,
-            link=self.link,
-            client=self.client,
-            models=models,
-            progress=self.progress,
-            contract=contract,
-            schema=request.schema,
-            hash_name=contract.hash_name,
-            member=Member(self.state.uid, contract, holds=base, checkin=request.checkin),
-            bytes_sent=self.bytes_sent,
+            session,
+            self.link,
+            self.client,
+            Models(self.state.path / "models" / contract.name, schema.nbytes),
+            self.progress,
+            contract,
+            Member(self.state.uid, contract, holds=base, checkin=request.checkin),
+            self.bytes_sent,
         )
 
     def bytes_sent(self) -> int:
@@ -230,7 +257,7 @@ class LearningNode:
 
     def _find(self, peer: Peer, want: Want) -> Region:
         if self.learning is None:
-            raise Refused("this learning node serves no contract yet")
+            raise NotYet("this learning node serves no contract yet")
         return self.learning.find(peer, want)
 
 

@@ -7,6 +7,7 @@ acknowledged proposal is in the ledger's store; followers get entries in order, 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -123,7 +124,7 @@ class NetworkNode:
             "uid": self.local.state.uid,
             "pid": os.getpid(),
         }
-        self.settings.state.write_json("ready.json", ready)
+        self.settings.state.write_atomic("ready.json", json.dumps(ready).encode())
         ready_log.info("Starting SWARM-API-SERVER on port: %d", self.api_port)
 
     # ---- joining

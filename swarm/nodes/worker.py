@@ -1,7 +1,7 @@
 """The training program (ML) as a child of its learning node: started, watched, ended with all its children.
 
-Used by ``nodes/sl``. Guarantees: the program's output reaches the terminal untouched and its last lines of stderr are
-kept for the error; it runs in a process group of its own and dies with the learning node, even if that is SIGKILLed.
+Used by ``nodes/sl``. Guarantees: the program's output reaches the terminal untouched and the last lines of its stderr
+are kept for the error; it dies with the learning node, even if that is SIGKILLed, and its own children with its end.
 """
 
 from __future__ import annotations
@@ -12,67 +12,58 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 
 import trio
 
-from swarm.errors import BadInput
+from swarm.errors import BadInput, WorkerFailed
 from swarm.nodes.tether import spawn
 
 LAST_LINES = 20
 STOP_S = 3.0
+DRAIN_S = 1.0
 
 
 class Worker:
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
-
-    @classmethod
-    async def start(cls, command: Sequence[str], env: Mapping[str, str]) -> Worker:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         if shutil.which(command[0]) is None:
             raise BadInput(f"the program {command[0]!r} was not found", hint="what follows -- is run as it stands")
-        # Not by trio.lowlevel.open_process: it forks in a thread that ends when idle, and the tether would break with it.
-        process = spawn(command, environment={**os.environ, **env}, stderr=subprocess.PIPE)
-        return cls(process)
+        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._process = spawn(command, environment={**os.environ, **environment}, stderr=subprocess.PIPE)
+        self._drain = threading.Thread(target=self._forward, name="worker-stderr", daemon=True)
+        self._drain.start()
 
     async def wait(self) -> int:
-        """Its exit code; negative when a signal ended it. Forwards stderr meanwhile."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._forward)
-            code = await self._ended()
-            with trio.move_on_after(1):  # a grandchild may hold the pipe open
-                await self._drained.wait()
-            nursery.cancel_scope.cancel()
+        """Its exit code; negative when a signal ended it."""
+        code = await trio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(self._drain.join, DRAIN_S)  # a grandchild may hold the pipe open
         return code
 
     async def stop(self) -> None:
-        """SIGTERM to its whole group, then SIGKILL."""
+        """SIGTERM to its whole group, then SIGKILL to what is left of it."""
         with trio.CancelScope(shield=True):
-            self._signal(signal.SIGTERM)
-            with trio.move_on_after(STOP_S):
-                await self._ended()
+            if self._process.poll() is None:
+                self._signal(signal.SIGTERM)
+                with trio.move_on_after(STOP_S):
+                    await trio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)
             self._signal(signal.SIGKILL)
-            await self._ended()
+            self._process.wait()
 
-    async def _ended(self) -> int:
-        return await trio.to_thread.run_sync(self.process.wait, abandon_on_cancel=True)
+    def failure(self, code: int) -> WorkerFailed:
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        lines = "\n".join(f"  {line}" for line in self.last_lines)
+        return WorkerFailed(f"the training program {how}" + (f"; its last lines:\n{lines}" if lines else ""))
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+            os.killpg(self._process.pid, number)
 
-    async def _forward(self) -> None:
-        self._drained = trio.Event()
-        assert self.process.stderr is not None
-        rest = b""
-        async with trio.lowlevel.FdStream(os.dup(self.process.stderr.fileno())) as stream:
-            async for piece in stream:
-                sys.stderr.buffer.write(piece)
+    def _forward(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            with contextlib.suppress(OSError):
+                sys.stderr.buffer.write(line)
                 sys.stderr.buffer.flush()
-                *lines, rest = (rest + piece).split(b"\n")
-                self.last_lines.extend(line.decode(errors="replace") for line in lines)
-        if rest:
-            self.last_lines.append(rest.decode(errors="replace"))
-        self._drained.set()
+            self.last_lines.append(line.decode(errors="replace").rstrip("\n"))
