@@ -4,7 +4,8 @@
 
 help:
 	@echo 'make demo       two organisations train one model on this machine (swarm demo)'
-	@echo 'make test       the quick suite; make test-slow: the rest'
+	@echo 'make test       the quick suite'
+	@echo 'make test-slow  the rest of the tests'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make bench      the numbers that the README quotes'
 	@echo 'make .venv      the environment of all of these, in .venv'

@@ -54,3 +54,50 @@ def test_the_certificates_folder_lets_nothing_else_in():
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert ignored.stdout.split() == ["certs/ca-1-cert.txt", "certs/mnist/cert"]
+
+
+def roadmap_rows():
+    lines = (ROOT / "docs/ROADMAP.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return [row for row in rows if row[0] != "item" and not set("".join(row)) <= set("-")]
+
+
+def test_the_roadmap_names_tests_that_exist_and_nothing_is_done_without_one():
+    rows = roadmap_rows()
+    assert len(rows) > 40
+    for row in rows:
+        assert len(row) == 3, row
+        item, state, shown = row
+        assert state in ("done", "under way", "planned"), row
+        tests = re.findall(r"(tests/[\w/]+\.py)::(test_\w+)", shown)
+        for path, name in tests:
+            assert (ROOT / path).exists(), f"{item}: {path} does not exist"
+            text = (ROOT / path).read_text(encoding="utf-8")
+            assert re.search(rf"^(async )?def {name}\(", text, re.MULTILINE), f"{item}: no {name} in {path}"
+        assert tests or state != "done", f"{item} is done, but nothing shows it"
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "certs/README.md", "profiles/README.md"]
+)
+def test_links_between_documents_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"
+
+
+def test_every_direct_dependency_has_one_version_and_its_reason():
+    import configparser
+
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    declared = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
+    names = {re.split(r"[<>=\[ ]", line)[0].lower() for text in declared for line in text.split("\n") if line.strip()}
+    reasons = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if pinned := re.match(r"([\w.-]+)==\S+(  # .+)?$", line):
+            reasons[pinned[1].lower()] = pinned[2]
+        else:
+            assert not line or line.startswith("# "), line
+    for name in names - {"#", "swarm-learning"}:
+        assert reasons.get(name), f"{name}: no pinned version with a reason in constraints.txt"

@@ -45,3 +45,31 @@ def test_a_process_left_behind_fails_its_module(tmp_path):
     ended, out = pytest_on(text, tmp_path)
     assert ended == 1, out
     assert "processes left behind" in out
+
+
+def test_what_a_machine_lacks_is_named_with_the_apt_line(tmp_path):
+    """Without compiler, headers or a fitting Python: one sentence. With them: the interpreter for `make .venv`."""
+    script = ["sh", str(ROOT / ".ci/python")]
+    fine = subprocess.run(script, capture_output=True, text=True, env={**os.environ, "PYTHON": sys.executable})
+    assert fine.stdout.strip() == sys.executable, fine.stderr
+    without = {**os.environ, "PYTHON": str(tmp_path / "python3"), "CC": "no-such-compiler"}
+    refused = subprocess.run(script, capture_output=True, text=True, env=without)
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert refused.stderr.startswith(
+        "error: the installation needs what is not here: Python 3.11, 3.12 or 3.13, a C compiler"
+    )
+    assert "sudo apt-get install -y python3 python3-venv python3-dev gcc" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_make_alone_prints_the_targets_and_arguments_reach_the_commands():
+    def make(*arguments):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        done = subprocess.run(["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for target in (".venv", "demo", "test", "test-slow", "lint", "bench"):
+        assert f"make {target} " in make()
+    assert ".venv/bin/swarm demo --peers 3" in make("-n", "demo", "ARGS=--peers 3")
