@@ -23,7 +23,7 @@ VALUES = {
     "heapq", "ipaddress", "itertools", "json", "math", "operator", "re", "reprlib", "struct", "types", "typing", "uuid",
 }  # fmt: skip
 PURE = {
-    "core": VALUES | {"numpy", "ml_dtypes"},
+    "core": VALUES | {"numpy", "ml_dtypes", "msgpack"},
     "wire": VALUES | {"numpy", "ml_dtypes", "datetime", "cryptography", "msgpack", "blake3", "yaml", "pydantic"},
 }
 IMPURE_CALLS = {"open", "print", "input"}
