@@ -1,91 +1,29 @@
 """The contract: what a training agreed on, who is enrolled, which model is the base, and the round under way.
 
 Called by the ledger, which has checked that the author is admitted and has the role. Guarantees: the first enrolment
-fixes tensors, hash and options, and a later one that differs is refused with the field named; the base changes by COMMIT
-and BaseLost only (I3, I7, I8); a member's weight is what it enrolled with; refusals change nothing.
+fixes tensors, hash and options, and a later one that differs is refused with the field named; the base changes by
+COMMIT and BaseLost only (I3, I7, I8); a member's weight is what it enrolled with; refusals change nothing.
 
-Round numbers only grow: after COMMIT and after ABORT the next round has the next number (after ABORT with the same base),
-and a reset contract goes on counting, so that a late message can never mean another round than it was written for.
+Round numbers only grow: after COMMIT and after ABORT the next round has the next number (after ABORT with the same
+base), and a reset contract goes on counting, so that a late message never means another round than its author meant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from swarm.core.agreement import Enrolment, Options
 from swarm.core.events import Aborted, BaseLost, Committed, Event, Finished, MemberEnrolled, MemberGone, SnapMade
 from swarm.core.names import Identity
 from swarm.core.round import HEARD, Offer, Phase, Round, Terms
-from swarm.core.tensors import Schema
-from swarm.errors import BadInput, ModelError, Refused
+from swarm.errors import ModelError, Refused
+
+__all__ = ["MEMBER", "MODELS_KEPT", "Commit", "Contract", "Enrolment", "Member", "Options", "State"]
 
 MODELS_KEPT = 2
 """Committed models that members keep: the base and the one before it."""
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "mergeMethod": ("mean",),
-    "onTooFewPeers": ("wait", "local", "stop"),
-    "initialModel": ("mean", "first"),
-    "topology": ("auto", "sharded", "broadcast"),
-    "commitments": ("result",),
-}
-_RANGES: dict[str, tuple[int, int]] = {"minPeers": (1, 1000), "tooFewPeersSeconds": (0, 10**9)}
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """A contract's options, under the names that users write. ``organisations``: who may enrol; empty = all admitted."""
-
-    minPeers: int
-    mergeMethod: str = "mean"
-    onTooFewPeers: str = "wait"
-    tooFewPeersSeconds: int = 600
-    initialModel: str = "mean"
-    topology: str = "auto"
-    commitments: str = "result"
-    organisations: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise BadInput(f"{name}={getattr(self, name)!r:.80} is not possible: expected {' or '.join(choices)}")
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise BadInput(f"{name}={value!r:.80} is not possible: expected a whole number from {low} to {high}")
-        named = self.organisations
-        if len(named) > 64 or not all(isinstance(text, str) and 0 < len(text) <= 80 for text in named):
-            raise BadInput("organisations has to be a list of at most 64 names, or sha256:... of a CA's public key")
-
-    @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> Options:
-        known = {field.name for field in fields(cls)}
-        for name in wire:
-            if name not in known:
-                raise BadInput(f"the contract option {name[:40]!r} is not known: expected one of {', '.join(sorted(known))}")
-        if "minPeers" not in wire:
-            raise BadInput("the contract option 'minPeers' is missing")
-        organisations = wire.get("organisations", ())
-        if not isinstance(organisations, list | tuple):
-            raise BadInput("organisations has to be a list")
-        return cls(**{**wire, "organisations": tuple(organisations)})
-
-    def to_wire(self) -> dict[str, Any]:
-        return {**asdict(self), "organisations": list(self.organisations)}
-
-    def difference(self, other: Options) -> str | None:
-        """The first option in which ``other`` (a later enrolment) differs from these (the contract's), as a sentence."""
-        for field in fields(self):
-            ours, theirs = getattr(self, field.name), getattr(other, field.name)
-            if ours != theirs:
-                return f"{field.name}: the contract has {_shown(ours)}, this node has {_shown(theirs)}"
-        return None
-
-    def admits(self, identity: Identity) -> bool:
-        """Whether the organisation may enrol; what stands here is resolved to key hashes when the contract opens."""
-        return not self.organisations or f"sha256:{identity.anchor.hex()}" in self.organisations
-
 
 State = Literal["live", "dropped", "lost", "restarted", "left"]
 
@@ -112,8 +50,8 @@ MEMBER: dict[tuple[State, str], State] = {
 }
 """A member's states and what moves them. A pair that is not here changes nothing.
 
-live = is waited for · dropped = missed a round, may offer · lost = its node is lost · restarted = its process began anew
-and has to enrol again · left.
+live = is waited for · dropped = missed a round, may offer · lost = its node is lost · restarted = its process began
+anew and has to enrol again · left.
 """
 
 
@@ -142,33 +80,6 @@ class Commit:
     digest: str
     signers: list[str]
     holders: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolment:
-    """The body of an Enrolled proposal, typed. Raises BadInput or ModelError when it is not one."""
-
-    schema: Schema
-    hash: str
-    initial_base: str
-    options: Options
-    weight: int
-    sync_frequency: int
-    data_address: str
-
-    @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Enrolment:
-        if not body["initial_base"].startswith(f"{body['hash']}:"):
-            raise BadInput(f"initial_base is {body['initial_base']}, expected a digest made with {body['hash']}")
-        return cls(
-            Schema.from_wire(body["schema"]),
-            body["hash"],
-            body["initial_base"],
-            Options.from_wire(body["options"]),
-            body["weight"],
-            body["syncFrequency"],
-            body["data_address"],
-        )
 
 
 class Contract:
@@ -285,9 +196,7 @@ class Contract:
                 f"{member} offers on base {body['base']}, round {self.round} of contract {self.name} is on {self.base}"
             )
         weight = 0 if body.get("inactive", False) else member.weight * int(body.get("weight_permille", 1000))
-        offer = Offer(
-            body["digest"], weight, body.get("stop", False), member.data_address, member.ordinal, str(member)
-        )
+        offer = Offer(body["digest"], weight, body.get("stop", False), member.data_address, member.ordinal, str(member))
         events = self.current.offer(uid, offer)
         member.on("offered")
         if self.kept and uid not in self.kept[-1].holders:
@@ -319,7 +228,7 @@ class Contract:
         return self._settle(self.current.pass_deadline(body["attempt"]))
 
     def missing(self, uid: str, digest: str) -> list[Event]:
-        """A member needs this model and finds nobody to get it from; when nobody can have it any more, the base is lost."""
+        """A member finds nobody to get this model from. When nobody can have it any more, the base is lost."""
         self._member(uid)
         commit = next((commit for commit in reversed(self.kept) if commit.digest == digest), None)
         if commit is None:
@@ -451,13 +360,10 @@ class Contract:
         self.current.check()
         assert self.base == (self.kept[-1].digest if self.kept else self.initial_base), "I8: the newest committed base"
         assert len(self.kept) <= MODELS_KEPT
-        assert all(earlier.round < later.round < self.round for earlier, later in zip(self.kept, self.kept[1:], strict=False))
+        rounds = [*(commit.round for commit in self.kept), self.round]
+        assert rounds == sorted(set(rounds)), "I1: one decision a round"
         assert set(self.offers) <= set(self.members)
         for uid in self.offers if self.current.attempt is None else self.current.attempt.uids:
             assert self.members[uid].state == "live", f"{uid} counts in the round and is {self.members[uid].state}"
         if self.finished:
             assert not self.current.offers, "a finished contract collects nothing"
-
-
-def _shown(value: Any) -> str:
-    return ", ".join(value) or "all" if isinstance(value, tuple) else str(value)

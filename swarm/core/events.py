@@ -1,8 +1,8 @@
 """What the ledger takes in and what it gives out, as plain dataclasses.
 
 In: an `EntryHeader` and what the verifier found out about its proposal (`Verified`, `Unverified` or `Blank`).
-Out: `Applied` = the proposal's `Outcome` and the derived events in order. Events are facts that every node derives alike
-from the same entries; nobody proposes them. Used by core, wire/signed, the driver and the nodes.
+Out: `Applied` = the proposal's `Outcome` and the derived events in order. Events are facts that every node derives
+alike from the same entries; nobody proposes them. Used by core, wire/signed, the driver and the nodes.
 """
 
 from __future__ import annotations

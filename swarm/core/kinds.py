@@ -128,7 +128,8 @@ def check_body(kind: str, body: Any) -> None:
     """Raise BadInput, naming the field, unless the body is what its kind holds."""
     if kind not in FIELDS:
         raise BadInput(
-            f"a proposal of the unknown kind {kind[:40]!r}", hint="the author runs a newer version: upgrade this network"
+            f"a proposal of the unknown kind {kind[:40]!r}",
+            hint="the author runs a newer version: upgrade this network",
         )
     misfit = _misfit(kind, body) if _map(body) else "its body is no map"
     if misfit:

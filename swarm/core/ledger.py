@@ -1,8 +1,8 @@
 """The ledger's state: what all entries so far amount to, the same on every node.
 
-Called by the driver and by replicas, entry by entry. Guarantees: `apply` is a function of (state, entry) alone: no clock,
-no file, no order of dicts or sets; validity is decided here, once; an entry that is not valid stays in the chain and
-changes only its recorded outcome; the same proposal takes effect at most once, through whomever it came.
+Called by the driver and by replicas, entry by entry. Guarantees: `apply` is a function of (state, entry) alone: no
+clock, no file, no order of dicts or sets; validity is decided here, once; an entry that is not valid stays in the chain
+and changes only its recorded outcome; the same proposal takes effect at most once, through whomever it came.
 
     kind                  who                       what it does (accepted); derived events
     Genesis               the sentinel (sn)         admits the organisations of its capath, joins the sentinel
@@ -13,21 +13,21 @@ changes only its recorded outcome; the same proposal takes effect at most once, 
     Enrolled              sl, contract's org        opens the contract or joins it; ContractOpened, MemberEnrolled
     Offer                 sl, member                weights are frozen; Offered, and SnapMade once all have
     WindowClosed          sn                        the rest came too late; SnapMade
-    Ready                 sl, member of the attempt holds all bytes; MemberReady, Committed at the q-th, Aborted, Finished
+    Ready                 sl, member of the attempt holds all bytes; MemberReady, at the q-th Committed (and Finished)
     Suspect               sl, member of the attempt its data do not come; SnapMade (next attempt) or Aborted by majority
     DeadlinePassed        sn                        SnapMade (next attempt) or Aborted
     Missing               sl, member                cannot get the model from anybody; BaseLost when nobody can have it
     Leave                 sl, member                MemberGone, and what follows for the round
     ContractReset         swci, contract's org      the contract may be opened anew; ContractCleared
 
-A proposal of a node that counts as lost and is accepted brings the node back. Roles: `core/policy`. Bodies: `core/kinds`.
+An accepted proposal of a node that counts as lost brings the node back. Roles: `core/policy`; bodies: `core/kinds`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import msgpack
@@ -52,51 +52,12 @@ from swarm.core.events import (
     Verified,
 )
 from swarm.core.kinds import check_body
-from swarm.core.names import Identity
+from swarm.core.node import WINDOW, Node, Outcomes
 from swarm.errors import BadInput, IdentityError, Refused, SwarmError
 
 __all__ = ["Applied", "Blank", "Claim", "EntryHeader", "Ledger", "Node", "Outcome", "Unverified", "Verified"]
 
-WINDOW = 64
-"""How many of an author's last proposals have their outcome recorded."""
-
 Answer = tuple[dict[str, Any], list[Event]]
-
-
-@dataclass(slots=True)
-class Outcomes:
-    """What became of the last proposals of one incarnation, by seq; with the digest of each one's signed bytes."""
-
-    incarnation: bytes
-    highest: int = 0
-    of: dict[int, tuple[bytes, Outcome]] = field(default_factory=dict)
-
-    def record(self, seq: int, digest: bytes, outcome: Outcome) -> None:
-        self.of[seq] = (digest, outcome)
-        self.highest = max(self.highest, seq)
-        for old in [old for old in self.of if old <= self.highest - WINDOW]:
-            del self.of[old]
-
-
-@dataclass(slots=True)
-class Node:
-    """A process that has joined: its key, the identity its certificate proved, and where it listens."""
-
-    identity: Identity
-    node_key: bytes
-    addresses: tuple[str, ...]
-    outcomes: Outcomes
-    ended: Outcomes | None = None
-    """Of the incarnation before this one."""
-    state: Literal["live", "lost", "left"] = "live"
-
-    @property
-    def incarnation(self) -> bytes:
-        return self.outcomes.incarnation
-
-    @property
-    def lost(self) -> bool:
-        return self.state == "lost"
 
 
 class Ledger:
@@ -214,9 +175,8 @@ class Ledger:
         if policy.membership(claim.kind) == "sentinel's organisation":
             sentinel = self.nodes[self.sentinel].identity
             if identity.anchor != sentinel.anchor:
-                raise Refused(
-                    f"{identity} may not propose {claim.kind}: only the sentinel's organisation {sentinel.organisation} may"
-                )
+                whose = f"the sentinel's organisation {sentinel.organisation}"
+                raise Refused(f"{identity} may not propose {claim.kind}: only a {identity.role} of {whose} may")
 
     # ---- organisations and nodes
 
@@ -382,10 +342,7 @@ class Ledger:
 
     def _recorded(self, uid: str, incarnation: bytes, seq: int) -> tuple[bytes, Outcome] | None:
         node = self.nodes.get(uid)
-        for outcomes in (node.outcomes, node.ended) if node else ():
-            if outcomes is not None and outcomes.incarnation == incarnation:
-                return outcomes.of.get(seq)
-        return None
+        return node.recorded(incarnation, seq) if node else None
 
     # ---- keeping
 
@@ -397,7 +354,7 @@ class Ledger:
             "network_id": self.network_id,
             "sentinel": self.sentinel,
             "anchors": [[a.certificate, a.spki_sha256, a.name] for _, a in sorted(self.anchors.items())],
-            "nodes": [[uid, *_node_to_state(node)] for uid, node in sorted(self.nodes.items())],
+            "nodes": [[uid, *node.to_state()] for uid, node in sorted(self.nodes.items())],
             "contracts": [contract.to_state() for _, contract in sorted(self.contracts.items())],
             "cleared": [[name, number] for name, number in sorted(self._cleared.items())],
         }
@@ -408,9 +365,9 @@ class Ledger:
         new.head_index, new.head_hash, new.time = state["head"]
         new.network_id, new.sentinel = state["network_id"], state["sentinel"]
         new.anchors = {spki: Anchored(der, spki, name) for der, spki, name in state["anchors"]}
-        new.nodes = {uid: _node_from_state(rest) for uid, *rest in state["nodes"]}
+        new.nodes = {uid: Node.from_state(rest) for uid, *rest in state["nodes"]}
         new.contracts = {each["name"]: Contract.from_state(each) for each in state["contracts"]}
-        new._cleared = {name: number for name, number in state["cleared"]}
+        new._cleared = dict(state["cleared"])
         return new
 
     def digest(self) -> str:
@@ -423,7 +380,9 @@ class Ledger:
             contract.check()
             for uid, member in contract.members.items():
                 if member.state in ("live", "dropped"):
-                    assert self.nodes[uid].state == "live", f"{uid} is {self.nodes[uid].state}, and {member.state} as member"
+                    assert self.nodes[uid].state == "live", (
+                        f"{uid} is {self.nodes[uid].state}, and {member.state} as member"
+                    )
         for node in self.nodes.values():
             assert node.identity.anchor in self.anchors
             assert all(node.outcomes.highest - WINDOW < seq <= node.outcomes.highest for seq in node.outcomes.of)
@@ -443,28 +402,3 @@ def _no_organisation(text: str, shared: list[str] | None = None) -> bytes:
     if shared:
         raise Refused(f"two organisations are named {text}", hint=f"write the one that is meant: {' or '.join(shared)}")
     raise Refused(f"no organisation {text!r} is admitted to this network", hint="swarm org admit CA.pem")
-
-
-def _node_to_state(node: Node) -> list[Any]:
-    identity = [node.identity.organisation, node.identity.anchor, node.identity.role, node.identity.name]
-    windows = [_outcomes_to_state(outcomes) for outcomes in (node.outcomes, node.ended) if outcomes is not None]
-    return [identity, node.node_key, list(node.addresses), node.state, windows]
-
-
-def _node_from_state(state: list[Any]) -> Node:
-    identity, key, addresses, standing, windows = state
-    outcomes, *ended = map(_outcomes_from_state, windows)
-    return Node(Identity(*identity), key, tuple(addresses), outcomes, ended[0] if ended else None, standing)
-
-
-def _outcomes_to_state(outcomes: Outcomes) -> list[Any]:
-    rows = [
-        [seq, digest, o.index, o.accepted, o.code, o.reason, o.result, o.hint]
-        for seq, (digest, o) in sorted(outcomes.of.items())
-    ]
-    return [outcomes.incarnation, outcomes.highest, rows]
-
-
-def _outcomes_from_state(state: list[Any]) -> Outcomes:
-    incarnation, highest, rows = state
-    return Outcomes(incarnation, highest, {seq: (digest, Outcome(*rest)) for seq, digest, *rest in rows})

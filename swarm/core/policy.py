@@ -1,4 +1,4 @@
-"""Who may do what: one table of verb x role x membership, for links, weights and the ledger. What is not in it is denied.
+"""Who may do what: one table of verb x role x membership, for links, weights and the ledger. The default is no.
 
 Called by the ledger for kinds, by the SN for the verbs of links, by the data server for weights. Role, organisation and
 name come from certificates only. The membership column is what the ledger checks besides the role.

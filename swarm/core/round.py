@@ -1,8 +1,8 @@
 """The round: from "these members offer" to "this digest is the base", as every node derives it from the ledger.
 
-Called by `core/contract`, which has checked who speaks and which round is meant. Guarantees (merging.md's I1, I2, I4, I9,
-checked by `check`): one decision a round, COMMIT or ABORT; COMMIT only with a majority of equal Readys of its attempt;
-one set of contributors for all shards of an attempt; never fewer than minPeers members. Weights are integers.
+Called by `core/contract`, which has checked who speaks and which round is meant. Guarantees (I1, I2, I4 and I9, which
+`check` asserts): one decision a round, COMMIT or ABORT; COMMIT only with a majority of equal Readys of its attempt; one
+set of contributors for all shards of an attempt; never fewer than minPeers members. Weights are integers.
 
     collecting ──snap──► merging, attempt 0 ──member gone, deadline──► attempt 1 ... 3
                              │ q-th equal Ready                          │ fourth attempt fails, below minPeers,
@@ -295,9 +295,8 @@ class Round:
             [[uid, digest, list(shards)] for uid, (digest, shards) in now.ready.items()],
             [[accused, list(accusers)] for accused, accusers in now.suspects.items()],
         ]
-        return {
-            "number": self.number, "base": self.base, "offers": offers, "closed": self.window_closed, "attempt": attempt,
-        }  # fmt: skip
+        head = {"number": self.number, "base": self.base, "closed": self.window_closed}
+        return {**head, "offers": offers, "attempt": attempt}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], terms: Terms) -> Round:

@@ -2,11 +2,11 @@
 
 Run by the driver while its node leads; a new leader starts a new one, so every duration begins anew. Reads the ledger,
 changes nothing: what it proposes is judged like anybody's. Guarantees: each round's window closes, each attempt passes
-its deadline, and each silent node is declared lost, as long as ticks come; a pause of the leader itself counts for nobody.
+its deadline, and each silent node is declared lost, as long as ticks come; a pause of the leader counts against nobody.
 
     duration   begins when                                    ends with         length
     window     minPeers have offered and a live one has not   WindowClosed      clamp(1.5 x observed, 2 s, 30 s)
-    deadline   an attempt begins                              DeadlinePassed    5 x observed, at least 10 s, x 1.5 an attempt
+    deadline   an attempt begins                              DeadlinePassed    5 x observed, >= 10 s, x 1.5 an attempt
     silence    the last sign of life                          NodeLost          10 s
 """
 

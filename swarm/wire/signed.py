@@ -48,7 +48,7 @@ _ENTRY_DOMAIN = b"swarm/entry/1\0"
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The part of a proposal that is read before its signature: which key it claims to be signed with, and in what order."""
+    """What is read of a proposal before its signature: whose key to check it with, and which one it claims to be."""
 
     network_id: bytes
     uid: str
@@ -208,9 +208,8 @@ def _verify_introduction(envelope: _Envelope, ledger: Ledger, time_ms: int) -> V
         raise IdentityError(f"a {head.kind} of {head.uid} without the node key and the certificate that are its")
     _check_node_signature(envelope, head.node_key)
     if not certs.cert_verify(head.chain[0], envelope.signed, envelope.certificate_signature):
-        raise IdentityError(
-            f"a {head.kind} of {head.uid} that the key of its certificate {certs.describe(head.chain[0])} has not signed"
-        )
+        who = certs.describe(head.chain[0])
+        raise IdentityError(f"a {head.kind} of {head.uid} that the key of its certificate {who} has not signed")
     body = _body(envelope)
     check_body(head.kind, body)
     brought = _anchored(body["anchors"]) if head.kind == "Genesis" else ()
@@ -304,7 +303,9 @@ def _joined(kind: str, body: dict[str, Any]) -> dict[str, Any]:
 def _without_introduction(kind: str, body: dict[str, Any]) -> dict[str, Any]:
     if kind not in INTRODUCTIONS:
         return body
-    rest = {name: value for name, value in _joined(kind, body).items() if name not in ("node_key", "chain", "incarnation")}
+    rest = {
+        name: value for name, value in _joined(kind, body).items() if name not in ("node_key", "chain", "incarnation")
+    }
     return {**body, "joined": rest} if kind == "Genesis" else rest
 
 

@@ -1,0 +1,110 @@
+"""The agreement: what the first enrolment fixes for a contract, and how a later one that differs is told apart.
+
+Used by `core/contract`, by learning nodes that enrol, and by the callbacks, which check their arguments with the same
+code. Guarantees: options that exist are possible; every refusal names the option in the spelling that users write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from swarm.core.names import Identity
+from swarm.core.tensors import Schema
+from swarm.errors import BadInput
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "mergeMethod": ("mean",),
+    "onTooFewPeers": ("wait", "local", "stop"),
+    "initialModel": ("mean", "first"),
+    "topology": ("auto", "sharded", "broadcast"),
+    "commitments": ("result",),
+}
+_RANGES: dict[str, tuple[int, int]] = {"minPeers": (1, 1000), "tooFewPeersSeconds": (0, 10**9)}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A contract's options, in the users' spelling. ``organisations``: who may enrol; empty = all admitted."""
+
+    minPeers: int
+    mergeMethod: str = "mean"
+    onTooFewPeers: str = "wait"
+    tooFewPeersSeconds: int = 600
+    initialModel: str = "mean"
+    topology: str = "auto"
+    commitments: str = "result"
+    organisations: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise BadInput(f"{name}={getattr(self, name)!r:.80} is not possible: expected {' or '.join(choices)}")
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise BadInput(f"{name}={value!r:.80} is not possible: expected a whole number from {low} to {high}")
+        named = self.organisations
+        if len(named) > 64 or not all(isinstance(text, str) and 0 < len(text) <= 80 for text in named):
+            raise BadInput("organisations has to be a list of at most 64 names, or sha256:... of a CA's public key")
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Options:
+        known = {field.name for field in fields(cls)}
+        for name in wire:
+            if name not in known:
+                names = ", ".join(sorted(known))
+                raise BadInput(f"the contract option {name[:40]!r} is not known: expected one of {names}")
+        if "minPeers" not in wire:
+            raise BadInput("the contract option 'minPeers' is missing")
+        organisations = wire.get("organisations", ())
+        if not isinstance(organisations, list | tuple):
+            raise BadInput("organisations has to be a list")
+        return cls(**{**wire, "organisations": tuple(organisations)})
+
+    def to_wire(self) -> dict[str, Any]:
+        return {**asdict(self), "organisations": list(self.organisations)}
+
+    def difference(self, other: Options) -> str | None:
+        """How ``other`` (a later enrolment) differs from these options (the contract's) first; None if not."""
+        for field in fields(self):
+            ours, theirs = getattr(self, field.name), getattr(other, field.name)
+            if ours != theirs:
+                return f"{field.name}: the contract has {_shown(ours)}, this node has {_shown(theirs)}"
+        return None
+
+    def admits(self, identity: Identity) -> bool:
+        """Whether the organisation may enrol; what stands here is resolved to key hashes when the contract opens."""
+        return not self.organisations or f"sha256:{identity.anchor.hex()}" in self.organisations
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """The body of an Enrolled proposal, typed. Raises BadInput or ModelError when it is not one."""
+
+    schema: Schema
+    hash: str
+    initial_base: str
+    options: Options
+    weight: int
+    sync_frequency: int
+    data_address: str
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Enrolment:
+        if not body["initial_base"].startswith(f"{body['hash']}:"):
+            raise BadInput(f"initial_base is {body['initial_base']}, expected a digest made with {body['hash']}")
+        return cls(
+            Schema.from_wire(body["schema"]),
+            body["hash"],
+            body["initial_base"],
+            Options.from_wire(body["options"]),
+            body["weight"],
+            body["syncFrequency"],
+            body["data_address"],
+        )
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(value) or "all" if isinstance(value, tuple) else str(value)
