@@ -8,10 +8,12 @@ through `write_atomic` are whole or absent after a crash.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -134,6 +136,9 @@ class StateDirectory:
         except OSError as error:
             part.unlink(missing_ok=True)
             raise _unusable(self.path, error) from error
+
+    def write_json(self, name: str, fields: dict[str, Any]) -> None:
+        self.write_atomic(name, json.dumps(fields).encode() + b"\n")
 
     def close(self) -> None:
         if self._lock >= 0:

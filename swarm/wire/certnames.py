@@ -113,6 +113,6 @@ def name_text(name: x509.Name) -> str:
     return printable(f"CN={common[0].value!s}" if common else (name.rfc4514_string() or "without a subject"))
 
 
-def printable(text: str) -> str:
+def printable(text: str, limit: int = 120) -> str:
     """Somebody else's text for our terminal: no control characters, not too long."""
-    return "".join(character if character.isprintable() else "?" for character in text[:120])
+    return "".join(character if character.isprintable() else "?" for character in text[:limit])

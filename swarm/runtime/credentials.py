@@ -1,0 +1,174 @@
+"""A node's own certificate, its key, and the CAs it trusts, as the command line names them.
+
+Loaded once at start by every node. Guarantees: what is loaded passes the very checks that others will make of it, its
+key is private and its own, and its role fits the command; everything else is refused in one sentence before any socket
+is opened. The TLS contexts are built once: a file added to capath later counts from the next start on.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from swarm.core.names import Identity
+from swarm.errors import BadInput, IdentityError
+from swarm.wire import certs
+from swarm.wire.certs import Anchor, CertificateKey, Crl
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    identity: Identity
+    chain: list[bytes]
+    anchors: list[Anchor]
+    crls: list[Crl]
+    private_key: CertificateKey
+    _server: ssl.SSLContext
+    _client: ssl.SSLContext
+
+    @classmethod
+    def load(cls, cert: Path, key: Path, capath: Path, *, expect_roles: Sequence[str] | None = None) -> Credentials:
+        chain = _load_chain(cert)
+        private_key = _load_key(key)
+        _check_pair(cert, chain[0], key, private_key)
+        anchors, crls = _load_capath(capath)
+        try:
+            identity = certs.judge(chain, anchors, crls, datetime.now(UTC))
+        except IdentityError as error:
+            raise type(error)(f"{cert}: {error.message}", hint=error.hint) from None
+        if expect_roles is not None and identity.role not in expect_roles:
+            raise IdentityError(
+                f"{cert} is the certificate of {identity}, with the role {identity.role}; "
+                f"this command needs {' or '.join(expect_roles)}",
+                hint="give the certificate and key of that role with --cert and --key",
+            )
+        contexts = [_context(side, cert, key, anchors) for side in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)]
+        return cls(identity, chain, anchors, crls, private_key, *contexts)
+
+    @property
+    def leaf(self) -> bytes:
+        return self.chain[0]
+
+    def server_context(self) -> ssl.SSLContext:
+        return self._server
+
+    def client_context(self) -> ssl.SSLContext:
+        return self._client
+
+
+def _context(side: int, cert: Path, key: Path, anchors: Sequence[Anchor]) -> ssl.SSLContext:
+    context = ssl.SSLContext(side)
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False  # who answers is named by role and organisation, not by a host
+    context.verify_mode = ssl.CERT_REQUIRED
+    # PARTIAL_CHAIN: an intermediate in capath is an organisation of its own.
+    context.verify_flags = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    if side == ssl.PROTOCOL_TLS_SERVER:
+        context.num_tickets = 0  # no resumption: every connection shows its certificate
+    try:
+        context.load_cert_chain(cert, key)
+    except (ssl.SSLError, OSError) as error:
+        raise IdentityError(f"OpenSSL does not take {cert} with {key}: {error}") from None
+    context.load_verify_locations(cadata=b"".join(anchor.certificate for anchor in anchors))
+    return context
+
+
+def _load_chain(path: Path) -> list[bytes]:
+    try:
+        found = x509.load_pem_x509_certificates(_read(path, "certificate"))
+    except ValueError as error:
+        raise BadInput(
+            f"certificate file {path} is not a PEM certificate: {str(error)[:120]}",
+            hint="`gen-cert -e EXAMPLE -i 1` makes certificates",
+        ) from None
+    return [certificate.public_bytes(Encoding.DER) for certificate in found]
+
+
+def _load_key(path: Path) -> CertificateKey:
+    data = _read(path, "key")
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise IdentityError(
+            f"private key file {path} can be read by others (mode {mode:04o}), expected 0600", hint=f"chmod 600 {path}"
+        )
+    try:
+        key = load_pem_private_key(data, password=None)
+    except TypeError:
+        raise BadInput(
+            f"private key file {path} is encrypted; a node has nobody to ask for the passphrase",
+            hint="store it unencrypted with mode 0600, on an encrypted disk if need be",
+        ) from None
+    except Exception as error:  # ValueError and UnsupportedAlgorithm share no base class
+        raise BadInput(f"private key file {path} is not a PEM private key: {str(error)[:120]}") from None
+    if not isinstance(key, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise IdentityError(f"private key file {path} holds a {type(key).__name__}, expected Ed25519, P-256 or RSA")
+    return key
+
+
+def _check_pair(cert: Path, leaf: bytes, key: Path, private_key: CertificateKey) -> None:
+    in_certificate = x509.load_der_x509_certificate(leaf).public_key()
+    in_key = private_key.public_key()
+    spki = [each.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for each in (in_certificate, in_key)]
+    if spki[0] != spki[1]:
+        raise IdentityError(
+            f"{key} is not the key of {cert}: the certificate's public key is {certs.fingerprint(spki[0])}, "
+            f"that of the key file is {certs.fingerprint(spki[1])}",
+            hint="give the pair that was issued together",
+        )
+
+
+def _load_capath(capath: Path) -> tuple[list[Anchor], list[Crl]]:
+    if not capath.is_dir():
+        raise BadInput(f"capath {capath} is not a directory", hint="it holds one PEM file for each organisation's CA")
+    files = sorted(path for path in capath.glob("*.pem") if path.is_file())
+    crl_files = [path for path in files if path.name.endswith(".crl.pem")]
+    ders: list[bytes] = []
+    for path in files:
+        if path not in crl_files:
+            ders += [anchor.certificate for anchor in _naming(path, certs.anchors_from_pem, [_read(path, "CA")])]
+    if not ders:
+        raise BadInput(
+            f"capath {capath} holds no CA certificate (*.pem)",
+            hint="copy the CA certificates of your own and of the other organisations there",
+        )
+    anchors = certs.anchors_from_der(ders)
+    return anchors, [_load_crl(path, anchors) for path in crl_files]
+
+
+def _load_crl(path: Path, anchors: Sequence[Anchor]) -> Crl:
+    crl = _naming(path, certs.crl_from_pem, _read(path, "revocation list"))
+    if not any(crl.is_of(x509.load_der_x509_certificate(anchor.certificate)) for anchor in anchors):
+        raise IdentityError(
+            f"revocation list {path} was signed by no CA in capath", hint="put it beside the CA that issued it"
+        )
+    return crl
+
+
+def _naming(path: Path, load: Callable[[_In], _Out], argument: _In) -> _Out:
+    try:
+        return load(argument)
+    except (BadInput, IdentityError) as error:
+        raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"{what} file {path} cannot be read: {error.strerror or error}",
+            hint="`gen-cert -e EXAMPLE -i 1` makes keys and certificates"
+            if isinstance(error, FileNotFoundError)
+            else "",
+        ) from None
