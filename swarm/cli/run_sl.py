@@ -11,8 +11,8 @@ from swarm.cli.ending import entry
 
 EXAMPLES = """\b
 Examples:
-  run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 --key sl-1-key.pem --cert sl-1-cert.pem --capath ca/capath -- python train.py
-  run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 --key sl-1-key.pem --cert sl-1-cert.pem --capath ca/capath
+  run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 \
+         --key sl-1-key.pem --cert sl-1-cert.pem --capath ca/capath -- python train.py
 """
 
 

@@ -232,7 +232,11 @@ class Member:
             return self._fetch(contract.base)
         if self.ask.kind == "sync" and self._may_go_alone():
             self.alone += 1
-            return [self._answer("alone", note=f"too few peers ({self._missing()}): training on alone, {self.alone} of {ALONE_MAX}")]
+            return [
+                self._answer(
+                    "alone", note=f"too few peers ({self._missing()}): training on alone, {self.alone} of {ALONE_MAX}"
+                )
+            ]
         self.phase = Phase.OFFERED
         return [Propose("Offer", self._offer())]
 
@@ -313,7 +317,10 @@ class Member:
         ends: list[Effect] = [EndExchange()] if self.phase in (Phase.MERGING, Phase.READY) else []
         self.snap, self.result = None, ""
         if self.ask.kind == "sync":
-            return [*ends, self._answer("kept", note=f"round {event.round} was aborted: {event.reason}; own weights kept")]
+            return [
+                *ends,
+                self._answer("kept", note=f"round {event.round} was aborted: {event.reason}; own weights kept"),
+            ]
         return [*ends, Tell(f"round {event.round} was aborted: {event.reason}; asking again"), *self._pursue(now_s)]
 
     def _settle(self, how: Literal["merged", "adopted"], members: int, now_s: float) -> list[Effect]:
@@ -323,11 +330,9 @@ class Member:
             return self._pursue(now_s)
         note = ""
         if how == "adopted" and self.ask.kind == "sync":
-            note = f"missed a merge: adopted the base of round {self.contract.round - 1}, {self._batches_given_up()} batches given up"
+            given_up = self.ask.batches - self.batches_at_answer
+            note = f"missed a merge: adopted the model of round {self.contract.round - 1}, gave up {given_up} batches"
         return [self._answer(how, members=members, note=note)]
-
-    def _batches_given_up(self) -> int:
-        return (self.ask.batches if self.ask else 0) - self.batches_at_answer
 
     # ---- catching up
 
@@ -360,7 +365,10 @@ class Member:
     def _base_lost(self, event: BaseLost, now_s: float) -> list[Effect]:
         if self.ask is None or self.phase is not Phase.FETCHING:
             return []
-        return [Tell(f"nobody holds the committed model any more; the base is {event.base} again"), *self._pursue(now_s)]
+        return [
+            Tell(f"nobody holds the committed model any more; the base is {event.base} again"),
+            *self._pursue(now_s),
+        ]
 
     # ---- waiting
 
@@ -412,7 +420,9 @@ class Member:
             named.append(f"{absent} more to enrol (minPeers {contract.options.minPeers})")
         return ", ".join(named) or "the ledger's decision"
 
-    def _answer(self, how: Literal["merged", "adopted", "kept", "alone"], *, members: int = 0, note: str = "") -> Answer:
+    def _answer(
+        self, how: Literal["merged", "adopted", "kept", "alone"], *, members: int = 0, note: str = ""
+    ) -> Answer:
         assert self.ask is not None
         if how in ("merged", "adopted"):
             self.alone, self.batches_at_answer = 0, self.ask.batches

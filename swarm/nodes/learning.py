@@ -8,6 +8,7 @@ verified and committed.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -190,7 +191,8 @@ class Learning:
         exchange = Exchange(
             snap=snap,
             uid=self._link.state.uid,
-            state=self._link.state,
+            network_id=self._link.state.network_id,
+            node_key=self._link.state.node_key,
             node_keys={uid: node.node_key for uid, node in self._link.ledger.nodes.items()},
             schema=self.contract.schema,
             hash_name=self.contract.hash,
@@ -200,6 +202,7 @@ class Learning:
             client=self._client,
             on_done=self._in_loop(merged),
             on_stalled=self._in_loop(stalled),
+            on_failed=self._in_loop(self._give_up),
         )
         self._round = Round(snap, Region.complete(own), result, exchange)
         exchange.start()
@@ -214,10 +217,8 @@ class Learning:
         """For calls from the exchange's threads: the same call, in the trio loop."""
 
         def call(*args: Any) -> None:
-            try:
+            with contextlib.suppress(trio.RunFinishedError):  # the node has ended; nobody waits for this any more
                 self._token.run_sync_soon(function, *args)
-            except trio.RunFinishedError:
-                pass  # the node has ended; nobody waits for this any more
 
         return call
 

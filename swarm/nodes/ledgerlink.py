@@ -195,5 +195,6 @@ class LedgerLink:
                 await self._applied.wait()
             return
         raise Unreachable(
-            f"the ledger's entries up to {index} did not come within {CATCH_UP_S:g} s (this node is at {self.replica.head_index})"
+            f"the ledger's entries up to {index} did not come within {CATCH_UP_S:g} s: "
+            f"this node is at {self.replica.head_index}"
         )

@@ -32,9 +32,9 @@ from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
 from swarm.wire import tensorbytes
-from swarm.wire.tensorbytes import available_hashes
 from swarm.wire.messages import Merged, Open, Opened, Sync
 from swarm.wire.signed import Entry
+from swarm.wire.tensorbytes import available_hashes
 
 SERVE_LAST_S = 600.0
 LEAVE_S = 3.0
@@ -156,7 +156,9 @@ class LearningNode:
         if learning is None:
             return
         contract = learning.contract
-        self.progress.line("finished", digest=learning.member.holds, bytes_sent=self.bytes_sent(), rounds=contract.commits)
+        self.progress.line(
+            "finished", digest=learning.member.holds, bytes_sent=self.bytes_sent(), rounds=contract.commits
+        )
         await self._leave("finished")
         with trio.move_on_after(SERVE_LAST_S):
             while contract.live():
@@ -228,7 +230,12 @@ class LearningNode:
         if (error := outcome.error()) is not None:
             raise error
         contract = self.link.ledger.contracts[request.contract]
-        log.info("enrolled in contract %s: %s, minPeers %d", contract.name, outcome.result["joined"], contract.options.minPeers)
+        log.info(
+            "enrolled in contract %s: %s, minPeers %d",
+            contract.name,
+            outcome.result["joined"],
+            contract.options.minPeers,
+        )
         return Learning(
             session,
             self.link,

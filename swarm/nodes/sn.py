@@ -12,7 +12,6 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -79,6 +78,7 @@ class NetworkNode:
         self.local = local
         self.p2p_port = self.api_port = 0
         self._links: dict[str, Link] = {}
+        self._sentinel: Link | None = None
         self._applied = trio.Event()
         self._seq = 0
         self._store = Store(settings.state.path / "ledger.db")
@@ -163,7 +163,11 @@ class NetworkNode:
             raise Refused(f"the network did not admit this node: {outcome.reason}")
 
     async def _keep_linked(
-        self, control: Control, sentinel: tuple[str, int], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self,
+        control: Control,
+        sentinel: tuple[str, int],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """A peer SN keeps one link to the sentinel. Without a ledger of its own it must reach it once, in time."""
         tries, started, begun_s = 0, False, trio.current_time()
@@ -177,15 +181,16 @@ class NetworkNode:
                     started = True
                     task_status.started()  # it has the ledger: it serves reads while it looks for the sentinel
                 if not started and waited_s > FIRST_CONTACT_S:
+                    where = f"{sentinel[0]}:{sentinel[1]}"
                     raise Unreachable(
-                        f"the sentinel at {sentinel[0]}:{sentinel[1]} did not answer in {tries} tries over {waited_s:.0f} s",
+                        f"the sentinel at {where} did not answer in {tries} tries over {waited_s:.0f} s",
                         hint="is it started, is --sentinel-ip its --host-ip, does a firewall drop the port?",
                     ) from error
                 log.warning("sentinel at %s:%d: %s", *sentinel, error.message)
                 await trio.sleep(BACKOFF_S[min(tries - 1, len(BACKOFF_S) - 1)])
                 continue
             tries = 0
-            self._links[link.peer.uid] = link
+            self._links[link.peer.uid] = self._sentinel = link
             if not started:
                 started = True
                 task_status.started()
@@ -229,7 +234,9 @@ class NetworkNode:
             await trio.sleep(ALIVE_EVERY_S)
 
     def _leader_link(self) -> Link | None:
-        return self._links.get(self.driver.leader_uid or "")
+        """To the leader; a peer SN without a ledger yet takes the sentinel that it was told of."""
+        leader = self.driver.leader_uid
+        return self._links.get(leader) if leader else self._sentinel
 
     # ---- verbs
 
@@ -242,7 +249,9 @@ class NetworkNode:
         except NotLeader:
             leader = self._leader_link()
             if leader is None:
-                raise Unreachable(f"the ledger pauses: {self._leader_name()} is not reachable from {self._name()}") from None
+                raise Unreachable(
+                    f"the ledger pauses: {self._leader_name()} is not reachable from {self._name()}"
+                ) from None
             return Outcome(**await leader.call("propose", {"proposal": raw}, deadline_s=PROPOSE_S))
 
     def _leader_name(self) -> str:

@@ -27,7 +27,7 @@ def ledger_status(driver: Driver, local: Local) -> dict[str, Any]:
         "role": driver.role,
         "leader": driver.leader_uid,
         "one_copy": driver.one_copy,
-        "notes": ["ledger has one copy"] if driver.one_copy else [],
+        "notes": driver.notes(),
         "head": ledger.head_index,
         "network_id": ledger.network_id.hex(),
         "nodes": [_node(ledger, uid) for uid in sorted(ledger.nodes)],
@@ -42,13 +42,12 @@ def _node(ledger: Ledger, uid: str) -> dict[str, Any]:
         "organisation": node.identity.organisation,
         "role": node.identity.role,
         "uid": uid,
-        "state": "lost" if node.lost else "live",
+        "state": node.state,
         "address": node.addresses[0] if node.addresses else "",
     }
 
 
 def _contract(contract: Contract) -> dict[str, Any]:
-    waiting = [contract.members[uid].name for uid in contract.live() if uid not in contract.offers]
     return {
         "name": contract.name,
         "round": contract.round,
@@ -58,7 +57,8 @@ def _contract(contract: Contract) -> dict[str, Any]:
             {"uid": uid, "name": member.name, "organisation": member.organisation, "state": member.state}
             for uid, member in contract.members.items()
         ],
-        "waiting_for": [] if contract.finished else waiting,
+        "phase": contract.phase,
+        "waiting_for": [str(contract.members[uid]) for uid in contract.waiting_for()],
         "min_peers": contract.options.minPeers,
-        "commits": len(contract.commits),
+        "commits": contract.commits,
     }
