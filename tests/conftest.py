@@ -74,7 +74,7 @@ def _command(process: psutil.Process) -> list[str]:
 def _harmless(process: psutil.Process) -> bool:
     """Gone meanwhile, dead and waiting for its parent, or multiprocessing's own helper, which ends with Python."""
     try:
-        return process.status() == psutil.STATUS_ZOMBIE or "multiprocessing" in " ".join(process.cmdline())
+        return process.status() == psutil.STATUS_ZOMBIE or "resource_tracker" in " ".join(process.cmdline())
     except psutil.Error:
         return True
 
