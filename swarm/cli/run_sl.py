@@ -64,3 +64,6 @@ def command_line(
 
 
 main = entry(command_line)
+
+if __name__ == "__main__":
+    main()

@@ -67,3 +67,6 @@ def command(
 
 
 main = entry(command)
+
+if __name__ == "__main__":
+    main()

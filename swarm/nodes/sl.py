@@ -134,6 +134,7 @@ class LearningNode:
                 print(f"export {name}={value}", flush=True)
             await trio.sleep_forever()
         worker = Worker(self.settings.command, channel.environment)
+        self.progress.line("program_started", pid=worker.process.pid)
         try:
             code = await worker.wait()
         finally:
@@ -145,6 +146,7 @@ class LearningNode:
         await self._leave(f"its program ended with code {code}")
         if self.failed is not None:
             raise self.failed  # what the program was told, or said itself, is the better reason
+        self.progress.line("program_failed", exit_code=code)
         if code < 0:
             raise error
         log.error("%s", error.message)
