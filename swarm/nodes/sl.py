@@ -134,7 +134,7 @@ class LearningNode:
                 print(f"export {name}={value}", flush=True)
             await trio.sleep_forever()
         worker = Worker(self.settings.command, channel.environment)
-        self.progress.line("program_started", pid=worker.process.pid)
+        self.progress.line("program_started", pid=worker.pid)
         try:
             code = await worker.wait()
         finally:

@@ -35,6 +35,10 @@ class Worker:
         self._drain = threading.Thread(target=self._forward, name="worker-stderr", daemon=True)
         self._drain.start()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def wait(self) -> int:
         """Its exit code; negative when a signal ended it."""
         code = await trio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)
