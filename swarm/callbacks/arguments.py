@@ -1,0 +1,143 @@
+"""The arguments of the callbacks: HPE Swarm Learning's names, defaults, checks and error texts, and our own options.
+
+Called by ``callbacks/base`` when a callback or a ``Swarm`` is made. Guarantees: what comes out is valid; an argument
+whose machinery comes in a later version is refused, never ignored; one that nobody knows is named in a warning.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, get_args
+
+from swarm.core.contract import Options
+from swarm.errors import BadInput
+from swarm.wire.messages import Checkin
+
+DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
+LOOPBACK_VARIABLE = "SWARM_LOOPBACK"
+TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
+MERGE_METHODS = ("mean", "coordmedian", "geomedian")
+CHECKINS: tuple[Checkin, ...] = get_args(Checkin)
+KEYWORDS = frozenset(
+    {"totalEpochs", "checkinModelOnTrainEnd", "nodeWeightage", "useAdaptiveSync", "logger"}
+    | {field.name for field in fields(Options)}
+)
+"""What every callback and ``Swarm`` accepts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    syncFrequency: int
+    trainingContract: str
+    options: Options
+    totalEpochs: int
+    checkinModelOnTrainEnd: Checkin
+    nodeWeightage: int
+
+
+def loopback(environment: Mapping[str, str]) -> bool:
+    return environment.get(LOOPBACK_VARIABLE, "").strip().lower() == "true"
+
+
+def parse(
+    syncFrequency: Any,
+    minPeers: Any,
+    trainingContract: Any,
+    keywords: Mapping[str, Any],
+    environment: Mapping[str, str],
+) -> Arguments:
+    """The arguments, checked in HPE's order; raises BadInput with HPE's text."""
+    frequency = _positive(syncFrequency, "syncFrequency has to be a positive integer")
+    peers = _positive(minPeers, "minPeers have to be a positive integer")
+    if not isinstance(trainingContract, str) or not trainingContract:
+        raise BadInput("Invalid Training Contract")
+    return Arguments(
+        syncFrequency=frequency,
+        trainingContract=trainingContract,
+        totalEpochs=_total_epochs(keywords.get("totalEpochs", 0)),
+        checkinModelOnTrainEnd=_checkin(keywords.get("checkinModelOnTrainEnd", "snapshot")),
+        nodeWeightage=_weightage(keywords.get("nodeWeightage", 1)),
+        options=_options(peers, keywords, environment),
+    )
+
+
+def warn_of_unknown(who: str, keywords: Mapping[str, Any], known: frozenset[str], logger: logging.Logger) -> None:
+    """HPE takes any keyword in silence, so that a typing error changes a training unseen."""
+    spelled = {name.lower(): name for name in known}
+    for name in sorted(keywords.keys() - known):
+        near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.75)
+        hint = f"; did you mean {spelled[near[0]]}?" if near else ""
+        logger.warning("%s does not know the argument %s: it has no effect%s", who, name, hint)
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _positive(value: Any, text: str) -> int:
+    number = _whole(value)
+    if number is None or number <= 0:
+        raise BadInput(text)
+    return number
+
+
+def _total_epochs(value: Any) -> int:
+    return 0 if value == 0 else _positive(value, "totalEpochs value is not a positive integer")
+
+
+def _checkin(value: Any) -> Checkin:
+    for choice in CHECKINS:
+        if value == choice:
+            return choice
+    raise BadInput(f"Invalid value checkinModelOnTrainEnd: {value}. Allowed values: {list(CHECKINS)}")
+
+
+def _weightage(value: Any) -> int:
+    number = _whole(value)
+    if number is None or not 1 <= number <= 100:
+        raise BadInput(f"Node weightage should be a number between 1-100. Received: {value}")
+    return number
+
+
+def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[str, str]) -> Options:
+    method = str(keywords.get("mergeMethod", "mean")).lower()
+    if method not in MERGE_METHODS:
+        raise BadInput(f"Invalid value mergeMethod: {keywords['mergeMethod']}. Allowed values: {list(MERGE_METHODS)}")
+    if method != "mean":
+        raise _later(f"mergeMethod={method}", "use mergeMethod='mean'")
+    if keywords.get("useAdaptiveSync", False):
+        if keywords.get("adsValData") is None:
+            raise BadInput("For adaptive sync, valid adsValData is mandatory")
+        raise _later("useAdaptiveSync=True", "leave it out: merging then happens every syncFrequency batches")
+    if keywords.get("commitments") == "full":
+        raise _later("commitments=full", "use commitments='result'")
+    own = {name: keywords[name] for name in _OWN_OPTIONS if name in keywords}
+    if TOO_FEW_PEERS_VARIABLE in environment:
+        own["tooFewPeersSeconds"] = _too_few_peers_s(environment[TOO_FEW_PEERS_VARIABLE])
+    organisations = own.get("organisations")
+    if organisations is None or isinstance(organisations, str):
+        own["organisations"] = [organisations] if organisations else []
+    return Options.from_wire({**own, "minPeers": min_peers, "mergeMethod": method})
+
+
+_OWN_OPTIONS = {field.name for field in fields(Options)} - {"minPeers", "mergeMethod"}
+
+
+def _too_few_peers_s(text: str) -> int:
+    number = _whole(text)
+    if number is None or number < 0:
+        raise BadInput(
+            f"{TOO_FEW_PEERS_VARIABLE} has to be a whole number of seconds, received {text!r}",
+            hint="0 waits without end",
+        )
+    return number
+
+
+def _later(what: str, hint: str) -> BadInput:
+    return BadInput(f"{what} comes in a later version", hint=hint)

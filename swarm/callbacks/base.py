@@ -1,0 +1,247 @@
+"""What every callback does, whatever the framework: arguments, the session with the learning node, merging, HPE's log.
+
+Used by ``callbacks/swarm`` (numpy) and ``callbacks/keras``, which say when and move weights in and out of their model.
+Guarantees: one copy of the weights into shared memory and none here on the way back; weights that are not finite never
+leave this process; "Final Swarm model was loaded" is logged only after it was, from the digest that the ledger calls
+final; nothing here waits when the program ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from swarm.callbacks import arguments
+from swarm.core.tensors import Schema
+from swarm.errors import BadInput, ModelError, SwarmError
+from swarm.runtime import channel
+from swarm.wire import tensorbytes
+from swarm.wire.messages import MAP_CAP, Kind, Level, Merged, Open, Sync
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+Load = Callable[[Arrays], None]
+"""Puts the arrays, which are views of memory that the next merge overwrites, into the model."""
+
+_FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
+_LOADED = ("merged", "adopted")
+_LEVELS: dict[Level, int] = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def make_logger(who: str, given: logging.Logger | None) -> logging.Logger:
+    """The program's logger, or one as HPE's callback makes it: INFO and up, to stdout."""
+    if given is not None:
+        return given
+    logger = logging.getLogger(who)
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter(_FORMAT))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    return logger
+
+
+class BatchCounter:
+    """Counts batches across epochs; ``add`` says whether the next multiple of ``every`` was reached."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.done = 0
+
+    def add(self, batches: int) -> bool:
+        before = self.done // self.every
+        self.done += batches
+        return self.done // self.every > before
+
+
+class Session:
+    """One training's part in its contract, from the callback's construction to the final model."""
+
+    def __init__(
+        self,
+        who: str,
+        syncFrequency: Any,
+        minPeers: Any,
+        trainingContract: Any,
+        keywords: Mapping[str, Any],
+        *,
+        known: frozenset[str],
+        load: Load,
+    ) -> None:
+        self.logger = make_logger(who, keywords.get("logger"))
+        with self._errors_logged():
+            self.arguments = arguments.parse(syncFrequency, minPeers, trainingContract, keywords, os.environ)
+        arguments.warn_of_unknown(who, keywords, known, self.logger)
+        self.loopback = arguments.loopback(os.environ)
+        self.training_over = False
+        self.batches = BatchCounter(self.arguments.syncFrequency)
+        self.epochs = 0
+        self._merges = 0
+        self._load = load
+        self._schema: Schema | None = None
+        self._channel: channel.Channel | None = None
+        self._log_arguments(keywords)
+        if not self.loopback:
+            with self._errors_logged():
+                self._channel = channel.connect(os.environ, self._note)
+
+    # ---- the training's points
+
+    def start(self, weights: Arrays) -> None:
+        """Train begin: enrol, and start from the swarm's model."""
+        if self.loopback:
+            return
+        with self._errors_logged():
+            finished = self._open(weights)
+        if finished:
+            self.training_over = True
+            self.logger.warning("Swarm training is over before local training. Exit gracefully.")
+        self._exchange("begin", weights, {})
+
+    def sync(self, weights: Arrays, metrics: Mapping[str, float]) -> bool:
+        """A sync point. False: the swarm's training is over, or there is none to merge with."""
+        if self.loopback or self.training_over:
+            return False
+        self._merges += 1
+        self._exchange("sync", weights, metrics)
+        return True
+
+    def finish(self, weights: Arrays) -> None:
+        """Train end: wait for the others, and end with the final model."""
+        if self.loopback:
+            return
+        self._log_finish()
+        answer = self._exchange("end", weights, {})
+        if answer.how in _LOADED and answer.training_over:
+            self.logger.info("All peers and Swarm training rounds finished. Final Swarm model was loaded.")
+        else:
+            self.logger.warning("No final Swarm model was loaded, own weights are kept: %s", answer.note or answer.how)
+        self.close()
+
+    def close(self) -> None:
+        """Without a final merge; the learning node goes on without this program."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        self._schema = None
+
+    # ---- how
+
+    def _open(self, weights: Arrays) -> bool:
+        if self._schema is not None:
+            self.close()
+        if self._channel is None:  # trained before with the same callback
+            self._channel = channel.connect(os.environ, self._note)
+            self.training_over = False
+            self.batches, self.epochs, self._merges = BatchCounter(self.batches.every), 0, 0
+        schema = Schema.of(weights)
+        request = Open(
+            contract=self.arguments.trainingContract,
+            options=self.arguments.options.to_wire(),
+            weight=self.arguments.nodeWeightage,
+            syncFrequency=self.arguments.syncFrequency,
+            checkin=self.arguments.checkinModelOnTrainEnd,
+            schema=schema.to_wire(),
+        )
+        opened = self._channel.open(request, schema.nbytes)
+        self._schema = schema
+        return opened.finished
+
+    def _exchange(self, kind: Kind, weights: Arrays, metrics: Mapping[str, float]) -> Merged:
+        with self._errors_logged():
+            if self._channel is None or self._schema is None:
+                raise BadInput("there is no open session with a learning node: start(weights) opens one")
+            connection, schema = self._channel, self._schema
+            with self._withdrawn_on_error(connection):
+                tensorbytes.pack(schema, weights, connection.out)
+                if not self.training_over:  # else they are not merged any more, only replaced
+                    _check_finite(schema, connection.out)
+            self.logger.info("Starting Swarm merging round ...")
+            answer = connection.sync(Sync(kind, self.batches.done, self.epochs, _plain(metrics)))
+            if answer.how in _LOADED:
+                with self._withdrawn_on_error(connection):
+                    self._load(tensorbytes.views(schema, connection.incoming))
+        self._log_answer(answer)
+        self.training_over = self.training_over or answer.training_over
+        return answer
+
+    @contextlib.contextmanager
+    def _withdrawn_on_error(self, connection: channel.Channel) -> Iterator[None]:
+        """When this model cannot take part, the others are not to wait for it."""
+        try:
+            yield
+        except ModelError as error:
+            self.logger.error("this peer leaves the swarm; the others go on without it")
+            connection.leave(error.message, error.code)
+            self._channel = self._schema = None
+            raise
+
+    @contextlib.contextmanager
+    def _errors_logged(self) -> Iterator[None]:
+        try:
+            yield
+        except SwarmError as error:
+            self.logger.error("%s%s", error.message, f" ({error.hint})" if error.hint else "")
+            raise
+
+    # ---- the log, line for line as programs written for HPE Swarm Learning expect it
+
+    def _note(self, level: Level, text: str) -> None:
+        self.logger.log(_LEVELS[level], "%s", text)
+
+    def _log_arguments(self, keywords: Mapping[str, Any]) -> None:
+        given, info = self.arguments, self.logger.info
+        info("***Swarm Callback Params: Inside SwarmCallbackBase at user side***")
+        info("syncFrequency: %d", given.syncFrequency)
+        info("minPeers: %d", given.options.minPeers)
+        info("trainingContract: %s", given.trainingContract)
+        info("valBatchSize: %s", keywords.get("adsValBatchSize"))
+        info("useAdaptiveSync: %s", bool(keywords.get("useAdaptiveSync", False)))
+        info("checkinModelOnTrainEnd: CheckinModel.%s", given.checkinModelOnTrainEnd)
+        info("nodeWeightage: %d", given.nodeWeightage)
+        info("mergeMethod: SLMergeMethod.%s", given.options.mergeMethod)
+        info("***** Is Swarm callback in loopback mode: %s *****", self.loopback)
+
+    def _log_answer(self, answer: Merged) -> None:
+        if answer.note:
+            self.logger.warning("%s", answer.note)
+        if answer.how in _LOADED:
+            every, by = self.batches.every, f" by {answer.members} members" if answer.members else ""
+            total = f" of {self.arguments.totalEpochs}" if self.arguments.totalEpochs else ""
+            self.logger.info("Merge Done: RVInt [cur: %d Nxt: %d]", every, every)
+            self.logger.info(
+                "round %d %s%s after %d batches, %d%s epochs: %s",
+                answer.round, answer.how, by, self.batches.done, self.epochs, total, answer.digest,
+            )  # fmt: skip
+
+    def _log_finish(self) -> None:
+        self.logger.info("Finished local training !!!")
+        if self.training_over:
+            self.logger.warning("Swarm training is over before local training. Exit gracefully.")
+            return
+        if not self._merges:
+            self.logger.warning(
+                "No user merge done during swarm training. syncFrequency=%d may be high.", self.batches.every
+            )
+        self.logger.info("Swarm training may continue till trainings in min peers are done!")
+        self.logger.info("Final merging starts at training end. Waiting for other peers to complete ...")
+
+
+def _plain(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in islice(metrics.items(), MAP_CAP)}
+
+
+def _check_finite(schema: Schema, buffer: memoryview) -> None:
+    name = tensorbytes.first_nonfinite(schema, buffer)
+    if name is not None:
+        raise ModelError(
+            f'the weights in tensor "{name}" are not finite (NaN or infinity), so they cannot be merged',
+            hint="the training diverged: a lower learning rate or gradient clipping may help; look at the data too",
+        )

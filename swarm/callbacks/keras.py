@@ -1,0 +1,158 @@
+"""`SwarmCallback` for Keras 3 on TensorFlow: makes ``model.fit`` a part of a swarm. With HPE's arguments and hooks.
+
+    from swarm.keras import SwarmCallback
+    model.fit(x, y, callbacks=[SwarmCallback(syncFrequency=128, minPeers=2, trainingContract="demo")])
+
+Train begin starts from the swarm's model, every ``syncFrequency`` batches (counted across epochs) the weights are
+merged, and train end waits for the others and loads the final model. Put it last among the callbacks: one that changes
+weights at train end (``EarlyStopping(restore_best_weights=True)``) would undo the final model otherwise.
+
+Exchanged are all of ``model.weights``, trainable or not (BatchNormalization's statistics, integer counters), each in
+its own element type. Not exchanged: the optimizer's state, metrics, and the state of random seeds (equal dropout masks
+on all peers would serve nobody). Guarantee: after a merge the model holds the swarm's model bit for bit, or an error
+names the tensor that differs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from swarm.callbacks import arguments
+from swarm.callbacks.base import Arrays, Session
+from swarm.errors import BadInput, ModelError
+
+_BLOCK = 1 << 19
+_WITHOUT_EFFECT = frozenset(
+    {"model", "tf", "sess", "hfMode", "lossFunction", "lossFunctionArgs", "metricFunction", "metricFunctionArgs"}
+)
+"""Arguments of HPE's other platforms, which HPE's Keras callback takes and does not use."""
+KEYWORDS = arguments.KEYWORDS | _WITHOUT_EFFECT | {"adsValData", "adsValBatchSize", "ml_platform", "mlPlatform"}
+
+
+class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """HPE's ``SwarmCallback(syncFrequency, minPeers, trainingContract, **kwargs)``.
+
+    Keywords: ``totalEpochs checkinModelOnTrainEnd nodeWeightage mergeMethod adsValData adsValBatchSize logger`` as in
+    HPE Swarm Learning; ``onTooFewPeers tooFewPeersSeconds initialModel topology commitments organisations`` are the
+    contract's options. With ``adsValData`` every merged model is evaluated, and loss and metrics are logged.
+    """
+
+    def __init__(
+        self, syncFrequency: int, minPeers: int, trainingContract: str = arguments.DEFAULT_CONTRACT, **kwargs: Any
+    ) -> None:
+        super().__init__()
+        _check_platform(kwargs.get("ml_platform", kwargs.get("mlPlatform", "KERAS")))
+        self._first_batch = 0
+        self._session = Session(
+            "SwarmCallback", syncFrequency, minPeers, trainingContract, kwargs, known=KEYWORDS, load=self._load
+        )
+        self.logger = self._session.logger
+        for name in sorted(_WITHOUT_EFFECT & kwargs.keys()):
+            self.logger.info("%s has no effect with Keras", name)
+        self._validation = kwargs.get("adsValData")
+        self._validation_batch_size = kwargs.get("adsValBatchSize")
+        if self._validation is None:
+            self.logger.info("WARNING: valData is not available to compute Loss and metrics")
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        self._session.start(self._weights())
+        self._stop_when_over()
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._first_batch = batch
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        # With steps_per_execution several batches have passed between the two hooks.
+        due = self._session.batches.add(batch - self._first_batch + 1)
+        if due and not self._session.loopback and self._session.sync(self._weights(), _numbers(logs)):
+            self._stop_when_over()
+            self._evaluate()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._session.epochs += 1
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        self._session.finish(self._weights())
+
+    def _stop_when_over(self) -> None:
+        if self._session.training_over:
+            self.logger.info("Swarm training is over. Stopping local training")
+            self.model.stop_training = True
+
+    # ---- weights
+
+    def _weights(self) -> Arrays:
+        """The model's weights, without a copy where TensorFlow allows it."""
+        if not self.model.weights:
+            raise ModelError(
+                "the model has no weights yet, so there is nothing to merge",
+                hint="give it an Input layer, or call model.build(shape) before fit",
+            )
+        return {tensor_name(n, weight): _read(weight) for n, weight in enumerate(self.model.weights)}
+
+    def _load(self, merged: Arrays) -> None:
+        for position, weight in enumerate(self.model.weights):
+            name = tensor_name(position, weight)
+            weight.assign(merged[name])
+            if not _same_bits(_read(weight), merged[name]):
+                raise ModelError(f'tensor "{name}" ({weight.path}) reads back other values than were loaded into it')
+
+    def _evaluate(self) -> None:
+        """Loss and metrics of the merged model; those of the epoch under way stay as they are."""
+        if self._validation is None:
+            return
+        data = self._validation
+        fed = (
+            dict(zip(("x", "y", "sample_weight"), data, strict=False))
+            if isinstance(data, tuple | list)
+            else {"x": data}
+        )
+        state = [(variable, _read(variable).copy()) for metric in self.model.metrics for variable in metric.variables]
+        results = self.model.evaluate(**fed, batch_size=self._validation_batch_size, verbose=0, return_dict=True)
+        for variable, value in state:
+            variable.assign(value)
+        self.logger.info("merged model: %s", ", ".join(f"{name} {value:.4f}" for name, value in results.items()))
+
+
+def _check_platform(platform: Any) -> None:
+    if platform == "TF":
+        raise BadInput("ml_platform=TF (graphs and sessions) is not possible with Keras 3", hint="leave it out")
+    if platform != "KERAS":
+        raise BadInput(f"Invalid ml platform type: {platform}")
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise BadInput(
+            f"Keras runs on {backend} here: SwarmCallback on another backend than tensorflow comes in a later version",
+            hint="set KERAS_BACKEND=tensorflow, or use the Swarm object in a loop of your own",
+        )
+
+
+def tensor_name(position: int, weight: Any) -> str:
+    """A weight's name in the contract: equal in all processes that build the same model.
+
+    Keras numbers what has no name of its own by what was built before it in the process (``dense_3``), so numbers go;
+    the position keeps names apart.
+    """
+    return f"{position}:{re.sub(r'_[0-9]+(?=_|/|$)', '', weight.path)}"
+
+
+def _read(weight: Any) -> np.ndarray[Any, Any]:
+    return np.asarray(keras.ops.convert_to_tensor(weight.value))
+
+
+def _same_bits(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    left, right = (np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in (a, b))
+    return all(  # by blocks that stay in the cache
+        np.array_equal(left[at : at + _BLOCK], right[at : at + _BLOCK]) for at in range(0, left.size, _BLOCK)
+    )
+
+
+def _numbers(logs: Mapping[str, Any] | None) -> dict[str, float]:
+    return {str(name): float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}

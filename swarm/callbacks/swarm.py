@@ -1,0 +1,116 @@
+"""`Swarm`: the framework-free door to a swarm, numpy arrays in and out. For any training loop one writes oneself.
+
+    with Swarm(minPeers=2, trainingContract="demo") as swarm:
+        weights = swarm.start(weights)
+        for step in range(1, steps + 1):
+            weights = train(weights)
+            if step % 100 == 0:
+                weights = swarm.sync(weights, batches=step)
+            if swarm.training_over:
+                break
+        weights = swarm.finish(weights)
+
+``weights`` maps names to arrays of any element type that ``core/tensors`` knows; names, types and shapes are fixed by
+the first ``start`` in the contract. Guarantees: what ``finish`` returns is the model whose digest the ledger calls
+final; arrays that were passed are never written to, unless they are given as ``out``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from swarm.callbacks import arguments
+from swarm.callbacks.base import Arrays, Session
+from swarm.core.tensors import Schema
+from swarm.errors import ModelError
+
+Weights = dict[str, np.ndarray[Any, Any]]
+
+
+class Swarm:
+    """One training's part in a swarm. Keyword options are those of ``SwarmCallback``.
+
+    ``out`` (arrays of the same names, types and shapes) takes the result in place; without it the arrays are new ones.
+    When nothing was merged (loopback, or a round was given up) the result is what was passed.
+    """
+
+    def __init__(
+        self,
+        minPeers: int,
+        trainingContract: str = arguments.DEFAULT_CONTRACT,
+        *,
+        syncFrequency: int = 1,
+        **options: Any,
+    ) -> None:
+        self._result: Weights = {}
+        self._out: Arrays | None = None
+        self._session = Session(
+            "Swarm", syncFrequency, minPeers, trainingContract, options, known=arguments.KEYWORDS, load=self._load
+        )
+        self.logger = self._session.logger
+
+    @property
+    def training_over(self) -> bool:
+        """The swarm's training is over: ``sync`` merges no more, ``finish`` gets the final model."""
+        return self._session.training_over
+
+    def start(self, weights: Mapping[str, Any], *, out: Arrays | None = None) -> Weights:
+        """Enrol, and start from the swarm's model. Waits for the other peers."""
+        arrays = self._begin(weights, out)
+        self._session.start(arrays)
+        return self._result
+
+    def sync(
+        self,
+        weights: Mapping[str, Any],
+        *,
+        batches: int | None = None,
+        epochs: int = 0,
+        metrics: Mapping[str, float] | None = None,
+        out: Arrays | None = None,
+    ) -> Weights:
+        """Merge with the others. ``batches``, ``epochs`` (trained so far) and ``metrics`` are for people to see."""
+        session, arrays = self._session, self._begin(weights, out)
+        session.batches.done = session.batches.done + session.batches.every if batches is None else int(batches)
+        session.epochs = int(epochs)
+        session.sync(arrays, metrics or {})
+        return self._result
+
+    def finish(self, weights: Mapping[str, Any], *, out: Arrays | None = None) -> Weights:
+        """Local training has ended: wait for the others' and get the final model. Closes the session."""
+        arrays = self._begin(weights, out)
+        self._session.finish(arrays)
+        return self._result
+
+    def close(self) -> None:
+        """Leave without the final model, if ``finish`` was not reached. Never waits."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self, weights: Mapping[str, Any], out: Arrays | None) -> Arrays:
+        arrays = {name: np.asarray(value) for name, value in weights.items()}
+        if out is not None:
+            difference = Schema.of(arrays).first_difference(Schema.of(out))
+            if difference:
+                raise ModelError(f"out does not fit the weights: {difference}")
+        self._out, self._result = out, arrays
+        return arrays
+
+    def _load(self, merged: Arrays) -> None:
+        if self._out is None:
+            self._result = {name: view.copy() for name, view in merged.items()}
+            return
+        for name, view in merged.items():
+            np.copyto(self._out[name], view, casting="equiv")
+        self._result = dict(self._out)

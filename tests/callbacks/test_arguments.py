@@ -1,0 +1,104 @@
+"""The callbacks' arguments: HPE's checks with HPE's texts, our own options, and what comes later is refused."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from swarm.callbacks.arguments import DEFAULT_CONTRACT, KEYWORDS, loopback, parse, warn_of_unknown
+from swarm.callbacks.base import BatchCounter
+from swarm.errors import BadInput, SwarmError
+
+
+def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, environment=None, **keywords):
+    return parse(syncFrequency, minPeers, trainingContract, keywords, environment or {})
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"syncFrequency": 0}, "syncFrequency has to be a positive integer"),
+        ({"syncFrequency": "often"}, "syncFrequency has to be a positive integer"),
+        ({"syncFrequency": None}, "syncFrequency has to be a positive integer"),
+        ({"syncFrequency": float("inf")}, "syncFrequency has to be a positive integer"),
+        ({"minPeers": -1}, "minPeers have to be a positive integer"),
+        ({"minPeers": [2]}, "minPeers have to be a positive integer"),
+        ({"trainingContract": None}, "Invalid Training Contract"),
+        ({"totalEpochs": -3}, "totalEpochs value is not a positive integer"),
+        (
+            {"checkinModelOnTrainEnd": "latest"},
+            "Invalid value checkinModelOnTrainEnd: latest. Allowed values: ['inactive', 'active', 'snapshot']",
+        ),
+        ({"nodeWeightage": 101}, "Node weightage should be a number between 1-100. Received: 101"),
+        ({"nodeWeightage": "much"}, "Node weightage should be a number between 1-100. Received: much"),
+        (
+            {"mergeMethod": "median"},
+            "Invalid value mergeMethod: median. Allowed values: ['mean', 'coordmedian', 'geomedian']",
+        ),
+        ({"useAdaptiveSync": True}, "For adaptive sync, valid adsValData is mandatory"),
+        ({"mergeMethod": "coordmedian"}, "mergeMethod=coordmedian comes in a later version"),
+        ({"mergeMethod": "GeoMedian"}, "mergeMethod=geomedian comes in a later version"),
+        ({"useAdaptiveSync": True, "adsValData": ([1], [1])}, "useAdaptiveSync=True comes in a later version"),
+        ({"commitments": "full"}, "commitments=full comes in a later version"),
+        ({"onTooFewPeers": "panic"}, "onTooFewPeers='panic' is not possible: expected wait or local or stop"),
+        (
+            {"environment": {"SWARM_TOO_FEW_PEERS_S": "soon"}},
+            "SWARM_TOO_FEW_PEERS_S has to be a whole number of seconds",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_the_text_that_programs_know(given, text):
+    with pytest.raises(SwarmError) as caught:
+        checked(**given)
+    assert caught.value.message.startswith(text)
+    assert isinstance(caught.value, BadInput)
+
+
+def test_defaults_are_hpes():
+    arguments = checked()
+    assert (arguments.syncFrequency, arguments.trainingContract) == (128, "defaultbb.cqdb.sml.hpe")
+    assert (arguments.checkinModelOnTrainEnd, arguments.nodeWeightage, arguments.totalEpochs) == ("snapshot", 1, 0)
+    assert arguments.options.to_wire() == {
+        "minPeers": 2, "mergeMethod": "mean", "onTooFewPeers": "wait", "tooFewPeersSeconds": 600,
+        "initialModel": "mean", "topology": "auto", "commitments": "result", "organisations": [],
+    }  # fmt: skip
+
+
+def test_numbers_may_be_written_as_text_and_the_merge_method_in_any_case():
+    arguments = checked("64", "3", mergeMethod="MEAN", nodeWeightage="10", totalEpochs="5")
+    assert (arguments.syncFrequency, arguments.options.minPeers) == (64, 3)
+    assert (arguments.options.mergeMethod, arguments.nodeWeightage, arguments.totalEpochs) == ("mean", 10, 5)
+
+
+def test_contract_options_are_keywords_and_the_environment_overrides_the_seconds():
+    arguments = checked(
+        onTooFewPeers="local", tooFewPeersSeconds=30, initialModel="first", topology="sharded", organisations="a",
+        environment={"SWARM_TOO_FEW_PEERS_S": "20"},
+    )  # fmt: skip
+    options = arguments.options
+    assert (options.onTooFewPeers, options.tooFewPeersSeconds) == ("local", 20)
+    assert (options.initialModel, options.topology, options.organisations) == ("first", "sharded", ("a",))
+
+
+def test_an_unknown_keyword_is_warned_of_with_the_nearest_name(caplog):
+    logger = logging.getLogger("test.arguments")
+    warn_of_unknown("SwarmCallback", {"nodeWeigthage": 3, "logDir": "x", "totalEpochs": 1}, KEYWORDS, logger)
+    assert caplog.messages == [
+        "SwarmCallback does not know the argument logDir: it has no effect",
+        "SwarmCallback does not know the argument nodeWeigthage: it has no effect; did you mean nodeWeightage?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "alone"), [("true", True), ("TRUE", True), (" True ", True), ("false", False), ("", False)]
+)
+def test_loopback_is_true_in_any_case(text, alone):
+    assert loopback({"SWARM_LOOPBACK": text}) is alone
+    assert not loopback({})
+
+
+def test_sync_points_are_the_multiples_of_n_whatever_a_step_holds():
+    one_by_one, by_three = BatchCounter(4), BatchCounter(4)
+    assert [n for n in range(1, 13) if one_by_one.add(1)] == [4, 8, 12]
+    assert [3 * n for n in range(1, 9) if by_three.add(3)] == [6, 9, 12, 18, 21, 24]
