@@ -1,0 +1,309 @@
+"""What a contract fixes, who may enrol, when it is finished, and what becomes of its base."""
+
+import re
+
+import pytest
+
+from swarm.core.agreement import Options
+from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone
+from swarm.core.tensors import Schema, TensorSpec
+from swarm.errors import BadInput
+from tests.core.scene import CONTRACT, INITIAL, SMALL, Actor, Scene, digest
+
+
+def newcomer(scene, number=9, organisation="a"):
+    actor = Actor("sl", f"sl-{number}", organisation)
+    assert scene.join(actor).accepted
+    return actor
+
+
+def missing(scene, actor, what):
+    return scene.say(actor, "Missing", {"contract": CONTRACT, "digest": what})
+
+
+def leave(scene, actor):
+    return scene.say(actor, "Leave", {"contract": CONTRACT, "reason": ""})
+
+
+# ---- options
+
+
+def test_options_survive_the_wire_and_name_the_first_difference():
+    options = Options(2, topology="sharded", organisations=("a",))
+    assert Options.from_wire(options.to_wire()) == options
+    assert options.difference(options) is None
+    assert options.difference(Options(3)) == "minPeers: the contract has 2, this node has 3"
+    assert options.difference(Options(2)) == "topology: the contract has sharded, this node has auto"
+
+
+@pytest.mark.parametrize(
+    ("wire", "sentence"),
+    [
+        ({}, "'minPeers' is missing"),
+        ({"minPeers": 0}, "minPeers=0 is not possible"),
+        ({"minPeers": True}, "minPeers=True is not possible"),
+        ({"minPeers": 2, "mergeMethod": "krum"}, "mergeMethod='krum' is not possible: expected mean"),
+        ({"minPeers": 2, "onTooFewPeers": "panic"}, "onTooFewPeers='panic'"),
+        ({"minPeers": 2, "organisations": "a"}, "organisations has to be a list"),
+        ({"minPeers": 2, "organisations": [1]}, "organisations has to be a list"),
+        ({"minPeers": 2, "minpeers": 3}, "'minpeers' is not known"),
+        ({"minPeers": 2, "tooFewPeersSeconds": -1}, "tooFewPeersSeconds=-1"),
+    ],
+)
+def test_impossible_options_are_named(wire, sentence):
+    with pytest.raises(BadInput, match=re.escape(sentence)):
+        Options.from_wire(wire)
+
+
+# ---- enrolling
+
+
+def test_the_first_enrolment_fixes_the_contract_and_tells_where_it_stands():
+    scene = Scene()
+    actor = newcomer(scene)
+    outcome = scene.enrol(actor, weight=5)
+    assert outcome.result["joined"] == "new"
+    assert (outcome.result["round"], outcome.result["base"], outcome.result["finished"]) == (0, INITIAL, False)
+    assert outcome.result["options"]["minPeers"] == 2
+    assert scene.contract.members[actor.uid].weight == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "sentence"),
+    [
+        ({"minPeers": 3}, 5, "minPeers: the contract has 2, this node has 3"),
+        ({"initialModel": "first"}, 5, "initialModel: the contract has mean, this node has first"),
+        (
+            {"schema": Schema((SMALL.tensors[0], TensorSpec("dense/bias", "float32", (4,))))},
+            7,
+            'tensor 2: the contract has "dense/bias" float32 (3,), this model has "dense/bias" float32 (4,)',
+        ),
+    ],
+)
+def test_a_later_enrolment_that_differs_is_refused_with_the_field(change, code, sentence):
+    scene = Scene()
+    scene.learners(1)
+    outcome = scene.enrol(newcomer(scene), **change)
+    assert (outcome.accepted, outcome.code) == (False, code)
+    assert sentence in outcome.reason
+    assert "swarm contract reset digits" in outcome.hint
+    assert outcome.result["hash"] == "blake3"
+
+
+def test_a_node_without_the_contracts_hash_learns_which_it_is():
+    scene = Scene()
+    scene.learners(1)
+    body = {
+        "contract": CONTRACT, "schema": SMALL.to_wire(), "hash": "sha256", "initial_base": "sha256:" + "0" * 64,
+        "options": {"minPeers": 2}, "weight": 1, "syncFrequency": 1, "data_address": "127.0.0.1:1",
+    }  # fmt: skip
+    outcome = scene.say(newcomer(scene), "Enrolled", body)
+    assert "contract digits has hash blake3, this node has sha256" in outcome.reason
+    assert outcome.result["hash"] == "blake3"
+
+
+def test_enrolling_again_keeps_the_membership_and_voids_the_open_offer():
+    scene = Scene()
+    first, second = scene.learners(2)
+    scene.offer(first)
+    assert scene.enrol(first, weight=3).result["joined"] == "again"
+    scene.offer(second)
+    assert scene.contract.snap is None
+    scene.offer(first)
+    assert scene.contract.snap is not None
+    assert scene.contract.members[first.uid].ordinal == 0
+
+
+def test_organisations_limit_who_enrols_by_key_not_by_name():
+    scene = Scene(["a", "b"])
+    ours, theirs = newcomer(scene, 1, "a"), newcomer(scene, 2, "b")
+    assert scene.enrol(ours, organisations=["a"]).accepted
+    assert scene.enrol(theirs, organisations=["a"]).reason == "contract digits does not admit the organisation b"
+    key = f"sha256:{ours.identity.anchor.hex()}"
+    assert scene.enrol(newcomer(scene, 3, "a"), organisations=[key]).accepted
+    assert "no organisation 'c' is admitted" in scene.enrol(ours, organisations=["c"]).reason
+
+
+def test_who_has_left_offers_only_after_enrolling_again():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    assert leave(scene, actor).accepted
+    assert not leave(scene, actor).accepted
+    assert "it has to enrol again" in scene.offer(actor).reason
+    assert scene.enrol(actor).accepted
+    assert scene.offer(actor).accepted
+
+
+# ---- the end
+
+
+def test_the_first_commit_with_min_peers_stop_flags_is_final():
+    scene = Scene()
+    actors = scene.learners(3)
+    assert not scene.commit(*actors).finished
+    scene.offer(actors[0], stop=True)
+    scene.offer(actors[1])
+    scene.offer(actors[2])
+    for actor in actors[:2]:
+        scene.ready(actor)
+    assert not scene.last(Committed).finished
+    scene.offer(actors[0], stop=True)
+    scene.offer(actors[1], stop=True)
+    scene.offer(actors[2])
+    for actor in actors[:2]:
+        scene.ready(actor)
+    assert scene.last(Committed).finished
+    assert scene.last(Finished).digest == scene.contract.base
+    assert (scene.contract.phase, scene.contract.waiting_for()) == ("finished", [])
+
+
+def test_stop_flags_count_only_with_those_who_are_members_of_the_attempt():
+    scene = Scene()
+    actors = scene.learners(4)
+    for actor in actors[:2]:
+        scene.offer(actor, stop=True)
+    for actor in actors[2:]:
+        scene.offer(actor)
+    scene.lose(actors[0])
+    for actor in actors[1:3]:
+        scene.ready(actor)
+    assert not scene.last(Committed).finished
+
+
+def test_a_finished_contract_takes_nobody_new_and_gives_members_the_final_model():
+    scene = Scene()
+    actors = scene.learners(2)
+    final = scene.commit(*actors, stop=True).digest
+    outcome = scene.enrol(newcomer(scene))
+    assert (outcome.code, outcome.hint) == (5, "swarm contract reset digits")
+    assert outcome.reason == f"training contract digits is finished: its final model is {final}"
+    assert outcome.result["finished"]
+    actors[0].restart()
+    scene.join(actors[0])
+    back = scene.enrol(actors[0])
+    assert (back.accepted, back.result["base"], back.result["finished"]) == (True, final, True)
+    assert "which is finished" in scene.offer(actors[0]).reason
+
+
+def test_only_inactive_offers_make_no_snap_and_finish_on_the_base_when_enough_stop():
+    scene = Scene()
+    actors = scene.learners(3)
+    base = scene.commit(*actors).digest
+    scene.offer(actors[0], inactive=True, stop=True)
+    scene.offer(actors[1], inactive=True)
+    scene.offer(actors[2], inactive=True)
+    assert scene.contract.phase == "collecting"
+    scene = Scene()
+    actors = scene.learners(3)
+    base = scene.commit(*actors).digest
+    for actor in actors:
+        scene.offer(actor, inactive=True, stop=True)
+    assert scene.last(Finished).digest == base
+    assert scene.contract.finished
+    assert scene.contract.commits == 1
+
+
+def test_an_active_offer_after_inactive_ones_makes_the_snap():
+    scene = Scene()
+    actors = scene.learners(3)
+    scene.offer(actors[0], inactive=True)
+    scene.offer(actors[1], inactive=True)
+    assert scene.close_window().accepted
+    assert scene.contract.snap is None
+    scene.offer(actors[2])
+    assert len(scene.contract.snap.members) == 3
+
+
+# ---- reset
+
+
+def test_reset_aborts_the_round_clears_the_members_and_goes_on_counting_rounds():
+    scene = Scene()
+    actors = scene.learners(2)
+    scene.commit(*actors)
+    for actor in actors:
+        scene.offer(actor)
+    stale = scene.where(digest=digest("x"))
+    person = Actor("swci", "swci-1", "b")
+    scene.join(person)
+    events = scene.told(person, "ContractReset", {"contract": CONTRACT})
+    assert [type(event) for event in events] == [Aborted, ContractCleared]
+    assert "swarm://b/swci/swci-1 has reset the contract" in events[0].reason
+    assert CONTRACT not in scene.ledger.contracts
+    assert "there is no contract" in scene.say(actors[0], "Ready", stale).reason
+    scene.observer.bases.clear()
+    scene.observer.finished.clear()
+    assert scene.enrol(actors[0], minPeers=1).result["round"] == 2
+    assert "round 1 of contract digits, which is in round 2" in scene.say(actors[0], "Ready", stale).reason
+
+
+def test_only_an_organisation_that_may_enrol_resets():
+    scene = Scene(["a", "b"])
+    scene.enrol(newcomer(scene, 1, "a"), organisations=["a"])
+    person = Actor("swci", "swci-1", "b")
+    scene.join(person)
+    assert "does not admit its organisation" in scene.say(person, "ContractReset", {"contract": CONTRACT}).reason
+
+
+# ---- the base
+
+
+def test_the_base_is_lost_when_all_signers_miss_it_and_nobody_else_has_it():
+    scene = Scene()
+    actors = scene.learners(3)
+    first = scene.commit(*actors).digest
+    second = scene.commit(*actors).digest
+    signers = [actor for actor in actors if actor.uid in scene.last(Committed).signers]
+    assert scene.contract.holders(second) == sorted(actor.uid for actor in signers)
+    assert missing(scene, signers[0], second).accepted
+    assert scene.contract.base == second
+    missing(scene, signers[1], second)
+    lost = scene.last(BaseLost)
+    assert (lost.digest, lost.base) == (second, first)
+    assert scene.contract.base == first
+
+
+def test_a_live_member_that_offered_on_the_base_still_has_it():
+    scene = Scene()
+    actors = scene.learners(3)
+    base = scene.commit(*actors).digest
+    scene.offer(actors[2])
+    for actor in actors[:2]:
+        missing(scene, actor, base)
+    assert scene.contract.base == base
+    scene.lose(actors[2])
+    missing(scene, actors[0], base)
+    assert scene.last(BaseLost).base == INITIAL
+
+
+def test_offers_on_a_lost_base_are_void_and_their_round_is_aborted():
+    scene = Scene()
+    actors = scene.learners(3)
+    base = scene.commit(*actors).digest
+    scene.offer(actors[0])
+    leave(scene, actors[1])
+    missing(scene, actors[0], base)
+    assert isinstance(scene.events[-2], Aborted)
+    assert isinstance(scene.events[-1], BaseLost)
+    assert not scene.contract.offers
+    assert not scene.contract.has_model
+
+
+def test_missing_is_only_said_of_models_that_are_kept():
+    scene = Scene()
+    actors = scene.learners(2)
+    assert "none of the models" in missing(scene, actors[0], INITIAL).reason
+    oldest = scene.commit(*actors).digest
+    scene.commit(*actors)
+    scene.commit(*actors)
+    assert "none of the models" in missing(scene, actors[0], oldest).reason
+
+
+def test_everybody_leaving_after_the_end_loses_nothing():
+    scene = Scene()
+    actors = scene.learners(2)
+    final = scene.commit(*actors, stop=True).digest
+    for actor in actors:
+        leave(scene, actor)
+    assert scene.contract.base == final
+    assert [event.what for event in scene.events if isinstance(event, MemberGone)] == ["left", "left"]

@@ -1,0 +1,409 @@
+"""The ledger: exactly once, incarnations, rights, and a state that follows from the entries alone."""
+
+import copy
+import random
+from dataclasses import replace
+
+import msgpack
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from swarm.core.events import Blank, NodeGone, NodeKnown, OrganisationKnown, Unverified
+from swarm.core.kinds import FIELDS, check_body
+from swarm.core.ledger import Ledger
+from swarm.core.node import WINDOW
+from swarm.core.policy import RULES
+from swarm.errors import BadInput, Refused
+from tests.core.scene import CONTRACT, Actor, Scene, anchored, digest
+
+
+def rest(ledger):
+    """The state without head and recorded outcomes: what an invalid entry may not touch."""
+    state = copy.deepcopy(ledger.snapshot())
+    state["head"] = state["nodes"] = []
+    return state, [
+        (uid, str(node.identity), node.state, node.incarnation) for uid, node in sorted(ledger.nodes.items())
+    ]
+
+
+# ---- exactly once
+
+
+def test_the_same_bytes_again_give_the_recorded_outcome_and_no_effect():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    claim = scene.claim(actor, "Offer", scene.offer_body(actor))
+    first = scene.take(claim)
+    again = scene.take(claim)
+    assert first.outcome == again.outcome
+    assert first.events
+    assert again.events == ()
+    assert scene.ledger.outcome_of(actor.uid, actor.incarnation, actor.seq) == first.outcome
+
+
+def test_a_refusal_is_recorded_too():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    outcome = scene.offer(actor, round=7)
+    assert not outcome.accepted
+    assert scene.ledger.outcome_of(actor.uid, actor.incarnation, actor.seq) == outcome
+    error = outcome.error()
+    assert isinstance(error, Refused)
+    assert error.message == outcome.reason
+
+
+def test_other_bytes_with_the_same_seq_are_refused_and_the_record_stays():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    scene.offer(actor)
+    record = scene.ledger.outcome_of(actor.uid, actor.incarnation, actor.seq)
+    actor.seq -= 1
+    outcome = scene.say(actor, "Leave", {"contract": CONTRACT, "reason": ""})
+    assert not outcome.accepted
+    assert "for another proposal already" in outcome.reason
+    assert scene.ledger.outcome_of(actor.uid, actor.incarnation, actor.seq) == record
+
+
+def test_seqs_may_come_out_of_order_within_the_window_and_not_below_it():
+    scene = Scene()
+    (actor,) = scene.learners(1, minPeers=1)
+    early = scene.claim(actor, "Leave", {"contract": CONTRACT, "reason": "early"})
+    actor.seq += WINDOW - 1
+    late = scene.claim(actor, "Missing", {"contract": CONTRACT, "digest": digest("x")})
+    scene.take(late)
+    outcome = scene.take(early).outcome
+    assert f"older than its last {WINDOW}" in outcome.reason
+    within = replace(late, seq=late.seq - WINDOW + 1, kind="Leave", body=early.body, digest=b"within")
+    assert scene.take(within).outcome.accepted
+
+
+def test_records_of_the_incarnation_before_stay_and_new_proposals_of_it_are_refused():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    done = scene.claim(actor, "Offer", scene.offer_body(actor))
+    outcome = scene.take(done).outcome
+    under_way = scene.claim(actor, "Leave", {"contract": CONTRACT, "reason": ""})
+    before = actor.incarnation
+    actor.restart()
+    assert scene.join(actor).accepted
+    assert scene.ledger.outcome_of(actor.uid, before, done.seq) == outcome
+    assert scene.take(done).outcome == outcome
+    assert "ended incarnation" in scene.take(under_way).outcome.reason
+    assert scene.ledger.outcome_of(actor.uid, before, under_way.seq) is None
+    actor.restart()
+    scene.join(actor)
+    assert scene.ledger.outcome_of(actor.uid, before, done.seq) is None
+    assert "ended incarnation" in scene.take(done).outcome.reason
+
+
+def test_a_proposal_for_another_network_is_refused():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    claim = replace(scene.claim(actor, "Offer", scene.offer_body(actor)), network_id=b"x" * 32)
+    assert scene.take(claim).outcome.reason == "a Offer for another network"
+
+
+def test_unverified_and_blank_entries_change_nothing_but_the_head():
+    scene = Scene()
+    scene.learners(2)
+    before = rest(scene.ledger)
+    outcome = scene.take(Unverified("nobody signed this", "sign it", 3)).outcome
+    assert (outcome.accepted, outcome.code, outcome.reason, outcome.hint) == (False, 3, "nobody signed this", "sign it")
+    assert scene.take(Blank()).outcome.accepted
+    assert rest(scene.ledger) == before
+
+
+# ---- nodes and organisations
+
+
+def test_genesis_makes_the_network_once():
+    scene = Scene()
+    assert scene.ledger.network_id == scene.ledger.head_hash
+    known = [event.label for event in scene.events if isinstance(event, OrganisationKnown)]
+    assert sorted(known) == ["a", "b"]
+    assert isinstance(scene.events[-1], NodeKnown)
+    body = {"rules": 1, "anchors": [b"x"], "joined": scene.joined(scene.sn), "created": 0}
+    assert "a second Genesis" in scene.say(scene.sn, "Genesis", body).reason
+
+
+def test_a_node_key_known_under_another_identity_is_refused():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    thief = Actor("sl", "sl-7", "b")
+    thief.node_key, thief.uid, thief.starts = actor.node_key, actor.uid, 2
+    outcome = scene.join(thief)
+    assert (outcome.accepted, outcome.code) == (False, 3)
+    assert outcome.reason == "the node key of swarm://b/sl/sl-7 is known as that of swarm://b/sl/sl-1"
+    assert scene.ledger.nodes[actor.uid].incarnation == actor.incarnation
+
+
+def test_an_incarnation_of_a_copied_or_restored_directory_is_refused():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    actor.restart()
+    scene.join(actor)
+    actor.starts, actor.seq = 1, 50
+    assert "joins with start number 1 of its state directory, the network knows 2" in scene.join(actor).reason
+    actor.starts = 2
+    copied = scene.claim(
+        actor, "NodeJoined", {**scene.joined(actor), "incarnation": actor.incarnation[:8] + b"otherrnd"}
+    )
+    copied = replace(copied, incarnation=copied.body["incarnation"])
+    assert "the directory was copied or restored" in scene.take(copied).outcome.reason
+
+
+def test_joining_again_renews_the_addresses_and_brings_a_lost_node_back():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    scene.lose(actor)
+    assert scene.ledger.nodes[actor.uid].lost
+    (event,) = scene.told(actor, "NodeJoined", {**scene.joined(actor), "addresses": ["10.0.0.1:30305"]})
+    assert event == NodeKnown(actor.uid, "back")
+    assert scene.ledger.nodes[actor.uid].addresses == ("10.0.0.1:30305",)
+    assert scene.contract.members[actor.uid].state == "dropped"
+
+
+def test_node_lost_means_one_incarnation_and_a_live_node():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    old = {"uid": actor.uid, "incarnation": actor.incarnation, "reason": "silent"}
+    actor.restart()
+    scene.join(actor)
+    assert "is not live in that incarnation" in scene.say(scene.sn, "NodeLost", old).reason
+    assert scene.lose(actor).accepted
+    assert not scene.lose(actor).accepted
+
+
+def test_a_node_that_left_says_nothing_until_it_joins_again():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    events = scene.told(actor, "NodeLeft")
+    assert isinstance(events[0], NodeGone)
+    assert "has left this network" in scene.offer(actor).reason
+    assert scene.join(actor).accepted
+    assert scene.enrol(actor).accepted
+
+
+def test_an_organisation_is_admitted_by_a_swci_of_the_sentinels_only():
+    scene = Scene()
+    ours, theirs = Actor("swci", "swci-1", "a"), Actor("swci", "swci-1", "b")
+    scene.join(ours)
+    scene.join(theirs)
+    body = {"ca": anchored("c").certificate}
+    refused = scene.say(theirs, "OrganisationAdmitted", body)
+    assert refused.reason.endswith("only a swci of the sentinel's organisation a may")
+    assert scene.say(ours, "OrganisationAdmitted", body).result == {"organisation": "c", "known": False}
+    assert scene.say(ours, "OrganisationAdmitted", body).result == {"organisation": "c", "known": True}
+
+
+def test_two_organisations_of_one_name_get_labels_with_their_keys():
+    scene = Scene(["a"])
+    person = Actor("swci", "swci-1")
+    scene.join(person)
+    claim = scene.claim(person, "OrganisationAdmitted", {"ca": b"CA of a2"})
+    twin = replace(anchored("a2"), name="a")
+    label = scene.take(replace(claim, anchors=(twin,))).outcome.result["organisation"]
+    assert label == f"a#{twin.spki_sha256.hex()[:8]}"
+    actor = Actor("sl", "sl-1")
+    scene.join(actor)
+    outcome = scene.enrol(actor, organisations=["a"])
+    assert outcome.reason == "two organisations are named a"
+    assert twin.spki_sha256.hex() in outcome.hint
+
+
+# ---- rights
+
+
+BODIES = {
+    "OrganisationAdmitted": {"ca": b"CA of c"},
+    "NodeLost": {"uid": "00000000-0000-0000-0000-000000000000", "incarnation": b"x" * 16, "reason": ""},
+    "WindowClosed": {"contract": CONTRACT, "round": 0},
+    "DeadlinePassed": {"contract": CONTRACT, "round": 0, "attempt": 0},
+    "ContractReset": {"contract": CONTRACT},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(BODIES))
+def test_r044_a_learning_node_may_not_author_kinds_of_others(kind):
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    before = rest(scene.ledger)
+    outcome = scene.say(actor, kind, BODIES[kind])
+    assert (outcome.accepted, outcome.code) == (False, 5)
+    assert outcome.reason.startswith(f"swarm://b/sl/sl-1 may not propose {kind}: only the role ")
+    assert rest(scene.ledger) == before
+
+
+def test_only_learning_nodes_take_part_in_rounds():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    bodies = {
+        "Offer": scene.offer_body(actor),
+        "Ready": scene.where(digest=digest("x")),
+        "Suspect": scene.where(uid=actor.uid, reason=""),
+    }
+    for kind, body in bodies.items():
+        assert "only the role sl may" in scene.say(scene.sn, kind, body).reason
+
+
+def test_every_kind_has_its_fields_and_its_right():
+    assert set(FIELDS) <= set(RULES)
+    for kind, fields in FIELDS.items():
+        if any(field.required for field in fields.values()):
+            with pytest.raises(BadInput, match="is missing"):
+                check_body(kind, {})
+
+
+def test_unknown_kinds_are_refused_and_recorded():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    for kind in ("TaskCreated", "status"):
+        outcome = scene.say(actor, kind, {})
+        assert f"unknown kind '{kind}'" in outcome.reason
+        assert scene.ledger.outcome_of(actor.uid, actor.incarnation, actor.seq) == outcome
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 2**60, 1.5, "1", [1], {}, b"1"])
+def test_a_field_of_another_type_is_refused_never_a_crash(value):
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    for kind, fields in FIELDS.items():
+        if kind not in ("NodeJoined", "Genesis") and fields:
+            assert not scene.say(actor, kind, dict.fromkeys(fields, value)).accepted
+
+
+# ---- the state follows from the entries
+
+
+def replayed(scene):
+    ledger = Ledger()
+    for header, claim in scene.log:
+        ledger.apply(header, claim)
+    return ledger
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Anybody says anything at any moment; `Scene` checks the invariants after every entry."""
+
+    @initialize(count=st.integers(1, 5), peers=st.integers(1, 3), topology=st.sampled_from(["auto", "sharded"]))
+    def begin(self, count, peers, topology):
+        self.scene = Scene()
+        self.options = {"minPeers": peers, "topology": topology}
+        self.actors = self.scene.learners(count, **self.options)
+
+    def anybody(self, number):
+        return self.actors[number % len(self.actors)]
+
+    @rule(number=st.integers(0, 4), stop=st.sampled_from([False] * 7 + [True]), inactive=st.booleans())
+    def offer(self, number, stop, inactive):
+        self.scene.offer(self.anybody(number), stop=stop, inactive=inactive)
+
+    @rule()
+    def everybody_offers(self):
+        for actor in self.actors:
+            self.scene.enrol(actor, **self.options)
+            self.scene.offer(actor)
+
+    @rule()
+    def everybody_is_ready(self):
+        for actor in self.actors:
+            self.scene.ready(actor)
+
+    @rule(number=st.integers(0, 4), result=st.sampled_from(["merged"] * 9 + ["other"]))
+    def ready(self, number, result):
+        self.scene.ready(self.anybody(number), result)
+
+    @rule(number=st.integers(0, 4), accused=st.integers(0, 4))
+    def suspect(self, number, accused):
+        self.scene.suspect(self.anybody(number), self.anybody(accused))
+
+    @rule(number=st.integers(0, 4))
+    def lose(self, number):
+        self.scene.lose(self.anybody(number))
+
+    @rule(number=st.integers(0, 4))
+    def leave(self, number):
+        self.scene.say(self.anybody(number), "Leave", {"contract": CONTRACT, "reason": ""})
+
+    @rule(number=st.integers(0, 4), enrol=st.booleans())
+    def restart(self, number, enrol):
+        actor = self.anybody(number)
+        actor.restart()
+        self.scene.join(actor)
+        if enrol:
+            self.scene.enrol(actor, **self.options)
+
+    @rule(number=st.integers(0, 4))
+    def enrol(self, number):
+        self.scene.enrol(self.anybody(number), **self.options)
+
+    @rule()
+    def close_window(self):
+        self.scene.close_window()
+
+    @rule()
+    def pass_deadline(self):
+        self.scene.pass_deadline()
+
+    @rule(number=st.integers(0, 4), newest=st.booleans())
+    def missing(self, number, newest):
+        kept = self.scene.contract.kept
+        what = kept[-1 if newest else 0].digest if kept else digest("x")
+        self.scene.say(self.anybody(number), "Missing", {"contract": CONTRACT, "digest": what})
+
+    @rule(back=st.integers(0, 40))
+    def retry(self, back):
+        """The same bytes once more, with whatever has happened since."""
+        _, claim = self.scene.log[max(1, len(self.scene.log) - 1 - back)]
+        recorded = self.scene.ledger.outcome_of_same(claim)
+        before = rest(self.scene.ledger)
+        applied = self.scene.take(claim)
+        assert applied.events == ()
+        assert rest(self.scene.ledger) == before
+        assert recorded is None or applied.outcome == recorded
+
+    @rule()
+    def restore(self):
+        """A node that starts from a snapshot goes on as the same state."""
+        state = msgpack.unpackb(msgpack.packb(self.scene.ledger.snapshot()))
+        restored = Ledger.restore(state)
+        restored.check()
+        assert restored.digest() == self.scene.ledger.digest()
+        self.scene.ledger = restored
+
+    def teardown(self):
+        if hasattr(self, "scene"):
+            assert replayed(self.scene).digest() == self.scene.ledger.digest()
+
+
+TestInterleavings = Interleavings.TestCase
+TestInterleavings.settings = settings(
+    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+def test_refused_entries_change_only_outcomes():
+    seed = 7
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    scene = Scene()
+    actors = scene.learners(3)
+    for _ in range(300):
+        actor, other = chance.choice(actors), chance.choice(actors)
+        acts = [
+            lambda a=actor: scene.offer(a, stop=chance.random() < 0.05),
+            lambda a=actor: scene.ready(a),
+            lambda a=actor, b=other: scene.suspect(a, b),
+            lambda a=actor: scene.enrol(a, minPeers=3),
+            lambda a=actor: scene.offer(a, round=chance.randrange(3)),
+            lambda a=actor: scene.say(a, "WindowClosed", BODIES["WindowClosed"]),
+            scene.close_window,
+            scene.pass_deadline,
+        ]
+        before, events = rest(scene.ledger), len(scene.events)
+        outcome = chance.choice(acts)()
+        if not outcome.accepted:
+            assert rest(scene.ledger) == before, outcome.reason
+            assert len(scene.events) == events

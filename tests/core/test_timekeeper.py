@@ -1,0 +1,153 @@
+"""The leader's durations, with a clock that the test moves."""
+
+from swarm.core.timekeeper import AGAIN_S, SILENCE_S, Propose, Tick, Timekeeper
+from tests.core.scene import BIG, CONTRACT, Scene
+
+
+class Leader:
+    """A scene whose SN has a timekeeper; what it proposes is collected, and applied when asked."""
+
+    def __init__(self, count, **options):
+        self.scene = Scene()
+        self.actors = self.scene.learners(count, **options)
+        self.keeper = Timekeeper(self.scene.ledger, self.scene.sn.uid, 0.0)
+        self.now_s = 0.0
+        self.told = len(self.scene.events)
+        self.heard = list(self.actors)
+
+    def tell(self):
+        for event in self.scene.events[self.told :]:
+            self.keeper.handle(event)
+        self.told = len(self.scene.events)
+
+    def pass_s(self, seconds, step_s=0.5):
+        """Proposals made while the time passes, everybody in ``heard`` giving signs of life."""
+        self.tell()
+        proposals = []
+        until_s = self.now_s + seconds
+        while self.now_s < until_s:
+            self.now_s = min(until_s, self.now_s + step_s)
+            for actor in self.heard:
+                self.keeper.alive(actor.uid, self.now_s)
+            proposals += self.keeper.handle(Tick(self.now_s))
+        return proposals
+
+    def apply(self, proposals):
+        for proposal in proposals:
+            assert self.scene.say(self.scene.sn, proposal.kind, proposal.body).accepted
+        self.tell()
+
+
+def test_no_window_runs_below_min_peers_nor_once_all_have_offered():
+    leader = Leader(2)
+    leader.scene.offer(leader.actors[0])
+    assert leader.pass_s(100) == []
+    leader.scene.offer(leader.actors[1])
+    assert all(proposal.kind == "DeadlinePassed" for proposal in leader.pass_s(100))
+
+
+def test_the_first_window_closes_after_30_s_and_is_asked_for_again_until_it_is():
+    leader = Leader(3)
+    for actor in leader.actors[:2]:
+        leader.scene.offer(actor)
+    leader.pass_s(0.5)
+    assert leader.pass_s(29.5) == []
+    close = Propose("WindowClosed", {"contract": CONTRACT, "round": 0})
+    assert leader.pass_s(0.5) == [close]
+    assert leader.pass_s(AGAIN_S) == [close]
+    leader.apply([close])
+    assert leader.scene.contract.phase == "merging"
+
+
+def test_the_window_follows_the_lateness_that_was_seen_between_2_and_30_s():
+    leader = Leader(3)
+    for _ in range(12):
+        for actor in leader.actors[:2]:
+            leader.scene.offer(actor)
+        leader.pass_s(0.5)
+        leader.scene.offer(leader.actors[2])
+        leader.tell()
+        for actor in leader.actors:
+            leader.scene.ready(actor)
+        leader.tell()
+    for actor in leader.actors[:2]:
+        leader.scene.offer(actor)
+    assert leader.pass_s(2.0) == []
+    assert [proposal.kind for proposal in leader.pass_s(1.0)] == ["WindowClosed"]
+
+
+def test_deadlines_grow_by_half_with_every_attempt_and_name_it():
+    leader = Leader(3)
+    for actor in leader.actors:
+        leader.scene.offer(actor)
+    leader.pass_s(0.5)
+    for attempt, length_s in enumerate([10.0, 15.0, 22.5, 33.75]):
+        proposals = leader.pass_s(length_s - 1.0)
+        assert proposals == [], attempt
+        proposals = leader.pass_s(2.0)
+        assert proposals == [Propose("DeadlinePassed", {"contract": CONTRACT, "round": 0, "attempt": attempt})]
+        leader.apply(proposals)
+    assert leader.scene.contract.round == 1
+
+
+def test_a_big_model_gets_time_until_its_speed_is_known():
+    leader = Leader(3, schema=BIG)
+    for actor in leader.actors:
+        leader.scene.offer(actor)
+    leader.pass_s(0.5)
+    assert leader.pass_s(40.0) == []
+    for actor in leader.actors:
+        leader.scene.ready(actor)
+    leader.tell()
+    for actor in leader.actors:
+        leader.scene.offer(actor)
+    leader.pass_s(0.5)
+    assert leader.pass_s(5 * 40.0 - 5) == []
+    assert len(leader.pass_s(10.0)) >= 1
+
+
+def test_a_silent_node_is_lost_after_10_s_and_the_others_are_not():
+    leader = Leader(3)
+    leader.pass_s(1.0)
+    silent = leader.heard.pop()
+    assert leader.pass_s(SILENCE_S - 0.5) == []
+    (proposal,) = leader.pass_s(1.0)
+    assert proposal.kind == "NodeLost"
+    assert proposal.body["uid"] == silent.uid
+    leader.apply([proposal])
+    assert leader.pass_s(60.0) == []
+
+
+def test_a_node_that_came_back_has_its_time_again():
+    leader = Leader(2)
+    silent = leader.heard.pop()
+    leader.apply(leader.pass_s(SILENCE_S + 0.5))
+    assert leader.scene.ledger.nodes[silent.uid].lost
+    leader.pass_s(60.0)
+    leader.scene.join(silent)
+    assert leader.pass_s(SILENCE_S - 0.5) == []
+    assert [proposal.kind for proposal in leader.pass_s(1.0)] == ["NodeLost"]
+
+
+def test_a_new_leader_gives_everybody_the_whole_time():
+    leader = Leader(2)
+    leader.keeper = Timekeeper(leader.scene.ledger, leader.scene.sn.uid, 1000.0)
+    leader.now_s, leader.heard = 1000.0, []
+    assert leader.pass_s(SILENCE_S) == []
+    assert len(leader.pass_s(1.0)) == 2
+
+
+def test_a_leader_that_stood_still_counts_its_own_pause_against_nobody():
+    leader = Leader(3)
+    for actor in leader.actors[:2]:
+        leader.scene.offer(actor)
+    leader.pass_s(1.0)
+    leader.heard = []
+    assert leader.pass_s(120.0, step_s=120.0) == []
+    assert leader.pass_s(5.0) == []
+
+
+def test_network_nodes_are_never_declared_lost_by_the_clock():
+    leader = Leader(1)
+    leader.heard = []
+    assert {proposal.body["uid"] for proposal in leader.pass_s(60.0)} == {leader.actors[0].uid}
