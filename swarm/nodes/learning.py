@@ -16,9 +16,10 @@ from typing import Any
 
 import trio
 
-from swarm.core import member as m
+from swarm.core import member_steps as m
 from swarm.core.contract import Contract
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, SnapMade
+from swarm.core.member import Member
 from swarm.errors import ModelError, Refused, SwarmError
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
@@ -54,7 +55,7 @@ class Learning:
         models: Models,
         progress: Progress,
         contract: Contract,
-        member: m.Member,
+        member: Member,
         bytes_sent: Callable[[], int],
     ) -> None:
         self.session = session

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from swarm.core import member as m
+from swarm.core import member_steps as m
 from swarm.core.contract import Contract, Enrolment
 from swarm.core.events import Aborted, Committed, ContractCleared, SnapMade
-from swarm.core.member import Member, Phase
+from swarm.core.member import ALONE_MAX, FETCH_AGAIN_S, Member, Phase
 from swarm.core.names import Identity
 from swarm.core.tensors import Schema
 from swarm.errors import Refused, Unreachable
@@ -208,7 +208,7 @@ def test_waiting_for_live_peers_has_no_end_but_a_line_that_names_them() -> None:
 
 def test_too_few_peers_may_train_alone_ten_times_then_wait() -> None:
     world = World(peers=1, onTooFewPeers="local", tooFewPeersSeconds=5)
-    assert [answer(world.ask()).how for _ in range(m.ALONE_MAX)] == ["alone"] * m.ALONE_MAX
+    assert [answer(world.ask()).how for _ in range(ALONE_MAX)] == ["alone"] * ALONE_MAX
     assert kinds(world.ask()) == ["Offer"]
 
 
@@ -243,7 +243,7 @@ def test_a_model_that_nobody_serves_is_reported_missing_and_tried_again() -> Non
     world.ready(ME, OTHER)
     world.ask("begin")
     assert kinds(world.member.handle(m.FetchFailed(RESULT, "sl-1 is gone"), 0.0)) == ["Tell", "Missing"]
-    assert kinds(world.tick(m.FETCH_AGAIN_S + 1)) == ["Fetch"]
+    assert kinds(world.tick(FETCH_AGAIN_S + 1)) == ["Fetch"]
 
 
 def test_a_reset_contract_ends_the_program_with_a_sentence() -> None:
