@@ -21,7 +21,6 @@ from typing import Any, Literal
 
 from swarm.core.events import (
     Aborted,
-    BaseLost,
     Committed,
     Contributor,
     Event,
@@ -34,11 +33,6 @@ from swarm.core.events import (
 )
 from swarm.core.tensors import split
 from swarm.errors import Refused
-
-__all__ = [
-    "ATTEMPTS", "BROADCAST_BYTES", "HEARD", "Aborted", "Attempt", "BaseLost", "Committed", "Contributor", "Finished",
-    "MemberReady", "Offer", "Offered", "Phase", "Round", "Shard", "SnapMade", "Terms", "quorum",
-]  # fmt: skip
 
 ATTEMPTS = 4
 BROADCAST_BYTES = 4 * 2**20
