@@ -1,0 +1,77 @@
+"""``swarm demo``: two organisations train one model on this machine, watched."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from swarm.cli.ending import print_json
+from swarm.cli.help import Command
+from swarm.errors import BadInput
+
+EXAMPLES = """
+swarm demo                                  two organisations, handwritten digits, about a minute
+swarm demo --peers 4 --keep /tmp/demo       four of them; certificates, logs and weights stay in /tmp/demo
+swarm demo --dataset mnist.npz --json       your own data (the keys of Keras' mnist.npz); one JSON object on stdout
+"""
+
+
+@click.command(
+    "demo",
+    cls=Command,
+    examples=EXAMPLES,
+    help="Two or more organisations with different data train one model on this machine: real certificates, network "
+    "nodes, learning nodes and training programs. Each peer first trains alone, then all train together; at the end "
+    "the digests of the weights that the peers saved are held against the ledger's.",
+)
+@click.option("--peers", default=2, show_default=True, type=click.IntRange(2, 64), help="organisations that train")
+@click.option("--sns", default=2, show_default=True, type=click.IntRange(1, 2), help="network nodes")
+@click.option("--epochs", type=click.IntRange(1), help="of each peer  [default: as many as make 352 batches]")
+@click.option("--dataset", default="digits", show_default=True, metavar="digits|FILE.npz")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="of the split and the weights")
+@click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="make everything there, and leave it")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def command(
+    peers: int, sns: int, epochs: int | None, dataset: str, seed: int, keep: Path | None, as_json: bool
+) -> None:
+    from swarm.nodes.demo import play
+
+    play.check_installed(dataset)
+    from swarm.cli.demo_view import View
+    from swarm.nodes.launch import Launch, ended_by_signals
+    from swarm.nodes.localrun import environment
+
+    settings = play.Settings(peers, sns, epochs, dataset, seed)
+    with ended_by_signals(), place(keep, "swarm-demo-") as directory, Launch(environment=environment()) as launch:
+        view = View(settings)
+        scene = play.Play(settings, directory, launch, view.refresh)
+        with view.showing(scene):
+            played = scene.play()
+    failure = played.failure()
+    if as_json:
+        print_json(play.as_json(settings, played), failure=failure)
+    else:
+        view.summary(played)
+    if failure:
+        raise failure
+
+
+@contextlib.contextmanager
+def place(keep: Path | None, prefix: str) -> Iterator[Path]:
+    """Where a run makes its files: a temporary directory, or the one to keep, which must be new or empty."""
+    if keep is None:
+        from swarm.nodes.scratch import scratch_directory
+
+        with scratch_directory(prefix) as directory:
+            yield directory
+        return
+    try:
+        keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(keep.iterdir()):
+            raise BadInput(f"{keep} is not empty", hint="name a directory that does not exist yet")
+    except OSError as error:
+        raise BadInput(f"{keep} cannot be used: {error.strerror}") from error
+    yield keep.absolute()

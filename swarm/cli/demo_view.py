@@ -1,0 +1,195 @@
+"""What a person sees of `swarm demo`: a live picture in a terminal, plain lines elsewhere, and a table at the end.
+
+Called by `cli/demo`. Everything but the final table goes to stderr, so stdout stays one object with --json.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from swarm.nodes.demo.play import Play, Played, Seen, Settings
+    from swarm.nodes.launch import Process
+    from swarm.nodes.local import Peer
+
+PICTURES_A_SECOND = 8
+PHASES = {"": "loading TensorFlow", "alone": "alone", "swarm": "in the swarm", "pooled": "on pooled data"}
+
+
+class View:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._console = Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        self._scene: Play | None = None
+        self._begun = self._drawn = time.monotonic()
+        self._said: set[str] = set()
+
+    @contextlib.contextmanager
+    def showing(self, scene: Play) -> Iterator[None]:
+        self._scene = scene
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(console=self._console, auto_refresh=False, transient=True) as self._live:
+            yield
+
+    def refresh(self) -> None:
+        """Called many times a second; draws as often as the eye wants it."""
+        assert self._scene is not None
+        if self._live is None:
+            self._say_news(self._scene)
+        elif time.monotonic() - self._drawn > 1 / PICTURES_A_SECOND:
+            self._drawn = time.monotonic()
+            self._live.update(self.picture(self._scene), refresh=True)
+
+    # ---- the live picture
+
+    def picture(self, scene: Play) -> RenderableType:
+        head = Text.assemble(
+            ("swarm demo", "bold"),
+            f"  {self._settings.peers} organisations, dataset {self._settings.dataset}, ",
+            (scene.run.stage, "cyan"),
+            f"  {time.monotonic() - self._begun:.0f} s",
+        )
+        return Group(head, Text(), self._nodes(scene), Text(), self._peers(scene))
+
+    def _nodes(self, scene: Play) -> Table:
+        table = _table("node", "organisation", "process", "address", "state")
+        nodes = [(process, f"org-{n}") for n, process in enumerate(scene.run.swarm.network, start=1)]
+        nodes += [(peer.node, peer.organisation) for peer in scene.run.swarm.peers]
+        for process, organisation in nodes:
+            ready = process.ready() or {}
+            port = ready.get("api_port") or ready.get("fs_port")
+            table.add_row(
+                f"{process.name} [dim]{process.role}[/]",
+                organisation,
+                str(process.pid),
+                f"127.0.0.1:{port}" if port else "",
+                _state(process, bool(ready)),
+            )
+        return table
+
+    def _peers(self, scene: Play) -> Table:
+        table = _table("peer", "classes", "training", "", ">loss", ">accuracy", ">rounds", ">sent")
+        if scene.split is not None:
+            for peer, seen, owned in zip(scene.run.swarm.peers, scene.seen, scene.split.owned, strict=False):
+                table.add_row(
+                    peer.name,
+                    _span(owned),
+                    _phase(peer, seen),
+                    ProgressBar(total=max(1, seen.epochs), completed=seen.epoch, width=16),
+                    "" if seen.loss is None else f"{seen.loss:.3f}",
+                    "" if seen.accuracy is None else f"{seen.accuracy:.3f}",
+                    str(len(peer.rounds)),
+                    _bytes(peer.bytes_sent),
+                )
+        return table
+
+    # ---- plain lines
+
+    def _say_news(self, scene: Play) -> None:
+        self._say_once(scene.run.stage)
+        for process in [*scene.run.swarm.network, *(peer.node for peer in scene.run.swarm.peers)]:
+            if process.ready():
+                self._say_once(f"{process.name} is ready")
+        for peer, seen in zip(scene.run.swarm.peers, scene.seen, strict=False):
+            if seen.phase:
+                self._say_once(f"{peer.name} trains {PHASES[seen.phase]}")
+            for phase, accuracy in seen.reached.items():
+                self._say_once(f"{peer.name} {PHASES[phase]}: accuracy {accuracy:.3f}")
+            if peer.rounds and len(peer.rounds) % 10 == 0:
+                self._say_once(f"{peer.name} round {len(peer.rounds)}: {peer.rounds[-1]['digest']}")
+            if peer.waiting:
+                self._say_once(f"{peer.name}: {peer.waiting}")
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._console.print(f"{time.monotonic() - self._begun:5.1f} s  {line}", markup=False, soft_wrap=True)
+
+    # ---- the end
+
+    def summary(self, played: Played) -> None:
+        """The final table, on stdout."""
+        assert self._scene is not None
+        assert self._scene.split is not None
+        ran = played.ran
+        table = _table("peer", "classes", ">alone", ">in the swarm", ">sent", "digest of the saved weights")
+        for peer, seen, owned in zip(
+            self._scene.run.swarm.peers, self._scene.seen, self._scene.split.owned, strict=True
+        ):
+            digest = played.digests[peer.name]
+            equal = digest == ran.ledger_digest
+            table.add_row(
+                peer.name,
+                _span(owned),
+                f"{seen.reached['alone']:.3f}",
+                f"[bold green]{seen.reached['swarm']:.3f}[/]",
+                _bytes(peer.bytes_sent),
+                f"{_short(digest)} [{'green' if equal else 'bold red'}]{'= ledger' if equal else '≠ ledger'}[/]",
+            )
+        console = Console(highlight=False)
+        console.print(table)
+        console.print()
+        seconds = ran.round_s or {"median": 0.0, "max": 0.0}
+        console.print(
+            f"{ran.rounds} rounds, median {seconds['median']:.2f} s, longest {seconds['max']:.2f} s; "
+            f"accuracy on {played.test_examples} common test examples; "
+            f"all data in one place would reach {played.pooled_accuracy:.3f}.",
+            soft_wrap=True,
+        )
+        share = _foreign_share()
+        console.print(
+            f"Seed {self._settings.seed}: {1 - share:.0%} of a class lies with its peer, {share:.0%} with the others. "
+            f"The ledger's last COMMIT: {ran.ledger_digest}",
+            soft_wrap=True,
+        )
+
+
+def _foreign_share() -> float:
+    from swarm.nodes.demo.examples import FOREIGN_SHARE
+
+    return FOREIGN_SHARE
+
+
+def _table(*columns: str) -> Table:
+    """Without borders; a column that begins with > is of numbers."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
+    return table
+
+
+def _state(process: Process, ready: bool) -> str:
+    if process.exit_code is None:
+        return "[green]ready[/]" if ready else "[yellow]starting[/]"
+    return "[dim]ended[/]" if process.exit_code == 0 else f"[bold red]exit code {process.exit_code}[/]"
+
+
+def _phase(peer: Peer, seen: Seen) -> str:
+    if peer.node.exit_code == 0:
+        return "[green]done[/]"
+    return PHASES[seen.phase] + (f" [yellow]({peer.waiting})[/]" if peer.waiting else "")
+
+
+def _span(classes: tuple[int, ...]) -> str:
+    return f"{classes[0]}" if len(classes) == 1 else f"{classes[0]}–{classes[-1]}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def _short(digest: str) -> str:
+    name, _, value = digest.partition(":")
+    return f"{name}:{value[:12]}…"

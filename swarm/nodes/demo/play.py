@@ -1,0 +1,216 @@
+"""The demo itself: data split, swarm started, programs watched, weights files held against the ledger.
+
+Called by `swarm demo`. Guarantees: the digests it reports are computed here from the files that the workers saved; what
+a peer reaches alone and what all reach together come from the same program, shard, epochs, steps, seed and processes.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from swarm.errors import BadInput, CheckFailed, Unreachable
+from swarm.nodes.demo import examples
+from swarm.nodes.demo.digests import digest_of_file
+from swarm.nodes.launch import Launch
+from swarm.nodes.local import Lines
+from swarm.nodes.localrun import LocalRun, Program, Ran
+
+STEPS = 352
+"""Batches that each peer trains, where no --epochs is given."""
+BATCH = 32
+SILENCE_S = 120.0
+NEEDED = {
+    "libp2p": "libp2p", "trio": "trio", "cryptography": "cryptography", "msgpack": "msgpack", "psutil": "psutil",
+    "tensorflow": "tensorflow", "keras": "keras", "sklearn": "scikit-learn",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    peers: int
+    sns: int
+    epochs: int | None
+    dataset: str
+    seed: int
+
+
+@dataclass
+class Seen:
+    """What a worker has said of its training so far."""
+
+    progress: Lines
+    weights: Path
+    phase: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    loss: float | None = None
+    accuracy: float | None = None
+    reached: dict[str, float] = field(default_factory=dict)
+    """Accuracy on the test set at the end of each phase: alone, swarm, pooled."""
+
+    def look(self) -> bool:
+        """Read what is new; whether there was anything."""
+        lines = self.progress.new()
+        for line in lines:
+            self.phase = line["phase"]
+            match line["event"]:
+                case "begun":
+                    self.epoch, self.epochs, self.loss, self.accuracy = 0, line["epochs"], None, None
+                case "epoch":
+                    self.epoch, self.loss, self.accuracy = line["epoch"], line["loss"], line["accuracy"]
+                case "done":
+                    self.accuracy = self.reached[self.phase] = line["accuracy"]
+        return bool(lines)
+
+
+@dataclass(frozen=True)
+class Played:
+    """What the demo came to."""
+
+    ran: Ran
+    swarm_accuracy: float
+    """The lowest of the peers."""
+    solo_accuracy: dict[str, float]
+    pooled_accuracy: float
+    test_examples: int
+    digests: dict[str, str]
+    """By peer, of the weights file that it saved."""
+
+    def failure(self) -> CheckFailed | None:
+        for name, digest in self.digests.items():
+            if digest != self.ran.ledger_digest:
+                return CheckFailed(
+                    f"the weights that {name} saved have the digest {digest}, the ledger says {self.ran.ledger_digest}"
+                )
+        return self.ran.failure()
+
+
+class Play:
+    def __init__(self, settings: Settings, directory: Path, launch: Launch, look: Callable[[], None]) -> None:
+        self.settings = settings
+        self.directory = directory
+        self.run = LocalRun(directory, launch, peers=settings.peers, sns=settings.sns, look=self._look)
+        self.seen: list[Seen] = []
+        self.split: examples.Split | None = None
+        self._look_on = look
+        self._heard_s = time.monotonic()
+        self._rounds = 0
+
+    def play(self) -> Played:
+        self.run.found()
+        self.split = examples.split(
+            examples.load(self.settings.dataset), self.settings.peers, self.settings.seed
+        )  # while the sentinel starts
+        self.run.start(self._programs(self.split))
+        self.run.train()
+        return self._sum_up(self.run.finish())
+
+    # ---- before
+
+    def _programs(self, split: examples.Split) -> list[Program]:
+        given = self.settings
+        steps = max(1, min(len(shard) for shard in split.shards) // BATCH)
+        epochs = given.epochs or max(1, round(STEPS / steps))
+        data = self.directory / "data"
+        data.mkdir()
+        split.test.save(data / "test.npz")
+        split.pooled.save(data / "pooled.npz")
+        programs = []
+        for number, shard in enumerate(split.shards, start=1):
+            shard.save(data / f"peer-{number}.npz")
+            out = self.directory / f"peer-{number}"
+            out.mkdir()
+            self.seen.append(Seen(Lines(out / "progress.jsonl"), out / "weights.npz", epochs=epochs))
+            command = [
+                *(sys.executable, "-m", "swarm.nodes.demo.worker"),
+                *(str(data / f"peer-{number}.npz"), str(data / "test.npz"), str(out)),
+                *("--peers", str(given.peers), "--classes", str(split.classes)),
+                *("--epochs", str(epochs), "--steps", str(steps), "--seed", str(given.seed)),
+            ]
+            if number == 1:  # one worker trains pooled too: another process would load TensorFlow once more
+                command += ["--pooled", str(data / "pooled.npz")]
+            programs.append(Program(command, _worker_environment()))
+        return programs
+
+    # ---- meanwhile
+
+    def _look(self) -> None:
+        heard = [seen.look() for seen in self.seen]
+        rounds = sum(len(peer.rounds) for peer in self.run.swarm.peers)
+        if any(heard) or rounds > self._rounds or self.run.stage != "training":
+            self._heard_s, self._rounds = time.monotonic(), rounds
+        self._look_on()
+        if time.monotonic() - self._heard_s > SILENCE_S:
+            waiting = "; ".join(self.describe(number) for number in range(len(self.seen)))
+            raise Unreachable(f"nothing has happened for {SILENCE_S:g} s: {waiting}")
+
+    def describe(self, number: int) -> str:
+        """What a peer is at, in a few words."""
+        seen, peer = self.seen[number], self.run.swarm.peers[number]
+        if not seen.phase:
+            return f"{peer.name} is loading TensorFlow"
+        waiting = f", {peer.waiting}" if peer.waiting else ""
+        return f"{peer.name} trains {seen.phase}, epoch {seen.epoch} of {seen.epochs}{waiting}"
+
+    # ---- after
+
+    def _sum_up(self, ran: Ran) -> Played:
+        assert self.split is not None
+        names = [peer.name for peer in self.run.swarm.peers]
+        hash_name = (ran.ledger_digest or "").partition(":")[0]
+        return Played(
+            ran=ran,
+            swarm_accuracy=min(seen.reached["swarm"] for seen in self.seen),
+            solo_accuracy={name: seen.reached["alone"] for name, seen in zip(names, self.seen, strict=True)},
+            pooled_accuracy=self.seen[0].reached["pooled"],
+            test_examples=len(self.split.test),
+            digests={
+                name: digest_of_file(seen.weights, hash_name) for name, seen in zip(names, self.seen, strict=True)
+            },
+        )
+
+
+def check_installed(dataset: str) -> None:
+    """Raises BadInput when the demo's extra is not installed."""
+    needed = [module for module in NEEDED if module != "sklearn" or dataset == "digits"]
+    missing = [NEEDED[module] for module in needed if find_spec(module) is None]
+    if missing:
+        raise BadInput(
+            f"swarm demo needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
+            hint="pip install 'swarm-learning[demo]'",
+        )
+
+
+def _worker_environment() -> dict[str, str]:
+    """One thread a worker: the model is small, and the machine is everybody's."""
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+    return {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1", **quiet}
+
+
+def as_json(settings: Settings, played: Played) -> dict[str, Any]:
+    """The object of --json, without what every command adds."""
+    ran = played.ran
+    return {
+        "seed": settings.seed,
+        "dataset": settings.dataset,
+        "peers": settings.peers,
+        "sns": settings.sns,
+        "rounds": ran.rounds,
+        "swarm_accuracy": round(played.swarm_accuracy, 4),
+        "solo_accuracy": {name: round(value, 4) for name, value in played.solo_accuracy.items()},
+        "pooled_accuracy": round(played.pooled_accuracy, 4),
+        "test_examples": played.test_examples,
+        "digests": played.digests,
+        "ledger_digest": ran.ledger_digest,
+        "bytes_sent_per_peer": ran.bytes_sent,
+        "round_s": ran.round_s,
+        "processes": ran.processes,
+        "exit_codes": ran.exit_codes,
+        "killed": [],
+    }

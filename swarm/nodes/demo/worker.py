@@ -1,0 +1,120 @@
+"""The demo's training program: a plain Keras script; the lines marked (swarm) make it one peer of a swarm.
+
+Run by `run-sl … -- python -m swarm.nodes.demo.worker SHARD TEST OUT`. It trains three times from the same initial
+weights with the same number of steps: alone on its own shard (SWARM_LOOPBACK), in the swarm, and, if it was given all
+the data for the comparison, pooled. It writes OUT/progress.jsonl as it goes, and OUT/weights.npz: the final weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from swarm.callbacks.keras import SwarmCallback, tensor_name
+
+BATCH = 32
+HIDDEN = 64
+LEARNING_RATE = 0.1
+SYNC_EVERY = 12  # batches
+
+
+class Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Loss and accuracy of each epoch, one JSON object a line."""
+
+    def __init__(self, path: Path, phase: str) -> None:
+        super().__init__()
+        self._path = path
+        self._phase = phase
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = logs or {}
+        self.say("epoch", epoch=epoch + 1, loss=logs.get("loss"), accuracy=logs.get("val_accuracy"))
+
+    def say(self, event: str, **fields: Any) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"event": event, "phase": self._phase, **fields}) + "\n")
+
+
+def build(features: int, classes: int, seed: int) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(
+        [
+            keras.Input((features,)),
+            keras.layers.Dense(HIDDEN, activation="relu"),
+            keras.layers.Dense(classes, activation="softmax"),
+        ]
+    )
+    optimizer = keras.optimizers.SGD(LEARNING_RATE, momentum=0.9)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("shard", type=Path)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--pooled", type=Path)
+    parser.add_argument("--peers", type=int, required=True)
+    parser.add_argument("--classes", type=int, required=True)
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--steps", type=int, required=True, help="batches in an epoch")
+    parser.add_argument("--seed", type=int, required=True)
+    given = parser.parse_args()
+    x_test, y_test = load(given.test)
+
+    def train(phase: str, data: Path, *callbacks: keras.callbacks.Callback) -> keras.Model:
+        progress = Progress(given.out / "progress.jsonl", phase)
+        progress.say("begun", epochs=given.epochs)
+        begun = time.monotonic()
+        x, y = load(data)
+        model = build(x.shape[1], given.classes, given.seed)
+        model.fit(
+            x,
+            y,
+            batch_size=BATCH,
+            epochs=given.epochs,
+            steps_per_epoch=given.steps,
+            validation_data=(x_test, y_test),
+            validation_batch_size=512,
+            verbose=0,
+            callbacks=[progress, *callbacks],
+        )
+        accuracy = model.evaluate(x_test, y_test, batch_size=512, verbose=0)[1]
+        progress.say("done", accuracy=accuracy, seconds=time.monotonic() - begun)
+        return model
+
+    os.environ["SWARM_LOOPBACK"] = "true"
+    train("alone", given.shard, join(given.peers, given.epochs))
+    del os.environ["SWARM_LOOPBACK"]
+    save(train("swarm", given.shard, join(given.peers, given.epochs)), given.out / "weights.npz")  # (swarm)
+    if given.pooled:
+        train("pooled", given.pooled)
+
+
+def join(peers: int, epochs: int) -> SwarmCallback:  # (swarm)
+    return SwarmCallback(syncFrequency=SYNC_EVERY, minPeers=peers, trainingContract="demo", totalEpochs=epochs)
+
+
+def load(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    with np.load(path) as file:
+        return file["x"], file["y"]
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """The weights under the names that the contract gives them; the file appears whole or not at all."""
+    arrays = {tensor_name(position, weight): weight.numpy() for position, weight in enumerate(model.weights)}
+    part = path.with_suffix(".part.npz")
+    np.savez(part, **arrays)
+    os.replace(part, path)
+
+
+if __name__ == "__main__":
+    main()

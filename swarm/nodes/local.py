@@ -1,0 +1,170 @@
+"""A whole swarm on this machine: organisations with certificates of their own, network nodes, learning nodes.
+
+Used by `swarm demo|run|up`. Guarantees: every organisation has its own CA and every node its own certificate, so what
+runs here is what runs between hosts; nodes listen on 127.0.0.1 only, on free ports.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from swarm.errors import SwarmError, WorkerFailed
+from swarm.nodes.launch import Launch, Process, how_it_ended
+from swarm.runtime.authority import CertificateTree, issue
+
+HOST = "127.0.0.1"
+READY_S = 60.0
+
+
+@dataclass
+class Lines:
+    """A file of JSON objects, one a line, that another process is writing."""
+
+    path: Path
+    _at: int = 0
+
+    def new(self) -> list[dict[str, Any]]:
+        """The complete lines that have come since the last call."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._at)
+                complete, newline, _ = file.read().rpartition(b"\n")
+        except FileNotFoundError:
+            return []
+        self._at += len(complete) + len(newline)
+        return [json.loads(line) for line in complete.splitlines() if line.strip()]
+
+
+@dataclass
+class Peer:
+    """One participant, as its learning node reports it."""
+
+    name: str
+    organisation: str
+    node: Process
+    report: Lines
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    bytes_sent: int = 0
+    digest: str = ""
+    """Of the model it ended with."""
+    waiting: str = ""
+    program_pid: int | None = None
+    program_code: int | None = None
+    """With what its program ended, if that was not 0; negative: a signal."""
+
+    def look(self) -> None:
+        for line in self.report.new():
+            match line.get("event"):
+                case "round":
+                    self.rounds.append(line)
+                    self.waiting = ""
+                case "waiting":
+                    self.waiting = line["text"]
+                case "finished":
+                    self.digest = line["digest"]
+                case "program_started":
+                    self.program_pid = line["pid"]
+                case "program_failed":
+                    self.program_code = line["exit_code"]
+            self.bytes_sent = line.get("bytes_sent", self.bytes_sent)
+
+    def program_row(self) -> dict[str, Any]:
+        """Of its program, as `Launch.table` has one for each node. A node ends with its program's exit code."""
+        running = self.program_pid is not None and psutil.pid_exists(self.program_pid)
+        code = None if running else self.node.exit_code
+        return {"name": f"ml-{self.name[5:]}", "role": "ML", "pid": self.program_pid, "exit_code": code}
+
+
+class LocalSwarm:
+    """Made in `directory`: org-N for the certificates, and one state directory a node."""
+
+    def __init__(self, directory: Path, launch: Launch, *, organisations: int) -> None:
+        self.directory = directory
+        self.launch = launch
+        self.trees = [CertificateTree(directory / f"org-{n}", str(n)) for n in range(1, organisations + 1)]
+        self.network: list[Process] = []
+        self.peers: list[Peer] = []
+
+    def make_organisations(self) -> None:
+        """A CA and certificates each; every organisation gets the CA certificates of all the others."""
+        for tree in self.trees:
+            issue(tree)
+        for tree in self.trees:
+            for other in self.trees:
+                if other is not tree:
+                    shutil.copy(other.authority, tree.capath)
+
+    def start_network_node(self, *, p2p_port: int = 0, api_port: int = 0) -> Process:
+        """The next SN; the first is the sentinel, and must be ready before the second is started."""
+        tree = self.trees[len(self.network)]
+        place = (
+            ["--sentinel-ip", HOST, "--sentinel-api-port", str(self.api_port(0))] if self.network else ["--sentinel"]
+        )
+        command = [
+            *(sys.executable, "-m", "swarm.cli.run_sn", *place, "--host-ip", HOST),
+            *("--sn-p2p-port", str(p2p_port), "--sn-api-port", str(api_port)),
+        ]
+        process = self._start("sn", tree, command)
+        self.network.append(process)
+        return process
+
+    def start_peer(
+        self, program: Sequence[str], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> Peer:
+        """The next SL with its program, at its own organisation's SN if that has one."""
+        number = len(self.peers)
+        tree = self.trees[number]
+        command = [
+            *(sys.executable, "-m", "swarm.cli.run_sl", "--host-ip", HOST, "--sl-fs-port", "0"),
+            *("--sn-ip", HOST, "--sn-api-port", str(self.api_port(number % len(self.network)))),
+        ]
+        process = self._start("sl", tree, command, ["--", *program], environment, cwd)
+        peer = Peer(f"peer-{number + 1}", f"org-{number + 1}", process, Lines(process.state / "report.jsonl"))
+        self.peers.append(peer)
+        return peer
+
+    def api_port(self, number: int) -> int:
+        ready = self.network[number].ready()
+        assert ready is not None, f"{self.network[number].name} is not ready"
+        return int(ready["api_port"])
+
+    def look(self) -> None:
+        for peer in self.peers:
+            peer.look()
+
+    def failure(self, error: SwarmError) -> SwarmError:
+        """What to say when a process has ended: if a training program ended first, that one is named."""
+        self.look()
+        for peer in self.peers:
+            if peer.program_code:
+                code = peer.program_code if peer.program_code > 0 else 128 - peer.program_code
+                lines = "".join(f"\n  {line}" for line in peer.node.last_lines()) or " (none)"
+                return WorkerFailed(f"the program of {peer.name} {how_it_ended(code)}; its last lines:{lines}")
+        return error
+
+    def _start(
+        self,
+        role: str,
+        tree: CertificateTree,
+        command: Sequence[str],
+        program: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Process:
+        name = f"{role}-{tree.host}"
+        state = self.directory / name
+        identity = [
+            *("--key", str(tree.key(role)), "--cert", str(tree.certificate(role))),
+            *("--capath", str(tree.capath), "--state", str(state)),
+        ]
+        return self.launch.start(
+            name, role.upper(), [*command, *identity, *program], state=state, environment=environment, cwd=cwd
+        )

@@ -1,0 +1,133 @@
+"""One run of a local swarm, from its certificates to the last exit code: what `swarm demo` and `swarm run` share.
+
+Guarantees: every digest and count it reports comes from the ledger or from the nodes' own reports; a process that dies
+ends the run with an error that names it; after the run nothing of it is left running, or the report says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from swarm.errors import CheckFailed, SwarmError
+from swarm.nodes.asking import ask_status
+from swarm.nodes.launch import Launch
+from swarm.nodes.local import HOST, READY_S, LocalSwarm
+
+TOO_FEW_PEERS_S = "20"
+
+
+def environment() -> dict[str, str]:
+    """For all processes of a run: nobody restarts what died, so nobody waits long for it."""
+    return {"SWARM_TOO_FEW_PEERS_S": os.environ.get("SWARM_TOO_FEW_PEERS_S", TOO_FEW_PEERS_S)}
+
+
+@dataclass(frozen=True)
+class Program:
+    """What one participant runs."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    cwd: Path | None = None
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run came to."""
+
+    rounds: int
+    ledger_digest: str | None
+    """Of the last COMMIT; None when the programs agreed on no contract."""
+    digests: dict[str, str]
+    """By peer: of the model that its learning node ended with."""
+    bytes_sent: dict[str, int]
+    round_s: dict[str, float] | None
+    processes: list[dict[str, Any]]
+    exit_codes: dict[str, int | None]
+
+    def failure(self) -> CheckFailed | None:
+        """What is wrong with it, in one sentence."""
+        for row in self.processes:
+            if row["exit_code"] is None:
+                return CheckFailed(f"{row['name']} (process {row['pid']}) is still running")
+            if row["exit_code"] != 0:
+                return CheckFailed(f"{row['name']} ended with exit code {row['exit_code']}, expected 0")
+        for name, digest in self.digests.items():
+            if digest != self.ledger_digest:
+                return CheckFailed(f"{name} ended with the model {digest}, the ledger says {self.ledger_digest}")
+        return None
+
+
+class LocalRun:
+    """The stages in order: `start`, `train`, `finish`. `look` is called often meanwhile, for a view or a deadline."""
+
+    def __init__(self, directory: Path, launch: Launch, *, peers: int, sns: int, look: Callable[[], None]) -> None:
+        self.swarm = LocalSwarm(directory, launch, organisations=max(peers, sns))
+        self.stage = "making certificates"
+        self._launch = launch
+        self._sns = sns
+        self._look_on = look
+
+    def found(self) -> None:
+        """Make the organisations and start the sentinel."""
+        self.swarm.make_organisations()
+        self.stage = "starting the nodes"
+        self.swarm.start_network_node()
+
+    def start(self, programs: Sequence[Program]) -> None:
+        """Start the other SNs and, as soon as its SN is ready, each participant."""
+        network = self.swarm.network
+        self._launch.wait_ready(network[:1], READY_S, self._look)
+        for _ in range(self._sns - 1):
+            self.swarm.start_network_node()
+        for number, program in enumerate(programs):
+            self._launch.wait_ready([network[number % self._sns]], READY_S, self._look)
+            self.swarm.start_peer(program.command, environment=program.environment, cwd=program.cwd)
+        self._launch.wait_ready([*network, *(peer.node for peer in self.swarm.peers)], READY_S, self._look)
+        self.stage = "training"
+
+    def train(self) -> None:
+        """Until every program has ended well."""
+        try:
+            self._launch.wait_ended([peer.node for peer in self.swarm.peers], self._look)
+        except SwarmError as error:
+            raise self.swarm.failure(error) from error
+
+    def finish(self) -> Ran:
+        """Ask the ledger what it holds, end the network nodes, and sum up."""
+        self.stage = "comparing digests"
+        self._look()
+        status = ask_status(
+            (HOST, self.swarm.api_port(0)), tree=self.swarm.trees[0], state=self.swarm.directory / "swci-1"
+        )
+        self._launch.check(may_end=[peer.node for peer in self.swarm.peers])
+        self._launch.stop()
+        self.stage = "done"
+        self._look()
+        return self._sum_up(status)
+
+    def _look(self) -> None:
+        self.swarm.look()
+        self._look_on()
+
+    def _sum_up(self, status: dict[str, Any]) -> Ran:
+        peers = self.swarm.peers
+        digests = {peer.name: peer.digest for peer in peers if peer.digest}
+        contracts = [contract for contract in status["contracts"] if contract["commits"]]
+        # A program may train several one after the other; what the peers ended with is the last.
+        last = next((one for one in contracts if one["base"] in digests.values()), contracts[-1] if contracts else None)
+        seconds = [line["seconds"] for peer in peers for line in peer.rounds]
+        processes = self._launch.table() + [peer.program_row() for peer in peers if peer.program_pid]
+        return Ran(
+            rounds=sum(contract["commits"] for contract in contracts),
+            ledger_digest=last["base"] if last else None,
+            digests=digests,
+            bytes_sent={peer.name: peer.bytes_sent for peer in peers},
+            round_s={"median": round(median(seconds), 4), "max": round(max(seconds), 4)} if seconds else None,
+            processes=processes,
+            exit_codes={row["name"]: row["exit_code"] for row in processes},
+        )
