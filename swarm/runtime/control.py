@@ -1,0 +1,353 @@
+"""Control links: one long-lived stream to a peer, for calls, notices and signs of life.
+
+Used by the nodes. Guarantees: every call ends by its deadline with a reply, the error that the other side raised, or
+Unreachable that names whom and what was asked; a peer that is frozen or gone is noticed by its missing heartbeats
+(every 2 s, three missed); an end that was not announced counts as a loss; notices arrive in order; requests of one link
+run concurrently, 64 at most. A second incarnation of a node takes the first one's place only if that one is silent.
+
+Frames (`wire.frame`, 1 MiB): [welcome] | [request, id, verb, body] | [reply, id, body] | [error, id, fields] |
+[notice, verb, body] | [beat] | [bye, fields].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import trio
+
+from swarm.errors import BadInput, IdentityError, InternalError, Refused, SwarmError, Unreachable, from_wire
+from swarm.runtime.mesh import Mesh, Stream
+from swarm.runtime.tls import Peer
+from swarm.wire import frame
+
+PROTOCOL = "/swarm/control/1"
+BEAT_S = 2.0
+BEATS_MISSED_MAX = 3
+CONCURRENT_MAX = 64
+NOTICES_MAX = 1024
+OUTBOX_MAX = 64
+_BYE_S = 1.0
+
+log = logging.getLogger("swarm.control")
+
+Handler = Callable[["Link", dict[str, Any]], Awaitable[dict[str, Any] | None]]
+
+
+class Link:
+    """One peer, as long as it is there. `closed` is set at the end, `reason` says why."""
+
+    def __init__(self, stream: Stream, control: Control) -> None:
+        self.peer: Peer = stream.peer
+        self.address = stream.address
+        self.closed = trio.Event()
+        self.reason = ""
+        self.heard = trio.Event()  # replaced at every sign of life, after it was set
+        self.admitted = trio.Event()  # by the other side's welcome, or our own
+        self._closing = ""
+        self._error: SwarmError | None = None
+        self._stream, self._control = stream, control
+        self._outbox, self._to_send = trio.open_memory_channel[bytes](OUTBOX_MAX)
+        self._notices, self._to_handle = trio.open_memory_channel[tuple[str, Any]](NOTICES_MAX)
+        self._calls: dict[int, tuple[trio.Event, list[Any]]] = {}
+        self._next_id = 0
+        self._own_requests = trio.Semaphore(CONCURRENT_MAX)
+        self._their_requests = 0
+        self._silent_beats = 0
+
+    async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
+        """Ask, and wait for the reply; a SwarmError of the other side is raised here as the same class."""
+        self._next_id += 1
+        request, answered, answer = self._next_id, trio.Event(), []  # type: ignore[var-annotated]
+        self._calls[request] = (answered, answer)
+        try:
+            with trio.fail_after(deadline_s):
+                async with self._own_requests:
+                    await self._send(["request", request, verb, body], f"was asked '{verb}'")
+                    await answered.wait()
+        except trio.TooSlowError:
+            raise Unreachable(
+                f"no answer from {self.peer} at {self.address} to '{verb}' within {deadline_s:g} s"
+            ) from None
+        finally:
+            del self._calls[request]
+        if not answer:
+            raise self._lost(f"was asked '{verb}'")
+        kind, content = answer
+        if kind == "error":
+            raise from_wire(content)
+        return content
+
+    async def notify(self, verb: str, body: dict[str, Any]) -> None:
+        """Tell, without an answer; notices of one link arrive in order, or not at all."""
+        await self._send(["notice", verb, body], f"was told '{verb}'")
+
+    async def close(self, error: SwarmError | None = None) -> None:
+        """Say goodbye (with the reason, if it is an error), give the peer a moment to read it, and end the link."""
+        self._closing = error.message if error else "closed here"
+        farewell = frame.pack(["bye", error.to_wire() if error else {}])
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(_BYE_S), contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._outbox.send(farewell)
+                await self.closed.wait()  # the peer ends the connection when it has read the goodbye
+            await self._end(self._closing)
+
+    def _lost(self, doing: str) -> SwarmError:
+        if self._error is not None:
+            return type(self._error)(self._error.message, hint=self._error.hint)
+        return Unreachable(f"lost {self.peer} at {self.address} while it {doing}: {self.reason}")
+
+    async def _send(self, message: list[Any], doing: str) -> None:
+        if self.closed.is_set():
+            raise self._lost(doing)
+        try:
+            await self._outbox.send(frame.pack(message))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise self._lost(doing) from None
+
+    async def _end(self, reason: str) -> None:
+        """The link is over, and with it the connection, which carries nothing else."""
+        if self.closed.is_set():
+            return
+        self.reason = reason
+        self.closed.set()
+        self._outbox.close()
+        self._notices.close()
+        self._to_send.close()
+        for answered, _ in self._calls.values():
+            answered.set()
+        await self._stream.abort()
+
+    # ---- its tasks
+
+    async def run(self, *, accepted: bool) -> None:
+        """All work of the link, until it is closed."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._write)
+                nursery.start_soon(self._beat)
+                nursery.start_soon(self._read)
+                if accepted:
+                    await self._control.admit(self)
+                    with contextlib.suppress(SwarmError):
+                        await self._send(["welcome"], "was welcomed")
+                        self.admitted.set()
+                nursery.start_soon(self._handle_notices)
+                await self.closed.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._end("this node stops")
+
+    async def _write(self) -> None:
+        """The only writer: whoever calls or notifies may be cancelled, a frame under way is not."""
+        try:
+            async for data in self._to_send:
+                await self._stream.send_all(data)
+        except SwarmError as error:
+            await self._end(self._closing or error.message)
+        except trio.ClosedResourceError:
+            pass
+
+    async def _read(self) -> None:
+        """Drains at once, and never waits for a handler or a writer: the sender would lose the stream after 5 s."""
+        decoder = frame.Decoder()
+        try:
+            while data := await self._stream.receive_some():
+                self._silent_beats = 0
+                self.heard.set()
+                self.heard = trio.Event()
+                for message in decoder.feed(data):
+                    await self._take(message)
+            await self._end(self._closing or "the connection ended without a goodbye")
+        except SwarmError as error:
+            await self._end(self._closing or error.message)
+
+    async def _take(self, message: Any) -> None:
+        match message:
+            case ["beat"]:
+                pass
+            case ["welcome"]:
+                self.admitted.set()
+            case ["request", int(request), str(verb), dict(body)]:
+                self._their_requests += 1
+                if self._their_requests > CONCURRENT_MAX:
+                    raise BadInput(f"{self.peer} asked more than {CONCURRENT_MAX} things at once")
+                self._nursery.start_soon(self._answer, request, verb, body)
+            case ["reply" | "error" as kind, int(request), content]:
+                if request in self._calls:
+                    answered, answer = self._calls[request]
+                    answer[:] = (kind, content if kind == "reply" or isinstance(content, dict) else {})
+                    answered.set()
+            case ["notice", str(verb), dict(body)]:
+                try:
+                    self._notices.send_nowait((verb, body))
+                except trio.WouldBlock:
+                    raise BadInput(f"more than {NOTICES_MAX} notices of {self.peer} wait to be handled") from None
+            case ["bye", dict(fields)]:
+                await self._end_by_peer(fields)
+            case _:
+                raise BadInput(f"{self.peer} sent something that is no control message")
+
+    async def _end_by_peer(self, fields: dict[str, Any]) -> None:
+        if fields:
+            self._error = from_wire(fields)
+        await self._end(self._closing or (self._error.message if self._error else f"{self.peer} said goodbye"))
+
+    async def _beat(self) -> None:
+        """Counts own beats without a sign of life, not seconds: a stall of this process blames nobody else."""
+        beat = frame.pack(["beat"])
+        while True:
+            await trio.sleep(BEAT_S)
+            self._silent_beats += 1
+            if self._silent_beats > BEATS_MISSED_MAX:
+                seconds = BEAT_S * BEATS_MISSED_MAX
+                await self._end(f"no sign of life for {seconds:g} s")
+                return
+            with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+                self._outbox.send_nowait(beat)
+
+    async def _handle_notices(self) -> None:
+        async for verb, body in self._to_handle:
+            try:
+                await self._control.handle(self, verb, body)
+            except SwarmError as error:
+                log.warning("notice '%s' of %s: %s", verb, self.peer, error.message)
+            except Exception:
+                log.exception("notice '%s' of %s", verb, self.peer)
+
+    async def _answer(self, request: int, verb: str, body: dict[str, Any]) -> None:
+        try:
+            await self.admitted.wait()
+            message = ["reply", request, await self._control.handle(self, verb, body)]
+            frame.pack(message)
+        except SwarmError as error:
+            message = ["error", request, error.to_wire()]
+        except Exception as error:
+            log.exception("'%s' of %s", verb, self.peer)
+            internal = InternalError(f"internal error while '{verb}' was handled: {type(error).__name__}")
+            message = ["error", request, internal.to_wire()]
+        finally:
+            self._their_requests -= 1
+        with contextlib.suppress(SwarmError):
+            await self._send(message, f"was answered '{verb}'")
+
+
+class Control:
+    """Serves and makes links. `handlers`: verb → function; `authorise(peer, verb)` raises what forbids it."""
+
+    def __init__(self, mesh: Mesh, handlers: dict[str, Handler], authorise: Callable[[Peer, str], None]) -> None:
+        self.on_link: Callable[[Link], Awaitable[None]] | None = None
+        self._mesh, self._handlers, self._authorise = mesh, dict(handlers), authorise
+        self._links: dict[str, list[Link]] = {}
+
+    @contextlib.asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Serve until the block ends; then all links are closed with a goodbye."""
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._mesh.accept(PROTOCOL, self._accepted)
+            try:
+                yield
+            except Exception as error:  # raised again below, outside of a nursery that would wrap it
+                failure = error
+            finally:
+                with trio.CancelScope(shield=True):
+                    async with trio.open_nursery() as goodbyes:
+                        for link in [each for group in self._links.values() for each in group]:
+                            goodbyes.start_soon(link.close)
+                nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def connect(self, host: str, port: int, *, peer_id: str | None = None, deadline_s: float) -> Link:
+        """A link to whoever answers there (or to exactly `peer_id`); raises what kept it from being welcomed."""
+        end = trio.current_time() + deadline_s
+        peer = await self._mesh.dial(host, port, peer_id=peer_id, deadline_s=deadline_s)
+        stream = await self._mesh.open(peer, PROTOCOL, deadline_s=max(0.0, end - trio.current_time()))
+        link = Link(stream, self)
+        self._nursery.start_soon(self._keep, link, False)
+        try:
+            with trio.fail_at(end):
+                await _either(link.admitted, link.closed)
+        except trio.TooSlowError:
+            await link.close()
+            raise Unreachable(f"{peer} at {link.address} did not welcome this node within {deadline_s:g} s") from None
+        except BaseException:
+            await link.close()
+            raise
+        if not link.admitted.is_set():
+            raise link._lost("was greeted")
+        return link
+
+    async def handle(self, link: Link, verb: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        handler = self._handlers.get(verb)
+        if handler is None:
+            raise Refused(f"'{verb[:40]}' is nothing this node does", hint="do both run the same release?")
+        self._authorise(link.peer, verb)
+        return await handler(link, body)
+
+    async def admit(self, link: Link) -> None:
+        """Another incarnation of this node is linked: wait two beats; if it lives, it stays, else it has ended."""
+        for other in list(self._links.get(link.peer.uid, [])):
+            if other is link or other.peer.incarnation == link.peer.incarnation or other.closed.is_set():
+                continue
+            with trio.move_on_after(2 * BEAT_S):
+                await _either(other.heard, other.closed)
+                if not other.closed.is_set():
+                    await link.close(_second_incarnation(link, other))
+                    return
+            self._mesh.local.acquaintances.replaced(link.peer)
+            await other.close(
+                IdentityError(
+                    f"{link.peer} at {link.address} has taken this node's place: a newer start with the same node key",
+                    hint="only the newest process of a state directory takes part",
+                )
+            )
+
+    async def _accepted(self, stream: Stream) -> None:
+        link = Link(stream, self)
+        if self.on_link is not None:
+            self._nursery.start_soon(self._welcomed, link)
+        await self._keep(link, True)
+
+    async def _welcomed(self, link: Link) -> None:
+        await _either(link.admitted, link.closed)
+        if link.admitted.is_set() and self.on_link is not None:
+            try:
+                await self.on_link(link)
+            except Exception:
+                log.exception("what follows a link of %s", link.peer)
+
+    async def _keep(self, link: Link, accepted: bool) -> None:
+        group = self._links.setdefault(link.peer.uid, [])
+        group.append(link)
+        try:
+            await link.run(accepted=accepted)
+        finally:
+            group.remove(link)
+            if not group:
+                self._links.pop(link.peer.uid, None)
+
+
+def _second_incarnation(newcomer: Link, earlier: Link) -> IdentityError:
+    return IdentityError(
+        f"{newcomer.peer} runs twice with one node key: at {earlier.address}, which is alive, "
+        f"and at {newcomer.address}",
+        hint="stop one of them, or give it a state directory of its own with --state DIR",
+    )
+
+
+async def _either(one: trio.Event, other: trio.Event) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(wait, one)
+        nursery.start_soon(wait, other)

@@ -1,0 +1,376 @@
+"""The mesh: authenticated streams between processes, over libp2p.
+
+Used by `runtime.control`, and by nothing else; libp2p's types end here. Guarantees: a `Stream` leads to the `Peer` that
+the handshake has proved; whatever breaks shows as an error that names the peer; what libp2p 0.8.1 does on its own is
+switched off (it dials, identifies, prunes and forbids nothing by itself).
+
+Connections are accepted and made here and handed to libp2p for the handshake and the multiplexing: its own listener
+shares ports silently (SO_REUSEPORT) and never gives back the place of a connection that has ended; its own dialler
+waits 250 ms at each dial, hides the cause of a failure and then forbids the peer for 60 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import trio
+from libp2p import new_swarm
+from libp2p.abc import INetConn, INetStream
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.custom_types import TProtocol
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.network.swarm import Swarm
+from libp2p.peer.id import ID
+from libp2p.protocol_muxer.multiselect import Multiselect
+from libp2p.protocol_muxer.multiselect_client import MultiselectClient
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.rcmgr import ResourceLimits, ResourceManager
+from libp2p.rcmgr.connection_limits import ConnectionLimits
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
+from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.tools.anyio_service import background_trio_service
+from multiaddr import Multiaddr
+
+from swarm.core.names import ROLES
+from swarm.errors import BadInput, IdentityError, SwarmError, Unreachable
+from swarm.runtime.secure import PROTOCOL, Raw, Session, SwarmTls
+from swarm.runtime.tls import HANDSHAKE_S, Local, Peer, address_text
+
+CONNECTIONS_MAX = 1024
+CONNECTIONS_PER_PEER_MAX = 8
+STREAMS_MAX = 8192
+STRANGERS_MAX = 64
+NEGOTIATE_S = 5
+CONNECT_S = 5.0
+_CLOSING_S = 1.0
+_CHUNK = 1 << 16
+
+log = logging.getLogger("swarm.mesh")
+# Its warnings and errors are about things that are reported here with their cause, or not worth a line.
+logging.getLogger("libp2p").setLevel(logging.CRITICAL)
+
+StreamHandler = Callable[["Stream"], Awaitable[None]]
+
+
+class Stream:
+    """Bytes to and from one peer."""
+
+    def __init__(self, stream: INetStream, connection: INetConn, session: Session) -> None:
+        self.peer = session.peer
+        self.address = session.raw.who
+        self._stream, self._connection, self._session = stream, connection, session
+
+    async def send_all(self, data: bytes) -> None:
+        """Shielded: a cancelled write would leave half a frame and break the connection for all its streams.
+
+        Yamux gives up after 5 s without the peer reading; the stream is lost then, and so says the error.
+        """
+        with trio.CancelScope(shield=True):
+            try:
+                await self._stream.write(data)
+            except (BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise self._lost(error) from error
+
+    async def receive_some(self) -> bytes:
+        """What there is; b"" at the end of the stream, which a killed peer's looks like, too."""
+        try:
+            return bytes(await self._stream.read(_CHUNK))
+        except StreamEOF:
+            return b""
+        except (BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: Exception) -> Unreachable:
+        cause = error.__cause__ or error
+        return Unreachable(f"the connection to {self.peer} at {self.address} broke: {cause or type(cause).__name__}")
+
+    async def aclose(self) -> None:
+        """End this stream; others on the same connection go on."""
+        with trio.CancelScope(shield=True), trio.move_on_after(_CLOSING_S), contextlib.suppress(Exception):
+            await self._stream.close()
+
+    async def abort(self) -> None:
+        """End the whole connection, at once and without a farewell: the peer is frozen, gone or replaced."""
+        await _end(self._connection, self._session)
+
+
+class Mesh:
+    """libp2p, reduced to six methods: run (listen), dial, open, accept, close, peers."""
+
+    def __init__(self, local: Local, *, roles: Sequence[str] = ROLES) -> None:
+        self.local = local
+        self.listen_ports: list[int] = []
+        self._handlers = Multiselect()
+        self._strangers = trio.Semaphore(STRANGERS_MAX)
+        keys = create_new_key_pair(local.state.node_key.private_bytes_raw())
+        self._tls = SwarmTls(local, keys, roles)
+        network = new_swarm(
+            key_pair=keys,
+            sec_opt={PROTOCOL: self._tls},
+            muxer_opt={TProtocol(YAMUX): Yamux},
+            connection_config=_connection_config(),
+            retry_config=RetryConfig(max_retries=0),
+            resource_manager=_resource_manager(),
+        )
+        assert isinstance(network, Swarm)
+        self._network = network
+        self._network.set_stream_handler(self._accepted)
+
+    @contextlib.asynccontextmanager
+    async def run(self, *, listen: Sequence[tuple[str, int]] = ()) -> AsyncIterator[None]:
+        """Listen (port 0: any free one, see `listen_ports`) and be able to dial, until the block ends."""
+        failure: Exception | None = None
+        async with contextlib.AsyncExitStack() as stack:
+            listeners = [await self._listen(stack, host, port) for host, port in listen]
+            self.listen_ports = [listener.socket.getsockname()[1] for listener in listeners]
+            async with background_trio_service(self._network), trio.open_nursery() as nursery:
+                for listener in listeners:
+                    nursery.start_soon(self._accept_all, listener, nursery)
+                try:
+                    yield
+                except Exception as error:  # raised again below, outside of nurseries that would wrap it
+                    failure = error
+                finally:
+                    await self._close_all()
+                    nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def dial(self, host: str, port: int, *, peer_id: str | None = None, deadline_s: float = CONNECT_S) -> Peer:
+        """A new connection; without `peer_id` one handshake is made first, to learn it, and pins it."""
+        where = address_text(host, port)
+        try:
+            with trio.fail_after(deadline_s):
+                if peer_id is None:
+                    peer_id = (await self._probe(host, port)).peer_id
+                raw = await self._connect(host, port)
+                try:
+                    await self._network.upgrade_outbound_raw_conn(raw, ID.from_string(peer_id))
+                except BaseException as error:
+                    with trio.CancelScope(shield=True):
+                        await raw.close()
+                    if not isinstance(error, Exception):
+                        raise
+                    raise raw.refusal or _failure(error, where) from error
+        except trio.TooSlowError:
+            raise Unreachable(f"no connection to {where} within {deadline_s:g} s") from None
+        _, session = self._newest(peer_id, where)
+        return session.peer
+
+    async def open(self, peer: Peer, protocol: str, *, deadline_s: float = NEGOTIATE_S) -> Stream:
+        """A stream over the newest connection to this process."""
+        connection, session = self._newest(peer.peer_id, str(peer))
+        stream: INetStream | None = None
+        try:
+            with trio.fail_after(deadline_s):
+                stream = await connection.new_stream()
+                await MultiselectClient().select_one_of(
+                    [TProtocol(protocol)], MultiselectCommunicator(stream), negotiate_timeout=NEGOTIATE_S
+                )
+                return Stream(stream, connection, session)
+        except BaseException as error:
+            if stream is not None:
+                with trio.CancelScope(shield=True), trio.move_on_after(_CLOSING_S), contextlib.suppress(Exception):
+                    await stream.reset()
+            if isinstance(error, trio.TooSlowError):
+                raise Unreachable(f"{peer} did not take up {protocol} within {deadline_s:g} s") from None
+            if isinstance(error, BaseLibp2pError):
+                raise Unreachable(f"{peer} at {session.raw.who} does not serve {protocol}: {error}") from error
+            raise
+
+    def accept(self, protocol: str, handler: StreamHandler) -> None:
+        """Run the handler for each stream of this protocol that a peer opens."""
+
+        async def on_stream(stream: INetStream) -> None:
+            session = stream.muxed_conn.secured_conn  # type: ignore[attr-defined] # yamux has it, its interface not
+            await handler(Stream(stream, stream.swarm_conn, session))  # type: ignore[attr-defined]
+
+        self._handlers.add_handler(TProtocol(protocol), on_stream)
+
+    def peers(self) -> list[Peer]:
+        return list({session.peer.uid: session.peer for _, session in self._connections()}.values())
+
+    async def close(self, peer: Peer) -> None:
+        """End all connections to this incarnation of the peer."""
+        async with trio.open_nursery() as nursery:
+            for connection, session in self._connections():
+                if session.peer.incarnation == peer.incarnation:
+                    nursery.start_soon(_end, connection, session)
+
+    # ---- listening
+
+    async def _listen(self, stack: contextlib.AsyncExitStack, host: str, port: int) -> trio.SocketListener:
+        try:
+            listener, *others = await trio.open_tcp_listeners(port, host=host)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise BadInput(
+                    f"port {port} of {host} is in use by another process",
+                    hint="choose another port, or 0 for any free one; is the node running already?",
+                ) from None
+            raise BadInput(f"cannot listen on {address_text(host, port)}: {error.strerror or error}") from None
+        for other in others:  # a host name with several addresses: the first one counts
+            await other.aclose()
+        return await stack.enter_async_context(listener)
+
+    async def _accept_all(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+        """trio.serve_listeners would close a connection when its handshake has returned."""
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:  # out of file descriptors, most likely: they come back
+                log.error("cannot accept a connection: %s", error.strerror or error)
+                await trio.sleep(_CLOSING_S)
+                continue
+            if self._strangers.value:
+                self._strangers.acquire_nowait()
+                nursery.start_soon(self._let_in, Raw(stream, initiator=False))
+            else:
+                await trio.aclose_forcefully(stream)
+
+    async def _let_in(self, raw: Raw) -> None:
+        """The handshake of one accepted connection; everything after it runs in libp2p's tasks."""
+        try:
+            with trio.fail_after(HANDSHAKE_S):
+                await self._network.upgrade_inbound_raw_conn(raw, Multiaddr("/ip4/0.0.0.0/tcp/0"))
+        except Exception as error:  # whatever a stranger does must not end the listener
+            if raw.is_trusted:
+                log.debug("%s closed its connection after the handshake", raw.who)  # as a probe does
+            else:
+                log.warning("refused a connection: %s", (raw.refusal or _failure(error, raw.who)).message)
+            with trio.CancelScope(shield=True), contextlib.suppress(Exception):
+                await raw.close()
+        finally:
+            self._strangers.release()
+
+    async def _accepted(self, stream: INetStream) -> None:
+        """One stream that a peer has opened. An exception here would end the whole network service."""
+        try:
+            _, handler = await self._handlers.negotiate(MultiselectCommunicator(stream), negotiate_timeout=NEGOTIATE_S)
+            if handler is not None:
+                await handler(stream)
+                return
+        except BaseLibp2pError as error:
+            log.debug("a stream ended: %s", error)
+        except Exception:
+            log.exception("a stream handler failed")
+        with contextlib.suppress(Exception):
+            await stream.reset()
+
+    # ---- dialling
+
+    async def _connect(self, host: str, port: int) -> Raw:
+        try:
+            return Raw(await trio.open_tcp_stream(host, port), initiator=True)
+        except OSError as error:
+            raise Unreachable(f"{address_text(host, port)} is not reachable: {_os_text(error)}") from None
+
+    async def _probe(self, host: str, port: int) -> Peer:
+        raw = await self._connect(host, port)
+        try:
+            await MultiselectClient().select_one_of(
+                [PROTOCOL], MultiselectCommunicator(raw), negotiate_timeout=NEGOTIATE_S
+            )
+            return await self._tls.probe(raw)
+        except SwarmError:
+            raise
+        except Exception as error:
+            raise raw.refusal or _failure(error, raw.who) from error
+        finally:
+            with trio.CancelScope(shield=True):
+                await raw.close()
+
+    # ---- connections
+
+    def _connections(self) -> list[tuple[INetConn, Session]]:
+        connections = [each for group in self._network.connections.values() for each in group if not each.is_closed]
+        return [(each, each.muxed_conn.secured_conn) for each in connections]  # type: ignore[attr-defined]
+
+    def _newest(self, peer_id: str, who: str) -> tuple[INetConn, Session]:
+        found = [pair for pair in self._connections() if pair[1].peer.peer_id == peer_id]
+        if not found:
+            raise Unreachable(f"there is no connection to {who}")
+        return found[-1]
+
+    async def _close_all(self) -> None:
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                for connection, session in self._connections():
+                    nursery.start_soon(_end, connection, session)
+
+
+async def _end(connection: INetConn, session: Session) -> None:
+    """libp2p says goodbye before it closes, and waits for that without limit: a stuck peer must not hold us."""
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_abort_later, session, nursery.cancel_scope)
+            with contextlib.suppress(Exception):
+                await connection.close()
+            nursery.cancel_scope.cancel()
+        await session.abort()
+
+
+async def _abort_later(session: Session, scope: trio.CancelScope) -> None:
+    await trio.sleep(_CLOSING_S)
+    await session.abort()
+
+
+def _failure(error: Exception, where: str) -> SwarmError:
+    """What libp2p made of a failure, as a sentence; the handshake's own refusals do not come here."""
+    if isinstance(error, trio.TooSlowError):
+        return Unreachable(f"{where} did not finish the handshake within {HANDSHAKE_S:g} s")
+    text = f"{error} {error.__cause__ or ''}"
+    if "negotiate" in text or "not supported" in text:
+        return IdentityError(
+            f"{where} does not speak {PROTOCOL}",
+            hint="is it a swarm node of this release, and is this the right one of its ports?",
+        )
+    return Unreachable(f"{where} closed the connection during the handshake")
+
+
+def _os_text(error: OSError) -> str:
+    if isinstance(error.__cause__, BaseExceptionGroup):
+        error = next((each for each in error.__cause__.exceptions if isinstance(each, OSError)), error)
+    return error.strerror or str(error)
+
+
+def _connection_config() -> ConnectionConfig:
+    return ConnectionConfig(
+        max_connections=CONNECTIONS_MAX,
+        min_connections=0,
+        low_watermark=0,  # libp2p dials nobody by itself
+        high_watermark=CONNECTIONS_MAX,
+        max_connections_per_peer=CONNECTIONS_PER_PEER_MAX,
+        dial_timeout=CONNECT_S,
+        inbound_upgrade_timeout=HANDSHAKE_S,
+        outbound_upgrade_timeout=HANDSHAKE_S,
+        inbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
+        outbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
+        enable_health_monitoring=False,  # control links have heartbeats of their own
+    )
+
+
+def _resource_manager() -> ResourceManager:
+    return ResourceManager(
+        limits=ResourceLimits(max_connections=2 * CONNECTIONS_MAX, max_memory_mb=1024, max_streams=STREAMS_MAX),
+        connection_limits=ConnectionLimits(
+            max_pending_inbound=STRANGERS_MAX,
+            max_pending_outbound=STRANGERS_MAX,
+            max_established_inbound=CONNECTIONS_MAX,
+            max_established_outbound=CONNECTIONS_MAX,
+            max_established_per_peer=CONNECTIONS_PER_PEER_MAX,
+            max_established_total=CONNECTIONS_MAX,
+        ),
+        enable_metrics=False,
+        enable_memory_limits=False,
+        enable_circuit_breaker=False,  # five failures of one peer would shut everybody out for 60 s
+        enable_graceful_degradation=False,
+        enable_rate_limiting=True,
+        connections_per_peer_per_sec=10.0,
+        burst_connections_per_peer=50.0,
+    )
