@@ -322,4 +322,5 @@ class Member:
         if how in ("merged", "adopted"):
             self.alone, self.batches_at_answer = 0, self.ask.batches
         self.phase, self.ask = Phase.RESTING, None
-        return Answer(how, self.contract.round, self.contract.base, members, self.contract.finished, note)
+        decided = self.contract.round - (how != "alone")  # a decision, also an abort, opens the next round
+        return Answer(how, decided, self.contract.base, members, self.contract.finished, note)

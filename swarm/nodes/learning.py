@@ -282,11 +282,11 @@ class Learning:
         self.models.keep_only([digest, self.contract.base, *(commit.digest for commit in self.contract.kept[-2:])])
 
     def _report(self, answer: m.Answer) -> None:
-        log.info("round %d: %s, %d peers", answer.round - 1, answer.digest, answer.members)
+        log.info("round %d: %s, %d peers", answer.round, answer.digest, answer.members)
         self._progress.line(
             "round",
             contract=self.contract.name,
-            round=answer.round - 1,
+            round=answer.round,
             how=answer.how,
             digest=answer.digest,
             members=answer.members,

@@ -19,6 +19,7 @@ import trio
 from swarm.core import policy
 from swarm.core.events import Applied, Outcome
 from swarm.errors import Refused, SwarmError, Unreachable
+from swarm.nodes import chronicle
 from swarm.nodes.listening import listen_host
 from swarm.nodes.status import ledger_status
 from swarm.runtime.control import Control, Link
@@ -299,7 +300,8 @@ class NetworkNode:
         self._applied.set()
         self._applied = trio.Event()
         for event in applied.events:
-            log.info("%s", event)
+            if (text := chronicle.line(event, self.driver.ledger)) is not None:
+                log.info("%s", text)
         if not applied.outcome.accepted:
             log.warning("entry %d refused: %s", entry.index, applied.outcome.reason)
 
