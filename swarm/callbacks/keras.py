@@ -67,8 +67,10 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         self._first_batch = batch
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        # With steps_per_execution several batches have passed between the two hooks.
-        due = self._session.batches.add(batch - self._first_batch + 1)
+        # With steps_per_execution several batches pass between the hooks, and Keras counts on past the epoch's last.
+        steps = (self.params or {}).get("steps")
+        last = min(batch, steps - 1) if steps else batch
+        due = self._session.batches.add(last - self._first_batch + 1)
         if due and not self._session.loopback and self._session.sync(self._weights(), _numbers(logs)):
             self._stop_when_over()
             self._evaluate()

@@ -349,6 +349,19 @@ def test_the_nodes_work_is_cancelled_when_the_program_is_killed_while_it_waits(n
     assert not node.node.gone_sessions[0].said_bye
 
 
+def test_ctrl_c_while_it_waits_ends_a_program_at_once_and_in_order(node):
+    node.node.hold = node.call(channel_server.trio.Event)
+    with program("train", node) as process:
+        assert node.node.busy.wait(20)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=5)
+    assert process.returncode in (130, -signal.SIGINT), err
+    assert "KeyboardInterrupt" in err
+    assert node.node.cancelled.wait(5)
+    assert node.node.gone_event.wait(5)
+    assert not node.node.gone_sessions[0].said_bye
+
+
 @pytest.mark.parametrize(("name", "code"), [("raises", 1), ("exits", 3)])
 def test_a_program_that_fails_ends_at_once_and_its_node_knows(node, name, code):
     with program(name, node) as process:

@@ -1,0 +1,309 @@
+"""`SwarmCallback` in real ``fit`` calls on TensorFlow. Run by ``test_keras`` in a process of its own."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from swarm.callbacks import keras as module
+from swarm.callbacks.keras import tensor_name
+from swarm.errors import ModelError, SwarmError, Unreachable
+from swarm.keras import SwarmCallback
+from tests.runtime.channel_node import running
+
+FINAL = "All peers and Swarm training rounds finished. Final Swarm model was loaded."
+STOP = "Swarm training is over. Stopping local training"
+X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+Y = X.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch):
+    with running(tmp_path / "channel") as started:
+        for name, value in started.environment.items():
+            monkeypatch.setenv(name, value)
+        yield started.node
+
+
+@pytest.fixture
+def log(caplog):
+    caplog.set_level(logging.INFO, "test.keras")
+    return caplog
+
+
+def callback(sync: Any = 4, peers: Any = 2, **keywords: Any) -> SwarmCallback:
+    return SwarmCallback(sync, peers, **{"logger": logging.getLogger("test.keras"), **keywords})
+
+
+def small(**compile_with: Any) -> keras.Model:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.SGD(0.01), loss="mse", **compile_with)
+    return model
+
+
+def fit(model: keras.Model, *callbacks: keras.callbacks.Callback, epochs: int = 1, **keywords: Any) -> Any:
+    return model.fit(X, Y, batch_size=4, epochs=epochs, callbacks=list(callbacks), verbose=0, shuffle=False, **keywords)
+
+
+def fill(value: float):
+    return lambda arrays: {name: np.full_like(array, value) for name, array in arrays.items()}
+
+
+def test_begin_every_n_batches_across_epochs_and_end(node, log):
+    model = small()
+    fit(model, callback(sync=4), epochs=2)  # 2 epochs of 10 batches
+    asked = [(request.kind, request.batches, request.epochs) for request in node.syncs]
+    assert asked == [
+        ("begin", 0, 0), ("sync", 4, 0), ("sync", 8, 0), ("sync", 12, 1), ("sync", 16, 1), ("sync", 20, 1),
+        ("end", 20, 2),
+    ]  # fmt: skip
+    assert node.syncs[1].metrics["loss"] > 0
+    assert log.messages[-1] == FINAL
+    assert log.messages[9:11] == [
+        "***** Is Swarm callback in loopback mode: False *****",
+        "WARNING: valData is not available to compute Loss and metrics",
+    ]
+
+
+def test_training_goes_on_from_the_merged_weights_and_ends_with_the_final_ones(node):
+    node.merge = fill(0.5)
+    model = small()
+    fit(model, callback(sync=4))
+    begin, first, second, end = node.received
+    assert not np.allclose(begin["0:sequential/dense/kernel"], 0.5)
+    for later in (first, second, end):  # trained for some batches, from 0.5 each time
+        assert 0 < np.abs(later["0:sequential/dense/kernel"] - 0.5).max() < 0.4
+    assert all((weight == 0.5).all() for weight in model.get_weights())
+    assert node.gone_event.wait(5)
+    assert node.gone_sessions[0].said_bye
+
+
+def test_the_model_does_not_live_in_the_shared_memory(node):
+    node.merge = fill(0.5)
+    model = small()
+    sessions = []
+    plain_sync = node.sync
+
+    async def sync(session, request):
+        sessions.append(session)
+        return await plain_sync(session, request)
+
+    node.sync = sync
+    fit(model, callback())
+    sessions[-1].incoming[:] = bytes(len(sessions[-1].incoming))
+    assert all((weight == 0.5).all() for weight in model.get_weights())
+
+
+class Mixed(keras.layers.Layer):
+    """One weight of each element type, trainable or not, one of them without extent, one without a name."""
+
+    def build(self, shape):
+        for number, dtype in enumerate(["float16", "bfloat16", "float32", "float64", "int8", "int64", "bool"]):
+            self.add_weight(shape=(2, 3), dtype=dtype, initializer="zeros", trainable=False, name=f"kind_{number}_x")
+        self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False)
+
+    def call(self, x):
+        return x
+
+
+def mixed() -> keras.Model:
+    model = keras.Sequential([keras.Input((3,)), Mixed(), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)])
+    model.add(keras.layers.Dense(1))
+    model.compile(optimizer="adam", loss="mse")
+    return model
+
+
+def test_every_element_type_is_kept_bit_for_bit_and_statistics_are_exchanged(node):
+    random = np.random.default_rng(1)
+
+    def merge(arrays):
+        merged = {}
+        for name, array in arrays.items():
+            bits = random.integers(0, 2 if array.dtype == bool else 100, array.shape, dtype=np.uint8)
+            merged[name] = bits.astype(array.dtype)
+        return merged
+
+    node.merge = merge
+    model = mixed()
+    fit(model, callback(sync=100))
+    final = node.received[-1]
+    dtypes = [array.dtype.name for array in final.values()]
+    assert dtypes[:8] == ["float16", "bfloat16", "float32", "float64", "int8", "int64", "bool", "int32"]
+    assert final["7:sequential/mixed/variable"].shape == ()
+    assert any("moving_variance" in name for name in final)
+    assert not any("seed" in name for name in final)
+    assert len(final) == len(model.weights) == 14
+
+
+def test_negative_zero_and_subnormal_numbers_survive(node):
+    odd = np.array([-0.0, 1e-45, -1e-42], np.float32)
+    node.merge = lambda arrays: {name: np.resize(odd, array.shape) for name, array in arrays.items()}
+    model = small()
+    fit(model, callback(sync=100))
+    for weight in model.get_weights():
+        assert weight.tobytes() == np.resize(odd, weight.shape).tobytes()
+
+
+def build_all() -> list[keras.Model]:
+    stream = keras.Input((4, 3))
+    x = keras.layers.Bidirectional(keras.layers.LSTM(2, return_sequences=True))(stream)
+    x = keras.layers.MultiHeadAttention(2, 2)(x, x)
+    x = keras.layers.Dense(2, name="block_2_conv1")(keras.layers.GlobalAveragePooling1D()(x))
+    functional = keras.Model(stream, keras.layers.Dense(1)(keras.layers.LayerNormalization()(x)))
+    return [small(), mixed(), functional]
+
+
+def test_names_are_the_same_whatever_was_built_before_in_the_process():
+    first = build_all()
+    for _ in range(12):
+        mixed()
+    second = build_all()
+    for a, b in zip(first, second, strict=True):
+        names = [tensor_name(n, weight) for n, weight in enumerate(a.weights)]
+        assert names == [tensor_name(n, weight) for n, weight in enumerate(b.weights)]
+        assert len(set(names)) == len(names) > 0
+        assert [w.path for w in a.weights] != [w.path for w in b.weights]  # else this proves nothing
+    assert any("block_conv1/kernel" in name for name in names)
+
+
+def test_when_the_swarm_is_over_training_stops_and_the_final_model_is_loaded(node, log):
+    node.answer = lambda number, request: {"training_over": number >= 3}
+    node.merge = fill(0.25)
+    model = small()
+    history = fit(model, callback(sync=4), epochs=50)
+    assert len(history.epoch) == 1
+    assert [request.batches for request in node.syncs] == [0, 4, 8, 8]
+    assert log.messages.count(STOP) == 1
+    assert log.messages[-1] == FINAL
+    assert all((weight == 0.25).all() for weight in model.get_weights())
+
+
+def test_a_peer_that_comes_when_all_is_over_gets_the_final_model_and_the_warning(node, log):
+    node.opened = {"finished": True}
+    node.answer = lambda number, request: {"training_over": True, "how": "adopted"}
+    node.merge = fill(0.125)
+    model = small()
+    fit(model, callback(sync=1), epochs=50)
+    assert [request.kind for request in node.syncs] == ["begin", "end"]
+    assert "Swarm training is over before local training. Exit gracefully." in log.messages
+    assert all((weight == 0.125).all() for weight in model.get_weights())
+
+
+class Poison(keras.callbacks.Callback):
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 2:
+            kernel = self.model.layers[1].kernel
+            kernel.assign(np.full(kernel.shape, np.nan))
+
+
+def test_weights_that_became_nan_end_the_training_and_the_swarm_is_told_why(node, log):
+    with pytest.raises(ModelError, match=r'the weights in tensor "\d:sequential/dense/(kernel|bias)" are not finite'):
+        fit(small(), Poison(), callback(sync=4))
+    assert node.gone_event.wait(5)
+    assert node.gone_sessions[0].withdrew.code == 7
+    assert "are not finite" in node.gone_sessions[0].withdrew.reason
+    assert "this peer leaves the swarm; the others go on without it" in log.messages
+
+
+def test_r099_terminate_on_nan_withdraws_instead_of_spoiling_the_final_model(node, log):
+    with pytest.raises(ModelError, match="are not finite"):
+        fit(small(), Poison(), keras.callbacks.TerminateOnNaN(), callback(sync=1000), epochs=5)
+    assert [request.kind for request in node.syncs] == ["begin"]
+    assert node.gone_event.wait(5)
+    assert node.gone_sessions[0].withdrew.code == 7
+    assert FINAL not in log.messages
+
+
+def test_weights_that_read_back_otherwise_are_an_error_that_names_the_tensor(node, monkeypatch):
+    model = small()
+    weight = model.weights[2]
+    plain = weight.assign
+    monkeypatch.setattr(weight, "assign", lambda value: plain(np.nextafter(value, np.inf, dtype=np.float32)))
+    with pytest.raises(SwarmError, match=r'tensor "2:sequential/dense/kernel" .* reads back other values'):
+        fit(model, callback())
+    assert node.gone_event.wait(5)
+    assert node.gone_sessions[0].withdrew is not None
+
+
+def test_loopback_trains_alone_after_the_arguments_were_checked(monkeypatch, log):
+    monkeypatch.delenv("SWARM_CHANNEL", raising=False)
+    monkeypatch.setenv("SWARM_LOOPBACK", "TRUE")
+    with pytest.raises(SwarmError, match="syncFrequency has to be a positive integer"):
+        callback(sync=0)
+    alone = callback()
+    model, same = small(), small()
+    same.set_weights(model.get_weights())
+    fit(model, alone, epochs=2)
+    fit(same, epochs=2)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), same.get_weights(), strict=True))
+    assert alone._session.epochs == 2
+    assert FINAL not in log.messages
+
+
+def test_without_a_learning_node_the_constructor_says_how_to_start(monkeypatch):
+    monkeypatch.delenv("SWARM_CHANNEL", raising=False)
+    with pytest.raises(Unreachable, match="no swarm learning node"):
+        callback()
+
+
+def test_several_batches_in_one_step_all_count(node):
+    fit(small(steps_per_execution=3), callback(sync=4))  # steps end at batches 3, 6, 9, 10
+    assert [request.batches for request in node.syncs] == [0, 6, 9, 10]
+
+
+def test_validation_data_is_evaluated_after_a_merge_and_the_epochs_metrics_stay_as_they_are(node, log):
+    model, same = small(metrics=["mae"]), small(metrics=["mae"])
+    same.set_weights(model.get_weights())
+    evaluated = fit(model, callback(sync=4, adsValData=(X[:8], Y[:8]), adsValBatchSize=4))
+    plain = fit(same)
+    assert evaluated.history == plain.history
+    lines = [line for line in log.messages if line.startswith("merged model: ")]
+    assert len(lines) == 2
+    assert "loss " in lines[0]
+    assert "mae " in lines[0]
+
+
+def test_a_model_without_weights_is_refused_before_anything_is_opened(node):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Flatten()])
+    model.compile(loss="mse")
+    with pytest.raises(ModelError, match="the model has no weights yet"):
+        fit(model, callback())
+    assert node.opens == []
+
+
+@pytest.mark.parametrize("argument", ["ml_platform", "mlPlatform"])
+def test_platforms_are_hpes_but_without_graphs_and_sessions(node, argument):
+    callback(**{argument: "KERAS"})
+    with pytest.raises(SwarmError, match="Invalid ml platform type: PYTORCH"):
+        callback(**{argument: "PYTORCH"})
+    with pytest.raises(SwarmError, match=r"ml_platform=TF .* is not possible with Keras 3"):
+        callback(**{argument: "TF"})
+
+
+def test_another_backend_is_refused_not_merged_wrongly(monkeypatch):
+    monkeypatch.setattr(module.keras.backend, "backend", lambda: "jax")
+    with pytest.raises(SwarmError, match=r"Keras runs on jax here: .* comes in a later version"):
+        callback()
+
+
+def test_hpes_arguments_of_other_platforms_are_taken_and_said_to_have_no_effect(node, log):
+    callback(hfMode="full", lossFunction="MSELoss", maxPeers=3)
+    assert "hfMode has no effect with Keras" in log.messages
+    assert "lossFunction has no effect with Keras" in log.messages
+    assert any("does not know the argument maxPeers" in line for line in log.messages)
+
+
+def test_the_logger_can_be_reached_and_an_exception_in_fit_passes_through(node):
+    swarm_callback = callback()
+    assert swarm_callback.logger is logging.getLogger("test.keras")
+
+    class Fails(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise RuntimeError("the script's own mistake")
+
+    with pytest.raises(RuntimeError, match="own mistake"):
+        fit(small(), swarm_callback, Fails())
