@@ -352,6 +352,8 @@ class Consensus:
 
     def _ask(self, uid: str, follower: _Follower) -> None:
         """How far are you? Also the heartbeat. The answer to it tells where to go on when anything was lost."""
+        if not follower.answered:
+            follower.next = self.stored + 1
         if follower.in_flight or follower.match != follower.next - 1:
             follower.in_flight = follower.stamp + 1
         self._send_entries(uid, follower, ())

@@ -1,7 +1,7 @@
 """The consensus messages of network nodes as plain data, and back.
 
-Used by ``runtime/driver`` on both ends. Guarantees: what ``read_message`` yields is well formed, of this network, and its
-entries are consecutive, chained by their hashes to the entry before them; everything else is BadInput.
+Used by ``runtime/driver`` on both ends. Guarantees: what ``read_message`` yields is well formed and of this network,
+and its entries are consecutive, chained by their hashes to the entry before them; everything else is BadInput.
 """
 
 from __future__ import annotations

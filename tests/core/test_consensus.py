@@ -125,6 +125,10 @@ class Bench:
         if verb == "lose":
             self.sent = [item for item in self.sent if item[1] != uid]
             return []
+        if verb == "wipe":
+            self.appends[uid], self.disks[uid] = [], Disk()
+            self.nodes[uid] = machine(uid, self.disks[uid], Configuration())
+            return []
         if verb == "configure":
             learners = tuple(words)
             return self._do(uid, Configured(Configuration(("s",), learners)))
@@ -308,11 +312,58 @@ s configure
 """
 
 
-@pytest.mark.parametrize(
-    ("script", "configuration"),
-    [(ONE_VOTER, ALONE), (NEVER_SENT_BEFORE_STORED, PAIR), (PEER_DIES, PAIR), (EMPTY_PEER_JOINS_LATE, ALONE)],
-    ids=["one voter", "never sent before stored", "peer dies and returns", "empty peer joins late"],
-)
+PEER_LOSES_ITS_LOG = """
+s tick 0
+  append term=1 vote=s []
+s store
+  role leader term=1 leader=s
+  to p: after 0 [] commit 0
+p take
+  append term=1 vote=- []
+  role learner term=1 leader=s
+p store
+  to s: have 0
+s take
+  in step: p
+s propose a
+  append term=1 vote=s [a]
+s store
+  to p: after 0 [a] commit 0
+p take
+  append term=1 vote=- [a]
+p store
+  to s: have 1
+s take
+  commit 1
+  to p: after 1 [] commit 1
+p wipe
+p take
+  append term=1 vote=- []
+  role learner term=1 leader=s
+p store
+  to s: gap behind 0
+s take
+  in step: nobody
+  to p: after 0 [a] commit 1
+p take
+  append term=1 vote=- [a]
+p store
+  commit 1
+  to s: have 1
+s take
+  in step: p
+"""
+
+TRACES = {
+    "one voter": (ONE_VOTER, ALONE),
+    "never sent before stored": (NEVER_SENT_BEFORE_STORED, PAIR),
+    "peer dies and returns": (PEER_DIES, PAIR),
+    "empty peer joins late": (EMPTY_PEER_JOINS_LATE, ALONE),
+    "peer loses its log": (PEER_LOSES_ITS_LOG, PAIR),
+}
+
+
+@pytest.mark.parametrize(("script", "configuration"), TRACES.values(), ids=TRACES.keys())
 def test_trace(script: str, configuration: Configuration) -> None:
     bench = Bench(configuration, "s", "p")
     seen: list[str] = []
@@ -584,3 +635,13 @@ def test_a_message_of_an_older_term_is_answered_with_the_newer() -> None:
     (answer,) = peer.handle(Received("s", Entries(4, 1, 0, NO_HASH, (), 0, 0, True)))
     assert isinstance(answer, Send)
     assert answer.message.term == 5
+
+
+def test_an_older_answer_that_comes_late_changes_nothing() -> None:
+    world = healthy()
+    node = world.nodes["s"]
+    late = Answer(node.term, 1, False, 0, 0, 0)
+    before = node.in_step
+    assert before == ("p",)
+    assert node.handle(Received("p", late)) == []
+    assert node.in_step == before

@@ -1,0 +1,66 @@
+"""How a network begins, and whether a state directory may go on with its part in one.
+
+Used by the driver when it starts. Guarantees: only a sentinel with an unused directory makes a genesis; a directory
+whose ledger is gone, is another role's, or has been overtaken by a peer's is refused in one sentence.
+"""
+
+from __future__ import annotations
+
+from swarm.core.ledger import Ledger
+from swarm.errors import BadInput, Refused
+from swarm.runtime.statedir import StateDirectory
+from swarm.runtime.tls import Local
+from swarm.wire.signed import sign_proposal
+
+FORK_HINT = "put back the newest copy of the sentinel's state directory; what only the others hold is not given up"
+
+
+def check_directory(state: StateDirectory, ledger: Ledger, *, sentinel: bool, fork: str) -> None:
+    """``ledger`` is what the directory's store holds, ``fork`` why it may decide nothing more."""
+    if fork:
+        raise Refused(fork, hint=FORK_HINT)
+    if sentinel and state.network_id and not ledger.head_index:
+        raise BadInput(
+            f"state directory {state.path} belongs to network {state.network_id.hex()[:16]}, but its ledger is gone: "
+            "a sentinel does not begin the same network twice",
+            hint="put back the newest copy of the directory, or begin another network with a new --state DIR",
+        )
+    if sentinel and ledger.head_index and ledger.sentinel != state.uid:
+        raise BadInput(
+            f"state directory {state.path} is that of a peer of the sentinel {node_name(ledger, ledger.sentinel)}",
+            hint="start it with --sentinel-ip instead of --sentinel",
+        )
+    if not sentinel and ledger.sentinel == state.uid:
+        raise BadInput(
+            f"state directory {state.path} is that of the sentinel of network {ledger.network_id.hex()[:16]}",
+            hint="start it with --sentinel, or choose another --state DIR",
+        )
+
+
+def genesis(local: Local, addresses: list[str], created_ms: int) -> bytes:
+    """The first proposal: the organisations of this sentinel's capath, and the sentinel itself."""
+    state, credentials = local.state, local.credentials
+    joined = {
+        "chain": credentials.chain,
+        "node_key": state.node_public,
+        "role": "sn",
+        "addresses": addresses,
+        "incarnation": state.incarnation,
+    }
+    anchors = [anchor.certificate for anchor in credentials.anchors]
+    return sign_proposal(
+        state.node_key,
+        network_id=b"",
+        uid=state.uid,
+        incarnation=state.incarnation,
+        seq=1,
+        kind="Genesis",
+        body={"rules": 1, "anchors": anchors, "joined": joined, "created": created_ms},
+        certificate_key=credentials.private_key,
+    )
+
+
+def node_name(ledger: Ledger, uid: str | None) -> str:
+    """A node as people are told of it."""
+    node = ledger.nodes.get(uid or "")
+    return f"{node.identity.name} ({node.identity.organisation})" if node else uid or "(not known yet)"

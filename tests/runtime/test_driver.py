@@ -1,0 +1,628 @@
+"""An SN's ledger on real disks and certificates, two SNs over a network in memory that can be cut."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+import trio
+
+from swarm.errors import BadInput, IdentityError, Refused, SwarmError, Unreachable
+from swarm.runtime import store as store_module
+from swarm.runtime.authority import CertificateTree, issue
+from swarm.runtime.clock import Clock
+from swarm.runtime.driver import Driver, NotLeader
+from swarm.runtime.replica import Replica
+from swarm.runtime.statedir import StateDirectory
+from swarm.runtime.store import Store
+from swarm.runtime.tls import Credentials, Local
+from swarm.wire.signed import decode_entry, sign_proposal
+
+DEADLINE_S = 20.0
+
+
+@dataclass
+class Network:
+    """Carries the SNs' messages, as bytes; loses all when cut."""
+
+    drivers: dict[str, Driver] = field(default_factory=dict)
+    cut: bool = False
+    largest: int = 0
+    weather: Callable[[], int] = lambda: 1
+    """How often the next message arrives."""
+
+    def sender(self, uid: str) -> Callable[[str, dict[str, Any]], None]:
+        def send(to: str, message: dict[str, Any]) -> None:
+            wire = msgpack.packb(message)
+            self.largest = max(self.largest, len(wire))
+            if not self.cut:
+                token = trio.lowlevel.current_trio_token()
+                for _ in range(self.weather()):
+                    token.run_sync_soon(self.deliver, uid, to, wire)
+
+        return send
+
+    def deliver(self, sender: str, to: str, wire: bytes) -> None:
+        if to in self.drivers and not self.cut:
+            self.drivers[to].receive(sender, msgpack.unpackb(wire))
+
+
+@dataclass
+class Node:
+    driver: Driver
+    local: Local
+    seq: int = 1
+
+    def joining(self, network_id: bytes, **changes: Any) -> bytes:
+        """A NodeJoined of this node: its first, or a renewal."""
+        state, credentials = self.local.state, self.local.credentials
+        body = {
+            "chain": credentials.chain,
+            "node_key": state.node_public,
+            "role": "sn",
+            "addresses": ["127.0.0.1:30304"],
+            "incarnation": state.incarnation,
+            **changes,
+        }
+        raw = sign_proposal(
+            state.node_key,
+            network_id=network_id,
+            uid=state.uid,
+            incarnation=state.incarnation,
+            seq=self.seq,
+            kind="NodeJoined",
+            body=body,
+            certificate_key=credentials.private_key,
+        )
+        self.seq += 1
+        return raw
+
+
+class World:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        tree = CertificateTree(path / "certificates", "1")
+        issue(tree, organisation="org-a")
+        self.credentials = Credentials.load(tree.certificate("sn"), tree.key("sn"), tree.capath, expect_roles=("sn",))
+        self.network = Network()
+
+    @asynccontextmanager
+    async def node(self, name: str, **more: Any) -> AsyncIterator[Node]:
+        """An SN on the state directory of this name; "s" is the sentinel."""
+        with StateDirectory(self.path / name) as state:
+            local = Local(self.credentials, state)
+            store = Store(state.path / "ledger.db")
+            driver = Driver(
+                store,
+                local,
+                role="sentinel" if name == "s" else "peer",
+                addresses=lambda: ["127.0.0.1:30304"],
+                on_applied=lambda entry, applied: None,
+                send=self.network.sender(state.uid),
+                **more,
+            )
+            async with trio.open_nursery() as nursery:
+                await nursery.start(driver.run)
+                self.network.drivers[state.uid] = driver
+                try:
+                    yield Node(driver, local)
+                finally:
+                    self.network.drivers.pop(state.uid, None)
+                    nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def sentinel(self, **more: Any) -> AsyncIterator[Node]:
+        async with self.node("s", **more) as node:
+            if node.driver.ledger.nodes[node.local.state.uid].incarnation == node.local.state.incarnation:
+                node.seq = 2  # it introduced itself by its genesis
+            else:
+                await self.introduce(node, node)
+            yield node
+
+    @asynccontextmanager
+    async def peer(self, sentinel: Node, name: str = "p") -> AsyncIterator[Node]:
+        """A peer that has joined through the sentinel and is in step."""
+        async with self.node(name) as node:
+            node.local.state.set_network_id(sentinel.driver.ledger.network_id)  # as the handshake does
+            await self.introduce(sentinel, node)
+            await until(lambda: not sentinel.driver.one_copy and level(sentinel, node))
+            yield node
+
+    async def introduce(self, leader: Node, node: Node) -> None:
+        await accepted(leader, node.joining(leader.driver.ledger.network_id))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(DEADLINE_S):
+        while not condition():
+            await trio.sleep(0.005)
+
+
+async def accepted(leader: Node, raw: bytes) -> int:
+    outcome = await leader.driver.propose(raw, deadline_s=DEADLINE_S)
+    assert outcome.accepted, outcome.reason
+    return outcome.index
+
+
+async def renew(node: Node, times: int = 1, *, long: bool = False) -> None:
+    """Add entries."""
+    addresses = [f"{'a' * 240}-{place}:1" for place in range(8)] if long else ["127.0.0.1:1"]
+    for _ in range(times):
+        await accepted(node, node.joining(node.driver.ledger.network_id, addresses=addresses))
+
+
+def level(one: Node, other: Node) -> bool:
+    return one.driver.ledger.digest() == other.driver.ledger.digest()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def run(scenario: Callable[..., Awaitable[None]], *values: Any) -> None:
+    async def timed() -> None:
+        with trio.fail_after(60):
+            await scenario(*values)
+
+    trio.run(partial(timed))
+
+
+def failure(scenario: Callable[..., Awaitable[None]], *values: Any) -> SwarmError:
+    """The one sentence that the scenario ends with."""
+    with pytest.raises((SwarmError, BaseExceptionGroup)) as caught:
+        run(scenario, *values)
+    error: BaseException = caught.value
+    while isinstance(error, BaseExceptionGroup):
+        assert len(error.exceptions) == 1, error.exceptions
+        error = error.exceptions[0]
+    assert isinstance(error, SwarmError), error
+    assert error.hint
+    assert "\n" not in error.message
+    return error
+
+
+# ---- one SN
+
+
+def test_a_sentinel_founds_a_network_and_acknowledges(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            driver = node.driver
+            assert (driver.role, driver.head, driver.leader_uid) == ("leader", 1, node.local.state.uid)
+            assert driver.ledger.network_id == node.local.state.network_id != b""
+            await renew(node)
+            assert driver.head == 2
+            assert driver.one_copy
+            assert driver.notes() == ["ledger has one copy"]
+
+    run(scenario)
+
+
+def test_the_same_bytes_have_one_outcome_however_often_they_are_proposed(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            raw = node.joining(node.driver.ledger.network_id)
+            indexes: list[int] = []
+
+            async def propose() -> None:
+                indexes.append(await accepted(node, raw))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(5):
+                    nursery.start_soon(propose)
+            await propose()
+            assert indexes == [2] * 6
+            assert node.driver.head == 2
+        async with world.sentinel() as node:
+            head = node.driver.head
+            assert await accepted(node, raw) == 2
+            assert node.driver.head == head
+
+    run(scenario)
+
+
+def test_a_restart_from_the_directory_gives_the_same_state(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            await renew(node, 20)
+            digest, term = node.driver.ledger.digest(), node.driver.term
+        async with world.node("s") as node:
+            assert node.driver.ledger.digest() == digest
+            assert node.driver.term == term + 1
+            assert node.driver.entries_after(node.driver.head) == []
+            await world.introduce(node, node)
+
+    run(scenario)
+
+
+def test_entries_that_were_not_known_to_be_committed_are_after_a_restart(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            await renew(node, 5)
+            head, hash_, nodes = node.driver.head, node.driver.ledger.head_hash, repr(node.driver.ledger.nodes)
+        with closing(sqlite3.connect(world.path / "s" / "ledger.db")) as connection, connection:
+            connection.execute("UPDATE meta SET value = 0 WHERE key = 'commit'")
+        async with world.node("s") as node:
+            assert node.driver.head == head + 1  # one blank entry, in the new term
+            blank = decode_entry(node.driver.entries_after(head)[0])
+            assert (blank.proposal, blank.prev_hash) == (b"", hash_)
+            assert repr(node.driver.ledger.nodes) == nodes
+
+    run(scenario)
+
+
+def test_proposals_that_come_while_the_disk_writes_share_the_next_transaction(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transactions: list[int] = []
+    gate = threading.Event()
+    gate.set()
+    transact = Store._transact
+
+    def counting(self: Store, connection: sqlite3.Connection, batch: list[Any]) -> None:
+        transactions.append(sum(len(write.entries) for write in batch))
+        assert gate.wait(DEADLINE_S)
+        transact(self, connection, batch)
+
+    monkeypatch.setattr(Store, "_transact", counting)
+
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            raws = [node.joining(node.driver.ledger.network_id) for _ in range(60)]
+            transactions.clear()
+            gate.clear()
+            async with trio.open_nursery() as nursery:
+                for raw in raws:
+                    nursery.start_soon(accepted, node, raw)
+                await until(lambda: len(node.driver._waiting) == 60)
+                gate.set()
+            assert node.driver.head == 61
+            entries = [count for count in transactions if count]
+            assert sum(entries) == 60
+            assert len(entries) <= 2, "one under way, and one for all that came meanwhile"
+
+    run(scenario)
+
+
+def test_the_time_of_entries_never_goes_back(world: World) -> None:
+    wall = iter([5000, 4000, 7000, 1000, *[500] * 100])
+
+    async def scenario() -> None:
+        start_ms = Clock().wall_ms()
+        async with world.sentinel(clock=Clock(wall_ms=lambda: start_ms + next(wall))) as node:
+            await renew(node, 6)
+            times = [decode_entry(raw).time for raw in node.driver.entries_after(0)]
+            assert len(times) == 7
+            assert times == sorted(times)
+
+    run(scenario)
+
+
+def test_pieces_for_followers_are_bounded_and_make_the_same_ledger(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            await renew(node, 12, long=True)
+            replica = Replica(node.driver.ledger.network_id)
+            pieces = 0
+            while raws := node.driver.entries_after(replica.head_index, 10_000):
+                assert sum(map(len, raws)) <= 10_000
+                pieces += 1
+                for raw in raws:
+                    replica.take(raw)
+            assert pieces >= 3
+            assert replica.ledger.digest() == node.driver.ledger.digest()
+
+    run(scenario)
+
+
+def test_bytes_that_nobody_signed_cost_no_entry(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            for raw in (b"noise", b"\x94\xc4\x00\xc4\x00\xc4\x00\xc4\x00"):
+                with pytest.raises(BadInput):
+                    await node.driver.propose(raw, deadline_s=1)
+            good = msgpack.unpackb(node.joining(node.driver.ledger.network_id))
+            good[2] = bytes(64)
+            with pytest.raises(IdentityError):
+                await node.driver.propose(msgpack.packb(good), deadline_s=1)
+            assert node.driver.head == 1
+
+    run(scenario)
+
+
+# ---- a replica
+
+
+def test_a_replica_takes_nothing_but_the_next_entry_of_its_chain(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            await renew(node, 3)
+            raws, network_id = node.driver.entries_after(0), node.driver.ledger.network_id
+        replica = Replica(network_id)
+        with pytest.raises(Refused, match="entry 2 of the ledger came where entry 1 is due"):
+            replica.take(raws[1])
+        with pytest.raises(Refused, match="this node belongs to network"):
+            Replica(bytes(32)).take(raws[0])
+        replica.take(raws[0])
+        with pytest.raises(Refused, match="came where entry 2 is due"):
+            replica.take(raws[0])
+        fields = msgpack.unpackb(raws[1])
+        for place, value, sentence in [(4, bytes(32), "two ledgers"), (3, 0, "lies before"), (2, 0, "lies before")]:
+            changed = [value if at == place else old for at, old in enumerate(fields)]
+            with pytest.raises(Refused, match=sentence):
+                replica.take(msgpack.packb(changed))
+        replica.take(raws[1])
+        assert replica.head_index == 2
+
+    run(scenario)
+
+
+# ---- two SNs
+
+
+def test_a_peer_stores_what_is_acknowledged(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel, world.peer(sentinel) as peer:
+            await renew(sentinel, 10)
+            assert peer.driver._store.last_index == sentinel.driver.head
+            await until(lambda: level(sentinel, peer))
+            assert not sentinel.driver.one_copy
+            assert not peer.driver.one_copy
+            assert sentinel.driver.notes() == peer.driver.notes() == []
+            assert (peer.driver.role, peer.driver.leader_uid) == ("learner", sentinel.local.state.uid)
+            with pytest.raises(NotLeader) as caught:
+                await peer.driver.propose(peer.joining(peer.local.state.network_id), deadline_s=1)
+            assert caught.value.leader_uid == sentinel.local.state.uid
+
+    run(scenario)
+
+
+def test_a_dead_peer_stops_nothing_and_comes_back_with_its_directory(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel:
+            async with world.peer(sentinel):
+                await renew(sentinel, 3)
+            await renew(sentinel, 3)
+            assert sentinel.driver.one_copy
+            async with world.node("p") as peer:
+                await until(lambda: level(sentinel, peer))
+                await until(lambda: not sentinel.driver.one_copy)
+
+    run(scenario)
+
+
+def test_a_peer_with_an_empty_directory_catches_up_in_pieces(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel:
+            await renew(sentinel, 300, long=True)
+            async with world.peer(sentinel) as peer:
+                assert peer.local.state.network_id == sentinel.driver.ledger.network_id
+                assert peer.driver._store.last_index == sentinel.driver.head == 302
+            assert 100_000 < world.network.largest < 262_144 + 4096
+
+    run(scenario)
+
+
+def test_a_peer_whose_ledger_is_gone_gets_it_again(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel:
+            async with world.peer(sentinel):
+                await renew(sentinel, 3)
+            for file in (world.path / "p").glob("ledger.db*"):
+                file.unlink()
+            async with world.node("p") as peer:
+                await until(lambda: level(sentinel, peer) and not sentinel.driver.one_copy)
+
+    run(scenario)
+
+
+def test_without_the_sentinel_the_ledger_pauses_and_goes_on_when_it_is_back(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel, world.peer(sentinel) as peer:
+            digest = peer.driver.ledger.digest()
+        async with world.node("p") as peer:
+            assert peer.driver.ledger.digest() == digest  # it serves reads, alone and from its directory
+            assert peer.driver.notes()[-1].startswith("ledger pauses: no word from the sentinel ")
+            with pytest.raises(NotLeader):
+                await peer.driver.propose(peer.joining(peer.local.state.network_id), deadline_s=1)
+            async with world.sentinel() as sentinel:
+                await renew(sentinel)
+                await until(lambda: level(sentinel, peer) and not sentinel.driver.one_copy)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lost_doubled_and_cut_messages_change_nothing(world: World, seed: int) -> None:
+    print("seed", seed)
+    chance = random.Random(seed)
+
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel, world.peer(sentinel) as peer:
+            world.network.weather = lambda: chance.choice([0, 1, 1, 1, 2])
+            for _ in range(3):
+                await renew(sentinel, 10)
+                world.network.cut = not world.network.cut
+            world.network.cut = False
+            world.network.weather = lambda: 1
+            await until(lambda: level(sentinel, peer) and not sentinel.driver.one_copy)
+
+    run(scenario)
+
+
+# ---- what a person can meet
+
+
+def test_a_sentinel_without_its_ledger_does_not_begin_another(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel():
+            pass
+        for file in (world.path / "s").glob("ledger.db*"):
+            file.unlink()
+        async with world.sentinel():
+            pass
+
+    error = failure(scenario)
+    assert str(world.path / "s") in error.message
+    assert error.message.endswith("its ledger is gone: a sentinel does not begin the same network twice")
+
+
+def test_a_peer_refuses_the_network_of_a_sentinel_with_an_empty_directory(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel, world.peer(sentinel):
+            pass
+        shutil.rmtree(world.path / "s")
+        async with world.node("p") as peer, world.sentinel() as sentinel:
+            digest = peer.driver.ledger.digest()
+            messages: list[dict[str, Any]] = []
+            sentinel.driver._send = lambda to, message: messages.append(message)
+            joining = peer.joining(sentinel.driver.ledger.network_id)  # as if it had got past the handshake
+            await accepted(sentinel, joining)
+            await until(lambda: bool(messages))
+            with pytest.raises(BadInput, match="a consensus message of network"):
+                peer.driver.receive(sentinel.local.state.uid, messages[0])
+            assert peer.driver.ledger.digest() == digest
+
+    run(scenario)
+
+
+def test_a_sentinel_from_an_old_backup_stops_and_stays_stopped(world: World) -> None:
+    backup = world.path / "backup"
+
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel, world.peer(sentinel):
+            pass
+        shutil.copytree(world.path / "s", backup)
+        async with world.sentinel() as sentinel, world.node("p") as peer:
+            await renew(sentinel, 3)
+            await until(lambda: level(sentinel, peer))
+        shutil.rmtree(world.path / "s")
+        shutil.copytree(backup, world.path / "s")
+        async with world.node("p") as peer:
+            digest, world.network.cut = peer.driver.ledger.digest(), True
+            try:
+                async with world.sentinel() as sentinel:
+                    assert sentinel.driver.head < peer.driver.head
+                    world.network.cut = False  # the peer finds the sentinel a moment after its start
+                    await trio.sleep_forever()
+            finally:
+                assert peer.driver.ledger.digest() == digest
+                assert any("this node keeps its own and takes nothing more" in note for note in peer.driver.notes())
+
+    first = failure(scenario)
+    assert "holds a ledger that differs from entry" in first.message
+
+    async def again() -> None:
+        async with world.node("s"):
+            pass
+
+    assert failure(again).message == first.message
+
+
+def test_each_directory_keeps_its_role(world: World) -> None:
+    async def prepare() -> None:
+        async with world.sentinel() as sentinel, world.peer(sentinel):
+            pass
+
+    run(prepare)
+    (world.path / "s").rename(world.path / "x")
+    (world.path / "p").rename(world.path / "s")
+
+    async def start(name: str) -> None:
+        async with world.node(name):
+            pass
+
+    assert "that of a peer of the sentinel" in failure(start, "s").message
+    assert "that of the sentinel of network" in failure(start, "x").message
+
+
+def test_a_failing_disk_ends_the_node_with_one_sentence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    transact = Store._transact
+    broken = threading.Event()
+
+    def failing(self: Store, connection: sqlite3.Connection, batch: list[Any]) -> None:
+        if broken.is_set():
+            raise sqlite3.OperationalError("disk I/O error")
+        transact(self, connection, batch)
+
+    monkeypatch.setattr(Store, "_transact", failing)
+
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            broken.set()
+            with pytest.raises(Unreachable, match=r"the ledger pauses: ledger store .* failed: disk I/O error"):
+                await renew(node)
+            await trio.sleep_forever()
+
+    assert "ledger.db failed: disk I/O error" in failure(scenario).message
+
+
+def test_a_full_disk_pauses_the_ledger_until_there_is_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    transact = Store._transact
+    full = threading.Event()
+
+    def limited(self: Store, connection: sqlite3.Connection, batch: list[Any]) -> None:
+        connection.execute(f"PRAGMA max_page_count = {1 if full.is_set() else 100_000}")
+        if full.is_set():
+            connection.execute("CREATE TABLE one_page_more (x)")
+        transact(self, connection, batch)
+
+    monkeypatch.setattr(Store, "_transact", limited)
+    monkeypatch.setattr(store_module, "RETRY_S", 0.02)
+
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            full.set()
+            raw = node.joining(node.driver.ledger.network_id)
+            results: list[int] = []
+
+            async def patient() -> None:
+                results.append(await accepted(node, raw))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(patient)
+                await until(lambda: node.driver._store.trouble is not None)
+                with pytest.raises(Unreachable, match="the ledger pauses: disk full: the ledger store"):
+                    await node.driver.propose(node.joining(node.driver.ledger.network_id), deadline_s=1)
+                assert "disk full" in node.driver.notes()[-1]
+                assert node.driver.entries_after(0)
+                full.clear()
+            assert results == [2]
+
+    run(scenario)
+
+
+def test_a_proposal_that_is_not_acknowledged_in_time_says_so_and_may_be_made_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transact = Store._transact
+    free = threading.Event()
+    free.set()
+
+    def slow(self: Store, connection: sqlite3.Connection, batch: list[Any]) -> None:
+        assert free.wait(DEADLINE_S)
+        transact(self, connection, batch)
+
+    monkeypatch.setattr(Store, "_transact", slow)
+
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            free.clear()
+            raw = node.joining(node.driver.ledger.network_id)
+            with pytest.raises(Unreachable, match="did not acknowledge entry 2 within"):
+                await node.driver.propose(raw, deadline_s=0.05)
+            free.set()
+            assert await accepted(node, raw) == 2
+
+    run(scenario)
