@@ -278,11 +278,13 @@ class Contract:
 
     def _heard(self, body: Mapping[str, Any], kind: str) -> None:
         if self.finished:
-            raise Refused(f"a {kind} for contract {self.name}, which is finished")
+            raise Refused(f"contract {self.name} is finished: it takes no {kind}")
         if body["round"] != self.round:
-            raise Refused(f"a {kind} for round {body['round']} of contract {self.name}, which is in round {self.round}")
+            raise Refused(
+                f"this {kind} is for round {body['round']} of contract {self.name}, which is in round {self.round}"
+            )
         if kind not in HEARD[self.current.phase]:
-            raise Refused(f"a {kind} for round {self.round} of contract {self.name}, which is {self.phase}")
+            raise Refused(f"round {self.round} of contract {self.name} is {self.phase}: it takes no {kind}")
 
     def _settle(self, events: list[Event]) -> list[Event]:
         """Let the contract follow what its round has decided, and see whether that makes a snap due."""

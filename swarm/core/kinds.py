@@ -133,7 +133,7 @@ def check_body(kind: str, body: Any) -> None:
         )
     misfit = _misfit(kind, body) if _map(body) else "its body is no map"
     if misfit:
-        raise BadInput(f"a {kind} proposal that no node may make: {misfit}")
+        raise BadInput(f"this {kind} proposal cannot be taken: {misfit}")
 
 
 def _misfit(kind: str, body: dict[str, Any]) -> str:

@@ -35,7 +35,6 @@ import msgpack
 from swarm.core import policy
 from swarm.core.contract import Contract, Enrolment
 from swarm.core.events import (
-    Aborted,
     Anchored,
     Applied,
     Blank,
@@ -53,6 +52,7 @@ from swarm.core.events import (
 )
 from swarm.core.kinds import check_body
 from swarm.core.node import WINDOW, Node, Outcomes
+from swarm.core.organisations import key_of, label
 from swarm.errors import BadInput, IdentityError, Refused, SwarmError
 
 __all__ = ["Applied", "Blank", "Claim", "EntryHeader", "Ledger", "Node", "Outcome", "Unverified", "Verified"]
@@ -104,12 +104,6 @@ class Ledger:
         recorded = self._recorded(claim.uid, claim.incarnation, claim.seq)
         return recorded[1] if recorded and recorded[0] == claim.digest else None
 
-    def label(self, anchor: bytes) -> str:
-        """An organisation's printed name: with #8hex if two share it."""
-        name = self.anchors[anchor].name
-        shared = sum(other.name == name for other in self.anchors.values()) > 1
-        return f"{name}#{anchor.hex()[:8]}" if shared else name
-
     def _judge(self, header: EntryHeader, claim: Claim) -> Applied:
         match claim:
             case Blank():
@@ -130,16 +124,18 @@ class Ledger:
     def _check_order(self, claim: Verified) -> None:
         """The refusals that leave no record: they are not this incarnation's proposals, or not new ones."""
         if claim.network_id != self.network_id:
-            raise Refused(f"a {claim.kind} for another network")
+            raise Refused(f"this {claim.kind} is for another network")
         node = self.nodes.get(claim.uid)
         if node is None:
             if claim.kind in ("Genesis", "NodeJoined"):
                 return
-            raise IdentityError(f"a {claim.kind} of {claim.uid}, which has not joined this network")
+            raise IdentityError(f"{claim.uid} proposes {claim.kind} and has not joined this network")
         if claim.incarnation != node.incarnation:
             if claim.kind == "NodeJoined":
                 return
-            raise Refused(f"a {claim.kind} of an ended incarnation of {node.identity}", hint="start the node again")
+            raise Refused(
+                f"this {claim.kind} is of an ended incarnation of {node.identity}", hint="start the node again"
+            )
         if claim.seq in node.outcomes.of:
             raise Refused(f"{node.identity} has used the number {claim.seq} for another proposal already")
         if claim.seq <= node.outcomes.highest - WINDOW:
@@ -167,7 +163,7 @@ class Ledger:
         identity = claim.identity or (node.identity if node else None)
         assert identity is not None, "an introduction brings an identity, anybody else has joined"
         if node is not None and node.state == "left" and claim.kind != "NodeJoined":
-            raise Refused(f"a {claim.kind} of {identity}, which has left this network")
+            raise Refused(f"{identity} proposes {claim.kind} and has left this network")
         if claim.kind not in self._kinds and claim.kind not in policy.RULES:
             check_body(claim.kind, claim.body)  # says that it knows no such kind
         if not policy.allowed(claim.kind, identity.role):
@@ -182,22 +178,22 @@ class Ledger:
 
     def _genesis(self, claim: Verified, header: EntryHeader) -> Answer:
         if header.index != 1 or self.nodes:
-            raise Refused("a second Genesis: the network has begun already")
+            raise Refused("the network has begun already: there is one Genesis")
         assert claim.identity is not None
         for anchor in claim.anchors:
             self.anchors.setdefault(anchor.spki_sha256, anchor)
         self.network_id = header.hash
         self.sentinel = claim.uid
-        known: list[Event] = [OrganisationKnown(self.label(key), key) for key in sorted(self.anchors)]
+        known: list[Event] = [OrganisationKnown(label(self.anchors, key), key) for key in sorted(self.anchors)]
         return {}, [*known, *self._join(claim, claim.body["joined"])]
 
     def _organisation_admitted(self, claim: Verified, header: EntryHeader) -> Answer:
         (anchor,) = claim.anchors
         if anchor.spki_sha256 in self.anchors:
-            return {"organisation": self.label(anchor.spki_sha256), "known": True}, []
+            return {"organisation": label(self.anchors, anchor.spki_sha256), "known": True}, []
         self.anchors[anchor.spki_sha256] = anchor
-        label = self.label(anchor.spki_sha256)
-        return {"organisation": label, "known": False}, [OrganisationKnown(label, anchor.spki_sha256)]
+        name = label(self.anchors, anchor.spki_sha256)
+        return {"organisation": name, "known": False}, [OrganisationKnown(name, anchor.spki_sha256)]
 
     def _node_joined(self, claim: Verified, header: EntryHeader) -> Answer:
         assert claim.identity is not None
@@ -221,7 +217,7 @@ class Ledger:
 
     def _join(self, claim: Verified, body: dict[str, Any]) -> list[Event]:
         assert claim.identity is not None
-        identity = replace(claim.identity, organisation=self.label(claim.identity.anchor))
+        identity = replace(claim.identity, organisation=label(self.anchors, claim.identity.anchor))
         known = self.nodes.get(claim.uid)
         events: list[Event] = []
         how: Literal["new", "back", "restarted", "renewed"]
@@ -247,7 +243,7 @@ class Ledger:
         uid, reason = claim.body["uid"], claim.body["reason"]
         node = self.nodes.get(uid)
         if node is None or node.incarnation != claim.body["incarnation"] or node.state != "live":
-            raise Refused(f"a NodeLost of {uid}, which is not live in that incarnation")
+            raise Refused(f"{uid} cannot be lost: it is not live in that incarnation")
         node.state = "lost"
         return {}, [NodeGone(uid, reason), *self._gone_from_contracts(uid, "lost", f"was lost: {reason}")]
 
@@ -280,17 +276,8 @@ class Ledger:
 
     def _resolved(self, asked: Enrolment) -> Enrolment:
         """The organisations as key hashes: names are only unique at the moment they are read."""
-        keys = sorted({f"sha256:{self._anchor(text).hex()}" for text in asked.options.organisations})
+        keys = sorted({key_of(self.anchors, text) for text in asked.options.organisations})
         return replace(asked, options=replace(asked.options, organisations=tuple(keys)))
-
-    def _anchor(self, text: str) -> bytes:
-        found = [key for key in sorted(self.anchors) if text in (f"sha256:{key.hex()}", self.label(key))]
-        if found:
-            return found[0]
-        if text.startswith("sha256:") and len(text) == 71:
-            return bytes.fromhex(text[7:]) if all(c in "0123456789abcdef" for c in text[7:]) else _no_organisation(text)
-        shared = [f"sha256:{key.hex()}" for key in sorted(self.anchors) if self.anchors[key].name == text]
-        return _no_organisation(text, shared)
 
     def _in_contract(self, claim: Verified, header: EntryHeader) -> Answer:
         body = claim.body
@@ -323,8 +310,7 @@ class Ledger:
         events = contract.current.cancel(f"{identity} has reset the contract")
         self._cleared[name] = contract.round + 1
         del self.contracts[name]
-        aborted: list[Event] = [event for event in events if isinstance(event, Aborted)]
-        return {}, [*aborted, ContractCleared(name, str(identity))]
+        return {}, [*events, ContractCleared(name, str(identity))]
 
     def _contract(self, name: str) -> Contract:
         if name not in self.contracts:
@@ -396,9 +382,3 @@ def _refusal(header: EntryHeader, error: SwarmError, result: dict[str, Any] | No
 def _starts(incarnation: bytes) -> int:
     """The start counter of the state directory, which an incarnation begins with."""
     return int.from_bytes(incarnation[:8], "big")
-
-
-def _no_organisation(text: str, shared: list[str] | None = None) -> bytes:
-    if shared:
-        raise Refused(f"two organisations are named {text}", hint=f"write the one that is meant: {' or '.join(shared)}")
-    raise Refused(f"no organisation {text!r} is admitted to this network", hint="swarm org admit CA.pem")

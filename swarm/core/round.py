@@ -161,7 +161,7 @@ class Round:
     def suspect(self, uid: str, attempt: int, accused: str) -> list[Event]:
         now = self._member_speaks(uid, attempt, "Suspect")
         if accused not in now.uids:
-            raise Refused(f"a Suspect of {accused}, which is no member of attempt {attempt} of round {self.number}")
+            raise Refused(f"{accused} is suspected and is no member of attempt {attempt} of round {self.number}")
         if accused == uid:
             raise Refused(f"{self._name(uid)} cannot suspect itself: it may leave")
         accusers = now.suspects.get(accused, ())
@@ -264,13 +264,13 @@ class Round:
         assert self.attempt is not None
         current = self.attempt.snap.attempt
         if attempt != current:
-            raise Refused(f"a {kind} of attempt {attempt} of round {self.number}, which is in attempt {current}")
+            raise Refused(f"this {kind} is for attempt {attempt} of round {self.number}, which is in attempt {current}")
         return self.attempt
 
     def _member_speaks(self, uid: str, attempt: int, kind: str) -> Attempt:
         now = self._current(attempt, kind)
         if uid not in now.uids:
-            raise Refused(f"a {kind} of {uid}, which is no member of attempt {attempt} of round {self.number}")
+            raise Refused(f"{uid} says {kind} and is no member of attempt {attempt} of round {self.number}")
         return now
 
     def _name(self, uid: str) -> str:

@@ -122,7 +122,7 @@ def sign_proposal(
     certificate_signature = certs.cert_sign(certificate_key, signed) if certificate_key is not None else b""
     raw = _pack([header, payload, node_key.sign(signed), certificate_signature])
     if len(raw) > PROPOSAL_MAX:
-        raise BadInput(f"a {kind} proposal of {len(raw)} bytes, at most {PROPOSAL_MAX} are accepted")
+        raise BadInput(f"the {kind} proposal has {len(raw)} bytes, at most {PROPOSAL_MAX} are accepted")
     return raw
 
 
@@ -193,9 +193,9 @@ def _verify_known(envelope: _Envelope, ledger: Ledger) -> Verified:
     head = envelope.header
     node = ledger.nodes.get(head.uid)
     if node is None:
-        raise IdentityError(f"a {head.kind} of {head.uid}, which has not joined this network")
+        raise IdentityError(f"{head.uid} proposes {head.kind} and has not joined this network")
     if head.node_key or head.chain or envelope.certificate_signature:
-        raise IdentityError(f"a {head.kind} that introduces its author {node.identity} again")
+        raise IdentityError(f"this {head.kind} introduces its author {node.identity} again")
     _check_node_signature(envelope, node.node_key)
     body = _body(envelope)
     anchors = _anchored([body["ca"]]) if head.kind == "OrganisationAdmitted" and _fits(head.kind, body) else ()
@@ -205,11 +205,11 @@ def _verify_known(envelope: _Envelope, ledger: Ledger) -> Verified:
 def _verify_introduction(envelope: _Envelope, ledger: Ledger, time_ms: int) -> Verified:
     head = envelope.header
     if not head.chain or len(head.node_key) != 32 or uid_of(head.node_key) != head.uid:
-        raise IdentityError(f"a {head.kind} of {head.uid} without the node key and the certificate that are its")
+        raise IdentityError(f"this {head.kind} lacks the certificate or the node key of {head.uid}, which it names")
     _check_node_signature(envelope, head.node_key)
     if not certs.cert_verify(head.chain[0], envelope.signed, envelope.certificate_signature):
         who = certs.describe(head.chain[0])
-        raise IdentityError(f"a {head.kind} of {head.uid} that the key of its certificate {who} has not signed")
+        raise IdentityError(f"this {head.kind} is not signed with the key of the certificate {who} that it brings")
     body = _body(envelope)
     check_body(head.kind, body)
     brought = _anchored(body["anchors"]) if head.kind == "Genesis" else ()
@@ -265,7 +265,7 @@ def _check_node_signature(envelope: _Envelope, node_key: bytes) -> None:
         Ed25519PublicKey.from_public_bytes(node_key).verify(envelope.node_signature, envelope.signed)
     except (InvalidSignature, ValueError):
         head = envelope.header
-        raise IdentityError(f"a {head.kind} in the name of {head.uid} that its node key has not signed") from None
+        raise IdentityError(f"this {head.kind} is not signed with the node key of {head.uid}, which it names") from None
 
 
 # ---- bytes

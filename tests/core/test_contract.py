@@ -182,7 +182,7 @@ def test_a_finished_contract_takes_nobody_new_and_gives_members_the_final_model(
     scene.join(actors[0])
     back = scene.enrol(actors[0])
     assert (back.accepted, back.result["base"], back.result["finished"]) == (True, final, True)
-    assert "which is finished" in scene.offer(actors[0]).reason
+    assert "is finished: it takes no Offer" in scene.offer(actors[0]).reason
 
 
 def test_only_inactive_offers_make_no_snap_and_finish_on_the_base_when_enough_stop():

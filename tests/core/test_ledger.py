@@ -102,7 +102,7 @@ def test_a_proposal_for_another_network_is_refused():
     scene = Scene()
     actor, _ = scene.learners(2)
     claim = replace(scene.claim(actor, "Offer", scene.offer_body(actor)), network_id=b"x" * 32)
-    assert scene.take(claim).outcome.reason == "a Offer for another network"
+    assert scene.take(claim).outcome.reason == "this Offer is for another network"
 
 
 def test_unverified_and_blank_entries_change_nothing_but_the_head():
@@ -125,7 +125,7 @@ def test_genesis_makes_the_network_once():
     assert sorted(known) == ["a", "b"]
     assert isinstance(scene.events[-1], NodeKnown)
     body = {"rules": 1, "anchors": [b"x"], "joined": scene.joined(scene.sn), "created": 0}
-    assert "a second Genesis" in scene.say(scene.sn, "Genesis", body).reason
+    assert "there is one Genesis" in scene.say(scene.sn, "Genesis", body).reason
 
 
 def test_a_node_key_known_under_another_identity_is_refused():
@@ -171,7 +171,7 @@ def test_node_lost_means_one_incarnation_and_a_live_node():
     old = {"uid": actor.uid, "incarnation": actor.incarnation, "reason": "silent"}
     actor.restart()
     scene.join(actor)
-    assert "is not live in that incarnation" in scene.say(scene.sn, "NodeLost", old).reason
+    assert "it is not live in that incarnation" in scene.say(scene.sn, "NodeLost", old).reason
     assert scene.lose(actor).accepted
     assert not scene.lose(actor).accepted
 
@@ -181,7 +181,7 @@ def test_a_node_that_left_says_nothing_until_it_joins_again():
     actor, _ = scene.learners(2)
     events = scene.told(actor, "NodeLeft")
     assert isinstance(events[0], NodeGone)
-    assert "has left this network" in scene.offer(actor).reason
+    assert "and has left this network" in scene.offer(actor).reason
     assert scene.join(actor).accepted
     assert scene.enrol(actor).accepted
 

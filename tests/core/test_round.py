@@ -221,7 +221,7 @@ def test_a_ready_of_an_earlier_attempt_does_not_count_for_the_next():
     assert scene.contract.snap.attempt == 1
     outcome = scene.say(actors[2], "Ready", before)
     assert not outcome.accepted
-    assert "attempt 0 of round 0, which is in attempt 1" in outcome.reason
+    assert "is for attempt 0 of round 0, which is in attempt 1" in outcome.reason
     scene.ready(actors[2])
     assert scene.contract.phase == "merging"
     scene.ready(actors[0])
@@ -358,4 +358,4 @@ def test_what_belongs_to_the_other_phase_is_refused():
         assert "is collecting" in outcome.reason
     for actor in actors:
         scene.offer(actor)
-    assert "is merging" in scene.close_window().reason
+    assert "is merging: it takes no WindowClosed" in scene.close_window().reason
