@@ -135,6 +135,7 @@ class LearningNode:
             await trio.sleep_forever()
         worker = Worker(self.settings.command, channel.environment)
         self.progress.line("program_started", pid=worker.pid)
+        self.progress.line("program_started", pid=worker.pid)
         try:
             code = await worker.wait()
         finally:
@@ -142,6 +143,7 @@ class LearningNode:
         if code == 0:
             await self._serve_last()
             return 0
+        self.progress.line("program_failed", exit_code=code)
         error = worker.failure(code)
         await self._leave(f"its program ended with code {code}")
         if self.failed is not None:

@@ -39,6 +39,10 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def wait(self) -> int:
         """Its exit code; negative when a signal ended it."""
         code = await trio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)
