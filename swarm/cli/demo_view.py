@@ -16,6 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from swarm.cli.tables import count_bytes, short_digest, table
+
 if TYPE_CHECKING:
     from swarm.nodes.demo.play import Play, Played, Seen, Settings
     from swarm.nodes.launch import Process
@@ -64,26 +66,26 @@ class View:
         return Group(head, Text(), self._nodes(scene), Text(), self._peers(scene))
 
     def _nodes(self, scene: Play) -> Table:
-        table = _table("node", "organisation", "process", "address", "state")
+        rows = table("node", "organisation", "process", "address", "state")
         nodes = [(process, f"org-{n}") for n, process in enumerate(scene.run.swarm.network, start=1)]
         nodes += [(peer.node, peer.organisation) for peer in scene.run.swarm.peers]
         for process, organisation in nodes:
             ready = process.ready() or {}
             port = ready.get("api_port") or ready.get("fs_port")
-            table.add_row(
+            rows.add_row(
                 f"{process.name} [dim]{process.role}[/]",
                 organisation,
                 str(process.pid),
                 f"127.0.0.1:{port}" if port else "",
                 _state(process, bool(ready)),
             )
-        return table
+        return rows
 
     def _peers(self, scene: Play) -> Table:
-        table = _table("peer", "classes", "training", "", ">loss", ">accuracy", ">rounds", ">sent")
+        rows = table("peer", "classes", "training", "", ">loss", ">accuracy", ">rounds", ">sent")
         if scene.split is not None:
             for peer, seen, owned in zip(scene.run.swarm.peers, scene.seen, scene.split.owned, strict=False):
-                table.add_row(
+                rows.add_row(
                     peer.name,
                     _span(owned),
                     _phase(peer, seen),
@@ -91,9 +93,9 @@ class View:
                     "" if seen.loss is None else f"{seen.loss:.3f}",
                     "" if seen.accuracy is None else f"{seen.accuracy:.3f}",
                     str(len(peer.rounds)),
-                    _bytes(peer.bytes_sent),
+                    count_bytes(peer.bytes_sent),
                 )
-        return table
+        return rows
 
     # ---- plain lines
 
@@ -124,22 +126,22 @@ class View:
         assert self._scene is not None
         assert self._scene.split is not None
         ran = played.ran
-        table = _table("peer", "classes", ">alone", ">in the swarm", ">sent", "digest of the saved weights")
+        rows = table("peer", "classes", ">alone", ">in the swarm", ">sent", "digest of the saved weights")
         for peer, seen, owned in zip(
             self._scene.run.swarm.peers, self._scene.seen, self._scene.split.owned, strict=True
         ):
             digest = played.digests[peer.name]
             equal = digest == ran.ledger_digest
-            table.add_row(
+            rows.add_row(
                 peer.name,
                 _span(owned),
                 f"{seen.reached['alone']:.3f}",
                 f"[bold green]{seen.reached['swarm']:.3f}[/]",
-                _bytes(peer.bytes_sent),
-                f"{_short(digest)} [{'green' if equal else 'bold red'}]{'= ledger' if equal else '≠ ledger'}[/]",
+                count_bytes(peer.bytes_sent),
+                f"{short_digest(digest)} [{'green' if equal else 'bold red'}]{'= ledger' if equal else '≠ ledger'}[/]",
             )
         console = Console(highlight=False)
-        console.print(table)
+        console.print(rows)
         console.print()
         seconds = ran.round_s or {"median": 0.0, "max": 0.0}
         console.print(
@@ -162,14 +164,6 @@ def _foreign_share() -> float:
     return FOREIGN_SHARE
 
 
-def _table(*columns: str) -> Table:
-    """Without borders; a column that begins with > is of numbers."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
-    return table
-
-
 def _state(process: Process, ready: bool) -> str:
     if process.exit_code is None:
         return "[green]ready[/]" if ready else "[yellow]starting[/]"
@@ -184,12 +178,3 @@ def _phase(peer: Peer, seen: Seen) -> str:
 
 def _span(classes: tuple[int, ...]) -> str:
     return f"{classes[0]}" if len(classes) == 1 else f"{classes[0]}–{classes[-1]}"
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
-
-
-def _short(digest: str) -> str:
-    name, _, value = digest.partition(":")
-    return f"{name}:{value[:12]}…"

@@ -49,6 +49,27 @@ class Ran:
     processes: list[dict[str, Any]]
     exit_codes: dict[str, int | None]
 
+    def as_json(self, peers: int, sns: int, trained: Mapping[str, Any]) -> dict[str, Any]:
+        """The object of --json, in the order of its keys; `trained` is what only the demo knows."""
+        return {
+            "seed": trained.get("seed"),
+            "dataset": trained.get("dataset"),
+            "peers": peers,
+            "sns": sns,
+            "rounds": self.rounds,
+            "swarm_accuracy": trained.get("swarm_accuracy"),
+            "solo_accuracy": trained.get("solo_accuracy"),
+            "pooled_accuracy": trained.get("pooled_accuracy"),
+            "test_examples": trained.get("test_examples"),
+            "digests": trained.get("digests", self.digests),
+            "ledger_digest": self.ledger_digest,
+            "bytes_sent_per_peer": self.bytes_sent,
+            "round_s": self.round_s,
+            "processes": self.processes,
+            "exit_codes": self.exit_codes,
+            "killed": [],
+        }
+
     def failure(self) -> CheckFailed | None:
         """What is wrong with it, in one sentence."""
         for row in self.processes:

@@ -6,6 +6,7 @@ training example is in exactly one shard.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def split(examples: Examples, peers: int, seed: int) -> Split:
         raise BadInput(f"{peers} peers cannot share {classes} classes", hint=f"--peers {classes} or fewer")
     random = np.random.default_rng(seed)
     order = random.permutation(len(examples))
-    held_out = round(TEST_SHARE * len(examples))
+    held_out = math.ceil(TEST_SHARE * len(examples))
     train = order[held_out:]
     owned = [tuple(int(one) for one in block) for block in np.array_split(np.unique(examples.y), peers)]
     rows: list[list[Array]] = [[] for _ in owned]

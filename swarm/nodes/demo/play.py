@@ -195,22 +195,13 @@ def _worker_environment() -> dict[str, str]:
 
 def as_json(settings: Settings, played: Played) -> dict[str, Any]:
     """The object of --json, without what every command adds."""
-    ran = played.ran
-    return {
+    trained = {
         "seed": settings.seed,
         "dataset": settings.dataset,
-        "peers": settings.peers,
-        "sns": settings.sns,
-        "rounds": ran.rounds,
         "swarm_accuracy": round(played.swarm_accuracy, 4),
         "solo_accuracy": {name: round(value, 4) for name, value in played.solo_accuracy.items()},
         "pooled_accuracy": round(played.pooled_accuracy, 4),
         "test_examples": played.test_examples,
         "digests": played.digests,
-        "ledger_digest": ran.ledger_digest,
-        "bytes_sent_per_peer": ran.bytes_sent,
-        "round_s": ran.round_s,
-        "processes": ran.processes,
-        "exit_codes": ran.exit_codes,
-        "killed": [],
     }
+    return played.ran.as_json(settings.peers, settings.sns, trained)

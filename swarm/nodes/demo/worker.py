@@ -16,8 +16,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from swarm.callbacks.keras import SwarmCallback, tensor_name
+
+Array = np.ndarray[Any, Any]
 
 BATCH = 32
 HIDDEN = 64
@@ -77,9 +80,7 @@ def main() -> None:
         x, y = load(data)
         model = build(x.shape[1], given.classes, given.seed)
         model.fit(
-            x,
-            y,
-            batch_size=BATCH,
+            batches(x, y, given.seed),
             epochs=given.epochs,
             steps_per_epoch=given.steps,
             validation_data=(x_test, y_test),
@@ -99,11 +100,16 @@ def main() -> None:
         train("pooled", given.pooled)
 
 
+def batches(x: Array, y: Array, seed: int) -> tf.data.Dataset:
+    """Without end, so that every peer trains as many steps, however many examples it has."""
+    return tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=seed).repeat().batch(BATCH)
+
+
 def join(peers: int, epochs: int) -> SwarmCallback:  # (swarm)
     return SwarmCallback(syncFrequency=SYNC_EVERY, minPeers=peers, trainingContract="demo", totalEpochs=epochs)
 
 
-def load(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def load(path: Path) -> tuple[Array, Array]:
     with np.load(path) as file:
         return file["x"], file["y"]
 

@@ -1,0 +1,109 @@
+"""``swarm run -- python train.py``: your own program as a swarm on this machine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from swarm.cli.ending import print_json
+from swarm.cli.help import Command
+from swarm.errors import BadInput
+
+if TYPE_CHECKING:
+    from swarm.nodes.localrun import LocalRun, Ran
+
+EXAMPLES = """
+swarm run -- python train.py                  two copies of it, as two organisations
+swarm run --peers 3 -- python train.py --lr 0.1
+swarm run --peers 3 --json -- python train.py >result.json
+"""
+SNS = 2
+_OF_A_NODE = re.compile(rb"[\d-]{10} [\d:,]{12} : swarm\.[\w.]+ : (INFO|DEBUG) : ")
+
+
+@click.command(
+    "run",
+    cls=Command,
+    examples=EXAMPLES,
+    help="Run N copies of a training program as N organisations on this machine, each with a learning node of its own. "
+    "A copy finds its number in SWARM_PEER (0 to N-1) and theirs in SWARM_PEERS. When one fails, all are ended.",
+)
+@click.option("--peers", default=2, show_default=True, type=click.IntRange(1, 64), help="copies of the program")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout; the programs' output goes to stderr")
+@click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- PROGRAM...")
+def command(peers: int, as_json: bool, program: tuple[str, ...]) -> None:
+    if shutil.which(program[0]) is None:
+        raise BadInput(f"the program {program[0]!r} was not found", hint="swarm run --peers 2 -- python train.py")
+    from swarm.nodes.launch import Launch, ended_by_signals
+    from swarm.nodes.localrun import LocalRun, Program, environment
+    from swarm.nodes.scratch import scratch_directory
+
+    copies = [
+        Program(program, {"SWARM_PEER": str(number), "SWARM_PEERS": str(peers)}, Path.cwd()) for number in range(peers)
+    ]
+    output = Output(sys.stderr if as_json else sys.stdout)
+    with (
+        ended_by_signals(),
+        scratch_directory("swarm-run-") as directory,
+        Launch(environment=environment()) as launch,
+    ):
+        run = LocalRun(directory, launch, peers=peers, sns=SNS, look=lambda: output.show(run))
+        try:
+            run.found()
+            run.start(copies)
+            run.train()
+            ran = run.finish()
+        finally:
+            output.show(run)
+    failure = ran.failure()
+    if as_json:
+        print_json(ran.as_json(peers, SNS, {}), failure=failure)
+    else:
+        summary(run, ran)
+    if failure:
+        raise failure
+
+
+class Output:
+    """What the programs say, line by line, each with its peer's name before it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._at: dict[str, int] = {}
+
+    def show(self, run: LocalRun) -> None:
+        for peer in run.swarm.peers:
+            for line in self._new(peer.name, peer.node.log):
+                if not _OF_A_NODE.match(line):
+                    self._stream.write(f"{peer.name} | {line.decode(errors='replace')}\n")
+        self._stream.flush()
+
+    def _new(self, name: str, log: Path) -> list[bytes]:
+        with log.open("rb") as file:
+            file.seek(self._at.get(name, 0))
+            complete, newline, _ = file.read().rpartition(b"\n")
+        self._at[name] = self._at.get(name, 0) + len(complete) + len(newline)
+        return complete.split(b"\n") if newline else []
+
+
+def summary(run: LocalRun, ran: Ran) -> None:
+    from rich.console import Console
+
+    from swarm.cli.tables import count_bytes, short_digest, table
+
+    if not ran.rounds:
+        click.echo("the programs ended well, but no round was merged: do they use SwarmCallback or Swarm?")
+        return
+    rows = table("peer", "organisation", ">rounds", ">sent", "digest of the final model")
+    for peer in run.swarm.peers:
+        rows.add_row(
+            peer.name, peer.organisation, str(len(peer.rounds)), count_bytes(peer.bytes_sent), short_digest(peer.digest)
+        )
+    console = Console(highlight=False)
+    console.print(rows)
+    console.print(f"\nThe ledger's last COMMIT: {ran.ledger_digest}", soft_wrap=True)

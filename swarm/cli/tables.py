@@ -1,0 +1,22 @@
+"""How tables, amounts and digests look on a terminal; used by the commands that print them."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+
+def table(*columns: str) -> Table:
+    """Without borders; a column that begins with > is of numbers."""
+    made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
+    return made
+
+
+def count_bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def short_digest(digest: str) -> str:
+    name, _, value = digest.partition(":")
+    return f"{name}:{value[:12]}…" if value else "–"
