@@ -13,17 +13,18 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import trio
 
-from swarm.core.consensus import (
+from swarm.core.consensus import Consensus
+from swarm.core.events import NodeGone, NodeKnown, Unverified, Verified
+from swarm.core.ledger import Applied, Ledger, Outcome
+from swarm.core.ordering import (
     Append,
     Commit,
     Configuration,
     Configured,
-    Consensus,
     Copies,
     Effect,
     Event,
@@ -35,17 +36,16 @@ from swarm.core.consensus import (
     Stored,
     Ticked,
 )
-from swarm.core.events import NodeGone, NodeKnown, Unverified, Verified
-from swarm.core.ledger import Applied, Ledger, Outcome
 from swarm.errors import BY_CODE, InternalError, Refused, SwarmError, Unreachable
 from swarm.runtime.clock import Clock
 from swarm.runtime.durations import Durations
 from swarm.runtime.founding import FORK_HINT, check_directory, genesis, node_name
+from swarm.runtime.pending import Pending, Waiter
 from swarm.runtime.replica import Replica
 from swarm.runtime.store import Store, Write
 from swarm.runtime.tls import Local
 from swarm.wire.order import log_entry, read_message, write_message
-from swarm.wire.signed import Entry, decode_entry, make_entry, proposal_digest, verify_proposal
+from swarm.wire.signed import Entry, decode_entry, proposal_digest, verify_proposal
 
 TICK_S = 0.1
 NOTE_COMMIT_S = 1.0
@@ -63,16 +63,6 @@ class NotLeader(Unreachable):
     def __init__(self, leader_uid: str | None) -> None:
         super().__init__("this network node does not order the ledger's entries: the sentinel does")
         self.leader_uid = leader_uid
-
-
-@dataclass(slots=True)
-class _Waiter:
-    """An entry of ours under way, and whoever waits for its outcome."""
-
-    index: int
-    digest: bytes
-    done: trio.Event
-    outcome: Outcome | None = None
 
 
 class Driver:
@@ -101,8 +91,7 @@ class Driver:
         self._stepping = False
         self._leading = trio.Event()
         self._committed = trio.Event()
-        self._waiting: dict[int, _Waiter] = {}
-        self._tip = (0, bytes(32), 0)  # index, hash and time of the last entry stored or under way
+        self._pending = Pending()
         self._noted = (0, 0.0)  # the commit index on disk, and when it was written
         self._refusal = ""
         self._end = trio.Event()
@@ -167,14 +156,13 @@ class Driver:
         Raises NotLeader on a peer; Unreachable when the ledger pauses or the deadline passes, after which the same
         bytes may be proposed again, here or elsewhere; another SwarmError for bytes that nobody can have signed.
         """
-        claim = verify_proposal(raw, self.ledger, self._stamp_ms())
+        claim = verify_proposal(raw, self.ledger, max(self._pending.time, self._clock.wall_ms()))
         if isinstance(claim, Verified) and (recorded := self.ledger.outcome_of_same(claim)) is not None:
             return recorded
         self._check_leading()
-        digest = proposal_digest(raw)
-        waiter = next((each for each in self._waiting.values() if each.digest == digest), None)
+        waiter = self._pending.find(proposal_digest(raw))
         if waiter is None:
-            if isinstance(claim, Unverified) and not self._waiting:  # else what waits may be what it rests on
+            if isinstance(claim, Unverified) and not self._pending:  # else what waits may be what it rests on
                 raise BY_CODE.get(claim.code, InternalError)(claim.reason, hint=claim.hint)
             self._check_writing()
             waiter = self._append(raw)
@@ -223,11 +211,7 @@ class Driver:
         if self._error is None:
             self._error = error
             self._end.set()
-            self._release_waiting()
-
-    def _release_waiting(self) -> None:
-        for waiter in self._waiting.values():
-            waiter.done.set()
+            self._pending.release()
 
     async def _replay(self) -> None:
         """Apply what is known to be committed. The first entry always is: nobody stores a genesis that is not."""
@@ -243,23 +227,22 @@ class Driver:
         if self.head:
             state.set_network_id(self.ledger.network_id)
         if store.last_index:
-            last = decode_entry(store.entry(store.last_index).raw)
-            self._tip = (last.index, last.hash, last.time)
+            self._pending.follow(decode_entry(store.entry(store.last_index).raw))
         self._replica.on_applied = self._note_applied
         self._machine = Consensus(
             state.uid, store, term=store.term, vote=store.vote, commit=self.head, configuration=self._configuration()
         )
         token = trio.lowlevel.current_trio_token()
 
-        def in_loop(function: Callable[..., None], *values: int) -> None:
+        def in_loop(function: Callable[..., None], *values: Event) -> None:
             with contextlib.suppress(trio.RunFinishedError):
                 token.run_sync_soon(function, *values)
 
-        store.start(lambda number: in_loop(self._note_stored, number), lambda: in_loop(self._note_trouble))
+        store.start(lambda number: in_loop(self._step, Stored(number)), lambda: in_loop(self._note_trouble))
 
     def _stop(self) -> None:
         machine, self._machine = self._machine, None
-        self._release_waiting()
+        self._pending.release()
         if machine is not None:
             self._store.submit(Write(meta={"commit": machine.commit}))
         self._store.close()
@@ -274,12 +257,12 @@ class Driver:
         """The sentinel leads, commits what it had stored, and has a genesis."""
         if self._sentinel:
             await self._leading.wait()
-            if not self._tip[0]:
+            if not self._pending.index:
                 raw = genesis(self._local, self._addresses(), self._clock.wall_ms())
                 outcome = await self.propose(raw, deadline_s=GENESIS_S)
                 if (error := outcome.error()) is not None:
                     raise error
-            elif self.head < self._tip[0]:
+            elif self.head < self._pending.index:
                 await self._append(b"").done.wait()
         if self._error is None:
             task_status.started()
@@ -341,9 +324,6 @@ class Driver:
         self._store.submit(Write(meta={"fork": text}))
         self._fail(Refused(text, hint=FORK_HINT))
 
-    def _note_stored(self, number: int) -> None:
-        self._step(Stored(number))
-
     def _note_trouble(self) -> None:
         if self._store.failure is not None:
             self._fail(self._store.failure)
@@ -366,16 +346,9 @@ class Driver:
         if (trouble := self._store.trouble) is not None:
             raise Unreachable(f"the ledger pauses: {trouble.message}", hint=trouble.hint)
 
-    def _stamp_ms(self) -> int:
-        """The time of the next entry: never before that of the last."""
-        return max(self._tip[2], self._clock.wall_ms())
-
-    def _append(self, raw: bytes) -> _Waiter:
+    def _append(self, raw: bytes) -> Waiter:
         """Make the next entry. Only while leading."""
-        index, previous, _ = self._tip
-        entry = make_entry(index + 1, self.term, self._stamp_ms(), previous, raw)
-        self._tip = (entry.index, entry.hash, entry.time)
-        waiter = self._waiting[entry.index] = _Waiter(entry.index, proposal_digest(raw) if raw else b"", trio.Event())
+        entry, waiter = self._pending.make(raw, self.term, self._clock.wall_ms())
         self._step(Proposed((log_entry(entry),)))
         return waiter
 
@@ -411,9 +384,7 @@ class Driver:
         if entry.index == 1:
             self._local.state.set_network_id(self.ledger.network_id)
         self._on_applied(entry, applied)
-        if (waiter := self._waiting.pop(entry.index, None)) is not None:
-            waiter.outcome = applied.outcome
-            waiter.done.set()
+        self._pending.settle(entry.index, applied.outcome)
         if any(isinstance(event, NodeKnown | NodeGone) for event in applied.events):
             self._configure()
         self._durations.applied(applied.events)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from swarm.core.consensus import NO_HASH, LogEntry
+from swarm.core.ordering import NO_HASH, LogEntry
 from swarm.errors import BadInput, InternalError, SwarmError
 from swarm.wire.signed import decode_entry
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from swarm.core.consensus import Answer, Entries, LogEntry, Message
+from swarm.core.ordering import Answer, Entries, LogEntry, Message
 from swarm.errors import BadInput
 from swarm.wire.signed import HASH_BYTES, Entry, decode_entry
 

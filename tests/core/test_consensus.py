@@ -8,14 +8,14 @@ import random
 import pytest
 
 from swarm.core import consensus
-from swarm.core.consensus import (
+from swarm.core.consensus import Consensus
+from swarm.core.ordering import (
     NO_HASH,
     Answer,
     Append,
     Commit,
     Configuration,
     Configured,
-    Consensus,
     Copies,
     Effect,
     Entries,

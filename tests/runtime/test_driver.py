@@ -285,7 +285,7 @@ def test_proposals_that_come_while_the_disk_writes_share_the_next_transaction(
             async with trio.open_nursery() as nursery:
                 for raw in raws:
                     nursery.start_soon(accepted, node, raw)
-                await until(lambda: len(node.driver._waiting) == 60)
+                await until(lambda: len(node.driver._pending) == 60)
                 gate.set()
             assert node.driver.head == 61
             entries = [count for count in transactions if count]

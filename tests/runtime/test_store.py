@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from swarm.core.consensus import NO_HASH, LogEntry
+from swarm.core.ordering import NO_HASH, LogEntry
 from swarm.errors import BadInput
 from swarm.runtime import store as store_module
 from swarm.runtime.store import Store, Write

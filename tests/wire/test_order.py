@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from swarm.core.consensus import NO_HASH, Answer, Entries, LogEntry
+from swarm.core.ordering import NO_HASH, Answer, Entries, LogEntry
 from swarm.errors import BadInput
 from swarm.wire.order import log_entry, read_message, write_message
 from swarm.wire.signed import make_entry
