@@ -1,0 +1,238 @@
+"""The asking end of the data plane.
+
+Used by the exchange of a round and by whoever needs a model by its digest, from any thread. Guarantees: bytes are
+received straight into the caller's memory; a connection carries one transfer at a time and is used again for the next
+one of its (peer, lane); a transfer that breaks is resumed where it stopped until the peer has been silent for
+``stall_s`` or cannot be dialled; a cancelled one costs its own connection and no other.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
+
+from swarm.errors import IdentityError, Refused, Unreachable, from_wire
+from swarm.runtime import tls
+from swarm.runtime.data_protocol import (
+    END,
+    FRAME_CAP,
+    PIECE,
+    POLL_S,
+    ROLES,
+    VERSION,
+    Broken,
+    Meter,
+    Want,
+    prepare,
+    receive_frame,
+    receive_header,
+    receive_into,
+    send_all,
+)
+from swarm.wire import frame
+
+STALL_S = 8.0
+DIAL_S = 5.0
+TRIES = 4
+FIRST_PAUSE_S = 0.1
+
+Progress = Callable[[int], None]
+
+
+class FetchStopped(Exception):
+    """The caller's own stop event ended the transfer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One open connection, after the handshake."""
+
+    sock: ssl.SSLSocket
+    peer: tls.Peer
+
+
+class DataClient:
+    """Connections are kept from one transfer to the next until `close`."""
+
+    def __init__(self, local: tls.Local) -> None:
+        self._local = local
+        self._meter = Meter()
+        self._lock = threading.Lock()
+        self._idle: dict[tuple[str, str, str], list[Line]] = {}
+        self._closed = threading.Event()
+
+    @property
+    def bytes_sent(self) -> int:
+        """Requests and handshakes so far, below TLS."""
+        return self._meter.bytes_sent
+
+    def close(self) -> None:
+        self._closed.set()
+        with self._lock:
+            lines = [line for idle in self._idle.values() for line in idle]
+            self._idle.clear()
+        for line in lines:
+            self._meter.close(line.sock)
+
+    def fetch(
+        self,
+        address: str,
+        uid: str,
+        want: Want,
+        into: memoryview,
+        on_progress: Progress | None = None,
+        stop: threading.Event | None = None,
+        stall_s: float = STALL_S,
+    ) -> bytes:
+        """Fill ``into`` with what is wanted from the node ``uid``; returns the trailer that came with it.
+
+        ``on_progress`` is called in this thread with the end of the bytes that are here, piece by piece. Raises Refused
+        with the peer's sentence, IdentityError when it is another one, Unreachable when it is silent or gone, and
+        FetchStopped after ``stop``.
+        """
+        assert into.nbytes == want.stop - want.start, (into.nbytes, want)
+        return Transfer(self, address, uid, want, into.cast("B"), on_progress, stop, stall_s).run()
+
+    # ---- connections, for transfers
+
+    def check_open(self) -> None:
+        if self._closed.is_set():
+            raise FetchStopped
+
+    def take(self, address: str, uid: str, lane: str) -> Line | None:
+        with self._lock:
+            idle = self._idle.get((address, uid, lane))
+            return idle.pop() if idle else None
+
+    def give_back(self, address: str, lane: str, line: Line) -> None:
+        with self._lock:
+            if not self._closed.is_set():
+                self._idle.setdefault((address, line.peer.uid, lane), []).append(line)
+                return
+        self.drop(line)
+
+    def drop(self, line: Line) -> None:
+        self._meter.close(line.sock)
+
+    def dial(self, address: str, uid: str) -> Line:
+        host, _, port = address.rpartition(":")
+        try:
+            sock = socket.create_connection((host.strip("[]"), int(port)), timeout=DIAL_S)
+        except (OSError, ValueError) as error:
+            raise Broken(f"no connection to {address}: {getattr(error, 'strerror', None) or error}") from error
+        prepare(sock)
+        try:
+            secured, peer = tls.handshake_socket(sock, self._local, dialler=True, expected_uid=uid, roles=ROLES)
+        except Unreachable as error:
+            raise Broken(error.message) from error
+        secured.settimeout(POLL_S)
+        self._meter.opened(secured)
+        return Line(secured, peer)
+
+    def sent(self, nbytes: int) -> None:
+        self._meter.handed(nbytes)
+
+
+class Transfer:
+    """One fetch: as many connections, one after the other, as it takes."""
+
+    def __init__(
+        self,
+        client: DataClient,
+        address: str,
+        uid: str,
+        want: Want,
+        into: memoryview,
+        on_progress: Progress | None,
+        stop: threading.Event | None,
+        stall_s: float,
+    ) -> None:
+        self._client = client
+        self._address = address
+        self._uid = uid
+        self._want = want
+        self._into = into
+        self._on_progress = on_progress
+        self._stop = stop or threading.Event()
+        self._stall_s = stall_s
+        self._at = want.start
+        self._whom = f"node {uid[:8]} at {address}"
+
+    def run(self) -> bytes:
+        tries, pause_s, reached, began = 0, FIRST_PAUSE_S, self._at, monotonic()
+        while True:
+            line = self._client.take(self._address, self._uid, self._want.what)
+            fresh = line is None
+            try:
+                line = line or self._client.dial(self._address, self._uid)
+                return self._over(line)
+            except Broken as error:
+                if self._at > reached:
+                    tries, pause_s, reached, began = 0, FIRST_PAUSE_S, self._at, monotonic()
+                if not fresh:  # an idle connection may have ended long ago
+                    continue
+                tries += 1
+                if tries >= TRIES or monotonic() - began >= self._stall_s:
+                    raise Unreachable(
+                        f"{self._want} did not come from {self._whom}: {error.message} (tried {tries} times, "
+                        f"{self._at - self._want.start} of {self._want.stop - self._want.start} bytes are here)"
+                    ) from error
+            except IdentityError as error:
+                raise IdentityError(f"{self._want} was not taken from {self._whom}: {error.message}") from error
+            self._stop.wait(pause_s)
+            pause_s *= 2
+            self._check(0.0)
+
+    def _over(self, line: Line) -> bytes:
+        """The rest of the bytes over one connection, which is kept when all went well and closed otherwise."""
+        self._whom = f"{line.peer} at {self._address}"
+        kept = False
+        try:
+            self._ask(line.sock)
+            while (length := receive_header(line.sock, self._check)) != END:
+                self._receive(line.sock, length)
+            body = receive_frame(line.sock, self._check)
+            trailer = self._ended(body)
+            kept = True
+            return trailer
+        finally:
+            if kept:
+                self._client.give_back(self._address, self._want.what, line)
+            else:
+                self._client.drop(line)
+
+    def _ask(self, sock: ssl.SSLSocket) -> None:
+        rest = replace(self._want, start=self._at)
+        request = frame.pack({"version": VERSION, "want": rest.to_wire()}, FRAME_CAP)
+        send_all(sock, request, self._check)
+        self._client.sent(len(request))
+
+    def _receive(self, sock: ssl.SSLSocket, length: int) -> None:
+        if length > min(PIECE, self._want.stop - self._at):
+            raise Refused(f"{self._whom} sent {length} bytes more of {self._want} than were asked for")
+        first = self._at - self._want.start
+        receive_into(sock, self._into[first : first + length], self._check)
+        self._at += length
+        if length and self._on_progress is not None:
+            self._on_progress(self._at)
+
+    def _ended(self, body: Any) -> bytes:
+        match body:
+            case {"trailer": bytes(trailer)} if self._at == self._want.stop:
+                return trailer
+            case {"error": {"message": str()} as error}:
+                refusal = from_wire(error)
+                raise type(refusal)(f"{self._whom} does not serve {self._want}: {refusal.message}", hint=refusal.hint)
+        raise Refused(f"{self._whom} ended {self._want} early, with {self._want.stop - self._at} bytes to come")
+
+    def _check(self, quiet_s: float) -> None:
+        self._client.check_open()
+        if self._stop.is_set():
+            raise FetchStopped
+        if quiet_s >= self._stall_s:
+            raise Unreachable(f"{self._whom} fell silent in {self._want}: no byte for {self._stall_s:.0f} s")

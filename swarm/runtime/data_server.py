@@ -1,0 +1,266 @@
+"""The serving end of the data plane: port 30305 of a learning node.
+
+Opened by ``nodes/sl`` with a function that authorises a request and finds its region. Guarantees: one thread a
+connection, so a slow or dead reader holds up nobody else; connections, request sizes and idle time are bounded; every
+request is answered with bytes and an end, or with a sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable
+from time import monotonic
+
+from swarm.errors import BadInput, InternalError, Refused, SwarmError
+from swarm.runtime import tls
+from swarm.runtime.data_protocol import (
+    ALIVE,
+    END,
+    FRAME_CAP,
+    HEADER,
+    PIECE,
+    POLL_S,
+    ROLES,
+    VERSION,
+    Broken,
+    Check,
+    Meter,
+    Want,
+    prepare,
+    receive_frame,
+    send_all,
+)
+from swarm.runtime.data_region import NotYet, Region
+from swarm.wire import frame
+
+Find = Callable[[tls.Peer, Want], Region]
+"""Authorises the peer and finds what it wants; raises Refused, or NotYet when the peer's view may be ahead."""
+
+CONNECTIONS_MAX = 1024
+PER_PEER_MAX = 16
+ALIVE_EVERY_S = 1.0
+LAG_S = 30.0
+"""How long a peer may be ahead of this node with what it asks for."""
+FIND_AGAIN_S = 0.02
+READER_STALL_S = 30.0
+"""How long a reader may take nothing at all before its connection is closed."""
+IDLE_S = 600.0
+
+log = logging.getLogger("swarm.data")
+
+
+class DataServer:
+    """Listens from `start` to `close`."""
+
+    def __init__(self, local: tls.Local, find: Find, host: str, port: int) -> None:
+        self._local = local
+        self._find = find
+        self._address = (host, port)
+        self._meter = Meter()
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._connections: dict[threading.Thread, socket.socket] = {}
+        self._per_peer: Counter[str] = Counter()
+
+    def start(self) -> None:
+        host, port = self._address
+        try:
+            self._listener = socket.create_server((host, port), backlog=256)
+        except OSError as error:
+            raise BadInput(
+                f"cannot listen on {host}:{port} for data: {error.strerror or error}",
+                hint="another process may have the port: choose one with --sl-fs-port, or 0 for any",
+            ) from error
+        self._listener.settimeout(POLL_S)
+        self._acceptor = threading.Thread(target=self._accept, name="data-accept", daemon=True)
+        self._acceptor.start()
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def bytes_sent(self) -> int:
+        """Over all connections so far, below TLS."""
+        return self._meter.bytes_sent
+
+    def close(self) -> None:
+        """Ends all connections; their readers see a broken transfer."""
+        self._closing.set()
+        self._acceptor.join()
+        self._listener.close()
+        with self._lock:
+            connections = dict(self._connections)
+        for sock in connections.values():
+            _wake(sock)
+        deadline = monotonic() + 2.0
+        for thread in connections:
+            thread.join(max(0.0, deadline - monotonic()))
+
+    # ---- connections
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            try:
+                sock, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            except OSError as error:  # out of descriptors: the connections that end will free some
+                log.warning("a data connection could not be accepted: %s", error)
+                self._closing.wait(POLL_S)
+                continue
+            thread = threading.Thread(target=self._run, args=(sock,), name="data-serve", daemon=True)
+            with self._lock:
+                full = len(self._connections) >= CONNECTIONS_MAX
+                if not full:
+                    self._connections[thread] = sock
+            if full:
+                log.warning("a data connection was turned away: %d are open", CONNECTIONS_MAX)
+                sock.close()
+            else:
+                thread.start()
+
+    def _run(self, sock: socket.socket) -> None:
+        try:
+            prepare(sock)
+            secured, peer = tls.handshake_socket(sock, self._local, dialler=False, roles=ROLES)
+            with self._lock:
+                self._connections[threading.current_thread()] = secured
+            self._meter.opened(secured)
+            try:
+                self._serve(secured, peer)
+            finally:
+                self._meter.close(secured)
+        except (SwarmError, OSError) as error:
+            log.debug("a data connection ended: %s", error)
+        except Exception:
+            log.exception("a data connection ended by a mistake of ours")
+        finally:
+            sock.close()
+            with self._lock:
+                del self._connections[threading.current_thread()]
+
+    def _serve(self, sock: ssl.SSLSocket, peer: tls.Peer) -> None:
+        sock.settimeout(POLL_S)
+        with self._lock:
+            self._per_peer[peer.uid] += 1
+            crowded = self._per_peer[peer.uid] > PER_PEER_MAX
+        try:
+            if crowded:
+                self._request(sock)
+                self._end(sock, {"error": Refused(f"more than {PER_PEER_MAX} data connections of one node").to_wire()})
+                return
+            while not self._closing.is_set():
+                Reply(sock, peer, self._find, self._meter, self._closing).run(self._request(sock))
+        finally:
+            with self._lock:
+                self._per_peer[peer.uid] -= 1
+
+    def _request(self, sock: ssl.SSLSocket) -> Want:
+        request = receive_frame(sock, self._watch(IDLE_S, "no request came"))
+        if not isinstance(request, dict) or request.get("version") != VERSION:
+            error = BadInput(f"this node speaks version {VERSION} of the data protocol")
+            self._end(sock, {"error": error.to_wire()})
+            raise error
+        try:
+            return Want.from_wire(request.get("want"))
+        except BadInput as error:
+            self._end(sock, {"error": error.to_wire()})
+            raise
+
+    def _end(self, sock: ssl.SSLSocket, body: dict[str, object]) -> None:
+        send_all(sock, HEADER.pack(END) + frame.pack(body, FRAME_CAP), self._watch(READER_STALL_S, "nothing was read"))
+
+    def _watch(self, limit_s: float, what: str) -> Check:
+        return _watch(self._closing, limit_s, what)
+
+
+class Reply:
+    """The answer to one request."""
+
+    def __init__(self, sock: ssl.SSLSocket, peer: tls.Peer, find: Find, meter: Meter, closing: threading.Event) -> None:
+        self._sock = sock
+        self._peer = peer
+        self._find = find
+        self._meter = meter
+        self._closing = closing
+        self._region: Region | None = None
+
+    def run(self, want: Want) -> None:
+        try:
+            self._region = region = self._await_region(want)
+            if not region.start <= want.start <= want.stop <= region.stop:
+                raise Refused(
+                    f"bytes {want.start} to {want.stop} of {want} were asked for, "
+                    f"this node has {region.start} to {region.stop}"
+                )
+            body: dict[str, object] = {"trailer": self._stream(region, want)}
+        except Broken:
+            raise
+        except SwarmError as error:
+            body = {"error": error.to_wire()}
+        except Exception:
+            log.exception("a request for data failed by a mistake of ours")
+            body = {"error": InternalError(f"{want} could not be served").to_wire()}
+        self._region = None
+        self._send(HEADER.pack(END) + frame.pack(body, FRAME_CAP))
+
+    def _await_region(self, want: Want) -> Region:
+        deadline = monotonic() + LAG_S
+        while True:
+            alive_at = monotonic() + ALIVE_EVERY_S
+            while monotonic() < alive_at:
+                try:
+                    return self._find(self._peer, want)
+                except NotYet:
+                    if monotonic() >= deadline or self._closing.wait(FIND_AGAIN_S):
+                        raise
+            self._send(ALIVE)
+
+    def _stream(self, region: Region, want: Want) -> bytes:
+        at = want.start
+        while at < want.stop:
+            piece = region.piece(at, min(at + PIECE, want.stop), ALIVE_EVERY_S)
+            self._send(HEADER.pack(len(piece)))
+            self._send(piece)
+            at += len(piece)
+        if want.stop < region.stop:
+            return b""  # what is said about all of the bytes goes with the last of them
+        while (trailer := region.trailer(ALIVE_EVERY_S)) is None:
+            self._send(ALIVE)
+        return trailer
+
+    def _send(self, data: bytes | memoryview) -> None:
+        watch = _watch(self._closing, READER_STALL_S, "nothing was read")
+
+        def check(quiet_s: float) -> None:
+            watch(quiet_s)
+            if self._region is not None:
+                try:
+                    self._region.check()
+                except Refused as error:  # amid a piece there is no way to say so: the connection ends
+                    raise Broken(error.message) from error
+
+        send_all(self._sock, data, check)
+        self._meter.handed(len(data))
+
+
+def _watch(closing: threading.Event, limit_s: float, what: str) -> Check:
+    def check(quiet_s: float) -> None:
+        if closing.is_set():
+            raise Broken("this node is closing")
+        if quiet_s >= limit_s:
+            raise Broken(f"{what} for {limit_s:.0f} s")
+
+    return check
+
+
+def _wake(sock: socket.socket) -> None:
+    """Let a thread that is blocked on the socket find it ended."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -1,0 +1,345 @@
+"""Bytes come whole and in order, or an error names the peer; nobody waits for somebody else's transfer."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from swarm.errors import BadInput, IdentityError, Refused, Unreachable
+from swarm.runtime import data_client, data_server
+from swarm.runtime.data import DataServer, FetchStopped, Region, Want
+from tests.runtime.data_nodes import Node, nodes, until, want
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def two(tmp_path: Path, organisation):
+    with nodes(tmp_path, organisation, 2) as made:
+        yield made
+
+
+def fetch(reader: Node, holder: Node, first: int, last: int, **options: object) -> tuple[bytearray, bytes]:
+    into = bytearray(last - first)
+    trailer = reader.client.fetch(holder.address, holder.uid, want(first, last), memoryview(into), **options)
+    return into, trailer
+
+
+def test_any_range_of_a_region_comes_as_it_is(two: list[Node]) -> None:
+    holder, reader = two
+    content = os.urandom(3 * MIB + 17)
+    holder.shelf["offer", 0] = Region.complete(memoryview(content), 1000)
+    for start, stop in ((1000, 1000 + len(content)), (1000, 1001), (1500, 2 * MIB), (5000, 5000)):
+        into, trailer = fetch(reader, holder, start, stop)
+        assert into == content[start - 1000 : stop - 1000]
+        assert trailer == b""
+
+
+def test_bytes_come_while_they_are_being_made_and_the_trailer_last(two: list[Node]) -> None:
+    holder, reader = two
+    content = os.urandom(4 * MIB)
+    region = holder.shelf["offer", 0] = Region(memoryview(content))
+    seen: list[int] = []
+    reached = threading.Semaphore(0)
+
+    def progress(upto: int) -> None:
+        seen.append(upto)
+        reached.release()
+
+    with ThreadPoolExecutor() as pool:
+        fetched = pool.submit(fetch, reader, holder, 0, 4 * MIB, on_progress=progress)
+        for upto in (MIB, 3 * MIB, 4 * MIB):
+            region.advance(upto)
+            while not seen or seen[-1] < upto:
+                assert reached.acquire(timeout=10)
+        assert not fetched.done()
+        region.finish(b"signed")
+        into, trailer = fetched.result(10)
+    assert into == content
+    assert trailer == b"signed"
+    assert seen == [MIB, 2 * MIB, 3 * MIB, 4 * MIB]
+
+
+def test_a_peer_that_asks_too_early_is_kept_waiting_and_served_when_it_is_time(two: list[Node], monkeypatch) -> None:
+    monkeypatch.setattr(data_server, "ALIVE_EVERY_S", 0.05)
+    holder, reader = two
+    asked = threading.Event()
+    find = holder.server._find
+    holder.server._find = lambda peer, want: (asked.set(), find(peer, want))[1]
+    with ThreadPoolExecutor() as pool:
+        fetched = pool.submit(fetch, reader, holder, 0, 5, stall_s=0.5)
+        assert asked.wait(10)
+        with pytest.raises(TimeoutError):
+            fetched.result(1.0)  # longer than a stall: the peer says that it lives
+        holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
+        assert fetched.result(10)[0] == b"hello"
+
+
+def test_what_never_comes_is_refused_in_the_end(two: list[Node], monkeypatch) -> None:
+    monkeypatch.setattr(data_server, "LAG_S", 0.1)
+    holder, reader = two
+    with pytest.raises(Refused, match=r"sl-1 \(a\) at .* does not serve the offer of round 3 .*: nothing is here yet"):
+        fetch(reader, holder, 0, 5)
+
+
+def test_a_refusal_comes_with_its_sentence_and_the_connection_of_others_lives_on(two: list[Node]) -> None:
+    holder, reader = two
+    holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
+
+    def find(peer: object, want: Want) -> Region:
+        raise Refused(f"{peer.identity.name} is no member of {want.contract}")
+
+    holder.server._find, find = find, holder.server._find
+    with pytest.raises(Refused, match="sl-1 is no member of a-contract"):
+        fetch(reader, holder, 0, 5)
+    holder.server._find = find
+    with pytest.raises(Refused, match=r"bytes 0 to 6 of the offer .* were asked for, this node has 0 to 5"):
+        fetch(reader, holder, 0, 6)
+    assert fetch(reader, holder, 0, 5)[0] == b"hello"
+
+
+def test_a_region_that_fails_ends_its_readers_with_the_reason(two: list[Node]) -> None:
+    holder, reader = two
+    region = holder.shelf["offer", 0] = Region(memoryview(bytes(2 * MIB)))
+    region.advance(MIB)
+    with ThreadPoolExecutor() as pool:
+        half = threading.Event()
+        fetched = pool.submit(fetch, reader, holder, 0, 2 * MIB, on_progress=lambda upto: half.set())
+        assert half.wait(10)
+        region.fail("the attempt is over")
+        with pytest.raises(Refused, match="the attempt is over"):
+            fetched.result(10)
+
+
+def test_connections_are_used_again_and_replaced_when_they_have_ended(two: list[Node]) -> None:
+    holder, reader = two
+    holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
+    fetch(reader, holder, 0, 5)
+    dial = reader.client.dial
+    reader.client.dial = None  # whoever dials fails
+    fetch(reader, holder, 0, 5)
+    reader.client.dial = dial
+    port = holder.server.port
+    holder.server.close()
+    holder.server = DataServer(holder.local, holder.find, "127.0.0.1", port)
+    holder.server.start()
+    assert fetch(reader, holder, 0, 5)[0] == b"hello"
+
+
+def test_another_node_at_the_address_is_not_taken_for_the_one_that_was_asked(two: list[Node]) -> None:
+    holder, reader = two
+    with pytest.raises(IdentityError, match=r"the offer of round 3 .* was not taken from node"):
+        reader.client.fetch(holder.address, reader.uid, want(0, 0), memoryview(b""))
+
+
+def test_a_peer_that_is_gone_is_named_with_its_address(two: list[Node], monkeypatch) -> None:
+    monkeypatch.setattr(data_client, "FIRST_PAUSE_S", 0.001)
+    holder, reader = two
+    address = holder.address
+    holder.server.close()
+    with pytest.raises(Unreachable, match=rf"node {holder.uid[:8]} at {address}: no connection .*tried 4 times, 0 of"):
+        reader.client.fetch(address, holder.uid, want(0, 5), memoryview(bytearray(5)))
+
+
+def test_a_transfer_that_breaks_is_resumed_where_it_stopped(two: list[Node]) -> None:
+    holder, reader = two
+    content = os.urandom(4 * MIB)
+    region = holder.shelf["offer", 0] = Region(memoryview(content))
+    region.advance(2 * MIB)
+    wanted: list[int] = []
+    find = holder.find
+    holder.server._find = lambda peer, want: (wanted.append(want.start), find(peer, want))[1]
+
+    def progress(upto: int) -> None:
+        if upto == 2 * MIB:
+            for sock in list(holder.server._connections.values()):
+                data_server._wake(sock)
+            region.finish()
+
+    into, _ = fetch(reader, holder, 0, 4 * MIB, on_progress=progress)
+    assert into == content
+    assert wanted == [0, 2 * MIB]
+
+
+def test_a_cancelled_transfer_breaks_no_other(two: list[Node]) -> None:
+    holder, reader = two
+    content = os.urandom(64 * MIB)
+    region = Region(memoryview(content))
+    holder.shelf.update({("offer", 0): region, ("offer", 1): Region.complete(memoryview(content))})
+    region.advance(32 * MIB)
+    stop, begun = threading.Event(), threading.Event()
+    with ThreadPoolExecutor() as pool:
+        cancelled = pool.submit(fetch, reader, holder, 0, 64 * MIB, on_progress=lambda upto: begun.set(), stop=stop)
+        assert begun.wait(10)
+        into = bytearray(64 * MIB)
+        whole = pool.submit(
+            reader.client.fetch, holder.address, holder.uid, want(0, 64 * MIB, attempt=1), memoryview(into)
+        )
+        stop.set()
+        with pytest.raises(FetchStopped):
+            cancelled.result(5)
+        whole.result(30)
+    assert into == content
+    assert fetch(reader, holder, 0, 32 * MIB)[0] == content[: 32 * MIB]
+
+
+@pytest.mark.slow
+def test_a_reader_that_pauses_for_longer_than_five_seconds_gets_everything(two: list[Node]) -> None:
+    holder, reader = two
+    content = os.urandom(32 * MIB)
+    holder.shelf["offer", 0] = Region.complete(memoryview(content))
+    pause, pauses = threading.Event(), [7.0]
+    into, _ = fetch(reader, holder, 0, 32 * MIB, on_progress=lambda upto: pause.wait(pauses.pop() if pauses else 0))
+    assert into == content
+
+
+def test_a_reader_that_takes_nothing_is_cut_off_and_others_are_served_meanwhile(two: list[Node], monkeypatch) -> None:
+    monkeypatch.setattr(data_server, "READER_STALL_S", 0.5)
+    holder, reader = two
+    holder.shelf["offer", 0] = Region.complete(memoryview(bytes(64 * MIB)))
+    line = reader.client.dial(holder.address, holder.uid)
+    until(lambda: sum(holder.server._per_peer.values()) == 1)
+    data_client.Transfer(
+        reader.client, holder.address, holder.uid, want(0, 64 * MIB), memoryview(b""), None, None, 5.0
+    )._ask(line.sock)
+    assert len(fetch(reader, holder, 0, MIB)[0]) == MIB
+    until(lambda: sum(holder.server._per_peer.values()) == 1)  # only the other connection, idle, is left
+    line.sock.close()
+
+
+def test_the_number_of_connections_of_one_node_is_bounded(two: list[Node], monkeypatch) -> None:
+    monkeypatch.setattr(data_server, "PER_PEER_MAX", 1)
+    holder, reader = two
+    holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
+    line = reader.client.dial(holder.address, holder.uid)
+    until(lambda: sum(holder.server._per_peer.values()) == 1)
+    with pytest.raises(Refused, match="more than 1 data connections of one node"):
+        fetch(reader, holder, 0, 5)
+    reader.client.drop(line)
+    until(lambda: sum(holder.server._per_peer.values()) == 0)
+    assert fetch(reader, holder, 0, 5)[0] == b"hello"
+
+
+@pytest.mark.parametrize("wire", [None, 7, [], ["c", 0, "offer", 0, "d", 5, 4], ["c", 0, "secret", 0, "d", 0, 4],
+                                  ["c", 0, "offer", 0, "d", -1, 4], ["c", 0, "offer", 0, "d", 0, 1 << 60],
+                                  ["c" * 300, 0, "offer", 0, "d", 0, 4], ["c", 0, "offer", 0, b"d", 0, 4]])  # fmt: skip
+def test_a_request_that_is_none_is_refused(wire: object) -> None:
+    with pytest.raises(BadInput, match="a request for data that is none"):
+        Want.from_wire(wire)
+
+
+def test_noise_on_the_port_costs_nothing_but_its_connection(two: list[Node]) -> None:
+    holder, reader = two
+    holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
+    with socket.create_connection(("127.0.0.1", holder.server.port)) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert fetch(reader, holder, 0, 5)[0] == b"hello"
+    until(lambda: len(holder.server._connections) == 1)
+
+
+def test_a_port_in_use_is_one_sentence(two: list[Node]) -> None:
+    holder, _ = two
+    other = DataServer(holder.local, holder.find, "127.0.0.1", holder.server.port)
+    with pytest.raises(BadInput, match=rf"cannot listen on 127.0.0.1:{holder.server.port} for data: Address already"):
+        other.start()
+
+
+def test_bytes_sent_are_counted_below_tls(two: list[Node]) -> None:
+    holder, reader = two
+    holder.shelf["offer", 0] = Region.complete(memoryview(bytes(8 * MIB)))
+    fetch(reader, holder, 0, 8 * MIB)
+    before = holder.server.bytes_sent
+    fetch(reader, holder, 0, 8 * MIB)
+    assert 8 * MIB < holder.server.bytes_sent - before < 8 * MIB * 1.004
+    asked = reader.client.bytes_sent
+    holder.server.close()
+    reader.client.close()
+    assert 0 < asked <= reader.client.bytes_sent < 16_384
+    assert holder.server.bytes_sent >= 16 * MIB
+
+
+# ---- peers in other processes
+
+
+@pytest.fixture
+def remote(tmp_path: Path, organisation):
+    """A holder in another process, which serves 64 MiB of which the second half never comes, and a reader here."""
+    files = organisation("a")
+    arguments = [str(path) for path in (tmp_path / "remote", files.cert("sl"), files.key("sl"), files.capath)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.runtime.data_holder", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    reader = Node(tmp_path / "reader", files.cert("sl"), files.key("sl"), files.capath)
+    try:
+        address, uid = process.stdout.readline().split()
+        yield process, reader, address, uid
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        reader.close()
+
+
+def at_half_way(remote, act, error: type[Exception], match: str, **options: object) -> None:
+    process, reader, address, uid = remote
+    half = threading.Event()
+
+    def progress(upto: int) -> None:
+        if upto == 32 * MIB:
+            half.set()
+
+    into = memoryview(bytearray(64 * MIB))
+    with ThreadPoolExecutor() as pool:
+        fetched = pool.submit(reader.client.fetch, address, uid, want(0, 64 * MIB), into, progress, **options)
+        assert half.wait(20)
+        act(process)
+        with pytest.raises(error, match=match):
+            fetched.result(20)
+
+
+def test_a_killed_peer_is_an_error_although_its_end_looks_clean(remote) -> None:
+    at_half_way(
+        remote,
+        lambda process: process.kill(),
+        Unreachable,
+        r"the offer of round 3 .* did not come from sl-1 \(a\) at .*33554432 of 67108864 bytes are here",
+    )
+
+
+def test_a_stopped_peer_is_noticed_by_its_silence_and_named(remote) -> None:
+    at_half_way(
+        remote,
+        lambda process: os.kill(process.pid, signal.SIGSTOP),
+        Unreachable,
+        r"sl-1 \(a\) at .* fell silent in the offer of round 3 .*: no byte for 2 s",
+        stall_s=2.0,
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux's CPU affinity")
+def test_four_nodes_that_send_to_all_others_at_once_do_not_block_each_other_on_one_cpu(tmp_path, organisation) -> None:
+    organisation("a")
+    files = tmp_path / "certificates-a"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.runtime.data_all_to_all", str(tmp_path), str(files)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    digests = dict(line.split() for line in done.stdout.splitlines())
+    assert len(digests) == 12
+    for pair, digest in digests.items():
+        sender = int(pair[0])
+        assert digest == hashlib.sha256(bytes([sender]) * 32 * MIB).hexdigest()
