@@ -33,7 +33,7 @@ import trio
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, IdentityError, InternalError, ModelError, Refused, SwarmError, Unreachable
 from swarm.runtime.channel import DESCRIPTORS, PATH_VARIABLE, TOKEN_VARIABLE
-from swarm.runtime.channel_socket import Wire, listening, place, shared_memory
+from swarm.runtime.channel_socket import Wire, failure, listening, place, shared_memory
 from swarm.wire import messages
 from swarm.wire.messages import Hello, Leave, Merged, Open, Opened, Sync
 
@@ -97,6 +97,7 @@ class ChannelServer:
         except Exception:  # one program's session must not end the node; the log has what it was
             _log.exception("the session with process %d failed", session.pid)
         finally:
+            session.out = session.incoming = memoryview(b"")
             session.over.set()
             if self._session is session:
                 self._session = None
@@ -148,7 +149,7 @@ class Session:
         self.schema: Schema | None = None
         """Of the program's model; set before the handler's ``open``."""
         self.out = memoryview(b"")
-        """The program's weights as canonical bytes; they stand still while ``sync`` runs."""
+        """The program's weights as canonical bytes, still while ``sync`` runs; empty until ``open`` is done."""
         self.incoming = memoryview(b"")
         """For the model that ``Merged`` tells the program to load."""
         self.gone = trio.Event()
@@ -164,12 +165,14 @@ class Session:
         self._alive_s = alive_s
         self._busy = False
         self._scope = trio.CancelScope()
-        self._send, self._to_send = trio.open_memory_channel[tuple[messages.FromNode, list[int]]](PENDING)
+        self._send, self._to_send = trio.open_memory_channel[messages.FromNode](PENDING)
+        self._descriptors: list[int] = []
+        """Of the two buffers, until they are with the program."""
 
     def note(self, level: messages.Level, text: str) -> None:
         """A line for the program's log. A program that does not read loses lines; nobody waits for it."""
         with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError):
-            self._send.send_nowait((messages.Note(level, text[: messages.TEXT_CAP]), []))
+            self._send.send_nowait(messages.Note(level, text[: messages.TEXT_CAP]))
 
     def end(self, reason: str) -> None:
         """The session is over: what the handler runs for it is cancelled."""
@@ -185,13 +188,16 @@ class Session:
             await self._wire.last_words(Refused(f"this session with {self._node} is over: {reason}"))
 
     async def run(self, handler: ChannelHandler) -> None:
-        self._send.send_nowait((messages.Welcome(messages.VERSION, self._node), []))
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write)
-                nursery.start_soon(self._give_signs_of_life)
-                nursery.start_soon(self._wire.wait_for_peers_end)
-                await self._read(nursery, handler)
+        self._send.send_nowait(messages.Welcome(messages.VERSION, self._node))
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._give_signs_of_life)
+                    nursery.start_soon(self._wire.wait_for_peers_end)
+                    await self._read(nursery, handler)
+        finally:
+            self._close_descriptors()
 
     # ---- what comes in
 
@@ -219,17 +225,16 @@ class Session:
 
     async def _answer(self, handler: ChannelHandler, request: Open | Sync) -> None:
         reply: messages.FromNode
-        descriptors: list[int] = []
         try:
             if isinstance(request, Open):
                 reply = await self._open(handler, request)
-                descriptors = self._share()
+                self._share()
             else:
                 reply = await self._sync(handler, request)
         except Exception as error:
-            reply = messages.Error(**self._sentence(error).to_wire())
+            reply = failure(self._sentence(error))
         self._busy = False
-        await self._send.send((reply, descriptors))
+        await self._send.send(reply)
 
     async def _open(self, handler: ChannelHandler, request: Open) -> Opened:
         if self.schema is not None:
@@ -246,22 +251,23 @@ class Session:
             raise BadInput("a sync was asked for before the session was open")
         return await handler.sync(self, request)
 
-    def _share(self) -> list[int]:
-        """Make the two buffers; the descriptors go to the program, the memory lives as long as someone looks at it."""
+    def _share(self) -> None:
+        """Make the two buffers. The memory lives as long as someone looks at it."""
         assert self.schema is not None
         nbytes = self.schema.nbytes
-        descriptors: list[int] = []
         try:
             for _ in range(DESCRIPTORS):
-                descriptors.append(shared_memory(nbytes))
-            out, incoming = (mmap.mmap(descriptor, nbytes) for descriptor in descriptors)
+                self._descriptors.append(shared_memory(nbytes))
+            out, incoming = (mmap.mmap(descriptor, nbytes) for descriptor in self._descriptors)
         except (OSError, ValueError, OverflowError) as error:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            self._close_descriptors()
             self.schema = None
             raise ModelError(f"{self._node} has no memory for two buffers of {nbytes} bytes: {error}") from error
         self.out, self.incoming = memoryview(out), memoryview(incoming)
-        return descriptors
+
+    def _close_descriptors(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
     def _sentence(self, error: Exception) -> SwarmError:
         """What the program is told: what the handler meant it to hear, or that this node made a mistake."""
@@ -278,8 +284,12 @@ class Session:
 
     async def _write(self) -> None:
         try:
-            async for message, descriptors in self._to_send:
-                await self._wire.send(message, descriptors)
+            async for message in self._to_send:
+                if isinstance(message, Opened):
+                    await self._wire.send(message, self._descriptors)
+                    self._close_descriptors()
+                else:
+                    await self._wire.send(message)
         except OSError:
             pass  # closed: the reader notices and says so
 
@@ -287,4 +297,4 @@ class Session:
         while True:
             await trio.sleep(self._alive_s)
             if self._busy and not self._to_send.statistics().current_buffer_used:
-                self._send.send_nowait((messages.Alive(), []))
+                self._send.send_nowait(messages.Alive())

@@ -14,7 +14,7 @@ import shutil
 import socket
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import trio
@@ -54,24 +54,19 @@ class Wire:
                 if pid not in (0, self.peer_pid):
                     raise Refused(f"process {pid} wrote on the channel of process {self.peer_pid}")
 
-    async def send(self, message: messages.FromNode, descriptors: list[int]) -> None:
+    async def send(self, message: messages.FromNode, descriptors: Sequence[int] = ()) -> None:
         data = memoryview(frame.pack(messages.encode(message)))
-        try:
-            if descriptors:
-                rights = struct.pack(f"{len(descriptors)}i", *descriptors)
-                sent = await self._socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-                data = data[sent:]
-            while data:
-                data = data[await self._socket.send(data) :]
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+        if descriptors:
+            rights = struct.pack(f"{len(descriptors)}i", *descriptors)
+            data = data[await self._socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]) :]
+        while data:
+            data = data[await self._socket.send(data) :]
 
     async def last_words(self, error: SwarmError | OSError) -> None:
         """Say why the channel closes, to whom it may concern."""
         if isinstance(error, SwarmError):
             with contextlib.suppress(OSError), trio.move_on_after(1):
-                await self.send(messages.Error(**error.to_wire()), [])
+                await self.send(failure(error))
 
     async def wait_for_peers_end(self) -> None:
         """When the program's process ends, so does the channel, even if a child of it still holds the socket.
@@ -83,6 +78,10 @@ class Wire:
         await _process_ended(self.peer_pid)
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
+
+
+def failure(error: SwarmError) -> messages.Error:
+    return messages.Error(error.code, error.message[: messages.TEXT_CAP], error.hint[: messages.TEXT_CAP])
 
 
 def _peer(connection: trio.socket.SocketType) -> tuple[int, int | None]:

@@ -155,7 +155,7 @@ def test_when_the_swarm_is_over_sync_merges_no_more_and_finish_gets_the_final_mo
     assert "Swarm training is over before local training. Exit gracefully." in log.messages
 
 
-def test_weights_of_another_shape_are_named_and_the_peer_withdraws(node):
+def test_r056_weights_of_another_shape_are_named_and_the_peer_withdraws(node):
     with swarm() as peer:
         peer.start({"w": np.zeros(2)})
         with pytest.raises(

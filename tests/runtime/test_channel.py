@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,28 @@ def test_nothing_named_is_left_behind(tmp_path):
     assert list((tmp_path / "channel").iterdir()) == []
 
 
+def test_no_descriptor_is_left_by_a_session_however_it_ends(node):
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    opened(node).close()
+    assert node.node.gone_event.wait(5)
+    before = descriptors()
+    for _ in range(3):
+        node.node.gone_event.clear()
+        connection = dial(node)
+        connection._send(REQUEST)  # and does not wait for the answer
+        connection.close()
+        assert node.node.gone_event.wait(5)
+        node.node.gone_event.clear()
+        opened(node).close()
+        assert node.node.gone_event.wait(5)
+    deadline = time.monotonic() + 5  # the server closes its socket right after it told the handler
+    while descriptors() > before and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert descriptors() <= before
+
+
 def test_a_socket_left_by_a_killed_node_is_replaced(tmp_path):
     (tmp_path / "channel").mkdir()
     with socket.socket(socket.AF_UNIX) as left:
@@ -214,7 +237,7 @@ def test_a_nodes_own_mistake_is_an_internal_error_in_the_program_and_the_node_li
     connection.close()
 
 
-def test_a_schema_that_is_none_is_refused_before_the_node_enrols_or_takes_memory(node):
+def test_r058_a_schema_that_is_impossible_is_refused_before_the_node_enrols_or_takes_memory(node):
     connection = dial(node)
     huge = Open("demo", {}, 1, 10, "snapshot", [["w", "float32", [1 << 31, 1 << 31]]])
     with pytest.raises(ModelError, match="is not possible"):
@@ -314,7 +337,7 @@ def test_a_connection_without_a_hello_is_closed(node, monkeypatch):
         assert silent.recv(4096) == b""
 
 
-def test_a_frame_over_the_cap_is_not_buffered(node):
+def test_r057_a_frame_over_the_cap_is_not_buffered(node):
     before = psutil.Process().memory_info().rss
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.settimeout(10)
@@ -372,7 +395,7 @@ def test_a_program_that_fails_ends_at_once_and_its_node_knows(node, name, code):
     assert not node.node.gone_sessions[0].said_bye
 
 
-def test_weights_that_are_not_finite_never_leave_and_the_node_hears_why(node):
+def test_r055_weights_that_are_not_finite_never_leave_and_the_node_hears_why(node):
     with program("diverges", node) as process:
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 7
