@@ -85,16 +85,16 @@ def test_training_goes_on_from_the_merged_weights_and_ends_with_the_final_ones(n
 def test_the_model_does_not_live_in_the_shared_memory(node):
     node.merge = fill(0.5)
     model = small()
-    sessions = []
+    buffers = []
     plain_sync = node.sync
 
     async def sync(session, request):
-        sessions.append(session)
+        buffers.append(session.incoming)
         return await plain_sync(session, request)
 
     node.sync = sync
     fit(model, callback())
-    sessions[-1].incoming[:] = bytes(len(sessions[-1].incoming))
+    buffers[-1][:] = bytes(len(buffers[-1]))
     assert all((weight == 0.5).all() for weight in model.get_weights())
 
 
