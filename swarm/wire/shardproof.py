@@ -1,0 +1,50 @@
+"""Shard proofs: an owner's signature under the digest of the shard it merged.
+
+Made and checked by the exchange of a round. Guarantee: a proof speaks for one shard of one attempt of one round of one
+contract in one network; two of them for the same shard with different digests convict their signer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+import msgpack
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from swarm.wire.tensorbytes import Buffer, hash_function
+
+DOMAIN = "swarm/shard/1"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlace:
+    """Which shard is spoken of; ``index`` is its place in the snap's list of shards."""
+
+    network_id: bytes
+    contract: str
+    round: int
+    attempt: int
+    index: int
+
+
+def shard_digest(leaf_hashes: Buffer, hash_name: str) -> bytes:
+    """The digest of a shard whose leaves have these hashes."""
+    return hash_function(hash_name)(leaf_hashes)
+
+
+def sign(node_key: Ed25519PrivateKey, place: ShardPlace, digest: bytes) -> bytes:
+    return node_key.sign(_statement(place, digest))
+
+
+def verify(node_public: bytes, place: ShardPlace, digest: bytes, proof: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(node_public).verify(proof, _statement(place, digest))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _statement(place: ShardPlace, digest: bytes) -> bytes:
+    packed: bytes = msgpack.packb([DOMAIN, *astuple(place), digest])
+    return packed

@@ -1,0 +1,315 @@
+"""All members of an attempt end with the one result that a separate computation finds, or name who is to blame."""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+from queue import Queue
+
+import ml_dtypes  # noqa: F401 - teaches numpy the name bfloat16
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from swarm.core.events import Contributor, Shard, SnapMade
+from swarm.core.tensors import LEAF_BYTES, STORAGE, Schema, TensorSpec, split
+from swarm.runtime import data_client
+from swarm.runtime.data import NotYet, Region
+from swarm.runtime.exchange import Exchange
+from swarm.wire import shardproof, tensorbytes
+from tests.runtime.data_nodes import NETWORK, Node, nodes
+
+HASH = "blake3"
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory):
+    from swarm.runtime.authority import CertificateTree, issue
+
+    directory = tmp_path_factory.mktemp("exchange")
+
+    class Files:
+        def __init__(self, name: str) -> None:
+            self.tree = CertificateTree(directory / name, "1")
+            issue(self.tree, organisation=name, key_type="ed25519")
+            self.cert, self.key, self.capath = self.tree.certificate, self.tree.key, self.tree.capath
+
+    with nodes(directory, Files, 5) as made:
+        yield made
+
+
+def random_schema(generator: np.random.Generator, dtypes: list[str]) -> Schema:
+    tensors = [TensorSpec("first", "float32", (1,))]
+    for index, dtype in enumerate(dtypes):
+        size = int(generator.choice([0, 1, 7, 1000, 40_000, 300_000]))
+        tensors.append(TensorSpec(f"t{index}", dtype, (size,)))
+    return Schema(tuple(tensors))
+
+
+def random_weights(generator: np.random.Generator, schema: Schema) -> dict[str, np.ndarray]:
+    arrays = {}
+    for tensor in schema.tensors:
+        if tensor.dtype in ("float16", "float32", "float64", "bfloat16"):
+            arrays[tensor.name] = generator.standard_normal(tensor.shape).astype(np.dtype(tensor.dtype))
+        elif tensor.dtype == "bool":
+            arrays[tensor.name] = generator.integers(0, 2, tensor.shape).astype(bool)
+        else:
+            limits = np.iinfo(tensor.dtype)
+            arrays[tensor.name] = generator.integers(limits.min, limits.max, tensor.shape, tensor.dtype, endpoint=True)
+    return arrays
+
+
+def central_mean(dtype: str, columns: list[np.ndarray], weights: list[int]) -> np.ndarray:
+    """The merge computed in one place by other code, from the arrays themselves."""
+    divisor = np.gcd.reduce(weights)
+    pairs = [(column, int(weight // divisor)) for column, weight in zip(columns, weights, strict=True) if weight]
+    total_weight = sum(weight for _, weight in pairs)
+    if dtype == "bool":
+        return sum(column.astype(int) * weight for column, weight in pairs) * 2 >= total_weight
+    if dtype in ("float16", "float32", "float64", "bfloat16"):
+        total = None
+        for column, weight in pairs:
+            term = column.astype(np.float64) * float(weight)
+            total = term if total is None else total + term
+        mean = total / float(total_weight)
+        return mean.astype(columns[0].dtype) if dtype != "bfloat16" else nearest_bfloat16(mean, columns[0].dtype)
+    sums = sum((column.astype(object) * weight for column, weight in pairs), start=np.zeros(len(columns[0]), object))
+    return np.array([round(Fraction(value, total_weight)) for value in sums.tolist()], columns[0].dtype)
+
+
+def nearest_bfloat16(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Of the bfloat16 below and above each value the nearer one, ties to even."""
+    near = values.astype(np.float32).view(np.uint32) >> 16
+    candidates = np.stack([near - 1, near, near + 1]).astype(np.uint16)
+    errors = np.nan_to_num(np.abs(candidates.view(dtype).astype(np.float64) - values), nan=np.inf)
+    choice = np.where(errors == errors.min(0), candidates & 1, 2).argmin(0)
+    return np.take_along_axis(candidates, choice[None], 0)[0].view(dtype)
+
+
+def snap_of(members: list[Node], weights: list[int], digests: list[str], leaves: int, topology: str) -> SnapMade:
+    order = sorted(range(len(members)), key=lambda index: members[index].uid)
+    contributors = tuple(Contributor(members[i].uid, weights[i], digests[i], members[i].address) for i in order)
+    shards = tuple(
+        Shard(members[i].uid, first, stop) for i, (first, stop) in zip(order, split(leaves, len(order)), strict=True)
+    )
+    return SnapMade("a-contract", 3, 0, contributors, shards if topology == "sharded" else (), topology, "base")
+
+
+class Attempt:
+    """One attempt of these nodes; ``outcomes`` gets (node, what, …) for whatever any of them is told."""
+
+    def __init__(self, members: list[Node], schema: Schema, models: list, weights: list[int], topology: str) -> None:
+        self.members = members
+        self.outcomes: Queue = Queue()
+        self.own = []
+        for arrays in models:
+            self.own.append(bytearray(schema.nbytes))
+            tensorbytes.pack(schema, arrays, self.own[-1])
+        digests = [tensorbytes.digest(schema, own, HASH) for own in self.own]
+        self.snap = snap_of(members, weights, digests, schema.leaves, topology)
+        self.results = [bytearray(b"\xaa" * schema.nbytes) for _ in members]
+        keys = {node.uid: node.state.node_public for node in members}
+        self.exchanges = [
+            Exchange(
+                snap=self.snap,
+                uid=node.uid,
+                network_id=NETWORK,
+                node_key=node.state.node_key,
+                node_keys=keys,
+                schema=schema,
+                hash_name=HASH,
+                method="mean",
+                own=memoryview(own),
+                result=memoryview(result),
+                client=node.client,
+                on_done=lambda digest, phases, i=i: self.outcomes.put((i, "done", digest, phases)),
+                on_stalled=lambda uid, reason, i=i: self.outcomes.put((i, "stalled", uid, reason)),
+                on_failed=lambda error, i=i: self.outcomes.put((i, "failed", error)),
+            )
+            for i, (node, own, result) in enumerate(zip(members, self.own, self.results, strict=True))
+        ]
+
+    def serve(self, index: int) -> None:
+        node, exchange = self.members[index], self.exchanges[index]
+        node.shelf = {("offer", 0): Region.complete(memoryview(self.own[index])), ("shard", 0): exchange.region}
+
+    def start(self, *indices: int) -> None:
+        for index in indices or range(len(self.members)):
+            self.serve(index)
+            self.exchanges[index].start()
+
+    def told(self) -> tuple:
+        return self.outcomes.get(timeout=20)
+
+    def end(self) -> None:
+        for node, exchange in zip(self.members, self.exchanges, strict=True):
+            exchange.cancel()
+            node.shelf = {}
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 2**32),
+    dtypes=st.lists(st.sampled_from(sorted(STORAGE)), min_size=1, max_size=5),
+    weights=st.lists(st.integers(0, 100_000), min_size=2, max_size=5).filter(any),
+    topology=st.sampled_from(["sharded", "broadcast"]),
+)
+def test_every_member_gets_the_central_result_bit_for_bit(five, seed, dtypes, weights, topology) -> None:
+    generator = np.random.default_rng(seed)
+    schema = random_schema(generator, dtypes)
+    members = five[: len(weights)]
+    models = [random_weights(generator, schema) for _ in members]
+    attempt = Attempt(members, schema, models, weights, topology)
+    attempt.start()
+    outcomes = [attempt.told() for _ in members]
+    attempt.end()
+    assert [outcome[1] for outcome in outcomes] == ["done"] * len(members), outcomes
+
+    order = sorted(range(len(members)), key=lambda index: members[index].uid)
+    expected = {
+        tensor.name: central_mean(tensor.dtype, [models[i][tensor.name] for i in order], [weights[i] for i in order])
+        for tensor in schema.tensors
+    }
+    reference = bytearray(schema.nbytes)
+    tensorbytes.pack(schema, expected, reference)
+    assert {outcome[2] for outcome in outcomes} == {tensorbytes.digest(schema, reference, HASH)}
+    for result in attempt.results:
+        assert result == reference
+    assert all(set(outcome[3]) == {"scatter", "merge", "gather", "hash"} for outcome in outcomes)
+
+
+SCHEMA = Schema.of({"a": np.zeros(900_000, np.float32), "b": np.zeros((), np.int64)})
+
+
+def models(count: int) -> list[dict[str, np.ndarray]]:
+    generator = np.random.default_rng(5)
+    return [{"a": generator.standard_normal(900_000, np.float32), "b": np.array(i)} for i in range(count)]
+
+
+@pytest.mark.parametrize("topology", ["sharded", "broadcast"])
+def test_nan_of_a_member_is_found_by_whoever_merges_it_and_its_sender_named(five, topology) -> None:
+    contributions = models(3)
+    contributions[1]["a"][100] = np.nan
+    attempt = Attempt(five[:3], SCHEMA, contributions, [1, 1, 1], topology)
+    attempt.start()
+    told = attempt.told()
+    attempt.end()
+    reason = 'its tensor "a" holds NaN or infinity'
+    if told[1] == "failed":  # the sender itself owns the shard, or merges the whole model
+        assert (told[0], told[2].message) == (1, reason)
+    else:
+        assert told[1:] == ("stalled", five[1].uid, reason)
+
+
+def test_a_mean_beyond_the_range_of_its_type_is_nobodys_fault(five) -> None:
+    schema = Schema.of({"a": np.zeros(3, np.float64)})
+    attempt = Attempt(five[:2], schema, [{"a": np.full(3, 1.7e308)}] * 2, [1, 1], "broadcast")
+    attempt.start()
+    assert 'the merged tensor "a" is beyond the range of float64' in attempt.told()[2].message
+    attempt.end()
+
+
+def test_other_weights_than_were_offered_are_found_in_a_broadcast(five) -> None:
+    attempt = Attempt(five[:2], SCHEMA, models(2), [1, 1], "broadcast")
+    attempt.own[1][0] ^= 1
+    attempt.start(0)
+    attempt.serve(1)
+    index, what, uid, reason = attempt.told()
+    attempt.end()
+    assert (index, what, uid) == (0, "stalled", five[1].uid)
+    assert reason.startswith("it offered blake3:")
+
+
+def test_a_shard_that_its_owner_did_not_sign_is_not_used(five) -> None:
+    attempt = Attempt(five[:2], SCHEMA, models(2), [1, 1], "sharded")
+    mine = attempt.exchanges[1].region
+    forged = Region.complete(memoryview(bytes(mine.stop - mine.start)), mine.start)
+    forged.finish(five[0].state.node_key.sign(b"something else"))
+    attempt.start(0)
+    attempt.serve(1)
+    five[1].shelf["shard", 0] = forged
+    assert attempt.told() == (0, "stalled", five[1].uid, "the shard it sent is not signed by it")
+    attempt.end()
+
+
+def test_a_proof_speaks_for_one_shard_of_one_attempt_only(five) -> None:
+    key, public = five[0].state.node_key, five[0].state.node_public
+    place = shardproof.ShardPlace(NETWORK, "a-contract", 3, 0, 1)
+    proof = shardproof.sign(key, place, b"digest")
+    assert shardproof.verify(public, place, b"digest", proof)
+    others = [
+        shardproof.ShardPlace(b"x" * 32, "a-contract", 3, 0, 1),
+        shardproof.ShardPlace(NETWORK, "b-contract", 3, 0, 1),
+        shardproof.ShardPlace(NETWORK, "a-contract", 4, 0, 1),
+        shardproof.ShardPlace(NETWORK, "a-contract", 3, 1, 1),
+        shardproof.ShardPlace(NETWORK, "a-contract", 3, 0, 0),
+    ]
+    assert not any(shardproof.verify(public, other, b"digest", proof) for other in others)
+    assert not shardproof.verify(public, place, b"another", proof)
+    assert not shardproof.verify(five[1].state.node_public, place, b"digest", proof)
+    assert not shardproof.verify(public, place, b"digest", b"short")
+
+
+def test_a_member_that_is_gone_is_named_by_the_others(five, monkeypatch) -> None:
+    monkeypatch.setattr(data_client, "FIRST_PAUSE_S", 0.001)
+    attempt = Attempt(five[:3], SCHEMA, models(3), [1, 1, 1], "sharded")
+    gone = attempt.snap.members[1]
+    index = next(i for i, node in enumerate(five) if node.uid == gone.uid)
+    members = tuple(
+        Contributor(m.uid, m.weight, m.digest, "127.0.0.1:1" if m.uid == gone.uid else m.address)
+        for m in attempt.snap.members
+    )
+    for exchange in attempt.exchanges:
+        exchange._members = {member.uid: member for member in members}
+    attempt.start(*(i for i in range(3) if i != index))
+    told = [attempt.told(), attempt.told()]
+    attempt.end()
+    assert {(what, uid) for _, what, uid, _ in told} == {("stalled", gone.uid)}
+    assert all("Connection refused" in reason for *_, reason in told)
+    assert attempt.outcomes.empty()
+
+
+def test_a_cancelled_attempt_says_nothing_more_and_the_next_one_works(five) -> None:
+    first = Attempt(five[:3], SCHEMA, models(3), [1, 1, 1], "sharded")
+    asked = threading.Event()
+    absent = five[2]
+
+    def find(peer: object, want: object) -> Region:
+        asked.set()
+        raise NotYet("never")
+
+    absent.server._find = find
+    first.start(0, 1)
+    assert asked.wait(20)
+    first.end()
+    absent.server._find = absent.find
+    second = Attempt(five[:3], SCHEMA, models(3), [1, 1, 1], "sharded")
+    second.start()
+    outcomes = [second.told() for _ in range(3)]
+    second.end()
+    assert len({outcome[2] for outcome in outcomes}) == 1
+    assert {outcome[1] for outcome in outcomes} == {"done"}
+    assert first.outcomes.empty()
+
+
+def test_shards_smaller_than_the_model_has_leaves_leave_some_members_without_one(five) -> None:
+    schema = Schema.of({"a": np.zeros(LEAF_BYTES // 2, np.float32)})
+    assert schema.leaves == 2
+    generator = np.random.default_rng(1)
+    contributions = [{"a": generator.standard_normal(LEAF_BYTES // 2, np.float32)} for _ in range(4)]
+    attempt = Attempt(five[:4], schema, contributions, [1, 2, 3, 4], "sharded")
+    attempt.start()
+    outcomes = [attempt.told() for _ in range(4)]
+    attempt.end()
+    assert len({outcome[2] for outcome in outcomes}) == 1
+
+
+def test_nothing_of_a_member_of_weight_nought_is_moved(five) -> None:
+    attempt = Attempt(five[:2], SCHEMA, models(2), [1, 0], "broadcast")
+    five[1].shelf = {}
+    attempt.exchanges[0].start()
+    index, what, digest, _ = attempt.told()
+    attempt.end()
+    assert (index, what) == (0, "done")
+    assert digest == tensorbytes.digest(SCHEMA, attempt.own[0], HASH)
