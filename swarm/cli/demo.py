@@ -54,7 +54,7 @@ def command(
     if as_json:
         print_json(play.as_json(settings, played), failure=failure)
     else:
-        view.summary(played)
+        view.summary(played, keep)
     if failure:
         raise failure
 

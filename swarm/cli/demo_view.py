@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -16,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from swarm.cli.tables import count_bytes, short_digest, table
+from swarm.cli.tables import count_bytes, output, short_digest, table
 
 if TYPE_CHECKING:
     from swarm.nodes.demo.play import Play, Played, Seen, Settings
@@ -66,14 +67,14 @@ class View:
         return Group(head, Text(), self._nodes(scene), Text(), self._peers(scene))
 
     def _nodes(self, scene: Play) -> Table:
-        rows = table("node", "organisation", "process", "address", "state")
+        rows = table("node", "organisation", ">process", "address", "state")
         nodes = [(process, f"org-{n}") for n, process in enumerate(scene.run.swarm.network, start=1)]
         nodes += [(peer.node, peer.organisation) for peer in scene.run.swarm.peers]
         for process, organisation in nodes:
             ready = process.ready() or {}
             port = ready.get("api_port") or ready.get("fs_port")
             rows.add_row(
-                f"{process.name} [dim]{process.role}[/]",
+                process.name,
                 organisation,
                 str(process.pid),
                 f"127.0.0.1:{port}" if port else "",
@@ -82,7 +83,7 @@ class View:
         return rows
 
     def _peers(self, scene: Play) -> Table:
-        rows = table("peer", "classes", "training", "", ">loss", ">accuracy", ">rounds", ">sent")
+        rows = table("peer", "classes", "training", "", ">loss", ">accuracy", ">alone", ">rounds", ">sent", "model")
         if scene.split is not None:
             for peer, seen, owned in zip(scene.run.swarm.peers, scene.seen, scene.split.owned, strict=False):
                 rows.add_row(
@@ -92,8 +93,10 @@ class View:
                     ProgressBar(total=max(1, seen.epochs), completed=seen.epoch, width=16),
                     "" if seen.loss is None else f"{seen.loss:.3f}",
                     "" if seen.accuracy is None else f"{seen.accuracy:.3f}",
+                    f"{seen.reached['alone']:.3f}" if "alone" in seen.reached else "",
                     str(len(peer.rounds)),
                     count_bytes(peer.bytes_sent),
+                    short_digest(peer.rounds[-1]["digest"]) if peer.rounds else "",
                 )
         return rows
 
@@ -121,7 +124,7 @@ class View:
 
     # ---- the end
 
-    def summary(self, played: Played) -> None:
+    def summary(self, played: Played, kept: Path | None) -> None:
         """The final table, on stdout."""
         assert self._scene is not None
         assert self._scene.split is not None
@@ -131,31 +134,32 @@ class View:
             self._scene.run.swarm.peers, self._scene.seen, self._scene.split.owned, strict=True
         ):
             digest = played.digests[peer.name]
-            equal = digest == ran.ledger_digest
+            verdict = "[green]= ledger[/]" if digest == ran.ledger_digest else "[bold red]≠ ledger[/]"
             rows.add_row(
                 peer.name,
                 _span(owned),
                 f"{seen.reached['alone']:.3f}",
                 f"[bold green]{seen.reached['swarm']:.3f}[/]",
                 count_bytes(peer.bytes_sent),
-                f"{short_digest(digest)} [{'green' if equal else 'bold red'}]{'= ledger' if equal else '≠ ledger'}[/]",
+                f"{short_digest(digest)} {verdict}",
             )
-        console = Console(highlight=False)
+        seconds = ran.round_s or {"median": 0.0, "max": 0.0}
+        share = _foreign_share()
+        facts = table("", "")
+        facts.show_header = False
+        facts.add_row("accuracy", f"on {played.test_examples} common test examples that no peer trained with")
+        facts.add_row("pooled", f"{played.pooled_accuracy:.3f} with all data in one place")
+        facts.add_row("rounds", f"{ran.rounds}, median {seconds['median']:.2f} s, longest {seconds['max']:.2f} s")
+        facts.add_row(
+            "data", f"seed {self._settings.seed}: {1 - share:.0%} of a class lies with its peer, {share:.0%} elsewhere"
+        )
+        facts.add_row("ledger", f"last COMMIT {ran.ledger_digest}")
+        if kept:
+            facts.add_row("kept", f"certificates, logs and weights in {kept}")
+        console = output()
         console.print(rows)
         console.print()
-        seconds = ran.round_s or {"median": 0.0, "max": 0.0}
-        console.print(
-            f"{ran.rounds} rounds, median {seconds['median']:.2f} s, longest {seconds['max']:.2f} s; "
-            f"accuracy on {played.test_examples} common test examples; "
-            f"all data in one place would reach {played.pooled_accuracy:.3f}.",
-            soft_wrap=True,
-        )
-        share = _foreign_share()
-        console.print(
-            f"Seed {self._settings.seed}: {1 - share:.0%} of a class lies with its peer, {share:.0%} with the others. "
-            f"The ledger's last COMMIT: {ran.ledger_digest}",
-            soft_wrap=True,
-        )
+        console.print(facts)
 
 
 def _foreign_share() -> float:

@@ -92,9 +92,7 @@ class Output:
 
 
 def summary(run: LocalRun, ran: Ran) -> None:
-    from rich.console import Console
-
-    from swarm.cli.tables import count_bytes, short_digest, table
+    from swarm.cli.tables import count_bytes, output, short_digest, table
 
     if not ran.rounds:
         click.echo("the programs ended well, but no round was merged: do they use SwarmCallback or Swarm?")
@@ -104,6 +102,6 @@ def summary(run: LocalRun, ran: Ran) -> None:
         rows.add_row(
             peer.name, peer.organisation, str(len(peer.rounds)), count_bytes(peer.bytes_sent), short_digest(peer.digest)
         )
-    console = Console(highlight=False)
+    console = output()
     console.print(rows)
-    console.print(f"\nThe ledger's last COMMIT: {ran.ledger_digest}", soft_wrap=True)
+    console.print(f"\nledger  last COMMIT {ran.ledger_digest}")

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from rich.console import Console
 from rich.table import Table
+
+WIDTH_OF_A_FILE = 120
+
+
+def output() -> Console:
+    """Standard output; where it is no terminal, wide enough that nothing is cut."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_A_FILE)
 
 
 def table(*columns: str) -> Table:

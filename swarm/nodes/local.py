@@ -94,25 +94,27 @@ class LocalSwarm:
         self.peers: list[Peer] = []
 
     def make_organisations(self) -> None:
-        """A CA and certificates each; every organisation gets the CA certificates of all the others."""
+        """A CA and certificates for each that has none; every one gets the CA certificates of all the others."""
         for tree in self.trees:
-            issue(tree)
+            if not tree.certificate("sn").exists():
+                issue(tree, force=True)
         for tree in self.trees:
             for other in self.trees:
                 if other is not tree:
                     shutil.copy(other.authority, tree.capath)
 
-    def start_network_node(self, *, p2p_port: int = 0, api_port: int = 0) -> Process:
-        """The next SN; the first is the sentinel, and must be ready before the second is started."""
-        tree = self.trees[len(self.network)]
-        place = (
-            ["--sentinel-ip", HOST, "--sentinel-api-port", str(self.api_port(0))] if self.network else ["--sentinel"]
-        )
+    def start_network_node(
+        self, number: int, *, sentinel_port: int | None = None, p2p_port: int = 0, api_port: int = 0
+    ) -> Process:
+        """SN `number`, from 1; without the sentinel's API port it is the sentinel itself."""
+        place = ["--sentinel"]
+        if sentinel_port is not None:
+            place = ["--sentinel-ip", HOST, "--sentinel-api-port", str(sentinel_port)]
         command = [
             *(sys.executable, "-m", "swarm.cli.run_sn", *place, "--host-ip", HOST),
             *("--sn-p2p-port", str(p2p_port), "--sn-api-port", str(api_port)),
         ]
-        process = self._start("sn", tree, command)
+        process = self._start("sn", self.trees[number - 1], command)
         self.network.append(process)
         return process
 

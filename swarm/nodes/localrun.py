@@ -97,14 +97,14 @@ class LocalRun:
         """Make the organisations and start the sentinel."""
         self.swarm.make_organisations()
         self.stage = "starting the nodes"
-        self.swarm.start_network_node()
+        self.swarm.start_network_node(1)
 
     def start(self, programs: Sequence[Program]) -> None:
         """Start the other SNs and, as soon as its SN is ready, each participant."""
         network = self.swarm.network
         self._launch.wait_ready(network[:1], READY_S, self._look)
-        for _ in range(self._sns - 1):
-            self.swarm.start_network_node()
+        for number in range(2, self._sns + 1):
+            self.swarm.start_network_node(number, sentinel_port=self.swarm.api_port(0))
         for number, program in enumerate(programs):
             self._launch.wait_ready([network[number % self._sns]], READY_S, self._look)
             self.swarm.start_peer(program.command, environment=program.environment, cwd=program.cwd)

@@ -1,0 +1,171 @@
+"""The network nodes that `swarm up` leaves running, and `swarm down` ends.
+
+They live in one directory: organisations, state of each node, and `up.json`, which
+says what runs. Guarantees: started again they go on with their ledger, under the same certificates and ports; `down`
+ends only processes that `up` started, which it knows by pid and start time; both may be repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from swarm.errors import BadInput, Unreachable
+from swarm.nodes.launch import LOOK_EVERY_S, Launch
+from swarm.nodes.local import HOST, READY_S, LocalSwarm
+
+SENTINEL_PORTS = (30303, 30304)
+STOP_S = 5.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """One SN as up.json keeps it."""
+
+    name: str
+    pid: int
+    started: float
+    """When the process began, as the system tells it: with the pid it names one process for good."""
+
+    def process(self) -> psutil.Process | None:
+        """The running process, if it is still the one that was started."""
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            if abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
+
+
+class Standing:
+    """A context manager: no second `up` or `down` works in the directory meanwhile."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._record = self.directory / "up.json"
+
+    def __enter__(self) -> Standing:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = os.open(self.directory / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise BadInput(f"another swarm up or down is at work in {self.directory}") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock)
+
+    def nodes(self) -> list[Node]:
+        """All that were started and not purged, running or not."""
+        try:
+            return [Node(**row) for row in json.loads(self._record.read_text(encoding="utf-8"))["nodes"]]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"{self._record} is damaged: {error}", hint="swarm down --purge begins anew") from error
+
+    def up(self, sns: int) -> list[Node]:
+        """Have so many SNs running, and those that were started before; what runs stays as it is.
+
+        Raises what kept one from being ready; then those started by this call are ended.
+        """
+        known = {node.name: node for node in self.nodes()}
+        with contextlib.ExitStack() as undo:
+            launch = undo.enter_context(Launch(tethered=False))
+            swarm = LocalSwarm(self.directory, launch, organisations=max(sns, len(known)))
+            swarm.make_organisations()
+            for number in range(1, len(swarm.trees) + 1):
+                name = f"sn-{number}"
+                if name not in known or known[name].process() is None:
+                    known[name] = self._start(swarm, number)
+                    self._write(list(known.values()))  # before it is ready: `down` must know of it in any case
+                self._await(known[name], launch)
+            undo.pop_all()  # from here on they stay
+        return list(known.values())
+
+    def down(self) -> list[Node]:
+        """End what runs; says what that was."""
+        running = {node: process for node in self.nodes() if (process := node.process())}
+        for process in running.values():
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        _, deaf = psutil.wait_procs(running.values(), timeout=STOP_S)
+        for process in deaf:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(deaf, timeout=STOP_S)
+        return list(running)
+
+    def purge(self) -> None:
+        """Forget everything: ledger, node keys, certificates. Only after `down`."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def api_port(self, name: str) -> int:
+        return self._ports(name)[1]
+
+    def _start(self, swarm: LocalSwarm, number: int) -> Node:
+        p2p_port, api_port = self._ports(f"sn-{number}")
+        if not api_port:
+            p2p_port, api_port = _free_ports(number)
+        sentinel_port = self.api_port("sn-1") if number > 1 else None
+        process = swarm.start_network_node(number, sentinel_port=sentinel_port, p2p_port=p2p_port, api_port=api_port)
+        return Node(process.name, process.pid, psutil.Process(process.pid).create_time())
+
+    def _ready(self, name: str) -> dict[str, Any]:
+        """What the node, or its predecessor in the same state directory, wrote when it was ready."""
+        try:
+            ready: dict[str, Any] = json.loads((self.directory / name / "ready.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return ready
+
+    def _ports(self, name: str) -> tuple[int, int]:
+        ready = self._ready(name)
+        return int(ready.get("p2p_port", 0)), int(ready.get("api_port", 0))
+
+    def _await(self, node: Node, launch: Launch) -> None:
+        until = time.monotonic() + READY_S
+        while self._ready(node.name).get("pid") != node.pid:
+            launch.check()
+            if time.monotonic() > until or node.process() is None:
+                raise Unreachable(f"{node.name} (process {node.pid}) did not become ready within {READY_S:g} s")
+            time.sleep(LOOK_EVERY_S)
+
+    def _write(self, nodes: list[Node]) -> None:
+        part = self._record.with_suffix(".part")
+        part.write_text(json.dumps({"version": 1, "nodes": [asdict(node) for node in nodes]}), encoding="utf-8")
+        os.replace(part, self._record)
+
+
+@contextlib.contextmanager
+def _reserved(port: int) -> Iterator[bool]:
+    """Whether the port is free, kept while the context lasts."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+def _free_ports(number: int) -> tuple[int, int]:
+    """The usual ones for the sentinel if they are free, else any."""
+    if number == 1:
+        with _reserved(SENTINEL_PORTS[0]) as first, _reserved(SENTINEL_PORTS[1]) as second:
+            if first and second:
+                return SENTINEL_PORTS
+    return 0, 0
