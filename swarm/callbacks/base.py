@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from swarm.callbacks import arguments
+from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, ModelError, SwarmError
 from swarm.runtime import channel
@@ -75,6 +76,7 @@ class Session:
         known: frozenset[str],
         load: Load,
     ) -> None:
+        tell_errors_as_sentences()
         self.logger = make_logger(who, keywords.get("logger"))
         with self._errors_logged():
             self.arguments = arguments.parse(syncFrequency, minPeers, trainingContract, keywords, os.environ)

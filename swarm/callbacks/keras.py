@@ -24,6 +24,7 @@ import numpy as np
 
 from swarm.callbacks import arguments
 from swarm.callbacks.base import Arrays, Session
+from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.errors import BadInput, ModelError
 
 _BLOCK = 1 << 19
@@ -46,6 +47,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         self, syncFrequency: int, minPeers: int, trainingContract: str = arguments.DEFAULT_CONTRACT, **kwargs: Any
     ) -> None:
         super().__init__()
+        tell_errors_as_sentences()
         _check_platform(kwargs.get("ml_platform", kwargs.get("mlPlatform", "KERAS")))
         self._first_batch = 0
         self._session = Session(

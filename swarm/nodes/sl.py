@@ -25,6 +25,7 @@ from swarm.nodes.listening import listen_host
 from swarm.nodes.models import Models
 from swarm.nodes.progress import Progress
 from swarm.nodes.worker import Worker
+from swarm.runtime import report
 from swarm.runtime.channel_server import ChannelServer, Session
 from swarm.runtime.control import Control
 from swarm.runtime.data import DataClient, DataServer, NotYet, Region, Want
@@ -140,18 +141,24 @@ class LearningNode:
             code = await worker.wait()
         finally:
             await worker.stop()
+        if self.learning is not None:
+            with trio.move_on_after(LEAVE_S):
+                await self.learning.session.over.wait()  # what the program was told last is known from then on
         if code == 0:
             await self._serve_last()
             return 0
         self.progress.line("program_failed", exit_code=code)
-        error = worker.failure(code)
         await self._leave(f"its program ended with code {code}")
-        if self.failed is not None:
-            raise self.failed  # what the program was told, or said itself, is the better reason
-        self.progress.line("program_failed", exit_code=code)
+        return self._ended(worker.failure(code), code)
+
+    def _ended(self, error: WorkerFailed, code: int) -> int:
+        """What this node ends with when its program has not ended well; raises what is still to be said."""
+        if self.failed is not None and code != self.failed.code:
+            raise self.failed  # the program was told, or said, why it could not go on, and hid it
         if code < 0:
             raise error
-        log.error("%s", error.message)
+        log.error("the training program ended with exit code %d", code)
+        report.to_file(error.message)  # its last lines: a person has just seen them
         return code
 
     async def _serve_last(self) -> None:
