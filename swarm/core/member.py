@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from swarm.core.contract import Contract
-from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, SnapMade
+from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, MemberGone, SnapMade
 from swarm.core.member_steps import (
     Answer,
     Asked,
@@ -96,6 +96,8 @@ class Member:
                 return self._fetch_failed(event, now_s)
             case BaseLost():
                 return self._base_lost(event, now_s)
+            case MemberGone():
+                return self._gone(event)
             case ContractCleared():
                 hint = "start the program again to enrol in the new one"
                 return [GiveUp(Refused(f"contract {self.contract.name} was reset by a person", hint=hint))]
@@ -158,6 +160,12 @@ class Member:
             self.phase = Phase.LATE
             return []
         return [GiveUp(Refused(event.reason))]
+
+    def _gone(self, event: MemberGone) -> list[Effect]:
+        """This node counted as lost although it lives (its links were cut): its offer is void, so it offers again."""
+        if event.uid != self.uid or event.what != "lost" or self.phase is not Phase.OFFERED:
+            return []
+        return [Propose("Offer", self._offer())]
 
     # ---- merging
 

@@ -18,9 +18,9 @@ import trio
 
 from swarm.core import member_steps as m
 from swarm.core.contract import Contract
-from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, SnapMade
+from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, MemberGone, SnapMade
 from swarm.core.member import Member
-from swarm.errors import ModelError, Refused, SwarmError
+from swarm.errors import InternalError, Refused, SwarmError
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
 from swarm.nodes.progress import Progress
@@ -32,7 +32,7 @@ from swarm.wire import tensorbytes
 from swarm.wire.messages import Merged, Sync
 
 TICK_S = 0.5
-OF_CONTRACT = (SnapMade, Committed, Aborted, BaseLost, ContractCleared)
+OF_CONTRACT = (SnapMade, Committed, Aborted, BaseLost, ContractCleared, MemberGone)
 log = logging.getLogger("swarm.SL")
 
 
@@ -115,22 +115,19 @@ class Learning:
 
     async def ask(self, request: Sync) -> Merged:
         """The program stands at a sync point: what it is to do. Raises what the program is to be told instead."""
-        self._asked_s = trio.current_time()
-        self._answer, self._answered = None, trio.Event()
-        await trio.to_thread.run_sync(self._check_own)
-        digest = await trio.to_thread.run_sync(self._digest, self.session.out)
-        if self.error is None:
-            self.happened(m.Asked(request.kind, digest, request.batches, request.epochs))
-            await self._answered.wait()
         if self.error is not None:
             raise self.error
-        assert self._answer is not None
-        return self._answer
+        self._asked_s = trio.current_time()
+        self._answer, self._answered = None, trio.Event()
+        digest = await trio.to_thread.run_sync(self._digest, self.session.out)
+        self.happened(m.Asked(request.kind, digest, request.batches, request.epochs))
+        await self._answered.wait()
+        return self._given()
 
-    def _check_own(self) -> None:
-        tensor = tensorbytes.first_nonfinite(self.contract.schema, self.session.out)
-        if tensor is not None:
-            raise nonfinite(tensor)
+    def _given(self) -> Merged:
+        if self._answer is None:
+            raise self.error or InternalError("a sync point had no answer")
+        return self._answer
 
     def _digest(self, buffer: memoryview) -> str:
         return tensorbytes.digest(self.contract.schema, buffer, self.contract.hash)
@@ -312,10 +309,3 @@ class Learning:
         if now is None or known != (want.round, want.attempt):
             raise Refused(f"attempt {want.attempt} of round {want.round} is over on this node")
         return now.own if want.what == "offer" else now.exchange.region
-
-
-def nonfinite(tensor: str) -> SwarmError:
-    return ModelError(
-        f"the weights of {tensor} hold NaN or Inf: nothing of them was sent",
-        hint="the training diverged: lower the learning rate, or look at the data; the swarm goes on without this peer",
-    )

@@ -17,6 +17,7 @@ from swarm.core.ledger import Ledger
 from swarm.errors import SwarmError, Unreachable
 from swarm.runtime.control import Control, Link
 from swarm.runtime.replica import Replica
+from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Local
 from swarm.wire.signed import Entry, sign_proposal
@@ -69,7 +70,7 @@ class LedgerLink:
         """The verbs that an SN calls on its followers."""
         return {"entries": self._entries}
 
-    async def run(self, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, control: Control, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Stay linked for ever. ``started`` when the first SN's ledger has been read to its head."""
         failures, started = 0, False
         while True:

@@ -25,6 +25,7 @@ from swarm.nodes.status import ledger_status
 from swarm.runtime.control import Control, Link
 from swarm.runtime.driver import Driver, NotLeader
 from swarm.runtime.mesh import Mesh
+from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.store import Store
 from swarm.runtime.tls import Credentials, Local, Peer
@@ -168,7 +169,7 @@ class NetworkNode:
         control: Control,
         sentinel: tuple[str, int],
         *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+        task_status: TaskStatus = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """A peer SN keeps one link to the sentinel. Without a ledger of its own it must reach it once, in time."""
         tries, started, begun_s = 0, False, trio.current_time()

@@ -13,6 +13,7 @@ from typing import TypeVar
 import trio
 
 from swarm.errors import Interrupted, SwarmError
+from swarm.runtime.started import TaskStatus
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -29,7 +30,8 @@ def run_node(node: Callable[[S], Awaitable[T]], settings: S) -> T | None:
     Raises Interrupted on Ctrl-C, and the first SwarmError of an exception group.
     """
     try:
-        return trio.run(_until_signalled, node, settings)
+        result: T = trio.run(_until_signalled, node, settings)
+        return result
     except BaseException as error:
         flat = list(_leaves(error))
         for one in flat:
@@ -51,7 +53,7 @@ async def _until_signalled(node: Callable[[S], Awaitable[T]], settings: S) -> T:
     return result
 
 
-async def _watch_signals(*, task_status: trio.TaskStatus[None]) -> None:
+async def _watch_signals(*, task_status: TaskStatus) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for number in signals:

@@ -39,13 +39,9 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     async def wait(self) -> int:
         """Its exit code; negative when a signal ended it."""
-        code = await trio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)
+        code = await trio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)  # type: ignore[call-arg] # the stubs are older
         await trio.to_thread.run_sync(self._drain.join, DRAIN_S)  # a grandchild may hold the pipe open
         return code
 
@@ -55,7 +51,7 @@ class Worker:
             if self._process.poll() is None:
                 self._signal(signal.SIGTERM)
                 with trio.move_on_after(STOP_S):
-                    await trio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)
+                    await trio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)  # type: ignore[call-arg] # the stubs are older
             self._signal(signal.SIGKILL)
             self._process.wait()
 

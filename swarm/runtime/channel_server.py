@@ -34,6 +34,7 @@ from swarm.core.tensors import Schema
 from swarm.errors import BadInput, IdentityError, InternalError, ModelError, Refused, SwarmError, Unreachable
 from swarm.runtime.channel import DESCRIPTORS, PATH_VARIABLE, TOKEN_VARIABLE
 from swarm.runtime.channel_socket import Wire, failure, listening, place, shared_memory
+from swarm.runtime.started import TaskStatus
 from swarm.wire import messages
 from swarm.wire.messages import Hello, Leave, Merged, Open, Opened, Sync
 
@@ -70,7 +71,7 @@ class ChannelServer:
         return {PATH_VARIABLE: self.path, TOKEN_VARIABLE: self.token}
 
     async def serve(
-        self, handler: ChannelHandler, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self, handler: ChannelHandler, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Until cancelled."""
         with place(self._directory) as self.path, listening(self.path) as listener:

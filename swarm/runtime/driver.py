@@ -42,6 +42,7 @@ from swarm.runtime.durations import Durations
 from swarm.runtime.founding import FORK_HINT, check_directory, genesis, node_name
 from swarm.runtime.pending import Pending, Waiter
 from swarm.runtime.replica import Replica
+from swarm.runtime.started import TaskStatus
 from swarm.runtime.store import Store, Write
 from swarm.runtime.tls import Local
 from swarm.wire.order import log_entry, read_message, write_message
@@ -180,7 +181,7 @@ class Driver:
 
     # ---- running
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Drive until cancelled; started when the stored ledger is applied (and the sentinel leads one).
 
         Raises SwarmError when the directory cannot be used, when the disk fails, and when a peer holds entries that
@@ -253,7 +254,7 @@ class Driver:
         sns = (uid for uid, node in self.ledger.nodes.items() if node.identity.role == "sn" and node.state != "left")
         return Configuration((sentinel,) if sentinel else (), tuple(sorted(uid for uid in sns if uid != sentinel)))
 
-    async def _begin(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _begin(self, task_status: TaskStatus) -> None:
         """The sentinel leads, commits what it had stored, and has a genesis."""
         if self._sentinel:
             await self._leading.wait()

@@ -9,7 +9,7 @@ import pytest
 
 from swarm.core import member_steps as m
 from swarm.core.contract import Contract, Enrolment
-from swarm.core.events import Aborted, Committed, ContractCleared, SnapMade
+from swarm.core.events import Aborted, Committed, ContractCleared, MemberGone, SnapMade
 from swarm.core.member import ALONE_MAX, FETCH_AGAIN_S, Member, Phase
 from swarm.core.names import Identity
 from swarm.core.tensors import Schema
@@ -61,7 +61,7 @@ class World:
         return self.tell(self.contract.close_window({"contract": "c", "round": self.contract.round}))
 
     def tell(self, events: list[Any]) -> list[m.Effect]:
-        told = (SnapMade, Committed, Aborted)
+        told = (SnapMade, Committed, Aborted, MemberGone)
         return [one for event in events if isinstance(event, told) for one in self.member.handle(event, self.now_s)]
 
     def merged(self, digest: str = RESULT) -> list[m.Effect]:
@@ -259,3 +259,11 @@ def test_two_asks_at_once_are_a_mistake_of_ours() -> None:
     world.ask()
     with pytest.raises(AssertionError):
         world.ask()
+
+
+def test_a_node_that_counted_as_lost_while_it_waited_offers_again() -> None:
+    world = World()
+    world.ask()
+    world.offer(ME)
+    assert kinds(world.tell(world.contract.gone(ME, "lost", "no sign of life"))) == ["Offer"]
+    assert kinds(world.offer(ME, OTHER)) == ["BeginExchange"]
