@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import trio
@@ -21,11 +22,13 @@ from libp2p import new_swarm
 from libp2p.abc import INetConn, INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
-from libp2p.exceptions import BaseLibp2pError
+from libp2p.exceptions import BaseLibp2pError, ParseError
+from libp2p.io.exceptions import IncompleteReadError
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
+from libp2p.protocol_muxer.exceptions import MultiselectClientError
 from libp2p.protocol_muxer.multiselect import Multiselect
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
@@ -39,7 +42,7 @@ from multiaddr import Multiaddr
 from swarm.core.names import ROLES
 from swarm.errors import BadInput, IdentityError, SwarmError, Unreachable
 from swarm.runtime.secure import PROTOCOL, Raw, Session, SwarmTls
-from swarm.runtime.tls import HANDSHAKE_S, Local, Peer, address_text
+from swarm.runtime.tls import HANDSHAKE_S, Local, Peer, address_text, too_slow
 
 CONNECTIONS_MAX = 1024
 CONNECTIONS_PER_PEER_MAX = 8
@@ -77,7 +80,7 @@ class Stream:
                 raise self._lost(error) from error
 
     async def receive_some(self) -> bytes:
-        """What there is; b"" at the end of the stream, which a killed peer's looks like, too."""
+        """What there is; b"" at the end, which that of a killed peer or a reset stream may look like, too."""
         try:
             return bytes(await self._stream.read(_CHUNK))
         except StreamEOF:
@@ -179,8 +182,10 @@ class Mesh:
                     await stream.reset()
             if isinstance(error, trio.TooSlowError):
                 raise Unreachable(f"{peer} did not take up {protocol} within {deadline_s:g} s") from None
+            if isinstance(error, MultiselectClientError) and "not supported" in str(error):
+                raise Unreachable(f"{peer} at {session.raw.who} does not serve {protocol}") from error
             if isinstance(error, BaseLibp2pError):
-                raise Unreachable(f"{peer} at {session.raw.who} does not serve {protocol}: {error}") from error
+                raise Unreachable(f"the connection to {peer} at {session.raw.who} broke: {error}") from error
             raise
 
     def accept(self, protocol: str, handler: StreamHandler) -> None:
@@ -320,30 +325,37 @@ async def _abort_later(session: Session, scope: trio.CancelScope) -> None:
     await session.abort()
 
 
-def _failure(error: Exception, where: str) -> SwarmError:
+def _failure(error: BaseException | None, where: str) -> SwarmError:
     """What libp2p made of a failure, as a sentence; the handshake's own refusals do not come here."""
-    if isinstance(error, trio.TooSlowError):
-        return Unreachable(f"{where} did not finish the handshake within {HANDSHAKE_S:g} s")
-    text = f"{error} {error.__cause__ or ''}"
-    if "negotiate" in text or "not supported" in text:
-        return IdentityError(
-            f"{where} does not speak {PROTOCOL}",
-            hint="is it a swarm node of this release, and is this the right one of its ports?",
-        )
+    while error is not None:
+        if isinstance(error, trio.TooSlowError):
+            return too_slow(where, HANDSHAKE_S)
+        is_other_talk = isinstance(error, IncompleteReadError) and not error.is_clean_close
+        is_refused = isinstance(error, MultiselectClientError) and "not supported" in str(error)
+        if is_other_talk or is_refused or isinstance(error, ParseError | UnicodeDecodeError):
+            return IdentityError(
+                f"{where} does not speak {PROTOCOL}",
+                hint="is it a swarm node of this release, and is this the right one of its ports?",
+            )
+        if "denied" in str(error) or "limit" in str(error):
+            return Unreachable(f"{where} connects more often than is allowed here, or holds too many connections")
+        error = error.__cause__
     return Unreachable(f"{where} closed the connection during the handshake")
 
 
 def _os_text(error: OSError) -> str:
-    if isinstance(error.__cause__, BaseExceptionGroup):
-        error = next((each for each in error.__cause__.exceptions if isinstance(each, OSError)), error)
-    return error.strerror or str(error)
+    """trio wraps the errors of all addresses that it tried: the first one says enough."""
+    cause: BaseException = error.__cause__ or error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)
 
 
 def _connection_config() -> ConnectionConfig:
     return ConnectionConfig(
         max_connections=CONNECTIONS_MAX,
         min_connections=0,
-        low_watermark=0,  # libp2p dials nobody by itself
+        low_watermark=0,  # libp2p dials nobody by itself, having no addresses: none is ever told to its peerstore
         high_watermark=CONNECTIONS_MAX,
         max_connections_per_peer=CONNECTIONS_PER_PEER_MAX,
         dial_timeout=CONNECT_S,

@@ -162,6 +162,22 @@ def test_another_node_than_the_expected_is_refused(pair: Any, tmp_path: Path, go
     assert_says(of_listener, "refused this node: .*expected someone-else")
 
 
+def test_a_false_or_replayed_proof_is_refused(
+    pair: Any, tmp_path: Path, good: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dialler signs the transcript of another conversation."""
+    other, transcript = node(tmp_path, leaf(A, "SN-2"), [A]), binding.Binding._transcript
+
+    def recorded(self: binding.Binding, side: str) -> bytes:
+        signed = transcript(self, side)
+        is_the_others = self._own.leaf == other.credentials.leaf
+        return signed[:-1] + b"?" if is_the_others and side == "dialler" else signed
+
+    monkeypatch.setattr(binding.Binding, "_transcript", recorded)
+    _, of_listener = meet(pair, other, good)
+    assert_says(of_listener, "did not prove that it holds its node key in this conversation")
+
+
 def test_ones_own_key_is_refused(pair: Any, good: Local) -> None:
     of_dialler, of_listener = meet(pair, good, good)
     assert_says(of_listener, "came with this node's own key")
