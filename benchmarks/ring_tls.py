@@ -110,7 +110,8 @@ def main() -> None:
         fork.Process(target=peer, args=(rank, listeners, theirs, options), daemon=True).start()
     for _ in sys.stdin if options.rounds is None else range(options.rounds):
         for order in ("ready", "go"):
-            [ours.send(order) for ours, _ in pipes]
+            for ours, _ in pipes:
+                ours.send(order)
             told = [ours.recv() for ours, _ in pipes]
         print(json.dumps({"seconds": max(end for _, end in told) - max(begin for begin, _ in told)}), flush=True)
 
