@@ -14,7 +14,6 @@ from statistics import median
 from typing import Any
 
 from swarm.errors import CheckFailed, SwarmError
-from swarm.nodes.asking import ask_status
 from swarm.nodes.launch import Launch
 from swarm.nodes.local import HOST, READY_S, LocalSwarm
 
@@ -122,14 +121,21 @@ class LocalRun:
         """Ask the ledger what it holds, end the network nodes, and sum up."""
         self.stage = "comparing digests"
         self._look()
-        status = ask_status(
-            (HOST, self.swarm.api_port(0)), tree=self.swarm.trees[0], state=self.swarm.directory / "swci-1"
-        )
+        status = self._ask_status()
         self._launch.check(may_end=[peer.node for peer in self.swarm.peers])
         self._launch.stop()
         self.stage = "done"
         self._look()
         return self._sum_up(status)
+
+    def _ask_status(self) -> dict[str, Any]:
+        """As the first organisation's command interface."""
+        from swarm.nodes.asking import ask_status  # loads libp2p: not before the nodes are started
+        from swarm.runtime.credentials import Credentials
+
+        tree = self.swarm.trees[0]
+        credentials = Credentials.load(tree.certificate("swci"), tree.key("swci"), tree.capath, expect_roles=("swci",))
+        return ask_status((HOST, self.swarm.api_port(0)), credentials, self.swarm.directory / "swci-1")
 
     def _look(self) -> None:
         self.swarm.look()
