@@ -167,7 +167,10 @@ class Ledger:
         if claim.kind not in self._kinds and claim.kind not in policy.RULES:
             check_body(claim.kind, claim.body)  # says that it knows no such kind
         if not policy.allowed(claim.kind, identity.role):
-            raise Refused(f"{identity} may not propose {claim.kind}: only the role {policy.roles(claim.kind)} may")
+            raise Refused(
+                f"{identity} may not propose {claim.kind}: only the role {policy.roles(claim.kind)} may",
+                hint="its certificate gives a node its role: use one of that role",
+            )
         if policy.membership(claim.kind) == "sentinel's organisation":
             sentinel = self.nodes[self.sentinel].identity
             if identity.anchor != sentinel.anchor:

@@ -40,10 +40,8 @@ class Credentials:
     @classmethod
     def load(cls, cert: Path, key: Path, capath: Path, *, expect_roles: Sequence[str] | None = None) -> Credentials:
         chain = _load_chain(cert)
-        private_key = _load_key(key)
-        _check_pair(cert, chain[0], key, private_key)
         anchors, crls = _load_capath(capath)
-        try:
+        try:  # before the key, whose loading takes a minute if it is far too long
             identity = certs.judge(chain, anchors, crls, datetime.now(UTC))
         except IdentityError as error:
             raise type(error)(f"{cert}: {error.message}", hint=error.hint) from None
@@ -53,6 +51,8 @@ class Credentials:
                 f"this command needs {' or '.join(expect_roles)}",
                 hint="give the certificate and key of that role with --cert and --key",
             )
+        private_key = _load_key(key)
+        _check_pair(cert, chain[0], key, private_key)
         contexts = [_context(side, cert, key, anchors) for side in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)]
         return cls(identity, chain, anchors, crls, private_key, *contexts)
 
@@ -87,10 +87,9 @@ def _context(side: int, cert: Path, key: Path, anchors: Sequence[Anchor]) -> ssl
 def _load_chain(path: Path) -> list[bytes]:
     try:
         found = x509.load_pem_x509_certificates(_read(path, "certificate"))
-    except ValueError as error:
+    except ValueError:
         raise BadInput(
-            f"certificate file {path} is not a PEM certificate: {str(error)[:120]}",
-            hint="`gen-cert -e EXAMPLE -i 1` makes certificates",
+            f"certificate file {path} is not a PEM certificate", hint="`gen-cert -e EXAMPLE -i 1` makes certificates"
         ) from None
     return [certificate.public_bytes(Encoding.DER) for certificate in found]
 
@@ -109,10 +108,15 @@ def _load_key(path: Path) -> CertificateKey:
             f"private key file {path} is encrypted; a node has nobody to ask for the passphrase",
             hint="store it unencrypted with mode 0600, on an encrypted disk if need be",
         ) from None
-    except Exception as error:  # ValueError and UnsupportedAlgorithm share no base class
-        raise BadInput(f"private key file {path} is not a PEM private key: {str(error)[:120]}") from None
+    except Exception:  # ValueError and UnsupportedAlgorithm share no base class
+        raise BadInput(
+            f"private key file {path} is not a PEM private key", hint="`gen-cert -e EXAMPLE -i 1` makes keys"
+        ) from None
     if not isinstance(key, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise IdentityError(f"private key file {path} holds a {type(key).__name__}, expected Ed25519, P-256 or RSA")
+        raise IdentityError(
+            f"private key file {path} holds a {type(key).__name__}, expected Ed25519, P-256 or RSA",
+            hint="`gen-cert --key-type ed25519|p256|rsa` makes keys that fit",
+        )
     return key
 
 

@@ -76,8 +76,11 @@ def anchors_from_pem(texts: Iterable[str | bytes]) -> list[Anchor]:
     for text in texts:
         try:
             found = x509.load_pem_x509_certificates(text.encode() if isinstance(text, str) else text)
-        except ValueError as error:
-            raise BadInput(f"a CA file is not a PEM certificate: {error}") from None
+        except ValueError:
+            raise BadInput(
+                "a CA file is not a PEM certificate",
+                hint="capath holds the CA certificates of the organisations, one PEM file each, and nothing else",
+            ) from None
         ders += [certificate.public_bytes(Encoding.DER) for certificate in found]
     return anchors_from_der(ders)
 
@@ -93,7 +96,10 @@ def anchors_from_der(ders: Iterable[bytes]) -> list[Anchor]:
                 hint="capath holds the CA certificates of the organisations, not those of nodes",
             )
         if problem := _weak_key(certificate):
-            raise BadInput(f"the CA certificate {subject(certificate)} has {problem}")
+            raise BadInput(
+                f"the CA certificate {subject(certificate)} has {problem}",
+                hint="its organisation needs a new CA, and its nodes new certificates: `gen-cert` makes ones that fit",
+            )
         found.setdefault(der, (spki_sha256(certificate), anchor_name(certificate)))
     keys_of: dict[str, set[bytes]] = {}
     for spki, name in found.values():
@@ -107,12 +113,23 @@ def anchors_from_der(ders: Iterable[bytes]) -> list[Anchor]:
 def crl_from_pem(text: str | bytes) -> Crl:
     try:
         return Crl(x509.load_pem_x509_crl(text.encode() if isinstance(text, str) else text))
-    except ValueError as error:
-        raise BadInput(f"not a revocation list in PEM form: {error}") from None
+    except ValueError:
+        raise BadInput(
+            "not a revocation list in PEM form",
+            hint="`openssl crl -inform DER -out X.crl.pem` turns one from DER to PEM",
+        ) from None
 
 
 def judge(chain: Sequence[bytes], anchors: Sequence[Anchor], crls: Sequence[Crl], now: datetime) -> Identity:
     """Whom the leaf (first in the chain, DER) belongs to; raises IdentityError with the sentence of the case."""
+    try:
+        return _judge(chain, anchors, crls, now)
+    except IdentityError as error:
+        error.hint = error.hint or "the certificate has to be issued anew; `gen-cert` makes ones that fit"
+        raise
+
+
+def _judge(chain: Sequence[bytes], anchors: Sequence[Anchor], crls: Sequence[Crl], now: datetime) -> Identity:
     for der in chain[: CHAIN_MAX + 1]:
         if len(der) > CERTIFICATE_MAX:
             raise IdentityError(
