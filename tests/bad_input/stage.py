@@ -235,13 +235,10 @@ class Stage:
         found = []
         for child in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                mine = self._shared is not None and child.pid == self._shared.process.pid
-                if (
-                    not mine
-                    and child.status() != psutil.STATUS_ZOMBIE
-                    and "resource_tracker" not in str(child.cmdline())
-                ):
-                    found.append(" ".join(child.cmdline()))
+                shared = self._shared is not None and child.pid == self._shared.process.pid
+                command = " ".join(child.cmdline())
+                if not shared and child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in command:
+                    found.append(command)
         return found
 
     def close(self) -> None:
