@@ -29,7 +29,7 @@ BEATS_MISSED_MAX = 3
 CONCURRENT_MAX = 64
 NOTICES_MAX = 1024
 OUTBOX_MAX = 64
-_BYE_S = 1.0
+_BYE_S = 0.5
 
 log = logging.getLogger("swarm.control")
 
@@ -302,12 +302,11 @@ class Control:
                     await link.close(_second_incarnation(link, other))
                     return
             self._mesh.local.acquaintances.replaced(link.peer)
-            await other.close(
-                IdentityError(
-                    f"{link.peer} at {link.address} has taken this node's place: a newer start with the same node key",
-                    hint="only the newest process of a state directory takes part",
-                )
+            replaced = IdentityError(
+                f"{link.peer} at {link.address} has taken this node's place: a newer start with the same node key",
+                hint="only the newest process of a state directory takes part",
             )
+            self._nursery.start_soon(other.close, replaced)  # a frozen one does not hold up the newcomer
 
     async def _accepted(self, stream: Stream) -> None:
         link = Link(stream, self)

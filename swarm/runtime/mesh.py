@@ -50,7 +50,7 @@ STREAMS_MAX = 8192
 STRANGERS_MAX = 64
 NEGOTIATE_S = 5
 CONNECT_S = 5.0
-_CLOSING_S = 1.0
+_CLOSING_S = 0.5
 _CHUNK = 1 << 16
 
 log = logging.getLogger("swarm.mesh")

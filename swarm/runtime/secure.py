@@ -44,7 +44,7 @@ from swarm.runtime.tls import (
 PROTOCOL = TProtocol("/swarm/mtls/1")
 
 _PIECE = 1 << 18
-_FAREWELL_S = 1.0
+_FAREWELL_S = 0.5
 _UNACKNOWLEDGED_MS = 10_000
 
 log = logging.getLogger("swarm.mesh")
