@@ -7,6 +7,7 @@ a proposal's bytes are signed once and retried as they are, so it takes effect a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -25,8 +26,10 @@ from swarm.wire.signed import Entry, sign_proposal
 CALL_S = 10.0
 CATCH_UP_S = 60.0
 BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0)
+FIRST_CONTACT_S = 60.0
 
 Address = tuple[str, int]
+log = logging.getLogger("swarm.SL")
 
 
 def parse_address(text: str) -> Address:
@@ -72,16 +75,16 @@ class LedgerLink:
 
     async def run(self, control: Control, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Stay linked for ever. ``started`` when the first SN's ledger has been read to its head."""
-        failures, started = 0, False
+        failures, started, begun_s = 0, False, trio.current_time()
         while True:
             address = self._next(failures)
             try:
                 link, head = await self._follow(control, address)
             except SwarmError as error:
-                if not started and failures + 1 >= len(BACKOFF_S) * 2:
-                    raise
                 if type(error) is not Unreachable:
                     raise
+                if not started:
+                    _say_first_contact(address, failures + 1, trio.current_time() - begun_s, error)
                 self._set_lost(error.message)
                 await trio.sleep(BACKOFF_S[min(failures // max(1, len(self._entrances)), len(BACKOFF_S) - 1)])
                 failures += 1
@@ -199,3 +202,14 @@ class LedgerLink:
             f"the ledger's entries up to {index} did not come within {CATCH_UP_S:g} s: "
             f"this node is at {self.replica.head_index}"
         )
+
+
+def _say_first_contact(address: Address, tries: int, waited_s: float, error: Unreachable) -> None:
+    """A node that has never reached its network says so at every try, and gives up in time."""
+    if waited_s < FIRST_CONTACT_S:
+        log.warning("no network node yet: %s", error.message)
+        return
+    raise Unreachable(
+        f"no network node answered at {address[0]}:{address[1]} in {tries} tries over {waited_s:.0f} s: {error.message}",
+        hint="is it started, is --sn-ip its --host-ip and --sn-api-port its API port, does a firewall drop the port?",
+    ) from error

@@ -185,7 +185,7 @@ class NetworkNode:
                 if not started and waited_s > FIRST_CONTACT_S:
                     where = f"{sentinel[0]}:{sentinel[1]}"
                     raise Unreachable(
-                        f"the sentinel at {where} did not answer in {tries} tries over {waited_s:.0f} s",
+                        f"the sentinel at {where} did not answer in {tries} tries over {waited_s:.0f} s: {error.message}",
                         hint="is it started, is --sentinel-ip its --host-ip, does a firewall drop the port?",
                     ) from error
                 log.warning("sentinel at %s:%d: %s", *sentinel, error.message)
