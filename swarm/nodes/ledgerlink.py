@@ -209,7 +209,8 @@ def _say_first_contact(address: Address, tries: int, waited_s: float, error: Unr
     if waited_s < FIRST_CONTACT_S:
         log.warning("no network node yet: %s", error.message)
         return
+    tried = f"in {tries} tries over {waited_s:.0f} s"
     raise Unreachable(
-        f"no network node answered at {address[0]}:{address[1]} in {tries} tries over {waited_s:.0f} s: {error.message}",
+        f"no network node answered at {address[0]}:{address[1]} {tried}: {error.message}",
         hint="is it started, is --sn-ip its --host-ip and --sn-api-port its API port, does a firewall drop the port?",
     ) from error

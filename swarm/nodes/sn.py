@@ -183,9 +183,9 @@ class NetworkNode:
                     started = True
                     task_status.started()  # it has the ledger: it serves reads while it looks for the sentinel
                 if not started and waited_s > FIRST_CONTACT_S:
-                    where = f"{sentinel[0]}:{sentinel[1]}"
+                    tried = f"in {tries} tries over {waited_s:.0f} s"
                     raise Unreachable(
-                        f"the sentinel at {where} did not answer in {tries} tries over {waited_s:.0f} s: {error.message}",
+                        f"the sentinel at {sentinel[0]}:{sentinel[1]} did not answer {tried}: {error.message}",
                         hint="is it started, is --sentinel-ip its --host-ip, does a firewall drop the port?",
                     ) from error
                 log.warning("sentinel at %s:%d: %s", *sentinel, error.message)
