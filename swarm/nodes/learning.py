@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import trio
@@ -69,7 +70,9 @@ class Learning:
         self._progress = progress
         self._bytes_sent = bytes_sent
         self._round: Round | None = None
-        self._phases: dict[str, float] = {}
+        self._exchanged_s: dict[str, float] = {}
+        self._reached: dict[str, float] = {}
+        """When this round reached which point, on the machine's monotonic clock."""
         self._answered = trio.Event()
         self._answer: Merged | None = None
         self._asked_s = 0.0
@@ -118,8 +121,10 @@ class Learning:
         if self.error is not None:
             raise self.error
         self._asked_s = trio.current_time()
+        self._reached, self._exchanged_s = {"asked": monotonic()}, {}
         self._answer, self._answered = None, trio.Event()
         digest = await trio.to_thread.run_sync(self._digest, self.session.out)
+        self._reached["hashed"] = monotonic()
         self.happened(m.Asked(request.kind, digest, request.batches, request.epochs))
         await self._answered.wait()
         return self._given()
@@ -173,11 +178,12 @@ class Learning:
 
     def _begin(self, effect: m.BeginExchange) -> None:
         snap = effect.snap
+        self._reached["snapped"] = monotonic()
         own = self.session.out if effect.source == "own" else self.models.bytes_of(self.member.holds)
         result = self.models.incoming()
 
         def merged(digest: str, phases: dict[str, float]) -> None:
-            self._phases = phases
+            self._exchanged_s, self._reached["merged"] = phases, monotonic()
             if self._round is not None and self._round.result is result:
                 self.models.hold(result, digest)
                 self.happened(m.Merged(snap.round, snap.attempt, digest))
@@ -256,6 +262,7 @@ class Learning:
         if answer.how in ("merged", "adopted"):
             file = self.models.get(answer.digest)
             assert file is not None, "the member answered with a model that is not here"
+            self._reached["committed"] = monotonic()
             await trio.to_thread.run_sync(self._load, file)
             self._report(answer)
             self._nursery.start_soon(self._make_durable, file, answer.digest)
@@ -289,13 +296,28 @@ class Learning:
             members=answer.members,
             seconds=round(trio.current_time() - self._asked_s, 6),
             bytes_sent=self._bytes_sent(),
-            phases_s=self._phases,
+            asked_at_s=self._reached["asked"],
+            phases_s=self._phases_s(),
         )
+
+    def _phases_s(self) -> dict[str, float]:
+        """How long each step of a merged round took; empty for a model that was adopted."""
+        if "merged" not in self._reached:
+            return {}
+        at = self._reached
+        return {
+            "hash": at["hashed"] - at["asked"] + self._exchanged_s["hash"],
+            "offer": at["snapped"] - at["hashed"],
+            **{phase: self._exchanged_s[phase] for phase in ("scatter", "merge", "gather")},
+            "commit": at["committed"] - at["merged"],
+            "load": monotonic() - at["committed"],
+        }
 
     # ---- serving peers (called by the data server's threads)
 
     def find(self, peer: Peer, want: Want) -> Region:
-        if want.contract != self.contract.name or peer.uid not in self.contract.members:
+        member = self.contract.members.get(peer.uid)
+        if want.contract != self.contract.name or member is None or member.state == "left":
             raise Refused(f"{peer.identity} is no member of contract {want.contract!r} on this node")
         if want.what == "model":
             file = self.models.get(want.digest)
