@@ -17,6 +17,7 @@ import select
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -76,6 +77,7 @@ class Acquaintances:
         self._seen: dict[bytes, Identity] = {}
         self._taught: dict[bytes, Identity] = {}
         self._last: dict[bytes, bytes] = {}
+        self._lock = threading.Lock()
 
     def learn(self, node_key: bytes, identity: Identity, incarnation: bytes) -> None:
         """The ledger has let this process in: other identities and earlier incarnations of the key end."""
@@ -102,9 +104,10 @@ class Acquaintances:
             )
 
     def met(self, peer: Peer) -> None:
-        if len(self._seen) >= self._SEEN_MAX:
-            self._seen.pop(next(iter(self._seen)), None)
-        self._seen[peer.node_key] = peer.identity
+        with self._lock:
+            if len(self._seen) >= self._SEEN_MAX:
+                del self._seen[next(iter(self._seen))]
+            self._seen[peer.node_key] = peer.identity
 
 
 @dataclass(slots=True)

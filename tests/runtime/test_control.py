@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -390,7 +390,7 @@ def test_a_stall_of_this_process_blames_nobody(server: Local, client: Local, mon
     monkeypatch.setattr(control_module, "BEAT_S", 0.1)
 
     async def act(link: Link) -> None:
-        time.sleep(1.0)  # this is the stall
+        threading.Event().wait(1.0)  # blocks the loop: this is the stall
         with trio.move_on_after(0.5):
             await link.closed.wait()
         assert not link.closed.is_set(), link.reason
