@@ -57,6 +57,7 @@ class LedgerLink:
         self._on_link = on_link
         self._report = report
         self._link: Link | None = None
+        self._feeder: Link | None = None
         self._linked = trio.Event()
         self._applied = trio.Event()
         self._seq = 0
@@ -159,6 +160,7 @@ class LedgerLink:
 
     async def _follow(self, control: Control, address: Address) -> tuple[Link, int]:
         link = await control.connect(address[0], address[1], deadline_s=CALL_S)
+        self._feeder = link  # its entries may come before its answer
         try:
             reply = await link.call("follow", {"after": self.replica.head_index}, deadline_s=CALL_S)
         except BaseException:
@@ -185,7 +187,7 @@ class LedgerLink:
             self._on_link("")
 
     async def _entries(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
-        if link is self._link:
+        if link is self._feeder:
             for raw in body["entries"]:
                 self.replica.take(raw)
             self._applied.set()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import trio
 
+from swarm.core.contract import Contract
 from swarm.core.events import Applied
 from swarm.core.member import Member
 from swarm.core.tensors import Schema
@@ -75,6 +76,7 @@ class LearningNode:
         )
         self.name = f"{settings.credentials.identity.name} ({settings.credentials.identity.organisation})"
         self.learning: Learning | None = None
+        self._models: dict[str, Models] = {}
         self.failed: SwarmError | None = None
         self._changed = trio.Event()
 
@@ -170,7 +172,6 @@ class LearningNode:
         self.progress.line(
             "finished", digest=learning.member.holds, bytes_sent=self.bytes_sent(), rounds=contract.commits
         )
-        await self._leave("finished")
         with trio.move_on_after(SERVE_LAST_S):
             while contract.live():
                 await self._changed.wait()
@@ -217,8 +218,7 @@ class LearningNode:
         self.failed = learning.error
         if session.withdrew is not None:
             self.failed = BY_CODE.get(session.withdrew.code, WorkerFailed)(session.withdrew.reason)
-        if not learning.contract.finished:
-            await self._leave(session.gone_reason)
+        await self._leave("finished" if learning.contract.finished else session.gone_reason)
 
     async def _learn(self, learning: Learning, scope: trio.CancelScope) -> None:
         with scope:
@@ -251,12 +251,20 @@ class LearningNode:
             session,
             self.link,
             self.client,
-            Models(self.state.path / "models" / contract.name, schema.nbytes),
+            self._models_of(contract),
             self.progress,
             contract,
             Member(self.state.uid, contract, holds=base, checkin=request.checkin),
             self.bytes_sent,
         )
+
+    def _models_of(self, contract: Contract) -> Models:
+        """What this process holds of the contract, also from an earlier session of its program."""
+        models = self._models.get(contract.name)
+        if models is None or models.nbytes != contract.schema.nbytes:
+            models = Models(self.state.path / "models" / contract.name, contract.schema.nbytes)
+            self._models[contract.name] = models
+        return models
 
     def bytes_sent(self) -> int:
         return self.server.bytes_sent + self.client.bytes_sent

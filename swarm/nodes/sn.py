@@ -280,8 +280,8 @@ class NetworkNode:
                     await _either(applied, link.closed)
                     continue
                 entries = self.driver.entries_after(after)
-                await link.call("entries", {"entries": entries}, deadline_s=FOLLOW_S)
-                after += len(entries)
+                taken = await link.call("entries", {"entries": entries}, deadline_s=FOLLOW_S)
+                after = int(taken["head"])
         except SwarmError as error:
             log.info("no more entries to %s: %s", link.peer.identity, error.message)
             await link.close()
