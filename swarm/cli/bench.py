@@ -10,11 +10,17 @@ from swarm.cli.ending import print_json
 from swarm.cli.help import Command
 
 if TYPE_CHECKING:
+    from swarm.nodes.bench.merge import Measured, Settings
     from swarm.nodes.bench.stream import Comparison, Sample
 
 STREAM_EXAMPLES = """
 swarm bench stream                    256 MB, five times over the data plane and over a plain TLS socket
 swarm bench stream --mb 1000 --json   a gigabyte; one JSON object on stdout
+"""
+
+MERGE_EXAMPLES = """
+swarm bench merge --peers 2 --mb 1              rounds of a 1 MB model, as a training program sees them
+swarm bench merge --peers 4 --mb 100 --json     400 MB of models; one JSON object on stdout
 """
 
 
@@ -59,3 +65,67 @@ def _show_stream(compared: Comparison) -> None:
     for stack in ("swarm", "ssl"):
         click.echo(f"{stack:8}{found[f'{stack}_mb_s']:9.0f}{found[f'{stack}_cpu_s_per_gib']:16.2f}")
     click.echo(f"{'ratio':8}{found['ratio']:9.2f}{found['cpu_ratio']:16.2f}   (median of {found['rounds']} rounds)")
+
+
+@command.command(
+    "merge",
+    cls=Command,
+    examples=MERGE_EXAMPLES,
+    help="Whole rounds of a swarm on this machine, from the last program's call to the last program's merged arrays, "
+    "each result checked bit by bit; between them rounds of a plain TLS ring all-reduce (benchmarks/ring_tls.py).",
+)
+@click.option("--peers", default=2, show_default=True, type=click.IntRange(2, 64), help="learning nodes with programs")
+@click.option(
+    "--mb", default=1, show_default=True, type=click.IntRange(1, 4000), help="size of the model, in 10^6 bytes"
+)
+@click.option("--method", default="mean", show_default=True, type=click.Choice(["mean"]))
+@click.option("--wire", default="fp32", show_default=True, type=click.Choice(["fp32"]))
+@click.option("--commitments", default="result", show_default=True, type=click.Choice(["result"]))
+@click.option("--topology", default="auto", show_default=True, type=click.Choice(["auto", "sharded", "broadcast"]))
+@click.option("--rounds", default=7, show_default=True, type=click.IntRange(1, 1000), help="measured; 2 more warm up")
+@click.option("--sns", default=1, show_default=True, type=click.IntRange(1, 2), help="network nodes")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def merge(
+    peers: int,
+    mb: int,
+    method: str,
+    wire: str,
+    commitments: str,
+    topology: str,
+    rounds: int,
+    sns: int,
+    as_json: bool,
+) -> None:
+    from swarm.nodes.bench import merge as bench
+    from swarm.nodes.launch import Launch, ended_by_signals
+    from swarm.nodes.localrun import environment
+    from swarm.nodes.scratch import scratch_directory
+
+    settings = bench.Settings(peers, mb, method, topology, rounds, sns)
+    with (
+        ended_by_signals(),
+        scratch_directory("swarm-bench-") as directory,
+        Launch(environment=environment()) as launch,
+    ):
+        measured = bench.Bench(settings, directory, launch, lambda line: click.echo(line, err=True)).run()
+    failure = measured.failure()
+    if as_json:
+        print_json(bench.as_json(settings, measured), failure=failure)
+    else:
+        _show_merge(settings, measured)
+    if failure:
+        raise failure
+
+
+def _show_merge(settings: Settings, measured: Measured) -> None:
+    from swarm.nodes.bench.merge import as_json
+
+    found = as_json(settings, measured)
+    click.echo(f"{found['peers']} peers, {found['mb']} MB, {found['topology']}: median of {found['rounds']} rounds")
+    click.echo(f"  round     {found['median_s']:8.3f} s   (p10 {found['p10_s']:.3f}, p90 {found['p90_s']:.3f})")
+    click.echo(f"  ring      {found['baseline_ring_tls_s']:8.3f} s   ratio {found['ratio']:.2f}")
+    for phase, seconds in found["phases_s"].items():
+        click.echo(f"  {phase:<9} {seconds:8.3f} s")
+    click.echo(
+        f"  sent by a peer {found['bytes_per_peer'] / 1e6:.1f} MB, optimum {found['bytes_optimal'] / 1e6:.1f} MB"
+    )

@@ -1,0 +1,257 @@
+"""`swarm bench merge`: whole rounds of a real swarm, timed where a training program sees them.
+
+Called by `swarm.cli.bench`. Real network and learning nodes; the programs are `merge_program`. Guarantees: a round
+counts from the last program's call to the last program's return, everything inside; every result, warm-ups too, is
+compared bit by bit with one that other code computes from the inputs; the ring of `benchmarks/ring_tls.py` runs
+between the swarm's rounds, never beside them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, median, quantiles
+from typing import IO, Any
+
+import psutil
+
+import swarm
+from swarm.errors import BadInput, CheckFailed, InternalError
+from swarm.nodes.bench import merge_program
+from swarm.nodes.bench.inputs import expected_digest
+from swarm.nodes.launch import Launch
+from swarm.nodes.local import READY_S, LocalSwarm
+from swarm.runtime.authority import CertificateTree
+
+WARM_UPS = 2
+PHASES = ("copy_in", "hash", "offer", "scatter", "merge", "gather", "commit", "load")
+BROADCAST_MAX = 4 << 20
+ORDER_S = 120.0
+RING = Path(swarm.__file__).resolve().parent.parent / "benchmarks" / "ring_tls.py"
+
+
+@dataclass(frozen=True)
+class Settings:
+    peers: int
+    mb: int
+    method: str
+    topology: str
+    rounds: int
+    sns: int
+
+
+@dataclass
+class Measured:
+    """What the measured rounds came to; one entry a round in each list."""
+
+    swarm_s: list[float] = field(default_factory=list)
+    ring_s: list[float] = field(default_factory=list)
+    phases_s: list[dict[str, float]] = field(default_factory=list)
+    cpu_s: list[dict[str, float]] = field(default_factory=list)
+    bytes_per_peer: int = 0
+    rss_peak_mb: dict[str, float] = field(default_factory=dict)
+    verified: bool = True
+
+    def failure(self) -> CheckFailed | None:
+        return None if self.verified else CheckFailed("a merge differs from the one computed from its inputs")
+
+
+def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
+    peers, mb, seconds = settings.peers, settings.mb, measured.swarm_s
+    deciles = quantiles(seconds, n=10, method="inclusive") if len(seconds) > 1 else seconds * 9
+    ratios = [ours / theirs for ours, theirs in zip(seconds, measured.ring_s, strict=True)]
+    return {
+        "peers": peers,
+        "mb": mb,
+        "method": settings.method,
+        "wire": "fp32",
+        "commitments": "result",
+        "topology": _topology(settings),
+        "hash": "blake3",
+        "rounds": len(seconds),
+        "verified": measured.verified,
+        "median_s": round(median(seconds), 4),
+        "p10_s": round(deciles[0], 4),
+        "p90_s": round(deciles[-1], 4),
+        "baseline_ring_tls_s": round(median(measured.ring_s), 4),
+        "ratio": round(median(ratios), 3),
+        "phases_s": {phase: round(median(line[phase] for line in measured.phases_s), 4) for phase in PHASES},
+        "bytes_per_peer": measured.bytes_per_peer,
+        "bytes_optimal": 2 * (peers - 1) * mb * 10**6 // peers,
+        "ratio_to_link_optimum": None,
+        "rss_peak_mb": measured.rss_peak_mb,
+        "cpu_s": {role: round(median(line[role] for line in measured.cpu_s), 3) for role in ("sl", "ml", "sn")},
+        "recovery_s": None,
+    }
+
+
+def _topology(settings: Settings) -> str:
+    if settings.topology != "auto":
+        return settings.topology
+    return "broadcast" if settings.mb * 10**6 <= BROADCAST_MAX else "sharded"
+
+
+class Bench:
+    """One run of the bench in ``directory``; ``watch`` hears of each round."""
+
+    def __init__(self, settings: Settings, directory: Path, launch: Launch, watch: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.swarm = LocalSwarm(directory, launch, organisations=max(settings.peers, settings.sns))
+        self.measured = Measured()
+        self._launch = launch
+        self._watch = watch
+        self._directory = directory
+        self._programs: list[IO[str]] = []
+        self._pids: dict[str, list[int]] = {}
+
+    def run(self) -> Measured:
+        if not RING.exists():
+            raise BadInput(f"the baseline {RING} is missing", hint="run the bench from a checkout of the project")
+        self._start()
+        for round_ in range(WARM_UPS):
+            self._merge(round_, "begin" if round_ == 0 else "sync")
+        reported = self._reported_bytes()
+        with ring(self.settings, self.swarm.trees[0]) as baseline:
+            baseline()
+            for number in range(self.settings.rounds):
+                self._measure(WARM_UPS + number, baseline, ring_first=number % 2 == 1)
+        sent = [after - before for before, after in zip(reported, self._reported_bytes(), strict=True)]
+        self.measured.bytes_per_peer = round(max(sent) / self.settings.rounds)
+        self.measured.rss_peak_mb = {role: self._rss_peak_mb(pids) for role, pids in self._pids.items()}
+        self._order({"end": True}, answered=False)
+        self._launch.wait_ended([peer.node for peer in self.swarm.peers])
+        return self.measured
+
+    # ---- one round
+
+    def _measure(self, round_: int, baseline: Callable[[], float], *, ring_first: bool) -> None:
+        if ring_first:
+            self.measured.ring_s.append(baseline())
+        seconds, cpu_s, phases_s = self._merge(round_, "sync")
+        if not ring_first:
+            self.measured.ring_s.append(baseline())
+        self.measured.swarm_s.append(seconds)
+        self.measured.cpu_s.append(cpu_s)
+        self.measured.phases_s.append(phases_s)
+        number = round_ - WARM_UPS + 1
+        self._watch(f"round {number} of {self.settings.rounds}  {seconds:.3f} s  ring {self.measured.ring_s[-1]:.3f} s")
+
+    def _merge(self, round_: int, how: str) -> tuple[float, dict[str, float], dict[str, float]]:
+        self._order({"round": round_})
+        before = self._cpu_s()
+        told = self._order({"go": how})
+        cpu_s = {role: used - before[role] for role, used in self._cpu_s().items()}
+        results = {answer["digest"] for answer in self._order({"digest": True})}
+        self.measured.verified &= results == {expected_digest(self.settings.mb, self._in_uid_order(), round_)}
+        seconds = max(one["ended"] for one in told) - max(one["began"] for one in told)
+        return seconds, cpu_s, self._phases_s(told)
+
+    def _phases_s(self, told: list[dict[str, Any]]) -> dict[str, float]:
+        """The mean over the peers: the node's own phases, and the program's copies before and after them."""
+        self.swarm.look()
+        lines = []
+        for one, peer in zip(told, self.swarm.peers, strict=True):
+            report = peer.rounds[-1]
+            copied_in = report["asked_at_s"] - one["began"]
+            inside = sum(report["phases_s"].values())
+            loaded = report["phases_s"].get("load", 0.0) + one["ended"] - report["asked_at_s"] - inside
+            lines.append({**dict.fromkeys(PHASES, 0.0), **report["phases_s"], "copy_in": copied_in, "load": loaded})
+        return {phase: fmean(line[phase] for line in lines) for phase in PHASES}
+
+    # ---- processes
+
+    def _start(self) -> None:
+        settings, local = self.settings, self.swarm
+        local.make_organisations()
+        self._launch.wait_ready([local.start_network_node(1)], READY_S)
+        for number in range(2, settings.sns + 1):
+            self._launch.wait_ready([local.start_network_node(number, sentinel_port=local.api_port(0))], READY_S)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(self._directory / "orders"))
+            listener.listen(settings.peers)
+            listener.settimeout(READY_S)
+            for number in range(settings.peers):
+                local.start_peer([sys.executable, "-m", merge_program.__name__], environment=self._environment(number))
+            self._launch.wait_ready([peer.node for peer in local.peers], READY_S)
+            lines = [listener.accept()[0].makefile("rw", encoding="utf-8") for _ in range(settings.peers)]
+        introduced = sorted(((json.loads(line.readline()), line) for line in lines), key=lambda pair: pair[0]["peer"])
+        self._programs = [line for _, line in introduced]
+        self._pids = {
+            "sl": [peer.node.pid for peer in local.peers],
+            "ml": [said["pid"] for said, _ in introduced],
+            "sn": [node.pid for node in local.network],
+        }
+
+    def _environment(self, peer: int) -> dict[str, str]:
+        return {
+            merge_program.SOCKET: str(self._directory / "orders"),
+            merge_program.PEER: str(peer),
+            merge_program.PEERS: str(self.settings.peers),
+            merge_program.MB: str(self.settings.mb),
+            merge_program.TOPOLOGY: self.settings.topology,
+        }
+
+    def _order(self, order: dict[str, Any], *, answered: bool = True) -> list[dict[str, Any]]:
+        """Give all programs an order at once; their answers, by peer."""
+        for program in self._programs:
+            program.write(json.dumps(order) + "\n")
+            program.flush()
+        if not answered:
+            return []
+        answers = [program.readline() for program in self._programs]
+        if not all(answers):
+            self._launch.check()
+            raise InternalError("a program of the bench ended before its time")
+        return [json.loads(answer) for answer in answers]
+
+    def _in_uid_order(self) -> list[int]:
+        uids = [(peer.node.ready() or {})["uid"] for peer in self.swarm.peers]
+        return sorted(range(len(uids)), key=lambda peer: uids[peer])
+
+    def _reported_bytes(self) -> list[int]:
+        self.swarm.look()
+        return [peer.bytes_sent for peer in self.swarm.peers]
+
+    def _cpu_s(self) -> dict[str, float]:
+        return {
+            role: sum(times.user + times.system for times in (psutil.Process(pid).cpu_times() for pid in pids))
+            for role, pids in self._pids.items()
+        }
+
+    def _rss_peak_mb(self, pids: list[int]) -> float:
+        peaks = [
+            line for pid in pids for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line
+        ]
+        return round(max(int(line.split()[1]) for line in peaks) * 1024 / 1e6, 1)
+
+
+@contextlib.contextmanager
+def ring(settings: Settings, tree: CertificateTree) -> Iterator[Callable[[], float]]:
+    """The baseline's processes; a call runs one round of them and returns its seconds."""
+    command = [
+        *(sys.executable, str(RING), "--peers", str(settings.peers), "--mb", str(settings.mb)),
+        *("--cert", str(tree.certificate("sl")), "--key", str(tree.key("sl")), "--ca", str(tree.authority)),
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        orders, answers = process.stdin, process.stdout
+
+        def run() -> float:
+            orders.write("\n")
+            orders.flush()
+            answer = answers.readline()
+            if not answer:
+                raise InternalError("the ring ended before its time")
+            return float(json.loads(answer)["seconds"])
+
+        try:
+            yield run
+        finally:
+            process.terminate()
