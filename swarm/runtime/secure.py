@@ -40,6 +40,7 @@ from swarm.runtime.tls import (
     too_much,
     too_slow,
 )
+from swarm.wire.binding import NoNetworkYet
 
 PROTOCOL = TProtocol("/swarm/mtls/1")
 
@@ -129,7 +130,7 @@ class SwarmTls(ISecureTransport):
             return session
         except BaseException as error:
             with trio.CancelScope(shield=True), trio.move_on_after(_FAREWELL_S):
-                if isinstance(error, IdentityError):
+                if isinstance(error, IdentityError | NoNetworkYet):
                     await _linger(conn)
             with trio.CancelScope(shield=True):
                 await conn.close()

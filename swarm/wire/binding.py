@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from swarm.core import names
-from swarm.errors import BadInput, IdentityError, SwarmError, from_wire
+from swarm.errors import BadInput, IdentityError, SwarmError, Unreachable, from_wire
 from swarm.wire import frame
 from swarm.wire.certnames import printable
 
@@ -56,6 +56,10 @@ class Side:
     network_id: bytes
     nonce: bytes
     leaf: bytes
+
+
+class NoNetworkYet(Unreachable):
+    """One side has not reached its network yet: nothing is wrong with anybody, and another try may succeed."""
 
 
 class Binding:
@@ -152,17 +156,17 @@ class Binding:
     def _agree(self, theirs: bytes) -> bytes:
         own = self._own.network_id
         if not own and not theirs:
-            raise IdentityError(
+            raise NoNetworkYet(
                 f"neither this node nor {self._peer_name} belongs to a network yet",
                 hint="one node starts as --sentinel and founds the network; the others contact it first",
             )
         if not own and not self._dialler:
-            raise IdentityError(
+            raise NoNetworkYet(
                 f"this node belongs to no network yet and cannot take that of {self._peer_name}, who called it",
                 hint="wait until it has reached its sentinel",
             )
         if not theirs and self._dialler:
-            raise IdentityError(
+            raise NoNetworkYet(
                 f"{self._peer_name} belongs to no network yet", hint="wait until it has reached its sentinel"
             )
         if own and theirs and own != theirs:

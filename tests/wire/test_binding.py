@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from swarm.core import names
 from swarm.errors import IdentityError, Refused, SwarmError
 from swarm.wire import frame
-from swarm.wire.binding import Binding, Side, refusal
+from swarm.wire.binding import Binding, NoNetworkYet, Side, refusal
 
 NETWORK = b"\1" * 32
 
@@ -47,8 +47,8 @@ def frames(data: bytes) -> list[Any]:
     return frame.Decoder().feed(data)
 
 
-def refused(binding: Binding, data: bytes) -> str:
-    with pytest.raises(IdentityError) as caught:
+def refused(binding: Binding, data: bytes, kind: type[SwarmError] = IdentityError) -> str:
+    with pytest.raises(kind) as caught:
         pass_on(data, binding)
     assert binding.bound is None
     return caught.value.message
@@ -87,12 +87,12 @@ def test_a_node_without_network_takes_the_listeners() -> None:
 
 def test_two_nodes_without_network_refuse_each_other() -> None:
     dialler, listener = make(1, dialler=True, network=b""), make(2, dialler=False, network=b"")
-    message = refused(listener, dialler.outgoing())
+    message = refused(listener, dialler.outgoing(), NoNetworkYet)
     assert message == "neither this node nor the other of 2 belongs to a network yet"
 
 
 def test_a_listener_without_network_does_not_take_the_diallers() -> None:
-    message = refused(make(2, dialler=False, network=b""), make(1, dialler=True).outgoing())
+    message = refused(make(2, dialler=False, network=b""), make(1, dialler=True).outgoing(), NoNetworkYet)
     assert message.startswith("this node belongs to no network yet and cannot take that of the other of 2")
 
 
