@@ -55,7 +55,8 @@ _CHUNK = 1 << 16
 
 log = logging.getLogger("swarm.mesh")
 # Its warnings and errors are about things that are reported here with their cause, or not worth a line.
-logging.getLogger("libp2p").setLevel(logging.CRITICAL)
+logging.getLogger("libp2p").addHandler(logging.NullHandler())
+logging.getLogger("libp2p").propagate = False  # a level would not do: one of its modules sets its own
 
 StreamHandler = Callable[["Stream"], Awaitable[None]]
 

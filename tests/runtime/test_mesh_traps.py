@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
@@ -285,6 +286,7 @@ def test_a_killed_peer_looks_like_a_clean_end_to_a_naive_stream_and_like_a_loss_
             ends: list[object] = []
             stream = await mesh.open(await mesh.dial(HERE, child.port), "/echo")
             nursery.start_soon(read_to_end, stream, ends)
+            await trio.testing.wait_all_tasks_blocked(0.05)
             child.kill()
             begun = trio.current_time()
             await link.closed.wait()
