@@ -138,7 +138,6 @@ class LearningNode:
             await trio.sleep_forever()
         worker = Worker(self.settings.command, channel.environment)
         self.progress.line("program_started", pid=worker.pid)
-        self.progress.line("program_started", pid=worker.pid)
         try:
             code = await worker.wait()
         finally:
@@ -175,6 +174,7 @@ class LearningNode:
         with trio.move_on_after(SERVE_LAST_S):
             while contract.live():
                 await self._changed.wait()
+        self.progress.line("left", bytes_sent=self.bytes_sent())
 
     async def _leave(self, reason: str) -> None:
         """Tell the contract, unless the ledger pauses: then the leader notices by this node's silence."""

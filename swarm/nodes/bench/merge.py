@@ -13,7 +13,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median, quantiles
@@ -22,17 +22,16 @@ from typing import IO, Any
 import psutil
 
 import swarm
+from swarm.core.round import BROADCAST_BYTES
 from swarm.errors import BadInput, CheckFailed, InternalError
 from swarm.nodes.bench import merge_program
 from swarm.nodes.bench.inputs import expected_digest
 from swarm.nodes.launch import Launch
-from swarm.nodes.local import READY_S, LocalSwarm
+from swarm.nodes.local import READY_S, LocalSwarm, Peer
 from swarm.runtime.authority import CertificateTree
 
 WARM_UPS = 2
 PHASES = ("copy_in", "hash", "offer", "scatter", "merge", "gather", "commit", "load")
-BROADCAST_MAX = 4 << 20
-ORDER_S = 120.0
 RING = Path(swarm.__file__).resolve().parent.parent / "benchmarks" / "ring_tls.py"
 
 
@@ -81,20 +80,25 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
         "p90_s": round(deciles[-1], 4),
         "baseline_ring_tls_s": round(median(measured.ring_s), 4),
         "ratio": round(median(ratios), 3),
-        "phases_s": {phase: round(median(line[phase] for line in measured.phases_s), 4) for phase in PHASES},
+        "phases_s": {phase: _median(line[phase] for line in measured.phases_s) for phase in PHASES},
         "bytes_per_peer": measured.bytes_per_peer,
         "bytes_optimal": 2 * (peers - 1) * mb * 10**6 // peers,
         "ratio_to_link_optimum": None,
         "rss_peak_mb": measured.rss_peak_mb,
-        "cpu_s": {role: round(median(line[role] for line in measured.cpu_s), 3) for role in ("sl", "ml", "sn")},
+        "cpu_s": {role: _median(line[role] for line in measured.cpu_s) for role in ("sl", "ml", "sn")},
         "recovery_s": None,
     }
+
+
+def _median(values: Iterable[float]) -> float:
+    found = list(values)
+    return round(median(found), 4) if found else 0.0
 
 
 def _topology(settings: Settings) -> str:
     if settings.topology != "auto":
         return settings.topology
-    return "broadcast" if settings.mb * 10**6 <= BROADCAST_MAX else "sharded"
+    return "broadcast" if settings.mb * 10**6 <= BROADCAST_BYTES else "sharded"
 
 
 class Bench:
@@ -116,16 +120,14 @@ class Bench:
         self._start()
         for round_ in range(WARM_UPS):
             self._merge(round_, "begin" if round_ == 0 else "sync")
-        reported = self._reported_bytes()
         with ring(self.settings, self.swarm.trees[0]) as baseline:
             baseline()
             for number in range(self.settings.rounds):
                 self._measure(WARM_UPS + number, baseline, ring_first=number % 2 == 1)
-        sent = [after - before for before, after in zip(reported, self._reported_bytes(), strict=True)]
-        self.measured.bytes_per_peer = round(max(sent) / self.settings.rounds)
         self.measured.rss_peak_mb = {role: self._rss_peak_mb(pids) for role, pids in self._pids.items()}
         self._order({"end": True}, answered=False)
-        self._launch.wait_ended([peer.node for peer in self.swarm.peers])
+        self._launch.wait_ended([peer.node for peer in self.swarm.peers], self.swarm.look)
+        self.measured.bytes_per_peer = max(self._bytes_per_round(peer) for peer in self.swarm.peers)
         return self.measured
 
     # ---- one round
@@ -138,7 +140,8 @@ class Bench:
             self.measured.ring_s.append(baseline())
         self.measured.swarm_s.append(seconds)
         self.measured.cpu_s.append(cpu_s)
-        self.measured.phases_s.append(phases_s)
+        if phases_s:
+            self.measured.phases_s.append(phases_s)
         number = round_ - WARM_UPS + 1
         self._watch(f"round {number} of {self.settings.rounds}  {seconds:.3f} s  ring {self.measured.ring_s[-1]:.3f} s")
 
@@ -158,11 +161,13 @@ class Bench:
         lines = []
         for one, peer in zip(told, self.swarm.peers, strict=True):
             report = peer.rounds[-1]
+            if not report["phases_s"]:
+                continue  # it was late, and adopted what the others had committed
             copied_in = report["asked_at_s"] - one["began"]
             inside = sum(report["phases_s"].values())
-            loaded = report["phases_s"].get("load", 0.0) + one["ended"] - report["asked_at_s"] - inside
-            lines.append({**dict.fromkeys(PHASES, 0.0), **report["phases_s"], "copy_in": copied_in, "load": loaded})
-        return {phase: fmean(line[phase] for line in lines) for phase in PHASES}
+            loaded = report["phases_s"]["load"] + one["ended"] - report["asked_at_s"] - inside
+            lines.append({**report["phases_s"], "copy_in": copied_in, "load": loaded})
+        return {phase: fmean(line[phase] for line in lines) for phase in PHASES} if lines else {}
 
     # ---- processes
 
@@ -214,9 +219,9 @@ class Bench:
         uids = [(peer.node.ready() or {})["uid"] for peer in self.swarm.peers]
         return sorted(range(len(uids)), key=lambda peer: uids[peer])
 
-    def _reported_bytes(self) -> list[int]:
-        self.swarm.look()
-        return [peer.bytes_sent for peer in self.swarm.peers]
+    def _bytes_per_round(self, peer: Peer) -> int:
+        """Over all its rounds, which move a model each: a single one's last bytes may leave after its report."""
+        return peer.bytes_sent // (int(peer.rounds[-1]["round"]) + 1)
 
     def _cpu_s(self) -> dict[str, float]:
         return {
