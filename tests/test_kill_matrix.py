@@ -103,7 +103,13 @@ def start(tmp_path, short_tmp):
         line = [swarm, *(str(out) if one is OUT else str(one) for one in arguments)]
         environment = {**os.environ, "SWARM_TEST_RUN": token, "TMPDIR": str(short_tmp)}
         process = subprocess.Popen(
-            line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            line,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # CI runs us where it is ignored
         )
         runs.append(Run(process, token, short_tmp, out))
         return runs[-1]

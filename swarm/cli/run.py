@@ -54,7 +54,6 @@ def command(peers: int, as_json: bool, program: tuple[str, ...]) -> None:
     ):
         run = LocalRun(directory, launch, peers=peers, sns=SNS, look=lambda: output.show(run))
         try:
-            run.found()
             run.start(copies)
             run.train()
             ran = run.finish()

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from swarm.core.events import Applied, Outcome
+from swarm.core.events import Applied, NodeKnown, Outcome
 from swarm.core.ledger import Ledger
 from swarm.errors import SwarmError, Unreachable
 from swarm.runtime.control import Control, Link
@@ -37,6 +37,14 @@ def parse_address(text: str) -> Address:
     return host.strip("[]"), int(port)
 
 
+def acquaint(local: Local, ledger: Ledger, applied: Applied) -> None:
+    """What the ledger says of nodes holds in handshakes too: whose node key it is, and which incarnations have ended."""
+    for event in applied.events:
+        if isinstance(event, NodeKnown):
+            node = ledger.nodes[event.uid]
+            local.acquaintances.learn(node.node_key, node.identity, node.incarnation)
+
+
 class LedgerLink:
     """One node's standing connection to the ledger, over whichever SN answers."""
 
@@ -50,7 +58,8 @@ class LedgerLink:
         report: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.local = local
-        self.replica = Replica(local.state.network_id, on_applied=on_applied)
+        self.replica = Replica(local.state.network_id, on_applied=self._on_entry)
+        self._on_applied = on_applied
         self.lost = "no SN has answered yet"
         """Why there is no SN at hand; empty while there is one."""
         self._entrances = list(entrances)
@@ -142,6 +151,10 @@ class LedgerLink:
         if self._link is None:
             raise Unreachable(f"no SN answered within {deadline_s:g} s: {self.lost}")
         return await self._link.call(verb, body, deadline_s=deadline_s)
+
+    def _on_entry(self, entry: Entry, applied: Applied) -> None:
+        acquaint(self.local, self.ledger, applied)
+        self._on_applied(entry, applied)
 
     # ---- linking
 

@@ -87,19 +87,18 @@ class LocalRun:
 
     def __init__(self, directory: Path, launch: Launch, *, peers: int, sns: int, look: Callable[[], None]) -> None:
         self.swarm = LocalSwarm(directory, launch, organisations=max(peers, sns))
-        self.stage = "making certificates"
+        self.stage = "beginning"
         self._launch = launch
         self._sns = sns
         self._look_on = look
 
-    def found(self) -> None:
-        """Make the organisations and start the sentinel."""
+    def start(self, programs: Sequence[Program]) -> None:
+        """Make the organisations, start the SNs, and each participant as soon as its SN is ready."""
+        self.stage = "making certificates"
+        self._look()
         self.swarm.make_organisations()
         self.stage = "starting the nodes"
         self.swarm.start_network_node(1)
-
-    def start(self, programs: Sequence[Program]) -> None:
-        """Start the other SNs and, as soon as its SN is ready, each participant."""
         network = self.swarm.network
         self._launch.wait_ready(network[:1], READY_S, self._look)
         for number in range(2, self._sns + 1):

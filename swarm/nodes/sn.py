@@ -20,6 +20,7 @@ from swarm.core import policy
 from swarm.core.events import Applied, Outcome
 from swarm.errors import Refused, SwarmError, Unreachable
 from swarm.nodes import chronicle
+from swarm.nodes.ledgerlink import acquaint
 from swarm.nodes.listening import listen_host
 from swarm.nodes.status import ledger_status
 from swarm.runtime.control import Control, Link
@@ -300,6 +301,7 @@ class NetworkNode:
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
         self._applied.set()
         self._applied = trio.Event()
+        acquaint(self.local, self.driver.ledger, applied)
         for event in applied.events:
             if (text := chronicle.line(event, self.driver.ledger)) is not None:
                 log.info("%s", text)

@@ -97,16 +97,16 @@ class Standing:
 
     def down(self) -> list[Node]:
         """End what runs; says what that was."""
-        running = {node: process for node in self.nodes() if (process := node.process())}
-        for process in running.values():
-            with contextlib.suppress(psutil.Error):
-                process.terminate()
-        _, deaf = psutil.wait_procs(running.values(), timeout=STOP_S)
-        for process in deaf:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(deaf, timeout=STOP_S)
-        return list(running)
+        running = [node for node in self.nodes() if node.process()]
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for node in running:
+                if process := node.process():
+                    with contextlib.suppress(psutil.Error):
+                        end(process)
+            until = time.monotonic() + STOP_S
+            while any(node.process() for node in running) and time.monotonic() < until:
+                time.sleep(LOOK_EVERY_S)
+        return running
 
     def purge(self) -> None:
         """Forget everything: ledger, node keys, certificates. Only after `down`."""

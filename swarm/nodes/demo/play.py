@@ -103,10 +103,10 @@ class Play:
         self._rounds = 0
 
     def play(self) -> Played:
-        self.run.found()
-        self.split = examples.split(
-            examples.load(self.settings.dataset), self.settings.peers, self.settings.seed
-        )  # while the sentinel starts
+        self.run.stage = "reading the data"
+        self._look()
+        data = examples.load(self.settings.dataset)
+        self.split = examples.split(data, self.settings.peers, self.settings.seed)
         self.run.start(self._programs(self.split))
         self.run.train()
         return self._sum_up(self.run.finish())

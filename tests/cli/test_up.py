@@ -1,0 +1,87 @@
+"""`swarm up`, `swarm down` and `swarm contract reset`, with real nodes."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+BIN = Path(sys.executable).parent
+MERGE_NUMBERS = Path(__file__).parent.parent / "programs" / "merge_numbers.py"
+
+
+@pytest.fixture
+def swarm(tmp_path):
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+    def swarm(*arguments):
+        return subprocess.run([BIN / "swarm", *arguments], capture_output=True, text=True, timeout=120, env=environment)
+
+    swarm.environment = environment
+    yield swarm
+    swarm("down", "--purge")
+
+
+def running(pid):
+    """Not counting what is dead and waits for its parent."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def test_down_without_up_says_so_and_makes_nothing(swarm, tmp_path):
+    ended = swarm("down")
+    assert (ended.returncode, ended.stdout) == (0, "nothing was running\n")
+    assert not (tmp_path / "state").exists()
+
+
+def test_nodes_stay_until_down_and_come_back_with_their_ledger(swarm, tmp_path):
+    first = json.loads(swarm("up", "--json").stdout)
+    assert [node["name"] for node in first["nodes"]] == ["sn-1", "sn-2"]
+    assert json.loads(swarm("up", "--json").stdout)["nodes"] == first["nodes"]  # what runs stays
+
+    command = shlex.split(first["commands"][0].split(" -- ")[0])
+    command += ["--", sys.executable, str(MERGE_NUMBERS), "1", "0", str(tmp_path)]
+    alone = {**swarm.environment, "SWARM_PEER": "0", "SWARM_PEERS": "1"}
+    trained = subprocess.run(command, capture_output=True, text=True, timeout=120, env=alone)
+    assert trained.returncode == 0, trained.stderr
+
+    ended = json.loads(swarm("down", "--json").stdout)
+    assert ended["ended"] == ["sn-1", "sn-2"]
+    assert not any(running(node["pid"]) for node in first["nodes"])
+
+    again = json.loads(swarm("up", "--json").stdout)
+    assert [node["address"] for node in again["nodes"]] == [node["address"] for node in first["nodes"]]
+    reset = swarm("contract", "reset", "numbers")  # the ledger still knows it
+    assert reset.returncode == 0, reset.stderr
+    assert "contract numbers is reset" in reset.stdout
+    unknown = swarm("contract", "reset", "numbers")
+    assert unknown.returncode == 5
+    assert "there is no contract numbers" in unknown.stderr
+    assert swarm("down", "--purge").returncode == 0
+    assert not (tmp_path / "state" / "swarm" / "up").exists()
+
+
+def test_down_ends_no_process_that_merely_has_the_pid(swarm, tmp_path):
+    state = tmp_path / "state" / "swarm" / "up"
+    state.mkdir(parents=True)
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    record = {"version": 1, "nodes": [{"name": "sn-1", "pid": other.pid, "started": 12345.0}]}
+    (state / "up.json").write_text(json.dumps(record))
+    assert swarm("down").stdout == "nothing was running\n"
+    assert other.poll() is None
+    other.communicate()
+
+
+def test_reset_needs_all_its_flags_or_a_swarm_here(swarm):
+    half = swarm("contract", "reset", "demo", "--sn-ip", "127.0.0.1")
+    assert half.returncode == 2
+    assert "belong together" in half.stderr
+    nowhere = swarm("contract", "reset", "demo")
+    assert nowhere.returncode == 2
+    assert "no swarm runs here" in nowhere.stderr
