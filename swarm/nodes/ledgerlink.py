@@ -38,7 +38,7 @@ def parse_address(text: str) -> Address:
 
 
 def acquaint(local: Local, ledger: Ledger, applied: Applied) -> None:
-    """What the ledger says of nodes holds in handshakes too: whose node key it is, and which incarnations have ended."""
+    """What the ledger says of nodes holds in handshakes too: whose a node key is, which incarnations have ended."""
     for event in applied.events:
         if isinstance(event, NodeKnown):
             node = ledger.nodes[event.uid]
