@@ -30,6 +30,8 @@ ALIVE = HEADER.pack(0)
 END = 0xFFFF_FFFF
 PIECE = 1 << 20
 FRAME_CAP = 16 << 10
+SLICE = 256 << 10
+"""Handed to TLS at once. A call that POLL_S ends may have moved some of it, but counts as having moved nothing."""
 POLL_S = 0.25
 """How often a blocked call looks up: for a cancelled transfer, a failed region, a stall."""
 
@@ -83,7 +85,7 @@ def send_all(sock: ssl.SSLSocket, data: bytes | memoryview, check: Check) -> Non
     view, quiet_s = memoryview(data), 0.0
     while view:
         try:
-            view, quiet_s = view[sock.send(view) :], 0.0
+            view, quiet_s = view[sock.send(view[:SLICE]) :], 0.0
         except TimeoutError:  # nothing of the rest was taken: the same bytes are offered again
             quiet_s += POLL_S
             check(quiet_s)
