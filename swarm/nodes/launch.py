@@ -78,13 +78,16 @@ class Process:
         return said if isinstance(said, dict) and said.get("pid") == self.pid else None
 
     def last_lines(self, count: int = LAST_LINES) -> list[str]:
+        """The end of its output; of a command of ours only the error with which it ended."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, self.log.stat().st_size - 20_000))
                 text = file.read().decode("utf-8", "replace")
         except OSError:
             return []
-        return [line.rstrip() for line in text.splitlines() if line.strip()][-count:]
+        lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+        errors = [at for at, line in enumerate(lines) if line.startswith("error: ")]
+        return (lines[errors[-1] :] if errors else lines)[-count:]
 
     def failure(self) -> SwarmError:
         """The error of a process that should still run, or should have ended with 0."""

@@ -120,8 +120,13 @@ class LocalRun:
         """Ask the ledger what it holds, end the network nodes, and sum up."""
         self.stage = "comparing digests"
         self._look()
-        status = self._ask_status()
-        self._launch.check(may_end=[peer.node for peer in self.swarm.peers])
+        may_end = [peer.node for peer in self.swarm.peers]
+        try:
+            status = self._ask_status()
+        except SwarmError:
+            self._launch.check(may_end)  # it is dead: that says more than that it does not answer
+            raise
+        self._launch.check(may_end)
         self._launch.stop()
         self.stage = "done"
         self._look()
