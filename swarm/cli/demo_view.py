@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from swarm.nodes.local import Peer
 
 PICTURES_A_SECOND = 8
+WIDE = 106  # columns that all of the live table needs
 PHASES = {"": "loading TensorFlow", "alone": "alone", "swarm": "in the swarm", "pooled": "on pooled data"}
 
 
 class View:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, console: Console | None = None) -> None:
         self._settings = settings
-        self._console = Console(stderr=True, highlight=False)
+        self._console = console or Console(stderr=True, highlight=False)
         self._live: Live | None = None
         self._scene: Play | None = None
         self._begun = self._drawn = time.monotonic()
@@ -83,21 +84,26 @@ class View:
         return rows
 
     def _peers(self, scene: Play) -> Table:
-        rows = table("peer", "classes", "training", "", ">loss", ">accuracy", ">alone", ">rounds", ">sent", "model")
-        if scene.split is not None:
-            for peer, seen, owned in zip(scene.run.swarm.peers, scene.seen, scene.split.owned, strict=False):
-                rows.add_row(
-                    peer.name,
-                    _span(owned),
-                    _phase(peer, seen),
-                    ProgressBar(total=max(1, seen.epochs), completed=seen.epoch, width=16),
-                    "" if seen.loss is None else f"{seen.loss:.3f}",
-                    "" if seen.accuracy is None else f"{seen.accuracy:.3f}",
-                    f"{seen.reached['alone']:.3f}" if "alone" in seen.reached else "",
-                    str(len(peer.rounds)),
-                    count_bytes(peer.bytes_sent),
-                    short_digest(peer.rounds[-1]["digest"]) if peer.rounds else "",
-                )
+        wide = self._console.width >= WIDE
+        more = ["", "model"] if wide else []
+        rows = table("peer", "classes", "training", ">loss", ">accuracy", ">alone", ">rounds", ">sent", *more)
+        if scene.split is None:
+            return rows
+        for peer, seen, owned in zip(scene.run.swarm.peers, scene.seen, scene.split.owned, strict=False):
+            bar = ProgressBar(total=max(1, seen.epochs), completed=seen.epoch, width=10)
+            digest = short_digest(peer.rounds[-1]["digest"]) if peer.rounds else ""
+            rest: list[RenderableType] = [bar, digest] if wide else []
+            rows.add_row(
+                peer.name,
+                _span(owned),
+                _phase(peer, seen),
+                "" if seen.loss is None else f"{seen.loss:.3f}",
+                "" if seen.accuracy is None else f"{seen.accuracy:.3f}",
+                f"{seen.reached['alone']:.3f}" if "alone" in seen.reached else "",
+                str(len(peer.rounds)),
+                count_bytes(peer.bytes_sent),
+                *rest,
+            )
         return rows
 
     # ---- plain lines
@@ -124,8 +130,8 @@ class View:
 
     # ---- the end
 
-    def summary(self, played: Played, kept: Path | None) -> None:
-        """The final table, on stdout."""
+    def summary(self, played: Played, kept: Path | None, console: Console | None = None) -> None:
+        """The final table; on stdout, if there is no other console for it."""
         assert self._scene is not None
         assert self._scene.split is not None
         ran = played.ran
@@ -145,21 +151,20 @@ class View:
             )
         seconds = ran.round_s or {"median": 0.0, "max": 0.0}
         share = _foreign_share()
-        facts = table("", "")
-        facts.show_header = False
-        facts.add_row("accuracy", f"on {played.test_examples} common test examples that no peer trained with")
-        facts.add_row("pooled", f"{played.pooled_accuracy:.3f} with all data in one place")
-        facts.add_row("rounds", f"{ran.rounds}, median {seconds['median']:.2f} s, longest {seconds['max']:.2f} s")
-        facts.add_row(
-            "data", f"seed {self._settings.seed}: {1 - share:.0%} of a class lies with its peer, {share:.0%} elsewhere"
-        )
-        facts.add_row("ledger", f"last COMMIT {ran.ledger_digest}")
+        facts = {
+            "accuracy": f"on {played.test_examples} common test examples that no peer trained with",
+            "pooled": f"{played.pooled_accuracy:.3f} with all data in one place",
+            "rounds": f"{ran.rounds}, median {seconds['median']:.2f} s, longest {seconds['max']:.2f} s",
+            "data": f"seed {self._settings.seed}: {1 - share:.0%} of a class lies with its peer, {share:.0%} elsewhere",
+            "ledger": f"last COMMIT {ran.ledger_digest}",
+        }
         if kept:
-            facts.add_row("kept", f"certificates, logs and weights in {kept}")
-        console = output()
+            facts["kept"] = f"certificates, logs and weights in {kept}"
+        console = console or output()
         console.print(rows)
         console.print()
-        console.print(facts)
+        for name, fact in facts.items():
+            console.print(f"[dim]{name:<9}[/]{fact}", soft_wrap=True)
 
 
 def _foreign_share() -> float:

@@ -28,4 +28,4 @@ def count_bytes(count: int) -> str:
 
 def short_digest(digest: str) -> str:
     name, _, value = digest.partition(":")
-    return f"{name}:{value[:12]}…" if value else "–"
+    return f"{name}:{value[:8]}…" if value else "–"
