@@ -187,6 +187,25 @@ class Contract:
 
     # ---- rounds
 
+    def handle(self, kind: str, uid: str, body: Mapping[str, Any]) -> list[Event]:
+        """What a member or an SN says about the round or the model."""
+        match kind:
+            case "Offer":
+                return self.offer(uid, body)
+            case "WindowClosed":
+                return self.close_window(body)
+            case "Ready":
+                return self.ready(uid, body)
+            case "Suspect":
+                return self.suspect(uid, body)
+            case "DeadlinePassed":
+                return self.pass_deadline(body)
+            case "Missing":
+                return self.missing(uid, body["digest"])
+            case "Leave":
+                return self.leave(uid, body["reason"])
+        raise AssertionError(f"{kind} is in the table of kinds and nobody handles it")
+
     def offer(self, uid: str, body: Mapping[str, Any]) -> list[Event]:
         member = self._speaking(uid, body, "Offer")
         if member.state == "restarted":

@@ -72,6 +72,9 @@ class Blank:
 
 Claim = Verified | Unverified | Blank
 
+TaskState = Literal["draft", "final", "queued", "running", "done", "failed", "stopped"]
+SlotState = Literal["assigned", "starting", "running", "done", "failed", "stopped", "lost"]
+
 # ---- out
 
 
@@ -232,9 +235,105 @@ class Finished:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class ContractReserved:
+    """A person made the name known; the first enrolment opens the contract."""
+
+    contract: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskKnown:
+    task: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinal:
+    """The task is immutable from now on; ``digest`` names what it says."""
+
+    task: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskGone:
+    """The draft was deleted: its name is free again."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChanged:
+    """``state`` is the task's in this run (see `task.TASK`): queued, running, done, failed or stopped."""
+
+    taskrunner: str
+    run: int
+    task: str
+    state: TaskState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskrunnerKnown:
+    taskrunner: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskrunnerCleared:
+    """A person reset the taskrunner. Operators end the workers of ``run`` once these have saved, and report each."""
+
+    taskrunner: str
+    run: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwopKnown:
+    """The operator listens on the taskrunner and offers this many learning nodes."""
+
+    taskrunner: str
+    uid: str
+    peers: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotAssigned:
+    """The operator ``swop`` has the lease: it alone may run the slot and report on it, naming ``fence``.
+
+    ``index`` is the place of the learning node in the operator's profile (0 for tasks that prepare hosts); ``attempt``
+    counts from 1.
+    """
+
+    slot: str
+    taskrunner: str
+    run: int
+    task: str
+    swop: str
+    index: int
+    fence: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotChanged:
+    """``leased``: whether the lease with ``fence`` goes on, that is, whether reports with it are still taken."""
+
+    slot: str
+    swop: str
+    fence: int
+    state: SlotState
+    reason: str
+    leased: bool
+
+
 Event = (
-    OrganisationKnown | NodeKnown | NodeGone | ContractOpened | ContractCleared | MemberEnrolled | MemberGone | Offered
-    | SnapMade | MemberReady | Committed | Aborted | BaseLost | Finished
+    OrganisationKnown | NodeKnown | NodeGone | ContractOpened | ContractCleared | ContractReserved | MemberEnrolled
+    | MemberGone | Offered | SnapMade | MemberReady | Committed | Aborted | BaseLost | Finished
+    | TaskKnown | TaskFinal | TaskGone | TaskChanged | TaskrunnerKnown | TaskrunnerCleared | SwopKnown
+    | SlotAssigned | SlotChanged
 )  # fmt: skip
 
 

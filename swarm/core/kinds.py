@@ -1,77 +1,65 @@
 """The kinds of proposals and the fields of their bodies: one table, checked before anything else looks at a body.
 
+    kind                  who                       what it does (accepted); derived events
+    Genesis               the sentinel (sn)         admits the organisations of its capath, joins the sentinel
+    OrganisationAdmitted  swci, sentinel's org      admits one more CA; OrganisationKnown
+    NodeJoined            any admitted certificate  admits the node key; a new incarnation ends the earlier; NodeKnown
+    NodeLeft              the node                  it leaves all contracts; NodeGone
+    NodeLost              sn                        no sign of life for too long; NodeGone, MemberGone
+    Enrolled              sl, contract's org        opens the contract or joins it; ContractOpened, MemberEnrolled
+    Offer                 sl, member                weights are frozen; Offered, and SnapMade once all have
+    WindowClosed          sn                        the rest came too late; SnapMade
+    Ready                 sl, member of the attempt holds all bytes; MemberReady, at the q-th Committed (and Finished)
+    Suspect               sl, member of the attempt its data do not come; SnapMade (next attempt) or Aborted by majority
+    DeadlinePassed        sn                        SnapMade (next attempt) or Aborted
+    Missing               sl, member                cannot get the model from anybody; BaseLost when nobody can have it
+    Leave                 sl, member                MemberGone, and what follows for the round
+    ContractReset         swci, contract's org      the contract may be opened anew; ContractCleared
+
 Used by the ledger (which refuses a body that does not fit) and by wire/signed (which signs none that does not fit).
+The rows of tasks, taskrunners and slots stand in `core/task_kinds`.
 Guarantees: after `check_body`, every field is there with its type and within its bounds, and there is no other.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from swarm.core.fields import (
+    ADDRESS,
+    ADDRESSES,
+    CERTIFICATE,
+    CONTRACT,
+    COUNT_MAX,
+    DIGEST,
+    FLAG,
+    INCARNATION,
+    REASON,
+    UID,
+    Field,
+    bytes_of,
+    is_map,
+    list_of,
+    whole,
+)
+from swarm.core.task_kinds import TASK_FIELDS
 from swarm.errors import BadInput
 
-COUNT_MAX = 2**53
+__all__ = ["COUNT_MAX", "FIELDS", "JOINING", "check_body"]
+
 TENSORS_MAX = 100_000
-_NAME = re.compile(r"[a-z0-9._-]{1,64}")
-_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_DIGEST = re.compile(r"(blake3|sha256):[0-9a-f]{64}")
-_ADDRESS = re.compile(r"[^\s/]{1,255}:[0-9]{1,5}")
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    expected: str
-    fits: Callable[[Any], bool]
-    required: bool = True
-
-
-def _text(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
-
-
-def _whole(low: int, high: int) -> Callable[[Any], bool]:
-    return lambda value: type(value) is int and low <= value <= high
-
-
-def _list(item: Callable[[Any], bool], low: int, high: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list | tuple) and low <= len(value) <= high and all(map(item, value))
-
-
-def _bytes(low: int, high: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, bytes) and low <= len(value) <= high
-
-
-def _map(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
-
-
-def _said(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= 500 and value.isprintable()
+ROUND = Field("the number of a round", whole(0, COUNT_MAX))
+ATTEMPT = Field("the number of an attempt", whole(0, 100))
+ROLE = Field("a role", lambda value: value in ("sn", "sl", "swop", "swci"))
 
 
 def _counters(value: Any) -> bool:
-    return _map(value) and set(value) <= {"batches", "epochs"} and all(map(_whole(0, COUNT_MAX), value.values()))
+    return is_map(value) and set(value) <= {"batches", "epochs"} and all(map(whole(0, COUNT_MAX), value.values()))
 
-
-_CERTIFICATE = _bytes(1, 8192)
-CONTRACT = Field("the name of a contract (a-z 0-9 . _ -, at most 64)", _text(_NAME))
-ROUND = Field("the number of a round", _whole(0, COUNT_MAX))
-ATTEMPT = Field("the number of an attempt", _whole(0, 100))
-DIGEST = Field("a digest (blake3:... or sha256:..., 64 hexadecimal digits)", _text(_DIGEST))
-UID = Field("the uid of a node", _text(_UID))
-REASON = Field("a printable text of at most 500 characters", _said)
-FLAG = Field("true or false", lambda value: isinstance(value, bool), required=False)
-INCARNATION = Field("an incarnation (16 bytes)", _bytes(16, 16))
-ROLE = Field("a role", lambda value: value in ("sn", "sl", "swop", "swci"))
-ADDRESSES = Field("a list of at most 8 addresses host:port", _list(_text(_ADDRESS), 0, 8))
-ADDRESS = Field("an address host:port", _text(_ADDRESS))
 
 JOINING: dict[str, Field] = {
-    "chain": Field("a certificate, with at most one intermediate", _list(_CERTIFICATE, 1, 2)),
-    "node_key": Field("a node key (32 bytes)", _bytes(32, 32)),
+    "chain": Field("a certificate, with at most one intermediate", list_of(CERTIFICATE, 1, 2)),
+    "node_key": Field("a node key (32 bytes)", bytes_of(32, 32)),
     "role": ROLE,
     "addresses": ADDRESSES,
     "incarnation": INCARNATION,
@@ -80,11 +68,11 @@ JOINING: dict[str, Field] = {
 FIELDS: dict[str, dict[str, Field]] = {
     "Genesis": {
         "rules": Field("the version of the ledger's rules (1)", lambda value: value == 1),
-        "anchors": Field("a list of CA certificates", _list(_CERTIFICATE, 1, 64)),
-        "joined": Field("what NodeJoined holds", lambda value: _map(value) and not _misfit("NodeJoined", value)),
-        "created": Field("a time in ms", _whole(0, COUNT_MAX)),
+        "anchors": Field("a list of CA certificates", list_of(CERTIFICATE, 1, 64)),
+        "joined": Field("what NodeJoined holds", lambda value: is_map(value) and not _misfit("NodeJoined", value)),
+        "created": Field("a time in ms", whole(0, COUNT_MAX)),
     },
-    "OrganisationAdmitted": {"ca": Field("a CA certificate", _CERTIFICATE)},
+    "OrganisationAdmitted": {"ca": Field("a CA certificate", CERTIFICATE)},
     "NodeJoined": JOINING,
     "NodeLeft": {},
     "NodeLost": {"uid": UID, "incarnation": INCARNATION, "reason": REASON},
@@ -93,9 +81,9 @@ FIELDS: dict[str, dict[str, Field]] = {
         "schema": Field("a list of tensors", lambda value: isinstance(value, list) and len(value) <= TENSORS_MAX),
         "hash": Field("blake3 or sha256", lambda value: value in ("blake3", "sha256")),
         "initial_base": DIGEST,
-        "options": Field("a map of options", _map),
-        "weight": Field("a nodeWeightage of 1 to 100", _whole(1, 100)),
-        "syncFrequency": Field("a positive number of batches", _whole(1, COUNT_MAX)),
+        "options": Field("a map of options", is_map),
+        "weight": Field("a nodeWeightage of 1 to 100", whole(1, 100)),
+        "syncFrequency": Field("a positive number of batches", whole(1, COUNT_MAX)),
         "data_address": ADDRESS,
     },
     "Offer": {
@@ -103,7 +91,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "round": ROUND,
         "base": DIGEST,
         "digest": DIGEST,
-        "weight_permille": Field("a share of 1 to 1000", _whole(1, 1000), required=False),
+        "weight_permille": Field("a share of 1 to 1000", whole(1, 1000), required=False),
         "inactive": FLAG,
         "stop": FLAG,
         "counters": Field("counts of batches and epochs", _counters, required=False),
@@ -114,13 +102,14 @@ FIELDS: dict[str, dict[str, Field]] = {
         "round": ROUND,
         "attempt": ATTEMPT,
         "digest": DIGEST,
-        "shards": Field("a list of shard digests of 32 bytes", _list(_bytes(32, 32), 0, 1000), required=False),
+        "shards": Field("a list of shard digests of 32 bytes", list_of(bytes_of(32, 32), 0, 1000), required=False),
     },
     "Suspect": {"contract": CONTRACT, "round": ROUND, "attempt": ATTEMPT, "uid": UID, "reason": REASON},
     "DeadlinePassed": {"contract": CONTRACT, "round": ROUND, "attempt": ATTEMPT},
     "Missing": {"contract": CONTRACT, "digest": DIGEST},
     "Leave": {"contract": CONTRACT, "reason": REASON},
     "ContractReset": {"contract": CONTRACT},
+    **TASK_FIELDS,
 }
 
 
@@ -131,7 +120,7 @@ def check_body(kind: str, body: Any) -> None:
             f"a proposal of the unknown kind {kind[:40]!r}",
             hint="the author runs a newer version: upgrade this network",
         )
-    misfit = _misfit(kind, body) if _map(body) else "its body is no map"
+    misfit = _misfit(kind, body) if is_map(body) else "its body is no map"
     if misfit:
         raise BadInput(f"this {kind} proposal cannot be taken: {misfit}")
 

@@ -4,35 +4,21 @@ Called by the driver and by replicas, entry by entry. Guarantees: `apply` is a f
 clock, no file, no order of dicts or sets; validity is decided here, once; an entry that is not valid stays in the chain
 and changes only its recorded outcome; the same proposal takes effect at most once, through whomever it came.
 
-    kind                  who                       what it does (accepted); derived events
-    Genesis               the sentinel (sn)         admits the organisations of its capath, joins the sentinel
-    OrganisationAdmitted  swci, sentinel's org      admits one more CA; OrganisationKnown
-    NodeJoined            any admitted certificate  admits the node key; a new incarnation ends the earlier; NodeKnown
-    NodeLeft              the node                  it leaves all contracts; NodeGone
-    NodeLost              sn                        no sign of life for too long; NodeGone, MemberGone
-    Enrolled              sl, contract's org        opens the contract or joins it; ContractOpened, MemberEnrolled
-    Offer                 sl, member                weights are frozen; Offered, and SnapMade once all have
-    WindowClosed          sn                        the rest came too late; SnapMade
-    Ready                 sl, member of the attempt holds all bytes; MemberReady, at the q-th Committed (and Finished)
-    Suspect               sl, member of the attempt its data do not come; SnapMade (next attempt) or Aborted by majority
-    DeadlinePassed        sn                        SnapMade (next attempt) or Aborted
-    Missing               sl, member                cannot get the model from anybody; BaseLost when nobody can have it
-    Leave                 sl, member                MemberGone, and what follows for the round
-    ContractReset         swci, contract's org      the contract may be opened anew; ContractCleared
-
-An accepted proposal of a node that counts as lost brings the node back. Roles: `core/policy`; bodies: `core/kinds`.
+An accepted proposal of a node that counts as lost brings the node back. What each kind does:
+`core/kinds` and `core/task_kinds`; who may: `core/policy`; tasks, taskrunners and slots are decided by `core/board`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 import msgpack
 
 from swarm.core import policy
+from swarm.core.board import Board
 from swarm.core.contract import Contract, Enrolment
 from swarm.core.events import (
     Anchored,
@@ -41,6 +27,7 @@ from swarm.core.events import (
     Claim,
     ContractCleared,
     ContractOpened,
+    ContractReserved,
     EntryHeader,
     Event,
     NodeGone,
@@ -53,15 +40,23 @@ from swarm.core.events import (
 from swarm.core.kinds import check_body
 from swarm.core.node import WINDOW, Node, Outcomes
 from swarm.core.organisations import key_of, label
+from swarm.core.task import Task
+from swarm.core.taskrunner import Taskrunner
 from swarm.errors import BadInput, IdentityError, Refused, SwarmError
 
 __all__ = ["Applied", "Blank", "Claim", "EntryHeader", "Ledger", "Node", "Outcome", "Unverified", "Verified"]
 
 Answer = tuple[dict[str, Any], list[Event]]
 
+DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
+"""The contract of programs that name none: always there."""
+
 
 class Ledger:
-    """The state after the entry `head_index`. ``nodes``, ``contracts`` and ``anchors`` are for reading."""
+    """The state after the entry `head_index`. ``nodes``, ``contracts``, ``anchors`` and ``board`` are for reading.
+
+    ``unopened``: contracts that were created or reset, with the round that the first enrolment opens them with.
+    """
 
     def __init__(self) -> None:
         self.network_id = b""
@@ -72,7 +67,8 @@ class Ledger:
         self.anchors: dict[bytes, Anchored] = {}
         self.nodes: dict[str, Node] = {}
         self.contracts: dict[str, Contract] = {}
-        self._cleared: dict[str, int] = {}  # contracts that were reset: the round that the next opening begins with
+        self.unopened: dict[str, int] = {DEFAULT_CONTRACT: 0}
+        self.board = Board()
         self._kinds: dict[str, Callable[[Verified, EntryHeader], Answer]] = {
             "Genesis": self._genesis,
             "OrganisationAdmitted": self._organisation_admitted,
@@ -81,7 +77,18 @@ class Ledger:
             "NodeLost": self._node_lost,
             "Enrolled": self._enrolled,
             "ContractReset": self._contract_reset,
+            "ContractCreated": self._contract_created,
         }
+
+    # ---- reading
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        return self.board.tasks
+
+    @property
+    def taskrunners(self) -> Mapping[str, Taskrunner]:
+        return self.board.taskrunners
 
     # ---- applying
 
@@ -122,7 +129,7 @@ class Ledger:
                 return self._decide(header, claim)
 
     def _check_order(self, claim: Verified) -> None:
-        """The refusals that leave no record: they are not this incarnation's proposals, or not new ones."""
+        """The refusals that leave no record."""
         if claim.network_id != self.network_id:
             raise Refused(f"this {claim.kind} is for another network")
         node = self.nodes.get(claim.uid)
@@ -130,23 +137,14 @@ class Ledger:
             if claim.kind in ("Genesis", "NodeJoined"):
                 return
             raise IdentityError(f"{claim.uid} proposes {claim.kind} and has not joined this network")
-        if claim.incarnation != node.incarnation:
-            if claim.kind == "NodeJoined":
-                return
-            raise Refused(
-                f"this {claim.kind} is of an ended incarnation of {node.identity}", hint="start the node again"
-            )
-        if claim.seq in node.outcomes.of:
-            raise Refused(f"{node.identity} has used the number {claim.seq} for another proposal already")
-        if claim.seq <= node.outcomes.highest - WINDOW:
-            raise Refused(f"the proposal {claim.seq} of {node.identity} is older than its last {WINDOW}")
+        node.must_take(claim)
 
     def _decide(self, header: EntryHeader, claim: Verified) -> Applied:
         events: list[Event] = []
         try:
             self._check_right(claim)
             check_body(claim.kind, claim.body)
-            result, events = self._kinds.get(claim.kind, self._in_contract)(claim, header)
+            result, events = self._handler(claim.kind)(claim, header)
             outcome = Outcome(header.index, True, result=result)
         except SwarmError as error:
             outcome = _refusal(header, error, self._standing(claim))
@@ -156,6 +154,9 @@ class Ledger:
                 events = [*self._bring_back(claim.uid), *events]
             node.outcomes.record(claim.seq, claim.digest, outcome)
         return Applied(outcome, tuple(events))
+
+    def _handler(self, kind: str) -> Callable[[Verified, EntryHeader], Answer]:
+        return self._kinds.get(kind, self._on_board if self.board.handles(kind) else self._in_contract)
 
     def _check_right(self, claim: Verified) -> None:
         """Role and organisation; being a member is the contract's to judge."""
@@ -229,17 +230,17 @@ class Ledger:
             how = "new"
         elif known.incarnation != claim.incarnation:
             how, ended = "restarted", known.outcomes
-            events = self._gone_from_contracts(claim.uid, "restarted", "its process began anew")
+            events = self._gone(claim.uid, "restarted", "its process began anew")
         else:
             how = "renewed" if known.state == "live" else "back"
             outcomes, ended = known.outcomes, known.ended
-            self._back_in_contracts(claim.uid)
+            events = self._back(claim.uid) if how == "back" else []
         self.nodes[claim.uid] = Node(identity, claim.node_key, tuple(body["addresses"]), outcomes, ended)
         return [*events, NodeKnown(claim.uid, how)]
 
     def _node_left(self, claim: Verified, header: EntryHeader) -> Answer:
         self.nodes[claim.uid].state = "left"
-        events = self._gone_from_contracts(claim.uid, "left", "its node left")
+        events = self._gone(claim.uid, "left", "its node left")
         return {}, [NodeGone(claim.uid, "left"), *events]
 
     def _node_lost(self, claim: Verified, header: EntryHeader) -> Answer:
@@ -248,19 +249,28 @@ class Ledger:
         if node is None or node.incarnation != claim.body["incarnation"] or node.state != "live":
             raise Refused(f"{uid} cannot be lost: it is not live in that incarnation")
         node.state = "lost"
-        return {}, [NodeGone(uid, reason), *self._gone_from_contracts(uid, "lost", f"was lost: {reason}")]
+        return {}, [NodeGone(uid, reason), *self._gone(uid, "lost", f"was lost: {reason}")]
 
     def _bring_back(self, uid: str) -> list[Event]:
         self.nodes[uid].state = "live"
-        self._back_in_contracts(uid)
-        return [NodeKnown(uid, "back")]
+        return [NodeKnown(uid, "back"), *self._back(uid)]
 
-    def _gone_from_contracts(self, uid: str, what: Literal["lost", "restarted", "left"], reason: str) -> list[Event]:
-        return [event for name in sorted(self.contracts) for event in self.contracts[name].gone(uid, what, reason)]
+    def _gone(self, uid: str, what: Literal["lost", "restarted", "left"], reason: str) -> list[Event]:
+        """What it means for the contracts that the node is in, and for the slots that it holds."""
+        in_contracts = [
+            each for name in sorted(self.contracts) for each in self.contracts[name].gone(uid, what, reason)
+        ]
+        return [*in_contracts, *self.board.gone(uid, what, reason, self.time)]
 
-    def _back_in_contracts(self, uid: str) -> None:
+    def _back(self, uid: str) -> list[Event]:
         for contract in self.contracts.values():
             contract.back(uid)
+        return self.board.back(uid, self.head_index + 1, self.time)
+
+    # ---- tasks
+
+    def _on_board(self, claim: Verified, header: EntryHeader) -> Answer:
+        return self.board.handle(claim, header, self.nodes[claim.uid].identity)
 
     # ---- contracts
 
@@ -271,10 +281,10 @@ class Ledger:
         contract = self.contracts.get(name)
         if contract is not None:
             return contract.enrol(claim.uid, identity, asked)
-        opened = Contract(name, asked, first_round=self._cleared.get(name, 0))
+        opened = Contract(name, asked, first_round=self.unopened.get(name, 0))
         result, events = opened.enrol(claim.uid, identity, asked)
         self.contracts[name] = opened
-        self._cleared.pop(name, None)
+        self.unopened.pop(name, None)
         return result, [ContractOpened(name, claim.uid), *events]
 
     def _resolved(self, asked: Enrolment) -> Enrolment:
@@ -283,25 +293,8 @@ class Ledger:
         return replace(asked, options=replace(asked.options, organisations=tuple(keys)))
 
     def _in_contract(self, claim: Verified, header: EntryHeader) -> Answer:
-        body = claim.body
-        contract = self._contract(body["contract"])
-        match claim.kind:
-            case "Offer":
-                events = contract.offer(claim.uid, body)
-            case "WindowClosed":
-                events = contract.close_window(body)
-            case "Ready":
-                events = contract.ready(claim.uid, body)
-            case "Suspect":
-                events = contract.suspect(claim.uid, body)
-            case "DeadlinePassed":
-                events = contract.pass_deadline(body)
-            case "Missing":
-                events = contract.missing(claim.uid, body["digest"])
-            case "Leave":
-                events = contract.leave(claim.uid, body["reason"])
-            case _:
-                raise AssertionError(f"{claim.kind} is in the table of kinds and nobody handles it")
+        contract = self._contract(claim.body["contract"])
+        events = contract.handle(claim.kind, claim.uid, claim.body)
         return contract.standing(), events
 
     def _contract_reset(self, claim: Verified, header: EntryHeader) -> Answer:
@@ -311,9 +304,16 @@ class Ledger:
         if not contract.options.admits(identity):
             raise Refused(f"{identity} may not reset contract {name}, which does not admit its organisation")
         events = contract.current.cancel(f"{identity} has reset the contract")
-        self._cleared[name] = contract.round + 1
+        self.unopened[name] = contract.round + 1
         del self.contracts[name]
         return {}, [*events, ContractCleared(name, str(identity))]
+
+    def _contract_created(self, claim: Verified, header: EntryHeader) -> Answer:
+        name = claim.body["contract"]
+        if name in self.contracts or name in self.unopened:
+            return {"known": True}, []
+        self.unopened[name] = 0
+        return {"known": False}, [ContractReserved(name, str(self.nodes[claim.uid].identity))]
 
     def _contract(self, name: str) -> Contract:
         if name not in self.contracts:
@@ -345,7 +345,8 @@ class Ledger:
             "anchors": [[a.certificate, a.spki_sha256, a.name] for _, a in sorted(self.anchors.items())],
             "nodes": [[uid, *node.to_state()] for uid, node in sorted(self.nodes.items())],
             "contracts": [contract.to_state() for _, contract in sorted(self.contracts.items())],
-            "cleared": [[name, number] for name, number in sorted(self._cleared.items())],
+            "unopened": [[name, number] for name, number in sorted(self.unopened.items())],
+            "board": self.board.to_state(),
         }
 
     @classmethod
@@ -356,7 +357,8 @@ class Ledger:
         new.anchors = {spki: Anchored(der, spki, name) for der, spki, name in state["anchors"]}
         new.nodes = {uid: Node.from_state(rest) for uid, *rest in state["nodes"]}
         new.contracts = {each["name"]: Contract.from_state(each) for each in state["contracts"]}
-        new._cleared = dict(state["cleared"])
+        new.unopened = dict(state["unopened"])
+        new.board = Board.from_state(state["board"])
         return new
 
     def digest(self) -> str:
@@ -375,7 +377,8 @@ class Ledger:
         for node in self.nodes.values():
             assert node.identity.anchor in self.anchors
             assert all(node.outcomes.highest - WINDOW < seq <= node.outcomes.highest for seq in node.outcomes.of)
-        assert not set(self._cleared) & set(self.contracts)
+        assert not set(self.unopened) & set(self.contracts)
+        self.board.check()
 
 
 def _refusal(header: EntryHeader, error: SwarmError, result: dict[str, Any] | None = None) -> Outcome:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from swarm.core.events import Outcome
+from swarm.core.events import Outcome, Verified
 from swarm.core.names import Identity
+from swarm.errors import Refused
 
 WINDOW = 64
 """How many of an author's last proposals have their outcome recorded."""
@@ -69,6 +70,19 @@ class Node:
             if outcomes is not None and outcomes.incarnation == incarnation:
                 return outcomes.of.get(seq)
         return None
+
+    def must_take(self, claim: Verified) -> None:
+        """Refuse what is not this incarnation's, or no new proposal of it: these refusals leave no record."""
+        if claim.incarnation != self.incarnation:
+            if claim.kind == "NodeJoined":
+                return
+            raise Refused(
+                f"this {claim.kind} is of an ended incarnation of {self.identity}", hint="start the node again"
+            )
+        if claim.seq in self.outcomes.of:
+            raise Refused(f"{self.identity} has used the number {claim.seq} for another proposal already")
+        if claim.seq <= self.outcomes.highest - WINDOW:
+            raise Refused(f"the proposal {claim.seq} of {self.identity} is older than its last {WINDOW}")
 
     def to_state(self) -> list[Any]:
         identity = [self.identity.organisation, self.identity.anchor, self.identity.role, self.identity.name]

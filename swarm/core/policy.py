@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-Membership = Literal["none", "member", "sentinel's organisation", "contract's organisation"]
+Membership = Literal[
+    "none", "member", "sentinel's organisation", "contract's organisation", "task's organisation",
+    "taskrunner's organisation", "holder",
+]  # fmt: skip
 
 _EVERYBODY = frozenset({"sn", "sl", "swop", "swci"})
-_SN, _SL, _SWCI = frozenset({"sn"}), frozenset({"sl"}), frozenset({"swci"})
+_SN, _SL, _SWOP, _SWCI = (frozenset({role}) for role in ("sn", "sl", "swop", "swci"))
 
 RULES: dict[str, tuple[frozenset[str], Membership]] = {
     # verbs on links
@@ -40,6 +43,18 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "Missing": (_SL, "member"),
     "Leave": (_SL, "member"),
     "ContractReset": (_SWCI, "contract's organisation"),
+    "ContractCreated": (_SWCI, "none"),
+    "TaskCreated": (_SWCI, "none"),
+    "TaskBodyAppended": (_SWCI, "task's organisation"),
+    "TaskFinalized": (_SWCI, "task's organisation"),
+    "TaskDeleted": (_SWCI, "task's organisation"),
+    "TaskrunnerCreated": (_SWCI, "none"),
+    "TaskAssigned": (_SWCI, "none"),
+    "TaskrunnerReset": (_SWCI, "taskrunner's organisation"),
+    "SwopListening": (_SWOP, "none"),
+    "TaskDeclined": (_SWOP, "holder"),
+    "SlotReported": (_SWOP, "holder"),
+    "LeaseEnded": (_SN, "none"),
 }
 
 

@@ -259,7 +259,7 @@ def test_every_kind_has_its_fields_and_its_right():
 def test_unknown_kinds_are_refused_and_recorded():
     scene = Scene()
     actor, _ = scene.learners(2)
-    for kind in ("TaskCreated", "status"):
+    for kind in ("DatasetNamed", "status"):
         outcome = scene.say(actor, kind, {})
         assert f"unknown kind '{kind}'" in outcome.reason
         assert scene.ledger.outcome_of(actor.uid, actor.incarnation, actor.seq) == outcome

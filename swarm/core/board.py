@@ -1,0 +1,285 @@
+"""The board: all tasks and taskrunners of the network, and the proposals about them.
+
+Called by the ledger, which has checked the author's role and the body's fields. Guarantees: names are unique and
+permanent (a draft's until it is deleted); a draft is finalized, changed and deleted by its author's organisation only;
+a prerequisite exists before its task, so there are no cycles; refusals change nothing. Kinds: `core/task_kinds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from swarm.core import policy
+from swarm.core.events import (
+    EntryHeader,
+    Event,
+    TaskChanged,
+    TaskFinal,
+    TaskGone,
+    TaskKnown,
+    TaskrunnerKnown,
+    Verified,
+)
+from swarm.core.names import Identity
+from swarm.core.run import Run
+from swarm.core.slot import Slot
+from swarm.core.task import ROOT_NAME, Task, root
+from swarm.core.taskrunner import DEFAULT_NAME, Listener, Taskrunner
+from swarm.errors import BadInput, Refused
+
+Answer = tuple[dict[str, Any], list[Event]]
+
+
+class Board:
+    """``tasks`` and ``taskrunners`` are for reading, by name."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task] = {ROOT_NAME: root()}
+        self.taskrunners: dict[str, Taskrunner] = {DEFAULT_NAME: Taskrunner(DEFAULT_NAME)}
+        self._kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
+            "TaskCreated": self._task_created,
+            "TaskBodyAppended": self._task_body_appended,
+            "TaskFinalized": self._task_finalized,
+            "TaskDeleted": self._task_deleted,
+            "TaskrunnerCreated": self._taskrunner_created,
+            "SwopListening": self._swop_listening,
+            "TaskAssigned": self._task_assigned,
+            "TaskDeclined": self._task_declined,
+            "SlotReported": self._slot_reported,
+            "LeaseEnded": self._lease_ended,
+            "TaskrunnerReset": self._taskrunner_reset,
+        }
+
+    # ---- reading
+
+    @property
+    def slots(self) -> dict[str, Slot]:
+        """The slots of all runs that are not forgotten, by id."""
+        return {slot.id: slot for run in self.runs() for slot in run.slots.values()}
+
+    def runs(self) -> Iterator[Run]:
+        for _, taskrunner in sorted(self.taskrunners.items()):
+            yield from taskrunner.runs
+
+    def leases(self) -> list[Slot]:
+        """The slots with a lease: what may run by now, and where."""
+        return [slot for run in self.runs() for slot in run.slots.values() if slot.leased]
+
+    def run(self, number: int) -> Run:
+        for run in self.runs():
+            if run.number == number:
+                return run
+        raise Refused(f"there is no run {number}: its taskrunner was reset, and its slots have ended")
+
+    def slot(self, id_: str) -> tuple[Run, Slot]:
+        run = self.run(int(id_.partition(".")[0]))
+        if id_ not in run.slots:
+            raise Refused(f"there is no slot {id_} in run {run.number} of task {run.task}")
+        return run, run.slots[id_]
+
+    # ---- the ledger calls
+
+    def handles(self, kind: str) -> bool:
+        return kind in self._kinds
+
+    def handle(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        result, events = self._kinds[claim.kind](claim, header, identity)
+        return result, self._settled(events)
+
+    def gone(self, uid: str, what: Literal["lost", "restarted", "left"], reason: str, now_ms: int) -> list[Event]:
+        """An operator's node is lost or restarted, or it has left."""
+        events: list[Event] = []
+        for _, taskrunner in sorted(self.taskrunners.items()):
+            match what:
+                case "lost":
+                    events += taskrunner.lost(uid, f"its operator {reason}", now_ms)
+                case "restarted":
+                    events += taskrunner.restarted(uid, now_ms)
+                case "left":
+                    events += taskrunner.left(uid, f"its operator: {reason}", now_ms)
+        return self._settled(events)
+
+    def back(self, uid: str, index: int, now_ms: int) -> list[Event]:
+        """The node is live again."""
+        back = [runner.back(uid, index, now_ms) for _, runner in sorted(self.taskrunners.items())]
+        return self._settled([event for events in back for event in events])
+
+    def _settled(self, events: list[Event]) -> list[Event]:
+        """Tasks follow their newest run; runs of which nothing is left are forgotten."""
+        for event in events:
+            if isinstance(event, TaskChanged) and self.tasks[event.task].run <= event.run:
+                task = self.tasks[event.task]
+                task.run, task.state, task.reason = event.run, event.state, event.reason
+        for taskrunner in self.taskrunners.values():
+            taskrunner.prune()
+        return events
+
+    # ---- tasks
+
+    def _task_created(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        body = claim.body
+        said = [body[key] for key in ("name", "type", "author", "prereq", "outcome", "body")]
+        new = Task(*[*said, claim.uid, identity.anchor, header.time])
+        known = self.tasks.get(new.name)
+        if known is not None:
+            if known.anchor == new.anchor and known.digest == new.digest:
+                return {"known": True, "state": known.state}, []
+            raise Refused(
+                f"there is a task {new.name} already, by {known.author}: names of tasks are permanent",
+                hint="choose another name" if known.final else f"choose another name, or DELETE TASK {new.name} first",
+            )
+        self._task(new.prereq, f"the prerequisite of {new.name}")
+        self.tasks[new.name] = new
+        return {"known": False, "state": new.state}, [TaskKnown(new.name, str(identity))]
+
+    def _task_body_appended(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        task = self._own_draft(claim, identity, "changed")
+        task.append(claim.body["index"], claim.body["line"])
+        return {"lines": len(task.lines)}, []
+
+    def _task_finalized(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        task = self._task(claim.body["task"])
+        if task.final and task.anchor == identity.anchor:
+            return {"known": True, "digest": task.digest}, []
+        task = self._own_draft(claim, identity, "finalized")
+        task.finalize(claim.uid, claim.body.get("body"))
+        return {"known": False, "digest": task.digest}, [TaskFinal(task.name, task.digest)]
+
+    def _task_deleted(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        task = self._own_draft(claim, identity, "deleted")
+        for name, other in sorted(self.tasks.items()):
+            if other.prereq == task.name and other is not task:
+                raise Refused(f"task {task.name} cannot be deleted: it is the prerequisite of {name}")
+        del self.tasks[task.name]
+        return {}, [TaskGone(task.name)]
+
+    def _task(self, name: str, what: str = "") -> Task:
+        if name not in self.tasks:
+            raise Refused(f"there is no task {name}{what and f', {what}'}", hint="LIST TASKS shows those there are")
+        return self.tasks[name]
+
+    def _own_draft(self, claim: Verified, identity: Identity, what: str) -> Task:
+        task = self._task(claim.body["task"])
+        assert policy.membership(claim.kind) == "task's organisation"
+        if task.anchor != identity.anchor:
+            raise Refused(
+                f"task {task.name} cannot be {what} by {identity}: only the organisation that created it may",
+                hint="ask a swci of its author's organisation",
+            )
+        task.must_be_draft(what)
+        return task
+
+    # ---- taskrunners
+
+    def _taskrunner_created(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        name = claim.body["name"]
+        if name in self.taskrunners:
+            return {"known": True}, []
+        self.taskrunners[name] = Taskrunner(name, claim.uid)
+        return {"known": False}, [TaskrunnerKnown(name, str(identity))]
+
+    def _swop_listening(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        taskrunner = self._taskrunner(claim.body["taskrunner"])
+        events: list[Event] = []
+        for name, other in sorted(self.taskrunners.items()):
+            if name != taskrunner.name and claim.uid in other.listeners:
+                events += other.leave(claim.uid)
+        row = (claim.uid, identity.name, identity.organisation, identity.anchor)
+        listener = Listener(*row, claim.body["group"], claim.body["peers"])
+        return {}, [*events, *taskrunner.listen(listener, header.index, header.time)]
+
+    def _task_assigned(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        body = claim.body
+        if ("peers" in body) == ("target" in body):
+            raise BadInput("TaskAssigned names either a number of peers, or ALL PEERS, or the operator that is meant")
+        taskrunner, task = self._taskrunner(body["taskrunner"]), self._ready_to_run(body["task"])
+        target, peers = body.get("target", ""), body.get("peers", 0)
+        if target and taskrunner.current:
+            events = taskrunner.retry(task.name, target, header.index, header.time)
+        else:
+            needed = 0 if peers == "all" else peers
+            author = (claim.uid, identity.anchor)
+            run = Run(header.index, taskrunner.name, task.name, task.peer_type, *author, needed, header.time)
+            events = taskrunner.assign(run, target)
+        run = self._current(taskrunner)
+        return {"run": run.number, "state": run.state, "peers": run.needed}, events
+
+    def _ready_to_run(self, name: str) -> Task:
+        task = self._task(name)
+        if task.name == ROOT_NAME:
+            raise Refused(f"{ROOT_NAME} is where chains of prerequisites begin: there is nothing to run")
+        if not task.final:
+            raise Refused(f"task {name} is a draft: it cannot be assigned", hint=f"FINALIZE TASK {name}")
+        prereq = self._task(task.prereq, f"the prerequisite of {name}")
+        if not prereq.final:
+            raise Refused(f"{prereq.name}, the prerequisite of {name}, is a draft", hint=f"FINALIZE TASK {prereq.name}")
+        if prereq.state == "failed":
+            raise Refused(
+                f"{prereq.name}, the prerequisite of {name}, has failed: {prereq.reason}",
+                hint=f"assign {prereq.name} again first",
+            )
+        return task
+
+    def _taskrunner_reset(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        taskrunner = self._taskrunner(claim.body["taskrunner"])
+        assert policy.membership(claim.kind) == "taskrunner's organisation"
+        taskrunner.must_let_reset(identity)
+        run = taskrunner.current
+        return {"run": run.number if run else 0}, taskrunner.reset(str(identity), header.time)
+
+    def _taskrunner(self, name: str) -> Taskrunner:
+        if name not in self.taskrunners:
+            raise Refused(f"there is no taskrunner {name}", hint=f"CREATE TASKRUNNER {name}, or LIST TASKRUNNERS")
+        return self.taskrunners[name]
+
+    def _current(self, taskrunner: Taskrunner) -> Run:
+        assert taskrunner.current is not None
+        return taskrunner.current
+
+    # ---- slots
+
+    def _task_declined(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        body = claim.body
+        reason = f"declined by {identity}: {body['reason']}"
+        reason = f"{reason} ({body['hint']})" if body["hint"] else reason
+        return {}, self.run(body["run"]).decline(claim.uid, reason[:500], header.time)
+
+    def _slot_reported(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        run, slot = self.slot(claim.body["slot"])
+        events = run.report(slot, claim.uid, claim.body, header.time)
+        return {"state": slot.state, "cleared": run.cleared}, events
+
+    def _lease_ended(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        run, slot = self.slot(claim.body["slot"])
+        return {}, run.end_lease(slot, claim.body["fence"], claim.body["reason"], header.time)
+
+    # ---- keeping
+
+    def to_state(self) -> dict[str, Any]:
+        return {
+            "tasks": [task.to_state() for _, task in sorted(self.tasks.items())],
+            "taskrunners": [taskrunner.to_state() for _, taskrunner in sorted(self.taskrunners.items())],
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Board:
+        new = cls()
+        new.tasks = {task.name: task for task in map(Task.from_state, state["tasks"])}
+        new.taskrunners = {runner.name: runner for runner in map(Taskrunner.from_state, state["taskrunners"])}
+        return new
+
+    def check(self) -> None:
+        """The invariants that hold between any two entries."""
+        for name, task in self.tasks.items():
+            assert task.name == name
+            assert task.prereq in self.tasks
+            assert task.final or not task.run, f"the draft {name} runs"
+        for taskrunner in self.taskrunners.values():
+            taskrunner.check()
+        for run in self.runs():
+            task = self.tasks[run.task]
+            assert run.number <= task.run
+            assert run.number < task.run or (task.state, task.reason) == (run.state, run.reason), f"{task.name} lags"
+        numbers = [run.number for run in self.runs()]
+        assert len(numbers) == len(set(numbers))

@@ -1,0 +1,66 @@
+"""The fields of which the bodies of proposals are made: what is expected, and whether a value fits.
+
+Used by the tables of kinds (`core/kinds`, `core/task_kinds`). Guarantees: a check looks at the value only, never
+raises, and costs no more than the value's size; the words of `expected` complete "the field 'x' has to be ...".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+COUNT_MAX = 2**53
+_NAME = re.compile(r"[a-z0-9._-]{1,64}")
+_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_DIGEST = re.compile(r"(blake3|sha256):[0-9a-f]{64}")
+_ADDRESS = re.compile(r"[^\s/]{1,255}:[0-9]{1,5}")
+
+Check = Callable[[Any], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    expected: str
+    fits: Check
+    required: bool = True
+
+
+def matching(pattern: re.Pattern[str]) -> Check:
+    return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def printable(low: int, high: int) -> Check:
+    return lambda value: isinstance(value, str) and low <= len(value) <= high and value.isprintable()
+
+
+def whole(low: int, high: int) -> Check:
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def list_of(item: Check, low: int, high: int) -> Check:
+    return lambda value: isinstance(value, list | tuple) and low <= len(value) <= high and all(map(item, value))
+
+
+def bytes_of(low: int, high: int) -> Check:
+    return lambda value: isinstance(value, bytes) and low <= len(value) <= high
+
+
+def is_map(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+def optional(field: Field) -> Field:
+    return Field(field.expected, field.fits, required=False)
+
+
+CERTIFICATE = bytes_of(1, 8192)
+CONTRACT = Field("the name of a contract (a-z 0-9 . _ -, at most 64)", matching(_NAME))
+DIGEST = Field("a digest (blake3:... or sha256:..., 64 hexadecimal digits)", matching(_DIGEST))
+UID = Field("the uid of a node", matching(_UID))
+REASON = Field("a printable text of at most 500 characters", printable(0, 500))
+FLAG = Field("true or false", lambda value: isinstance(value, bool), required=False)
+INCARNATION = Field("an incarnation (16 bytes)", bytes_of(16, 16))
+ADDRESS = Field("an address host:port", matching(_ADDRESS))
+ADDRESSES = Field("a list of at most 8 addresses host:port", list_of(ADDRESS.fits, 0, 8))

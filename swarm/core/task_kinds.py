@@ -1,0 +1,124 @@
+"""The kinds of proposals about tasks, taskrunners and slots, and the fields of their bodies: rows of `core/kinds`.
+
+    kind               who                             what it does (accepted); derived events
+    TaskCreated        swci                            a draft; TaskKnown
+    TaskBodyAppended   swci, task's organisation       sets one line of the body of a draft that has no body yet
+    TaskFinalized      swci, task's organisation       the task is immutable from now on; TaskFinal
+    TaskDeleted        swci, task's organisation       the draft is gone, its name is free; TaskGone
+    TaskrunnerCreated  swci                            TaskrunnerKnown
+    ContractCreated    swci                            the first Enrolled may open this name; ContractReserved
+    SwopListening      swop                            takes part in the taskrunner's next tasks; SwopKnown, and what
+                                                       waited for its peers begins: TaskChanged, SlotAssigned
+    TaskAssigned       swci                            TaskChanged (queued or running), SlotAssigned
+    TaskDeclined       swop, its own slots             its policy says no; SlotChanged, TaskChanged
+    SlotReported       swop, holder of the lease       SlotChanged, TaskChanged (done, failed)
+    LeaseEnded         sn                              no sign of life of the holder; SlotChanged, TaskChanged
+    TaskrunnerReset    swci, taskrunner's organisation TaskrunnerCleared, TaskChanged, SlotChanged
+
+A text that people gave (names, reasons, descriptions) is printable, so that no terminal is told anything by it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from swarm.core.fields import (
+    CONTRACT,
+    COUNT_MAX,
+    REASON,
+    UID,
+    Field,
+    is_map,
+    list_of,
+    matching,
+    optional,
+    printable,
+    whole,
+)
+
+TASK_TYPES = ("RUN_SWARM", "MAKE_USER_CONTAINER", "PULL_IMAGE", "MAKE_SWARM_USER_CONTENT")
+PEERS_MAX = 1000
+BODY_BYTES = 64 * 1024
+_BODY_DEPTH = 8
+_TASK_NAME = re.compile(r"[A-Za-z0-9_][!-.0-\[\]-~]{0,159}")
+_SLOT = re.compile(r"[0-9]{1,16}\.[0-9]{1,6}")
+_REPORTS = ("starting", "running", "done", "failed", "stopped")
+
+
+def _size(value: Any, depth: int = 0) -> int:
+    """Roughly the bytes of plain data; more than any limit for what is not plain, or too deep."""
+    if value is None or isinstance(value, bool | float):
+        return 8
+    if isinstance(value, int):
+        return 8 if abs(value) <= COUNT_MAX else BODY_BYTES + 1
+    if isinstance(value, str):
+        return len(value.encode(errors="replace")) + 1
+    if depth >= _BODY_DEPTH:
+        return BODY_BYTES + 1
+    if isinstance(value, list | tuple):
+        return 8 + sum(_size(item, depth + 1) for item in value)
+    if is_map(value):
+        return 8 + sum(_size(key) + _size(item, depth + 1) for key, item in value.items())
+    return BODY_BYTES + 1
+
+
+TASK_NAME = Field(
+    "a name of 1 to 160 printable ASCII characters, without blanks and slashes, that begins with a letter, digit or _",
+    matching(_TASK_NAME),
+)
+TEXT = Field("a printable text of 1 to 160 characters", printable(1, 160))
+BODY = Field(
+    "a map of plain values, at most 64 KiB and 8 levels deep",
+    lambda value: is_map(value) and _size(value) <= BODY_BYTES,
+)
+SLOT = Field("the id of a slot (digits.digits)", matching(_SLOT))
+INDEX = Field("the index of an entry", whole(1, COUNT_MAX))
+PEERS = Field(
+    'a number of peers from 1 to 1000, or "all"',
+    lambda value: value == "all" or whole(1, PEERS_MAX)(value),
+    required=False,
+)
+
+TASK_FIELDS: dict[str, dict[str, Field]] = {
+    "TaskCreated": {
+        "name": TASK_NAME,
+        "type": Field("a type of task: " + ", ".join(TASK_TYPES), lambda value: value in TASK_TYPES),
+        "author": TEXT,
+        "prereq": TASK_NAME,
+        "outcome": TEXT,
+        "body": BODY,
+    },
+    "TaskBodyAppended": {
+        "task": TASK_NAME,
+        "index": Field("the number of a line from 1 to 1000", whole(1, 1000)),
+        "line": Field("a printable text of at most 200 characters", printable(0, 200)),
+    },
+    "TaskFinalized": {"task": TASK_NAME, "body": optional(BODY)},
+    "TaskDeleted": {"task": TASK_NAME},
+    "TaskrunnerCreated": {"name": TASK_NAME},
+    "ContractCreated": {"contract": CONTRACT},
+    "SwopListening": {
+        "taskrunner": TASK_NAME,
+        "group": TEXT,
+        "peers": Field("a number of learning nodes from 1 to 1000", whole(1, PEERS_MAX)),
+    },
+    "TaskAssigned": {"taskrunner": TASK_NAME, "task": TASK_NAME, "peers": PEERS, "target": optional(UID)},
+    "TaskDeclined": {"run": INDEX, "reason": REASON, "hint": REASON},
+    "SlotReported": {
+        "slot": SLOT,
+        "fence": INDEX,
+        "state": Field("one of " + ", ".join(_REPORTS), lambda value: value in _REPORTS),
+        "reason": REASON,
+        "exit_code": Field("an exit code from -64 to 255", whole(-64, 255), required=False),
+        "sl_uid": optional(UID),
+        "description": optional(REASON),
+        "lines": Field(
+            "a list of at most 20 printable lines of at most 300 characters",
+            list_of(printable(0, 300), 0, 20),
+            required=False,
+        ),
+    },
+    "LeaseEnded": {"slot": SLOT, "fence": INDEX, "reason": REASON},
+    "TaskrunnerReset": {"taskrunner": TASK_NAME},
+}

@@ -1,0 +1,183 @@
+"""Tasks: drafts, what is final, whose they are, and what has to be there first."""
+
+import pytest
+
+from swarm.core.events import TaskFinal, TaskGone, TaskKnown
+from swarm.core.ledger import DEFAULT_CONTRACT
+from swarm.core.task import ROOT_NAME, TASK, WORDS
+from tests.core.scene import Actor
+from tests.core.tasks import BODY, TaskScene
+from tests.core.tasks import TASK as NAME
+
+
+def test_a_task_is_created_finalized_once_and_named_by_what_it_says():
+    scene = TaskScene()
+    assert scene.create().result == {"known": False, "state": "draft"}
+    assert scene.events[-1] == TaskKnown(NAME, "swarm://a/swci/swci-1")
+    task = scene.ledger.tasks[NAME]
+    assert (task.word, task.final, task.peer_type) == ("IDLE", False, "SL")
+    outcome = scene.finalize()
+    assert outcome.result == {"known": False, "digest": task.digest}
+    assert scene.events[-1] == TaskFinal(NAME, task.digest)
+    assert (task.state, task.creator, task.finalizer) == ("final", scene.swci.uid, scene.swci.uid)
+
+
+def test_the_root_and_the_default_names_are_always_there():
+    scene = TaskScene()
+    root = scene.ledger.tasks[ROOT_NAME]
+    assert (root.type, root.author, root.state) == ("ROOT_TASK", "HPE", "final")
+    assert DEFAULT_CONTRACT in scene.ledger.unopened
+    scene.operator(1)
+    assert "there is nothing to run" in scene.assign(1, task=ROOT_NAME).reason
+    for kind in ("TaskFinalized", "TaskDeleted"):
+        assert not scene.say(scene.swci, kind, {"task": ROOT_NAME}).accepted
+
+
+def test_r019_creating_or_finalizing_once_more_is_answered_and_changes_nothing():
+    scene = TaskScene()
+    scene.create()
+    before = scene.ledger.board.to_state()
+    assert scene.create().result == {"known": True, "state": "draft"}
+    assert scene.ledger.board.to_state() == before
+    scene.finalize()
+    assert scene.finalize().result["known"]
+    assert scene.create().result == {"known": True, "state": "final"}
+
+
+def test_names_are_unique_and_permanent():
+    scene = TaskScene()
+    scene.create()
+    assert "names of tasks are permanent" in scene.create(author="bob").reason
+    assert "names of tasks are permanent" in scene.create(by=scene.other_swci).reason
+    assert scene.say(scene.swci, "TaskDeleted", {"task": NAME}).accepted
+    assert scene.events[-1] == TaskGone(NAME)
+    assert scene.create(author="bob").accepted
+
+
+@pytest.mark.parametrize("name", ["", "../../etc/cron.d/x", "a\x1b[2J", "a" * 161, "a b", "😀", "a\0", "-x", ".x", "ü"])
+def test_r074_what_is_no_name_is_refused(name):
+    scene = TaskScene()
+    assert "the field 'name' has to be a name" in scene.create(name).reason
+    assert not scene.say(scene.swci, "TaskrunnerCreated", {"name": name}).accepted
+
+
+@pytest.mark.parametrize("name", ["swarm_mnist_task", "user-env-tf2.16.1-swop", "0", "x" * 160, "a:b@c"])
+def test_hpes_names_are_names(name):
+    assert TaskScene().create(name).accepted
+
+
+def test_r045_another_organisations_draft_is_not_theirs_to_finalize_change_or_delete():
+    scene = TaskScene()
+    assert scene.create(by=scene.other_swci, body={}).accepted
+    before = scene.ledger.board.to_state()
+    for kind, fields in [("TaskFinalized", {"body": BODY}), ("TaskDeleted", {}), ("TaskBodyAppended", LINE)]:
+        outcome = scene.say(scene.swci, kind, {"task": NAME, **fields})
+        assert (outcome.accepted, outcome.code) == (False, 5)
+        assert "only the organisation that created it may" in outcome.reason
+    assert scene.ledger.board.to_state() == before
+    colleague = Actor("swci", "swci-2", "b")
+    scene.join(colleague)
+    assert scene.finalize(by=colleague, body=BODY).accepted
+
+
+def test_r044_operators_and_learners_author_no_tasks():
+    scene = TaskScene(1)
+    for kind, body in [("TaskFinalized", {"task": NAME}), ("TaskrunnerReset", {"taskrunner": "x"})]:
+        assert "only the role swci may" in scene.say(scene.operators[0], kind, body).reason
+
+
+LINE = {"index": 1, "line": "Command: train.py"}
+
+
+def test_r078_a_final_task_is_immutable():
+    scene = TaskScene()
+    scene.final()
+    before = scene.ledger.board.to_state()
+    assert "it cannot be deleted" in scene.say(scene.swci, "TaskDeleted", {"task": NAME}).reason
+    assert "it cannot be changed" in scene.say(scene.swci, "TaskBodyAppended", {"task": NAME, **LINE}).reason
+    assert "names of tasks are permanent" in scene.create(body={**BODY, "Command": "other.py"}).reason
+    assert scene.ledger.board.to_state() == before
+
+
+def test_a_body_written_by_hand_line_by_line_is_read_when_it_is_finalized():
+    scene = TaskScene()
+    scene.create(body={})
+    assert "has no body" in scene.finalize().reason
+    for line in ("Command: tran.py", "Command: train.py"):
+        assert scene.say(scene.swci, "TaskBodyAppended", {"task": NAME, "index": 1, "line": line}).accepted
+    assert scene.ledger.tasks[NAME].lines == {1: "Command: train.py"}
+    assert scene.finalize(body={"Command": "train.py"}).accepted
+    assert scene.ledger.tasks[NAME].body == {"Command": "train.py"}
+
+
+def test_a_task_created_with_its_body_takes_no_lines_and_no_other_body():
+    scene = TaskScene()
+    scene.create()
+    assert "it takes no lines" in scene.say(scene.swci, "TaskBodyAppended", {"task": NAME, **LINE}).reason
+    assert "has another body" in scene.finalize(body={"Command": "x"}).reason
+    assert scene.finalize(body=dict(reversed(BODY.items()))).accepted
+
+
+@pytest.mark.parametrize(
+    "body", [{"x": "y" * 70_000}, {"x": [[[[[[[[[0]]]]]]]]]}, {1: 2}, {"x": b"1"}, {"x": 2**60}, []]
+)
+def test_bodies_are_plain_and_bounded(body):
+    assert "the field 'body' has to be a map of plain values" in TaskScene().create(body=body).reason
+
+
+def test_r081_a_prerequisite_is_there_before_the_task_and_stays():
+    scene = TaskScene(1)
+    assert scene.create(prereq="build").reason == f"there is no task build, the prerequisite of {NAME}"
+    assert not scene.create(prereq=NAME).accepted
+    scene.create("build", type="MAKE_USER_CONTAINER")
+    scene.final(prereq="build")
+    assert f"it is the prerequisite of {NAME}" in scene.say(scene.swci, "TaskDeleted", {"task": "build"}).reason
+    assert scene.assign(1).reason == f"build, the prerequisite of {NAME}, is a draft"
+    scene.finalize("build")
+    assert scene.assign(1).accepted
+
+
+def test_r081_a_task_whose_prerequisite_failed_is_not_assigned():
+    scene = TaskScene(1)
+    (swop,) = scene.operators
+    scene.final("build", type="MAKE_USER_CONTAINER")
+    scene.final(prereq="build")
+    scene.assign(1, task="build")
+    scene.report(swop, scene.slots(swop)[0], "failed", "no space left")
+    scene.reset()
+    assert "has failed: 0 of the 1 peers asked for can still complete" in scene.assign(1).reason
+    scene.assign(1, task="build")
+    scene.report(swop, scene.slots(swop)[0], "done")
+    scene.reset()
+    assert scene.assign(1).accepted
+
+
+def test_a_draft_cannot_be_assigned():
+    scene = TaskScene(1)
+    scene.create()
+    outcome = scene.assign(1)
+    assert outcome.reason == f"task {NAME} is a draft: it cannot be assigned"
+    assert outcome.hint == f"FINALIZE TASK {NAME}"
+
+
+def test_contracts_and_taskrunners_are_created_once():
+    scene = TaskScene()
+    for kind, body in [("ContractCreated", {"contract": "mine"}), ("TaskrunnerCreated", {"name": "mine"})]:
+        assert scene.say(scene.swci, kind, body).result == {"known": False}
+        assert scene.say(scene.other_swci, kind, body).result == {"known": True}
+    assert scene.ledger.unopened["mine"] == 0
+    assert "mine" in scene.ledger.taskrunners
+
+
+def test_a_created_contract_is_opened_by_the_first_that_enrols():
+    scene = TaskScene()
+    scene.say(scene.swci, "ContractCreated", {"contract": "digits"})
+    scene.learners(2)
+    assert "digits" not in scene.ledger.unopened
+    assert scene.say(scene.swci, "ContractCreated", {"contract": "digits"}).result == {"known": True}
+
+
+def test_every_state_has_a_word_and_every_state_can_be_reached():
+    states = {state for state, _ in TASK} | set(TASK.values())
+    assert states <= set(WORDS)
+    assert set(TASK.values()) | {"draft"} == states
