@@ -259,4 +259,4 @@ def ring(settings: Settings, tree: CertificateTree) -> Iterator[Callable[[], flo
         try:
             yield run
         finally:
-            process.terminate()
+            orders.close()  # its processes end by that, and so they do when this one is killed

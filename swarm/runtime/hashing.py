@@ -1,0 +1,26 @@
+"""A model's digest with all cores of this machine.
+
+Used by learning nodes for what lies in memory as a whole (their own weights, a fetched model); what arrives in pieces
+is hashed by the exchange as it comes. Guarantee: the digest of `wire.tensorbytes`.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from swarm.core.tensors import LEAF_BYTES, Schema
+from swarm.wire import tensorbytes
+
+STRIDE = 64 * LEAF_BYTES
+
+
+def digest(schema: Schema, buffer: memoryview, hash_name: str) -> str:
+    assert buffer.nbytes == schema.nbytes, (buffer.nbytes, schema.nbytes)
+    view = buffer.cast("B")
+    strides = [view[at : at + STRIDE] for at in range(0, schema.nbytes, STRIDE)]
+    if len(strides) == 1:
+        return tensorbytes.digest(schema, view, hash_name)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = pool.map(lambda stride: tensorbytes.leaf_hashes(stride, hash_name), strides)
+        return tensorbytes.digest_of_leaves(schema, b"".join(hashes), hash_name)

@@ -1,0 +1,64 @@
+"""`swarm bench merge` runs a real swarm beside a ring and notices a merge that is wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from swarm.nodes.bench import inputs, merge
+from swarm.nodes.bench.merge import Measured, Settings
+
+KEYS = [
+    "peers", "mb", "method", "wire", "commitments", "topology", "hash", "rounds", "verified", "median_s", "p10_s",
+    "p90_s", "baseline_ring_tls_s", "ratio", "phases_s", "bytes_per_peer", "bytes_optimal", "ratio_to_link_optimum",
+    "rss_peak_mb", "cpu_s", "recovery_s",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mb", "topology"), [(1, "auto"), (1, "sharded")])
+def test_it_answers_with_exactly_the_promised_keys_and_verified_merges(mb: int, topology: str):
+    command = ["bench", "merge", "--peers", "2", "--mb", str(mb), "--rounds", "2", "--topology", topology, "--json"]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("swarm"), *command], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert list(answer) == ["ok", "version", "seconds", *KEYS]
+    assert (answer["ok"], answer["verified"], answer["rounds"]) == (True, True, 2)
+    assert answer["topology"] == ("broadcast" if topology == "auto" else "sharded")
+    assert list(answer["phases_s"]) == ["copy_in", "hash", "offer", "scatter", "merge", "gather", "commit", "load"]
+    assert answer["bytes_optimal"] == 10**6
+    assert 10**6 < answer["bytes_per_peer"] < 2.2 * 10**6  # a late peer fetches the whole model
+
+
+def test_the_arrays_have_the_size_that_is_named_and_differ():
+    first, second, later = (inputs.arrays(1, peer, round_) for peer, round_ in ((0, 0), (1, 0), (0, 1)))
+    assert sum(array.nbytes for array in first.values()) == 10**6
+    assert all(np.any(first[name] != second[name]) for name in first)
+    assert all(np.any(first[name] != later[name]) for name in first)
+
+
+def test_one_bit_that_is_wrong_changes_the_digest_that_is_expected():
+    expected = inputs.expected_digest(1, [0, 1], 5)
+    mean = [
+        (a.astype(np.float64) + b) / 2 for a, b in zip(*(inputs.arrays(1, p, 5).values() for p in (0, 1)), strict=True)
+    ]
+    mean = [array.astype(np.float32) for array in mean]
+    assert inputs.digest(mean) == expected
+    mean[3].view(np.uint32)[0] ^= 1
+    assert inputs.digest(mean) != expected
+
+
+def test_a_merge_that_is_wrong_fails_the_command():
+    assert Measured().failure() is None
+    assert Measured(verified=False).failure().code == 1
+
+
+def test_the_ratio_is_the_median_of_the_rounds_own_ratios():
+    measured = Measured(swarm_s=[1.0, 4.0, 2.0], ring_s=[1.0, 1.0, 2.0], phases_s=[], cpu_s=[])
+    found = merge.as_json(Settings(4, 100, "mean", "auto", 3, 1), measured)
+    assert (found["ratio"], found["median_s"], found["baseline_ring_tls_s"]) == (1.0, 2.0, 1.0)
+    assert (found["topology"], found["bytes_optimal"]) == ("sharded", 150_000_000)

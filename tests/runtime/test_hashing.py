@@ -1,0 +1,16 @@
+"""The digest does not depend on how many threads computed it."""
+
+import numpy as np
+import pytest
+
+from swarm.core.tensors import Schema
+from swarm.runtime import hashing
+from swarm.wire import tensorbytes
+
+
+@pytest.mark.parametrize("elements", [1, 16_384, hashing.STRIDE // 4, hashing.STRIDE // 4 + 1, 3 * hashing.STRIDE])
+@pytest.mark.parametrize("name", ["blake3", "sha256"])
+def test_all_cores_find_the_digest_that_one_finds(elements: int, name: str) -> None:
+    schema = Schema.of({"a": np.zeros(elements, np.float32)})
+    buffer = memoryview(np.random.default_rng(elements).bytes(schema.nbytes))
+    assert hashing.digest(schema, buffer, name) == tensorbytes.digest(schema, buffer, name)
