@@ -1,0 +1,155 @@
+"""The process engine: workers are processes of the operator's user on the operator's host.
+
+Used by `nodes/swop`. A slot's directory holds its learning node's state (`sl`), the logs of both (`sl.log`, `ml.log`),
+the program's root (`root`) and its plan (`ml.json`, see `engines/enter`). Guarantees: a worker outlives its operator;
+it and everything that it starts carry the slot's directory in their environment, by which another operator process
+finds them again and ends them, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+
+from swarm.engines import enter
+from swarm.engines.pair import Pair, Program
+from swarm.engines.paths import Mount, covered, in_order
+from swarm.errors import BadInput
+
+MARK = "SWARM_SLOT"
+CHANNEL = ("SWARM_CHANNEL", "SWARM_CHANNEL_TOKEN")
+PYTHON = "SWARM_PYTHON"
+_NOT_FOR_WORKERS = (*CHANNEL, "SWARM_LOOPBACK", "SWARM_LOG_LEVEL", "SL_LOG_LEVEL")
+_ANY_PYTHON = re.compile(r"python(3(\.\d+)?)?")
+
+
+class ProcessEngine:
+    name = "process"
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        own = os.environ if environment is None else environment
+        self._environment = {name: value for name, value in own.items() if name not in _NOT_FOR_WORKERS}
+
+    def start(self, pair: Pair, place: Path) -> ProcessWorker:
+        plan = self._write_plan(pair.program, place)
+        command = [
+            *(sys.executable, "-m", "swarm.cli.run_sl", *pair.learning_node, "--state", str(place / "sl"), "--"),
+            *(sys.executable, "-I", "-S", enter.__file__, str(plan)),
+        ]
+        marked = {**self._environment, **pair.environment, MARK: str(place), "PYTHONUNBUFFERED": "1"}
+        with (place / "sl.log").open("ab") as log:
+            try:
+                popen = subprocess.Popen(
+                    command, env=marked, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
+            except OSError as error:
+                raise BadInput(f"the learning node of {place.name} cannot be started: {error.strerror}") from error
+        return ProcessWorker(place, popen.pid, popen)
+
+    def find(self, place: Path) -> ProcessWorker | None:
+        nodes = [process for process in _marked(place) if "swarm.cli.run_sl" in _command(process)]
+        return ProcessWorker(place, nodes[0].pid, None) if nodes else None
+
+    def python(self, environment: Mapping[str, str]) -> str:
+        """What workers use: SWARM_PYTHON of the task or profile, else of the operator, else the operator's own."""
+        return environment.get(PYTHON) or self._environment.get(PYTHON) or sys.executable
+
+    def _write_plan(self, program: Program, place: Path) -> Path:
+        root, plan = place / "root", place / "ml.json"
+        shutil.rmtree(root, ignore_errors=True)  # of a start that came to nothing
+        root.mkdir(mode=0o700)
+        mounts = program.mounts
+        if not covered(program.working_dir, mounts):
+            work = place / "work"
+            work.mkdir(mode=0o700, exist_ok=True)
+            mounts = in_order([*mounts, Mount("WorkingDir", work, program.working_dir, own=True)])
+        arguments, environment = self._with_python(program)
+        content = {
+            "log": str(place / "ml.log"),
+            "root": str(root),
+            "mounts": [{**asdict(mount), "source": str(mount.source)} for mount in mounts],
+            "working_dir": program.working_dir,
+            "arguments": arguments,
+            "environment": {**environment, MARK: str(place)},
+            "inherit": CHANNEL,
+            "keep": [str(place), sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(arguments[0]))],
+        }
+        with open(os.open(plan, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(content, file)
+        return plan
+
+    def _with_python(self, program: Program) -> tuple[list[str], dict[str, str]]:
+        """``python3`` means the workers' Python, in what the program starts too."""
+        environment = {**self._environment, "PYTHONUNBUFFERED": "1", **program.environment}
+        python = shutil.which(self.python(program.environment))
+        if python is None:
+            raise BadInput(f"{PYTHON} {self.python(program.environment)} is no program on this host")
+        environment["PATH"] = f"{os.path.dirname(python)}:{environment.get('PATH', os.defpath)}"
+        first, *rest = program.arguments
+        if _ANY_PYTHON.fullmatch(first):
+            first = python
+        return [first, *rest], environment
+
+
+class ProcessWorker:
+    """See `pair.Worker`."""
+
+    def __init__(self, place: Path, pid: int, popen: subprocess.Popen[bytes] | None) -> None:
+        self.pid = pid
+        self.exit_code: int | None = None
+        self._place = place
+        self._popen = popen
+
+    def poll(self) -> bool:
+        if self._popen is None:
+            return not _is_marked(self.pid, self._place)
+        code = self._popen.poll()
+        if code is not None:
+            self.exit_code = code if code >= 0 else 128 - code
+        return code is not None
+
+    def terminate(self) -> None:
+        if not self.poll():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        for process in _marked(self._place):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        if self._popen is not None:
+            self._popen.wait()
+            self.poll()
+
+
+def _marked(place: Path) -> Iterator[psutil.Process]:
+    """All processes of the slot that has this directory."""
+    for process in psutil.process_iter():
+        if process.pid != os.getpid() and _is_marked(process.pid, place):
+            yield process
+
+
+def _is_marked(pid: int, place: Path) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == str(place)
+    except psutil.Error:
+        return False
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
