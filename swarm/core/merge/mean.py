@@ -27,7 +27,7 @@ BLOCK = 1 << 14
 
 
 def merge(dtype: str, parts: Sequence[Array], weights: Sequence[int], out: Array) -> None:
-    """The mean of ``parts`` (stored elements of one type, as many as ``out`` has) into ``out``, which is none of them."""
+    """The mean of ``parts`` (stored elements, all of one type and length) into ``out``, which is none of them."""
     assert len(parts) == len(weights), (len(parts), len(weights))
     assert all(weight >= 0 for weight in weights), weights
     divisor = gcd(*weights)
