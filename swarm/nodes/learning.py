@@ -25,11 +25,11 @@ from swarm.errors import InternalError, Refused, SwarmError
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
 from swarm.nodes.progress import Progress
+from swarm.runtime import hashing
 from swarm.runtime.channel_server import Session
 from swarm.runtime.data import DataClient, NotYet, Region, Want
 from swarm.runtime.exchange import Exchange
 from swarm.runtime.tls import Peer
-from swarm.wire import tensorbytes
 from swarm.wire.messages import Merged, Sync
 
 TICK_S = 0.5
@@ -135,7 +135,7 @@ class Learning:
         return self._answer
 
     def _digest(self, buffer: memoryview) -> str:
-        return tensorbytes.digest(self.contract.schema, buffer, self.contract.hash)
+        return hashing.digest(self.contract.schema, buffer, self.contract.hash)
 
     # ---- effects
 
