@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
-from swarm.core.contract import Options
+from swarm.core.agreement import Options
 from swarm.errors import BadInput
 from swarm.wire.messages import Checkin
 
-DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
 LOOPBACK_VARIABLE = "SWARM_LOOPBACK"
 TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
 MERGE_METHODS = ("mean", "coordmedian", "geomedian")

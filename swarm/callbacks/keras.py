@@ -25,6 +25,7 @@ import numpy as np
 from swarm.callbacks import arguments
 from swarm.callbacks.base import Arrays, Session
 from swarm.callbacks.ending import tell_errors_as_sentences
+from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.errors import BadInput, ModelError
 
 _BLOCK = 1 << 19
@@ -44,7 +45,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
     """
 
     def __init__(
-        self, syncFrequency: int, minPeers: int, trainingContract: str = arguments.DEFAULT_CONTRACT, **kwargs: Any
+        self, syncFrequency: int, minPeers: int, trainingContract: str = DEFAULT_CONTRACT, **kwargs: Any
     ) -> None:
         super().__init__()
         tell_errors_as_sentences()

@@ -25,6 +25,7 @@ import numpy as np
 
 from swarm.callbacks import arguments
 from swarm.callbacks.base import Arrays, Session
+from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.core.tensors import Schema
 from swarm.errors import ModelError
 
@@ -41,7 +42,7 @@ class Swarm:
     def __init__(
         self,
         minPeers: int,
-        trainingContract: str = arguments.DEFAULT_CONTRACT,
+        trainingContract: str = DEFAULT_CONTRACT,
         *,
         syncFrequency: int = 1,
         **options: Any,

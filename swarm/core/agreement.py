@@ -14,6 +14,9 @@ from swarm.core.names import Identity
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput
 
+DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
+"""The contract of programs that name none: always there."""
+
 _CHOICES: dict[str, tuple[str, ...]] = {
     "mergeMethod": ("mean",),
     "onTooFewPeers": ("wait", "local", "stop"),

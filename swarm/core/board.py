@@ -7,13 +7,14 @@ a prerequisite exists before its task, so there are no cycles; refusals change n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from swarm.core import policy
 from swarm.core.events import (
     EntryHeader,
     Event,
+    Gone,
     TaskChanged,
     TaskFinal,
     TaskGone,
@@ -78,6 +79,17 @@ class Board:
             raise Refused(f"there is no slot {id_} in run {run.number} of task {run.task}")
         return run, run.slots[id_]
 
+    def slot_of(self, body: Mapping[str, Any], identity: Identity) -> Slot | None:
+        """The slot for which a learning node enrols, which has to be its own; None for one started by hand."""
+        if "slot" not in body:
+            return None
+        _, slot = self.slot(body["slot"])
+        if slot.anchor != identity.anchor:
+            raise Refused(f"{slot} is not {identity}'s: its operator is of another organisation")
+        if slot.fence != body.get("fence"):
+            raise Refused(f"fence {body.get('fence')} of {slot} is old: its lease has fence {slot.fence}")
+        return slot
+
     # ---- the ledger calls
 
     def handles(self, kind: str) -> bool:
@@ -87,7 +99,7 @@ class Board:
         result, events = self._kinds[claim.kind](claim, header, identity)
         return result, self._settled(events)
 
-    def gone(self, uid: str, what: Literal["lost", "restarted", "left"], reason: str, now_ms: int) -> list[Event]:
+    def gone(self, uid: str, what: Gone, reason: str, now_ms: int) -> list[Event]:
         """An operator's node is lost or restarted, or it has left."""
         events: list[Event] = []
         for _, taskrunner in sorted(self.taskrunners.items()):

@@ -73,6 +73,8 @@ class Blank:
 Claim = Verified | Unverified | Blank
 
 TaskState = Literal["draft", "final", "queued", "running", "done", "failed", "stopped"]
+Gone = Literal["lost", "restarted", "left"]
+"""What may become of a node that others rely on."""
 SlotState = Literal["assigned", "starting", "running", "done", "failed", "stopped", "lost"]
 
 # ---- out
@@ -304,7 +306,7 @@ class SlotAssigned:
     """The operator ``swop`` has the lease: it alone may run the slot and report on it, naming ``fence``.
 
     ``index`` is the place of the learning node in the operator's profile (0 for tasks that prepare hosts); ``attempt``
-    counts from 1.
+    counts from 1. ``replaces``: the learning node that enrolled for the attempt before, "" if none has.
     """
 
     slot: str
@@ -315,6 +317,7 @@ class SlotAssigned:
     index: int
     fence: int
     attempt: int
+    replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,10 @@ from swarm.core.fields import (
     bytes_of,
     is_map,
     list_of,
+    optional,
     whole,
 )
-from swarm.core.task_kinds import TASK_FIELDS
+from swarm.core.task_kinds import INDEX, SLOT, TASK_FIELDS
 from swarm.errors import BadInput
 
 __all__ = ["COUNT_MAX", "FIELDS", "JOINING", "check_body"]
@@ -85,6 +86,8 @@ FIELDS: dict[str, dict[str, Field]] = {
         "weight": Field("a nodeWeightage of 1 to 100", whole(1, 100)),
         "syncFrequency": Field("a positive number of batches", whole(1, COUNT_MAX)),
         "data_address": ADDRESS,
+        "slot": optional(SLOT),
+        "fence": optional(INDEX),
     },
     "Offer": {
         "contract": CONTRACT,

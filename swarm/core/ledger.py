@@ -18,6 +18,7 @@ from typing import Any, Literal
 import msgpack
 
 from swarm.core import policy
+from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.core.board import Board
 from swarm.core.contract import Contract, Enrolment
 from swarm.core.events import (
@@ -30,10 +31,12 @@ from swarm.core.events import (
     ContractReserved,
     EntryHeader,
     Event,
+    Gone,
     NodeGone,
     NodeKnown,
     OrganisationKnown,
     Outcome,
+    SlotAssigned,
     Unverified,
     Verified,
 )
@@ -47,9 +50,6 @@ from swarm.errors import BadInput, IdentityError, Refused, SwarmError
 __all__ = ["Applied", "Blank", "Claim", "EntryHeader", "Ledger", "Node", "Outcome", "Unverified", "Verified"]
 
 Answer = tuple[dict[str, Any], list[Event]]
-
-DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
-"""The contract of programs that name none: always there."""
 
 
 class Ledger:
@@ -255,12 +255,12 @@ class Ledger:
         self.nodes[uid].state = "live"
         return [NodeKnown(uid, "back"), *self._back(uid)]
 
-    def _gone(self, uid: str, what: Literal["lost", "restarted", "left"], reason: str) -> list[Event]:
+    def _gone(self, uid: str, what: Gone, reason: str) -> list[Event]:
         """What it means for the contracts that the node is in, and for the slots that it holds."""
-        in_contracts = [
-            each for name in sorted(self.contracts) for each in self.contracts[name].gone(uid, what, reason)
-        ]
-        return [*in_contracts, *self.board.gone(uid, what, reason, self.time)]
+        return [*self._gone_from_contracts(uid, what, reason), *self.board.gone(uid, what, reason, self.time)]
+
+    def _gone_from_contracts(self, uid: str, what: Gone, reason: str) -> list[Event]:
+        return [event for name in sorted(self.contracts) for event in self.contracts[name].gone(uid, what, reason)]
 
     def _back(self, uid: str) -> list[Event]:
         for contract in self.contracts.values():
@@ -270,7 +270,16 @@ class Ledger:
     # ---- tasks
 
     def _on_board(self, claim: Verified, header: EntryHeader) -> Answer:
-        return self.board.handle(claim, header, self.nodes[claim.uid].identity)
+        result, events = self.board.handle(claim, header, self.nodes[claim.uid].identity)
+        return result, [*events, *(late for event in events for late in self._replaced(event))]
+
+    def _replaced(self, event: Event) -> list[Event]:
+        """The learning node of a slot's attempt before counts no more, though nobody could reach its operator."""
+        if not isinstance(event, SlotAssigned) or event.replaces not in self.nodes:
+            return []
+        if self.nodes[event.replaces].identity.anchor != self.nodes[event.swop].identity.anchor:
+            return []
+        return self._gone_from_contracts(event.replaces, "left", f"left: slot {event.slot} was leased anew")
 
     # ---- contracts
 
@@ -278,14 +287,14 @@ class Ledger:
         identity = self.nodes[claim.uid].identity
         asked = self._resolved(Enrolment.of(claim.body))
         name = claim.body["contract"]
-        contract = self.contracts.get(name)
-        if contract is not None:
-            return contract.enrol(claim.uid, identity, asked)
-        opened = Contract(name, asked, first_round=self.unopened.get(name, 0))
-        result, events = opened.enrol(claim.uid, identity, asked)
-        self.contracts[name] = opened
-        self.unopened.pop(name, None)
-        return result, [ContractOpened(name, claim.uid), *events]
+        slot = self.board.slot_of(claim.body, identity)
+        contract = self.contracts.get(name) or Contract(name, asked, first_round=self.unopened.get(name, 0))
+        result, events = contract.enrol(claim.uid, identity, asked)
+        if name not in self.contracts:
+            self.contracts[name] = contract
+            self.unopened.pop(name, None)
+            events = [ContractOpened(name, claim.uid), *events]
+        return result, [*events, *(slot.enrol(claim.uid) if slot else [])]
 
     def _resolved(self, asked: Enrolment) -> Enrolment:
         """The organisations as key hashes: names are only unique at the moment they are read."""

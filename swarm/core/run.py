@@ -19,10 +19,11 @@ from swarm.errors import Refused
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where slots go: an operator, its name in sentences, and how many of this task it runs."""
+    """Where slots go: an operator, its name in sentences, its organisation, and how many of this task it runs."""
 
     swop: str
     operator: str
+    anchor: bytes
     peers: int
 
 
@@ -99,10 +100,10 @@ class Run:
             slot = known.get(index)
             if slot is None:
                 id_ = f"{self.number}.{len(self.slots)}"
-                slot = Slot(id_, self.number, self.taskrunner, self.task, place.swop, place.operator, index, fence)
-                slot.changed_ms = now_ms
+                where = (place.swop, place.operator, place.anchor, index)
+                slot = Slot(id_, self.number, self.taskrunner, self.task, *where, fence, changed_ms=now_ms)
                 self.slots[id_] = slot
-                events.append(slot.assigned)
+                events.append(slot.assigned())
             elif not slot.leased and slot.state != "done":
                 events += slot.lease(fence, now_ms)
         return events

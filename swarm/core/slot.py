@@ -61,7 +61,10 @@ for a lease that has ended. A reset leaves what runs alone: the worker may finis
 
 @dataclass(slots=True)
 class Slot:
-    """``operator`` is the SWOP ``swop`` in a sentence. ``leased``: the lease with ``fence`` goes on."""
+    """``operator`` is the SWOP ``swop`` in a sentence, ``anchor`` its organisation's CA.
+
+    ``leased``: the lease with ``fence`` goes on. ``sl_uid``: the learning node that enrolled for it.
+    """
 
     id: str
     run: int
@@ -69,6 +72,7 @@ class Slot:
     task: str
     swop: str
     operator: str
+    anchor: bytes
     index: int
     fence: int
     attempt: int = 1
@@ -85,11 +89,9 @@ class Slot:
     def __str__(self) -> str:
         return f"slot {self.id} of {self.operator}"
 
-    @property
-    def assigned(self) -> SlotAssigned:
-        return SlotAssigned(
-            self.id, self.taskrunner, self.run, self.task, self.swop, self.index, self.fence, self.attempt
-        )
+    def assigned(self, replaces: str = "") -> SlotAssigned:
+        where = (self.id, self.taskrunner, self.run, self.task, self.swop, self.index)
+        return SlotAssigned(*where, self.fence, self.attempt, replaces)
 
     # ---- the operator speaks
 
@@ -121,6 +123,11 @@ class Slot:
         if fence != self.fence:
             raise Refused(f"fence {fence} of {self} is old: its lease has fence {self.fence}")
 
+    def enrol(self, sl_uid: str) -> list[Event]:
+        """Its learning node has enrolled in a contract."""
+        known, self.sl_uid = self.sl_uid, sl_uid
+        return [self._changed()] if known != sl_uid else []
+
     # ---- things happen
 
     def on(self, happened: str, reason: str, now_ms: int) -> list[Event]:
@@ -150,11 +157,12 @@ class Slot:
         """A new lease to the same operator: the next attempt."""
         assert not self.leased, f"{self} has a lease"
         assert fence > self.fence, (fence, self.fence)
+        replaces = self.sl_uid
         self.state = SLOT[self.state, "leased"]
         self.fence, self.attempt, self.leased = fence, self.attempt + 1, True
         self.reason, self.exit_code, self.sl_uid, self.description, self.lines = "", None, "", "", ()
         self.changed_ms = now_ms
-        return [self.assigned]
+        return [self.assigned(replaces)]
 
     def _changed(self) -> SlotChanged:
         return SlotChanged(self.id, self.swop, self.fence, self.state, self.reason, self.leased)

@@ -39,7 +39,7 @@ class Listener:
         return self.state == "listening"
 
     def place(self, peer_type: str) -> Place:
-        return Place(self.uid, str(self), self.peers if peer_type == "SL" else 1)
+        return Place(self.uid, str(self), self.anchor, self.peers if peer_type == "SL" else 1)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.organisation})"

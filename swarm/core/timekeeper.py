@@ -2,12 +2,14 @@
 
 Run by the driver while its node leads; a new leader starts a new one, so every duration begins anew. Reads the ledger,
 changes nothing: what it proposes is judged like anybody's. Guarantees: each round's window closes, each attempt passes
-its deadline, and each silent node is declared lost, as long as ticks come; a pause of the leader counts against nobody.
+its deadline, each silent node is declared lost and its leases end, as long as ticks come; a pause of the leader counts
+against nobody.
 
     duration   begins when                                    ends with         length
     window     minPeers have offered and a live one has not   WindowClosed      clamp(1.5 x observed, 2 s, 30 s)
     deadline   an attempt begins                              DeadlinePassed    5 x observed, >= 10 s, x 1.5 an attempt
     silence    the last sign of life                          NodeLost          10 s
+    lease      the last sign of life of the slot's operator   LeaseEnded        30 s
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from swarm.core.contract import Contract
-from swarm.core.events import Committed, Event, SnapMade
+from swarm.core.events import Committed, Event, NodeKnown, SnapMade
 from swarm.core.ledger import Ledger
 
 GRACE_S = (2.0, 30.0)
@@ -25,6 +27,7 @@ DEADLINE_MIN_S = 10.0
 SLOW_BYTES_PER_S = 2e6
 """What a link is believed to do before anything was measured."""
 SILENCE_S = 10.0
+LEASE_S = 30.0
 AGAIN_S = 5.0
 """A proposal that changed nothing (lost on its way, refused by a narrow miss) is made again after this."""
 PAUSE_S = 2.0
@@ -62,6 +65,7 @@ class Timekeeper:
         self._timers: dict[Key, _Timer] = {}
         self._lateness_s: dict[str, float] = {}  # per contract: from minPeers offers to all
         self._attempt_s: dict[str, float] = {}  # per contract: from snap to COMMIT
+        self._asked_s: dict[tuple[str, str], float] = {}  # kind and whom: proposed lately because of silence
 
     def alive(self, uid: str, now_s: float) -> None:
         """A sign of life of this node, heard here or by another SN."""
@@ -73,7 +77,10 @@ class Timekeeper:
             case Tick():
                 self._move_to(event.now_s)
                 self._begin_and_drop()
-                return [*self._due(), *self._silent()]
+                self._watch()
+                return [*self._due(), *self._silent(), *self._leases_over()]
+            case NodeKnown():
+                self._heard_s[event.uid] = self._now_s
             case SnapMade(attempt=0):
                 window = self._timers.get(("WindowClosed", event.contract, event.round, 0))
                 self._learn(self._lateness_s, event.contract, self._now_s - window.began_s if window else 0.0)
@@ -142,16 +149,41 @@ class Timekeeper:
 
     # ---- silence
 
+    def _watch(self) -> None:
+        """Whose signs of life count: SNs are told apart by the order itself, and never declared lost here."""
+        holders = {slot.swop for slot in self._ledger.board.leases()}
+        watched = [
+            uid
+            for uid, node in sorted(self._ledger.nodes.items())
+            if (node.state == "live" or uid in holders) and node.identity.role != "sn" and uid != self._own_uid
+        ]
+        self._heard_s = {uid: self._heard_s.get(uid, self._now_s) for uid in watched}
+        self._asked_s = {key: at_s for key, at_s in self._asked_s.items() if self._now_s - at_s < AGAIN_S}
+
     def _silent(self) -> list[Propose]:
-        """Nodes not heard for too long. SNs are told apart by the order itself, and never declared lost here."""
         silent = []
-        for uid, node in sorted(self._ledger.nodes.items()):
-            if node.state != "live" or node.identity.role == "sn" or uid == self._own_uid:
-                self._heard_s.pop(uid, None)
-                continue
-            quiet_s = self._now_s - self._heard_s.setdefault(uid, self._now_s)
-            if quiet_s >= SILENCE_S:
-                self._heard_s[uid] = self._now_s - SILENCE_S + AGAIN_S
-                reason = f"no sign of life for {quiet_s:.0f} s"
-                silent.append(Propose("NodeLost", {"uid": uid, "incarnation": node.incarnation, "reason": reason}))
+        for uid, heard_s in self._heard_s.items():
+            node, quiet_s = self._ledger.nodes[uid], self._now_s - heard_s
+            if node.state == "live" and quiet_s >= SILENCE_S and self._not_asked("NodeLost", uid):
+                body = {"uid": uid, "incarnation": node.incarnation, "reason": _silence(quiet_s)}
+                silent.append(Propose("NodeLost", body))
         return silent
+
+    def _leases_over(self) -> list[Propose]:
+        over = []
+        for slot in self._ledger.board.leases():
+            quiet_s = self._now_s - self._heard_s.get(slot.swop, self._now_s)
+            if quiet_s >= LEASE_S and self._not_asked("LeaseEnded", slot.id):
+                reason = f"{slot.operator}: {_silence(quiet_s)}, the lease has ended"
+                over.append(Propose("LeaseEnded", {"slot": slot.id, "fence": slot.fence, "reason": reason}))
+        return over
+
+    def _not_asked(self, kind: str, whom: str) -> bool:
+        if (kind, whom) in self._asked_s:
+            return False
+        self._asked_s[kind, whom] = self._now_s
+        return True
+
+
+def _silence(quiet_s: float) -> str:
+    return f"no sign of life for {quiet_s:.0f} s"

@@ -6,8 +6,9 @@ import logging
 
 import pytest
 
-from swarm.callbacks.arguments import DEFAULT_CONTRACT, KEYWORDS, loopback, parse, warn_of_unknown
+from swarm.callbacks.arguments import KEYWORDS, loopback, parse, warn_of_unknown
 from swarm.callbacks.base import BatchCounter
+from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.errors import BadInput, SwarmError
 
 

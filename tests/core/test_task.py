@@ -2,8 +2,8 @@
 
 import pytest
 
+from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.core.events import TaskFinal, TaskGone, TaskKnown
-from swarm.core.ledger import DEFAULT_CONTRACT
 from swarm.core.task import ROOT_NAME, TASK, WORDS
 from tests.core.scene import Actor
 from tests.core.tasks import BODY, TaskScene
