@@ -1,7 +1,7 @@
 """The type of trio's ``task_status``, for tasks started with ``nursery.start``.
 
-trio has it as ``trio.TaskStatus``, but the stubs for an older trio that libp2p brings along hide that from mypy; this is
-the one place that knows.
+trio has it as ``trio.TaskStatus``, but the stubs for an older trio that libp2p brings along hide that from mypy; this
+is the one place that knows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A learning node for channel and callback tests: the real `ChannelServer` in a trio thread, a handler of a few lines."""
+"""A learning node for channel and callback tests: the real `ChannelServer` in a trio thread, a handler of few lines."""
 
 from __future__ import annotations
 
