@@ -51,8 +51,13 @@ class Phase(Enum):
     OFFERED = "offered"
     MERGING = "merging"
     READY = "ready"
+    OVERTAKEN = "overtaken"
+    """The others have committed; this node's own exchange goes on, and most often ends with the same bytes."""
     LATE = "late"
     FETCHING = "fetching"
+
+
+EXCHANGING = (Phase.MERGING, Phase.READY)
 
 
 class Member:
@@ -83,7 +88,7 @@ class Member:
             case SnapMade():
                 return self._snapped(event)
             case Merged():
-                return self._merged(event)
+                return self._merged(event, now_s)
             case Stalled():
                 return self._stalled(event)
             case Committed():
@@ -172,27 +177,38 @@ class Member:
     def _snapped(self, snap: SnapMade) -> list[Effect]:
         if self.ask is None or self.phase in (Phase.RESTING, Phase.FETCHING):
             return []
-        ends: list[Effect] = [EndExchange()] if self.phase in (Phase.MERGING, Phase.READY) else []
+        if self.phase is Phase.OVERTAKEN:  # the others are a round ahead
+            return [EndExchange(), *self._fetch(self.contract.base)]
+        ends: list[Effect] = [EndExchange()] if self.phase in EXCHANGING else []
         if all(member.uid != self.uid for member in snap.members):
             self.phase, self.snap = Phase.LATE, None
             return ends
         self.phase, self.snap, self.result = Phase.MERGING, snap, ""
         return [*ends, BeginExchange(snap, self._source())]
 
-    def _merged(self, event: Merged) -> list[Effect]:
+    def _merged(self, event: Merged, now_s: float) -> list[Effect]:
         if not self._current(event.round, event.attempt):
             return []
-        self.phase, self.result = Phase.READY, event.digest
-        return [Propose("Ready", {**self._attempt(), "digest": event.digest})]
+        ready = Propose("Ready", {**self._attempt(), "digest": event.digest})
+        if self.phase is Phase.MERGING:
+            self.phase, self.result = Phase.READY, event.digest
+            return [ready]
+        if event.digest != self.contract.base:
+            return [EndExchange(), *self._fetch(self.contract.base)]
+        assert self.snap is not None
+        members, self.snap, self.holds = len(self.snap.members), None, event.digest
+        return [ready, *self._settle("merged", members, now_s)]
 
     def _stalled(self, event: Stalled) -> list[Effect]:
         if not self._current(event.round, event.attempt):
             return []
+        if self.phase is Phase.OVERTAKEN:
+            return [EndExchange(), *self._fetch(self.contract.base)]
         return [Propose("Suspect", {**self._attempt(), "uid": event.uid, "reason": event.reason})]
 
     def _current(self, round_: int, attempt: int) -> bool:
         return (
-            self.phase is Phase.MERGING
+            self.phase in (Phase.MERGING, Phase.OVERTAKEN)
             and self.snap is not None
             and (self.snap.round, self.snap.attempt) == (round_, attempt)
         )
@@ -207,17 +223,20 @@ class Member:
         if self.ask is None:
             return []
         held, phase = self.result == event.digest, self.phase
+        if phase is Phase.MERGING and self._current(event.round, event.attempt):
+            self.phase = Phase.OVERTAKEN
+            return []
         self.snap, self.result = None, ""
         if held and phase is Phase.READY:
             self.holds = event.digest
             return self._settle("merged", len(event.members), now_s)
-        ends: list[Effect] = [EndExchange()] if phase is Phase.MERGING else []
+        ends: list[Effect] = [EndExchange()] if phase in (Phase.MERGING, Phase.OVERTAKEN) else []
         return [*ends, *self._fetch(event.digest, event.signers)]
 
     def _aborted(self, event: Aborted, now_s: float) -> list[Effect]:
-        if self.ask is None or self.phase in (Phase.RESTING, Phase.FETCHING):
+        if self.ask is None or self.phase in (Phase.RESTING, Phase.FETCHING, Phase.OVERTAKEN):
             return []
-        ends: list[Effect] = [EndExchange()] if self.phase in (Phase.MERGING, Phase.READY) else []
+        ends: list[Effect] = [EndExchange()] if self.phase in EXCHANGING else []
         self.snap, self.result = None, ""
         if self.ask.kind == "sync":
             return [

@@ -96,11 +96,29 @@ def test_a_round_offers_merges_says_ready_and_hands_over_only_after_the_commit()
     assert world.member.holds == world.contract.base == RESULT
 
 
-def test_a_commit_that_comes_before_the_own_merge_is_done_is_fetched() -> None:
+def overtaken() -> World:
+    """The others have committed while this node still merges."""
     world = World(peers=3)
     world.ask("begin")
     assert kinds(world.offer(*UIDS)) == ["BeginExchange"]
-    end, fetch = world.ready(OTHER, THIRD)
+    assert world.ready(OTHER, THIRD) == []
+    assert world.member.phase is Phase.OVERTAKEN
+    return world
+
+
+def test_an_overtaken_member_goes_on_merging_and_ends_with_the_committed_bytes() -> None:
+    world = overtaken()
+    ready, given = world.member.handle(m.Merged(0, 0, RESULT), 0.0)
+    assert isinstance(ready, m.Propose)
+    assert ready.kind == "Ready"
+    assert answer([given]).how == "merged"
+    assert world.member.holds == RESULT
+
+
+@pytest.mark.parametrize("event", [m.Merged(0, 0, OWN), m.Stalled(0, 0, OTHER, "gone")])
+def test_an_overtaken_member_that_cannot_end_its_merge_fetches_the_committed_model(event: m.Event) -> None:
+    world = overtaken()
+    end, fetch = world.member.handle(event, 0.0)
     assert isinstance(end, m.EndExchange)
     assert isinstance(fetch, m.Fetch)
     assert set(fetch.holders) == {OTHER, THIRD}
