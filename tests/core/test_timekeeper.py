@@ -1,14 +1,15 @@
 """The leader's durations, with a clock that the test moves."""
 
-from swarm.core.timekeeper import AGAIN_S, SILENCE_S, Propose, Tick, Timekeeper
+from swarm.core.timekeeper import AGAIN_S, LEASE_S, SILENCE_S, Propose, Tick, Timekeeper
 from tests.core.scene import BIG, CONTRACT, Scene
+from tests.core.tasks import TaskScene
 
 
 class Leader:
     """A scene whose SN has a timekeeper; what it proposes is collected, and applied when asked."""
 
-    def __init__(self, count, **options):
-        self.scene = Scene()
+    def __init__(self, count=0, scene=None, **options):
+        self.scene = scene or Scene()
         self.actors = self.scene.learners(count, **options)
         self.keeper = Timekeeper(self.scene.ledger, self.scene.sn.uid, 0.0)
         self.now_s = 0.0
@@ -151,3 +152,65 @@ def test_network_nodes_are_never_declared_lost_by_the_clock():
     leader = Leader(1)
     leader.heard = []
     assert {proposal.body["uid"] for proposal in leader.pass_s(60.0)} == {leader.actors[0].uid}
+
+
+# ---- leases
+
+
+def leases(operators=2):
+    """A leader of operators that run one slot each."""
+    scene = TaskScene(operators)
+    scene.final()
+    scene.assign(operators)
+    leader = Leader(scene=scene)
+    leader.heard = [scene.swci, scene.other_swci, *scene.operators]
+    return leader
+
+
+def test_the_leases_of_an_operator_end_after_30_s_without_a_sign_of_life():
+    leader = leases()
+    silent = leader.heard.pop()
+    (slot,) = leader.scene.slots(silent)
+    leader.apply(leader.pass_s(SILENCE_S + 0.5))
+    assert (slot.state, slot.leased) == ("lost", True)
+    assert leader.pass_s(LEASE_S - SILENCE_S - 1.0) == []
+    (proposal,) = leader.pass_s(1.0)
+    reason = "swop-2 (b): no sign of life for 30 s, the lease has ended"
+    assert proposal == Propose("LeaseEnded", {"slot": slot.id, "fence": slot.fence, "reason": reason})
+    leader.apply([proposal])
+    assert (slot.state, slot.leased) == ("lost", False)
+    assert leader.pass_s(60.0) == []
+
+
+def test_the_end_of_a_lease_is_proposed_again_until_it_is_in_the_ledger():
+    leader = leases()
+    leader.heard.pop()
+    kinds = [proposal.kind for proposal in leader.pass_s(LEASE_S + 2 * AGAIN_S + 0.5)]
+    assert kinds.count("LeaseEnded") == 3
+    assert kinds.count("NodeLost") == 7
+
+
+def test_an_operator_that_is_back_has_its_leases_renewed():
+    leader = leases()
+    swop = leader.heard.pop()
+    leader.apply(leader.pass_s(SILENCE_S + 0.5))
+    leader.pass_s(LEASE_S - SILENCE_S - 5.0)
+    leader.scene.join(swop)
+    assert leader.pass_s(SILENCE_S - 0.5) == []
+    leader.apply(leader.pass_s(1.0))
+    assert leader.pass_s(LEASE_S - SILENCE_S - 1.0) == []
+    assert [proposal.kind for proposal in leader.pass_s(1.5)] == ["LeaseEnded"]
+
+
+def test_signs_of_life_keep_leases_however_long_a_worker_runs():
+    assert leases().pass_s(600.0) == []
+
+
+def test_a_new_leader_lets_every_lease_begin_anew():
+    leader = leases(1)
+    leader.heard.pop()
+    leader.apply(leader.pass_s(SILENCE_S + 0.5))
+    leader.pass_s(LEASE_S - SILENCE_S - 1.0)
+    leader.keeper = Timekeeper(leader.scene.ledger, leader.scene.sn.uid, leader.now_s)
+    assert leader.pass_s(LEASE_S - 0.5) == []
+    assert [proposal.kind for proposal in leader.pass_s(1.0)] == ["LeaseEnded"]
