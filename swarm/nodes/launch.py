@@ -31,7 +31,7 @@ from swarm.errors import (
 from swarm.nodes.tether import spawn
 
 GRACE_S = 5.0
-INTERRUPTED_GRACE_S = 1.0
+INTERRUPTED_GRACE_S = 0.6
 LOOK_EVERY_S = 0.05
 LAST_LINES = 12
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
