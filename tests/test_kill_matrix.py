@@ -163,7 +163,8 @@ def _kill_and_check(run, kind, moment):
     try:
         out, err = run.process.communicate(timeout=ENDS_S)
     except subprocess.TimeoutExpired:
-        raise AssertionError(f"still running {ENDS_S} s after {kind} was killed: {list(map(command, run.family()))}")
+        left = [command(one) for one in run.family()]
+        raise AssertionError(f"still running {ENDS_S} s after {kind} was killed: {left}") from None
     print(err[-3000:])
     run.assert_nothing_is_left()
     if kind == "launcher" and name is not None:
