@@ -239,7 +239,12 @@ class Learning:
         self.happened(m.Fetched(effect.digest))
 
     def _fetch_blocking(self, effect: m.Fetch) -> ModelFile:
-        """The model's bytes from the first holder that has them whole and true."""
+        """The model's bytes: from an earlier process of this node, or from the first holder that has them whole."""
+        own = self.models.stored(effect.digest)
+        if own is not None:
+            if self._digest(own.bytes) == effect.digest:
+                return own
+            self.models.drop(own)
         reasons = []
         for uid in effect.holders:
             file = self.models.incoming()

@@ -71,7 +71,8 @@ class Models:
         if known is not None and known is not file:
             self.drop(file)
             return
-        file.name(self._path(digest))
+        if file.path != self._path(digest):
+            file.name(self._path(digest))
         self._held[digest] = file
 
     def drop(self, file: ModelFile) -> None:
@@ -87,10 +88,20 @@ class Models:
             raise InternalError(f"the model {digest} was to be handed over, and this node does not hold it")
         return file.bytes
 
+    def stored(self, digest: str) -> ModelFile | None:
+        """The file that an earlier process left under this digest. Its bytes are to be verified before it is held."""
+        path = self._path(digest)
+        if digest in self._held or not path.exists() or path.stat().st_size != self.nbytes:
+            return None
+        return ModelFile(path, self.nbytes)
+
     def keep_only(self, digests: Iterable[str]) -> None:
-        wanted = set(digests)
+        """Drop all other models, also what earlier processes left."""
+        wanted = {digest: self._path(digest) for digest in digests}
         for digest in [held for held in self._held if held not in wanted]:
             self.drop(self._held.pop(digest))
+        for path in set(self.directory.glob("*.bin")) - set(wanted.values()):
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         for file in self._held.values():

@@ -22,7 +22,7 @@ from swarm.errors import BadInput, WorkerFailed
 from swarm.nodes.tether import spawn
 
 LAST_LINES = 20
-STOP_S = 3.0
+STOP_S = 1.0
 DRAIN_S = 1.0
 
 

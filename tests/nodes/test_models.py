@@ -1,0 +1,59 @@
+"""Models as files by digest: complete or not there, found again, kept in small number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from swarm.errors import InternalError
+from swarm.nodes.models import Models
+
+ONE, TWO, THREE = (f"blake3:{digit * 64}" for digit in "123")
+
+
+def held(models: Models, digest: str, content: bytes) -> None:
+    file = models.incoming()
+    file.bytes[:] = content
+    models.hold(file, digest)
+
+
+def test_a_model_is_found_by_its_digest_and_only_so(tmp_path: Path) -> None:
+    models = Models(tmp_path / "models", 4)
+    held(models, ONE, b"abcd")
+    assert bytes(models.bytes_of(ONE)) == b"abcd"
+    assert models.get(TWO) is None
+    with pytest.raises(InternalError):
+        models.bytes_of(TWO)
+
+
+def test_a_later_process_finds_what_an_earlier_one_stored(tmp_path: Path) -> None:
+    held(Models(tmp_path / "models", 4), ONE, b"abcd")
+    later = Models(tmp_path / "models", 4)
+    assert later.get(ONE) is None  # until its bytes are verified
+    stored = later.stored(ONE)
+    assert stored is not None
+    assert bytes(stored.bytes) == b"abcd"
+    later.hold(stored, ONE)
+    assert bytes(later.bytes_of(ONE)) == b"abcd"
+
+
+def test_a_file_of_another_size_is_no_model(tmp_path: Path) -> None:
+    held(Models(tmp_path / "models", 4), ONE, b"abcd")
+    assert Models(tmp_path / "models", 8).stored(ONE) is None
+
+
+def test_results_in_the_making_do_not_survive_a_restart(tmp_path: Path) -> None:
+    Models(tmp_path / "models", 4).incoming()
+    Models(tmp_path / "models", 4)
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_only_the_wanted_models_are_kept(tmp_path: Path) -> None:
+    held(Models(tmp_path / "models", 4), THREE, b"left")
+    models = Models(tmp_path / "models", 4)
+    held(models, ONE, b"abcd")
+    held(models, TWO, b"efgh")
+    models.keep_only([TWO])
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [f"{TWO.replace(':', '-')}.bin"]
+    assert bytes(models.bytes_of(TWO)) == b"efgh"
