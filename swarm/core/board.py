@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from swarm.core import policy
 from swarm.core.events import (
     EntryHeader,
     Event,
@@ -173,7 +172,6 @@ class Board:
 
     def _own_draft(self, claim: Verified, identity: Identity, what: str) -> Task:
         task = self._task(claim.body["task"])
-        assert policy.membership(claim.kind) == "task's organisation"
         if task.anchor != identity.anchor:
             raise Refused(
                 f"task {task.name} cannot be {what} by {identity}: only the organisation that created it may",
@@ -235,7 +233,6 @@ class Board:
 
     def _taskrunner_reset(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         taskrunner = self._taskrunner(claim.body["taskrunner"])
-        assert policy.membership(claim.kind) == "taskrunner's organisation"
         taskrunner.must_let_reset(identity)
         run = taskrunner.current
         return {"run": run.number if run else 0}, taskrunner.reset(str(identity), header.time)

@@ -48,7 +48,6 @@ from swarm.core.taskrunner import Taskrunner
 from swarm.errors import BadInput, IdentityError, Refused, SwarmError
 
 __all__ = ["Applied", "Blank", "Claim", "EntryHeader", "Ledger", "Node", "Outcome", "Unverified", "Verified"]
-
 Answer = tuple[dict[str, Any], list[Event]]
 
 
@@ -97,8 +96,9 @@ class Ledger:
         assert header.index == self.head_index + 1, (header.index, self.head_index)
         assert header.prev_hash == self.head_hash, f"entry {header.index} does not follow the head"
         assert header.time >= self.time, (header.time, self.time)
+        self.time = header.time
         applied = self._judge(header, claim)
-        self.head_index, self.head_hash, self.time = header.index, header.hash, header.time
+        self.head_index, self.head_hash = header.index, header.hash
         return applied
 
     def outcome_of(self, uid: str, incarnation: bytes, seq: int) -> Outcome | None:
@@ -277,9 +277,9 @@ class Ledger:
         """The learning node of a slot's attempt before counts no more, though nobody could reach its operator."""
         if not isinstance(event, SlotAssigned) or event.replaces not in self.nodes:
             return []
-        if self.nodes[event.replaces].identity.anchor != self.nodes[event.swop].identity.anchor:
-            return []
-        return self._gone_from_contracts(event.replaces, "left", f"left: slot {event.slot} was leased anew")
+        colleagues = self.nodes[event.replaces].identity.anchor == self.nodes[event.swop].identity.anchor
+        reason = f"left: slot {event.slot} was leased anew"
+        return self._gone_from_contracts(event.replaces, "left", reason) if colleagues else []
 
     # ---- contracts
 
@@ -331,7 +331,8 @@ class Ledger:
 
     def _standing(self, claim: Verified) -> dict[str, Any]:
         """What a refused author needs in order to do better."""
-        contract = self.contracts.get(str(claim.body.get("contract", "")))
+        name = claim.body.get("contract")
+        contract = self.contracts.get(name) if isinstance(name, str) else None
         if contract is None or claim.uid not in self.nodes:
             return {}
         if claim.kind == "Enrolled":

@@ -129,7 +129,7 @@ class Run:
     def operator_left(self, swop: str, reason: str, now_ms: int) -> list[Event]:
         """It ended in order: it has stopped its workers, and its leases end with it."""
         held = [slot for slot in self.of(swop) if slot.leased]
-        events = [event for slot in held for event in slot.end_lease(slot.fence, reason, now_ms)]
+        events = [event for slot in held for event in slot.give_back(reason, now_ms)]
         return [*events, *self._settle(now_ms)]
 
     def operator_back(self, swop: str, reason: str, now_ms: int) -> list[Event]:

@@ -141,8 +141,13 @@ class Slot:
         return [self._changed()]
 
     def end_lease(self, fence: int, reason: str, now_ms: int) -> list[Event]:
-        if not self.leased or fence != self.fence:
-            raise Refused(f"{self} has no lease with fence {fence} that could end")
+        """The leader's clock says so; an operator that was heard meanwhile keeps its lease."""
+        if not self.leased or fence != self.fence or self.state != "lost":
+            lease = f"its lease has fence {self.fence}" if self.leased else "it has no lease"
+            raise Refused(f"the lease of {self} with fence {fence} cannot end: it is {self.state}, {lease}")
+        return self.give_back(reason, now_ms)
+
+    def give_back(self, reason: str, now_ms: int) -> list[Event]:
         self.leased = False
         return self.on("lease ended", reason, now_ms)
 

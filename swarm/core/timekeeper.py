@@ -173,7 +173,7 @@ class Timekeeper:
         over = []
         for slot in self._ledger.board.leases():
             quiet_s = self._now_s - self._heard_s.get(slot.swop, self._now_s)
-            if quiet_s >= LEASE_S and self._not_asked("LeaseEnded", slot.id):
+            if slot.state == "lost" and quiet_s >= LEASE_S and self._not_asked("LeaseEnded", slot.id):
                 reason = f"{slot.operator}: {_silence(quiet_s)}, the lease has ended"
                 over.append(Propose("LeaseEnded", {"slot": slot.id, "fence": slot.fence, "reason": reason}))
         return over

@@ -30,3 +30,15 @@ def test_every_kind_of_the_ledger_has_a_row_and_names_its_roles():
         assert roles(kind) in ("sn", "sl", "swop", "swci", "sl or sn or swci or swop")
     assert roles("reboot") == "nobody"
     assert all(granted <= set(ROLES) for granted, _ in RULES.values())
+
+
+def test_work_is_steered_by_command_interfaces_and_run_by_operators():
+    for kind in ("TaskCreated", "TaskAssigned", "TaskrunnerCreated", "ContractCreated"):
+        assert [role for role in ROLES if allowed(kind, role)] == ["swci"], kind
+    for kind in ("TaskBodyAppended", "TaskFinalized", "TaskDeleted"):
+        assert (membership(kind), roles(kind)) == ("task's organisation", "swci"), kind
+    assert membership("TaskrunnerReset") == "taskrunner's organisation"
+    for kind in ("SlotReported", "TaskDeclined"):
+        assert (membership(kind), roles(kind)) == ("holder", "swop"), kind
+    assert roles("SwopListening") == "swop"
+    assert roles("LeaseEnded") == "sn"

@@ -132,6 +132,16 @@ def test_r016_a_lease_that_ended_is_over_and_the_task_fails_with_the_reason(scen
         assert "its lease with fence" in scene.report(swop, slot, state).reason
 
 
+def test_the_lease_of_an_operator_that_was_heard_meanwhile_goes_on(scene):
+    swop, _ = scene.operators
+    (slot,) = scene.slots(swop)
+    assert "cannot end: it is running" in scene.end_lease(slot).reason
+    scene.lose(swop)
+    scene.join(swop)
+    assert "cannot end: it is running" in scene.end_lease(slot).reason
+    assert slot.leased
+
+
 def test_r016_only_a_new_lease_with_a_new_fence_begins_again(scene):
     swop, _ = scene.operators
     (slot,) = scene.slots(swop)
@@ -143,7 +153,7 @@ def test_r016_only_a_new_lease_with_a_new_fence_begins_again(scene):
     assert scene.target(swop).accepted
     assert (slot.state, slot.attempt, scene.run.state) == ("assigned", 2, "running")
     assert slot.fence > old
-    assert "no lease with fence" in scene.end_lease(slot, old).reason
+    assert f"with fence {old} cannot end: it is assigned" in scene.end_lease(slot, old).reason
     assert slot.leased
 
 

@@ -22,7 +22,6 @@ class SlotObserver:
     def __init__(self):
         self.fence = {}
         self.leased = {}
-        self.ended = {}
         self.results = {}
         self.places = {}
 
@@ -76,7 +75,7 @@ class Interleavings(RuleBasedStateMachine):
         self.scene.create("build", type="MAKE_USER_CONTAINER")
         self.seen = 0
         self.slots, self.tasks = SlotObserver(), TaskObserver()
-        self.stale = []
+        self.stale, self.over = [], set()
 
     @invariant()
     def observe(self):
@@ -98,7 +97,8 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(TASKS), other=st.booleans())
     def finalize(self, name, other):
-        self.scene.finalize(name, by=self.scene.other_swci if other else None)
+        outcome = self.scene.finalize(name, by=self.scene.other_swci if other else None)
+        assert outcome.accepted != other, "another organisation finalizes"
 
     @rule(name=st.sampled_from(TASKS), peers=st.sampled_from([1, 2, 4, 6, "all"]))
     def assign(self, name, peers):
@@ -122,6 +122,7 @@ class Interleavings(RuleBasedStateMachine):
         self.stale.append((holder, slot.id, slot.fence))
         if self.scene.report(holder, slot, state).accepted:
             assert leased or state == before, "a report without a lease counts"
+            assert (slot.id, slot.fence) not in self.over, "a lease that ended counts"
 
     @rule(number=st.integers(0, 200), state=st.sampled_from(STATES), other=OPERATORS)
     def stale_report(self, number, state, other):
@@ -150,8 +151,24 @@ class Interleavings(RuleBasedStateMachine):
     @rule(number=st.integers(0, 20))
     def end_lease(self, number):
         slot = self.any_slot(number)
-        if slot:
-            self.scene.end_lease(slot)
+        if slot and self.scene.end_lease(slot).accepted:
+            self.over.add((slot.id, slot.fence))
+
+    @rule(number=st.integers(0, 20), how=st.sampled_from(["failed", "stopped", "lost", "done"]))
+    def end_and_retry(self, number, how):
+        """A slot ends one way or the other, and its operator is asked to try again."""
+        slot = self.any_slot(number)
+        if slot is None:
+            return
+        swop = next(swop for swop in self.scene.operators if swop.uid == slot.swop)
+        self.stale.append((swop, slot.id, slot.fence))
+        if how == "lost":
+            self.scene.lose(swop)
+            self.end_lease(number)
+            self.scene.join(swop)
+        else:
+            self.scene.report(swop, slot, how)
+        self.scene.target(swop, slot.task)
 
     @rule(number=OPERATORS, restart=st.booleans(), listen=st.booleans(), peers=st.integers(1, 3))
     def join(self, number, restart, listen, peers):
@@ -201,7 +218,7 @@ class Interleavings(RuleBasedStateMachine):
 
 TestInterleavings = Interleavings.TestCase
 TestInterleavings.settings = settings(
-    max_examples=120, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
