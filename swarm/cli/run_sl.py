@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ Examples:
 
 
 @click.command(
+    "run-sl",
     help=f"Be a learning node (SL): exchange and merge weights for the training program after --.\n\n{EXAMPLES}\n\n"
     "Without a program it serves one that is started by hand, and prints the export lines for it."
 )
@@ -58,9 +60,16 @@ def command_line(
             credentials=credentials,
             state=directory,
             command=command,
+            slot=_slot(),
         )
         code = run_node(sl.run, settings)
     sys.exit(code or 0)
+
+
+def _slot() -> tuple[str, int] | None:
+    """What an operator says in the environment of a learning node that it starts."""
+    slot, fence = os.environ.get("SWARM_SLOT", ""), os.environ.get("SWARM_FENCE", "")
+    return (slot, int(fence)) if slot and fence.isdecimal() else None
 
 
 main = entry(command_line)

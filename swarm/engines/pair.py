@@ -62,3 +62,6 @@ class Engine(Protocol):
 
     def find(self, place: Path) -> Worker | None:
         """What was started there and has not ended."""
+
+    def python(self, environment: Mapping[str, str]) -> str:
+        """Which Python a program with these variables runs on."""

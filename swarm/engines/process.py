@@ -27,10 +27,10 @@ from swarm.engines.pair import Pair, Program
 from swarm.engines.paths import Mount, covered, in_order
 from swarm.errors import BadInput
 
-MARK = "SWARM_SLOT"
+MARK = "SWARM_SLOT_DIRECTORY"
 CHANNEL = ("SWARM_CHANNEL", "SWARM_CHANNEL_TOKEN")
 PYTHON = "SWARM_PYTHON"
-_NOT_FOR_WORKERS = (*CHANNEL, "SWARM_LOOPBACK", "SWARM_LOG_LEVEL", "SL_LOG_LEVEL")
+_NOT_FOR_WORKERS = (*CHANNEL, "SWARM_SLOT", "SWARM_FENCE", "SWARM_LOOPBACK", "SWARM_LOG_LEVEL", "SL_LOG_LEVEL")
 _ANY_PYTHON = re.compile(r"python(3(\.\d+)?)?")
 
 

@@ -72,8 +72,8 @@ class Peer:
                     self.digest = line["digest"]
                 case "program_started":
                     self.program_pid = line["pid"]
-                case "program_failed":
-                    self.program_code = line["exit_code"]
+                case "program_ended":
+                    self.program_code = line["exit_code"] or None
             self.bytes_sent = line.get("bytes_sent", self.bytes_sent)
 
     def program_row(self) -> dict[str, Any]:

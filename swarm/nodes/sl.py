@@ -52,6 +52,8 @@ class Settings:
     state: StateDirectory
     command: Sequence[str]
     """The training program; empty: serve one that is started by hand."""
+    slot: tuple[str, int] | None = None
+    """The slot that it runs for, and the fence of its operator's lease."""
 
 
 async def run(settings: Settings) -> int:
@@ -142,13 +144,13 @@ class LearningNode:
             code = await worker.wait()
         finally:
             await worker.stop()
+        self.progress.line("program_ended", exit_code=code)
         if self.learning is not None:
             with trio.move_on_after(LEAVE_S):
                 await self.learning.session.over.wait()  # what the program was told last is known from then on
         if code == 0:
             await self._serve_last()
             return 0
-        self.progress.line("program_failed", exit_code=code)
         await self._leave(f"its program ended with code {code}")
         return self._ended(worker.failure(code), code)
 
@@ -237,6 +239,8 @@ class LearningNode:
             "syncFrequency": request.syncFrequency,
             "data_address": self.data_address,
         }
+        if self.settings.slot is not None:
+            body["slot"], body["fence"] = self.settings.slot
         outcome = await self.link.propose("Enrolled", body)
         if (error := outcome.error()) is not None:
             raise error

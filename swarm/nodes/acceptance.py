@@ -1,0 +1,82 @@
+"""Whose tasks an operator runs: its own organisation's, and those that its host has named with --accept-org.
+
+Used by `nodes/swop`. Guarantees: the default is no; an organisation is its CA's public key, never a name that two
+share; every author of a task (who created it, made it final, assigned it) has to be accepted, by a certificate that
+this host itself still trusts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+
+from swarm.core.names import Identity
+from swarm.errors import BadInput, IdentityError
+from swarm.wire import certs
+from swarm.wire.certs import Anchor, Crl
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    own: Identity
+    accepted: Mapping[bytes, str]
+    """By the SHA-256 of the CA's public key: the organisation's name in sentences."""
+    anchors: Sequence[Anchor]
+    crls: Sequence[Crl]
+
+    def refusal(self, author: Identity, what: str, chain: Sequence[bytes], now: datetime) -> Refusal | None:
+        """Why this host does not run what the author (who ``what``: "created", "assigned") asks; None if it does."""
+        if author.anchor not in self.accepted:
+            known = sorted(self.accepted.values())
+            return Refusal(
+                f"{author.name} of {author.organisation} {what} it, and tasks are accepted of {', '.join(known)} only",
+                f"start {self.own.name} with run-swop --accept-org {self._flag(author)}",
+            )
+        try:
+            judged = certs.judge(chain, self.anchors, self.crls, now)
+        except IdentityError as error:
+            return Refusal(f"the certificate of {author}, who {what} it: {error.message}", error.hint)
+        if not judged.same_as(author):
+            return Refusal(f"the certificate of {author}, who {what} it, is by now that of {judged}", "")
+        return None
+
+    def _flag(self, author: Identity) -> str:
+        shared = {anchor.spki_sha256 for anchor in self.anchors if anchor.name == author.organisation}
+        return author.organisation if shared == {author.anchor} else f"sha256:{author.anchor.hex()}"
+
+
+def accept(texts: Sequence[str], own: Identity, anchors: Sequence[Anchor], crls: Sequence[Crl]) -> Acceptance:
+    """What the flags mean by the CAs in capath; raises BadInput when one means none of them, or two."""
+    accepted = {own.anchor: own.organisation}
+    for text in texts:
+        anchor = _meant(text, anchors)
+        accepted[anchor.spki_sha256] = anchor.label
+    return Acceptance(own, accepted, anchors, crls)
+
+
+def _meant(text: str, anchors: Sequence[Anchor]) -> Anchor:
+    names = {f"sha256:{anchor.spki_sha256.hex()}": anchor for anchor in anchors}
+    names |= {anchor.label: anchor for anchor in anchors}
+    if (anchor := names.get(text.lower())) is not None:
+        return anchor
+    shared = {anchor.spki_sha256 for anchor in anchors if anchor.name == text.lower()}
+    if len(shared) > 1:
+        keys = " and ".join(f"sha256:{key.hex()}" for key in sorted(shared))
+        raise BadInput(
+            f"--accept-org {text}: two organisations in capath have this name, {keys}",
+            hint="name the one that is meant by its fingerprint: --accept-org sha256:…",
+        )
+    near = get_close_matches(text.lower(), [anchor.label for anchor in anchors], n=1)
+    known = ", ".join(sorted({anchor.label for anchor in anchors}))
+    raise BadInput(
+        f"--accept-org {text[:80]}: capath holds no CA of that organisation, only of {known}",
+        hint=f"did you mean {near[0]}?" if near else "copy its CA certificate to capath, or correct the name",
+    )

@@ -1,0 +1,140 @@
+"""The directory of one slot's attempt: the intent to run it, and what its worker has left there to say how it went.
+
+Made by `nodes/swop` in STATE/slots before a worker is started, read by it again after a restart. Guarantees: the intent
+is on disk before anything runs, so that no worker is unknown to its operator; a verdict needs only what is on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from swarm.core.events import SlotAssigned
+from swarm.nodes.launch import how_it_ended
+from swarm.nodes.local import Lines
+
+LAST_LINES = 12
+_LINE = 300
+_TAIL = 64 * 1024
+_LOGS = {"slot.json", "sl.log", "ml.log"}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    state: str
+    reason: str
+    exit_code: int | None
+
+
+class SlotDirectory:
+    def __init__(self, path: Path, lease: SlotAssigned) -> None:
+        self.path = path
+        self.lease = lease
+        self.started = False
+        """The program was started."""
+        self.finished = False
+        """It ended well, and had enrolled."""
+        self.program_code: int | None = None
+        """What it ended with; negative: a signal."""
+        self._report = Lines(path / "sl" / "report.jsonl")
+
+    def intend(self) -> None:
+        """Keep on disk that the slot's worker is to be started here."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = self.path / "slot.part"
+        with part.open("w", encoding="utf-8") as file:
+            json.dump(asdict(self.lease), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, self.path / "slot.json")
+
+    def look(self) -> None:
+        for line in self._report.new():
+            match line.get("event"):
+                case "program_started":
+                    self.started = True
+                case "program_ended":
+                    self.program_code = line["exit_code"]
+                case "finished":
+                    self.finished = True
+
+    @property
+    def touched(self) -> bool:
+        """Whether a learning node has ever run here."""
+        return (self.path / "sl" / "lock").exists()
+
+    def sl_uid(self) -> str:
+        """The learning node's, once it is ready; before: empty."""
+        try:
+            ready: dict[str, Any] = json.loads((self.path / "sl" / "ready.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return ""
+        return str(ready.get("uid", ""))
+
+    def verdict(self, node_code: int | None, *, alone: bool) -> Verdict:
+        """How the slot ended, by what its worker said and the code of its learning node (None: nobody saw it).
+
+        ``alone``: the program was to train without a swarm, so it need not have enrolled.
+        """
+        self.look()
+        code = self.program_code
+        if self.finished or (alone and code == 0):
+            return Verdict("done", "", 0)
+        if code == 0:
+            return Verdict("failed", "its program ended with exit code 0 and never enrolled in a contract", 0)
+        if code is not None:
+            code = code if code > 0 else 128 - code
+            return Verdict("failed", f"its program {how_it_ended(code)}", code)
+        which = "while its program ran" if self.started else "before its program was started"
+        if node_code is None:
+            return Verdict("failed", f"its learning node ended {which}, and no operator was there to see how", None)
+        return Verdict("failed", f"its learning node {how_it_ended(node_code)} {which}", node_code)
+
+    def last_lines(self) -> list[str]:
+        """The last of the program's log; of the learning node's if the program was never started."""
+        try:
+            with (self.path / ("ml.log" if self.started else "sl.log")).open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return []
+        lines = ("".join(c if c.isprintable() else " " for c in line).rstrip()[:_LINE] for line in text.splitlines())
+        return [line for line in lines if line][-LAST_LINES:]
+
+    def clear(self) -> None:
+        """Keep the logs only. Nothing of the worker runs any more."""
+        for path in self.path.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name not in _LOGS:
+                path.unlink(missing_ok=True)
+
+
+class SlotDirectories:
+    """All of one operator."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def of(self, lease: SlotAssigned) -> SlotDirectory:
+        return SlotDirectory(self.path / f"{lease.slot}-{lease.fence}", lease)
+
+    def kept(self) -> Iterator[SlotDirectory]:
+        """Those of all attempts that this operator, or one before it in this state directory, intended to run."""
+        for path in sorted(self.path.glob("*/slot.json")):
+            try:
+                lease = SlotAssigned(**json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError):
+                continue  # not written by an operator of this version: nothing of it is touched
+            yield SlotDirectory(path.parent, lease)
+
+    def prune(self, keep: int) -> None:
+        """Forget the logs of all but the newest ended attempts (which hold nothing but logs)."""
+        ended = [path for path in self.path.iterdir() if {entry.name for entry in path.iterdir()} <= _LOGS]
+        for path in sorted(ended, key=lambda path: path.stat().st_mtime)[:-keep]:
+            shutil.rmtree(path, ignore_errors=True)
