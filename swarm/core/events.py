@@ -91,6 +91,10 @@ class Outcome:
     result: dict[str, Any] = field(default_factory=dict)
     hint: str = ""
 
+    @classmethod
+    def refusal(cls, index: int, error: SwarmError, result: dict[str, Any] | None = None) -> Outcome:
+        return cls(index, False, error.code, error.message, result or {}, error.hint)
+
     def error(self) -> SwarmError | None:
         """The refusal as the error to raise; None when accepted."""
         if self.accepted:

@@ -41,7 +41,7 @@ from swarm.core.events import (
     Verified,
 )
 from swarm.core.kinds import check_body
-from swarm.core.node import WINDOW, Node, Outcomes
+from swarm.core.node import WINDOW, Node, Outcomes, starts
 from swarm.core.organisations import key_of, label
 from swarm.core.task import Task
 from swarm.core.taskrunner import Taskrunner
@@ -125,7 +125,7 @@ class Ledger:
                 try:
                     self._check_order(claim)
                 except SwarmError as error:
-                    return Applied(_refusal(header, error))
+                    return Applied(Outcome.refusal(header.index, error))
                 return self._decide(header, claim)
 
     def _check_order(self, claim: Verified) -> None:
@@ -147,7 +147,7 @@ class Ledger:
             result, events = self._handler(claim.kind)(claim, header)
             outcome = Outcome(header.index, True, result=result)
         except SwarmError as error:
-            outcome = _refusal(header, error, self._standing(claim))
+            outcome = Outcome.refusal(header.index, error, self._standing(claim))
         node = self.nodes.get(claim.uid)
         if node is not None and node.incarnation == claim.incarnation:
             if outcome.accepted and node.lost:
@@ -211,10 +211,10 @@ class Ledger:
                     f"the node key of {claim.identity} is known as that of {known.identity}",
                     hint="a node keeps its certificate's name, or starts with a state directory of its own (--state)",
                 )
-            if claim.incarnation != known.incarnation and _starts(claim.incarnation) <= _starts(known.incarnation):
+            if claim.incarnation != known.incarnation and starts(claim.incarnation) <= starts(known.incarnation):
                 raise IdentityError(
-                    f"{claim.identity} joins with start number {_starts(claim.incarnation)} of its state directory, "
-                    f"the network knows {_starts(known.incarnation)}: the directory was copied or restored",
+                    f"{claim.identity} joins with start number {starts(claim.incarnation)} of its state directory, "
+                    f"the network knows {starts(known.incarnation)}: the directory was copied or restored",
                     hint="start it with a new state directory (--state)",
                 )
         return {}, self._join(claim, body)
@@ -389,12 +389,3 @@ class Ledger:
             assert all(node.outcomes.highest - WINDOW < seq <= node.outcomes.highest for seq in node.outcomes.of)
         assert not set(self.unopened) & set(self.contracts)
         self.board.check()
-
-
-def _refusal(header: EntryHeader, error: SwarmError, result: dict[str, Any] | None = None) -> Outcome:
-    return Outcome(header.index, False, error.code, error.message, result or {}, error.hint)
-
-
-def _starts(incarnation: bytes) -> int:
-    """The start counter of the state directory, which an incarnation begins with."""
-    return int.from_bytes(incarnation[:8], "big")

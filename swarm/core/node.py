@@ -17,6 +17,11 @@ WINDOW = 64
 """How many of an author's last proposals have their outcome recorded."""
 
 
+def starts(incarnation: bytes) -> int:
+    """The start counter of the state directory, which an incarnation begins with."""
+    return int.from_bytes(incarnation[:8], "big")
+
+
 @dataclass(slots=True)
 class Outcomes:
     """What became of the last proposals of one incarnation, by seq; with the digest of each one's signed bytes."""
