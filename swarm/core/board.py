@@ -206,7 +206,7 @@ class Board:
         taskrunner, task = self._taskrunner(body["taskrunner"]), self._ready_to_run(body["task"])
         target, peers = body.get("target", ""), body.get("peers", 0)
         if target and taskrunner.current:
-            events = taskrunner.retry(task.name, target, header.index, header.time)
+            events = taskrunner.retry(task.name, target, identity, header.index, header.time)
         else:
             needed = 0 if peers == "all" else peers
             author = (claim.uid, identity.anchor)

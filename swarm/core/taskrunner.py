@@ -138,15 +138,21 @@ class Taskrunner:
         self.current = run
         return self._begin_if_due(run.number, run.assigned_ms) or self._say_who_is_missing()
 
-    def retry(self, task: str, target: str, index: int, now_ms: int) -> list[Event]:
-        """Add the operator to the current run, or lease to it again what it did not complete."""
+    def retry(self, task: str, target: str, by: Identity, index: int, now_ms: int) -> list[Event]:
+        """Add the operator to the current run, or lease to it again what it did not complete.
+
+        For the organisation that assigned the task, which the operator has judged or will, and for the operator's own.
+        """
         run = self.current
         assert run is not None
         if run.task != task:
             raise Refused(f"taskrunner {self.name} has task {run.task} ({run.state}), not {task}: reset it first")
         if run.state not in ("running", "failed"):
             raise Refused(f"task {task} is {run.state} on taskrunner {self.name}: an operator cannot be added to it")
-        return run.retry(self._target(target).place(run.peer_type), index, now_ms)
+        listener = self._target(target)
+        if by.anchor not in (run.anchor, listener.anchor):
+            raise Refused(f"{by} may not add {listener} to task {task}, which another organisation assigned")
+        return run.retry(listener.place(run.peer_type), index, now_ms)
 
     def reset(self, by: str, now_ms: int) -> list[Event]:
         run, self.current = self.current, None

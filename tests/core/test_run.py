@@ -257,6 +257,14 @@ def test_an_operator_is_added_to_a_running_task():
     assert scene.run.needed == 2
 
 
+def test_an_operator_is_added_by_the_organisation_that_assigned_the_task_or_by_its_own():
+    scene = running(1, needed=1)
+    ours, theirs = scene.operator(3), scene.operator(2)
+    assert "which another organisation assigned" in scene.assign(target=ours.uid, by=scene.other_swci).reason
+    assert scene.assign(target=theirs.uid, by=scene.other_swci).accepted
+    assert scene.target(ours).accepted
+
+
 def test_a_target_alone_is_asked_for_its_own_peers():
     scene = TaskScene(2, peers=3)
     scene.final()
