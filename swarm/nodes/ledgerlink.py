@@ -152,6 +152,11 @@ class LedgerLink:
             raise Unreachable(f"no SN answered within {deadline_s:g} s: {self.lost}")
         return await self._link.call(verb, body, deadline_s=deadline_s)
 
+    async def catch_up(self, deadline_s: float) -> None:
+        """Apply what the SN at hand has applied by now."""
+        status = await self.call("status", {}, deadline_s=deadline_s)
+        await self._reach(int(status["head"]))
+
     def _on_entry(self, entry: Entry, applied: Applied) -> None:
         acquaint(self.local, self.ledger, applied)
         self._on_applied(entry, applied)

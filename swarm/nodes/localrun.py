@@ -134,12 +134,12 @@ class LocalRun:
 
     def _ask_status(self) -> dict[str, Any]:
         """As the first organisation's command interface."""
-        from swarm.nodes.asking import ask_status  # loads libp2p: not before the nodes are started
+        from swarm.nodes.client import Client, consult  # loads libp2p: not before the nodes are started
         from swarm.runtime.credentials import Credentials
 
         tree = self.swarm.trees[0]
         credentials = Credentials.load(tree.certificate("swci"), tree.key("swci"), tree.capath, expect_roles=("swci",))
-        return ask_status((HOST, self.swarm.api_port(0)), credentials, self.swarm.directory / "swci-1")
+        return consult((HOST, self.swarm.api_port(0)), credentials, self.swarm.directory / "swci-1", Client.status)
 
     def _look(self) -> None:
         self.swarm.look()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -82,6 +83,7 @@ class NetworkNode:
         self.p2p_port = self.api_port = 0
         self._links: dict[str, Link] = {}
         self._sentinel: Link | None = None
+        self._heard_ms: dict[str, int] = {}
         self._applied = trio.Event()
         self._seq = 0
         self._store = Store(settings.state.path / "ledger.db")
@@ -227,6 +229,7 @@ class NetworkNode:
         """Signs of life: the leader times them; a peer SN tells the leader whom it hears."""
         while True:
             heard = [uid for uid, link in self._links.items() if not link.closed.is_set()]
+            self._note_heard([*heard, self.local.state.uid])
             if self.driver.role == "leader":
                 self.driver.alive([*heard, self.local.state.uid])
             elif (leader := self._leader_link()) is not None:
@@ -292,9 +295,14 @@ class NetworkNode:
 
     async def _alive(self, link: Link, body: dict[str, Any]) -> None:
         self.driver.alive(list(body["uids"]))
+        self._note_heard(list(body["uids"]))
+
+    def _note_heard(self, uids: list[str]) -> None:
+        now_ms = int(time.time() * 1000)
+        self._heard_ms |= {uid: now_ms for uid in uids if uid in self.driver.ledger.nodes}
 
     async def _status(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
-        return ledger_status(self.driver, self.local)
+        return ledger_status(self.driver, self.local, self._heard_ms)
 
     # ---- applying
 

@@ -6,18 +6,28 @@ for.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import swarm
 from swarm.core.contract import Contract
 from swarm.core.ledger import Ledger
+from swarm.core.organisations import label
+from swarm.core.run import Run
+from swarm.core.slot import Slot
+from swarm.core.task import Task
+from swarm.core.taskrunner import Taskrunner
 from swarm.runtime.driver import Driver
 from swarm.runtime.tls import Local
 
 
-def ledger_status(driver: Driver, local: Local) -> dict[str, Any]:
+def ledger_status(driver: Driver, local: Local, heard_ms: Mapping[str, int]) -> dict[str, Any]:
+    """``heard_ms``: when this node heard of others last. Nodes that have left are not listed."""
     identity = local.credentials.identity
     ledger = driver.ledger
+    here = [uid for uid, node in sorted(ledger.nodes.items()) if node.state != "left"]
     return {
+        "version": swarm.__version__,
         "node": {
             "name": identity.name,
             "organisation": identity.organisation,
@@ -30,9 +40,17 @@ def ledger_status(driver: Driver, local: Local) -> dict[str, Any]:
         "notes": driver.notes(),
         "head": ledger.head_index,
         "network_id": ledger.network_id.hex(),
-        "nodes": [_node(ledger, uid) for uid in sorted(ledger.nodes)],
+        "organisations": [_organisation(ledger, anchor) for anchor in sorted(ledger.anchors)],
+        "nodes": [{**_node(ledger, uid), "heard_ms": heard_ms.get(uid, 0)} for uid in here],
         "contracts": [_contract(ledger.contracts[name]) for name in sorted(ledger.contracts)],
+        "tasks": [_task(task) for task in ledger.tasks.values()],
+        "taskrunners": [_taskrunner(runner) for runner in ledger.taskrunners.values()],
     }
+
+
+def _organisation(ledger: Ledger, anchor: bytes) -> dict[str, Any]:
+    nodes = [node for node in ledger.nodes.values() if node.identity.anchor == anchor and node.state == "live"]
+    return {"name": label(ledger.anchors, anchor), "key": f"sha256:{anchor.hex()}", "live_nodes": len(nodes)}
 
 
 def _node(ledger: Ledger, uid: str) -> dict[str, Any]:
@@ -44,6 +62,86 @@ def _node(ledger: Ledger, uid: str) -> dict[str, Any]:
         "uid": uid,
         "state": node.state,
         "address": node.addresses[0] if node.addresses else "",
+        "sentinel": uid == ledger.sentinel,
+        "parent": _parent(ledger, uid),
+    }
+
+
+def _parent(ledger: Ledger, uid: str) -> str:
+    """Whom the node belongs to: a learning node to the operator that started it, others to an SN, best their own."""
+    if uid == ledger.sentinel:
+        return ""
+    node = ledger.nodes[uid]
+    if node.identity.role == "sn":
+        return ledger.sentinel
+    started_by = [slot.swop for slot in ledger.board.slots.values() if slot.sl_uid == uid]
+    own = [
+        other
+        for other, each in sorted(ledger.nodes.items())
+        if each.identity.role == "sn" and each.identity.anchor == node.identity.anchor
+    ]
+    return next(iter([*started_by, *own, ledger.sentinel]))
+
+
+def _task(task: Task) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "type": task.type,
+        "author": task.author,
+        "prereq": task.prereq,
+        "outcome": task.outcome,
+        "state": task.state,
+        "reason": task.reason,
+    }
+
+
+def _taskrunner(taskrunner: Taskrunner) -> dict[str, Any]:
+    return {
+        "name": taskrunner.name,
+        "state": taskrunner.current.state if taskrunner.current else "free",
+        "operators": [
+            {
+                "uid": listener.uid,
+                "name": listener.name,
+                "organisation": listener.organisation,
+                "group": listener.group,
+                "peers": listener.peers,
+                "state": listener.state,
+            }
+            for listener in taskrunner.listeners.values()
+        ],
+        "runs": [_run(run) for run in taskrunner.runs],
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "number": run.number,
+        "task": run.task,
+        "state": run.state,
+        "reason": run.reason,
+        "cleared": run.cleared,
+        "peer_type": run.peer_type,
+        "needed": run.needed,
+        "active": run.active,
+        "completed": run.completed,
+        "failed": run.failed,
+        "slots": [_slot(slot) for slot in run.slots.values()],
+    }
+
+
+def _slot(slot: Slot) -> dict[str, Any]:
+    return {
+        "id": slot.id,
+        "operator": slot.operator,
+        "swop": slot.swop,
+        "index": slot.index,
+        "state": slot.state,
+        "reason": slot.reason,
+        "description": slot.description,
+        "attempt": slot.attempt,
+        "exit_code": slot.exit_code,
+        "sl_uid": slot.sl_uid,
     }
 
 

@@ -1,0 +1,85 @@
+"""How a command of `swarm` gets into a network: as its flags say, else into the one that `swarm up` runs here.
+
+`network_flags` gives a click command the five flags and one argument `entrance` for them; `ask(entrance, work)` has the
+work done with a connected client (`nodes/client`). Guarantee: what is asked is asked as a command interface (SWCI).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from swarm.errors import BadInput
+
+if TYPE_CHECKING:
+    from swarm.nodes.client import Client
+
+T = TypeVar("T")
+
+_FLAGS = (
+    click.option("--sn-ip", metavar="IP", help="a network node  [default: that of swarm up]"),
+    click.option("--sn-api-port", default=30304, show_default=True, type=click.IntRange(1, 65535)),
+    click.option("--key", type=click.Path(path_type=Path), help="private key of the SWCI, PEM, mode 0600"),
+    click.option("--cert", type=click.Path(path_type=Path), help="certificate of the SWCI, PEM"),
+    click.option("--capath", type=click.Path(path_type=Path), help="directory with every organisation's CA"),
+)
+
+
+@dataclass(frozen=True)
+class Entrance:
+    address: tuple[str, int]
+    certificate: Path
+    key: Path
+    capath: Path
+
+
+def network_flags(command: Callable[..., T]) -> Callable[..., T]:
+    """Let a command take `entrance` in place of --sn-ip --sn-api-port --key --cert --capath."""
+
+    @functools.wraps(command)
+    def wrapped(
+        *, sn_ip: str | None, sn_api_port: int, key: Path | None, cert: Path | None, capath: Path | None, **rest: Any
+    ) -> T:
+        if sn_ip and key and cert and capath:
+            entrance = Entrance((sn_ip, sn_api_port), cert, key, capath)
+        elif any((sn_ip, key, cert, capath)):
+            raise BadInput("--sn-ip, --key, --cert and --capath belong together", hint="give all of them, or none")
+        else:
+            entrance = of_swarm_up()
+        return command(entrance=entrance, **rest)
+
+    for flag in reversed(_FLAGS):
+        wrapped = flag(wrapped)
+    return wrapped
+
+
+def ask(entrance: Entrance, work: Callable[[Client], Awaitable[T]]) -> T:
+    """Do the work with a client that is gone afterwards."""
+    from swarm.nodes.client import consult
+    from swarm.nodes.scratch import scratch_directory
+    from swarm.runtime.credentials import Credentials
+
+    credentials = Credentials.load(entrance.certificate, entrance.key, entrance.capath, expect_roles=("swci",))
+    with scratch_directory("swarm-swci-") as directory:
+        return consult(entrance.address, credentials, directory / "swci", work)
+
+
+def of_swarm_up() -> Entrance:
+    """That of the first organisation of `swarm up`."""
+    from swarm.nodes.local import HOST
+    from swarm.nodes.standing import Standing
+    from swarm.runtime.authority import CertificateTree
+    from swarm.runtime.statedir import default_state_dir
+
+    standing = Standing(default_state_dir("up"))
+    running = [node for node in standing.nodes() if node.process()]
+    if not running:
+        raise BadInput("no swarm runs here", hint="swarm up starts one; --sn-ip names one elsewhere")
+    tree = CertificateTree(standing.directory / "org-1", "1")
+    address = (HOST, standing.api_port(running[0].name))
+    return Entrance(address, tree.certificate("swci"), tree.key("swci"), tree.capath)

@@ -1,0 +1,92 @@
+"""The commands about contexts: which network a session works with, and whether its API server answers yet."""
+
+from __future__ import annotations
+
+import trio
+
+from swarm.errors import BadInput, Unreachable
+from swarm.nodes.ledgerlink import Address
+from swarm.nodes.swci import arguments
+from swarm.nodes.swci.session import Session
+
+RETRIES = 360
+RETRY_S = 5.0
+TRY_EVERY_S = 1.0
+SAY_EVERY_S = 30.0
+
+
+async def create_with_ip(session: Session, name: str, ip: str, port: str = "") -> None:
+    await _create(session, name, arguments.address(ip, port))
+
+
+async def create_with_service(session: Session, name: str, service: str) -> None:
+    await _create(session, name, arguments.service(service))
+
+
+async def _create(session: Session, name: str, address: Address) -> None:
+    known = session.contexts.get(name)
+    if known is not None and known != address:
+        raise BadInput(f"there is a context {name} already, with {known[0]}:{known[1]}", hint="choose another name")
+    await (await session.client(address)).status()
+    session.say("API Server is UP!")
+    session.contexts[name] = address
+    session.say(f"CONTEXT CREATED : {name}")
+
+
+async def switch(session: Session, name: str) -> None:
+    session.context = _known(session, name)
+    session.say(f"DEFAULT CONTEXT SET TO : {name}")
+
+
+async def show(session: Session, name: str = "") -> None:
+    name = _known(session, name or session.context)
+    host, port = session.contexts[name]
+    session.say(f"CONTEXT NAME : {name}\nAPI SERVER IP : {host}\nAPI SERVER PORT : {port}")
+    session.say(f"DEFAULT CONTEXT : {name == session.context}")
+
+
+async def names(session: Session) -> None:
+    session.say("\n".join(session.contexts) or "Empty")
+
+
+async def version(session: Session) -> None:
+    status = await (await session.network()).status()
+    session.say(f"API SERVER VERSION : {status['version']}")
+
+
+async def wait_for_ip(session: Session, ip: str, port: str = "", retries: str = "") -> None:
+    await _wait(session, arguments.address(ip, port), retries)
+
+
+async def wait_for_service(session: Session, service: str, retries: str = "") -> None:
+    await _wait(session, arguments.service(service), retries)
+
+
+async def _wait(session: Session, address: Address, retries: str) -> None:
+    """Until the API server answers; as long as so many retries, 5 s apart, would take."""
+    tries = arguments.whole("the number of retries", retries, 1, 100_000) if retries else RETRIES
+    deadline_s = tries * RETRY_S
+    client = await session.client(address)
+    begun_s = said_s = trio.current_time()
+    while True:
+        try:
+            await client.status()
+            break
+        except Unreachable as error:
+            now_s = trio.current_time()
+            if now_s - begun_s + TRY_EVERY_S >= deadline_s:
+                where = f"{address[0]}:{address[1]}"
+                raise Unreachable(f"no API server at {where} after {now_s - begun_s:.0f} s: {error.message}") from error
+            if now_s - said_s >= SAY_EVERY_S:
+                said_s = now_s
+                session.say(f"waiting for the API server: {error.message}")
+            await trio.sleep(TRY_EVERY_S)
+    session.say("API Server is UP!")
+
+
+def _known(session: Session, name: str) -> str:
+    if name not in session.contexts:
+        known = ", ".join(session.contexts) or "none"
+        what = f"there is no context {name}" if name else "no context is active"
+        raise BadInput(f"{what}, known: {known}", hint="CREATE CONTEXT <name> WITH IP <ip>")
+    return name
