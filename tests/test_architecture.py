@@ -26,7 +26,8 @@ VALUES = {
 }  # fmt: skip
 PURE = {
     "core": VALUES | {"numpy", "ml_dtypes", "msgpack"},
-    "wire": VALUES | {"numpy", "ml_dtypes", "datetime", "cryptography", "msgpack", "blake3", "yaml", "pydantic"},
+    "wire": VALUES
+    | {"numpy", "ml_dtypes", "datetime", "cryptography", "msgpack", "blake3", "yaml", "pydantic", "pydantic_core"},
 }
 IMPURE_CALLS = {"open", "print", "input"}
 IMPURE_METHODS = {

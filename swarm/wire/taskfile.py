@@ -1,0 +1,153 @@
+"""The file of a task: its name, type and prerequisite, and the body that goes into the ledger as it is.
+
+Read by SWCI (``CREATE TASK FROM``); bodies that the ledger holds are read again by operators (`body_of`). The
+names are those of HPE's task files. Guarantees: what is returned is complete and within its
+bounds; a file with faults is refused with all of them; every body comes back from its wire form unchanged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter, model_validator
+from pydantic.dataclasses import dataclass
+
+from swarm.errors import BadInput
+from swarm.wire import documents
+from swarm.wire.fitting import fit
+from swarm.wire.shapes import CLOSED, Environment, MountType, OrNothing, Sentence, Target160, TaskName, Text160, Words
+
+_Volume = Annotated[str, StringConstraints(strict=True, min_length=3, max_length=160)]
+_Line = Annotated[str, StringConstraints(strict=True, max_length=160)]
+_Source = Annotated[str, StringConstraints(strict=True, min_length=2, max_length=160)]
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Shared:
+    Src: _Source
+    Tgt: Target160
+    MType: MountType
+
+
+@dataclass(frozen=True, config=CLOSED)
+class RunSwarm:
+    """Pairs of a learning node and a worker train together."""
+
+    Command: Text160
+    Entrypoint: Text160
+    WorkingDir: Target160
+    Envvars: Environment
+    PrivateContent: Target160 | None
+    SharedContent: Annotated[tuple[Shared, ...], Field(min_length=1, max_length=10), OrNothing()]
+
+
+@dataclass(frozen=True, config=CLOSED)
+class MakeUserContainer:
+    BuildContext: _Volume | None
+    BuildType: Literal["INLINE", "REMOTE"]
+    BuildSteps: Annotated[tuple[_Line, ...], Field(min_length=1, max_length=80)]
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Login:
+    Username: Text160
+    Password: _Line
+
+
+def _form(value: Any) -> str:
+    return "login" if isinstance(value, dict | Login) else "file"
+
+
+@dataclass(frozen=True, config=CLOSED)
+class PullImage:
+    OrgAndReg: Text160
+    RepoName: Text160
+    Tag: Text160
+    Auth: Annotated[Annotated[Text160, Tag("file")] | Annotated[Login, Tag("login")], Discriminator(_form)] | None
+    """Nothing, the path of a config.json, or a user and a password."""
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Operation:
+    Operation: Literal["DOWNLOAD", "EXTRACT"]
+    Target: Text160
+    Options: Environment
+
+
+@dataclass(frozen=True, config=CLOSED)
+class MakeSwarmUserContent:
+    ContentType: Literal["BUILDCONTENT", "SWARMCONTENT"]
+    OpsList: Annotated[tuple[Operation, ...], Field(min_length=1, max_length=20)]
+
+
+Body = RunSwarm | MakeUserContainer | PullImage | MakeSwarmUserContent
+BODIES: dict[str, type[Body]] = {
+    "RUN_SWARM": RunSwarm,
+    "MAKE_USER_CONTAINER": MakeUserContainer,
+    "PULL_IMAGE": PullImage,
+    "MAKE_SWARM_USER_CONTENT": MakeSwarmUserContent,
+}
+
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Envelope(Generic[B]):
+    """What the file says."""
+
+    Name: TaskName
+    TaskType: Literal["RUN_SWARM", "MAKE_USER_CONTAINER", "PULL_IMAGE", "MAKE_SWARM_USER_CONTENT"]
+    Author: Words
+    Prereq: TaskName
+    Outcome: Words
+    Body: B
+
+    @model_validator(mode="after")
+    def _comes_after_another(self) -> Envelope[B]:
+        if self.Prereq == self.Name:
+            raise Sentence(f"Prereq is the task itself, {self.Name}: expected another task, or ROOTTASK")
+        return self
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TaskFile:
+    name: str
+    type: str
+    author: str
+    prereq: str
+    outcome: str
+    body: Body
+    warnings: tuple[str, ...] = ()
+
+    def to_wire(self) -> dict[str, Any]:
+        """The fields of a TaskCreated."""
+        fields = {name: getattr(self, name) for name in ("name", "type", "author", "prereq", "outcome")}
+        return {**fields, "body": body_to_wire(self.body)}
+
+
+def parse(data: bytes, name: str) -> TaskFile:
+    """The task in a file's bytes; `name` is the file's in messages. Raises BadInput with all faults."""
+    document = documents.read(data, name)
+    type_ = document.value.get("TaskType")
+    kind = BODIES.get(type_) if isinstance(type_, str) else None
+    said, warnings = fit(document, Envelope[kind] if kind else Envelope[dict[str, Any]])  # type: ignore[valid-type]
+    return TaskFile(said.Name, said.TaskType, said.Author, said.Prereq, said.Outcome, said.Body, warnings)
+
+
+def parse_body(type_: str, data: bytes, name: str) -> Body:
+    """The body of a task that was written line by line; `name` is the task's in messages."""
+    return fit(documents.read(data, name), BODIES[type_])[0]
+
+
+def body_to_wire(body: Body) -> dict[str, Any]:
+    """As the ledger holds it, and as a file would say it."""
+    said: dict[str, Any] = TypeAdapter(type(body)).dump_python(body, mode="json")
+    return said
+
+
+def body_of(type_: str, body: dict[str, Any], name: str = "the task") -> Body:
+    """The body that the ledger holds for the task `name`; raises BadInput if its author's SWCI did not check it."""
+    if type_ not in BODIES:
+        raise BadInput(f"{name} is of the type {type_!r}, expected one of {', '.join(BODIES)}")
+    return fit(documents.Document(name, body), BODIES[type_])[0]
