@@ -78,7 +78,19 @@ BY_CODE: dict[int, type[SwarmError]] = {
 }  # fmt: skip
 
 
-def from_wire(fields: dict[str, Any]) -> SwarmError:
-    """The error that another process reported, as the same class here."""
-    kind = BY_CODE.get(int(fields.get("code", 70)), InternalError)
-    return kind(str(fields.get("message", "")), hint=str(fields.get("hint", "")))
+TOLD_MAX = 4096
+"""How much of another process's sentence is kept."""
+
+
+def from_wire(fields: dict[Any, Any]) -> SwarmError:
+    """The error that another process reported, as the same class here; whatever it sent, as one printable line."""
+    code = fields.get("code")
+    kind = BY_CODE.get(code, InternalError) if type(code) is int else InternalError
+    return kind(_told(fields.get("message")), hint=_told(fields.get("hint")))
+
+
+def _told(text: Any) -> str:
+    if not isinstance(text, str):
+        return ""
+    line = text[:TOLD_MAX].replace("\n", " ")
+    return "".join(character if character.isprintable() else "?" for character in line)

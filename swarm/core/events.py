@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from swarm.core.names import Identity
-from swarm.errors import BY_CODE, InternalError, SwarmError
+from swarm.errors import BY_CODE, InternalError, SwarmError, Unreachable
 
 # ---- in
 
@@ -94,6 +94,17 @@ class Outcome:
     @classmethod
     def refusal(cls, index: int, error: SwarmError, result: dict[str, Any] | None = None) -> Outcome:
         return cls(index, False, error.code, error.message, result or {}, error.hint)
+
+    @classmethod
+    def from_wire(cls, wire: Any) -> Outcome:
+        """The outcome that a network node reported; raises Unreachable when it is none."""
+        match wire:
+            case {
+                "index": int(index), "accepted": bool(accepted), "code": int(code), "reason": str(reason),
+                "result": dict(result), "hint": str(hint),
+            }:  # fmt: skip
+                return cls(index, accepted, code, reason, result, hint)
+        raise Unreachable("a network node answered a proposal with something that is no outcome")
 
     def error(self) -> SwarmError | None:
         """The refusal as the error to raise; None when accepted."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 COUNT_MAX = 2**53
-_NAME = re.compile(r"[a-z0-9._-]{1,64}")
+_NAME = re.compile(r"(?!\.{1,2}$)[a-z0-9._-]{1,64}")  # a name may name a directory: no . and ..
 _UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGEST = re.compile(r"(blake3|sha256):[0-9a-f]{64}")
-_ADDRESS = re.compile(r"[^\s/]{1,255}:[0-9]{1,5}")
+_ADDRESS = re.compile(r"[A-Za-z0-9._:%\[\]-]{1,255}:([0-9]{1,5})")
 
 Check = Callable[[Any], bool]
 
@@ -43,6 +43,11 @@ def list_of(item: Check, low: int, high: int) -> Check:
     return lambda value: isinstance(value, list | tuple) and low <= len(value) <= high and all(map(item, value))
 
 
+def is_address(value: Any) -> bool:
+    match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
+    return match is not None and int(match.group(1)) < 1 << 16
+
+
 def bytes_of(low: int, high: int) -> Check:
     return lambda value: isinstance(value, bytes) and low <= len(value) <= high
 
@@ -62,5 +67,5 @@ UID = Field("the uid of a node", matching(_UID))
 REASON = Field("a printable text of at most 500 characters", printable(0, 500))
 FLAG = Field("true or false", lambda value: isinstance(value, bool), required=False)
 INCARNATION = Field("an incarnation (16 bytes)", bytes_of(16, 16))
-ADDRESS = Field("an address host:port", matching(_ADDRESS))
+ADDRESS = Field("an address host:port", is_address)
 ADDRESSES = Field("a list of at most 8 addresses host:port", list_of(ADDRESS.fits, 0, 8))

@@ -14,7 +14,7 @@ from swarm.errors import BadInput
 
 ROLES = ("sn", "sl", "swop", "swci")
 
-_NAME = re.compile(r"[a-z0-9._-]{1,64}")
+_NAME = re.compile(r"(?!\.{1,2}$)[a-z0-9._-]{1,64}")  # a name may name a directory: no . and ..
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 # libp2p: protobuf PublicKey{type: Ed25519, data: 32 bytes}, then the identity multihash of these 36 bytes.
 _ED25519_PROTOBUF = bytes.fromhex("08011220")

@@ -15,6 +15,8 @@ from swarm.errors import BadInput
 
 HEADER = struct.Struct(">I")
 CAP = 1 << 20
+DEPTH_MAX = 16
+"""How deep containers may nest: what is deeper than Python recurses would end whoever prints or compares it."""
 
 
 def pack(obj: Any, cap: int = CAP) -> bytes:
@@ -36,9 +38,28 @@ def body_length(header: bytes, cap: int = CAP) -> int:
 def unpack_body(body: bytes | memoryview) -> Any:
     """The object of one frame; raises BadInput on anything that is not exactly one plain msgpack object."""
     try:
-        return msgpack.unpackb(body, raw=False, strict_map_key=False, ext_hook=_no_extensions)
+        obj = msgpack.unpackb(body, raw=False, strict_map_key=False, ext_hook=_no_extensions)
     except Exception as error:  # msgpack's own errors share no base class with its UnicodeDecodeError
         raise BadInput(f"a frame of {len(body)} bytes is not one msgpack object: {error}") from None
+    if is_too_deep(obj):
+        raise BadInput(f"a frame of {len(body)} bytes nests deeper than {DEPTH_MAX} levels")
+    return obj
+
+
+def is_too_deep(obj: Any) -> bool:
+    """Whether lists and maps nest deeper than `DEPTH_MAX`; found without recursion."""
+    level = [obj]
+    for _ in range(DEPTH_MAX + 1):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, list | dict)
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, list | dict)
+        ]
+        if not level:
+            return False
+    return True
 
 
 class Decoder:

@@ -31,7 +31,7 @@ from swarm.core.kinds import COUNT_MAX, check_body
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity, uid_of
 from swarm.errors import BadInput, IdentityError, SwarmError
-from swarm.wire import certs
+from swarm.wire import certs, frame
 
 VERSION = 1
 PROPOSAL_MAX = 256 * 1024
@@ -332,9 +332,12 @@ def _unpack(raw: bytes, what: str, cap: int) -> Any:
     if len(raw) > cap:
         raise BadInput(f"{what} of {len(raw)} bytes, at most {cap} are accepted")
     try:
-        return msgpack.unpackb(raw, raw=False, strict_map_key=True, ext_hook=_no_extensions)
+        obj = msgpack.unpackb(raw, raw=False, strict_map_key=True, ext_hook=_no_extensions)
     except Exception:  # msgpack's own errors share no base class with its UnicodeDecodeError
         raise _malformed(what) from None
+    if frame.is_too_deep(obj):  # no rule of the ledger may depend on how deep this Python recurses
+        raise _malformed(what)
+    return obj
 
 
 def _malformed(what: str) -> BadInput:

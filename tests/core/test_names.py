@@ -12,7 +12,7 @@ def test_names_are_lower_cased() -> None:
     assert parse_name("SN-1.Example_x") == "sn-1.example_x"
 
 
-@pytest.mark.parametrize("text", ["", "a" * 65, "a b", "a/b", "ä", "a\n", "K\u212a"])
+@pytest.mark.parametrize("text", ["", "a" * 65, "a b", "a/b", "ä", "a\n", "K\u212a", ".", ".."])
 def test_what_is_no_name_is_refused_in_one_sentence(text: str) -> None:
     with pytest.raises(BadInput, match="is not a name: expected 1 to 64"):
         parse_name(text)

@@ -52,3 +52,13 @@ def test_noise_is_refused_or_decoded_but_nothing_else(noise: bytes) -> None:
 def test_what_is_not_exactly_one_plain_object_is_refused(body: bytes) -> None:
     with pytest.raises(BadInput, match="is not one msgpack object"):
         Decoder().feed(struct.pack(">I", len(body)) + body)
+
+
+def test_what_nests_deeper_than_python_recurses_is_refused_without_recursion() -> None:
+    deep = b"\x91" * 1000 + b"\x01"
+    with pytest.raises(BadInput, match="a frame of 1001 bytes nests deeper than 16 levels"):
+        Decoder().feed(struct.pack(">I", len(deep)) + deep)
+    nested: list[object] = []
+    for _ in range(15):
+        nested = [nested]
+    assert Decoder().feed(pack({"a": nested})) == [{"a": nested}]

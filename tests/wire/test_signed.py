@@ -230,6 +230,17 @@ def test_a_body_is_not_decoded_before_its_signature_is_good(network, learner, mo
     assert len(decoded) == 1
 
 
+def test_a_body_that_nests_too_deep_is_nobodys(network, learner, monkeypatch):
+    network.join(learner)
+    monkeypatch.setattr(signed, "check_body", lambda kind, body: None)
+    nested = []
+    for _ in range(900):
+        nested = [nested]
+    for body in ({"contract": nested}, {"contract": "digits", "options": {"mergeMethod": nested}}):
+        outcome = network.take(learner.sign(network.ledger, "Enrolled", body))
+        assert "the body of a Enrolled that cannot be read" in outcome.reason
+
+
 def test_another_spelling_of_the_signatures_is_the_same_proposal(network, learner):
     network.join(learner)
     raw = learner.sign(network.ledger, "NodeLeft", {})
