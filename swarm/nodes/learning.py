@@ -30,6 +30,7 @@ from swarm.runtime.channel_server import Session
 from swarm.runtime.data import DataClient, NotYet, Region, Want
 from swarm.runtime.exchange import Exchange
 from swarm.runtime.tls import Peer
+from swarm.wire.certnames import printable
 from swarm.wire.messages import Merged, Sync
 
 TICK_S = 0.5
@@ -190,7 +191,7 @@ class Learning:
 
         def stalled(uid: str, reason: str) -> None:
             log.warning("round %d: %s", snap.round, reason)
-            self.happened(m.Stalled(snap.round, snap.attempt, uid, reason[:500]))
+            self.happened(m.Stalled(snap.round, snap.attempt, uid, printable(reason, 500)))
 
         exchange = Exchange(
             snap=snap,

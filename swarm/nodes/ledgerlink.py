@@ -15,7 +15,7 @@ import trio
 
 from swarm.core.events import Applied, NodeKnown, Outcome
 from swarm.core.ledger import Ledger
-from swarm.errors import SwarmError, Unreachable
+from swarm.errors import IdentityError, SwarmError, Unreachable
 from swarm.runtime.control import Control, Link
 from swarm.runtime.replica import Replica
 from swarm.runtime.started import TaskStatus
@@ -91,7 +91,8 @@ class LedgerLink:
             try:
                 link, head = await self._follow(control, address)
             except SwarmError as error:
-                if type(error) is not Unreachable:
+                # What an address of the ledger leads to is another node's word: it ends nothing here.
+                if type(error) is not Unreachable and (not started or address in self._entrances):
                     raise
                 if not started:
                     _say_first_contact(address, failures + 1, trio.current_time() - begun_s, error)
@@ -112,13 +113,13 @@ class LedgerLink:
 
         Waits without a deadline of its own: who calls it says whom it waits for (``lost``) and for how long.
         """
-        self._seq += 1
+        self._seq = seq = self._seq + 1
         raw = sign_proposal(
             self.state.node_key,
             network_id=self.state.network_id,
             uid=self.state.uid,
             incarnation=self.state.incarnation,
-            seq=self._seq,
+            seq=seq,
             kind=kind,
             body=body,
             certificate_key=self.local.credentials.private_key if joining else None,
@@ -130,7 +131,8 @@ class LedgerLink:
             if link is None:
                 continue
             try:
-                reply = await link.call("propose", {"proposal": raw}, deadline_s=CALL_S)
+                outcome = Outcome.from_wire(await link.call("propose", {"proposal": raw}, deadline_s=CALL_S))
+                await self._reach(outcome.index)
             except Unreachable as error:
                 # The SN is there and its ledger pauses, or it went: the same bytes again, through whoever answers.
                 self._report(f"{kind} not yet acknowledged: {error.message}")
@@ -140,9 +142,8 @@ class LedgerLink:
                 attempt += 1
                 continue
             self._set_found()
-            outcome = Outcome(**reply)
-            await self._reach(outcome.index)
-            return outcome
+            # What the own copy of the ledger says counts, not what the SN says of it; some refusals leave no record.
+            return self.ledger.outcome_of(self.state.uid, self.state.incarnation, seq) or outcome
 
     async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
         """One call on the SN at hand."""
@@ -180,14 +181,16 @@ class LedgerLink:
         link = await control.connect(address[0], address[1], deadline_s=CALL_S)
         self._feeder = link  # its entries may come before its answer
         try:
-            reply = await link.call("follow", {"after": self.replica.head_index}, deadline_s=CALL_S)
+            if link.peer.identity.role != "sn":
+                raise IdentityError(f"{link.peer.identity} answers at {address[0]}:{address[1]} and is no network node")
+            head = _head(await link.call("follow", {"after": self.replica.head_index}, deadline_s=CALL_S))
         except BaseException:
             await link.close()
             raise
         self._link = link
         self._linked.set()
         self._set_found()
-        return link, int(reply["head"])
+        return link, head
 
     def _set_lost(self, reason: str) -> None:
         self._link = None
@@ -224,7 +227,14 @@ class LedgerLink:
         )
 
 
-def _say_first_contact(address: Address, tries: int, waited_s: float, error: Unreachable) -> None:
+def _head(reply: Any) -> int:
+    match reply:
+        case {"head": int(head)}:
+            return head
+    raise Unreachable("the network node does not say how far its ledger goes")
+
+
+def _say_first_contact(address: Address, tries: int, waited_s: float, error: SwarmError) -> None:
     """A node that has never reached its network says so at every try, and gives up in time."""
     if waited_s < FIRST_CONTACT_S:
         log.warning("no network node yet: %s", error.message)

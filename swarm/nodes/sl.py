@@ -34,6 +34,7 @@ from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
 from swarm.wire import tensorbytes
+from swarm.wire.certnames import printable
 from swarm.wire.messages import Merged, Open, Opened, Sync
 from swarm.wire.signed import Entry
 from swarm.wire.tensorbytes import available_hashes
@@ -183,7 +184,7 @@ class LearningNode:
         learning = self.learning
         if learning is not None and self.state.uid in learning.contract.live():
             with trio.move_on_after(LEAVE_S):
-                await self.link.propose("Leave", {"contract": learning.contract.name, "reason": reason[:500]})
+                await self.link.propose("Leave", {"contract": learning.contract.name, "reason": printable(reason, 500)})
 
     async def _say_goodbye(self) -> None:
         with trio.move_on_after(LEAVE_S):

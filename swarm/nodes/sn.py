@@ -19,14 +19,15 @@ import trio
 
 from swarm.core import policy
 from swarm.core.events import Applied, Outcome
-from swarm.errors import Refused, SwarmError, Unreachable
+from swarm.errors import BadInput, IdentityError, Refused, SwarmError, Unreachable
 from swarm.nodes import chronicle
 from swarm.nodes.ledgerlink import acquaint
 from swarm.nodes.listening import listen_host
 from swarm.nodes.status import ledger_status
 from swarm.runtime.control import Control, Link
-from swarm.runtime.driver import Driver, NotLeader
+from swarm.runtime.driver import Driver
 from swarm.runtime.mesh import Mesh
+from swarm.runtime.pending import NotLeader
 from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.store import Store
@@ -82,6 +83,7 @@ class NetworkNode:
         self.local = local
         self.p2p_port = self.api_port = 0
         self._links: dict[str, Link] = {}
+        self._followers: set[Link] = set()
         self._sentinel: Link | None = None
         self._heard_ms: dict[str, int] = {}
         self._applied = trio.Event()
@@ -179,6 +181,9 @@ class NetworkNode:
         while True:
             try:
                 link = await control.connect(*sentinel, deadline_s=FOLLOW_S)
+                if link.peer.identity.role != "sn":
+                    await link.close()
+                    raise IdentityError(f"{link.peer.identity} answers for the sentinel and is no network node")
             except Unreachable as error:
                 tries += 1
                 waited_s = trio.current_time() - begun_s
@@ -258,7 +263,7 @@ class NetworkNode:
                 raise Unreachable(
                     f"the ledger pauses: {self._leader_name()} is not reachable from {self._name()}"
                 ) from None
-            return Outcome(**await leader.call("propose", {"proposal": raw}, deadline_s=PROPOSE_S))
+            return Outcome.from_wire(await leader.call("propose", {"proposal": raw}, deadline_s=PROPOSE_S))
 
     def _leader_name(self) -> str:
         node = self.driver.ledger.nodes.get(self.driver.leader_uid or "")
@@ -272,7 +277,13 @@ class NetworkNode:
         return _outcome_to_wire(outcome) if outcome else None
 
     async def _follow(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
-        self._nursery.start_soon(self._feed, link, int(body["after"]))
+        after = body.get("after")
+        if type(after) is not int or after < 0:
+            raise BadInput(f"'follow' says after which entry, received {after!r:.40}")
+        if link in self._followers:
+            raise Refused("this link follows the ledger already")
+        self._followers.add(link)
+        self._nursery.start_soon(self._feed, link, after)
         return {"head": self.driver.ledger.head_index}
 
     async def _feed(self, link: Link, after: int) -> None:
@@ -285,12 +296,17 @@ class NetworkNode:
                     continue
                 entries = self.driver.entries_after(after)
                 taken = await link.call("entries", {"entries": entries}, deadline_s=FOLLOW_S)
-                after = int(taken["head"])
+                after = _progress(taken, after)
         except SwarmError as error:
             log.info("no more entries to %s: %s", link.peer.identity, error.message)
             await link.close()
+        finally:
+            self._followers.discard(link)
 
     async def _raft(self, link: Link, body: dict[str, Any]) -> None:
+        sentinel = self._sentinel.peer.uid if self._sentinel else ""
+        if not self.driver.ledger.head_index and link.peer.uid != sentinel:
+            raise Refused(f"this node has no ledger yet and takes it from the sentinel only, not from {link.peer}")
         self.driver.receive(link.peer.uid, body)
 
     async def _alive(self, link: Link, body: dict[str, Any]) -> None:
@@ -315,6 +331,14 @@ class NetworkNode:
                 log.info("%s", text)
         if not applied.outcome.accepted:
             log.warning("entry %d refused: %s", entry.index, applied.outcome.reason)
+
+
+def _progress(taken: Any, after: int) -> int:
+    """Up to where a follower has the entries, which it says itself."""
+    match taken:
+        case {"head": int(head)} if head > after:
+            return head
+    raise BadInput(f"it took no entry behind {after}")
 
 
 def _outcome_to_wire(outcome: Outcome) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Unreachable that names whom and what was asked; a peer that is frozen or gone is
 run concurrently, 64 at most. A second incarnation of a node takes the first one's place only if that one is silent.
 
 Frames (`wire.frame`, 1 MiB): [welcome] | [request, id, verb, body] | [reply, id, body] | [error, id, fields] |
-[notice, verb, body] | [beat] | [bye, fields].
+[notice, verb, body] | [beat] | [bye, fields]. The body of a request or a notice is flat: values, and lists of values.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ BEATS_MISSED_MAX = 3
 CONCURRENT_MAX = 64
 NOTICES_MAX = 1024
 OUTBOX_MAX = 64
+LINKS_MAX = 16
+FIELDS_MAX = 32
+ITEMS_MAX = 16384
 _BYE_S = 0.5
 
 log = logging.getLogger("swarm.control")
@@ -172,7 +175,7 @@ class Link:
                 pass
             case ["welcome"]:
                 self.admitted.set()
-            case ["request", int(request), str(verb), dict(body)]:
+            case ["request", int(request), str(verb), dict(body)] if _is_flat(body):
                 self._their_requests += 1
                 if self._their_requests > CONCURRENT_MAX:
                     raise BadInput(f"{self.peer} asked more than {CONCURRENT_MAX} things at once")
@@ -182,7 +185,7 @@ class Link:
                     answered, answer = self._calls[request]
                     answer[:] = (kind, content if kind == "reply" or isinstance(content, dict) else {})
                     answered.set()
-            case ["notice", str(verb), dict(body)]:
+            case ["notice", str(verb), dict(body)] if _is_flat(body) and self.admitted.is_set():
                 try:
                     self._notices.send_nowait((verb, body))
                 except trio.WouldBlock:
@@ -215,9 +218,9 @@ class Link:
             try:
                 await self._control.handle(self, verb, body)
             except SwarmError as error:
-                log.warning("notice '%s' of %s: %s", verb, self.peer, error.message)
+                log.warning("notice %.40r of %s: %s", verb, self.peer, error.message)
             except Exception:
-                log.exception("notice '%s' of %s", verb, self.peer)
+                log.exception("notice %.40r of %s", verb, self.peer)
 
     async def _answer(self, request: int, verb: str, body: dict[str, Any]) -> None:
         try:
@@ -287,7 +290,7 @@ class Control:
     async def handle(self, link: Link, verb: str, body: dict[str, Any]) -> dict[str, Any] | None:
         handler = self._handlers.get(verb)
         if handler is None:
-            raise Refused(f"'{verb[:40]}' is nothing this node does", hint="do both run the same release?")
+            raise Refused(f"{verb[:40]!r} is nothing this node does", hint="do both run the same release?")
         self._authorise(link.peer, verb)
         return await handler(link, body)
 
@@ -309,6 +312,10 @@ class Control:
             self._nursery.start_soon(other.close, replaced)  # a frozen one does not hold up the newcomer
 
     async def _accepted(self, stream: Stream) -> None:
+        if len(self._links.get(stream.peer.uid, [])) >= LINKS_MAX:
+            log.warning("%s at %s holds %d links and wanted one more", stream.peer, stream.address, LINKS_MAX)
+            await stream.abort()
+            return
         link = Link(stream, self)
         if self.on_link is not None:
             self._nursery.start_soon(self._welcomed, link)
@@ -331,6 +338,23 @@ class Control:
             group.remove(link)
             if not group:
                 self._links.pop(link.peer.uid, None)
+
+
+def _is_flat(body: dict[Any, Any]) -> bool:
+    """Plain values and lists of them: a megabyte of empty maps, say, would take seventy of memory while it waits."""
+    longest = max((len(value) for value in body.values() if isinstance(value, list)), default=0)
+    return (
+        len(body) <= FIELDS_MAX
+        and longest <= ITEMS_MAX
+        and all(
+            isinstance(name, str) and all(map(_is_plain, value if isinstance(value, list) else [value]))
+            for name, value in body.items()
+        )
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, list | dict)
 
 
 def _second_incarnation(newcomer: Link, earlier: Link) -> IdentityError:

@@ -123,7 +123,7 @@ class DataClient:
         host, _, port = address.rpartition(":")
         try:
             sock = socket.create_connection((host.strip("[]"), int(port)), timeout=DIAL_S)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             raise Broken(f"no connection to {address}: {getattr(error, 'strerror', None) or error}") from error
         prepare(sock)
         try:

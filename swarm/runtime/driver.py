@@ -18,7 +18,7 @@ from typing import Any, Literal
 import trio
 
 from swarm.core.consensus import Consensus
-from swarm.core.events import NodeGone, NodeKnown, Unverified, Verified
+from swarm.core.events import Claim, NodeGone, NodeKnown, Unverified, Verified
 from swarm.core.ledger import Applied, Ledger, Outcome
 from swarm.core.ordering import (
     Append,
@@ -40,7 +40,7 @@ from swarm.errors import BY_CODE, InternalError, Refused, SwarmError, Unreachabl
 from swarm.runtime.clock import Clock
 from swarm.runtime.durations import Durations
 from swarm.runtime.founding import FORK_HINT, check_directory, genesis, node_name
-from swarm.runtime.pending import Pending, Waiter
+from swarm.runtime.pending import NotLeader, Pending, Waiter
 from swarm.runtime.replica import Replica
 from swarm.runtime.started import TaskStatus
 from swarm.runtime.store import Store, Write
@@ -56,14 +56,6 @@ BREATH = 32
 """Entries applied before the loop gets its turn."""
 
 log = logging.getLogger("swarm.SN")
-
-
-class NotLeader(Unreachable):
-    """The proposal belongs to ``leader_uid`` (None: this node does not know it yet)."""
-
-    def __init__(self, leader_uid: str | None) -> None:
-        super().__init__("this network node does not order the ledger's entries: the sentinel does")
-        self.leader_uid = leader_uid
 
 
 class Driver:
@@ -157,13 +149,17 @@ class Driver:
         Raises NotLeader on a peer; Unreachable when the ledger pauses or the deadline passes, after which the same
         bytes may be proposed again, here or elsewhere; another SwarmError for bytes that nobody can have signed.
         """
-        claim = verify_proposal(raw, self.ledger, max(self._pending.time, self._clock.wall_ms()))
+        claim = self._verified(raw)
+        if isinstance(claim, Unverified) and (last := self._pending.last()) is not None:
+            with trio.move_on_after(deadline_s):
+                await last.done.wait()
+            claim = self._verified(raw)  # it may have rested on what was under way
         if isinstance(claim, Verified) and (recorded := self.ledger.outcome_of_same(claim)) is not None:
             return recorded
         self._check_leading()
         waiter = self._pending.find(proposal_digest(raw))
         if waiter is None:
-            if isinstance(claim, Unverified) and not self._pending:  # else what waits may be what it rests on
+            if isinstance(claim, Unverified):
                 raise BY_CODE.get(claim.code, InternalError)(claim.reason, hint=claim.hint)
             self._check_writing()
             waiter = self._append(raw)
@@ -174,6 +170,9 @@ class Driver:
         self._check_leading()
         self._check_writing()
         raise Unreachable(f"the ledger did not acknowledge entry {waiter.index} within {deadline_s:g} s")
+
+    def _verified(self, raw: bytes) -> Claim:
+        return verify_proposal(raw, self.ledger, max(self._pending.time, self._clock.wall_ms()))
 
     def receive(self, sender_uid: str, body: dict[str, Any]) -> None:
         """A consensus message. Raises BadInput when it is malformed or of another network."""

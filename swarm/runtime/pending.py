@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 import trio
 
 from swarm.core.ledger import Outcome
+from swarm.errors import Unreachable
 from swarm.wire.signed import Entry, make_entry, proposal_digest
+
+
+class NotLeader(Unreachable):
+    """The proposal belongs to ``leader_uid`` (None: this node does not know it yet)."""
+
+    def __init__(self, leader_uid: str | None) -> None:
+        super().__init__("this network node does not order the ledger's entries: the sentinel does")
+        self.leader_uid = leader_uid
 
 
 @dataclass(slots=True)
@@ -46,6 +55,9 @@ class Pending:
 
     def find(self, digest: bytes) -> Waiter | None:
         return next((waiter for waiter in self._waiting.values() if waiter.digest == digest), None)
+
+    def last(self) -> Waiter | None:
+        return next(reversed(self._waiting.values()), None)
 
     def settle(self, index: int, outcome: Outcome) -> None:
         """The entry has been applied."""

@@ -258,6 +258,10 @@ def raw_stream(server: Local, client: Local, act: Callable[[Stream, Link], Await
         (frame.pack({"verb": "echo"}), "sent something that is no control message"),
         (frame.pack(["request", "1", "echo", {}]), "sent something that is no control message"),
         (b"".join(frame.pack(["request", n, "wait", {}]) for n in range(65)), "asked more than 64 things at once"),
+        (frame.pack(["request", 1, "echo", {"x": [{}] * 9}]), "sent something that is no control message"),
+        (frame.pack(["request", 1, "echo", {"x": [0] * 16385}]), "sent something that is no control message"),
+        (frame.pack(["bye", {"code": "three", "message": ["no", "text"]}]), ""),
+        (frame.pack(["bye", {"code": float("inf"), "message": "a\nb\x1b[2J"}]), "a b?[2J"),
     ],
 )
 def test_a_peer_that_breaks_the_rules_loses_its_link(server: Local, client: Local, data: bytes, reason: str) -> None:
@@ -267,6 +271,22 @@ def test_a_peer_that_breaks_the_rules_loses_its_link(server: Local, client: Loca
         assert reason in link.reason
 
     raw_stream(server, client, act)
+
+
+def test_a_verb_of_a_stranger_cannot_forge_lines_of_the_log(
+    server: Local, client: Local, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def act(stream: Stream, link: Link) -> None:
+        await stream.send_all(frame.pack(["notice", "x\n2026 : swarm : INFO : forged" + "y" * 9000, {}]))
+        await stream.send_all(frame.pack(["request", 1, "echo", {}]))
+        await stream.receive_some()
+        await stream.send_all(frame.pack(["bye", {}]))
+        await link.closed.wait()
+
+    raw_stream(server, client, act)
+    (line,) = (record.getMessage() for record in caplog.records if "forged" in record.getMessage())
+    assert "\n" not in line
+    assert len(line) < 300
 
 
 def test_an_answer_that_nobody_waits_for_is_ignored(server: Local, client: Local) -> None:

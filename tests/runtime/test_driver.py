@@ -21,7 +21,8 @@ from swarm.errors import BadInput, IdentityError, Refused, SwarmError, Unreachab
 from swarm.runtime import store as store_module
 from swarm.runtime.authority import CertificateTree, issue
 from swarm.runtime.clock import Clock
-from swarm.runtime.driver import Driver, NotLeader
+from swarm.runtime.driver import Driver
+from swarm.runtime.pending import NotLeader
 from swarm.runtime.replica import Replica
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.store import Store
