@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bad_input import identity
+from tests.bad_input import identity, nodes
 from tests.bad_input.messages import CASES, UPDATING, Case, golden, write_golden, written
 from tests.bad_input.stage import Stage, staged
 
-ROOMS = (identity,)  # each adds its cases when it is imported
+ROOMS = (identity, nodes)  # each adds its cases when it is imported
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ swarm demo                               two organisations train one model here,
 swarm run --peers 2 -- python train.py   your own script, twice, as a swarm on this machine
 swarm up                                 the network nodes alone; swarm down ends them
 gen-cert -e mnist -i 1                   certificates for the first host of a real swarm
-run-sn --help                            the nodes of a real swarm: run-sn, run-sl
+run-sn --help                            the nodes of a real swarm: run-sn, run-sl, run-swop, run-swci
+swarm status                             what runs where, and who waits for whom
 """
 
 
@@ -34,7 +35,10 @@ COMMANDS = {
     "run": Row("swarm.cli.run:command", "your program as a swarm on this machine"),
     "up": Row("swarm.cli.up:up", "start network nodes on this machine"),
     "down": Row("swarm.cli.up:down", "stop what `swarm up` started"),
-    "status": Row("swarm.cli.status:command", "nodes, contracts and rounds of a running swarm"),
+    "status": Row("swarm.cli.status:command", "what runs where in a network, who waits for whom, and why"),
+    "nodes": Row("swarm.cli.status:nodes", "the nodes of a network"),
+    "logs": Row("swarm.cli.logs:command", "what nodes and programs on this host have written"),
+    "org": Row("swarm.cli.org:command", "the organisations of a network; admit one more"),
     "contract": Row("swarm.cli.contract:command", "look after a training contract"),
     "bench": Row("swarm.cli.bench:command", "measure this machine against plain TLS"),
 }

@@ -16,7 +16,7 @@ Examples:
 """
 
 
-@click.command(epilog=None, help=f"Be a network node (SN): keep the ledger with the other SNs.\n\n{EXAMPLES}")
+@click.command("run-sn", help=f"Be a network node (SN): keep the ledger with the other SNs.\n\n{EXAMPLES}")
 @click.option("--sentinel", is_flag=True, help="found the network and order its ledger")
 @click.option("--sentinel-ip", metavar="IP", help="join the network of the sentinel there")
 @click.option("--sentinel-api-port", default=30304, show_default=True, type=click.IntRange(0, 65535))

@@ -8,6 +8,7 @@ request is answered with bytes and an end, or with a sentence.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import socket
 import ssl
@@ -66,16 +67,18 @@ class DataServer:
         self._lock = threading.Lock()
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._per_peer: Counter[str] = Counter()
+        self._acceptor: threading.Thread | None = None
 
     def start(self) -> None:
         host, port = self._address
         try:
             self._listener = socket.create_server((host, port), backlog=256)
         except OSError as error:
-            raise BadInput(
-                f"cannot listen on {host}:{port} for data: {error.strerror or error}",
-                hint="another process may have the port: choose one with --sl-fs-port, or 0 for any",
-            ) from error
+            hint = "choose another with --sl-fs-port, or 0 for any free one; is the node running already?"
+            if error.errno == errno.EADDRINUSE:
+                raise BadInput(f"port {port} of {host} is in use by another process", hint=hint) from None
+            why = error.strerror or error
+            raise BadInput(f"cannot listen on {tls.address_text(host, port)} for data: {why}", hint=hint) from None
         self._listener.settimeout(POLL_S)
         self._acceptor = threading.Thread(target=self._accept, name="data-accept", daemon=True)
         self._acceptor.start()
@@ -92,6 +95,8 @@ class DataServer:
     def close(self) -> None:
         """Ends all connections; their readers see a broken transfer."""
         self._closing.set()
+        if self._acceptor is None:
+            return
         self._acceptor.join()
         self._listener.close()
         with self._lock:

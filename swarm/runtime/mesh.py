@@ -15,6 +15,7 @@ import contextlib
 import errno
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import trio
@@ -43,6 +44,7 @@ from swarm.core.names import ROLES
 from swarm.errors import BadInput, IdentityError, SwarmError, Unreachable
 from swarm.runtime.secure import PROTOCOL, Raw, Session, SwarmTls
 from swarm.runtime.tls import HANDSHAKE_S, Local, Peer, address_text, too_slow
+from swarm.wire.certnames import printable
 
 CONNECTIONS_MAX = 1024
 CONNECTIONS_PER_PEER_MAX = 8
@@ -52,6 +54,11 @@ NEGOTIATE_S = 5
 CONNECT_S = 5.0
 _CLOSING_S = 0.5
 _CHUNK = 1 << 16
+_STRANGERS = {
+    **dict.fromkeys((b"GET ", b"HEAD", b"POST", b"PUT ", b"OPTI", b"PRI ", b"HTTP"), "HTTP"),
+    **dict.fromkeys((b"\x16\x03", b"\x15\x03"), "TLS at the first byte"),
+    b"SSH-": "SSH",
+}
 
 log = logging.getLogger("swarm.mesh")
 # Its warnings and errors are about things that are reported here with their cause, or not worth a line.
@@ -160,7 +167,7 @@ class Mesh:
                         await raw.close()
                     if not isinstance(error, Exception):
                         raise
-                    raise raw.refusal or _failure(error, where) from error
+                    raise raw.refusal or _failure(error, raw) from error
         except trio.TooSlowError:
             raise Unreachable(f"no connection to {where} within {deadline_s:g} s") from None
         _, session = self._newest(peer_id, where)
@@ -248,7 +255,7 @@ class Mesh:
             if raw.is_trusted:
                 log.debug("%s closed its connection after the handshake", raw.who)  # as a probe does
             else:
-                log.warning("refused a connection: %s", (raw.refusal or _failure(error, raw.who)).message)
+                log.warning("refused a connection: %s", (raw.refusal or _failure(error, raw)).message)
             with trio.CancelScope(shield=True), contextlib.suppress(Exception):
                 await raw.close()
         finally:
@@ -275,6 +282,8 @@ class Mesh:
             return Raw(await trio.open_tcp_stream(host, port), initiator=True)
         except OSError as error:
             raise Unreachable(f"{address_text(host, port)} is not reachable: {_os_text(error)}") from None
+        except (ValueError, OverflowError):  # what others call their address need not be one
+            raise Unreachable(f"{printable(address_text(host, port))} is no address") from None
 
     async def _probe(self, host: str, port: int) -> Peer:
         raw = await self._connect(host, port)
@@ -286,7 +295,7 @@ class Mesh:
         except SwarmError:
             raise
         except Exception as error:
-            raise raw.refusal or _failure(error, raw.who) from error
+            raise raw.refusal or _failure(error, raw) from error
         finally:
             with trio.CancelScope(shield=True):
                 await raw.close()
@@ -326,16 +335,18 @@ async def _abort_later(session: Session, scope: trio.CancelScope) -> None:
     await session.abort()
 
 
-def _failure(error: BaseException | None, where: str) -> SwarmError:
+def _failure(error: BaseException | None, raw: Raw) -> SwarmError:
     """What libp2p made of a failure, as a sentence; the handshake's own refusals do not come here."""
+    where = raw.who
     while error is not None:
-        if isinstance(error, trio.TooSlowError):
+        is_late = isinstance(error, MultiselectClientError) and "timed out" in str(error)
+        if is_late or isinstance(error, trio.TooSlowError):
             return too_slow(where, HANDSHAKE_S)
         is_other_talk = isinstance(error, IncompleteReadError) and not error.is_clean_close
         is_refused = isinstance(error, MultiselectClientError) and "not supported" in str(error)
         if is_other_talk or is_refused or isinstance(error, ParseError | UnicodeDecodeError):
             return IdentityError(
-                f"{where} does not speak {PROTOCOL}",
+                f"{where} does not speak {PROTOCOL}{_looks_like(raw.first)}",
                 hint="is it a swarm node of this release, and is this the right one of its ports?",
             )
         if "denied" in str(error) or "limit" in str(error):
@@ -344,11 +355,21 @@ def _failure(error: BaseException | None, where: str) -> SwarmError:
     return Unreachable(f"{where} closed the connection during the handshake")
 
 
+def _looks_like(first: bytes) -> str:
+    """What a stranger is by its first bytes, if that is plain to see."""
+    for begin, name in _STRANGERS.items():
+        if first.startswith(begin):
+            return f", but {name}"
+    return ""
+
+
 def _os_text(error: OSError) -> str:
     """trio wraps the errors of all addresses that it tried: the first one says enough."""
     cause: BaseException = error.__cause__ or error
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
+    if isinstance(cause, socket.gaierror):  # its numbers are not those of the system
+        return cause.strerror or "no such host"
     return os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)
 
 

@@ -59,6 +59,8 @@ class Raw(RawConnection):
         self.who = _address(stream)
         self._tcp = stream
         self.refusal: SwarmError | None = None
+        self.first = b""
+        """How the other side began, when it was a stranger: tells what it is if it is none of us."""
         self._budget: int | None = HANDSHAKE_BYTES
         _set_keepalive(stream)
 
@@ -66,6 +68,7 @@ class Raw(RawConnection):
         if self._budget is None:
             return await super().read(n)
         data = await super().read(min(n or _PIECE, HANDSHAKE_BYTES))
+        self.first += data[: 4 - len(self.first)]
         self._budget -= len(data)
         if self._budget < 0:
             self.refusal = too_much(self.who)

@@ -101,7 +101,10 @@ class StateDirectory:
         if path.exists():
             text = path.read_text(encoding="ascii", errors="replace").strip()
             if not re.fullmatch(r"\d{1,19}", text):
-                raise BadInput(f"start counter {path} is damaged: expected a number, found {text[:40]!r}")
+                raise BadInput(
+                    f"start counter {path} is damaged: expected a number, found {text[:40]!r}",
+                    hint="write a number there that is higher than how often this node has been started",
+                )
             starts = int(text) + 1
         self.write_atomic(_STARTS, f"{starts}\n".encode())
         return starts.to_bytes(8, "big") + os.urandom(8)
@@ -163,7 +166,10 @@ def _from_hex(path: Path) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
-        raise BadInput(f"network file {path} is damaged: expected hexadecimal digits, found {text[:40]!r}") from None
+        raise BadInput(
+            f"network file {path} is damaged: expected hexadecimal digits, found {text[:40]!r}",
+            hint="restore the file; with a new state directory the node is a new one for the others",
+        ) from None
 
 
 def _sync_directory(path: Path) -> None:

@@ -439,3 +439,23 @@ def _(stage: Stage) -> Told:
     error = network.proposed(author, "NodeJoined", author.joined()).error()
     assert error is not None
     return Told.by(error)
+
+
+@case("a node key that is known under another certificate's name joins")
+def _(stage: Stage) -> Told:
+    network = Network(stage)
+    author = network.join(Author(stage.a, "sl", stage.new("sl")))
+    author.credentials = Author(stage.b, "sl", stage.new("sl")).credentials
+    error = network.proposed(author, "NodeJoined", author.joined()).error()
+    assert error is not None
+    return Told.by(error)
+
+
+@case("a state directory that was restored from a copy joins")
+def _(stage: Stage) -> Told:
+    network = Network(stage)
+    author = network.join(Author(stage.a, "sl", stage.new("sl")))
+    author.state.incarnation = author.state.incarnation[:8] + bytes(8)
+    error = network.proposed(author, "NodeJoined", author.joined()).error()
+    assert error is not None
+    return Told.by(error)

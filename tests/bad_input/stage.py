@@ -102,8 +102,12 @@ class Node:
         return Ended(code, self.out.read_text(), self.err.read_text(), time.monotonic() - self.begun)
 
     def stop(self) -> None:
+        """In order if it can, so that it ends its own children."""
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+            os.killpg(self.process.pid, signal.SIGKILL) if self.process.poll() is None else None
             self.process.wait()
 
 

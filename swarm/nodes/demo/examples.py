@@ -99,7 +99,7 @@ def _load_npz(path: Path) -> Examples:
             y = np.concatenate([file["y_train"], file["y_test"]])
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise BadInput(
-            f"dataset {path} cannot be read: {getattr(error, 'strerror', None) or error}",
+            f"dataset {path} cannot be read: {getattr(error, 'strerror', None) or 'it is no npz file of numbers'}",
             hint="--dataset digits, or an npz file with x_train y_train x_test y_test",
         ) from error
     if y.ndim != 1 or len(x) != len(y) or len(y) < 10:
@@ -107,5 +107,7 @@ def _load_npz(path: Path) -> Examples:
     scale = float(np.abs(x).max()) or 1.0
     features = (x.reshape(len(x), -1) / scale).astype(np.float32)
     if not np.isfinite(features).all():
-        raise BadInput(f"dataset {path}: x has values that are not finite numbers")
+        raise BadInput(
+            f"dataset {path}: x has values that are not finite numbers", hint="look for NaN and infinity in it first"
+        )
     return Examples(features, np.unique(y, return_inverse=True)[1].astype(np.int64))
