@@ -8,7 +8,7 @@ of all faults. Nothing in a document makes an object, expands an alias, or puts 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NoReturn
@@ -74,15 +74,15 @@ class Document:
         return self.lines.get(path, 0)
 
 
-def refuse(name: str, faults: Iterable[Fault]) -> NoReturn:
-    """One BadInput for all faults of a document."""
-    listed = sorted(set(faults), key=lambda fault: fault.line)
-    if len(listed) == 1:
+def refuse(name: str, faults: Sequence[Fault], count: int | None = None) -> NoReturn:
+    """One BadInput for all faults of a document; `count`: how many there are, if not all are given."""
+    listed = sorted(faults, key=lambda fault: fault.line)[:FAULTS_SHOWN]
+    count = count or len(faults)
+    if count == 1:
         raise BadInput(sentence(name, listed[0], hint=False), hint=listed[0].hint)
-    lines = [f"{name}: {len(listed)} faults"]
-    lines += [f"  {sentence(name, fault)}" for fault in listed[:FAULTS_SHOWN]]
-    if len(listed) > FAULTS_SHOWN:
-        lines.append(f"  and {len(listed) - FAULTS_SHOWN} more")
+    lines = [f"{name}: {count} faults", *(f"  {sentence(name, fault)}" for fault in listed)]
+    if count > len(listed):
+        lines.append(f"  and {count - len(listed)} more")
     raise BadInput("\n".join(lines))
 
 
@@ -104,12 +104,12 @@ def read(data: bytes, name: str) -> Document:
         for event in yaml.parse(text, Loader=_Loader):
             builder.take(event)
     except yaml.YAMLError as error:
-        refuse(name, [*builder.faults, *_unparsable(error, text)])
-    except RecursionError:
-        refuse(name, [Fault(0, "is nested too deeply")])
+        _refuse_unparsable(name, text, error, builder.faults)
+    except (ValueError, OverflowError):  # pyyaml's own scanner, on an escape beyond Unicode
+        refuse(name, [*builder.faults, Fault(0, "is not YAML")])
     if not isinstance(builder.root, dict):
         found = "nothing" if builder.root is None else "a list" if isinstance(builder.root, list) else "one value"
-        refuse(name, [Fault(1, f"holds {found}, expected keys with their values")])
+        refuse(name, [*builder.faults, Fault(1, f"holds {found}, expected keys with their values")])
     return Document(name, builder.root, builder.lines, builder.faults)
 
 
@@ -127,7 +127,7 @@ def _decode(data: bytes, name: str) -> str:
         refuse(name, [Fault(0, "is empty")])
     hits = islice(_FORBIDDEN.finditer(text), FAULTS_SHOWN)
     if forbidden := [Fault(_line_of(text[: hit.start()]), _character(hit[0])) for hit in hits]:
-        refuse(name, forbidden)
+        refuse(name, list(dict.fromkeys(forbidden)))
     return text
 
 
@@ -139,18 +139,19 @@ def _character(character: str) -> str:
     return f"holds the control character U+{ord(character):04X}"
 
 
-def _unparsable(error: yaml.YAMLError, text: str) -> list[Fault]:
-    """What is said of a text that is no YAML: its tabs, if these are why, else the parser's own words."""
+def _refuse_unparsable(name: str, text: str, error: yaml.YAMLError, faults: list[Fault]) -> NoReturn:
+    """Say of a text that is no YAML which tabs are why, or else what the parser says."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return [Fault(0, "is not YAML")]
+        refuse(name, [*faults, Fault(0, "is not YAML")])
     line = error.problem_mark.line + 1
     tabbed = [number for number, one in enumerate(_END_OF_LINE.split(text), 1) if _TABBED.match(one)]
     if tabbed and tabbed[0] <= line:
-        return [Fault(number, "a tab in the indentation", "indent with spaces") for number in tabbed]
+        shown = [Fault(number, "a tab in the indentation", "indent with spaces") for number in tabbed[:FAULTS_SHOWN]]
+        refuse(name, [*faults, *shown], len(faults) + len(tabbed))
     problem = printable(error.problem or "", 120)
     if error.context and error.context_mark and error.context_mark.line + 1 != line:
         problem += f", {error.context} that begins on line {error.context_mark.line + 1}"
-    return [Fault(line, f"not YAML: {problem}")]
+    refuse(name, [*faults, Fault(line, f"not YAML: {problem}")])
 
 
 @dataclass(slots=True)
@@ -226,6 +227,8 @@ class _Builder:
     def _key(self, inside: _Open, line: int, key: str | None) -> Path:
         if key is None:
             refuse(self.name, [*self.faults, Fault(line, "a key that is a map, a list or an alias, expected a text")])
+        if key == "<<":
+            self.faults.append(Fault(line, "the key <<: maps are not merged here", "write its keys out"))
         assert isinstance(inside.container, dict)
         path = (*inside.path, key)
         if key in inside.container:

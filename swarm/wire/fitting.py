@@ -9,16 +9,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from swarm.wire.documents import Document, Fault, Path, Real, Whole, printable, refuse, sentence
+from swarm.wire.documents import FAULTS_SHOWN, Document, Fault, Path, Real, Whole, printable, refuse, sentence
 
 T = TypeVar("T")
 
-_PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_-]*>")
+_PLACEHOLDER = re.compile(r"<[A-Z][A-Za-z0-9]*(?:[_-][A-Za-z0-9]+)*>")
 _WRAPPERS = ("slnodedef", "attribute")  # maps of one key, which say nothing to people
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 _A_MAP, _A_LIST = "keys with their values", "a list"
@@ -48,54 +49,37 @@ def fit(document: Document, kind: type[T], *, open_below: str = "") -> tuple[T, 
     adapter = TypeAdapter(kind)
     told = _placeholders(document)
     if open_below:
-        told += [
-            _without(document, adapter, error)
-            for error in _errors(adapter, document)
-            if error["type"] in _UNKNOWN and error["loc"][0] == open_below
-        ]
-    faults = [*document.faults, *(_fault(document, adapter, error) for error in _errors(adapter, document))]
-    if faults:
-        refuse(document.name, faults)
+        told += _ignored(document, adapter, open_below)
+    misfits = _misfits(document, adapter)
+    if misfits or document.faults:
+        schema = adapter.json_schema() if misfits else {}
+        faults = [_fault(misfit, schema) for misfit in misfits[:FAULTS_SHOWN]]
+        refuse(document.name, [*document.faults, *faults], len(document.faults) + len(misfits))
     told.sort(key=lambda fault: fault.line)
     return adapter.validate_python(document.value), tuple(sentence(document.name, fault) for fault in told)
 
 
-def _errors(adapter: TypeAdapter[Any], document: Document) -> list[ErrorDetails]:
+@dataclass(frozen=True, slots=True)
+class _Misfit:
+    """One rule that one place of a document does not keep; pydantic's words for it."""
+
+    line: int
+    path: Path
+    error: ErrorDetails
+
+
+def _misfits(document: Document, adapter: TypeAdapter[Any]) -> list[_Misfit]:
     try:
         adapter.validate_python(document.value)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        # pydantic also calls a list too short when what is wrong is inside it
-        within = {one["loc"][:length] for one in errors for length in range(len(one["loc"]))}
-        return [one for one in errors if one["type"] != "too_short" or one["loc"] not in within]
-    return []
-
-
-def _placeholders(document: Document) -> list[Fault]:
-    """What HPE's files hold for their users to replace, and still holds it."""
-    return [
-        Fault(document.line(path), f"{_spelled(path)} holds the placeholder {hit}: replace it")
-        for path, text in _texts(document.value, ())
-        for hit in dict.fromkeys(_PLACEHOLDER.findall(text))
-    ]
-
-
-def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _texts(inner, (*path, key))
-
-
-def _without(document: Document, adapter: TypeAdapter[Any], error: ErrorDetails) -> Fault:
-    fault = _fault(document, adapter, error)
-    *above, key = _path(document, error)
-    inside: Any = document.value
-    for step in above:
-        inside = inside[step]
-    del inside[key]
-    return Fault(fault.line, f"{fault.text}, which is not read", fault.hint)
+    else:
+        return []
+    # pydantic also calls a list too short when what is wrong is inside it
+    holding = {one["loc"][:length] for one in errors for length in range(len(one["loc"]))}
+    apt = [one for one in errors if one["type"] != "too_short" or one["loc"] not in holding]
+    placed = [(_path(document, one), one) for one in apt]
+    return sorted((_Misfit(document.line(path), path, one) for path, one in placed), key=lambda misfit: misfit.line)
 
 
 def _path(document: Document, error: ErrorDetails) -> Path:
@@ -110,21 +94,62 @@ def _path(document: Document, error: ErrorDetails) -> Path:
     return (*path, error["loc"][-1]) if error["type"] == "missing" else tuple(path)
 
 
-def _fault(document: Document, adapter: TypeAdapter[Any], error: ErrorDetails) -> Fault:
-    path = _path(document, error)
-    line = document.line(path)
-    if error["type"] == "missing":
-        return Fault(line, f'"{path[-1]}" is missing{_inside(path)}')
-    if error["type"] in _UNKNOWN:
-        near = _nearest(str(path[-1]), _known(adapter.json_schema(), path[:-1]))
-        return Fault(line, f'unknown key "{printable(str(path[-1]))}"{_inside(path)}', near)
+def _ignored(document: Document, adapter: TypeAdapter[Any], open_below: str) -> list[Fault]:
+    """Take the unknown keys below the key `open_below` out of the document, and name them."""
+    unknown = [misfit for misfit in _misfits(document, adapter) if misfit.error["type"] in _UNKNOWN]
+    unknown = [misfit for misfit in unknown if misfit.path[0] == open_below]
+    schema = adapter.json_schema() if unknown else {}
+    faults = [_fault(misfit, schema) for misfit in unknown[:FAULTS_SHOWN]]
+    for misfit in unknown:
+        *above, key = misfit.path
+        inside: Any = document.value
+        for step in above:
+            inside = inside[step]
+        del inside[key]
+    told = [replace(fault, text=f"{fault.text}, which is not read") for fault in faults]
+    rest = len(unknown) - len(told)
+    return [*told, Fault(0, f"{rest} more unknown keys below {open_below} are not read")] if rest else told
+
+
+def _placeholders(document: Document) -> list[Fault]:
+    """What HPE's files hold for their users to replace, and still holds it."""
+    found: dict[str, list[Path]] = {}
+    for path, text in _texts(document.value, ()):
+        for hit in _PLACEHOLDER.findall(text):
+            found.setdefault(hit, []).append(path)
+    return [_left(hit, paths, document) for hit, paths in list(found.items())[:FAULTS_SHOWN]]
+
+
+def _left(placeholder: str, paths: list[Path], document: Document) -> Fault:
+    line, *others = dict.fromkeys(document.line(path) for path in paths)
+    too = f" (as on line {', '.join(map(str, others[:FAULTS_SHOWN]))})" if others else ""
+    return Fault(line, f"{_spelled(paths[0])} holds the placeholder {printable(placeholder)}{too}: replace it")
+
+
+def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(inner, (*path, key))
+
+
+def _fault(misfit: _Misfit, schema: dict[str, Any]) -> Fault:
+    line, path, error = misfit.line, misfit.path, misfit.error
+    key = printable(str(path[-1])) if path else ""
     context = error.get("ctx", {})
+    if error["type"] == "missing":
+        return Fault(line, f'"{key}" is missing{_inside(path)}')
+    if error["type"] in _UNKNOWN:
+        near = _nearest(str(path[-1]), _known(schema, path[:-1]))
+        return Fault(line, f'unknown key "{key}"{_inside(path)}', near)
     if error["type"] == "sentence":
         return Fault(line, f"{_spelled(path)}: {context['text']}" if path else context["text"])
     expected = _EXPECTED.get(error["type"], error["msg"]).format_map(context)
     if error["loc"][-1] == "[key]":
-        return Fault(line, f'the key "{printable(str(path[-1]))}"{_inside(path)}, expected {expected}')
-    return Fault(line, f"{_spelled(path)} is {_received(error['input'])}, expected {expected}", _hint(error, context))
+        return Fault(line, f'the key "{key}"{_inside(path)}, expected {expected}')
+    where = _spelled(path) or "the document"
+    return Fault(line, f"{where} is {_received(error['input'])}, expected {expected}", _hint(error, context))
 
 
 def _inside(path: Path) -> str:
@@ -146,7 +171,7 @@ def _received(value: Any) -> str:
     if value is None:
         return "empty"
     if isinstance(value, dict | list):
-        return ("a map" if isinstance(value, dict) else "a list") if value else "empty"
+        return ("a map" if isinstance(value, dict) else f"a list of {len(value)}") if value else "empty"
     if isinstance(value, Whole | Real):
         return f"the number {value.written}"
     if isinstance(value, bool):
@@ -160,6 +185,8 @@ def _hint(error: ErrorDetails, context: dict[str, Any]) -> str:
         return f'put it in quotes: "{value.written}"'
     if error["type"] == "string_type" and isinstance(value, bool):
         return "put it in quotes"
+    if error["type"] in ("list_type", "tuple_type") and isinstance(value, dict):
+        return 'begin each of its keys with "- "'
     if error["type"] == "literal_error" and isinstance(value, str):
         return _nearest(value, re.findall(r"'([^']+)'", context["expected"]))
     return ""
