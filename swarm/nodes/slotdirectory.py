@@ -136,5 +136,5 @@ class SlotDirectories:
     def prune(self, keep: int) -> None:
         """Forget the logs of all but the newest ended attempts (which hold nothing but logs)."""
         ended = [path for path in self.path.iterdir() if {entry.name for entry in path.iterdir()} <= _LOGS]
-        for path in sorted(ended, key=lambda path: path.stat().st_mtime)[:-keep]:
+        for path in sorted(ended, key=lambda path: path.stat().st_mtime, reverse=True)[keep:]:
             shutil.rmtree(path, ignore_errors=True)

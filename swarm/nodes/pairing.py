@@ -1,0 +1,113 @@
+"""From a profile and a task to what an engine is to start: one learning node with its program.
+
+Used by `nodes/swop`. Guarantees: the profile's word goes before the task's (variables, mounts of private data); every
+path is checked on this host before anything is started, and what does not fit is named with the document's own key.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarm.core.events import SlotAssigned
+from swarm.core.task import Task
+from swarm.engines.pair import Pair, Program
+from swarm.engines.paths import Mount, in_order, source_of, target_of
+from swarm.errors import BadInput
+from swarm.nodes.ledgerlink import Address
+from swarm.wire.profile import Profile, SlNode
+from swarm.wire.taskfile import RunSwarm, body_of
+
+
+@dataclass(frozen=True)
+class Pairing:
+    profile: Profile
+    sn: Address
+    volumes: Path
+    report: Callable[[str], None]
+    """Told what a profile asks for and this host cannot give."""
+
+    def pair(self, task: Task, lease: SlotAssigned) -> Pair:
+        """For the learning node of the profile that the lease is for."""
+        body = body_of(task.type, task.body, task.name)
+        assert isinstance(body, RunSwarm)
+        node = self.profile.nodes[lease.index]
+        slot = {"SWARM_SLOT": lease.slot, "SWARM_FENCE": str(lease.fence)}
+        return Pair(
+            self._learning_node(node),
+            {**self.profile.envvars, **node.slenvvars, **_hostname(node.slhostname), **slot},
+            self._program(body, node),
+        )
+
+    def _learning_node(self, node: SlNode) -> tuple[str, ...]:
+        return (
+            *("--sn-ip", self.sn[0], "--sn-api-port", str(self.sn[1])),
+            *("--host-ip", self._host_ip(node), "--sl-fs-port", str(node.slport or 0)),
+            *("--key", self._identity(node, "KEY"), "--cert", self._identity(node, "CERT")),
+            *("--capath", self._identity(node, "CAPATH")),
+        )
+
+    def _identity(self, node: SlNode, kind: str) -> str:
+        """The path of the key, certificate or capath."""
+        attribute, what = node.attribute(kind), f"{kind} of nodes[{node.idx}]"
+        if attribute is None:
+            raise BadInput(
+                f"the profile names no {what}: a learning node takes KEY, CERT and CAPATH",
+                hint="put the CA certificates of all organisations in one directory and name it as CAPATH",
+            )
+        part = attribute.subPath or ""
+        return str(source_of(attribute.mType, attribute.src, what, volumes=self.volumes, sub_path=part))
+
+    def _host_ip(self, node: SlNode) -> str:
+        own = own_address(self.sn)
+        if not node.slhostip:
+            return own
+        try:
+            socket.getaddrinfo(node.slhostip, None)
+        except OSError:
+            self.report(
+                f"slhostip {node.slhostip} of nodes[{node.idx}] is no name that this host knows "
+                f"(of a container, perhaps): using {own}"
+            )
+            return own
+        return node.slhostip
+
+    def _program(self, task: RunSwarm, node: SlNode) -> Program:
+        return Program(
+            (*task.Entrypoint.split(), *task.Command.split()),
+            {**task.Envvars, **node.usrenvvars, **_hostname(node.usrhostname)},
+            target_of(task.WorkingDir, "WorkingDir"),
+            in_order(self._mounts(task, node)),
+        )
+
+    def _mounts(self, task: RunSwarm, node: SlNode) -> list[Mount]:
+        mounts = []
+        if task.PrivateContent is not None:
+            private = node.privatedata
+            if private is None:
+                raise BadInput(
+                    f"the task asks for PrivateContent, and nodes[{node.idx}] of the profile has no privatedata"
+                )
+            source = source_of(private.mType, private.src, f"privatedata of nodes[{node.idx}]", volumes=self.volumes)
+            mounts.append(Mount("PrivateContent", source, target_of(task.PrivateContent, "PrivateContent")))
+        for number, shared in enumerate(task.SharedContent):
+            what = f"SharedContent[{number}]"
+            source = source_of(shared.MType, shared.Src, f"Src of {what}", volumes=self.volumes)
+            mounts.append(Mount(what, source, target_of(shared.Tgt, f"Tgt of {what}"), read_only=True))
+        return mounts
+
+
+def _hostname(name: str | None) -> dict[str, str]:
+    """What a container's environment would say."""
+    return {"HOSTNAME": name} if name else {}
+
+
+def own_address(peer: Address) -> str:
+    """This host's address on the way to the peer."""
+    family = socket.getaddrinfo(*peer, type=socket.SOCK_DGRAM)[0][0]
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(peer)  # sends nothing
+        return str(ipaddress.ip_address(probe.getsockname()[0].partition("%")[0]))
