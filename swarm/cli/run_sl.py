@@ -9,17 +9,20 @@ from pathlib import Path
 import click
 
 from swarm.cli.ending import entry
+from swarm.cli.launching import Launcher
 
-EXAMPLES = """\b
-Examples:
-  run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 \
-         --key sl-1-key.pem --cert sl-1-cert.pem --capath ca/capath -- python train.py
+EXAMPLES = """
+run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 \\
+       --key sl-1-key.pem --cert sl-1-cert.pem --capath ca/capath -- python train.py
 """
 
 
 @click.command(
     "run-sl",
-    help=f"Be a learning node (SL): exchange and merge weights for the training program after --.\n\n{EXAMPLES}\n\n"
+    cls=Launcher,
+    role="sl",
+    examples=EXAMPLES,
+    help="Be a learning node (SL): exchange and merge weights for the training program after --. "
     "Without a program it serves one that is started by hand, and prints the export lines for it."
 )
 @click.option("--sn-ip", required=True, metavar="IP", help="a network node, best the own organisation's")

@@ -1,4 +1,4 @@
-"""``run-sn``: be a network node, in the foreground."""
+"""``run-sn``: be a network node."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from pathlib import Path
 import click
 
 from swarm.cli.ending import entry
+from swarm.cli.launching import Launcher
 from swarm.errors import BadInput
 
-EXAMPLES = """\b
-Examples:
-  run-sn --sentinel --host-ip 10.1.1.1 --key sn-1-key.pem --cert sn-1-cert.pem --capath ca/capath
-  run-sn --sentinel-ip 10.1.1.1 --host-ip 10.2.2.2 --key sn-2-key.pem --cert sn-2-cert.pem --capath ca/capath
+EXAMPLES = """
+run-sn --sentinel --host-ip 10.1.1.1 --key sn-1-key.pem --cert sn-1-cert.pem --capath ca/capath
+run-sn --sentinel-ip 10.1.1.1 --host-ip 10.2.2.2 --key sn-2-key.pem --cert sn-2-cert.pem --capath ca/capath
 """
 
 
-@click.command("run-sn", help=f"Be a network node (SN): keep the ledger with the other SNs.\n\n{EXAMPLES}")
+@click.command(
+    "run-sn",
+    cls=Launcher,
+    role="sn",
+    examples=EXAMPLES,
+    help="Be a network node (SN): keep the ledger with the other SNs.",
+)
 @click.option("--sentinel", is_flag=True, help="found the network and order its ledger")
 @click.option("--sentinel-ip", metavar="IP", help="join the network of the sentinel there")
 @click.option("--sentinel-api-port", default=30304, show_default=True, type=click.IntRange(0, 65535))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from pathlib import Path
 import click
 
 from swarm.cli.ending import entry, print_json
-from swarm.cli.help import Command
+from swarm.cli.launching import Launcher
 from swarm.errors import BadInput, Interrupted
 
 EXAMPLES = """
@@ -23,7 +24,8 @@ DEFAULT_SCRIPT = "swci-init"
 
 @click.command(
     "run-swci",
-    cls=Command,
+    cls=Launcher,
+    role="swci",
     examples=EXAMPLES,
     help="Be a command interface (SWCI): run the script of the user directory, then what is typed, until EXIT. "
     "HELP lists the commands. After EXIT ON FAILURE the first command that fails ends it, with that failure's code.",
@@ -59,6 +61,8 @@ def command_line(
     with ExitStack() as stack:
         directory = state or stack.enter_context(scratch_directory("swarm-swci-"))
         report.start(state, log_level or os.environ.get("SWARM_LOG_LEVEL", "WARNING"))
+        if state:
+            (state / "ready.json").write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
         settings = shell.Settings(
             credentials=credentials,
             state=directory,

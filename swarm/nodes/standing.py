@@ -14,7 +14,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,18 @@ class Node:
             if abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE:
                 return process
         return None
+
+
+def end(nodes: Sequence[Node], grace_s: float) -> None:
+    """End what runs of them, in order, after the grace at once."""
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        for node in nodes:
+            if process := node.process():
+                with contextlib.suppress(psutil.Error):
+                    ask(process)
+        until = time.monotonic() + grace_s
+        while any(node.process() for node in nodes) and time.monotonic() < until:
+            time.sleep(LOOK_EVERY_S)
 
 
 class Standing:
@@ -98,14 +110,7 @@ class Standing:
     def down(self) -> list[Node]:
         """End what runs; says what that was."""
         running = [node for node in self.nodes() if node.process()]
-        for end in (psutil.Process.terminate, psutil.Process.kill):
-            for node in running:
-                if process := node.process():
-                    with contextlib.suppress(psutil.Error):
-                        end(process)
-            until = time.monotonic() + STOP_S
-            while any(node.process() for node in running) and time.monotonic() < until:
-                time.sleep(LOOK_EVERY_S)
+        end(running, STOP_S)
         return running
 
     def purge(self) -> None:
