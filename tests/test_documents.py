@@ -101,3 +101,21 @@ def test_every_direct_dependency_has_one_version_and_its_reason():
             assert not line or line.startswith("# "), line
     for name in names - {"#", "swarm-learning"}:
         assert reasons.get(name), f"{name}: no pinned version with a reason in constraints.txt"
+
+
+def test_the_design_draws_the_states_that_the_code_has():
+    from swarm.core import events, member_steps
+    from swarm.core.contract import MEMBER
+    from swarm.core.member import Phase
+
+    text = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
+    (drawing,) = re.findall(r"^```mermaid\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    arrows = re.findall(r"^ +(\S+) --> (\S+?)(?:: (\w+).*)?$", drawing, re.MULTILINE)
+    assert {name for source, target, _ in arrows for name in (source, target)} == {"[*]", *(one.value for one in Phase)}
+    for _, _, event in arrows[1:]:
+        assert hasattr(member_steps, event) or hasattr(events, event), event
+
+    (table,) = re.findall(r"^\| what happens \| from \| to \|\n\|---.*\n((?:\|.+\n)+)", text, re.MULTILINE)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    drawn = {(state, what.split(":")[0]): to for what, states, to in rows for state in states.split(", ")}
+    assert drawn == MEMBER

@@ -6,8 +6,9 @@ ledger has COMMITted their digest; nothing is offered on a base that this node d
 exactly once, or the member gives up with a sentence.
 
     resting ──Asked──► offered ──SnapMade──► merging ──Merged──► ready ──Committed──► resting
-                          │  ▲                  │                  │
-                          │  └──Aborted─────────┴──────────────────┘      (begin and end ask again; sync keeps its own)
+                          │  ▲                  │ │                │
+                          │  └──Aborted─────────┴─┼────────────────┘      (begin and end ask again; sync keeps its own)
+                          │                       └──Committed──► overtaken ──Merged──► resting, ──Stalled──► fetching
                           └─ refused: the round began without it ──► late ──Committed──► fetching ──Fetched──► resting
 """
 
