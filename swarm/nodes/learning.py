@@ -326,6 +326,8 @@ class Learning:
         if want.contract != self.contract.name or member is None or member.state == "left":
             raise Refused(f"{peer.identity} is no member of contract {want.contract!r} on this node")
         if want.what == "model":
+            if all(want.digest != commit.digest for commit in self.contract.kept):
+                raise NotYet(f"the model {want.digest} is none that contract {want.contract} has committed and keeps")
             file = self.models.get(want.digest)
             if file is None:
                 raise Refused(f"this node does not hold the model {want.digest}")

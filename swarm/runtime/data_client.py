@@ -40,6 +40,10 @@ STALL_S = 8.0
 DIAL_S = 5.0
 TRIES = 4
 FIRST_PAUSE_S = 0.1
+PATIENCE_S = 120.0
+SLOWEST_BYTES_PER_S = 16 * 1024
+"""A committed model lies ready: who sends signs of life instead of it, or a byte now and then, is given up. The parts
+of a round may have to be waited for, and the ledger ends that."""
 
 Progress = Callable[[int], None]
 
@@ -161,6 +165,7 @@ class Transfer:
         self._stop = stop or threading.Event()
         self._stall_s = stall_s
         self._at = want.start
+        self._began = monotonic()
         self._whom = f"node {uid[:8]} at {address}"
 
     def run(self) -> bytes:
@@ -195,6 +200,7 @@ class Transfer:
         try:
             self._ask(line.sock)
             while (length := receive_header(line.sock, self._check)) != END:
+                self._check(0.0)
                 self._receive(line.sock, length)
             body = receive_frame(line.sock, self._check)
             trailer = self._ended(body)
@@ -234,5 +240,10 @@ class Transfer:
         self._client.check_open()
         if self._stop.is_set():
             raise FetchStopped
+        patience_s = PATIENCE_S + (self._at - self._want.start) / SLOWEST_BYTES_PER_S
+        if self._want.what == "model" and monotonic() - self._began >= patience_s:
+            raise Unreachable(
+                f"{self._whom} sent {self._at - self._want.start} bytes of {self._want} in {patience_s:.0f} s"
+            )
         if quiet_s >= self._stall_s:
             raise Unreachable(f"{self._whom} fell silent in {self._want}: no byte for {self._stall_s:.0f} s")

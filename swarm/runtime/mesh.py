@@ -42,6 +42,7 @@ from multiaddr import Multiaddr
 
 from swarm.core.names import ROLES
 from swarm.errors import BadInput, IdentityError, SwarmError, Unreachable
+from swarm.runtime.doorstep import STRANGERS_MAX, Doorstep, looks_like
 from swarm.runtime.secure import PROTOCOL, Raw, Session, SwarmTls
 from swarm.runtime.tls import HANDSHAKE_S, Local, Peer, address_text, too_slow
 from swarm.wire.certnames import printable
@@ -49,16 +50,10 @@ from swarm.wire.certnames import printable
 CONNECTIONS_MAX = 1024
 CONNECTIONS_PER_PEER_MAX = 8
 STREAMS_MAX = 8192
-STRANGERS_MAX = 64
 NEGOTIATE_S = 5
 CONNECT_S = 5.0
 _CLOSING_S = 0.5
 _CHUNK = 1 << 16
-_STRANGERS = {
-    **dict.fromkeys((b"GET ", b"HEAD", b"POST", b"PUT ", b"OPTI", b"PRI ", b"HTTP"), "HTTP"),
-    **dict.fromkeys((b"\x16\x03", b"\x15\x03"), "TLS at the first byte"),
-    b"SSH-": "SSH",
-}
 
 log = logging.getLogger("swarm.mesh")
 # Its warnings and errors are about things that are reported here with their cause, or not worth a line.
@@ -117,7 +112,7 @@ class Mesh:
         self.local = local
         self.listen_ports: list[int] = []
         self._handlers = Multiselect()
-        self._strangers = trio.Semaphore(STRANGERS_MAX)
+        self._doorstep = Doorstep()
         keys = create_new_key_pair(local.state.node_key.private_bytes_raw())
         self._tls = SwarmTls(local, keys, roles)
         network = new_swarm(
@@ -240,17 +235,14 @@ class Mesh:
                 log.error("cannot accept a connection: %s", error.strerror or error)
                 await trio.sleep(_CLOSING_S)
                 continue
-            if self._strangers.value:
-                self._strangers.acquire_nowait()
-                nursery.start_soon(self._let_in, Raw(stream, initiator=False))
-            else:
-                await trio.aclose_forcefully(stream)
+            nursery.start_soon(self._let_in, Raw(stream, initiator=False))
 
     async def _let_in(self, raw: Raw) -> None:
         """The handshake of one accepted connection; everything after it runs in libp2p's tasks."""
         try:
-            with trio.fail_after(HANDSHAKE_S):
+            with trio.fail_after(HANDSHAKE_S) as shaking, self._doorstep.place(shaking.cancel):
                 await self._network.upgrade_inbound_raw_conn(raw, Multiaddr("/ip4/0.0.0.0/tcp/0"))
+                return
         except Exception as error:  # whatever a stranger does must not end the listener
             if raw.is_trusted:
                 log.debug("%s closed its connection after the handshake", raw.who)  # as a probe does
@@ -258,8 +250,6 @@ class Mesh:
                 log.warning("refused a connection: %s", (raw.refusal or _failure(error, raw)).message)
             with trio.CancelScope(shield=True), contextlib.suppress(Exception):
                 await raw.close()
-        finally:
-            self._strangers.release()
 
     async def _accepted(self, stream: INetStream) -> None:
         """One stream that a peer has opened. An exception here would end the whole network service."""
@@ -346,21 +336,13 @@ def _failure(error: BaseException | None, raw: Raw) -> SwarmError:
         is_refused = isinstance(error, MultiselectClientError) and "not supported" in str(error)
         if is_other_talk or is_refused or isinstance(error, ParseError | UnicodeDecodeError):
             return IdentityError(
-                f"{where} does not speak {PROTOCOL}{_looks_like(raw.first)}",
+                f"{where} does not speak {PROTOCOL}{looks_like(raw.first)}",
                 hint="is it a swarm node of this release, and is this the right one of its ports?",
             )
         if "denied" in str(error) or "limit" in str(error):
             return Unreachable(f"{where} connects more often than is allowed here, or holds too many connections")
         error = error.__cause__
     return Unreachable(f"{where} closed the connection during the handshake")
-
-
-def _looks_like(first: bytes) -> str:
-    """What a stranger is by its first bytes, if that is plain to see."""
-    for begin, name in _STRANGERS.items():
-        if first.startswith(begin):
-            return f", but {name}"
-    return ""
 
 
 def _os_text(error: OSError) -> str:
@@ -393,8 +375,8 @@ def _resource_manager() -> ResourceManager:
     return ResourceManager(
         limits=ResourceLimits(max_connections=2 * CONNECTIONS_MAX, max_memory_mb=1024, max_streams=STREAMS_MAX),
         connection_limits=ConnectionLimits(
-            max_pending_inbound=STRANGERS_MAX,
-            max_pending_outbound=STRANGERS_MAX,
+            max_pending_inbound=2 * STRANGERS_MAX,  # one that gives way may take a moment to go
+            max_pending_outbound=2 * STRANGERS_MAX,
             max_established_inbound=CONNECTIONS_MAX,
             max_established_outbound=CONNECTIONS_MAX,
             max_established_per_peer=CONNECTIONS_PER_PEER_MAX,

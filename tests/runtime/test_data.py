@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ import pytest
 from swarm.errors import BadInput, IdentityError, Refused, Unreachable
 from swarm.runtime import data_client, data_server
 from swarm.runtime.data import DataServer, FetchStopped, Region, Want
+from swarm.runtime.doorstep import STRANGERS_MAX
 from tests.runtime.data_nodes import Node, nodes, until, want
 
 MIB = 1 << 20
@@ -89,6 +92,35 @@ def test_what_never_comes_is_refused_in_the_end(two: list[Node], monkeypatch) ->
     holder, reader = two
     with pytest.raises(Refused, match=r"sl-1 \(a\) at .* does not serve the offer of round 3 .*: nothing is here yet"):
         fetch(reader, holder, 0, 5)
+
+
+def test_a_model_that_never_comes_is_not_waited_for_however_alive_its_holder_is(two: list[Node], monkeypatch) -> None:
+    monkeypatch.setattr(data_client, "PATIENCE_S", 0.5)
+    one, other = two
+    with pytest.raises(Unreachable, match="sent 0 bytes of the model of round 3 of contract a-contract in 0 s"):
+        other.client.fetch(one.address, one.uid, want(0, 64, "model"), memoryview(bytearray(64)))
+
+
+def test_silent_strangers_keep_no_peer_out(two: list[Node], monkeypatch) -> None:
+    one, other = two
+    one.shelf["offer", 0] = Region.complete(memoryview(bytes(64)))
+    port = one.server.port
+    with contextlib.ExitStack() as stack:
+        strangers = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(STRANGERS_MAX)]
+        until(lambda: len(one.server._doorstep._standing) == STRANGERS_MAX)
+        other.client.fetch(one.address, one.uid, want(0, 64), memoryview(bytearray(64)))
+        strangers[0].settimeout(3.0)
+        assert strangers[0].recv(1) == b""
+
+
+def test_who_was_never_served_does_not_keep_its_connection(two: list[Node], monkeypatch) -> None:
+    monkeypatch.setattr(data_server, "FIRST_S", 0.3)
+    one, other = two
+    line = other.client.dial(one.address, one.uid)
+    line.sock.settimeout(5.0)
+    with pytest.raises(ssl.SSLEOFError):
+        line.sock.recv(1)
+    other.client.drop(line)
 
 
 def test_a_refusal_comes_with_its_sentence_and_the_connection_of_others_lives_on(two: list[Node]) -> None:
@@ -249,7 +281,7 @@ def test_noise_on_the_port_costs_nothing_but_its_connection(two: list[Node]) -> 
 def test_a_port_in_use_is_one_sentence(two: list[Node]) -> None:
     holder, _ = two
     other = DataServer(holder.local, holder.find, "127.0.0.1", holder.server.port)
-    with pytest.raises(BadInput, match=rf"cannot listen on 127.0.0.1:{holder.server.port} for data: Address already"):
+    with pytest.raises(BadInput, match=rf"port {holder.server.port} of 127.0.0.1 is in use"):
         other.start()
 
 

@@ -233,21 +233,19 @@ def test_a_stranger_may_send_16_kib_and_no_more(listener: Mesh, caplog: pytest.L
     assert "sent more than 16384 bytes in the handshake" in caplog.text
 
 
-def test_strangers_beyond_64_are_not_let_wait(listener: Mesh, dialler: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mesh_module, "HANDSHAKE_S", 1.0)
-
+def test_silent_strangers_keep_nobody_out_the_oldest_gives_way(listener: Mesh, dialler: Mesh) -> None:
     async def main() -> None:
         async with listener.run(listen=[(HERE, 0)]), dialler.run():
             port = listener.listen_ports[0]
             strangers = [await trio.open_tcp_stream(HERE, port) for _ in range(mesh_module.STRANGERS_MAX)]
             for stranger in strangers:
                 await stranger.receive_some()
-            one_more = await trio.open_tcp_stream(HERE, port)
-            assert await one_more.receive_some() == b""
-            for stranger in strangers:  # their time is over, and there is room again
-                while await stranger.receive_some():
-                    pass
             await dialler.dial(HERE, port)
+            while await strangers[0].receive_some():
+                pass
+            assert len(listener._doorstep._standing) < mesh_module.STRANGERS_MAX
+            for stranger in strangers:
+                await stranger.aclose()
 
     play(main)
 
