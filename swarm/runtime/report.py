@@ -64,7 +64,7 @@ def to_file(text: str, error: BaseException | None = None) -> None:
 
 
 def _attach(root: logging.Logger, handler: logging.Handler) -> None:
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(_Formatter(FORMAT))
     handler.of_swarm = True  # type: ignore[attr-defined]
     root.addHandler(handler)
 
@@ -82,6 +82,18 @@ def _level(flag: str | None) -> str:
                 raise BadInput(f"{source} is {text[:40]!r}, expected one of {' '.join(LEVELS)}", hint=hint)
             return level
     return "INFO"
+
+
+class _Formatter(logging.Formatter):
+    """Whatever text of others a line quotes, it forges no other line and moves no cursor."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        first, *more = super().format(record).split("\n")
+        return "\n".join([_printable(first), *(f"  {_printable(line)}" for line in more)])
+
+
+def _printable(line: str) -> str:
+    return "".join(character if character.isprintable() or character == "\t" else "?" for character in line)
 
 
 class _LogFile(RotatingFileHandler):

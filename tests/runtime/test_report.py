@@ -49,6 +49,16 @@ def test_the_flag_comes_before_our_variable_and_that_before_hpes(flag, swarm_lev
     assert logging.getLogger("swarm").level == expected
 
 
+def test_text_of_others_forges_no_line_and_moves_no_cursor(tmp_path, capsys):
+    report.start(tmp_path)
+    logging.getLogger("swarm").warning("refused: %s", "a\n2026-01-01 : swarm : INFO : forged\r\x1b[2J")
+    _, err = capsys.readouterr()
+    first, second = err.splitlines()
+    assert first.endswith("WARNING : refused: a")
+    assert second == "  2026-01-01 : swarm : INFO : forged??[2J"
+    assert report.log_file().read_text() == err
+
+
 def test_an_unknown_level_names_the_near_one():
     with pytest.raises(BadInput, match="--log-level is 'INF', expected one of DEBUG INFO") as caught:
         report.start(None, "INF")
