@@ -8,7 +8,7 @@ of all faults. Nothing in a document makes an object, expands an alias, or puts 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NoReturn
@@ -74,6 +74,21 @@ class Document:
         return self.lines.get(path, 0)
 
 
+def texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Every text among the values, with its path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from texts(inner, (*path, key))
+
+
+def given(value: dict[str, Any], name: str) -> Document:
+    """The document `name` that came as plain values, not as text; without lines, and with no less care."""
+    hits = [_FORBIDDEN_IN_VALUES.search(text) for _, text in texts(value)]
+    return Document(name, value, faults=[Fault(0, _character(hit[0])) for hit in hits if hit])
+
+
 def refuse(name: str, faults: Sequence[Fault], count: int | None = None) -> NoReturn:
     """One BadInput for all faults of a document; `count`: how many there are, if not all are given."""
     listed = sorted(faults, key=lambda fault: fault.line)[:FAULTS_SHOWN]
@@ -109,7 +124,8 @@ def read(data: bytes, name: str) -> Document:
         refuse(name, [*builder.faults, Fault(0, "is not YAML")])
     if not isinstance(builder.root, dict):
         found = "nothing" if builder.root is None else "a list" if isinstance(builder.root, list) else "one value"
-        refuse(name, [*builder.faults, Fault(1, f"holds {found}, expected keys with their values")])
+        line = builder.lines.get((), 1)
+        refuse(name, [*builder.faults, Fault(line, f"holds {found}, expected keys with their values")])
     return Document(name, builder.root, builder.lines, builder.faults)
 
 
@@ -196,7 +212,7 @@ class _Builder:
 
     def _begin(self, event: yaml.CollectionStartEvent, line: int) -> None:
         if len(self._open) >= DEPTH_MAX:
-            refuse(self.name, [Fault(line, f"maps and lists inside each other, expected at most {DEPTH_MAX}")])
+            refuse(self.name, [Fault(line, f"holds over {DEPTH_MAX} maps and lists inside each other")])
         self._check_tag(event.tag, line)
         container: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
         path = self._place(container, line, key=None)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from swarm.wire.documents import FAULTS_SHOWN, Document, Fault, Path, Real, Whole, printable, refuse, sentence
+from swarm.wire.documents import FAULTS_SHOWN, Document, Fault, Path, Real, Whole, printable, refuse, sentence, texts
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ def _ignored(document: Document, adapter: TypeAdapter[Any], open_below: str) -> 
 def _placeholders(document: Document) -> list[Fault]:
     """What HPE's files hold for their users to replace, and still holds it."""
     found: dict[str, list[Path]] = {}
-    for path, text in _texts(document.value, ()):
+    for path, text in texts(document.value):
         for hit in _PLACEHOLDER.findall(text):
             found.setdefault(hit, []).append(path)
     return [_left(hit, paths, document) for hit, paths in list(found.items())[:FAULTS_SHOWN]]
@@ -124,14 +124,6 @@ def _left(placeholder: str, paths: list[Path], document: Document) -> Fault:
     line, *others = dict.fromkeys(document.line(path) for path in paths)
     too = f" (as on line {', '.join(map(str, others[:FAULTS_SHOWN]))})" if others else ""
     return Fault(line, f"{_spelled(paths[0])} holds the placeholder {printable(placeholder)}{too}: replace it")
-
-
-def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _texts(inner, (*path, key))
 
 
 def _fault(misfit: _Misfit, schema: dict[str, Any]) -> Fault:
@@ -168,26 +160,28 @@ def _spelled(path: Path) -> str:
 
 
 def _received(value: Any) -> str:
-    if value is None:
+    if isinstance(value, str):
+        return f'"{printable(value, 60)}"' + (f" … ({len(value)} characters)" if len(value) > 60 else "")
+    if value is None or value in ({}, []):
         return "empty"
     if isinstance(value, dict | list):
-        return ("a map" if isinstance(value, dict) else f"a list of {len(value)}") if value else "empty"
-    if isinstance(value, Whole | Real):
-        return f"the number {value.written}"
+        return "a map" if isinstance(value, dict) else f"a list of {len(value)}"
     if isinstance(value, bool):
         return f"the boolean {str(value).lower()}"
-    return f'"{printable(value, 60)}"' + (f" … ({len(value)} characters)" if len(value) > 60 else "")
+    if isinstance(value, Whole | Real):
+        return f"the number {value.written}"
+    return f"the {type(value).__name__} {printable(repr(value), 60)}"
 
 
 def _hint(error: ErrorDetails, context: dict[str, Any]) -> str:
-    value = error["input"]
-    if error["type"] == "string_type" and isinstance(value, Whole | Real):
+    kind, value = error["type"], error["input"]
+    if kind == "string_type" and isinstance(value, Whole | Real):
         return f'put it in quotes: "{value.written}"'
-    if error["type"] == "string_type" and isinstance(value, bool):
+    if kind == "string_type" and isinstance(value, bool):
         return "put it in quotes"
-    if error["type"] in ("list_type", "tuple_type") and isinstance(value, dict):
+    if kind in ("list_type", "tuple_type") and isinstance(value, dict):
         return 'begin each of its keys with "- "'
-    if error["type"] == "literal_error" and isinstance(value, str):
+    if kind == "literal_error" and isinstance(value, str):
         return _nearest(value, re.findall(r"'([^']+)'", context["expected"]))
     return ""
 

@@ -68,7 +68,7 @@ MountType = Literal["BIND", "VOLUME"]
 
 
 def _variable(name: str) -> str:
-    if not _VARIABLE.fullmatch(name):
+    if not _VARIABLE.fullmatch(name) or not name.isprintable():
         raise misfit("the name of a variable, without blanks and '='")
     return name
 

@@ -150,4 +150,4 @@ def body_of(type_: str, body: dict[str, Any], name: str = "the task") -> Body:
     """The body that the ledger holds for the task `name`; raises BadInput if its author's SWCI did not check it."""
     if type_ not in BODIES:
         raise BadInput(f"{name} is of the type {type_!r}, expected one of {', '.join(BODIES)}")
-    return fit(documents.Document(name, body), BODIES[type_])[0]
+    return fit(documents.given(body, name), BODIES[type_])[0]
