@@ -247,14 +247,18 @@ class Contract:
         return self._settle(self.current.pass_deadline(body["attempt"]))
 
     def missing(self, uid: str, digest: str) -> list[Event]:
-        """A member finds nobody to get this model from. When nobody can have it any more, the base is lost."""
+        """A member finds nobody to get this model from. When nobody can have it any more, the base is lost.
+
+        Not that of a finished contract: those who left it have loaded it, and there is one final model for all.
+        """
         self._member(uid)
         commit = next((commit for commit in reversed(self.kept) if commit.digest == digest), None)
         if commit is None:
             raise Refused(f"{digest} is none of the models that members of contract {self.name} keep")
         commit.signers = [signer for signer in commit.signers if signer != uid]
         commit.holders = [holder for holder in commit.holders if holder != uid]
-        return self._settle([]) if commit is not self.kept[-1] or self._servable(commit) else self._lose_base()
+        lost = not self.finished and commit is self.kept[-1] and not self._servable(commit)
+        return self._lose_base() if lost else self._settle([])
 
     def gone(self, uid: str, what: Literal["lost", "restarted", "left"], reason: str) -> list[Event]:
         """The member's node is lost or restarted, or it has left. Nothing for who is no member or has left before."""

@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from swarm.core.contract import Contract
-from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, MemberGone, SnapMade
+from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
 from swarm.core.member_steps import (
     Answer,
     Asked,
@@ -77,6 +77,9 @@ class Member:
         self.batches_at_answer = 0
         self._ledger_lost: tuple[float, str] | None = None
         self._too_few_since: float | None = None
+        self._stalled_here = False
+        """Somebody's bytes do not come in this attempt, so it cannot end here."""
+        self._unserved_since: float | None = None
         self._noted_s = 0.0
         self._fetch_again_s: float | None = None
 
@@ -89,19 +92,21 @@ class Member:
             case SnapMade():
                 return self._snapped(event)
             case Merged():
-                return self._merged(event, now_s)
+                return self._merged(event)
             case Stalled():
                 return self._stalled(event)
             case Committed():
-                return self._committed(event, now_s)
+                return self._committed(event)
             case Aborted():
-                return self._aborted(event, now_s)
+                return self._aborted(event)
             case Fetched():
                 return self._fetched(event)
             case FetchFailed():
                 return self._fetch_failed(event, now_s)
             case BaseLost():
-                return self._base_lost(event, now_s)
+                return self._base_lost(event)
+            case Finished():
+                return self._finished()
             case MemberGone():
                 return self._gone(event)
             case ContractCleared():
@@ -121,13 +126,17 @@ class Member:
     def _asked(self, ask: Asked, now_s: float) -> list[Effect]:
         assert self.ask is None, "the program asked twice without an answer"
         self.ask = ask
-        self._too_few_since, self._noted_s = None, now_s
-        return self._pursue(now_s)
+        self._too_few_since, self._unserved_since, self._noted_s = None, None, now_s
+        if self._ledger_lost is not None:  # the wait begins here, however long the program has trained meanwhile
+            self._ledger_lost = (now_s, self._ledger_lost[1])
+        return self._pursue()
 
-    def _pursue(self, now_s: float) -> list[Effect]:
+    def _pursue(self) -> list[Effect]:
         """The next step for the open ask: adopt what was missed, else offer."""
         assert self.ask is not None
         contract = self.contract
+        if not contract.has_model:
+            self.holds = contract.base  # nothing but the tensors' names and shapes
         if contract.finished or (self.ask.kind == "begin" and contract.has_model):
             return self._fetch(contract.base)
         if self.holds != contract.base:
@@ -162,6 +171,8 @@ class Member:
     def _judged(self, event: OfferJudged) -> list[Effect]:
         if event.accepted or self.phase is not Phase.OFFERED or event.round != self.contract.round:
             return []
+        if self.uid in self.contract.offers:  # it was made twice, around a time when this node counted as lost
+            return []
         if self.contract.snap is not None or self.contract.finished:
             self.phase = Phase.LATE
             return []
@@ -185,9 +196,10 @@ class Member:
             self.phase, self.snap = Phase.LATE, None
             return ends
         self.phase, self.snap, self.result = Phase.MERGING, snap, ""
+        self._stalled_here = False
         return [*ends, BeginExchange(snap, self._source())]
 
-    def _merged(self, event: Merged, now_s: float) -> list[Effect]:
+    def _merged(self, event: Merged) -> list[Effect]:
         if not self._current(event.round, event.attempt):
             return []
         ready = Propose("Ready", {**self._attempt(), "digest": event.digest})
@@ -198,13 +210,14 @@ class Member:
             return [EndExchange(), *self._fetch(self.contract.base)]
         assert self.snap is not None
         members, self.snap, self.holds = len(self.snap.members), None, event.digest
-        return [ready, *self._settle("merged", members, now_s)]
+        return [ready, *self._settle("merged", members)]
 
     def _stalled(self, event: Stalled) -> list[Effect]:
         if not self._current(event.round, event.attempt):
             return []
         if self.phase is Phase.OVERTAKEN:
             return [EndExchange(), *self._fetch(self.contract.base)]
+        self._stalled_here = True
         return [Propose("Suspect", {**self._attempt(), "uid": event.uid, "reason": event.reason})]
 
     def _current(self, round_: int, attempt: int) -> bool:
@@ -220,21 +233,21 @@ class Member:
 
     # ---- decided
 
-    def _committed(self, event: Committed, now_s: float) -> list[Effect]:
+    def _committed(self, event: Committed) -> list[Effect]:
         if self.ask is None:
             return []
         held, phase = self.result == event.digest, self.phase
-        if phase is Phase.MERGING and self._current(event.round, event.attempt):
+        if phase is Phase.MERGING and self._current(event.round, event.attempt) and not self._stalled_here:
             self.phase = Phase.OVERTAKEN
             return []
         self.snap, self.result = None, ""
         if held and phase is Phase.READY:
             self.holds = event.digest
-            return self._settle("merged", len(event.members), now_s)
+            return self._settle("merged", len(event.members))
         ends: list[Effect] = [EndExchange()] if phase in (Phase.MERGING, Phase.OVERTAKEN) else []
         return [*ends, *self._fetch(event.digest, event.signers)]
 
-    def _aborted(self, event: Aborted, now_s: float) -> list[Effect]:
+    def _aborted(self, event: Aborted) -> list[Effect]:
         if self.ask is None or self.phase in (Phase.RESTING, Phase.FETCHING, Phase.OVERTAKEN):
             return []
         ends: list[Effect] = [EndExchange()] if self.phase in EXCHANGING else []
@@ -244,13 +257,17 @@ class Member:
                 *ends,
                 self._answer("kept", note=f"round {event.round} was aborted: {event.reason}; own weights kept"),
             ]
-        return [*ends, Tell(f"round {event.round} was aborted: {event.reason}; asking again"), *self._pursue(now_s)]
+        return [*ends, Tell(f"round {event.round} was aborted: {event.reason}; asking again"), *self._pursue()]
 
-    def _settle(self, how: Literal["merged", "adopted"], members: int, now_s: float) -> list[Effect]:
+    def _finished(self) -> list[Effect]:
+        """Without a COMMIT of its own: nobody's weights count any more, so the base is final."""
+        return self._pursue() if self.ask is not None and self.phase is Phase.OFFERED else []
+
+    def _settle(self, how: Literal["merged", "adopted"], members: int) -> list[Effect]:
         """The node holds the base. An ended program waits for the final one, with its own weights offered anew."""
         assert self.ask is not None
         if self.ask.kind == "end" and not self.contract.finished:
-            return self._pursue(now_s)
+            return self._pursue()
         note = ""
         if how == "adopted" and self.ask.kind == "sync":
             given_up = self.ask.batches - self.batches_at_answer
@@ -269,28 +286,28 @@ class Member:
     def _fetched(self, event: Fetched) -> list[Effect]:
         if self.phase is not Phase.FETCHING or self.ask is None:
             return []
-        self.holds = event.digest
+        self.holds, self._unserved_since = event.digest, None
         if event.digest != self.contract.base:  # another COMMIT came while the bytes were on their way
             return self._fetch(self.contract.base)
-        if self.ask.kind == "end" and not self.contract.finished:
-            return self._pursue(0.0)
-        return self._settle("adopted", 0, 0.0)
+        return self._settle("adopted", 0)
 
     def _fetch_failed(self, event: FetchFailed, now_s: float) -> list[Effect]:
         if self.phase is not Phase.FETCHING:
             return []
         self._fetch_again_s = now_s + FETCH_AGAIN_S
+        self._unserved_since = self._unserved_since if self._unserved_since is not None else now_s
         return [
             Tell(f"the model {event.digest} could not be fetched: {event.reason}"),
             Propose("Missing", {"contract": self.contract.name, "digest": event.digest}),
         ]
 
-    def _base_lost(self, event: BaseLost, now_s: float) -> list[Effect]:
+    def _base_lost(self, event: BaseLost) -> list[Effect]:
         if self.ask is None or self.phase is not Phase.FETCHING:
             return []
+        self._unserved_since = None
         return [
             Tell(f"nobody holds the committed model any more; the base is {event.base} again"),
-            *self._pursue(now_s),
+            *self._pursue(),
         ]
 
     # ---- waiting
@@ -301,18 +318,24 @@ class Member:
         if self._ledger_lost is not None:
             since, reason = self._ledger_lost
             return self._waiting(now_s, since, f"the ledger: {reason}", Unreachable)
-        if self.phase is Phase.FETCHING and self._fetch_again_s is not None and now_s >= self._fetch_again_s:
-            self._fetch_again_s = None
-            return self._fetch(self.contract.base)
+        if self.phase is Phase.FETCHING:
+            return self._fetching(now_s)
         if self.phase is not Phase.OFFERED:
             return []
         if not self._too_few():
             self._too_few_since = None
             return self._note(now_s, f"waiting for the offers of {self._missing()}")
         self._too_few_since = self._too_few_since if self._too_few_since is not None else now_s
-        if self.contract.options.onTooFewPeers == "stop":
+        if self.contract.options.onTooFewPeers == "stop" and self.contract.has_model:  # who never came is waited for
             return [GiveUp(Unreachable(f"too few peers in contract {self.contract.name}: {self._missing()}"))]
         return self._waiting(now_s, self._too_few_since, f"peers: {self._missing()}", Unreachable)
+
+    def _fetching(self, now_s: float) -> list[Effect]:
+        if self._unserved_since is None or self._fetch_again_s is None or now_s < self._fetch_again_s:
+            return []
+        self._fetch_again_s = None
+        whom = f"a peer that serves the model {self.contract.base}"
+        return [*self._waiting(now_s, self._unserved_since, whom, Unreachable), *self._fetch(self.contract.base)]
 
     def _waiting(self, now_s: float, since_s: float, whom: str, error: type[SwarmError]) -> list[Effect]:
         limit_s = self.contract.options.tooFewPeersSeconds

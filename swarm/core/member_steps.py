@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, MemberGone, SnapMade
+from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
 from swarm.errors import SwarmError
 
 # ---- events: what has happened -------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ class Ticked:
 
 Event = (
     Asked | OfferJudged | Merged | Stalled | Fetched | FetchFailed | LedgerLost | LedgerBack | Ticked
-    | SnapMade | Committed | Aborted | BaseLost | ContractCleared | MemberGone
+    | SnapMade | Committed | Aborted | BaseLost | Finished | ContractCleared | MemberGone
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import trio
 
 from swarm.core import member_steps as m
 from swarm.core.contract import Contract
-from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, MemberGone, SnapMade
+from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
 from swarm.core.member import Member
 from swarm.errors import InternalError, Refused, SwarmError
 from swarm.nodes.ledgerlink import LedgerLink
@@ -34,7 +34,7 @@ from swarm.wire.certnames import printable
 from swarm.wire.messages import Merged, Sync
 
 TICK_S = 0.5
-OF_CONTRACT = (SnapMade, Committed, Aborted, BaseLost, ContractCleared, MemberGone)
+OF_CONTRACT = (SnapMade, Committed, Aborted, BaseLost, Finished, ContractCleared, MemberGone)
 log = logging.getLogger("swarm.SL")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from swarm.core import member_steps as m
 from swarm.core.contract import Contract, Enrolment
-from swarm.core.events import Aborted, Committed, ContractCleared, MemberGone, SnapMade
+from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
 from swarm.core.member import ALONE_MAX, FETCH_AGAIN_S, Member, Phase
 from swarm.core.names import Identity
 from swarm.core.tensors import Schema
@@ -61,7 +61,7 @@ class World:
         return self.tell(self.contract.close_window({"contract": "c", "round": self.contract.round}))
 
     def tell(self, events: list[Any]) -> list[m.Effect]:
-        told = (SnapMade, Committed, Aborted, MemberGone)
+        told = (SnapMade, Committed, Aborted, BaseLost, Finished, MemberGone)
         return [one for event in events if isinstance(event, told) for one in self.member.handle(event, self.now_s)]
 
     def merged(self, digest: str = RESULT) -> list[m.Effect]:
@@ -125,6 +125,16 @@ def test_an_overtaken_member_that_cannot_end_its_merge_fetches_the_committed_mod
     assert answer(world.member.handle(m.Fetched(RESULT), 0.0)).how == "adopted"
 
 
+def test_a_member_whose_merge_stalled_before_the_commit_fetches_the_committed_model() -> None:
+    """The others go on at once after the commit, and take their buffers back from whoever still reads them."""
+    world = World(peers=3)
+    world.ask("begin")
+    world.offer(*UIDS)
+    assert kinds(world.member.handle(m.Stalled(0, 0, OTHER, "the round is over"), 0.0)) == ["Suspect"]
+    assert kinds(world.ready(OTHER, THIRD)) == ["EndExchange", "Fetch"]
+    assert answer(world.member.handle(m.Fetched(RESULT), 0.0)).how == "adopted"
+
+
 def test_a_late_joiner_adopts_the_committed_model_when_it_begins() -> None:
     world = World()
     world.offer(ME, OTHER)
@@ -182,6 +192,19 @@ def test_an_active_ended_program_contributes_the_base_not_its_own_weights() -> N
     assert begin.source == "base"
 
 
+def test_when_all_have_ended_inactive_the_base_is_the_final_model() -> None:
+    world = World(checkin="inactive")
+    world.ask("begin")
+    world.offer(ME, OTHER)
+    world.merged()
+    world.ready(ME, OTHER)
+    assert kinds(world.ask("end")) == ["Offer"]
+    where = {"contract": "c", "round": 1, "base": RESULT, "digest": OWN, "stop": True, "inactive": True}
+    events = [*world.contract.offer(ME, where), *world.contract.offer(OTHER, where)]
+    given = answer(world.tell(events))
+    assert (given.digest, given.training_over) == (RESULT, True)
+
+
 def test_a_dropped_member_waits_for_the_decision_and_adopts_it() -> None:
     world = World(peers=3)
     world.ask()
@@ -231,10 +254,23 @@ def test_too_few_peers_may_train_alone_ten_times_then_wait() -> None:
 
 
 def test_stop_on_too_few_peers_gives_up_at_once() -> None:
-    world = World(peers=1, onTooFewPeers="stop")
+    world = World(onTooFewPeers="stop")
+    world.ask("begin")
+    world.offer(ME, OTHER)
+    world.merged()
+    world.ready(ME, OTHER)
+    world.contract.gone(OTHER, "lost", "no sign of life")
     world.ask()
     world.offer(ME)
     assert kinds(world.tick(0.5)) == ["GiveUp"]
+
+
+def test_stop_on_too_few_peers_waits_for_those_who_have_yet_to_come() -> None:
+    world = World(peers=1, onTooFewPeers="stop", tooFewPeersSeconds=25)
+    world.ask("begin")
+    world.offer(ME)
+    assert world.tick(5) == []
+    assert kinds(world.tick(25)) == ["GiveUp"]
 
 
 def test_a_ledger_that_pauses_is_waited_for_by_name_until_the_deadline() -> None:
@@ -244,6 +280,15 @@ def test_a_ledger_that_pauses_is_waited_for_by_name_until_the_deadline() -> None
     (line,) = world.tick(11)
     assert isinstance(line, m.Tell)
     assert "sn-1 (org-0)" in line.text
+    assert kinds(world.tick(20)) == ["GiveUp"]
+
+
+def test_a_ledger_that_pauses_is_waited_for_from_the_sync_point_on() -> None:
+    world = World(tooFewPeersSeconds=30)
+    world.member.handle(m.LedgerLost("no answer from sn-1 (org-0)"), 0.0)
+    world.now_s = 100.0
+    world.ask()
+    assert "GiveUp" not in kinds(world.tick(11))
     assert kinds(world.tick(20)) == ["GiveUp"]
 
 
@@ -262,6 +307,37 @@ def test_a_model_that_nobody_serves_is_reported_missing_and_tried_again() -> Non
     world.ask("begin")
     assert kinds(world.member.handle(m.FetchFailed(RESULT, "sl-1 is gone"), 0.0)) == ["Tell", "Missing"]
     assert kinds(world.tick(FETCH_AGAIN_S + 1)) == ["Fetch"]
+
+
+def test_a_model_that_nobody_serves_is_waited_for_until_the_deadline() -> None:
+    world = World(tooFewPeersSeconds=30)
+    world.offer(ME, OTHER)
+    world.ready(ME, OTHER)
+    world.ask("begin")
+    world.member.handle(m.FetchFailed(RESULT, "sl-1 is gone"), world.now_s)
+    assert "GiveUp" not in kinds(world.tick(20))
+    world.member.handle(m.FetchFailed(RESULT, "sl-1 is gone"), world.now_s)
+    assert "GiveUp" in kinds(world.tick(20))
+
+
+def test_when_the_only_model_is_lost_the_next_offer_is_on_the_tensors_alone() -> None:
+    world = World()
+    world.offer(ME, OTHER)
+    world.ready(ME, OTHER)
+    world.ask("begin")
+    world.contract.gone(OTHER, "left", "left")
+    world.member.handle(m.FetchFailed(RESULT, "sl-1 is gone"), 0.0)
+    assert kinds(world.tell(world.contract.missing(ME, RESULT))) == ["Tell", "Offer"]
+    assert world.member.holds == world.contract.base == BASE
+
+
+def test_the_model_of_a_finished_contract_cannot_be_lost() -> None:
+    world = World()
+    world.offer(ME, OTHER, stop=True)
+    world.ready(ME, OTHER)
+    world.contract.gone(OTHER, "left", "finished")
+    assert world.contract.missing(ME, RESULT) == []
+    assert world.contract.base == RESULT
 
 
 def test_a_reset_contract_ends_the_program_with_a_sentence() -> None:
@@ -284,4 +360,6 @@ def test_a_node_that_counted_as_lost_while_it_waited_offers_again() -> None:
     world.ask()
     world.offer(ME)
     assert kinds(world.tell(world.contract.gone(ME, "lost", "no sign of life"))) == ["Offer"]
-    assert kinds(world.offer(ME, OTHER)) == ["BeginExchange"]
+    world.offer(ME)
+    assert world.member.handle(m.OfferJudged(0, False, "sl-0 has offered already"), 0.0) == []
+    assert kinds(world.offer(OTHER)) == ["BeginExchange"]
