@@ -73,7 +73,8 @@ class Interrupted(SwarmError):
 BY_CODE: dict[int, type[SwarmError]] = {
     kind.code: kind
     for kind in (
-        CheckFailed, BadInput, IdentityError, Unreachable, Refused, WorkerFailed, ModelError, InternalError, Interrupted,
+        CheckFailed, BadInput, IdentityError, Unreachable, Refused, WorkerFailed, ModelError, InternalError,
+        Interrupted,
     )
 }  # fmt: skip
 

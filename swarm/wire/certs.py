@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import NoReturn
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -163,8 +163,8 @@ def fingerprint(der: bytes) -> str:
 def describe(der: bytes) -> str:
     """A certificate in a sentence: its subject, or its fingerprint where it cannot be read."""
     try:
-        return subject(x509.load_der_x509_certificate(der))
-    except ValueError:
+        return subject(_parse(der, "a certificate"))
+    except IdentityError:
         return fingerprint(der)
 
 
@@ -192,7 +192,7 @@ def cert_verify(leaf: bytes, data: bytes, signature: bytes) -> bool:
                 key.verify(signature, data, _PSS, hashes.SHA256())
             case _:
                 return False
-    except InvalidSignature:
+    except (InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 
@@ -268,7 +268,7 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 

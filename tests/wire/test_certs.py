@@ -15,6 +15,7 @@ from swarm.wire.certs import (
     cert_sign,
     cert_verify,
     crl_from_pem,
+    describe,
     fingerprint,
     judge,
 )
@@ -271,3 +272,10 @@ def test_a_damaged_certificate_is_refused_not_believed(at: int, flip: int) -> No
     damaged[at] ^= flip
     with pytest.raises(IdentityError):
         judge([bytes(damaged)], ANCHORS, [], NOW)
+
+
+def test_a_certificate_of_no_known_version_is_described_by_its_fingerprint() -> None:
+    der = GOOD.der
+    odd = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x0a", 1)
+    assert odd != der
+    assert describe(odd) == fingerprint(odd)
