@@ -43,7 +43,7 @@ class Host:
             "PATH": os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONUNBUFFERED": "1",
         }
-        own = "unshare --mount --pid --fork --kill-child --mount-proc --".split()
+        own = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
         with self.log.open("wb") as log:
             self._shell = subprocess.Popen(
                 ["ip", "netns", "exec", namespace, *own, "bash", "--norc"],

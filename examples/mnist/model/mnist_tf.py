@@ -1,8 +1,8 @@
 """Handwritten digits with Keras, in a swarm: an ordinary script, but for the three lines marked (swarm).
 
-Reads, as environment variables: DATA_DIR, a folder with mnist*.npz (x_train y_train x_test y_test, as Keras' mnist.npz);
-without one it trains on scikit-learn's 1,797 digits. SHARE, which part of the examples is this peer's: 1/2, 2/2.
-MAX_EPOCHS, MIN_PEERS. SCRATCH_DIR, where the final model is saved. Alone: SWARM_LOOPBACK=true python mnist_tf.py
+Environment variables: DATA_DIR, a folder with mnist*.npz (x_train y_train x_test y_test, as Keras' mnist.npz); without
+one it trains on scikit-learn's 1,797 digits. SHARE, which part of the examples is this peer's: 1/2, 2/2. MAX_EPOCHS,
+MIN_PEERS. SCRATCH_DIR, where the final model is saved. Alone: SWARM_LOOPBACK=true python mnist_tf.py
 """
 
 import os
@@ -41,8 +41,8 @@ def share(x, y):
 def main():
     epochs = int(os.environ.get("MAX_EPOCHS", "4"))
     (x_train, y_train), (x_test, y_test) = load()
+    print(f"examples: {len(x_train)}, {len(x_test)} to test with", flush=True)
     x_train, y_train = share(x_train, y_train)
-    print(f"{len(x_train)} of this peer's examples, {len(x_test)} to test with", flush=True)
 
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
