@@ -1,8 +1,8 @@
 """The file of a task: its name, type and prerequisite, and the body that goes into the ledger as it is.
 
-Read by SWCI (``CREATE TASK FROM``); bodies that the ledger holds are read again by operators (`body_of`). The
-names are those of HPE's task files. Guarantees: what is returned is complete and within its
-bounds; a file with faults is refused with all of them; every body comes back from its wire form unchanged.
+Read by SWCI (``CREATE TASK FROM``); bodies that the ledger holds are read again by operators (`body_of`). The names are
+those of HPE's task files. Guarantees: what is returned is complete and within its bounds; a file with faults is refused
+with all of them; every body comes back from its wire form unchanged; no password gets into the ledger.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter, model_validator
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 from swarm.errors import BadInput
@@ -49,10 +49,16 @@ class MakeUserContainer:
     BuildSteps: Annotated[tuple[_Line, ...], Field(min_length=1, max_length=80)]
 
 
+def _no_secret(password: str) -> str:
+    if password and not password.startswith("secret:"):
+        raise Sentence("what a task says stands in the ledger for everybody to read: expected secret:NAME")
+    return password
+
+
 @dataclass(frozen=True, config=CLOSED)
 class Login:
     Username: Text160
-    Password: _Line
+    Password: Annotated[_Line, AfterValidator(_no_secret)]
 
 
 def _form(value: Any) -> str:
@@ -133,11 +139,6 @@ def parse(data: bytes, name: str) -> TaskFile:
     kind = BODIES.get(type_) if isinstance(type_, str) else None
     said, warnings = fit(document, Envelope[kind] if kind else Envelope[dict[str, Any]])  # type: ignore[valid-type]
     return TaskFile(said.Name, said.TaskType, said.Author, said.Prereq, said.Outcome, said.Body, warnings)
-
-
-def parse_body(type_: str, data: bytes, name: str) -> Body:
-    """The body of a task that was written line by line; `name` is the task's in messages."""
-    return fit(documents.read(data, name), BODIES[type_])[0]
 
 
 def body_to_wire(body: Body) -> dict[str, Any]:
