@@ -10,7 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {"Swarm": "swarm.callbacks.swarm", "SwarmError": "swarm.errors"}
-__all__ = ["Swarm", "SwarmError", "__version__"]  # noqa: F822 - the first two are fetched by __getattr__
+__all__ = ["Swarm", "SwarmError", "__version__"]  # the first two are fetched by __getattr__
 
 
 def __getattr__(name: str) -> Any:
