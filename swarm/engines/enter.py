@@ -41,6 +41,7 @@ def main(plan_file: str) -> NoReturn:
     os.dup2(log, 1)
     os.dup2(log, 2)
     inherited = {name: os.environ[name] for name in plan["inherit"] if name in os.environ}
+    plan["keep"] += [value for value in inherited.values() if value.startswith("/")]
     arguments, environment = plan["arguments"], {**plan["environment"], **inherited}
     try:
         reason = why_no_view(plan)

@@ -44,7 +44,7 @@ class ProcessEngine:
     def start(self, pair: Pair, place: Path) -> ProcessWorker:
         plan = self._write_plan(pair.program, place)
         command = [
-            *(sys.executable, "-m", "swarm.cli.run_sl", *pair.learning_node, "--state", str(place / "sl"), "--"),
+            *(sys.executable, "-P", "-m", "swarm.cli.run_sl", *pair.learning_node, "--state", str(place / "sl"), "--"),
             *(sys.executable, "-I", "-S", enter.__file__, str(plan)),
         ]
         marked = {**self._environment, **pair.environment, MARK: str(place), "PYTHONUNBUFFERED": "1"}
@@ -74,32 +74,30 @@ class ProcessEngine:
             work = place / "work"
             work.mkdir(mode=0o700, exist_ok=True)
             mounts = in_order([*mounts, Mount("WorkingDir", work, program.working_dir, own=True)])
-        arguments, environment = self._with_python(program)
+        python, environment = self._environment_of(program)
+        first, *rest = program.arguments
         content = {
             "log": str(place / "ml.log"),
             "root": str(root),
             "mounts": [{**asdict(mount), "source": str(mount.source)} for mount in mounts],
             "working_dir": program.working_dir,
-            "arguments": arguments,
+            "arguments": [python if _ANY_PYTHON.fullmatch(first) else first, *rest],
             "environment": {**environment, MARK: str(place)},
             "inherit": CHANNEL,
-            "keep": [str(place), sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(arguments[0]))],
+            "keep": [str(place), *{sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(python))}],
         }
         with open(os.open(plan, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             json.dump(content, file)
         return plan
 
-    def _with_python(self, program: Program) -> tuple[list[str], dict[str, str]]:
-        """``python3`` means the workers' Python, in what the program starts too."""
+    def _environment_of(self, program: Program) -> tuple[str, dict[str, str]]:
+        """The workers' Python, and an environment in which ``python3`` means it, in what the program starts too."""
         environment = {**self._environment, "PYTHONUNBUFFERED": "1", **program.environment}
         python = shutil.which(self.python(program.environment))
         if python is None:
             raise BadInput(f"{PYTHON} {self.python(program.environment)} is no program on this host")
         environment["PATH"] = f"{os.path.dirname(python)}:{environment.get('PATH', os.defpath)}"
-        first, *rest = program.arguments
-        if _ANY_PYTHON.fullmatch(first):
-            first = python
-        return [first, *rest], environment
+        return python, environment
 
 
 class ProcessWorker:

@@ -7,6 +7,7 @@ path is checked on this host before anything is started, and what does not fit i
 from __future__ import annotations
 
 import ipaddress
+import shlex
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,8 +78,8 @@ class Pairing:
 
     def _program(self, task: RunSwarm, node: SlNode) -> Program:
         return Program(
-            (*task.Entrypoint.split(), *task.Command.split()),
-            {**task.Envvars, **node.usrenvvars, **_hostname(node.usrhostname)},
+            (*_words("Entrypoint", task.Entrypoint), *_words("Command", task.Command)),
+            {**_devices(node), **task.Envvars, **node.usrenvvars, **_hostname(node.usrhostname)},
             target_of(task.WorkingDir, "WorkingDir"),
             in_order(self._mounts(task, node)),
         )
@@ -98,6 +99,30 @@ class Pairing:
             source = source_of(shared.MType, shared.Src, f"Src of {what}", volumes=self.volumes)
             mounts.append(Mount(what, source, target_of(shared.Tgt, f"Tgt of {what}"), read_only=True))
         return mounts
+
+
+def _words(what: str, text: str) -> list[str]:
+    """As Docker splits it: quotes keep words together, nothing is expanded."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise BadInput(f"{what} {text!r} of the task cannot be split: {str(error).lower()}") from None
+
+
+def _devices(node: SlNode) -> dict[str, str]:
+    """What a container engine would be told of GPUs, for CUDA."""
+    chosen = str(node.usrcontaineropts.get("gpus", "")).strip('"').removeprefix("device=")
+    return {"CUDA_VISIBLE_DEVICES": chosen} if chosen not in ("", "all") else {}
+
+
+def without_effect(profile: Profile) -> list[str]:
+    """The keys of a profile that mean something to containers only."""
+    found = ["dns"] if profile.dns else []
+    for node in profile.nodes:
+        keys = ["slfsservice", "sllabels", "usrlabels", "slnetworkopts", "usrnetworkopts"]
+        keys += ["usrcontaineropts"] if set(node.usrcontaineropts) - {"gpus"} else []
+        found += [f"{key} of nodes[{node.idx}]" for key in keys if getattr(node, key)]
+    return found
 
 
 def _hostname(name: str | None) -> dict[str, str]:

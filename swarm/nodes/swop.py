@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +26,7 @@ from swarm.engines.pair import Engine
 from swarm.errors import IdentityError, Interrupted, Refused, SwarmError
 from swarm.nodes.acceptance import Acceptance, Refusal
 from swarm.nodes.ledgerlink import Address, LedgerLink
-from swarm.nodes.pairing import Pairing
+from swarm.nodes.pairing import Pairing, without_effect
 from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
 from swarm.nodes.slotwork import SlotWork, failure, printable, reap, report
 from swarm.runtime.control import Control
@@ -72,6 +73,7 @@ class Operator:
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
         self._chains: dict[str, list[bytes]] = {}
         self._declined: set[int] = set()
+        self._places: defaultdict[int, trio.Lock] = defaultdict(trio.Lock)
         self._following = self._leaving = False
         self._goodbye = trio.CancelScope()
 
@@ -95,6 +97,8 @@ class Operator:
         self._take_up()
         await self._listen()
         self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid()})
+        if unheeded := without_effect(self.settings.profile):
+            log.info("of the profile these have no effect on processes: %s", ", ".join(unheeded))
         log.info("operator %s ready, listening on taskrunner: %s", self.name, self.settings.profile.taskrunner)
 
     # ---- joining
@@ -158,25 +162,27 @@ class Operator:
 
     async def _take(self, lease: SlotAssigned) -> None:
         """Run the slot to its end, after whatever ran at its place of the profile before."""
-        while (before := self.works.get(lease.index)) is not None:
-            if before.lease.slot == lease.slot:
-                before.abandon("its slot was leased anew")
-            await before.over.wait()
-        if not self._holds(lease):
-            return
-        task, run = self.link.ledger.tasks[lease.task], self.link.ledger.board.run(lease.run)
-        if (refusal := self._refusal(task, run)) is not None:
-            await self._decline(run, refusal)
-        elif task.type != RUN_SWARM:
-            await self._prepare(task, lease)
-        else:
-            await self._work(task, lease)
+        before = self.works.get(lease.index)
+        if before is not None and before.lease.slot == lease.slot:
+            before.abandon("its slot was leased anew")
+        async with self._places[lease.index]:
+            if not self._holds(lease):
+                return
+            task, run = self.link.ledger.tasks[lease.task], self.link.ledger.board.run(lease.run)
+            if (refusal := self._refusal(task, run)) is not None:
+                await self._decline(run, refusal)
+            elif task.type != RUN_SWARM:
+                await self._prepare(task, lease)
+            else:
+                await self._work(task, lease)
 
     async def _work(self, task: Task, lease: SlotAssigned) -> None:
         try:
-            pair = self.settings.pairing.pair(task, lease)
+            pair = await trio.to_thread.run_sync(self.settings.pairing.pair, task, lease)  # may look up names
         except SwarmError as error:
             await self._report(failure(lease, error))
+            return
+        if not self._holds(lease):
             return
         directory = self.directories.of(lease)
         work = self.works[lease.index] = SlotWork(directory, self.settings.engine, pair, self._report)

@@ -217,12 +217,12 @@ def test_arguments_stay_single_and_inert(stage, argument):
 
 
 def test_only_the_channel_comes_from_the_learning_nodes_environment(stage, monkeypatch):
-    monkeypatch.setenv("SWARM_CHANNEL", "/socket")
+    monkeypatch.setenv("SWARM_CHANNEL", str(stage.directory / "socket"))
     monkeypatch.setenv("SL_LOG_LEVEL", "DEBUG")
     code, log = stage.run("env", mounts=[], MAX_EPOCHS="2")
     assert code == 0
     lines = log.splitlines()
-    assert {"SWARM_CHANNEL=/socket", "MAX_EPOCHS=2"} <= set(lines)
+    assert {f"SWARM_CHANNEL={stage.directory}/socket", "MAX_EPOCHS=2"} <= set(lines)
     assert not any(line.startswith("SL_LOG_LEVEL") for line in lines)
 
 
@@ -237,6 +237,16 @@ def test_swarm_python_names_another_one(stage):
     other.chmod(0o755)
     code, log = stage.run("python3", "x.py", mounts=[], SWARM_PYTHON=str(other))
     assert (code, "the other python" in log) == (0, True), log
+
+
+def test_the_program_itself_may_lie_in_a_target(stage):
+    data = stage.host("data")
+    (data / "start").write_text("#!/bin/sh\necho started in $PWD\n")
+    (data / "start").chmod(0o755)
+    for first in ("/tmp/swarm-worker/start", "./start"):
+        code, log = stage.run(first, mounts=[private(data)])
+        assert (code, "started in " in log) == (0, True), log
+    assert ("as links" in log) == (stage.way == "links")
 
 
 def test_a_program_that_does_not_exist_is_named(stage):
