@@ -103,7 +103,7 @@ def _as_swarm_error(raised: BaseException, name: str) -> SwarmError:
     if isinstance(first, click.ClickException):
         where = first.ctx.command_path if isinstance(first, click.UsageError) and first.ctx else name
         if near := getattr(first, "possibilities", None):  # of an option or a command that does not exist
-            return BadInput(_sentence(first.message), hint=f"did you mean {' or '.join(near)}?")
+            return BadInput(_sentence(first.message), hint=f"did you mean {near[0]}?")
         return BadInput(_sentence(first.format_message()), hint=f"{where} --help shows the flags and examples")
     if isinstance(first, ModuleNotFoundError) and (extra := EXTRAS.get((first.name or "").split(".")[0])):
         return BadInput(

@@ -298,7 +298,7 @@ def _(stage: Stage) -> Told:
     return stage.train("exits", "r041", "0", of=stranger(stage)).told
 
 
-@case("r041 a stranger's learning node that trusts nobody here", process=True)
+@case("r041 a stranger's learning node that trusts nobody here", process=True, slow=True)
 def _(stage: Stage) -> Told:
     return stage.train("exits", "r041", "0", of=stranger(stage, trusts=False)).told
 

@@ -189,16 +189,25 @@ def _(stage: Stage) -> Told:
         return stage.start_sn("--sn-api-port", port).ended().told
 
 
-@case("r093 port in use: run-sn's P2P", process=True)
+@case("r093 port in use: run-sn's P2P")
 def _(stage: Stage) -> Told:
     with taken() as port:
-        return stage.start_sn("--sn-p2p-port", port).ended().told
+        settings = sn.Settings(p2p_port=port, api_port=0, sentinel=None, **node_settings(stage, stage.a, "sn"))  # type: ignore[arg-type]
+        with settings.state:
+            return refused(lambda: _run(sn.run, settings))
 
 
-@case("r093 port in use: run-sl's data", process=True)
+@case("r093 port in use: run-sl's data")
 def _(stage: Stage) -> Told:
     with taken() as port:
-        return stage.start_sl(["exits", "ports", 0], "--sl-fs-port", port).ended().told
+        settings = sl.Settings(
+            sn=("127.0.0.1", 1),
+            fs_port=port,
+            command=(),
+            **node_settings(stage, stage.a, "sl"),  # type: ignore[arg-type]
+        )
+        with settings.state:
+            return refused(lambda: _run(sl.run, settings))
 
 
 # ---- who does not answer
@@ -285,7 +294,7 @@ class WebServer(socketserver.StreamRequestHandler):
         self.wfile.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
 
-@case("the address is that of a learning node's data", process=True)
+@case("the address is that of a learning node's data", process=True, slow=True)
 def _(stage: Stage) -> Told:
     other = stage.start_sl(["sleeps", "data-port"])
     port = other.ready()["fs_port"]

@@ -188,13 +188,14 @@ class Stage:
         of: OrganisationFiles | None = None,
         state: Path | None = None,
         environment: dict[str, str] | None = None,
+        script: Path = TRAINING,
     ) -> Node:
         """run-sl at the shared network node, or at another `port`; `program`: the words of tests/bad_input/training."""
         state = state or self.new("sl")
         files = () if "--key" in more else identity(of or self.a, "sl")
         ports = () if "--sl-fs-port" in more else ("--sl-fs-port", 0)
         flags = ("--sn-ip", "127.0.0.1", "--sn-api-port", port or self.api_port, *ports, *files, "--state", state)
-        words = ["--", sys.executable, TRAINING, *program] if program else []
+        words = ["--", sys.executable, script, *program] if program else []
         return self.start(["-m", "swarm.cli.run_sl", *flags, *more, *words], state=state, environment=environment)
 
     def train(self, *program: object, **how: object) -> Ended:

@@ -44,6 +44,17 @@ def together(peers: str, rounds: str) -> None:
     say("finished")
 
 
+def together_until(peers: str, gate: str) -> None:
+    """Train until that file is there."""
+    swarm = Swarm(minPeers=int(peers), trainingContract=CONTRACT)
+    model = swarm.start(weights())
+    say("merged")
+    while not Path(gate).exists():
+        model = swarm.sync({name: array + 1 for name, array in model.items()})
+    swarm.finish(model)
+    say("finished")
+
+
 def diverges(peers: str, value: str, after: str = "1") -> None:
     swarm = Swarm(minPeers=int(peers), trainingContract=CONTRACT)
     model = swarm.start(weights())
