@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-WIDTH_OF_A_FILE = 120
+WIDTH_OF_A_FILE = 400
 
 
 def output() -> Console:
@@ -15,10 +15,11 @@ def output() -> Console:
 
 
 def table(*columns: str) -> Table:
-    """Without borders; a column that begins with > is of numbers."""
+    """Without borders; a column that begins with > is of numbers, one that begins with ~ of sentences, which wrap."""
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
-        made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
+        justify: JustifyMethod = "right" if column.startswith(">") else "left"
+        made.add_column(column.lstrip(">~"), justify=justify, no_wrap=not column.startswith("~"), overflow="fold")
     return made
 
 

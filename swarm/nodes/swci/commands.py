@@ -56,6 +56,7 @@ COMMANDS = (
     Command("GET CONTRACT STATUS <contract>", "round, members, and whom a training waits for", contracts.status),
     Command("RESET CONTRACT <contract>", "forget agreement, members and rounds; a training under way in it ends",
             contracts.reset),
+    Command("CREATE TASK FROM <file>", "make a draft of the task that a YAML file defines", tasks.create_from),
     Command("FINALIZE TASK <task>", "make a draft immutable: from then on it can be assigned", tasks.finalize),
     Command("DELETE TASK <task>", "delete a draft", tasks.delete),
     Command("GET TASK INFO <task>", "what kind of task it is, by whom, and how its last run went", tasks.info),

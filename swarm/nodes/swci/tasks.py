@@ -7,6 +7,22 @@ import yaml
 from swarm.core.task import Task
 from swarm.nodes.swci import facts
 from swarm.nodes.swci.session import Session
+from swarm.wire import taskfile
+
+BATCH_LINES = 4
+"""HPE's SWCI sends so many lines of a task's body at a time, and says so; here the body goes as a whole."""
+
+
+async def create_from(session: Session, file: str) -> None:
+    parsed = taskfile.parse(session.directory.file(file).read_bytes(), file)
+    for warning in parsed.warnings:
+        session.say(f"WARNING - {warning}")
+    session.say("Task definition is valid")
+    await session.propose("TaskCreated", **parsed.to_wire())
+    session.say(f"Task Registered : {parsed.name}\nAppending Task Body")
+    count = len(body_lines((await session.ledger()).tasks[parsed.name]))
+    for first in range(0, count, BATCH_LINES):
+        session.say(f"batch start : {first + 1} , len : {min(BATCH_LINES, count - first)} Successful")
 
 
 async def finalize(session: Session, task: str) -> None:

@@ -1,0 +1,154 @@
+"""``swarm status`` and ``swarm nodes``: what runs where, who waits for whom, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from swarm.cli.ending import print_json
+from swarm.cli.entrance import Entrance, ask, network_flags
+from swarm.cli.help import Command
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+EXAMPLES = """
+swarm status              of the swarm that swarm up started here
+swarm status --sn-ip 10.1.1.1 --key swci-1-key.pem --cert swci-1-cert.pem --capath ca/capath
+swarm status --json       all of it, for programs
+swarm nodes               the nodes alone, with uid and the last sign of life
+"""
+
+
+@click.command(
+    "status",
+    cls=Command,
+    examples=EXAMPLES,
+    help="Show the ledger, the nodes, the contracts and the tasks of a network: where each stands and whom it waits "
+    "for. Needs the certificate of a command interface (SWCI).",
+)
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def command(entrance: Entrance, as_json: bool) -> None:
+    status = _status(entrance)
+    if as_json:
+        print_json({name: value for name, value in status.items() if name != "version"})
+        return
+    from swarm.cli.tables import output
+
+    node = status["node"]
+    click.echo(f"{_who(node)} at {_where(entrance)}: {status['role']} of the ledger, {status['head']} entries")
+    for note in status["notes"]:
+        click.echo(f"note: {note}")
+    for shown in _tables(status):
+        if shown.row_count:
+            click.echo("")
+            output().print(shown)
+
+
+@click.command(
+    "nodes",
+    cls=Command,
+    examples=EXAMPLES,
+    help="List the nodes of a network. Needs the certificate of a command interface (SWCI).",
+)
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def nodes(entrance: Entrance, as_json: bool) -> None:
+    rows = _status(entrance)["nodes"]
+    if as_json:
+        print_json({"nodes": rows})
+        return
+    from swarm.cli.tables import output
+
+    output().print(_nodes(rows, uid=True))
+
+
+def _status(entrance: Entrance) -> dict[str, Any]:
+    from swarm.nodes.client import Client
+
+    return ask(entrance, Client.status)
+
+
+def _tables(status: dict[str, Any]) -> Iterator[Table]:
+    yield _nodes(status["nodes"])
+    yield _contracts(status["contracts"])
+    yield _tasks(status["tasks"])
+    yield _taskrunners(status["taskrunners"])
+    yield _slots(status["taskrunners"])
+
+
+def _nodes(rows: list[dict[str, Any]], *, uid: bool = False) -> Table:
+    from swarm.cli.tables import table
+
+    shown = table("node", "organisation", "role", "address", "state", "last heard (UTC)", *(["uid"] if uid else []))
+    for row in rows:
+        role = "SN, sentinel" if row["sentinel"] else row["role"].upper()
+        cells = [row["name"], row["organisation"], role, row["address"], row["state"], _time(row["heard_ms"])]
+        shown.add_row(*cells, *([row["uid"]] if uid else []))
+    return shown
+
+
+def _contracts(rows: list[dict[str, Any]]) -> Table:
+    from swarm.cli.tables import short_digest, table
+
+    shown = table("contract", ">round", "phase", "members", "model", "~waits for")
+    for row in rows:
+        live = sum(member["state"] == "live" for member in row["members"])
+        members = f"{live} live of {len(row['members'])}, minPeers {row['min_peers']}"
+        model = short_digest(row["base"]) if row["commits"] else "none yet"
+        shown.add_row(row["name"], str(row["round"]), row["phase"], members, model, ", ".join(row["waiting_for"]))
+    return shown
+
+
+def _tasks(rows: list[dict[str, Any]]) -> Table:
+    """Without the root that every network has."""
+    from swarm.cli.tables import table
+
+    shown = table("task", "type", "prerequisite", "state", "~reason")
+    for row in rows:
+        if row["type"] != "ROOT_TASK":
+            shown.add_row(row["name"], row["type"], row["prereq"], row["state"], row["reason"])
+    return shown
+
+
+def _taskrunners(rows: list[dict[str, Any]]) -> Table:
+    from swarm.cli.tables import table
+
+    shown = table("taskrunner", "task", "state", ">completed", "~operators", "~why")
+    for row in rows:
+        operators = ", ".join(f"{_who(each)} {each['state']}" for each in row["operators"]) or "nobody listens"
+        for run in row["runs"]:
+            state = f"{run['state']}, reset" if run["cleared"] else run["state"]
+            completed = f"{run['completed']} of {run['needed']} {run['peer_type']}"
+            shown.add_row(row["name"], run["task"], state, completed, operators, run["reason"])
+        if not row["runs"]:
+            shown.add_row(row["name"], "", row["state"], "", operators, "")
+    return shown
+
+
+def _slots(rows: list[dict[str, Any]]) -> Table:
+    from swarm.cli.tables import table
+
+    shown = table("slot", "task", "operator", "state", ">attempt", "~why")
+    for run in [run for row in rows for run in row["runs"]]:
+        for slot in run["slots"]:
+            why = slot["reason"] or slot["description"]
+            shown.add_row(slot["id"], run["task"], slot["operator"], slot["state"], str(slot["attempt"]), why)
+    return shown
+
+
+def _who(row: dict[str, Any]) -> str:
+    return f"{row['name']} ({row['organisation']})"
+
+
+def _where(entrance: Entrance) -> str:
+    return f"{entrance.address[0]}:{entrance.address[1]}"
+
+
+def _time(ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M:%S") if ms else ""
