@@ -89,7 +89,10 @@ class Learning:
                 self.happened(m.LedgerLost(self._link.lost))
             async for event in self._events:
                 for effect in self.member.handle(event, trio.current_time()):
-                    await self._perform(effect)
+                    try:
+                        await self._perform(effect)
+                    except SwarmError as error:  # no room for a result, for one
+                        self._give_up(error)
                 if self.error is not None:
                     break
             nursery.cancel_scope.cancel()
@@ -169,6 +172,10 @@ class Learning:
         self._answered.set()
 
     async def _propose(self, effect: m.Propose) -> None:
+        if effect.kind == "Offer":
+            base = effect.body["base"]
+            await self._make_durable(base)
+            self.models.keep_only([base, *(commit.digest for commit in self.contract.kept)])
         outcome = await self._link.propose(effect.kind, effect.body)
         if not outcome.accepted:
             log.info("%s refused: %s", effect.kind, outcome.reason)
@@ -216,6 +223,8 @@ class Learning:
         if self._round is not None:
             self._round.exchange.cancel()
             self._round.own.fail("the round is over")
+            if not self.models.holds(self._round.result):
+                self.models.drop(self._round.result)
             self._round = None
 
     def _in_loop(self, function: Callable[..., None]) -> Callable[..., None]:
@@ -271,7 +280,7 @@ class Learning:
             self._reached["committed"] = monotonic()
             await trio.to_thread.run_sync(self._load, file)
             self._report(answer)
-            self._nursery.start_soon(self._make_durable, file, answer.digest)
+            self._nursery.start_soon(self._make_durable, answer.digest)
         elif answer.note:
             log.info("%s", answer.note)
         self._answer = Merged(
@@ -287,9 +296,15 @@ class Learning:
     def _load(self, file: ModelFile) -> None:
         self.session.incoming[:] = file.bytes
 
-    async def _make_durable(self, file: ModelFile, digest: str) -> None:
-        await trio.to_thread.run_sync(file.sync)
-        self.models.keep_only([digest, self.contract.base, *(commit.digest for commit in self.contract.kept[-2:])])
+    async def _make_durable(self, digest: str) -> None:
+        """Begun while the program trains, done before the next offer, which rests on this model."""
+        file = self.models.get(digest)
+        if file is None:
+            return
+        try:
+            await trio.to_thread.run_sync(file.sync)
+        except SwarmError as error:
+            self._give_up(error)
 
     def _report(self, answer: m.Answer) -> None:
         log.info("round %d: %s, %d peers", answer.round, answer.digest, answer.members)

@@ -79,6 +79,10 @@ class LearningNode:
         )
         self.name = f"{settings.credentials.identity.name} ({settings.credentials.identity.organisation})"
         self.learning: Learning | None = None
+        """Of the program's newest session."""
+        self._learnings: dict[str, Learning] = {}
+        """The newest of each contract: the models of earlier contracts are served on."""
+        self._enrolling: tuple[Session, str] | None = None
         self._models: dict[str, Models] = {}
         self.failed: SwarmError | None = None
         self._changed = trio.Event()
@@ -170,21 +174,27 @@ class LearningNode:
         learning = self.learning
         if learning is None:
             return
-        contract = learning.contract
         self.progress.line(
-            "finished", digest=learning.member.holds, bytes_sent=self.bytes_sent(), rounds=contract.commits
+            "finished", digest=learning.member.holds, bytes_sent=self.bytes_sent(), rounds=learning.contract.commits
         )
         with trio.move_on_after(SERVE_LAST_S):
-            while contract.live():
+            while self._somebody_may_fetch():
                 await self._changed.wait()
         self.progress.line("left", bytes_sent=self.bytes_sent())
 
+    def _somebody_may_fetch(self) -> bool:
+        contracts = self.link.ledger.contracts  # without those that a person has reset meanwhile
+        return any(contracts.get(name) is one.contract and one.contract.live() for name, one in self._learnings.items())
+
     async def _leave(self, reason: str) -> None:
-        """Tell the contract, unless the ledger pauses: then the leader notices by this node's silence."""
         learning = self.learning
         if learning is not None and self.state.uid in learning.contract.live():
-            with trio.move_on_after(LEAVE_S):
-                await self.link.propose("Leave", {"contract": learning.contract.name, "reason": printable(reason, 500)})
+            await self._propose_leave(learning.contract.name, reason)
+
+    async def _propose_leave(self, contract: str, reason: str) -> None:
+        """Tell the contract, unless the ledger pauses: then the leader notices by this node's silence."""
+        with trio.move_on_after(LEAVE_S):
+            await self.link.propose("Leave", {"contract": contract, "reason": printable(reason, 500)})
 
     async def _say_goodbye(self) -> None:
         with trio.move_on_after(LEAVE_S):
@@ -194,8 +204,15 @@ class LearningNode:
 
     async def open(self, session: Session, request: Open) -> Opened:
         assert session.schema is not None
-        learning = await self._enrol(session, session.schema, request)
+        self._enrolling = (session, request.contract)
+        try:
+            learning = await self._enrol(session, session.schema, request)
+        except SwarmError:
+            self._enrolling = None
+            raise
+        self._enrolling = None
         self.learning, self.failed = learning, None
+        self._learnings[learning.contract.name] = learning
         self._learning_scope = trio.CancelScope()
         self._nursery.start_soon(self._learn, learning, self._learning_scope)
         contract = learning.contract
@@ -210,9 +227,17 @@ class LearningNode:
 
     async def sync(self, session: Session, request: Sync) -> Merged:
         assert self.learning is not None
-        return await self.learning.ask(request)
+        try:
+            return await self.learning.ask(request)
+        except SwarmError as error:
+            if not self.link.lost:  # the others need not wait for a program that may live on without them
+                await self._leave(error.message)
+            raise
 
     async def gone(self, session: Session) -> None:
+        enrolling, self._enrolling = self._enrolling, None
+        if enrolling is not None and enrolling[0] is session:  # the enrolment may be on its way still
+            await self._propose_leave(enrolling[1], session.gone_reason)
         learning = self.learning
         if learning is None or learning.session is not session:
             return
@@ -287,9 +312,10 @@ class LearningNode:
             self.learning.ledger_changed(reason)
 
     def _find(self, peer: Peer, want: Want) -> Region:
-        if self.learning is None:
-            raise NotYet("this learning node serves no contract yet")
-        return self.learning.find(peer, want)
+        learning = self._learnings.get(want.contract)
+        if learning is None:
+            raise NotYet(f"this learning node does not serve contract {want.contract!r} yet")
+        return learning.find(peer, want)
 
 
 def authorise(peer: Peer, verb: str) -> None:

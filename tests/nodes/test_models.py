@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from swarm.errors import InternalError
+from swarm.errors import InternalError, ModelError
 from swarm.nodes.models import Models
 
 ONE, TWO, THREE = (f"blake3:{digit * 64}" for digit in "123")
@@ -46,6 +46,33 @@ def test_a_file_of_another_size_is_no_model(tmp_path: Path) -> None:
 def test_results_in_the_making_do_not_survive_a_restart(tmp_path: Path) -> None:
     Models(tmp_path / "models", 4).incoming()
     Models(tmp_path / "models", 4)
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_stored_model_that_is_opened_twice_stays_where_it_is(tmp_path: Path) -> None:
+    held(Models(tmp_path / "models", 4), ONE, b"abcd")
+    models = Models(tmp_path / "models", 4)
+    for file in [models.stored(ONE), models.stored(ONE)]:
+        assert file is not None
+        models.hold(file, ONE)
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [f"{ONE.replace(':', '-')}.bin"]
+
+
+def test_a_model_without_room_leaves_nothing_behind(tmp_path: Path) -> None:
+    models = Models(tmp_path / "models", 2**62)
+    with pytest.raises(ModelError, match="no room"):
+        models.incoming()
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_model_is_written_to_disk_once_and_dropped_at_any_time(tmp_path: Path) -> None:
+    models = Models(tmp_path / "models", 4)
+    held(models, ONE, b"abcd")
+    file = models.get(ONE)
+    assert file is not None
+    file.sync()
+    models.keep_only([])
+    file.sync()
     assert list((tmp_path / "models").iterdir()) == []
 
 
