@@ -1,6 +1,7 @@
 """The rules of the test suite itself: what CI may not skip, and that nothing is left running."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,21 @@ def test_a_process_left_behind_fails_its_module(tmp_path):
     ended, out = pytest_on(text, tmp_path)
     assert ended == 1, out
     assert "processes left behind" in out
+
+
+def test_ctrl_c_reaches_what_tests_start_although_a_shell_ignores_it_for_background_jobs(tmp_path):
+    text = (
+        "import signal, subprocess, sys\n"
+        "def test_probe():\n"
+        "    child = [sys.executable, '-c', 'import signal; signal.raise_signal(signal.SIGINT)']\n"
+        "    assert subprocess.run(child).returncode == -signal.SIGINT\n"
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ended, out = pytest_on(text, tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended == 0, out
 
 
 def test_what_a_machine_lacks_is_named_with_the_apt_line(tmp_path):
