@@ -20,6 +20,8 @@ swarm status --sn-ip 10.1.1.1 --key swci-1-key.pem --cert swci-1-cert.pem --capa
 swarm status --json       all of it, for programs
 swarm nodes               the nodes alone, with uid and the last sign of life
 """
+ROLES = ("sn", "swop", "sl", "swci")
+"""The order in which nodes are shown."""
 
 
 @click.command(
@@ -84,7 +86,7 @@ def _nodes(rows: list[dict[str, Any]], *, uid: bool = False) -> Table:
     from swarm.cli.tables import table
 
     shown = table("node", "organisation", "role", "address", "state", "last heard (UTC)", *(["uid"] if uid else []))
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (ROLES.index(row["role"]), row["name"], row["organisation"])):
         role = "SN, sentinel" if row["sentinel"] else row["role"].upper()
         cells = [row["name"], row["organisation"], role, row["address"], row["state"], _time(row["heard_ms"])]
         shown.add_row(*cells, *([row["uid"]] if uid else []))

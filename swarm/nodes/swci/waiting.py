@@ -10,9 +10,11 @@ import trio
 
 from swarm.core.ledger import Ledger
 from swarm.core.run import Run
+from swarm.core.taskrunner import Taskrunner
 from swarm.errors import Unreachable, WorkerFailed
 from swarm.nodes.swci import arguments, facts
 from swarm.nodes.swci.session import Session
+from swarm.nodes.swci.taskrunners import operators
 
 MARK_EVERY_S = 5.0
 MINUTE_S = 60.0
@@ -35,9 +37,7 @@ async def wait_for(session: Session, taskrunner: str) -> None:
         raise Unreachable(why, hint=f"GET TASKRUNNER STATUS {taskrunner}")
     session.say(f"TASK_STATE : {run.word}")
     if run.state != "done":
-        raise WorkerFailed(
-            f"task {run.task} is {run.state}: {run.reason}", hint=f"GET TASKRUNNER PEER STATUS {taskrunner} 0"
-        )
+        raise WorkerFailed(f"task {run.task} is {run.state}: {run.reason}", hint=_where_to_look(found, run))
 
 
 def progress(run: Run) -> str:
@@ -68,6 +68,15 @@ async def _watch(session: Session, run: Run, limit_s: float) -> None:
         elif told:
             said = told
             session.say(told)
+
+
+def _where_to_look(taskrunner: Taskrunner, run: Run) -> str:
+    """At the operator of a peer that did not complete."""
+    ended = [slot.swop for slot in run.slots.values() if not slot.leased and slot.state != "done"]
+    for index, uid in enumerate(operators(taskrunner)):
+        if uid in ended:
+            return f"GET TASKRUNNER PEER STATUS {taskrunner.name} {index}"
+    return f"GET TASK INFO {run.task}"
 
 
 def _decided(run: Run) -> bool:

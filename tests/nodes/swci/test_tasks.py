@@ -185,6 +185,7 @@ def test_a_program_that_ends_badly_fails_the_task_with_code_and_lines(play, usr,
     assert played.failure.code == 6
     assert played.failure.message.startswith(f"task {run} is failed: ")
     assert "swop-1 (org-1) failed: exit code 3" in played.failure.message
+    assert played.failure.hint == f"GET TASKRUNNER PEER STATUS {runner} 0"
     assert played.commands[-1]["command"] == f"wait for taskrunner {runner}"
     assert "TASK_STATE : ERROR" in played.commands[-1]["output"]
     look = play(f"get taskrunner status {runner}", f"get taskrunner peer status {runner} 0",
