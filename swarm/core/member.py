@@ -295,11 +295,11 @@ class Member:
         if self.phase is not Phase.FETCHING:
             return []
         self._fetch_again_s = now_s + FETCH_AGAIN_S
-        self._unserved_since = self._unserved_since if self._unserved_since is not None else now_s
-        return [
-            Tell(f"the model {event.digest} could not be fetched: {event.reason}"),
-            Propose("Missing", {"contract": self.contract.name, "digest": event.digest}),
-        ]
+        missing = Propose("Missing", {"contract": self.contract.name, "digest": event.digest})
+        if self._unserved_since is not None:
+            return [missing]  # said at the first try; `_fetching` goes on telling whom it waits for
+        self._unserved_since = now_s
+        return [Tell(f"the model {event.digest} could not be fetched: {event.reason}"), missing]
 
     def _base_lost(self, event: BaseLost) -> list[Effect]:
         if self.ask is None or self.phase is not Phase.FETCHING:
