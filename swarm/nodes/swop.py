@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,16 +59,14 @@ async def run(settings: Settings) -> None:
     await Operator(settings).run()
 
 
-@dataclass
 class Operator:
-    settings: Settings
-    works: dict[int, SlotWork] = field(default_factory=dict)
-    """What runs here, by its place in the profile."""
-
-    def __post_init__(self) -> None:
-        self.state = self.settings.state
-        self.local = Local(self.settings.credentials, self.state)
-        self.link = LedgerLink(self.local, [self.settings.sn], on_applied=self._on_applied, on_link=self._on_link)
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.works: dict[int, SlotWork] = {}
+        """What runs here, by its place in the profile."""
+        self.state = settings.state
+        self.local = Local(settings.credentials, self.state)
+        self.link = LedgerLink(self.local, [settings.sn], on_applied=self._on_applied, on_link=self._on_link)
         self.directories = SlotDirectories(self.state.path / "slots")
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
         self._chains: dict[str, list[bytes]] = {}
@@ -94,7 +92,7 @@ class Operator:
     async def _serve(self, control: Control) -> None:
         await self._nursery.start(self.link.run, control)
         await self._join()
-        self._take_up()
+        await self._take_up()
         await self._listen()
         self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid()})
         if unheeded := without_effect(self.settings.profile):
@@ -144,15 +142,16 @@ class Operator:
 
     # ---- slots
 
-    def _take_up(self) -> None:
-        """What the ledger says this operator holds, as of now: go on with it, and end what it holds no more."""
+    async def _take_up(self) -> None:
+        """What the ledger says this operator holds: end what it holds no more, then go on with the rest."""
+        self._following = True
         held = {(slot.id, slot.fence) for slot in self._own_leases()}
-        for directory in self.directories.kept():
-            if (directory.lease.slot, directory.lease.fence) not in held:
-                self._nursery.start_soon(self._reap, directory)
+        async with trio.open_nursery() as nursery:
+            for directory in self.directories.kept():
+                if (directory.lease.slot, directory.lease.fence) not in held:
+                    nursery.start_soon(self._reap, directory)
         for slot in self._own_leases():
             self._nursery.start_soon(self._take, slot.assigned())
-        self._following = True
 
     def _own_leases(self) -> list[Slot]:
         return [slot for slot in self.link.ledger.board.leases() if slot.swop == self.state.uid]
@@ -163,7 +162,7 @@ class Operator:
     async def _take(self, lease: SlotAssigned) -> None:
         """Run the slot to its end, after whatever ran at its place of the profile before."""
         before = self.works.get(lease.index)
-        if before is not None and before.lease.slot == lease.slot:
+        if before is not None and before.lease.slot == lease.slot and before.lease.fence < lease.fence:
             before.abandon("its slot was leased anew")
         async with self._places[lease.index]:
             if not self._holds(lease):
@@ -276,6 +275,7 @@ class Operator:
     def _on_event(self, event: Event) -> None:
         match event:
             case SlotAssigned(swop=self.state.uid):
+                log.info("slot %s of task %s: leased, fence %d", event.slot, event.task, event.fence)
                 self._nursery.start_soon(self._take, event)
             case SlotChanged(swop=self.state.uid, leased=False):
                 for work in self.works.values():
