@@ -142,15 +142,16 @@ class Member:
         if self.holds != contract.base:
             # An ended program still needs the base, to offer on it; a training one adopts it instead of offering.
             return self._fetch(contract.base)
-        if self.ask.kind == "sync" and self._may_go_alone():
-            self.alone += 1
-            return [
-                self._answer(
-                    "alone", note=f"too few peers ({self._missing()}): training on alone, {self.alone} of {ALONE_MAX}"
-                )
-            ]
+        if self._may_go_alone():
+            return self._go_alone()
         self.phase = Phase.OFFERED
         return [Propose("Offer", self._offer())]
+
+    def _go_alone(self) -> list[Effect]:
+        """An offer that was made already is replaced by the next one; its weights are not served meanwhile."""
+        self.alone += 1
+        note = f"too few peers ({self._missing()}): training on alone, {self.alone} of {ALONE_MAX}"
+        return [self._answer("alone", note=note)]
 
     def _offer(self) -> dict[str, Any]:
         assert self.ask is not None
@@ -325,6 +326,8 @@ class Member:
         if not self._too_few():
             self._too_few_since = None
             return self._note(now_s, f"waiting for the offers of {self._missing()}")
+        if self._may_go_alone():
+            return self._go_alone()
         self._too_few_since = self._too_few_since if self._too_few_since is not None else now_s
         if self.contract.options.onTooFewPeers == "stop" and self.contract.has_model:  # who never came is waited for
             return [GiveUp(Unreachable(f"too few peers in contract {self.contract.name}: {self._missing()}"))]
@@ -355,7 +358,9 @@ class Member:
         return len(self.contract.live()) < self.contract.options.minPeers
 
     def _may_go_alone(self) -> bool:
-        return self.contract.options.onTooFewPeers == "local" and self._too_few() and self.alone < ALONE_MAX
+        training = self.ask is not None and self.ask.kind == "sync"
+        local = self.contract.options.onTooFewPeers == "local"
+        return training and local and self._too_few() and self.alone < ALONE_MAX
 
     def _missing(self) -> str:
         """Whom this node waits for, by name; those who never enrolled have none."""

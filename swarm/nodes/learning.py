@@ -20,7 +20,7 @@ import trio
 from swarm.core import member_steps as m
 from swarm.core.contract import Contract
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
-from swarm.core.member import Member
+from swarm.core.member import Member, Phase
 from swarm.errors import InternalError, Refused, SwarmError
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
@@ -350,6 +350,8 @@ class Learning:
         now = self._round
         known = (now.snap.round, now.snap.attempt) if now else (self.contract.round, -1)
         if known < (want.round, want.attempt):
+            if self.member.phase is Phase.RESTING:  # it offered, then went on alone or began anew
+                raise Refused("the weights that this node offered are not those of its program any more")
             raise NotYet(f"this node does not know of attempt {want.attempt} of round {want.round} yet")
         if now is None or known != (want.round, want.attempt):
             raise Refused(f"attempt {want.attempt} of round {want.round} is over on this node")

@@ -253,6 +253,18 @@ def test_too_few_peers_may_train_alone_ten_times_then_wait() -> None:
     assert kinds(world.ask()) == ["Offer"]
 
 
+def test_a_member_whose_peers_go_while_it_waits_for_them_trains_on_alone_too() -> None:
+    world = World(onTooFewPeers="local")
+    world.ask()
+    world.offer(ME)
+    world.contract.gone(OTHER, "lost", "no sign of life")
+    assert answer(world.tick(0.5)).how == "alone"
+    assert kinds(world.offer(OTHER)) == []  # a snap with the stale offer is not this member's any more
+    world.tell(world.contract.gone(OTHER, "lost", "no sign of life"))
+    assert world.member.ask is None
+    assert answer(world.ask()).how == "alone"
+
+
 def test_stop_on_too_few_peers_gives_up_at_once() -> None:
     world = World(onTooFewPeers="stop")
     world.ask("begin")

@@ -111,6 +111,17 @@ def test_an_offer_that_does_not_fit_is_refused_by_name(wrong, reason):
     assert reason in outcome.reason
 
 
+def test_an_offer_of_other_weights_replaces_the_earlier_one_until_the_snap():
+    scene = Scene()
+    actor, other = scene.learners(2)
+    scene.offer(actor)
+    assert scene.offer(actor, digest=digest("later")).accepted
+    scene.offer(other)
+    (offered,) = [member.digest for member in scene.last(SnapMade).members if member.uid == actor.uid]
+    assert offered == digest("later")
+    assert not scene.offer(actor, digest=digest("too late")).accepted
+
+
 def test_one_offer_a_round_and_none_by_strangers():
     scene = Scene()
     actor, _ = scene.learners(2)
