@@ -213,6 +213,34 @@ def test_a_program_alone_gives_up_with_the_name_of_what_is_missing(scene: Scene)
     assert "Traceback" not in output(lone.node)
 
 
+def test_when_all_end_inactive_the_last_merged_model_is_final(scene: Scene) -> None:
+    scene.network(1)
+    peers = [scene.peer(CHECKIN="inactive"), scene.peer(CHECKIN="inactive")]
+    assert [scene.ended(peer) for peer in peers] == [0, 0]
+    assert final(peers[0]) == final(peers[1])
+
+
+def test_one_program_trains_in_several_contracts_one_after_the_other(scene: Scene) -> None:
+    scene.network(1)
+    peers = [scene.peer(CONTRACTS="one two one", MIN_PEERS=3) for _ in range(3)]
+    assert [scene.ended(peer) for peer in peers] == [0, 0, 0]
+    assert len({final(peer) for peer in peers}) == 1
+    one, _, again = final(peers[0]).split()[1:]
+    assert one == again  # a finished contract gives its final model, and trains no more
+
+
+def test_a_peer_goes_on_alone_when_the_other_goes_while_it_waits_for_it(scene: Scene, tmp_path: Path) -> None:
+    scene.network(1)
+    gate = tmp_path / "gate"
+    peers = [scene.peer(GATE=gate, TOO_FEW="local", SWARM_TOO_FEW_PEERS_S=2) for _ in range(2)]
+    for peer in peers:
+        scene.says(peer.node, "at the gate")
+    os.kill(peers[1].node.pid, signal.SIGKILL)
+    gate.touch()
+    scene.says(peers[0].node, "training on alone, 2 of 10")
+    assert scene.ended(peers[0]) == 4  # a final model takes minPeers
+
+
 def test_diverged_weights_withdraw_one_peer_and_the_swarm_goes_on(scene: Scene) -> None:
     scene.network(1)
     peers = [scene.peer(), scene.peer(), scene.peer(NAN=2)]
