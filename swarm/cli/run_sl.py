@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from swarm.cli.ending import entry
 from swarm.cli.launching import Launcher
+
+if TYPE_CHECKING:
+    from swarm.nodes.worker import Worker
+    from swarm.runtime.channel_server import ChannelServer
 
 EXAMPLES = """
 run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 \\
@@ -47,26 +54,45 @@ def command_line(
     log_level: str | None,
     command: tuple[str, ...],
 ) -> None:
-    from swarm.nodes import sl
-    from swarm.nodes.starting import run_node
     from swarm.runtime import report
+    from swarm.runtime.channel_server import ChannelServer
     from swarm.runtime.statedir import StateDirectory, default_state_dir
     from swarm.runtime.tls import Credentials
 
     credentials = Credentials.load(cert, key, capath, expect_roles=("sl",))
     with StateDirectory(state or default_state_dir(credentials.identity.name)) as directory:
         report.start(directory.path, log_level)
-        settings = sl.Settings(
-            sn=(sn_ip, sn_api_port),
-            host_ip=host_ip,
-            fs_port=sl_fs_port,
-            credentials=credentials,
-            state=directory,
-            command=command,
-            slot=_slot(),
-        )
-        code = run_node(sl.run, settings)
+        identity = credentials.identity
+        channel = ChannelServer(directory.path / "channel", node=f"{identity.name} ({identity.organisation})")
+        with channel.listening(), _started(command, channel) as worker:
+            from swarm.nodes import sl  # loads libp2p: the program loads its framework meanwhile
+            from swarm.nodes.starting import run_node
+
+            settings = sl.Settings(
+                sn=(sn_ip, sn_api_port),
+                host_ip=host_ip,
+                fs_port=sl_fs_port,
+                credentials=credentials,
+                state=directory,
+                channel=channel,
+                worker=worker,
+                slot=_slot(),
+            )
+            code = run_node(sl.run, settings)
     sys.exit(code or 0)
+
+
+@contextlib.contextmanager
+def _started(command: tuple[str, ...], channel: ChannelServer) -> Iterator[Worker | None]:
+    """The program's process, if there is a program; nothing of it is left afterwards."""
+    from swarm.nodes.worker import Worker
+
+    worker = Worker(command, channel.environment) if command else None
+    try:
+        yield worker
+    finally:
+        if worker is not None:
+            worker.kill()
 
 
 def _slot() -> tuple[str, int] | None:

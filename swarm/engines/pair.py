@@ -63,5 +63,8 @@ class Engine(Protocol):
     def find(self, place: Path) -> Worker | None:
         """What was started there and has not ended."""
 
+    def sweep(self, place: Path) -> None:
+        """End what a worker whose learning node has ended left running there."""
+
     def python(self, environment: Mapping[str, str]) -> str:
         """Which Python a program with these variables runs on."""

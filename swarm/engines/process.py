@@ -61,6 +61,9 @@ class ProcessEngine:
         nodes = [process for process in _marked(place) if "swarm.cli.run_sl" in _command(process)]
         return ProcessWorker(place, nodes[0].pid, None) if nodes else None
 
+    def sweep(self, place: Path) -> None:
+        _kill_marked(place)
+
     def python(self, environment: Mapping[str, str]) -> str:
         """What workers use: SWARM_PYTHON of the task or profile, else of the operator, else the operator's own."""
         return environment.get(PYTHON) or self._environment.get(PYTHON) or sys.executable
@@ -123,12 +126,16 @@ class ProcessWorker:
                 os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        for process in _marked(self._place):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        _kill_marked(self._place)
         if self._popen is not None:
             self._popen.wait()
             self.poll()
+
+
+def _kill_marked(place: Path) -> None:
+    for process in _marked(place):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def _marked(place: Path) -> Iterator[psutil.Process]:

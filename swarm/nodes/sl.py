@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
@@ -51,14 +50,15 @@ class Settings:
     fs_port: int
     credentials: Credentials
     state: StateDirectory
-    command: Sequence[str]
-    """The training program; empty: serve one that is started by hand."""
+    channel: ChannelServer
+    worker: Worker | None
+    """The training program, started already; None: serve one that is started by hand."""
     slot: tuple[str, int] | None = None
     """The slot that it runs for, and the fence of its operator's lease."""
 
 
 async def run(settings: Settings) -> int:
-    """Be a learning node until the program has ended (or until cancelled, without a command). Its exit code."""
+    """Be a learning node until the program has ended (or until cancelled, without one). Its exit code."""
     node = LearningNode(settings)
     try:
         return await node.run()
@@ -85,20 +85,19 @@ class LearningNode:
         self._enrolling: tuple[Session, str] | None = None
         self._models: dict[str, Models] = {}
         self.failed: SwarmError | None = None
+        self._joined = trio.Event()
         self._changed = trio.Event()
 
     async def run(self) -> int:
         self.server.start()
         mesh = Mesh(self.local)
         control = Control(mesh, self.link.handlers(), authorise)
-        channel = ChannelServer(self.state.path / "channel", node=self.name)
         async with mesh.run(listen=[]), control.run(), trio.open_nursery() as nursery:
             self._nursery = nursery
-            await nursery.start(self.link.run, control)
-            await self._join()
-            await nursery.start(channel.serve, self)
-            self._say_ready(channel)
-            code = await self._program(channel)
+            await nursery.start(self.settings.channel.serve, self)
+            await self._enter(control)
+            self._say_ready()
+            code = await self._program()
             await self._say_goodbye()
             nursery.cancel_scope.cancel()
         return code
@@ -114,6 +113,17 @@ class LearningNode:
 
     # ---- joining
 
+    async def _enter(self, control: Control) -> None:
+        """Reach the ledger and join. The program may be at the channel already: it does not say again what fails here."""
+        try:
+            await self._nursery.start(self.link.run, control)
+            await self._join()
+        except BaseException:
+            if self.settings.worker is not None:
+                await self.settings.worker.stop()
+            raise
+        self._joined.set()
+
     async def _join(self) -> None:
         body = {
             "chain": self.local.credentials.chain,
@@ -126,24 +136,24 @@ class LearningNode:
         if not outcome.accepted:
             raise IdentityError(f"the network did not admit this learning node: {outcome.reason}")
 
-    def _say_ready(self, channel: ChannelServer) -> None:
+    def _say_ready(self) -> None:
         ready = {
             "fs_port": self.server.port,
             "uid": self.state.uid,
             "pid": os.getpid(),
-            "channel": channel.path,
+            "channel": self.settings.channel.path,
         }
         self.state.write_atomic("ready.json", json.dumps(ready).encode())
         log.info("learning node %s ready on port: %d", self.name, self.server.port)
 
     # ---- the program
 
-    async def _program(self, channel: ChannelServer) -> int:
-        if not self.settings.command:
-            for name, value in channel.environment.items():
+    async def _program(self) -> int:
+        worker = self.settings.worker
+        if worker is None:
+            for name, value in self.settings.channel.environment.items():
                 print(f"export {name}={value}", flush=True)
             await trio.sleep_forever()
-        worker = Worker(self.settings.command, channel.environment)
         self.progress.line("program_started", pid=worker.pid)
         try:
             code = await worker.wait()
@@ -204,6 +214,7 @@ class LearningNode:
 
     async def open(self, session: Session, request: Open) -> Opened:
         assert session.schema is not None
+        await self._joined.wait()  # the program may be ready first
         self._enrolling = (session, request.contract)
         try:
             learning = await self._enrol(session, session.schema, request)

@@ -90,7 +90,7 @@ class SlotDirectory:
         if code is not None:
             code = code if code > 0 else 128 - code
             return Verdict("failed", f"its program {how_it_ended(code)}", code)
-        which = "while its program ran" if self.started else "before its program was started"
+        which = "while its program ran" if self.started else "before it had joined the network"
         if node_code is None:
             return Verdict("failed", f"its learning node ended {which}, and no operator was there to see how", None)
         return Verdict("failed", f"its learning node {how_it_ended(node_code)} {which}", node_code)

@@ -133,7 +133,9 @@ class SlotWork:
     async def _clean_up(self) -> Verdict:
         """End what it has left running; how it ended."""
         code = None
-        if self._worker is not None:
+        if self._worker is None:
+            await trio.to_thread.run_sync(self._engine.sweep, self.directory.path)
+        else:
             await trio.to_thread.run_sync(self._worker.kill)
             code = self._worker.exit_code
         verdict = self.directory.verdict(code, alone=_is_alone(self._pair))
@@ -157,6 +159,7 @@ async def reap(directory: SlotDirectory, engine: Engine) -> None:
     """End what runs there."""
     worker = await trio.to_thread.run_sync(engine.find, directory.path)
     if worker is None:
+        await trio.to_thread.run_sync(engine.sweep, directory.path)
         return
     log.warning("slot %s: ending process %d, whose lease is over", directory.lease.slot, worker.pid)
     worker.terminate()

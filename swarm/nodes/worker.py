@@ -1,7 +1,8 @@
 """The training program (ML) as a child of its learning node: started, watched, ended with all its children.
 
-Used by ``nodes/sl``. Guarantees: the program's output reaches the terminal untouched and the last lines of its stderr
-are kept for the error; it dies with the learning node, even if that is SIGKILLed, and its own children with its end.
+Started by ``run-sl``, watched by ``nodes/sl``. Guarantees: the program's output reaches the terminal untouched and the
+last lines of its stderr are kept for the error; it dies with the learning node, even if that is SIGKILLed, and its own
+children with its end.
 """
 
 from __future__ import annotations
@@ -52,6 +53,12 @@ class Worker:
                 self._signal(signal.SIGTERM)
                 with trio.move_on_after(STOP_S):
                     await trio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)  # type: ignore[call-arg] # the stubs are older
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+
+    def kill(self) -> None:
+        """End what still runs of it, at once: without a loop."""
+        if self._process.poll() is None:
             self._signal(signal.SIGKILL)
             self._process.wait()
 

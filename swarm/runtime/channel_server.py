@@ -8,8 +8,9 @@ Used by ``nodes/sl``; the program's side is ``runtime/channel``. How to use it::
         async def gone(self, session) -> None: ...                  # once a session, however it ended
 
     server = ChannelServer(state.path / "channel", node="sl-1 (org-a)")
-    await nursery.start(server.serve, Handler())                    # started: server.path and server.environment hold
-    start_program(env={**os.environ, **server.environment})
+    with server.listening():                                        # server.path and server.environment hold
+        start_program(env={**os.environ, **server.environment})     # it may come before it is served, and waits
+        await nursery.start(server.serve, Handler())
 
 Guarantees: ``open`` and ``sync`` run one at a time, and are cancelled when the program dies, closes or withdraws; the
 program hears a sign of life every ``ALIVE_S`` while they run; their SwarmErrors reach the program as the same class;
@@ -25,6 +26,7 @@ import logging
 import mmap
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -64,25 +66,33 @@ class ChannelServer:
         self._directory = directory
         self._alive_s = alive_s
         self._session: Session | None = None
+        self._listener: trio.socket.SocketType | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         """What the training program needs in its environment."""
         return {PATH_VARIABLE: self.path, TOKEN_VARIABLE: self.token}
 
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within: a program can connect. Needs no loop yet; `serve` answers what has come by then."""
+        with place(self._directory) as self.path, listening(self.path) as self._listener:
+            yield
+
     async def serve(
         self, handler: ChannelHandler, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Until cancelled."""
-        with place(self._directory) as self.path, listening(self.path) as listener:
+        assert self._listener is not None
+        listener = trio.SocketListener(self._listener)
 
-            async def serve_one(stream: trio.SocketStream) -> None:
-                async with stream:
-                    await self._serve_one(handler, stream.socket)
+        async def serve_one(stream: trio.SocketStream) -> None:
+            async with stream:
+                await self._serve_one(handler, stream.socket)
 
-            async with trio.open_nursery() as nursery:
-                await nursery.start(trio.serve_listeners, serve_one, [trio.SocketListener(listener)])
-                task_status.started()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, serve_one, [listener])
+            task_status.started()
 
     async def _serve_one(self, handler: ChannelHandler, connection: trio.socket.SocketType) -> None:
         wire = Wire(connection)

@@ -19,6 +19,7 @@ from swarm.core.kinds import check_body
 from swarm.nodes import ledgerlink, sl, sn
 from swarm.nodes.starting import run_node
 from swarm.runtime.channel import check_path
+from swarm.runtime.channel_server import ChannelServer
 from swarm.runtime.credentials import Credentials
 from swarm.runtime.statedir import StateDirectory
 from tests.bad_input.messages import Told, case, refused
@@ -203,10 +204,9 @@ def _(stage: Stage) -> Told:
         settings = sl.Settings(
             sn=("127.0.0.1", 1),
             fs_port=port,
-            command=(),
-            **node_settings(stage, stage.a, "sl"),  # type: ignore[arg-type]
+            **sl_settings(stage, stage.a),  # type: ignore[arg-type]
         )
-        with settings.state:
+        with settings.state, settings.channel.listening():
             return refused(lambda: _run(sl.run, settings))
 
 
@@ -216,6 +216,11 @@ def _(stage: Stage) -> Told:
 def node_settings(stage: Stage, of: OrganisationFiles, role: str) -> dict[str, object]:
     credentials = Credentials.load(of.cert(role), of.key(role), of.capath)
     return {"host_ip": "127.0.0.1", "credentials": credentials, "state": StateDirectory(stage.new(role))}
+
+
+def sl_settings(stage: Stage, of: OrganisationFiles) -> dict[str, object]:
+    channel = ChannelServer(stage.new("channel"), node="sl")
+    return {**node_settings(stage, of, "sl"), "channel": channel, "worker": None}
 
 
 def no_sentinel(stage: Stage, port: int, patience_s: float = 0.5) -> Told:
@@ -231,8 +236,8 @@ def no_network_node(
 ) -> Told:
     """A learning node with less patience than 60 s."""
     stage.patch.setattr(ledgerlink, "FIRST_CONTACT_S", patience_s)
-    settings = sl.Settings(sn=(host, port), fs_port=0, command=(), **node_settings(stage, of or stage.a, "sl"))  # type: ignore[arg-type]
-    with settings.state:
+    settings = sl.Settings(sn=(host, port), fs_port=0, **sl_settings(stage, of or stage.a))  # type: ignore[arg-type]
+    with settings.state, settings.channel.listening():
         return refused(lambda: _run(sl.run, settings))
 
 

@@ -52,7 +52,7 @@ def ended(code):
         ([STARTED, ended(-9)], 6, ("failed", "its program was killed by SIGKILL", 137)),
         ([STARTED, ended(-11)], None, ("failed", "its program was killed by SIGSEGV", 139)),
         ([STARTED], 137, ("failed", "its learning node was killed by SIGKILL while its program ran", 137)),
-        ([], 3, ("failed", "its learning node ended with exit code 3 before its program was started", 3)),
+        ([], 3, ("failed", "its learning node ended with exit code 3 before it had joined the network", 3)),
         ([STARTED], None,
          ("failed", "its learning node ended while its program ran, and no operator was there to see how", None)),
     ],

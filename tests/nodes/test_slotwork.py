@@ -52,6 +52,7 @@ class FakeEngine:
     def __init__(self, *, running: FakeWorker | None = None, fails: bool = False, deaf: bool = False) -> None:
         self.running = running
         self.started: list[Path] = []
+        self.swept: list[Path] = []
         self._fails = fails
         self._deaf = deaf
 
@@ -65,6 +66,9 @@ class FakeEngine:
 
     def find(self, place: Path) -> FakeWorker | None:
         return self.running
+
+    def sweep(self, place: Path) -> None:
+        self.swept.append(place)
 
     def python(self, environment) -> str:
         return "python3"
@@ -160,6 +164,7 @@ async def test_what_ran_and_ended_meanwhile_is_not_started_again(stage):
     engine = FakeEngine()
     await stage.work(engine).run()
     assert engine.started == []
+    assert engine.swept == [stage.directory.path]
     assert [(body["state"], body["exit_code"]) for body in stage.told] == [("failed", 3)]
 
 

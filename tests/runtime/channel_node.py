@@ -95,7 +95,7 @@ def running(directory: Path, *, alive_s: float = 0.05) -> Iterator[Running]:
     box: dict[str, Any] = {}
 
     async def main() -> None:
-        with stop:
+        with stop, server.listening():
             async with trio.open_nursery() as nursery:
                 await nursery.start(server.serve, node)
                 box["token"] = trio.lowlevel.current_trio_token()
