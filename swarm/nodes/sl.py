@@ -114,7 +114,7 @@ class LearningNode:
     # ---- joining
 
     async def _enter(self, control: Control) -> None:
-        """Reach the ledger and join. The program may be at the channel already: it does not say again what fails here."""
+        """Reach the ledger and join. The program may be at the channel already: it does not repeat what fails here."""
         try:
             await self._nursery.start(self.link.run, control)
             await self._join()
