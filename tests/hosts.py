@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +69,7 @@ class Host:
                 return said.removesuffix(mark)
             assert not ended, f"on {self.name}:\n{block}\n{said}"
             assert time.monotonic() < until, f"on {self.name}, not done after {deadline_s} s:\n{block}\n{said}"
-            time.sleep(0.05)
+            threading.Event().wait(0.05)
 
     def close(self) -> None:
         self._shell.send_signal(signal.SIGKILL)  # and with it the first process of its namespace, so all of them

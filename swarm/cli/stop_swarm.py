@@ -49,9 +49,9 @@ def command(everything: bool, sn: bool, sl: bool, swop: bool, swci: bool, keep: 
                 click.echo(f"Stopping all running {title} containers")
                 for one in running:
                     click.echo(f"  {one.node.name} (process {one.node.pid})")
-                stop(running)
             else:
                 click.echo(f"No running {title} containers found")
+            stop(ours)
             if ours and not keep:
                 click.echo(f"Removing all {title} containers")
             forget(ours, keep=keep)

@@ -8,7 +8,7 @@ against nobody.
     duration   begins when                                    ends with         length
     window     minPeers have offered and a live one has not   WindowClosed      clamp(1.5 x observed, 2 s, 30 s)
     deadline   an attempt begins                              DeadlinePassed    5 x observed, >= 10 s, x 1.5 an attempt
-    silence    the last sign of life                          NodeLost          10 s
+    silence    the last sign of life                          NodeLost          9 s
     lease      the last sign of life of the slot's operator   LeaseEnded        30 s
 """
 
@@ -26,7 +26,8 @@ GRACE_S = (2.0, 30.0)
 DEADLINE_MIN_S = 10.0
 SLOW_BYTES_PER_S = 2e6
 """What a link is believed to do before anything was measured."""
-SILENCE_S = 10.0
+SILENCE_S = 9.0
+"""So that a death is known within 10 s, whenever the last sign of life was told."""
 LEASE_S = 30.0
 AGAIN_S = 5.0
 """A proposal that changed nothing (lost on its way, refused by a narrow miss) is made again after this."""

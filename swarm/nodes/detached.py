@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from swarm.engines.process import ProcessEngine
 from swarm.nodes.launch import Launch, Process
 from swarm.nodes.standing import Node, end
 from swarm.runtime.statedir import default_state_dir
@@ -44,9 +45,9 @@ class Detached:
 
 def start(state: Path, role: str, command: Sequence[str], *, thrown_away: bool) -> Process:
     """Start a node and wait until it is ready; raises the error of one that ends, and Unreachable at the deadline."""
-    forget([one for one in detached() if one.state == state and not one.running])
+    forget([one for one in detached() if one.state == state and not one.running], keep=True)  # it goes on where it was
     with contextlib.ExitStack() as undo:
-        if thrown_away:
+        if thrown_away and not state.exists():
             undo.callback(shutil.rmtree, state, ignore_errors=True)
         launch = undo.enter_context(Launch(tethered=False))
         process = launch.start(state.name, role.upper(), command, state=state)
@@ -68,9 +69,18 @@ def detached() -> list[Detached]:
     return found
 
 
-def stop(nodes: Iterable[Detached]) -> None:
-    """End what runs of them; whatever a node does, it has ended when this returns."""
+def stop(nodes: Sequence[Detached]) -> None:
+    """End what runs of them, whatever they do; when this returns, an operator's workers have ended too."""
     end([one.node for one in nodes], STOP_S)
+    for one in nodes:
+        if one.role == "swop":  # which ends them itself, unless it was killed
+            _end_workers(one.state)
+
+
+def _end_workers(state: Path) -> None:
+    for slot in (state / "slots").glob("*"):
+        if worker := ProcessEngine().find(slot):
+            worker.kill()
 
 
 def forget(nodes: Iterable[Detached], *, keep: bool = False) -> None:
