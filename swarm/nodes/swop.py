@@ -14,6 +14,7 @@ import signal
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -35,6 +36,7 @@ from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
 from swarm.wire.profile import Profile
 from swarm.wire.signed import Entry, decode_proposal
+from swarm.wire.taskfile import MakeUserContainer, body_of
 
 MAKE_USER_CONTAINER = "MAKE_USER_CONTAINER"
 SAVING_S = 60.0
@@ -144,14 +146,23 @@ class Operator:
 
     async def _take_up(self) -> None:
         """What the ledger says this operator holds: end what it holds no more, then go on with the rest."""
-        self._following = True
-        held = {(slot.id, slot.fence) for slot in self._own_leases()}
-        async with trio.open_nursery() as nursery:
-            for directory in self.directories.kept():
-                if (directory.lease.slot, directory.lease.fence) not in held:
+        reaped: set[Path] = set()
+        while over := [one for one in self.directories.kept() if one.path not in reaped and not self._holds(one.lease)]:
+            async with trio.open_nursery() as nursery:
+                for directory in over:
                     nursery.start_soon(self._reap, directory)
+            reaped.update(directory.path for directory in over)
+        self._following = True
+        held: defaultdict[int, list[SlotAssigned]] = defaultdict(list)
         for slot in self._own_leases():
-            self._nursery.start_soon(self._take, slot.assigned())
+            held[slot.index].append(slot.assigned())
+        for leases in held.values():
+            self._nursery.start_soon(self._take_in_turn, leases)
+
+    async def _take_in_turn(self, leases: list[SlotAssigned]) -> None:
+        """Of one place: what a reset found running goes before what comes after it."""
+        for lease in leases:
+            await self._take(lease)
 
     def _own_leases(self) -> list[Slot]:
         return [slot for slot in self.link.ledger.board.leases() if slot.swop == self.state.uid]
@@ -165,25 +176,32 @@ class Operator:
         if before is not None and before.lease.slot == lease.slot and before.lease.fence < lease.fence:
             before.abandon("its slot was leased anew")
         async with self._places[lease.index]:
+            if self._leaving:
+                return
             if not self._holds(lease):
+                await self._reap(self.directories.of(lease))
                 return
             task, run = self.link.ledger.tasks[lease.task], self.link.ledger.board.run(lease.run)
             if (refusal := self._refusal(task, run)) is not None:
-                await self._decline(run, refusal)
+                await self._decline(run, lease, refusal)
             elif task.type != RUN_SWARM:
                 await self._prepare(task, lease)
             else:
                 await self._work(task, lease)
 
     async def _work(self, task: Task, lease: SlotAssigned) -> None:
+        directory = self.directories.of(lease)
         try:
             pair = await trio.to_thread.run_sync(self.settings.pairing.pair, task, lease)  # may look up names
         except SwarmError as error:
+            await self._reap(directory)  # by another profile, it was started
             await self._report(failure(lease, error))
             return
-        if not self._holds(lease):
+        if self._leaving:
             return
-        directory = self.directories.of(lease)
+        if not self._holds(lease):
+            await self._reap(directory)
+            return
         work = self.works[lease.index] = SlotWork(directory, self.settings.engine, pair, self._report)
         if self.link.ledger.board.run(lease.run).cleared:
             self._let_go(work, "its taskrunner was reset")
@@ -209,7 +227,9 @@ class Operator:
         self.directories.prune(LOGS_KEPT)
 
     async def _reap(self, directory: SlotDirectory) -> None:
-        """End what an operator before this one started, under a lease that is over."""
+        """End what an operator before this one started there, if it did."""
+        if not directory.path.exists():
+            return
         await reap(directory, self.settings.engine)
         if not self._is_current(directory.lease.run):
             await self._forget(directory)
@@ -231,22 +251,31 @@ class Operator:
                 return refusal
         return None
 
-    async def _decline(self, run: Run, refusal: Refusal) -> None:
-        """Once a run, whatever number of its slots are here."""
-        if run.number not in self._declined:
-            self._declined.add(run.number)
+    async def _decline(self, run: Run, lease: SlotAssigned, refusal: Refusal) -> None:
+        """Once for all slots that were leased at once; what was started when it was still accepted is ended."""
+        directory = self.directories.of(lease)
+        if directory.path.exists():
+            await self._reap(directory)
+            await self._report(report(lease, "stopped", f"{refusal.reason} ({refusal.hint})"))
+        elif lease.fence not in self._declined:
+            self._declined.add(lease.fence)
             log.warning("task %s declined: %s; %s", run.task, refusal.reason, refusal.hint)
             body = {"run": run.number, "reason": printable(refusal.reason), "hint": printable(refusal.hint)}
             await self._propose("TaskDeclined", body)
 
     async def _prepare(self, task: Task, lease: SlotAssigned) -> None:
         """There is no image to make for a process: what a host has is what its workers get."""
-        steps = task.body.get("BuildSteps", [])
+        try:
+            body = body_of(task.type, task.body, task.name)
+        except SwarmError as error:
+            await self._report(failure(lease, error))
+            return
+        steps = body.BuildSteps if isinstance(body, MakeUserContainer) else ()
         python = self.settings.engine.python({})
         said = f"no image made: workers use {python}; skipped {len(steps)} build steps of {task.outcome}"
         log.info("task %s: %s", task.name, said)
         for step in steps:
-            log.info("task %s, skipped: %s", task.name, step)
+            log.info("task %s, skipped: %s", task.name, printable(step))
         await self._report(report(lease, "done", "", description=said))
 
     # ---- the ledger
@@ -292,8 +321,8 @@ class Operator:
             if work.lease.run == event.run:
                 self._let_go(work, f"the taskrunner was reset by {event.by}")
         for directory in self.directories.kept():
-            if directory.lease.run == event.run and directory.path not in at_work:
-                self._nursery.start_soon(self._forget, directory)
+            if directory.lease.run == event.run and directory.path not in at_work and not self._holds(directory.lease):
+                self._nursery.start_soon(self._reap, directory)
 
 
 def authorise(peer: Peer, verb: str) -> None:

@@ -13,7 +13,7 @@ from time import sleep
 import pytest
 
 from swarm.nodes.launch import Launch
-from tests.nodes.operators import PROGRAMS, Scene, eventually, learning_nodes, only, workers
+from tests.nodes.operators import PROGRAMS, RUNNER, Scene, eventually, learning_nodes, only, workers
 
 
 @pytest.fixture
@@ -79,6 +79,53 @@ def test_a_task_of_an_organisation_that_is_not_accepted_is_declined_with_the_fla
     assert "swci-1 of org-1 created it, and tasks are accepted of org-2 only" in run.reason
     assert "start swop-2 with run-swop --accept-org org-1" in run.reason
     assert list((scene.directory / "swop-2" / "slots").iterdir()) == []
+
+
+def test_who_is_not_accepted_is_declined_again_when_its_task_is_retried(scene: Scene) -> None:
+    scene.operator(2)
+    task = scene.assign("model/counting.py")
+    slot = only(scene.decided())
+    scene.propose(("TaskAssigned", {"taskrunner": RUNNER, "task": task, "target": slot.swop}))
+    run = scene.until("the second end", lambda run: run.state == "failed" and only(run).attempt == 2)
+    assert "tasks are accepted of org-2 only" in only(run).reason
+
+
+def test_what_runs_of_an_organisation_that_is_accepted_no_more_is_ended(scene: Scene, tmp_path: Path) -> None:
+    operator = scene.operator(2, "--accept-org", "org-1")
+    scene.assign("model/ending.py for-ever")
+    scene.running()
+    scene.kill(operator)
+    assert workers(tmp_path)
+    scene.operator(2)
+    slot = only(scene.decided())
+    assert slot.state == "stopped"
+    assert "tasks are accepted of org-2 only" in slot.reason
+    assert not workers(tmp_path)
+
+
+def test_what_a_shorter_profile_has_no_place_for_is_ended(scene: Scene, tmp_path: Path) -> None:
+    operator = scene.operator(1, nodes=2)
+    scene.assign("model/ending.py for-ever")
+    scene.running()
+    scene.kill(operator)
+    scene.operator(1, nodes=1)
+    first, second = scene.decided().slots.values()
+    assert (first.state, second.state) == ("running", "failed")
+    assert second.reason == "the slot is for nodes[1], and the profile has but 1 nodes by now"
+    eventually("the end of one", lambda: len(learning_nodes(tmp_path)) == 1)
+
+
+def test_a_body_that_nobody_checked_fails_its_slot_and_the_operator_goes_on(scene: Scene) -> None:
+    scene.operator(1)
+    build = {"BuildContext": None, "BuildType": "INLINE", "BuildSteps": ["FROM x"]}
+    scene.assign("", type_="MAKE_USER_CONTAINER", **build, unread={"BuildSteps": 5})
+    assert "BuildSteps is the int 5, expected a list" in only(scene.decided()).reason
+    scene.reset()
+    scene.assign(" ", Entrypoint=" ")
+    assert only(scene.decided()).reason == "Entrypoint and Command of the task are blank: they name no program"
+    scene.reset()
+    scene.assign("", type_="MAKE_USER_CONTAINER", **build)
+    assert scene.decided().state == "done"
 
 
 def test_a_killed_operator_adopts_what_it_had_started(scene: Scene, tmp_path: Path) -> None:
