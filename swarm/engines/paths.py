@@ -7,6 +7,7 @@ is part of; a named volume is a directory of the operator's own.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ def source_of(kind: str, text: str, what: str, *, volumes: Path, sub_path: str =
     whole = _volume(text, what, volumes) if kind == "VOLUME" else _bound(text, what)
     if not sub_path:
         return whole
-    part = (whole / sub_path.lstrip("/")).resolve()
-    if not part.is_relative_to(whole.resolve()):
+    part = _real(whole / sub_path.lstrip("/"))
+    if not part.is_relative_to(_real(whole)):
         raise BadInput(f"subPath {sub_path!r} of {what} leads out of {whole}")
     return _existing(part, what)
 
@@ -56,9 +57,14 @@ def _bound(text: str, what: str) -> Path:
     if not path.is_absolute() or "\0" in text:
         hint = "replace the placeholder by a directory of this host" if text.startswith("<") else ""
         raise BadInput(f"{what} is {text!r}, expected an absolute path on the operator's host", hint=hint)
-    if path.resolve() == Path("/"):
+    if _real(path) == Path("/"):
         raise BadInput(f"{what} is {text!r}: a whole host is not given to a worker")
     return _existing(path, what)
+
+
+def _real(path: Path) -> Path:
+    """As `Path.resolve`, which raises RuntimeError for links that lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _existing(path: Path, what: str) -> Path:

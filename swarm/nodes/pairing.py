@@ -17,7 +17,7 @@ from swarm.core.events import SlotAssigned
 from swarm.core.task import Task
 from swarm.engines.pair import Pair, Program
 from swarm.engines.paths import Mount, in_order, source_of, target_of
-from swarm.errors import BadInput
+from swarm.errors import BadInput, Unreachable
 from swarm.nodes.ledgerlink import Address
 from swarm.wire.profile import Profile, SlNode
 from swarm.wire.taskfile import RunSwarm, body_of
@@ -35,13 +35,19 @@ class Pairing:
         """For the learning node of the profile that the lease is for."""
         body = body_of(task.type, task.body, task.name)
         assert isinstance(body, RunSwarm)
-        node = self.profile.nodes[lease.index]
+        node = self._node(lease.index)
         slot = {"SWARM_SLOT": lease.slot, "SWARM_FENCE": str(lease.fence)}
         return Pair(
             self._learning_node(node),
             {**self.profile.envvars, **node.slenvvars, **_hostname(node.slhostname), **slot},
             self._program(body, node),
         )
+
+    def _node(self, index: int) -> SlNode:
+        count = len(self.profile.nodes)
+        if index >= count:
+            raise BadInput(f"the slot is for nodes[{index}], and the profile has but {count} nodes by now")
+        return self.profile.nodes[index]
 
     def _learning_node(self, node: SlNode) -> tuple[str, ...]:
         return (
@@ -68,7 +74,7 @@ class Pairing:
             return own
         try:
             socket.getaddrinfo(node.slhostip, None)
-        except OSError:
+        except (OSError, UnicodeError):
             self.report(
                 f"slhostip {node.slhostip} of nodes[{node.idx}] is no name that this host knows "
                 f"(of a container, perhaps): using {own}"
@@ -77,8 +83,11 @@ class Pairing:
         return node.slhostip
 
     def _program(self, task: RunSwarm, node: SlNode) -> Program:
+        words = (*_words("Entrypoint", task.Entrypoint), *_words("Command", task.Command))
+        if not words:
+            raise BadInput("Entrypoint and Command of the task are blank: they name no program")
         return Program(
-            (*_words("Entrypoint", task.Entrypoint), *_words("Command", task.Command)),
+            words,
             {**_devices(node), **task.Envvars, **node.usrenvvars, **_hostname(node.usrhostname)},
             target_of(task.WorkingDir, "WorkingDir"),
             in_order(self._mounts(task, node)),
@@ -132,7 +141,10 @@ def _hostname(name: str | None) -> dict[str, str]:
 
 def own_address(peer: Address) -> str:
     """This host's address on the way to the peer."""
-    family = socket.getaddrinfo(*peer, type=socket.SOCK_DGRAM)[0][0]
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect(peer)  # sends nothing
-        return str(ipaddress.ip_address(probe.getsockname()[0].partition("%")[0]))
+    try:
+        family = socket.getaddrinfo(*peer, type=socket.SOCK_DGRAM)[0][0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(peer)  # sends nothing
+            return str(ipaddress.ip_address(probe.getsockname()[0].partition("%")[0]))
+    except (OSError, UnicodeError) as error:
+        raise Unreachable(f"this host finds no way to {peer[0]}:{peer[1]}: {error}") from error

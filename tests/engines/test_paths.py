@@ -33,6 +33,14 @@ def test_a_bound_source_exists_on_this_host(tmp_path):
         source_of("BIND", str(tmp_path / "missing"), "Src", volumes=tmp_path / "volumes")
 
 
+def test_links_that_lead_in_a_circle_are_no_source(tmp_path):
+    (tmp_path / "one").symlink_to(tmp_path / "two")
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+    for path, part in ((tmp_path / "one", ""), (tmp_path, "two")):
+        with pytest.raises(BadInput, match="cannot be used: Too many levels of symbolic links"):
+            source_of("BIND", str(path), "Src", volumes=tmp_path, sub_path=part)
+
+
 @pytest.mark.parametrize("text", ["model", "../model", ""])
 def test_a_relative_source_is_refused(tmp_path, text):
     with pytest.raises(BadInput, match="expected an absolute path on the operator's host"):

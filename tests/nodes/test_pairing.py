@@ -7,7 +7,7 @@ import yaml
 
 from swarm.core.events import SlotAssigned
 from swarm.core.task import Task
-from swarm.errors import BadInput
+from swarm.errors import BadInput, Unreachable
 from swarm.nodes.pairing import Pairing, own_address, without_effect
 from swarm.wire import profile as profiles
 from swarm.wire import taskfile
@@ -111,6 +111,18 @@ def test_a_containers_name_as_slhostip_is_replaced_and_said(desk):
     assert "slhostip sl1.invalid of nodes[0] is no name that this host knows" in desk.told[0]
 
 
+@pytest.mark.parametrize("name", ["a..b", "a" * 64 + ".b"])
+def test_what_can_be_no_name_of_a_host_is_replaced_and_said_too(desk, name):
+    desk.node["slhostip"] = name
+    assert desk.option("--host-ip") == "127.0.0.1"
+    assert "is no name that this host knows" in desk.told[0]
+
+
+def test_a_network_node_that_no_way_leads_to_is_named():
+    with pytest.raises(Unreachable, match=r"this host finds no way to sn-1\.invalid:30304"):
+        own_address(("sn-1.invalid", 30304))
+
+
 def test_the_profile_comes_before_the_task_and_the_node_before_the_profile(desk):
     desk.profile["envvars"] = [{"A": 1, "B": 1}]
     desk.node["slenvvars"] = [{"B": 2}]
@@ -171,6 +183,7 @@ def test_words_are_kept_together_by_quotes_and_nothing_is_expanded(desk):
         (lambda desk: desk.node["privatedata"].update(src="<PROJECT>"), "privatedata of nodes\\[0\\] is '<PROJECT>'"),
         (lambda desk: desk.body["SharedContent"][0].update(Src="//"), "a whole host is not given to a worker"),
         (lambda desk: desk.body["SharedContent"][0].update(Tgt="/tmp/test"), "both claim /tmp/test"),
+        (lambda desk: desk.body.update(Entrypoint=" ", Command=" "), "Entrypoint and Command of the task are blank"),
         (lambda desk: desk.body.update(Command="'open"), "cannot be split: no closing quotation"),
     ],
 )
