@@ -13,10 +13,11 @@ from swarm.nodes.ledgerlink import Address
 API_PORT = 30304
 SERVICE_PORT = 443
 WAIT_MINUTES = 120.0
+DIGITS_MAX = 20
 
 
 def whole(what: str, text: str, low: int, high: int) -> int:
-    if not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
+    if not (text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX) or not low <= int(text) <= high:
         raise BadInput(f"{what} is {text[:40]!r}, expected a whole number from {low} to {high}")
     return int(text)
 

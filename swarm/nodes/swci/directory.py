@@ -6,6 +6,7 @@ scripts go there by that name; here the same name leads to ``--usr-dir``. Everyt
 
 from __future__ import annotations
 
+import os
 import posixpath
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class Directory:
     def change(self, path: str) -> None:
         target = self._named(path)
         place = self._on_host(target)
-        if not place.is_dir():
+        if not os.path.isdir(place):
             raise BadInput(f"there is no directory {target}{self._meaning(target)}")
         self.current = target
 
@@ -31,18 +32,28 @@ class Directory:
         """Where a file that a command names is on this host; raises BadInput if there is none."""
         target = self._named(path)
         place = self._on_host(target)
-        if not place.is_file():
+        if not os.path.isfile(place):
             raise BadInput(f"there is no file {target}{self._meaning(target)}", hint=f"pwd says {self.current}")
         return place
+
+    def read(self, path: str) -> bytes:
+        """What is in a file that a command names."""
+        try:
+            return self.file(path).read_bytes()
+        except OSError as error:
+            raise BadInput(f"the file {self._named(path)} cannot be read: {error.strerror}") from error
 
     def entries(self, path: str, *, hidden: bool) -> list[str]:
         """The names in a directory, sorted; directories with a slash."""
         target = self._named(path)
         place = self._on_host(target)
-        if not place.exists():
+        if not os.path.exists(place):
             raise BadInput(f"there is no {target}{self._meaning(target)}")
-        found = sorted(place.iterdir()) if place.is_dir() else [place]
-        return [f"{one.name}/" if one.is_dir() else one.name for one in found if hidden or one.name[0] != "."]
+        try:
+            found = sorted(place.iterdir()) if os.path.isdir(place) else [place]
+        except OSError as error:
+            raise BadInput(f"the directory {target} cannot be read: {error.strerror}") from error
+        return [f"{one.name}/" if os.path.isdir(one) else one.name for one in found if hidden or one.name[:1] != "."]
 
     def _named(self, path: str) -> str:
         return posixpath.normpath(posixpath.join(self.current, posixpath.expanduser(path)))

@@ -154,7 +154,7 @@ def operators(taskrunner: Taskrunner) -> dict[str, str]:
 def _operator(taskrunner: Taskrunner, text: str) -> str:
     """The uid that an index or a uid means."""
     enrolled = list(operators(taskrunner))
-    if text.isdecimal() and int(text) < len(enrolled):
+    if text.isdecimal() and len(text) <= arguments.DIGITS_MAX and int(text) < len(enrolled):
         return enrolled[int(text)]
     if text in enrolled:
         return text

@@ -14,7 +14,7 @@ BATCH_LINES = 4
 
 
 async def create_from(session: Session, file: str) -> None:
-    parsed = taskfile.parse(session.directory.file(file).read_bytes(), file)
+    parsed = taskfile.parse(session.directory.read(file), file)
     for warning in parsed.warnings:
         session.say(f"WARNING - {warning}")
     session.say("Task definition is valid")

@@ -55,3 +55,23 @@ def test_what_is_not_there_is_named_in_both_worlds(usr):
     with pytest.raises(BadInput, match=r"there is no directory .*build\.yaml"):
         directory.change("taskdefs/build.yaml")
     assert directory.current == "/platform/swarm/usr"
+
+
+def test_what_can_be_no_path_is_not_there(usr):
+    directory = Directory(usr)
+    for path in ("x" * 300, "a\0b"):
+        for look in (directory.change, directory.read, lambda path: directory.entries(path, hidden=False)):
+            with pytest.raises(BadInput, match="there is no"):
+                look(path)
+
+
+def test_what_may_not_be_read_is_said(usr, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    with pytest.raises(BadInput, match=r"the file /platform/swarm/usr/taskdefs/build\.yaml cannot be read: Permission"):
+        Directory(usr).read("taskdefs/build.yaml")
+    with pytest.raises(BadInput, match="the directory /platform/swarm/usr cannot be read: Permission denied"):
+        Directory(usr).entries(".", hidden=False)
