@@ -114,7 +114,7 @@ def _network_node(profile: Profile, sn_ip: str | None, port: int, service: str |
     locator = profile.apisrv
     if named := locator.service or (not locator.host and service):
         host, _, its_port = str(named).partition(":")
-        if its_port and not its_port.isdecimal():
+        if its_port and not (its_port.isascii() and its_port.isdecimal() and 0 < int(its_port[:6]) < 1 << 16):
             raise BadInput(f"the service {named!r} has no port number behind its colon")
         return host, int(its_port or locator.port or port)
     host = locator.host or sn_ip or ""
