@@ -35,3 +35,5 @@ bench: .venv
 	.venv/bin/python benchmarks/startup.py
 	.venv/bin/swarm bench stream $(ARGS)
 	.venv/bin/swarm bench merge --peers 2 --mb 1
+	.venv/bin/python benchmarks/lease.py
+	.venv/bin/python benchmarks/rounds.py

@@ -64,6 +64,11 @@ class SlotDirectory:
                     self.finished = True
 
     @property
+    def intended(self) -> bool:
+        """Whether anything can have been started here."""
+        return (self.path / "slot.json").exists()
+
+    @property
     def touched(self) -> bool:
         """Whether a learning node has ever run here."""
         return (self.path / "sl" / "lock").exists()

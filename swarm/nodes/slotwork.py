@@ -100,7 +100,8 @@ class SlotWork:
 
     async def _start(self) -> None:
         place = self.directory.path
-        self._worker = await trio.to_thread.run_sync(self._engine.find, place)
+        if self.directory.intended:
+            self._worker = await trio.to_thread.run_sync(self._engine.find, place)
         if self._worker is not None:
             log.info("slot %s: adopted process %d", self.lease.slot, self._worker.pid)
             return

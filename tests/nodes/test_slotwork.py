@@ -135,6 +135,7 @@ async def test_a_slot_is_reported_starting_running_and_done(stage):
 
 @played
 async def test_what_runs_already_is_adopted_and_not_started(stage):
+    stage.directory.intend()
     engine = FakeEngine(running=FakeWorker())
     stage.says("program_started")
     async with trio.open_nursery() as nursery:

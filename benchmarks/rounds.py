@@ -1,0 +1,83 @@
+"""How many rounds a second many peers of a tiny model do at one network node, and that nothing goes wrong meanwhile.
+
+    python benchmarks/rounds.py [--peers 16] [--rounds 50] [--json]
+
+Real nodes, an organisation for each peer. Counts from the last program's return from the first round to the last one's
+from the final round. Exit code 1 unless every peer was in every round, all end with one model, and no node has
+had a warning or an error to say. Run by `make bench`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from swarm.errors import CheckFailed, SwarmError
+from swarm.nodes.launch import Launch, Process
+from swarm.nodes.local import READY_S, LocalSwarm, Peer
+
+PROGRAM = [sys.executable, str(Path(__file__).with_name("program.py"))]
+
+
+def measure(directory: Path, launch: Launch, peers: int, rounds: int) -> dict[str, Any]:
+    environment = {"MIN_PEERS": str(peers), "CONTRACT": "bench", "ROUNDS": str(rounds)}
+    swarm = LocalSwarm(directory, launch, organisations=peers)
+    swarm.make_organisations()
+    network_node = swarm.start_network_node(1)
+    launch.wait_ready([network_node], READY_S)
+    for _ in range(peers):
+        swarm.start_peer(PROGRAM, environment=environment)
+    launch.wait_ended([peer.node for peer in swarm.peers], swarm.look)
+    for peer in swarm.peers:
+        check(peer, peers, rounds)
+    if len({peer.digest for peer in swarm.peers}) != 1:
+        raise CheckFailed(f"the peers ended with different models: {[peer.digest for peer in swarm.peers]}")
+    for node in (network_node, *(peer.node for peer in swarm.peers)):
+        check_log(node)
+    said = [json.loads(peer.node.last_lines()[-1]) for peer in swarm.peers]
+    seconds = max(one["ended"] for one in said) - max(one["merged"] for one in said)
+    rate = round((rounds - 1) / seconds, 2)
+    return {"peers": peers, "rounds": rounds, "digest": swarm.peers[0].digest, "rounds_per_s": rate}
+
+
+def check(peer: Peer, peers: int, rounds: int) -> None:
+    """A peer that is slow with its own merge takes over what the others have committed, its part in it."""
+    numbers = [line["round"] for line in peer.rounds]
+    if numbers != list(range(rounds)):
+        raise CheckFailed(f"{peer.name} was not in all of {rounds} rounds, but in {numbers}")
+    for line in peer.rounds:
+        if (line["how"], line["members"]) not in (("merged", peers), ("adopted", 0)):
+            raise CheckFailed(f"{peer.name} was in round {line['round']} one of {line['members']}, expected {peers}")
+
+
+def check_log(node: Process) -> None:
+    for line in node.log.read_text().splitlines():
+        if " : WARNING : " in line or " : ERROR : " in line:
+            raise CheckFailed(f"{node.name} said: {line}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--json", action="store_true")
+    flags = parser.parse_args()
+    try:
+        with tempfile.TemporaryDirectory() as directory, Launch() as launch:
+            result = measure(Path(directory), launch, flags.peers, flags.rounds)
+    except SwarmError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return error.code
+    if flags.json:
+        print(json.dumps({"ok": True, **result}))
+    else:
+        print(f"{flags.peers} peers of a tiny model at one network node: {result['rounds_per_s']:.1f} rounds/s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
