@@ -160,7 +160,7 @@ class View:
         }
         if kept:
             facts["kept"] = f"certificates, logs and weights in {kept}"
-        console = console or output()
+        console = console or output(markup=True)
         console.print(rows)
         console.print()
         for name, fact in facts.items():

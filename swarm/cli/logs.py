@@ -53,11 +53,16 @@ def command(name: str | None, lines: int, follow: bool, state: Path | None, as_j
         print_json({"name": log.name, "path": str(log.path), "lines": shown})
         return
     for line in shown:
-        click.echo(line)
+        click.echo(_shown(line))
     while follow:
         text, position = log.since(position)
-        click.echo(text, nl=False)
+        click.echo(_shown(text), nl=False)
         time.sleep(LOOK_EVERY_S)
+
+
+def _shown(text: str) -> str:
+    """Whatever a program has written, its reader's terminal obeys nothing of it."""
+    return "".join(each if each.isprintable() or each in "\n\t" else " " for each in text)
 
 
 def _list(found: list[Log], base: Path, as_json: bool) -> None:

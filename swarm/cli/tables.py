@@ -8,10 +8,12 @@ from rich.table import Table
 WIDTH_OF_A_FILE = 400
 
 
-def output() -> Console:
-    """Standard output; where it is no terminal, wide enough that nothing is cut."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_A_FILE)
+def output(*, markup: bool = False) -> Console:
+    """Standard output; where it is no terminal, wide enough that nothing is cut. ``markup``: for texts of our own."""
+    console = Console(highlight=False, markup=markup, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=markup, emoji=False, width=WIDTH_OF_A_FILE)
+    return console
 
 
 def table(*columns: str) -> Table:

@@ -21,11 +21,11 @@ def look(swarm, identity):
 
 
 def test_status_says_what_runs_and_who_waits(swarm, look, identity, tmp_path):
-    task = "Name: t\nTaskType: PULL_IMAGE\nAuthor: a\nPrereq: ROOTTASK\nOutcome: o\n"
+    task = "Name: t[b]\nTaskType: PULL_IMAGE\nAuthor: a\nPrereq: ROOTTASK\nOutcome: o\n"
     (tmp_path / "t.yaml").write_text(f"{task}Body: {{OrgAndReg: o, RepoName: r, Tag: t, Auth: ~}}\n")
     (tmp_path / "swci-init").write_text(
         f"exit on failure\ncreate context a with ip 127.0.0.1 {swarm.api_port(0)}\nswitch context a\n"
-        "create task from t.yaml\nfinalize task t\ncreate taskrunner r\nassign task t to r with 2 peers\n"
+        "create task from t.yaml\nfinalize task t[b]\ncreate taskrunner r\nassign task t[b] to r with 2 peers\n"
     )
     steered = [sys.executable, "-m", "swarm.cli.run_swci", *map(str, identity), "--usr-dir", str(tmp_path)]
     subprocess.run(steered, check=True, timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -36,8 +36,8 @@ def test_status_says_what_runs_and_who_waits(swarm, look, identity, tmp_path):
     lines = [line.split("  ") for line in shown.stdout.splitlines()]
     rows = [[cell.strip() for cell in line if cell.strip()] for line in lines]
     waits = "waits for 2 more of the 2 SWOP peers asked for"
-    assert ["t", "PULL_IMAGE", "ROOTTASK", "queued", waits] in rows
-    assert ["r", "t", "queued", "0 of 2 SWOP", "nobody listens", waits] in rows
+    assert ["t[b]", "PULL_IMAGE", "ROOTTASK", "queued", waits] in rows
+    assert ["r", "t[b]", "queued", "0 of 2 SWOP", "nobody listens", waits] in rows
 
     status = json.loads(look("status", "--json").stdout)
     assert status["ok"]
@@ -119,6 +119,8 @@ def test_logs_are_found_by_node_and_slot(swarm, look, tmp_path):
     here = ["--state", tmp_path]
     assert look("logs", "12.0", "-n", "2", reach=here).stdout == "line 198\nline 199\n"
     assert look("logs", "12.0.sl", reach=here).stdout == "learning\n"
+    (slot / "ml.log").write_text("a\tb \x1b]0;title\x07\x1b[31mred\r\n")
+    assert look("logs", "12.0", reach=here).stdout == "a\tb  ]0;title  [31mred\n"
     assert json.loads(look("logs", "swop-1", "--json", reach=here).stdout)["lines"] == ["operating"]
     assert {one["name"] for one in json.loads(look("logs", "--json", reach=here).stdout)["logs"]} == {
         "12.0", "12.0.sl", "swop-1",
