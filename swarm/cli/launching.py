@@ -111,7 +111,7 @@ class Launcher(Command):
         try:
             return super().invoke(ctx)
         finally:
-            if thrown_away and place:
+            if thrown_away and place and not _in_use(place):
                 shutil.rmtree(place, ignore_errors=True)
 
     def _of_certificate(self, ctx: click.Context) -> Path:
@@ -241,6 +241,13 @@ def _host_directory(source: str) -> Path:
     if not path.is_absolute() and not path.is_dir():
         raise BadInput(f"bad mount: -v {source}:{STATE_TARGET}: there is no directory {source}")
     return path.absolute()
+
+
+def _in_use(place: Path) -> bool:
+    """Whether another process runs in the state directory: it is that one's, whatever this one was told."""
+    from swarm.runtime.statedir import in_use
+
+    return in_use(place)
 
 
 def _has_entries(place: Path) -> bool:

@@ -155,6 +155,22 @@ class StateDirectory:
         self.close()
 
 
+def in_use(path: Path) -> bool:
+    """Whether some process holds this directory, or one right in it."""
+    return any(_is_locked(lock) for lock in (path / _LOCK, *path.glob(f"*/{_LOCK}")))
+
+
+def _is_locked(lock: Path) -> bool:
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def default_state_dir(name: str) -> Path:
     """Where a node of this name keeps its state when no --state is given."""
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"

@@ -12,6 +12,7 @@ import pytest
 
 from swarm.cli.launching import Launcher, spelled
 from swarm.errors import BadInput
+from swarm.runtime.statedir import StateDirectory
 
 SEEN = {}
 
@@ -127,6 +128,15 @@ def test_rm_throws_away_what_the_launcher_made_and_nothing_else(tmp_path):
     launch("--rm", "--state", str(theirs))
     launch("--rm", "-v", f"{theirs}:/platform/swarm/SMLNODE")
     assert (theirs / "file").exists()
+
+
+def test_rm_leaves_the_state_of_a_process_that_runs_there(tmp_path):
+    for place in ("sn1", "swci-1/10.1.1.1_30304"):
+        with StateDirectory(tmp_path / "state/swarm" / place) as held:
+            launch("--rm", f"--name={place.partition('/')[0]}")
+            assert (held.path / "lock").exists()
+        launch("--rm", f"--name={place.partition('/')[0]}")
+        assert not held.path.exists()
 
 
 # ---- with real nodes
