@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -65,9 +66,12 @@ def command_line(
         identity = credentials.identity
         channel = ChannelServer(directory.path / "channel", node=f"{identity.name} ({identity.organisation})")
         with channel.listening(), _started(command, channel) as worker:
+            gc.disable()  # a tenth of the time: nothing of what is loaded now is garbage, nor ever will be
             from swarm.nodes import sl  # loads libp2p: the program loads its framework meanwhile
             from swarm.nodes.starting import run_node
 
+            gc.freeze()
+            gc.enable()
             settings = sl.Settings(
                 sn=(sn_ip, sn_api_port),
                 host_ip=host_ip,
