@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,7 @@ def _started(command: tuple[str, ...], channel: ChannelServer) -> Iterator[Worke
     """The program's process, if there is a program; nothing of it is left afterwards."""
     from swarm.nodes.worker import Worker
 
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the node's loop takes it
     worker = Worker(command, channel.environment) if command else None
     try:
         yield worker
