@@ -30,6 +30,7 @@ from swarm.errors import BadInput
 MARK = "SWARM_SLOT_DIRECTORY"
 CHANNEL = ("SWARM_CHANNEL", "SWARM_CHANNEL_TOKEN")
 PYTHON = "SWARM_PYTHON"
+LOOKS_MAX = 100
 _NOT_FOR_WORKERS = (*CHANNEL, "SWARM_SLOT", "SWARM_FENCE", "SWARM_LOOPBACK", "SWARM_LOG_LEVEL", "SL_LOG_LEVEL")
 _ANY_PYTHON = re.compile(r"python(3(\.\d+)?)?")
 
@@ -133,9 +134,14 @@ class ProcessWorker:
 
 
 def _kill_marked(place: Path) -> None:
-    for process in _marked(place):
-        with contextlib.suppress(psutil.Error):
-            process.kill()
+    """Until a look finds none: what one of them starts while we look is found by the next."""
+    for _ in range(LOOKS_MAX):
+        found = list(_marked(place))
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        if not found:
+            return
 
 
 def _marked(place: Path) -> Iterator[psutil.Process]:

@@ -79,8 +79,7 @@ def stop(nodes: Sequence[Detached]) -> None:
 
 def _end_workers(state: Path) -> None:
     for slot in (state / "slots").glob("*"):
-        if worker := ProcessEngine().find(slot):
-            worker.kill()
+        ProcessEngine().sweep(slot)
 
 
 def forget(nodes: Iterable[Detached], *, keep: bool = False) -> None:

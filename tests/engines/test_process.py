@@ -1,0 +1,57 @@
+"""The process engine: what a worker has started is found by its slot's directory and ended, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import psutil
+
+from swarm.engines.process import MARK, ProcessEngine
+
+
+def marked(place):
+    return [one for one in psutil.process_iter(["environ"]) if (one.info["environ"] or {}).get(MARK) == str(place)]
+
+
+def start(script, place):
+    return subprocess.Popen(["sh", "-c", script], env={**os.environ, MARK: str(place)}, stdout=subprocess.PIPE)
+
+
+def test_a_sweep_ends_what_is_being_started_too_and_no_other_slots_worker(tmp_path):
+    many = "for i in $(seq 300); do sleep 60 >/dev/null & [ $i = 20 ] && echo; done; wait"
+    other = start("echo; exec sleep 60", tmp_path / "12.1-3")
+    worker = start(many, tmp_path / "12.0-3")
+    try:
+        other.stdout.readline()
+        worker.stdout.readline()  # it is in the midst of it
+        ProcessEngine().sweep(tmp_path / "12.0-3")
+        assert not [one for one in marked(tmp_path / "12.0-3") if one.status() != psutil.STATUS_ZOMBIE]
+        assert other.poll() is None
+    finally:
+        for process in (other, worker):
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+def test_a_learning_node_is_found_by_its_slot_only(tmp_path):
+    script = "echo; exec sh -c 'read never' swarm.cli.run_sl"
+    node = subprocess.Popen(
+        ["sh", "-c", script], env={**os.environ, MARK: str(tmp_path / "12.0-3")},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        node.stdout.readline()
+        engine = ProcessEngine()
+        worker = engine.find(tmp_path / "12.0-3")
+        assert worker is not None
+        assert worker.pid == node.pid
+        assert engine.find(tmp_path / "12.0-30") is None
+        assert engine.find(tmp_path / "12.0") is None
+        worker.kill()
+        assert node.wait() == -9
+        assert worker.poll()
+    finally:
+        node.kill()
+        node.communicate()
