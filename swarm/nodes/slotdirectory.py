@@ -113,7 +113,7 @@ class SlotDirectory:
 
     def clear(self) -> None:
         """Keep the logs only. Nothing of the worker runs any more."""
-        for path in self.path.iterdir():
+        for path in self.path.glob("*"):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             elif path.name not in _LOGS:
@@ -140,6 +140,6 @@ class SlotDirectories:
 
     def prune(self, keep: int) -> None:
         """Forget the logs of all but the newest ended attempts (which hold nothing but logs)."""
-        ended = [path for path in self.path.iterdir() if {entry.name for entry in path.iterdir()} <= _LOGS]
+        ended = [path.parent for path in self.path.glob("*/slot.json") if set(os.listdir(path.parent)) <= _LOGS]
         for path in sorted(ended, key=lambda path: path.stat().st_mtime, reverse=True)[keep:]:
             shutil.rmtree(path, ignore_errors=True)

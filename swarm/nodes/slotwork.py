@@ -16,7 +16,7 @@ import trio
 
 from swarm.core.events import SlotAssigned
 from swarm.engines.pair import Engine, Pair, Worker
-from swarm.errors import SwarmError
+from swarm.errors import SwarmError, WorkerFailed
 from swarm.nodes.slotdirectory import SlotDirectory, Verdict
 
 LOOK_EVERY_S = 0.1
@@ -107,8 +107,11 @@ class SlotWork:
             return
         if self.directory.touched:
             return  # it ran, and ended while no operator was there
-        self.directory.intend()
-        self._worker = self._engine.start(self._pair, place)
+        try:
+            self.directory.intend()
+            self._worker = self._engine.start(self._pair, place)
+        except OSError as error:
+            raise WorkerFailed(f"the slot's directory {place} cannot be made: {error.strerror}") from error
         log.info("slot %s of task %s: process %d", self.lease.slot, self.lease.task, self._worker.pid)
         self._say(report(self.lease, "starting", ""))
 

@@ -116,5 +116,8 @@ def test_clearing_keeps_the_logs_and_old_ones_are_forgotten(directories, directo
     assert directories.path.parent.exists()
     directories.prune(1)
     assert directory.path.exists()
+    (directories.path / "note").write_text("somebody's")
     directories.prune(0)
     assert not directory.path.exists()
+    assert (directories.path / "note").exists()
+    directory.clear()

@@ -178,6 +178,17 @@ async def test_what_cannot_be_started_fails_with_its_sentence_and_hint(stage):
 
 
 @played
+async def test_a_directory_that_cannot_be_made_fails_the_slot_and_nothing_else(stage):
+    stage.directory.path.write_text("in the way")
+    await stage.work(FakeEngine()).run()
+    (body,) = stage.told
+    assert (body["state"], body["reason"]) == (
+        "failed",
+        f"the slot's directory {stage.directory.path} cannot be made: File exists",
+    )
+
+
+@played
 async def test_what_is_asked_to_end_is_reported_stopped_with_the_reason(stage):
     engine = FakeEngine()
     work = stage.work(engine)
