@@ -197,6 +197,15 @@ def test_hosts_need_no_image_and_what_was_skipped_is_said(scene: Scene) -> None:
     assert "skipped: RUN pip3 install keras" in log
 
 
+def test_what_was_assigned_before_any_operator_listens_runs_once_one_does(scene: Scene) -> None:
+    build = {"BuildContext": None, "BuildType": "INLINE", "BuildSteps": ["FROM x"]}
+    scene.assign("", type_="MAKE_USER_CONTAINER", peers=1, **build)
+    assert scene.until("its queue", lambda run: run.state == "queued").reason.startswith("waits for 1 more")
+    scene.operator(1)
+    run = scene.decided()
+    assert (run.state, only(run).attempt) == ("done", 1)
+
+
 def test_what_needs_a_container_engine_is_declined(scene: Scene) -> None:
     scene.operator(1)
     scene.assign("", type_="PULL_IMAGE", OrgAndReg="library", RepoName="python", Tag="3", Auth=None)
