@@ -79,10 +79,11 @@ def test_somebody_has_to_name_a_network_node(run_swop):
     assert "hint: --sn-ip IP, or apisrv in the profile" in err
 
 
-def test_a_service_without_a_port_number_is_refused(run_swop):
-    code, err = run_swop("--engine", "process", service="sn.example:https")
+@pytest.mark.parametrize("port", ["https", "0", "65536", "9" * 200, "٣"])
+def test_a_service_without_a_port_number_is_refused(run_swop, port):
+    code, err = run_swop("--engine", "process", service=f"sn.example:{port}")
     assert code == 2
-    assert "the service 'sn.example:https' has no port number behind its colon" in err
+    assert f"the service 'sn.example:{port}' has no port number behind its colon" in err
 
 
 def test_the_certificate_has_to_be_an_operators(run_swop):
