@@ -5,7 +5,8 @@
         one.home                             # where its home lies, seen from outside
 
 Network namespaces with the addresses 10.1.1.1 and 10.2.2.2, which exist only in there. Both homes have the same path
-and different contents. `scp host-2:PATH .` copies between them. When a host ends, all of its processes do.
+and different contents. `scp host-2:PATH .` copies between them. When a host ends, or who made it, all of its processes
+do, and its namespaces, which have no name, are gone with them.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ exec cp "$(place "$1")" "$(place "$2")"
 
 
 class Host:
-    def __init__(self, name: str, base: Path, namespace: str) -> None:
+    def __init__(self, name: str, base: Path) -> None:
         self.name = name
         self.home = base / "hosts" / name
         self.log = base / f"{name}.log"
@@ -44,12 +45,12 @@ class Host:
             "PATH": os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONUNBUFFERED": "1",
         }
-        own = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+        own = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
         with self.log.open("wb") as log:
             self._shell = subprocess.Popen(
-                ["ip", "netns", "exec", namespace, *own, "bash", "--norc"],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment,
-            )  # fmt: skip
+                [*own, "bash", "--norc"], stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment
+            )
+        self.pid = self._shell.pid
         self.sh(f"set -e; mount --bind {self.home} {base}/home; cd {base}/home")
 
     def sh(self, block: str, deadline_s: float = 60) -> str:
@@ -88,32 +89,19 @@ def two_hosts(base: Path) -> Iterator[tuple[Host, Host]]:
     for name in ADDRESSES:
         for folder in ("examples", "profiles"):
             shutil.copytree(ROOT / folder, base / "hosts" / name / "swarm" / folder)
+    permitted = subprocess.run(
+        ["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True
+    )
+    if permitted.returncode:
+        pytest.skip(f"namespaces are not permitted: {permitted.stderr.strip()}")
     with contextlib.ExitStack() as undo:
-        namespaces = cable(undo)
         hosts = []
-        for name, namespace in zip(ADDRESSES, namespaces, strict=True):
-            hosts.append(Host(name, base, namespace))
+        for name in ADDRESSES:
+            hosts.append(Host(name, base))
             undo.callback(hosts[-1].close)
-            hosts[-1].sh("cd swarm")
-        yield hosts[0], hosts[1]
-
-
-def cable(undo: contextlib.ExitStack) -> list[str]:
-    """A network namespace for each address, at the two ends of one cable."""
-    names = [f"swarm-{os.getpid()}-{number}" for number in (1, 2)]
-    for name in names:
-        ip("netns", "add", name)
-        undo.callback(ip, "netns", "del", name)
-    ip("link", "add", "eth0", "netns", names[0], "type", "veth", "peer", "name", "eth0", "netns", names[1])
-    for name, address in zip(names, ADDRESSES.values(), strict=True):
-        ip("-n", name, "addr", "add", f"{address}/8", "dev", "eth0")
-        for device in ("lo", "eth0"):
-            ip("-n", name, "link", "set", device, "up")
-    return names
-
-
-def ip(*arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
-    if done.returncode and "Operation not permitted" in done.stderr:
-        pytest.skip(f"network namespaces are not permitted: {done.stderr.strip()}")
-    assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
+        one, two = hosts
+        cable = f"ip link add eth0 netns {one.pid} type veth peer name eth0 netns {two.pid}"
+        subprocess.run(cable.split(), check=True)
+        for host in hosts:
+            host.sh(f"ip addr add {ADDRESSES[host.name]}/8 dev eth0; ip link set lo up; ip link set eth0 up; cd swarm")
+        yield one, two
