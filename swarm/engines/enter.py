@@ -208,10 +208,10 @@ def _link(source: str, place: str, target: str, own: Sequence[str]) -> None:
         if os.path.realpath(place) != os.path.realpath(source):
             raise NoPlace(f"{source} cannot be shown at {target}: a link cannot cover what lies there")
         return
-    os.makedirs(os.path.dirname(place), exist_ok=True)
     parent = os.path.realpath(os.path.dirname(place))
     if not any(_below(parent, os.path.realpath(one)) for one in own):
         raise NoPlace(f"{source} cannot be shown at {target}: that lies in {parent}, where no link may be left behind")
+    os.makedirs(parent, exist_ok=True)
     os.symlink(source, place)
 
 

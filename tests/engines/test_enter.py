@@ -160,14 +160,14 @@ def test_links_take_a_target_inside_another_if_the_host_has_it_there(links):
     assert (code, "sees x numbers" in log) == (0, True), log
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_links_leave_nothing_behind_in_private_content(links, there):
+@pytest.mark.parametrize(("target", "there"), [("model", True), ("model", False), ("deep/in/it", False)])
+def test_links_leave_nothing_behind_in_private_content(links, target, there):
     project, model = links.host("project"), links.host("model")
     if there:
         links.host("project/model")
-    code, log = links.run("true", mounts=[private(project), shared(model)])
+    code, log = links.run("true", mounts=[private(project), shared(model, f"/tmp/swarm-worker/{target}")])
     assert code == 2
-    assert f"error: {model} cannot be shown at /tmp/swarm-worker/model: " in log
+    assert f"error: {model} cannot be shown at /tmp/swarm-worker/{target}: " in log
     assert sorted(path.name for path in project.iterdir()) == (["model"] if there else [])
 
 
