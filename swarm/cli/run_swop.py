@@ -37,6 +37,7 @@ run-swop --usr-dir workspace/mnist/swop --profile-file-name swop1_profile.yaml -
 @click.option("--sn-api-service", metavar="HOST[:PORT]", help="the network node behind a reverse proxy")
 @click.option("--accept-org", multiple=True, metavar="NAME", help="run this organisation's tasks too; repeatable")
 @click.option("--engine", type=click.Choice(["process"]), help="what workers are started as, whatever the profile says")
+@click.option("--tethered", is_flag=True, help="workers end whenever the operator does, instead of awaiting the next")
 @click.option("--key", required=True, type=click.Path(path_type=Path), help="private key of the node, PEM, mode 0600")
 @click.option("--cert", required=True, type=click.Path(path_type=Path), help="certificate of the node, PEM")
 @click.option("--capath", required=True, type=click.Path(path_type=Path), help="directory with every organisation's CA")
@@ -50,6 +51,7 @@ def command(
     sn_api_service: str | None,
     accept_org: tuple[str, ...],
     engine: str | None,
+    tethered: bool,
     key: Path,
     cert: Path,
     capath: Path,
@@ -75,7 +77,7 @@ def command(
             sn=sn,
             profile=profile,
             pairing=Pairing(profile, sn, directory.path / "volumes", swop.log.warning),
-            engine=ProcessEngine(),
+            engine=ProcessEngine(tethered=tethered),
             acceptance=acceptance,
             credentials=credentials,
             state=directory,

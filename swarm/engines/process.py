@@ -1,9 +1,9 @@
 """The process engine: workers are processes of the operator's user on the operator's host.
 
 Used by `nodes/swop`. A slot's directory holds its learning node's state (`sl`), the logs of both (`sl.log`, `ml.log`),
-the program's root (`root`) and its plan (`ml.json`, see `engines/enter`). Guarantees: a worker outlives its operator;
-it and everything that it starts carry the slot's directory in their environment, by which another operator process
-finds them again and ends them, and nothing else.
+the program's root (`root`) and its plan (`ml.json`, see `engines/enter`). Guarantees: a worker outlives its operator,
+unless it was tethered to it; it and everything that it starts carry the slot's directory in their environment, by
+which another operator process finds them again and ends them, and nothing else.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from swarm.engines import enter
 from swarm.engines.pair import Pair, Program
 from swarm.engines.paths import Mount, covered, in_order
 from swarm.errors import BadInput
+from swarm.runtime.tether import spawn
 
 MARK = "SWARM_SLOT_DIRECTORY"
 CHANNEL = ("SWARM_CHANNEL", "SWARM_CHANNEL_TOKEN")
@@ -38,9 +39,10 @@ _ANY_PYTHON = re.compile(r"python(3(\.\d+)?)?")
 class ProcessEngine:
     name = "process"
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, *, tethered: bool = False) -> None:
         own = os.environ if environment is None else environment
         self._environment = {name: value for name, value in own.items() if name not in _NOT_FOR_WORKERS}
+        self._tethered = tethered
 
     def start(self, pair: Pair, place: Path) -> ProcessWorker:
         plan = self._write_plan(pair.program, place)
@@ -51,9 +53,7 @@ class ProcessEngine:
         marked = {**self._environment, **pair.environment, MARK: str(place), "PYTHONUNBUFFERED": "1"}
         with (place / "sl.log").open("ab") as log:
             try:
-                popen = subprocess.Popen(
-                    command, env=marked, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-                )
+                popen = spawn(command, environment=marked, stdout=log, stderr=log, tethered=self._tethered)
             except OSError as error:
                 raise BadInput(f"the learning node of {place.name} cannot be started: {error.strerror}") from error
         return ProcessWorker(place, popen.pid, popen)

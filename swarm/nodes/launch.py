@@ -28,7 +28,7 @@ from swarm.errors import (
     Unreachable,
     WorkerFailed,
 )
-from swarm.nodes.tether import spawn
+from swarm.runtime.tether import spawn
 
 GRACE_S = 5.0
 INTERRUPTED_GRACE_S = 0.6

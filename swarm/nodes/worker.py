@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 import trio
 
 from swarm.errors import BadInput, WorkerFailed
-from swarm.nodes.tether import spawn
+from swarm.runtime.tether import spawn
 
 LAST_LINES = 20
 STOP_S = 1.0

@@ -144,6 +144,15 @@ def test_a_killed_operator_adopts_what_it_had_started(scene: Scene, tmp_path: Pa
     assert [(slot.state, slot.attempt, slot.exit_code) for slot in run.slots.values()] == [("done", 1, 0)] * 2
 
 
+def test_a_killed_operator_takes_the_workers_with_it_that_are_tethered_to_it(scene: Scene) -> None:
+    operator = scene.operator(1, "--tethered")
+    scene.assign("model/counting.py", Envvars=[{"MIN_PEERS": 2}])  # and waits for a second peer
+    scene.running()
+    assert len(learning_nodes(scene.directory)) == 1
+    scene.kill(operator)
+    eventually("the end of all workers", lambda: not workers(scene.directory))
+
+
 def test_what_ended_while_no_operator_was_there_is_reported_by_the_next(scene: Scene, tmp_path: Path) -> None:
     operator = scene.operator(1)
     scene.assign("model/ending.py for-ever")

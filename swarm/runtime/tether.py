@@ -1,8 +1,9 @@
 """A child process that cannot outlive its parent: every process that a node or a local swarm starts is made here.
 
-Used by `nodes/launch` for the nodes and by `nodes/worker` for the training program. Guarantees: the child leads a
-session and process group of its own, so a terminal's Ctrl-C reaches only the parent, which ends it in order; when the
-parent dies, even by SIGKILL, the kernel kills the child (on Linux), and with it what is tethered to the child in turn.
+Used by `nodes/launch` for the nodes, by `nodes/worker` for the training program, and by `engines/process`. Guarantees:
+the child leads a session and process group of its own, so a terminal's Ctrl-C reaches only the parent, which ends it in
+order; when the parent dies, even by SIGKILL, the kernel kills the child (on Linux), and with it what is tethered to the
+child in turn.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def spawn(
     stderr: IO[bytes] | int | None = None,
     tethered: bool = True,
 ) -> subprocess.Popen[bytes]:
-    """Start a child with no standard input; not `tethered` for one that is to stay (`swarm up`).
+    """Start a child with no standard input; not `tethered` for one that is to stay (`swarm up`, an operator's).
 
     From the main thread only: the kernel's tether holds to the thread that forks, and ends with it.
     """
