@@ -6,6 +6,7 @@ is on disk before anything runs, so that no worker is unknown to its operator; a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -75,11 +76,18 @@ class SlotDirectory:
 
     def sl_uid(self) -> str:
         """The learning node's, once it is ready; before: empty."""
+        return str(self._ready().get("uid", ""))
+
+    def sl_pid(self) -> int:
+        """The learning node's process, once it is ready; before: 0."""
+        return int(self._ready().get("pid", 0))
+
+    def _ready(self) -> dict[str, Any]:
         try:
             ready: dict[str, Any] = json.loads((self.path / "sl" / "ready.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return ""
-        return str(ready.get("uid", ""))
+            return {}
+        return ready
 
     def verdict(self, node_code: int | None, *, alone: bool) -> Verdict:
         """How the slot ended, by what its worker said and the code of its learning node (None: nobody saw it).
@@ -99,6 +107,21 @@ class SlotDirectory:
         if node_code is None:
             return Verdict("failed", f"its learning node ended {which}, and no operator was there to see how", None)
         return Verdict("failed", f"its learning node {how_it_ended(node_code)} {which}", node_code)
+
+    def conclude(self, verdict: Verdict, node_code: int | None) -> None:
+        """Keep on disk how the slot ended, for whoever watches this directory; the ledger is what counts."""
+        part = self.path / "ended.part"
+        with contextlib.suppress(OSError):
+            part.write_text(json.dumps({"verdict": asdict(verdict), "node_code": node_code}), encoding="utf-8")
+            os.replace(part, self.path / "ended.json")
+
+    def conclusion(self) -> tuple[Verdict, int | None] | None:
+        """How the slot ended, and its learning node's exit code; None while it has not."""
+        try:
+            said = json.loads((self.path / "ended.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return Verdict(**said["verdict"]), said["node_code"]
 
     def last_lines(self) -> list[str]:
         """The last of the program's log; of the learning node's if the program was never started."""

@@ -144,7 +144,8 @@ class SlotWork:
             code = self._worker.exit_code
         verdict = self.directory.verdict(code, alone=_is_alone(self._pair))
         if verdict.state == "failed" and self._terminated:
-            return Verdict("stopped", self._why, verdict.exit_code)
+            verdict = Verdict("stopped", self._why, verdict.exit_code)
+        self.directory.conclude(verdict, code)
         return verdict
 
 

@@ -63,6 +63,14 @@ def test_the_verdict_follows_from_what_was_said_and_the_exit_code(directory, eve
     assert (found.state, found.reason, found.exit_code) == verdict
 
 
+def test_the_conclusion_is_there_for_whoever_watches(directory):
+    said(directory, STARTED, ended(3))
+    assert directory.conclusion() is None
+    directory.conclude(directory.verdict(6, alone=False), 6)
+    verdict, node_code = directory.conclusion()
+    assert (verdict.state, verdict.exit_code, node_code) == ("failed", 3, 6)
+
+
 @pytest.mark.parametrize(("code", "state"), [(0, "done"), (1, "failed")])
 def test_a_program_that_trains_alone_need_not_enrol(directory, code, state):
     said(directory, STARTED, ended(code))
