@@ -30,9 +30,13 @@ RUN_S, DEMO_S = 7.0, 20.0  # about how long one takes here: moments are drawn fr
 KINDS = {  # how the command line of each kind begins, after the interpreter; and what the error says of it
     "sentinel": (r"-m swarm.cli.run_sn --sentinel ", "sn-1"),
     "peer SN": (r"-m swarm.cli.run_sn --sentinel-ip ", "sn-2"),
-    "SL": (r"-m swarm.cli.run_sl ", "sl-"),
+    "SL": (r"(-P )?-m swarm.cli.run_sl ", "sl-"),
     "ML": (r"(-m swarm.nodes.demo.worker|\S*/merge_numbers.py) ", "program"),
     "launcher": (r"\S*/bin/swarm ", ""),
+}
+IN_THE_DEMO = KINDS | {
+    "SWOP": (r"-m swarm.cli.run_swop ", "swop-"),
+    "SWCI": (r"-m swarm.cli.run_swci ", "swci-1"),
 }
 
 
@@ -129,7 +133,7 @@ SMALL = ["run", "--peers", 2, "--json", "--", sys.executable, PROGRAM, 40, 0.05,
 
 def kill_at(run, kind, moment):
     """SIGKILL one process of the kind when so many seconds have passed; None if the run was over before."""
-    pattern, name = KINDS[kind]
+    pattern, name = IN_THE_DEMO[kind]
     if run.ended_before(moment):
         return None
     until = time.monotonic() + ENDS_S
@@ -151,7 +155,7 @@ def test_a_run_ends_or_goes_on_whoever_is_killed(start, kind, turn):
     _kill_and_check(start(*SMALL), kind, moment)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IN_THE_DEMO)
 def test_the_demo_ends_or_goes_on_whoever_is_killed(start, kind):
     moment = random.Random(f"{SEED} demo {kind}").uniform(0, DEMO_S)
     print(f"SWARM_TEST_SEED={SEED}: demo, {kind} at {moment:.2f} s")

@@ -70,6 +70,7 @@ class View:
     def _nodes(self, scene: Play) -> Table:
         rows = table("node", "organisation", ">process", "address", "state")
         nodes = [(process, f"org-{n}") for n, process in enumerate(scene.run.swarm.network, start=1)]
+        nodes += [(process, f"org-{n}") for n, process in enumerate(scene.run.swarm.operators, start=1)]
         nodes += [(peer.node, peer.organisation) for peer in scene.run.swarm.peers]
         for process, organisation in nodes:
             ready = process.ready() or {}
@@ -110,7 +111,8 @@ class View:
 
     def _say_news(self, scene: Play) -> None:
         self._say_once(scene.run.stage)
-        for process in [*scene.run.swarm.network, *(peer.node for peer in scene.run.swarm.peers)]:
+        swarm = scene.run.swarm
+        for process in [*swarm.network, *swarm.operators, *(peer.node for peer in swarm.peers)]:
             if process.ready():
                 self._say_once(f"{process.name} is ready")
         for peer, seen in zip(scene.run.swarm.peers, scene.seen, strict=False):

@@ -91,6 +91,7 @@ class LocalSwarm:
         self.launch = launch
         self.trees = [CertificateTree(directory / f"org-{n}", str(n)) for n in range(1, organisations + 1)]
         self.network: list[Process] = []
+        self.operators: list[Process] = []
         self.peers: list[Peer] = []
 
     def make_organisations(self) -> None:
@@ -128,10 +129,31 @@ class LocalSwarm:
             *(sys.executable, "-m", "swarm.cli.run_sl", "--host-ip", HOST, "--sl-fs-port", "0"),
             *("--sn-ip", HOST, "--sn-api-port", str(self.api_port(number % len(self.network)))),
         ]
-        process = self._start("sl", tree, command, ["--", *program], environment, cwd)
-        peer = Peer(f"peer-{number + 1}", f"org-{number + 1}", process, Lines(process.state / "report.jsonl"))
+        return self.add_peer(self._start("sl", tree, command, ["--", *program], environment, cwd))
+
+    def add_peer(self, node: Process) -> Peer:
+        """The next one, by its learning node."""
+        number = len(self.peers) + 1
+        peer = Peer(f"peer-{number}", f"org-{number}", node, Lines(node.state / "report.jsonl"))
         self.peers.append(peer)
         return peer
+
+    def start_operator(self, number: int, profile: Path, *, accepted: Sequence[str]) -> Process:
+        """SWOP `number`, from 1, at its own organisation's SN if that has one; its workers end whenever it does."""
+        command = [
+            *(sys.executable, "-m", "swarm.cli.run_swop", "--tethered"),
+            *("--usr-dir", str(profile.parent), "--profile-file-name", profile.name),
+            *("--sn-ip", HOST, "--sn-api-port", str(self.api_port((number - 1) % len(self.network)))),
+            *(word for organisation in accepted for word in ("--accept-org", organisation)),
+        ]
+        process = self._start("swop", self.trees[number - 1], command)
+        self.operators.append(process)
+        return process
+
+    def start_commander(self, script: Path) -> Process:
+        """The SWCI of the first organisation, which runs the script and ends."""
+        place = ["--usr-dir", str(script.parent), "--init-script-name", script.name]
+        return self._start("swci", self.trees[0], [sys.executable, "-m", "swarm.cli.run_swci", *place])
 
     def api_port(self, number: int) -> int:
         ready = self.network[number].ready()

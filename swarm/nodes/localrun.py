@@ -1,4 +1,5 @@
-"""One run of a local swarm, from its certificates to the last exit code: what `swarm demo` and `swarm run` share.
+"""One run of a local swarm, from its certificates to the last exit code: for `swarm run`, and for
+`swarm demo` but for how its workers are started (`nodes/taskrun`).
 
 Guarantees: every digest and count it reports comes from the ledger or from the nodes' own reports; a process that dies
 ends the run with an error that names it; after the run nothing of it is left running, or the report says so.
@@ -14,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from swarm.errors import CheckFailed, SwarmError
-from swarm.nodes.launch import Launch
+from swarm.nodes.launch import Launch, Process
 from swarm.nodes.local import HOST, READY_S, LocalSwarm
 
 TOO_FEW_PEERS_S = "20"
@@ -94,6 +95,16 @@ class LocalRun:
 
     def start(self, programs: Sequence[Program]) -> None:
         """Make the organisations, start the SNs, and each participant as soon as its SN is ready."""
+        self.start_network()
+        network = self.swarm.network
+        for number, program in enumerate(programs):
+            self._launch.wait_ready([network[number % self._sns]], READY_S, self._look)
+            self.swarm.start_peer(program.command, environment=program.environment, cwd=program.cwd)
+        self._launch.wait_ready([*network, *(peer.node for peer in self.swarm.peers)], READY_S, self._look)
+        self.stage = "training"
+
+    def start_network(self) -> None:
+        """The organisations, and their SNs; only the sentinel is ready then."""
         self.stage = "making certificates"
         self._look()
         self.swarm.make_organisations()
@@ -103,11 +114,6 @@ class LocalRun:
         self._launch.wait_ready(network[:1], READY_S, self._look)
         for number in range(2, self._sns + 1):
             self.swarm.start_network_node(number, sentinel_port=self.swarm.api_port(0))
-        for number, program in enumerate(programs):
-            self._launch.wait_ready([network[number % self._sns]], READY_S, self._look)
-            self.swarm.start_peer(program.command, environment=program.environment, cwd=program.cwd)
-        self._launch.wait_ready([*network, *(peer.node for peer in self.swarm.peers)], READY_S, self._look)
-        self.stage = "training"
 
     def train(self) -> None:
         """Until every program has ended well."""
@@ -120,13 +126,12 @@ class LocalRun:
         """Ask the ledger what it holds, end the network nodes, and sum up."""
         self.stage = "comparing digests"
         self._look()
-        may_end = [peer.node for peer in self.swarm.peers]
         try:
             status = self._ask_status()
         except SwarmError:
-            self._launch.check(may_end)  # it is dead: that says more than that it does not answer
+            self._launch.check(self._may_end())  # it is dead: that says more than that it does not answer
             raise
-        self._launch.check(may_end)
+        self._launch.check(self._may_end())
         self._launch.stop()
         self.stage = "done"
         self._look()
@@ -141,6 +146,13 @@ class LocalRun:
         credentials = Credentials.load(tree.certificate("swci"), tree.key("swci"), tree.capath, expect_roles=("swci",))
         return consult((HOST, self.swarm.api_port(0)), credentials, self.swarm.directory / "swci-1", Client.status)
 
+    def _may_end(self) -> list[Process]:
+        """Whose end is no failure, once the training is over."""
+        return [peer.node for peer in self.swarm.peers]
+
+    def _processes(self) -> list[dict[str, Any]]:
+        return self._launch.table() + [peer.program_row() for peer in self.swarm.peers if peer.program_pid]
+
     def _look(self) -> None:
         self.swarm.look()
         self._look_on()
@@ -152,7 +164,7 @@ class LocalRun:
         # A program may train several one after the other; what the peers ended with is the last.
         last = next((one for one in contracts if one["base"] in digests.values()), contracts[-1] if contracts else None)
         seconds = [line["seconds"] for peer in peers for line in peer.rounds]
-        processes = self._launch.table() + [peer.program_row() for peer in peers if peer.program_pid]
+        processes = self._processes()
         return Ran(
             rounds=sum(contract["commits"] for contract in contracts),
             ledger_digest=last["base"] if last else None,

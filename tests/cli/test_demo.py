@@ -43,7 +43,7 @@ def test_two_organisations_train_one_model_that_neither_could_alone(tmp_path):
     assert said["test_examples"] == 360
     assert said["rounds"] >= 10
     assert set(said["exit_codes"].values()) == {0}
-    assert {row["role"] for row in said["processes"]} == {"SN", "SL", "ML"}
+    assert {row["role"] for row in said["processes"]} == {"SN", "SWOP", "SWCI", "SL", "ML"}
     for peer, digest in said["digests"].items():
         assert digest == said["ledger_digest"]
         assert digest_of_file(tmp_path / "kept" / peer / "weights.npz", digest.split(":")[0]) == digest
@@ -61,6 +61,7 @@ def test_three_peers_with_a_file_of_ones_own_and_a_table_at_the_end(tmp_path):
     lines = ended.stdout.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["peer-1", "peer-2", "peer-3"]
     assert all("= ledger" in line for line in lines[1:4])
+    assert "swop-3 is ready" in ended.stderr
     assert "sl-3 is ready" in ended.stderr
 
 

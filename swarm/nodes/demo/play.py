@@ -6,7 +6,6 @@ a peer reaches alone and what all reach together come from the same program, sha
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +18,8 @@ from swarm.nodes.demo import examples
 from swarm.nodes.demo.digests import digest_of_file
 from swarm.nodes.launch import Launch
 from swarm.nodes.local import Lines
-from swarm.nodes.localrun import LocalRun, Program, Ran
+from swarm.nodes.localrun import Ran
+from swarm.nodes.taskrun import PLACE, TaskRun, Work
 
 STEPS = 352
 """Batches that each peer trains, where no --epochs is given."""
@@ -95,7 +95,7 @@ class Play:
     def __init__(self, settings: Settings, directory: Path, launch: Launch, look: Callable[[], None]) -> None:
         self.settings = settings
         self.directory = directory
-        self.run = LocalRun(directory, launch, peers=settings.peers, sns=settings.sns, look=self._look)
+        self.run = TaskRun(directory, launch, peers=settings.peers, sns=settings.sns, look=self._look)
         self.seen: list[Seen] = []
         self.split: examples.Split | None = None
         self._look_on = look
@@ -107,36 +107,30 @@ class Play:
         self._look()
         data = examples.load(self.settings.dataset)
         self.split = examples.split(data, self.settings.peers, self.settings.seed)
-        self.run.start(self._programs(self.split))
+        self.run.begin(self._work(self.split))
         self.run.train()
         return self._sum_up(self.run.finish())
 
     # ---- before
 
-    def _programs(self, split: examples.Split) -> list[Program]:
+    def _work(self, split: examples.Split) -> Work:
+        """One directory a peer, with its data; its program leaves there what it comes to."""
         given = self.settings
         steps = max(1, min(len(shard) for shard in split.shards) // BATCH)
         epochs = given.epochs or max(1, round(STEPS / steps))
-        data = self.directory / "data"
-        data.mkdir()
-        split.test.save(data / "test.npz")
-        split.pooled.save(data / "pooled.npz")
-        programs = []
-        for number, shard in enumerate(split.shards, start=1):
-            shard.save(data / f"peer-{number}.npz")
-            out = self.directory / f"peer-{number}"
-            out.mkdir()
-            self.seen.append(Seen(Lines(out / "progress.jsonl"), out / "weights.npz", epochs=epochs))
-            command = [
-                *(sys.executable, "-m", "swarm.nodes.demo.worker"),
-                *(str(data / f"peer-{number}.npz"), str(data / "test.npz"), str(out)),
-                *("--peers", str(given.peers), "--classes", str(split.classes)),
-                *("--epochs", str(epochs), "--steps", str(steps), "--seed", str(given.seed)),
-            ]
-            if number == 1:  # one worker trains pooled too: another process would load TensorFlow once more
-                command += ["--pooled", str(data / "pooled.npz")]
-            programs.append(Program(command, _worker_environment()))
-        return programs
+        places = [self.directory / f"peer-{number}" for number in range(1, given.peers + 1)]
+        for place, shard in zip(places, split.shards, strict=True):
+            place.mkdir()
+            shard.save(place / "shard.npz")
+            split.test.save(place / "test.npz")
+            self.seen.append(Seen(Lines(place / "progress.jsonl"), place / "weights.npz", epochs=epochs))
+        split.pooled.save(places[0] / "pooled.npz")  # one trains pooled too: another would load TensorFlow once more
+        arguments = [
+            *("-m", "swarm.nodes.demo.worker", PLACE),
+            *("--peers", str(given.peers), "--classes", str(split.classes)),
+            *("--epochs", str(epochs), "--steps", str(steps), "--seed", str(given.seed)),
+        ]
+        return Work("demo", arguments, _worker_environment(), places)
 
     # ---- meanwhile
 

@@ -1,8 +1,9 @@
 """The demo's training program: a plain Keras script; the lines marked (swarm) make it one peer of a swarm.
 
-Run by `run-sl … -- python -m swarm.nodes.demo.worker SHARD TEST OUT`. It trains three times from the same initial
-weights with the same number of steps: alone on its own shard (SWARM_LOOPBACK), in the swarm, and, if it was given all
-the data for the comparison, pooled. It writes OUT/progress.jsonl as it goes, and OUT/weights.npz: the final weights.
+Run by the demo's task as `python3 -m swarm.nodes.demo.worker DIRECTORY`. With the data there (shard.npz, test.npz) it
+trains three times from the same initial weights with the same number of steps: alone on its own shard (SWARM_LOOPBACK),
+in the swarm, and, if it finds all the data for the comparison (pooled.npz), pooled. It writes progress.jsonl as it
+goes, and weights.npz: the final weights.
 """
 
 from __future__ import annotations
@@ -61,20 +62,18 @@ def build(features: int, classes: int, seed: int) -> keras.Model:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("shard", type=Path)
-    parser.add_argument("test", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--pooled", type=Path)
+    parser.add_argument("directory", type=Path)
     parser.add_argument("--peers", type=int, required=True)
     parser.add_argument("--classes", type=int, required=True)
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True, help="batches in an epoch")
     parser.add_argument("--seed", type=int, required=True)
     given = parser.parse_args()
-    x_test, y_test = load(given.test)
+    here = given.directory
+    x_test, y_test = load(here / "test.npz")
 
     def train(phase: str, data: Path, *callbacks: keras.callbacks.Callback) -> keras.Model:
-        progress = Progress(given.out / "progress.jsonl", phase)
+        progress = Progress(here / "progress.jsonl", phase)
         progress.say("begun", epochs=given.epochs)
         begun = time.monotonic()
         x, y = load(data)
@@ -93,11 +92,11 @@ def main() -> None:
         return model
 
     os.environ["SWARM_LOOPBACK"] = "true"
-    train("alone", given.shard, join(given.peers, given.epochs))
+    train("alone", here / "shard.npz", join(given.peers, given.epochs))
     del os.environ["SWARM_LOOPBACK"]
-    save(train("swarm", given.shard, join(given.peers, given.epochs)), given.out / "weights.npz")  # (swarm)
-    if given.pooled:
-        train("pooled", given.pooled)
+    save(train("swarm", here / "shard.npz", join(given.peers, given.epochs)), here / "weights.npz")  # (swarm)
+    if (here / "pooled.npz").exists():
+        train("pooled", here / "pooled.npz")
 
 
 def batches(x: Array, y: Array, seed: int) -> tf.data.Dataset:

@@ -1,0 +1,193 @@
+"""A local run as its people would run it on hosts of their own: an operator each, and a task that SWCI assigns.
+
+Used by `swarm demo`. Every organisation's operator starts one learning node with its program, by a profile made from
+those in profiles/. Guarantees: a worker that fails ends the run with an error that names its peer and shows its last
+lines; operators are started so that their workers end with them, whatever ends them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import yaml
+
+from swarm.errors import SwarmError, Unreachable, WorkerFailed
+from swarm.nodes.launch import LOOK_EVERY_S, Launch, Process
+from swarm.nodes.local import HOST, READY_S
+from swarm.nodes.localrun import LocalRun
+from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
+
+TASKRUNNER = "defaulttaskbb.taskdb.sml.hpe"
+PLACE = "/platform/swarm/usr"
+"""Where each peer's program sees its own directory."""
+SCRIPT = """\
+EXIT ON FAILURE
+CREATE CONTEXT {task} WITH IP {host} {port}
+SWITCH CONTEXT {task}
+CREATE TASK FROM {file}
+FINALIZE TASK {task}
+ASSIGN TASK {task} TO {taskrunner} WITH {peers} PEERS
+WAIT FOR TASKRUNNER {taskrunner}
+EXIT
+"""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all participants run, each in its own directory."""
+
+    name: str
+    arguments: Sequence[str]
+    """Of ``python3``."""
+    environment: Mapping[str, str]
+    places: Sequence[Path]
+
+
+@dataclass
+class LearningNode(Process):
+    """One that an operator has started: how it ended, the operator says."""
+
+    slot: SlotDirectory | None = field(default=None, repr=False)
+
+    @property
+    def log(self) -> Path:
+        return self.state.parent / "sl.log"
+
+    @property
+    def exit_code(self) -> int | None:
+        conclusion = self.slot.conclusion() if self.slot else None
+        return conclusion[1] if conclusion else None
+
+
+class TaskRun(LocalRun):
+    """The stages in order: `begin`, `train`, `finish`."""
+
+    def __init__(self, directory: Path, launch: Launch, *, peers: int, sns: int, look: Callable[[], None]) -> None:
+        super().__init__(directory, launch, peers=peers, sns=sns, look=look)
+        self._slots: list[SlotDirectories] = []
+        self._commander: list[Process] = []
+
+    def begin(self, work: Work) -> None:
+        """Make the organisations, start SNs and operators, have the task assigned, until every worker is ready."""
+        self.start_network()
+        network, operators = self.swarm.network, self.swarm.operators
+        first = "org-1"  # whose SWCI assigns the task
+        for number, place in enumerate(work.places, start=1):
+            self._launch.wait_ready([network[(number - 1) % self._sns]], READY_S, self._look)
+            accepted = [first] if number > 1 else []
+            self.swarm.start_operator(number, self._write_profile(number, work.name, place), accepted=accepted)
+        self._launch.wait_ready([*network, *operators], READY_S, self._look)
+        self.stage = "assigning the task"
+        self._slots = [SlotDirectories(operator.state / "slots") for operator in operators]
+        self._commander = [self.swarm.start_commander(self._write_script(work))]
+        self._wait_for_workers()
+        self.stage = "training"
+
+    def train(self) -> None:
+        """Until the task is done."""
+        try:
+            self._launch.wait_ended(self._commander, self._look)
+        except SwarmError:
+            self._look()  # a worker's own end says more
+            raise
+
+    # ---- the documents
+
+    def _write_profile(self, number: int, group: str, place: Path) -> Path:
+        """That of host 1 for the first organisation, that of host 2 for each other, with its own number."""
+        tree = self.swarm.trees[number - 1]
+        own = min(number, 2)
+        text = files("swarm.nodes").joinpath("profiles", f"process-{own}.yaml").read_text(encoding="utf-8")
+        values = {
+            f"<PROJECT-CERTS>/sl-{own}-": f"{tree.directory}/sl-{number}-",
+            "<PROJECT-CACERTS>": str(tree.capath),
+            "<HOST_ADDRESS>": HOST,
+            "<PROJECT>": str(place),
+            "slport: 30305": "slport: ~",
+            "groupname: mnist": f"groupname: {group}",
+            f"slhostname: sl{own}": f"slhostname: sl{number}",
+            f": user{own}": f": user{number}",
+        }
+        for placeholder, value in values.items():
+            assert placeholder in text, f"process-{own}.yaml has no {placeholder}"
+            text = text.replace(placeholder, value)
+        path = self.swarm.directory / f"process-{number}.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def _write_script(self, work: Work) -> Path:
+        task = {
+            "Name": work.name,
+            "TaskType": "RUN_SWARM",
+            "Author": "org-1",
+            "Prereq": "ROOTTASK",
+            "Outcome": work.name,
+            "Body": {
+                "Entrypoint": "python3",
+                "Command": " ".join(work.arguments),
+                "WorkingDir": PLACE,
+                "PrivateContent": PLACE,
+                "SharedContent": None,
+                "Envvars": [{name: value} for name, value in work.environment.items()],
+            },
+        }
+        file = self.swarm.directory / f"{work.name}_task.yaml"
+        file.write_text(yaml.safe_dump(task, sort_keys=False), encoding="utf-8")
+        script = self.swarm.directory / "swci-init"
+        words = {"task": work.name, "file": file.name, "taskrunner": TASKRUNNER, "peers": len(work.places)}
+        script.write_text(SCRIPT.format(host=HOST, port=self.swarm.api_port(0), **words), encoding="utf-8")
+        return script
+
+    # ---- the workers
+
+    def _wait_for_workers(self) -> None:
+        """Until every operator's learning node is ready."""
+        until = monotonic() + READY_S
+        while len(self.swarm.peers) < len(self._slots):
+            self._launch.check(self._may_end())
+            self._look()
+            if monotonic() > until:
+                missing = f"sl-{len(self.swarm.peers) + 1}"
+                raise Unreachable(f"{missing} not ready {READY_S:g} s after the task was given to its operator")
+            sleep(LOOK_EVERY_S)
+
+    def _look(self) -> None:
+        for number, slots in enumerate(self._slots, start=1):
+            for slot in slots.kept():
+                if number == len(self.swarm.peers) + 1 and (pid := slot.sl_pid()):
+                    self.swarm.add_peer(LearningNode(f"sl-{number}", "SL", slot.path / "sl", pid, _wait, slot=slot))
+                self._check(number, slot)
+        super()._look()
+
+    def _check(self, number: int, slot: SlotDirectory) -> None:
+        """Raises the error of a worker that has not ended well."""
+        conclusion = slot.conclusion()
+        if conclusion is None:
+            return
+        verdict, _ = conclusion
+        if verdict.state != "done":
+            slot.look()
+            lines = "".join(f"\n  {line}" for line in slot.last_lines()) or " (none)"
+            what = f"the worker of peer-{number} (sl-{number} and its program) failed"
+            raise WorkerFailed(f"{what}: {verdict.reason}; its last lines:{lines}")
+
+    def _may_end(self) -> list[Process]:
+        return self._commander
+
+    def _processes(self) -> list[dict[str, Any]]:
+        rows = self._launch.table()
+        for peer in self.swarm.peers:
+            node = peer.node
+            rows.append({"name": node.name, "role": node.role, "pid": node.pid, "exit_code": node.exit_code})
+            if peer.program_pid:
+                rows.append(peer.program_row())
+        return rows
+
+
+def _wait() -> int:
+    raise AssertionError("its operator waits for it")
