@@ -241,9 +241,15 @@ def test_a_peer_goes_on_alone_when_the_other_goes_while_it_waits_for_it(scene: S
     assert scene.ended(peers[0]) == 4  # a final model takes minPeers
 
 
-def test_diverged_weights_withdraw_one_peer_and_the_swarm_goes_on(scene: Scene) -> None:
+def test_diverged_weights_withdraw_one_peer_and_the_swarm_goes_on(scene: Scene, tmp_path: Path) -> None:
     scene.network(1)
-    peers = [scene.peer(), scene.peer(), scene.peer(NAN=2)]
-    assert [scene.ended(peer) for peer in peers] == [0, 0, 7]
+    gate = tmp_path / "gate"
+    peers = [scene.peer(GATE=gate), scene.peer(GATE=gate)]
+    for peer in peers:
+        scene.says(peer.node, "at the gate")
+    diverging = scene.peer(NAN=1)
+    assert scene.ended(diverging) == 7
+    assert "NaN" in output(diverging.node)
+    gate.touch()
+    assert [scene.ended(peer) for peer in peers] == [0, 0]
     assert final(peers[0]) == final(peers[1])
-    assert "NaN" in output(peers[2].node)
