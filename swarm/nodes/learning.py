@@ -197,7 +197,7 @@ class Learning:
                 self.happened(m.Merged(snap.round, snap.attempt, digest))
 
         def stalled(uid: str, reason: str) -> None:
-            log.warning("round %d: %s", snap.round, reason)
+            log.info("round %d: %s", snap.round, reason)
             self.happened(m.Stalled(snap.round, snap.attempt, uid, printable(reason, 500)))
 
         exchange = Exchange(

@@ -32,13 +32,15 @@ from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.store import Store
 from swarm.runtime.tls import Credentials, Local, Peer
-from swarm.wire.signed import Entry, sign_proposal
+from swarm.wire.signed import Entry, proposal_header, sign_proposal
 
 PROPOSE_S = 8.0
 FOLLOW_S = 10.0
 ALIVE_EVERY_S = 2.0
 FIRST_CONTACT_S = 60.0
 BACKOFF_S = (0.25, 0.5, 1.0, 2.0)
+
+RACING = frozenset({"Offer", "Ready", "Suspect", "Missing", "WindowClosed", "DeadlinePassed"})
 
 log = logging.getLogger("swarm.SN")
 ready_log = logging.getLogger("swarm.blCnt")
@@ -330,7 +332,16 @@ class NetworkNode:
             if (text := chronicle.line(event, self.driver.ledger)) is not None:
                 log.info("%s", text)
         if not applied.outcome.accepted:
-            log.warning("entry %d refused: %s", entry.index, applied.outcome.reason)
+            level = logging.INFO if _overtaken(entry) else logging.WARNING
+            log.log(level, "entry %d refused: %s", entry.index, applied.outcome.reason)
+
+
+def _overtaken(entry: Entry) -> bool:
+    """Of a kind that loses races by nature: the round went on before it was in."""
+    try:
+        return proposal_header(entry.proposal).kind in RACING
+    except SwarmError:
+        return False
 
 
 def _progress(taken: Any, after: int) -> int:
