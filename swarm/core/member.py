@@ -39,7 +39,7 @@ from swarm.core.member_steps import (
     Tell,
     Ticked,
 )
-from swarm.errors import Refused, SwarmError, Unreachable
+from swarm.errors import Refused, Unreachable
 
 NOTE_EVERY_S = 10.0
 FETCH_AGAIN_S = 2.0
@@ -318,7 +318,7 @@ class Member:
             return []
         if self._ledger_lost is not None:
             since, reason = self._ledger_lost
-            return self._waiting(now_s, since, f"the ledger: {reason}", Unreachable)
+            return self._waiting(now_s, since, f"the ledger: {reason}")
         if self.phase is Phase.FETCHING:
             return self._fetching(now_s)
         if self.phase is not Phase.OFFERED:
@@ -331,20 +331,20 @@ class Member:
         self._too_few_since = self._too_few_since if self._too_few_since is not None else now_s
         if self.contract.options.onTooFewPeers == "stop" and self.contract.has_model:  # who never came is waited for
             return [GiveUp(Unreachable(f"too few peers in contract {self.contract.name}: {self._missing()}"))]
-        return self._waiting(now_s, self._too_few_since, f"peers: {self._missing()}", Unreachable)
+        return self._waiting(now_s, self._too_few_since, f"peers: {self._missing()}")
 
     def _fetching(self, now_s: float) -> list[Effect]:
         if self._unserved_since is None or self._fetch_again_s is None or now_s < self._fetch_again_s:
             return []
         self._fetch_again_s = None
         whom = f"a peer that serves the model {self.contract.base}"
-        return [*self._waiting(now_s, self._unserved_since, whom, Unreachable), *self._fetch(self.contract.base)]
+        return [*self._waiting(now_s, self._unserved_since, whom), *self._fetch(self.contract.base)]
 
-    def _waiting(self, now_s: float, since_s: float, whom: str, error: type[SwarmError]) -> list[Effect]:
+    def _waiting(self, now_s: float, since_s: float, whom: str) -> list[Effect]:
         limit_s = self.contract.options.tooFewPeersSeconds
         if limit_s and now_s - since_s >= limit_s:
             hint = "onTooFewPeers and tooFewPeersSeconds of the callback say what to do about it"
-            return [GiveUp(error(f"waited {limit_s} s in contract {self.contract.name} for {whom}", hint=hint))]
+            return [GiveUp(Unreachable(f"waited {limit_s} s in contract {self.contract.name} for {whom}", hint=hint))]
         left = f", {limit_s - (now_s - since_s):.0f} s left" if limit_s else ""
         return self._note(now_s, f"waiting for {whom}{left}")
 

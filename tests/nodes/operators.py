@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import psutil
@@ -24,10 +23,10 @@ from swarm.nodes.launch import Launch, Process
 from swarm.nodes.local import LocalSwarm
 from swarm.runtime.credentials import Credentials
 from swarm.wire import taskfile
+from tests.nodes.waiting import PATIENCE_S, eventually
 
 PROGRAMS = Path(__file__).parent / "programs"
 RUNNER = "defaulttaskbb.taskdb.sml.hpe"
-PATIENCE_S = 60.0
 
 PROFILE = """
 groupname: demo
@@ -83,15 +82,6 @@ NODE = """
         usrhostname: user{idx}
         usrenvvars: [SWARM_ADD : {add}, SCRATCH_DIR : "user{idx}", SYNCS : {syncs}]
 """
-
-
-def eventually(what: str, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """The condition's first true value; polled, because it is another process that makes it true."""
-    until = monotonic() + patience_s
-    while not (value := condition()):
-        assert monotonic() < until, f"{what} did not come to be within {patience_s:g} s"
-        sleep(0.05)
-    return value
 
 
 class Scene:

@@ -6,9 +6,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -21,18 +20,9 @@ from swarm.runtime.credentials import Credentials
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Local
+from tests.nodes.waiting import PATIENCE_S, eventually
 
 PROGRAM = [sys.executable, str(Path(__file__).parent / "programs" / "counting.py")]
-PATIENCE_S = 60.0
-
-
-def eventually(what: str, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """The condition's first true value; polled, because it is another process that makes it true."""
-    until = monotonic() + patience_s
-    while not (value := condition()):
-        assert monotonic() < until, f"{what} did not come to be within {patience_s:g} s"
-        sleep(0.02)
-    return value
 
 
 class Scene:
