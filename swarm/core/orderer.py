@@ -1,0 +1,349 @@
+"""The pure heart of a network node: the order of the entries, the ledger that they make, and who waits for what.
+
+Driven by ``runtime/driver``, and by the simulator, which runs this very class. Guarantees:
+
+* an outcome is answered only for an entry that is committed and applied here; the same proposal gets the same outcome,
+  through whichever node and under whichever leader it is asked again;
+* who waits is answered: with the outcome, or, as soon as this node leads no longer, with whom to ask;
+* entries follow the last one in index, hash and time; a term begins with a blank entry, so that what earlier leaders
+  left behind is decided at once;
+* an event applies at most ``breath`` entries: while ``behind``, ``Breathed`` goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from swarm.core.asking import (
+    Answered,
+    Asked,
+    AskingEffect,
+    AskingEvent,
+    Blocked,
+    Breathed,
+    Clocked,
+    ClockJudged,
+    Declined,
+    Fetched,
+    GaveUp,
+    Heard,
+    Install,
+    Installed,
+    Keep,
+    NotLeading,
+    Paused,
+    Publish,
+    ReadReady,
+    Restored,
+)
+from swarm.core.consensus import Consensus, Log
+from swarm.core.events import Claim, EntryHeader, NodeGone, NodeKnown, Unverified, Verified
+from swarm.core.leading import Leading
+from swarm.core.ledger import Ledger
+from swarm.core.ordering import (
+    Commit,
+    Configured,
+    Fit,
+    LogEntry,
+    Proposed,
+    Readable,
+    ReadAsked,
+    Role,
+    SnapshotInstalled,
+    Ticked,
+)
+from swarm.core.ordering import Effect as ConsensusEffect
+from swarm.core.ordering import Event as ConsensusEvent
+from swarm.core.pending import Pending
+from swarm.core.snapshot import restored, taken
+from swarm.core.timekeeper import Propose
+from swarm.errors import Refused
+
+BREATH = 32
+SNAPSHOT_EVERY = 10_000
+PIECE_BYTES = 256 * 1024
+
+Event = AskingEvent | ConsensusEvent
+Effect = AskingEffect | ConsensusEffect
+
+
+class Codec(Protocol):
+    """How entries are written, and whose proposals they hold: pure."""
+
+    def make(self, index: int, term: int, time: int, prev_hash: bytes, proposal: bytes) -> LogEntry: ...
+
+    def read(self, raw: bytes) -> tuple[EntryHeader, bytes]: ...
+
+    def claim(self, header: EntryHeader, proposal: bytes, ledger: Ledger) -> Claim: ...
+
+
+class Orderer:
+    """``log`` shows what is stored; term, vote and commit are what the store held at start, and ``ledger`` the state of
+    its snapshot. ``own_proposal`` signs what this process proposes, given kind, body and seq (from 2 on)."""
+
+    def __init__(
+        self,
+        uid: str,
+        incarnation: bytes,
+        log: Log,
+        codec: Codec,
+        own_proposal: Callable[[str, dict[str, object], int], bytes],
+        *,
+        term: int,
+        vote: str,
+        commit: int,
+        ledger: Ledger | None = None,
+        network_id: bytes = b"",
+        founder: bool = False,
+        breath: int = BREATH,
+        snapshot_every: int = SNAPSHOT_EVERY,
+    ) -> None:
+        self.uid = uid
+        self.ledger = ledger or Ledger()
+        self.consensus = Consensus(uid, log, term=term, vote=vote, commit=commit, founder=founder)
+        self._incarnation = incarnation
+        self._log = log
+        self._codec = codec
+        self._own_proposal = own_proposal
+        self._network_id = network_id
+        self._breath = breath
+        self._snapshot_every = snapshot_every
+        self._seq = 1  # 1 is the introduction of this incarnation
+        self._pending = Pending()
+        self._held: list[tuple[int, Asked]] = []  # judged anew once this index is applied
+        self._reads: dict[int, int | None] = {}  # by number: the index that a read needs, once that is known
+        self._leading: Leading | None = None
+        self._configuring = 0  # index of the Configuration entry under way
+        self._learners: tuple[str, ...] = ()
+        self._blocked = Blocked()
+        self._clock_good = True
+        self._now_s = 0.0
+        self._wall_ms = 0
+        self._effects: list[Effect] = []
+
+    # ---- what others ask
+
+    @property
+    def role(self) -> str:
+        return self.consensus.role
+
+    @property
+    def leader(self) -> str:
+        """Who leads as far as this node knows; empty: nobody."""
+        return self.consensus.leader
+
+    @property
+    def head(self) -> int:
+        return self.ledger.head_index
+
+    @property
+    def behind(self) -> bool:
+        """There are committed entries to apply."""
+        return self.head < min(self.consensus.commit, self._log.last_index)
+
+    @property
+    def last_index(self) -> int:
+        """Of the last entry stored or under way."""
+        return self.consensus.last_index
+
+    def handle(self, event: Event) -> list[Effect]:
+        match event:
+            case Asked():
+                self._wall_ms = event.wall_ms
+                self._ask(event)
+            case GaveUp():
+                self._forget(event.number)
+            case Heard():
+                if self._leading is not None:
+                    self._leading.alive(event.uids, self._now_s)
+            case Clocked():
+                self._clock(event)
+            case Blocked():
+                self._blocked = event
+                self._step(self._fitness())
+            case ClockJudged():
+                self._clock_good = event.good
+                self._step(self._fitness())
+            case ReadAsked():
+                self._read(event)
+            case Fetched():
+                restored(event.snapshot)  # before it replaces anything
+                self._effects.append(Install(event.snapshot))
+            case Installed():
+                self._install(event)
+            case Breathed():
+                pass
+            case _:
+                self._step(event)
+        self._apply()
+        self._serve_reads()
+        effects, self._effects = self._effects, []
+        return effects
+
+    # ---- asking
+
+    def _ask(self, asked: Asked) -> None:
+        header = self._pending.due(self.consensus.term, asked.wall_ms)
+        claim = self._codec.claim(header, asked.raw, self.ledger)
+        if isinstance(claim, Verified) and (recorded := self.ledger.outcome_of_same(claim)) is not None:
+            self._effects.append(Answered(asked.number, recorded))
+        elif self.role != "leader":
+            self._effects.append(NotLeading(asked.number, self.leader))
+        elif isinstance(claim, Unverified) and self._pending:
+            self._held.append((self._pending.index, asked))  # it may rest on what is under way
+        elif isinstance(claim, Unverified):
+            self._effects.append(Declined(asked.number, claim.code, claim.reason, claim.hint))
+        elif not asked.raw:
+            self._effects.append(Declined(asked.number, Refused.code, "an empty proposal", ""))
+        elif index := self._pending.index_of(digest := _digest(claim)):
+            self._pending.wait(index, asked.number)
+        elif self._blocked.reason:
+            self._effects.append(Paused(asked.number, self._blocked.reason, self._blocked.hint))
+        else:
+            index = self._append(asked.raw, digest)
+            if self.role == "leader":
+                self._pending.wait(index, asked.number)
+
+    def _forget(self, number: int) -> None:
+        self._pending.forget(number)
+        self._held = [(index, asked) for index, asked in self._held if asked.number != number]
+        self._reads.pop(number, None)
+
+    def _read(self, event: ReadAsked) -> None:
+        if self.role != "leader":
+            self._effects.append(NotLeading(event.number, self.leader))
+        else:
+            self._reads[event.number] = None
+            self._step(event)
+
+    def _serve_reads(self) -> None:
+        for number, needed in list(self._reads.items()):
+            if needed is not None and needed <= self.head:
+                del self._reads[number]
+                self._effects.append(ReadReady(number))
+
+    # ---- consensus
+
+    def _step(self, event: ConsensusEvent) -> None:
+        effects = self.consensus.handle(event)
+        self._effects.extend(effect for effect in effects if not isinstance(effect, Commit | Readable))
+        for effect in effects:  # only now: what follows from them comes behind all of them
+            if isinstance(effect, Role):
+                self._take_role(effect)
+            elif isinstance(effect, Readable):
+                self._reads[effect.number] = effect.index
+
+    def _take_role(self, role: Role) -> None:
+        self._release(role.leader)
+        if role.name != "leader":
+            self._leading = None
+            return
+        self._leading = Leading(self.ledger, self.uid, self._incarnation)
+        self._configuring = 0
+        last = self.consensus.last_index
+        if last > self.head:
+            self._pending.follow(self._codec.read(self._log.entry(last).raw)[0])
+        elif self.head:
+            head = EntryHeader(self.head, 0, self.ledger.time, b"", self.ledger.head_hash)
+            self._pending.follow(head)
+        self._configure()
+        if last:  # the very first entry is the genesis
+            self._append(b"", b"")
+
+    def _release(self, leader: str) -> None:
+        """Whoever waits asks again, there or here."""
+        numbers = [*self._pending.release(), *(asked.number for _, asked in self._held), *self._reads]
+        self._held, self._reads = [], {}
+        self._effects.extend(NotLeading(number, leader) for number in numbers)
+
+    def _append(self, raw: bytes, digest: bytes) -> int:
+        due = self._pending.due(self.consensus.term, self._wall_ms)
+        entry = self._codec.make(due.index, due.term, due.time, due.prev_hash, raw)
+        self._pending.made(replace(due, hash=entry.hash), digest)
+        self._step(Proposed((entry,)))
+        return entry.index
+
+    def _fitness(self) -> Fit:
+        return Fit(not self._blocked.reason and self._clock_good)
+
+    # ---- leading
+
+    def _clock(self, event: Clocked) -> None:
+        self._now_s, self._wall_ms = event.now_s, event.wall_ms
+        self._step(Ticked(event.now_s))
+        if self._leading is None or self._blocked.reason:
+            return
+        settled = self.consensus.committed_own_term
+        behind = self.consensus.behind()
+        changing = self._configuring > self.head
+        self._propose(
+            self._leading.tick(event.now_s, self.consensus.voters, behind, settled=settled, changing=changing)
+        )
+
+    def _propose(self, proposals: list[Propose]) -> None:
+        for proposal in proposals:
+            if self.role != "leader":
+                return
+            self._seq += 1
+            index = self._append(self._own_proposal(proposal.kind, proposal.body, self._seq), b"")
+            if proposal.kind == "Configuration":
+                self._configuring = index
+
+    # ---- applying
+
+    def _apply(self) -> None:
+        left = self._breath
+        while left and self.behind:
+            upto = min(self.consensus.commit, self._log.last_index, self.head + left)
+            for entry in self._log.read(self.head, upto, PIECE_BYTES):
+                self._take(entry)
+                left -= 1
+
+    def _take(self, entry: LogEntry) -> None:
+        header, proposal = self._codec.read(entry.raw)
+        if entry.index == 1 and self._network_id and entry.hash != self._network_id:
+            raise Refused(
+                f"a ledger of network {entry.hash.hex()[:16]}, this node belongs to {self._network_id.hex()[:16]}",
+                hint="use another --state DIR for another network",
+            )
+        applied = self.ledger.apply(header, self._codec.claim(header, proposal, self.ledger))
+        if entry.index == 1 and not applied.outcome.accepted:
+            raise Refused(f"the ledger's first entry begins no network: {applied.outcome.reason}")
+        self._effects.append(Publish(entry, header, proposal, applied))
+        self._effects.extend(Answered(number, applied.outcome) for number in self._pending.settle(entry.index))
+        self._settle(entry.index)
+        if entry.voters is not None or any(isinstance(event, NodeKnown | NodeGone) for event in applied.events):
+            self._configure()
+        if self._leading is not None:
+            self._propose(self._leading.applied(applied.events))
+        if entry.index % self._snapshot_every == 0:
+            self._effects.append(Keep(taken(self.ledger, entry.term, self._log.voters_at(entry.index))))
+
+    def _settle(self, index: int) -> None:
+        """Whoever waited for this much to be applied."""
+        due = [asked for needed, asked in self._held if needed <= index]
+        self._held = [(needed, asked) for needed, asked in self._held if needed > index]
+        for asked in due:
+            self._ask(asked)
+
+    def _configure(self) -> None:
+        """All admitted network nodes store the entries; a lost one remains: only leaving ends that."""
+        learners = tuple(sorted(uid for uid, _ in self.ledger.sns() if uid not in self.consensus.voters))
+        if learners != self._learners:
+            self._learners = learners
+            self._step(Configured(learners))
+
+    # ---- snapshots
+
+    def _install(self, event: Installed) -> None:
+        snapshot = event.snapshot
+        self.ledger = restored(snapshot)
+        self._effects.append(Restored())
+        self._step(SnapshotInstalled(snapshot.index, snapshot.term, snapshot.hash, snapshot.voters))
+        self._configure()
+
+
+def _digest(claim: Claim) -> bytes:
+    return claim.digest if isinstance(claim, Verified) else b""

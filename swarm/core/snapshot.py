@@ -1,0 +1,58 @@
+"""A snapshot: the ledger's whole state after one entry, as bytes that equal states share.
+
+Made by the orderer every so many entries, kept by the store, given to nodes that need entries from before it.
+Guarantees: `restored` yields a ledger only from the bytes that the digest names, and only the state that the snapshot
+says it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from swarm.core.ledger import Ledger
+from swarm.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    index: int
+    term: int
+    hash: bytes
+    """Of the entry at `index`, and so of all entries up to it."""
+    voters: tuple[str, ...]
+    """Who decides behind it."""
+    state: bytes
+    digest: str
+
+
+def digest_of(state: bytes) -> str:
+    return "sha256:" + hashlib.sha256(state).hexdigest()
+
+
+def taken(ledger: Ledger, term: int, voters: tuple[str, ...]) -> Snapshot:
+    state = bytes(msgpack.packb(ledger.snapshot(), use_bin_type=True))
+    return Snapshot(ledger.head_index, term, ledger.head_hash, voters, state, digest_of(state))
+
+
+def restored(snapshot: Snapshot) -> Ledger:
+    """The ledger that the snapshot holds; raises BadInput when it holds another, or none."""
+    if digest_of(snapshot.state) != snapshot.digest:
+        raise BadInput(f"the snapshot at entry {snapshot.index} is damaged: its bytes do not have its digest")
+    try:
+        ledger = Ledger.restore(_plain(snapshot.state))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"the snapshot at entry {snapshot.index} is of another version: {error!r}") from error
+    if (ledger.head_index, ledger.head_hash) != (snapshot.index, snapshot.hash):
+        raise BadInput(f"the snapshot at entry {snapshot.index} holds the state at entry {ledger.head_index}")
+    if ledger.digest() != snapshot.digest:
+        raise BadInput(f"the snapshot at entry {snapshot.index} is of another version: it cannot be restored as it was")
+    return ledger
+
+
+def _plain(state: bytes) -> dict[str, Any]:
+    plain: dict[str, Any] = msgpack.unpackb(state, raw=False, strict_map_key=False)
+    return plain
