@@ -40,8 +40,8 @@ class Anchored:
 class Verified:
     """A proposal whose signatures are good. ``digest`` is the SHA-256 of the signed bytes.
 
-    ``identity`` and ``node_key`` are set where the author introduces itself (Genesis, NodeJoined), ``anchors`` where
-    the proposal brings CAs (Genesis, OrganisationAdmitted).
+    ``identity`` and ``node_key`` are set where the author introduces itself (Genesis, NodeJoined, ForcedRecovery),
+    ``anchors`` where the proposal brings CAs (Genesis, OrganisationAdmitted).
     """
 
     uid: str
@@ -130,6 +130,24 @@ class NodeKnown:
 @dataclass(frozen=True, slots=True)
 class NodeGone:
     uid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class VotersChanged:
+    """These network nodes decide from here on."""
+
+    voters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """``uid`` decides alone, in a new epoch. What the ``ended`` acknowledged behind ``lost_after`` is lost."""
+
+    epoch: int
+    uid: str
+    lost_after: int
+    ended: tuple[str, ...]
     reason: str
 
 
@@ -348,8 +366,8 @@ class SlotChanged:
 
 
 Event = (
-    OrganisationKnown | NodeKnown | NodeGone | ContractOpened | ContractCleared | ContractReserved | MemberEnrolled
-    | MemberGone | Offered | SnapMade | MemberReady | Committed | Aborted | BaseLost | Finished
+    OrganisationKnown | NodeKnown | NodeGone | VotersChanged | Recovered
+    | ContractOpened | ContractCleared | ContractReserved | MemberEnrolled | MemberGone | Offered | SnapMade | MemberReady | Committed | Aborted | BaseLost | Finished
     | TaskKnown | TaskFinal | TaskGone | TaskChanged | TaskrunnerKnown | TaskrunnerCleared | SwopKnown
     | SlotAssigned | SlotChanged
 )  # fmt: skip

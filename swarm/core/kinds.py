@@ -6,6 +6,9 @@
     NodeJoined            any admitted certificate  admits the node key; a new incarnation ends the earlier; NodeKnown
     NodeLeft              the node                  it leaves all contracts; NodeGone
     NodeLost              sn                        no sign of life for too long; NodeGone, MemberGone
+    Configuration         sn, the leader            these network nodes vote; VotersChanged
+    ForcedRecovery        swci, see core/voters     one network node decides alone, in a new epoch; Recovered, NodeGone
+    SnRemoved             swci, see core/voters     the network node will not come back; NodeGone
     Enrolled              sl, contract's org        opens the contract or joins it; ContractOpened, MemberEnrolled
     Offer                 sl, member                weights are frozen; Offered, and SnapMade once all have
     WindowClosed          sn                        the rest came too late; SnapMade
@@ -46,9 +49,10 @@ from swarm.core.fields import (
 from swarm.core.task_kinds import INDEX, SLOT, TASK_FIELDS
 from swarm.errors import BadInput
 
-__all__ = ["COUNT_MAX", "FIELDS", "JOINING", "check_body"]
+__all__ = ["COUNT_MAX", "FIELDS", "INTRODUCTIONS", "JOINING", "check_body"]
 
 TENSORS_MAX = 100_000
+EPOCH_MAX = 2**20
 ROUND = Field("the number of a round", whole(0, COUNT_MAX))
 ATTEMPT = Field("the number of an attempt", whole(0, 100))
 ROLE = Field("a role", lambda value: value in ("sn", "sl", "swop", "swci"))
@@ -66,6 +70,9 @@ JOINING: dict[str, Field] = {
     "incarnation": INCARNATION,
 }
 
+INTRODUCTIONS = ("Genesis", "NodeJoined", "ForcedRecovery")
+"""Kinds that bring their author's certificates and node key: the author need not be known, or not yet."""
+
 FIELDS: dict[str, dict[str, Field]] = {
     "Genesis": {
         "rules": Field("the version of the ledger's rules (1)", lambda value: value == 1),
@@ -77,6 +84,15 @@ FIELDS: dict[str, dict[str, Field]] = {
     "NodeJoined": JOINING,
     "NodeLeft": {},
     "NodeLost": {"uid": UID, "incarnation": INCARNATION, "reason": REASON},
+    "Configuration": {"voters": Field("one to five uids of network nodes", list_of(UID.fits, 1, 5))},
+    "ForcedRecovery": {
+        **{name: JOINING[name] for name in ("chain", "node_key", "incarnation")},
+        "epoch": Field("the number of an epoch", whole(1, EPOCH_MAX)),
+        "uid": UID,
+        "reason": REASON,
+        "lost_after": Field("the index of an entry", whole(1, COUNT_MAX)),
+    },
+    "SnRemoved": {"uid": UID},
     "Enrolled": {
         "contract": CONTRACT,
         "schema": Field("a list of tensors", lambda value: isinstance(value, list) and len(value) <= TENSORS_MAX),

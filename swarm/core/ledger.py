@@ -40,11 +40,12 @@ from swarm.core.events import (
     Unverified,
     Verified,
 )
-from swarm.core.kinds import check_body
-from swarm.core.node import WINDOW, Node, Outcomes, starts
+from swarm.core.kinds import INTRODUCTIONS, check_body
+from swarm.core.node import WINDOW, Node, Outcomes
 from swarm.core.organisations import key_of, label
 from swarm.core.task import Task
 from swarm.core.taskrunner import Taskrunner
+from swarm.core.voters import Voters
 from swarm.errors import BadInput, IdentityError, Refused, SwarmError
 
 __all__ = ["Applied", "Blank", "Claim", "EntryHeader", "Ledger", "Node", "Outcome", "Unverified", "Verified"]
@@ -52,7 +53,7 @@ Answer = tuple[dict[str, Any], list[Event]]
 
 
 class Ledger:
-    """The state after the entry `head_index`. ``nodes``, ``contracts``, ``anchors`` and ``board`` are for reading.
+    """The state after the entry `head_index`. ``nodes``, ``contracts``, ``anchors`` and the like are for reading.
 
     ``unopened``: contracts that were created or reset, with the round that the first enrolment opens them with.
     """
@@ -62,9 +63,9 @@ class Ledger:
         self.head_index = 0
         self.head_hash = bytes(32)
         self.time = 0
-        self.sentinel = ""
         self.anchors: dict[bytes, Anchored] = {}
         self.nodes: dict[str, Node] = {}
+        self.voting = Voters(self.nodes)
         self.contracts: dict[str, Contract] = {}
         self.unopened: dict[str, int] = {DEFAULT_CONTRACT: 0}
         self.board = Board()
@@ -74,12 +75,31 @@ class Ledger:
             "NodeJoined": self._node_joined,
             "NodeLeft": self._node_left,
             "NodeLost": self._node_lost,
+            "Configuration": self.voting.configured,
+            "ForcedRecovery": self.voting.recovered,
+            "SnRemoved": self.voting.removed,
             "Enrolled": self._enrolled,
             "ContractReset": self._contract_reset,
             "ContractCreated": self._contract_created,
         }
 
     # ---- reading
+
+    @property
+    def sentinel(self) -> str:
+        return self.voting.sentinel
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        return self.voting.uids
+
+    @property
+    def epoch(self) -> int:
+        return self.voting.epoch
+
+    def sns(self) -> list[tuple[str, bytes]]:
+        """The admitted network nodes with their organisations' anchors, in the order in which they joined."""
+        return self.voting.sns()
 
     @property
     def tasks(self) -> Mapping[str, Task]:
@@ -103,8 +123,7 @@ class Ledger:
 
     def outcome_of(self, uid: str, incarnation: bytes, seq: int) -> Outcome | None:
         """What became of a proposal, while it is recorded."""
-        recorded = self._recorded(uid, incarnation, seq)
-        return recorded[1] if recorded else None
+        return recorded[1] if (recorded := self._recorded(uid, incarnation, seq)) else None
 
     def outcome_of_same(self, claim: Verified) -> Outcome | None:
         """The recorded outcome of these very bytes: a retry needs no new entry."""
@@ -134,7 +153,7 @@ class Ledger:
             raise Refused(f"this {claim.kind} is for another network")
         node = self.nodes.get(claim.uid)
         if node is None:
-            if claim.kind in ("Genesis", "NodeJoined"):
+            if claim.kind in INTRODUCTIONS:
                 return
             raise IdentityError(f"{claim.uid} proposes {claim.kind} and has not joined this network")
         node.must_take(claim)
@@ -151,7 +170,8 @@ class Ledger:
         node = self.nodes.get(claim.uid)
         if node is not None and node.incarnation == claim.incarnation:
             if outcome.accepted and node.lost:
-                events = [*self._bring_back(claim.uid), *events]
+                node.state = "live"
+                events = [NodeKnown(claim.uid, "back"), *self._back(claim.uid), *events]
             node.outcomes.record(claim.seq, claim.digest, outcome)
         return Applied(outcome, tuple(events))
 
@@ -163,8 +183,8 @@ class Ledger:
         node = self.nodes.get(claim.uid)
         identity = claim.identity or (node.identity if node else None)
         assert identity is not None, "an introduction brings an identity, anybody else has joined"
-        if node is not None and node.state == "left" and claim.kind != "NodeJoined":
-            raise Refused(f"{identity} proposes {claim.kind} and has left this network")
+        if node is not None:
+            node.must_be_here(claim)
         if claim.kind not in self._kinds and claim.kind not in policy.RULES:
             check_body(claim.kind, claim.body)  # says that it knows no such kind
         if not policy.allowed(claim.kind, identity.role):
@@ -187,8 +207,8 @@ class Ledger:
         for anchor in claim.anchors:
             self.anchors.setdefault(anchor.spki_sha256, anchor)
         self.network_id = header.hash
-        self.sentinel = claim.uid
-        known: list[Event] = [OrganisationKnown(label(self.anchors, key), key) for key in sorted(self.anchors)]
+        self.voting.found(claim.uid)
+        known = [OrganisationKnown(label(self.anchors, key), key) for key in sorted(self.anchors)]
         return {}, [*known, *self._join(claim, claim.body["joined"])]
 
     def _organisation_admitted(self, claim: Verified, header: EntryHeader) -> Answer:
@@ -201,22 +221,11 @@ class Ledger:
 
     def _node_joined(self, claim: Verified, header: EntryHeader) -> Answer:
         assert claim.identity is not None
-        known = self.nodes.get(claim.uid)
         body = claim.body
         if body["role"] != claim.identity.role or body["incarnation"] != claim.incarnation:
             raise BadInput(f"{claim.identity} joins as role {body['role']}, its certificate says {claim.identity.role}")
-        if known is not None:
-            if known.node_key != claim.node_key or not known.identity.same_as(claim.identity):
-                raise IdentityError(
-                    f"the node key of {claim.identity} is known as that of {known.identity}",
-                    hint="a node keeps its certificate's name, or starts with a state directory of its own (--state)",
-                )
-            if claim.incarnation != known.incarnation and starts(claim.incarnation) <= starts(known.incarnation):
-                raise IdentityError(
-                    f"{claim.identity} joins with start number {starts(claim.incarnation)} of its state directory, "
-                    f"the network knows {starts(known.incarnation)}: the directory was copied or restored",
-                    hint="start it with a new state directory (--state)",
-                )
+        if (known := self.nodes.get(claim.uid)) is not None:
+            known.must_join_again(claim)
         return {}, self._join(claim, body)
 
     def _join(self, claim: Verified, body: dict[str, Any]) -> list[Event]:
@@ -235,11 +244,14 @@ class Ledger:
             how = "renewed" if known.state == "live" else "back"
             outcomes, ended = known.outcomes, known.ended
             events = self._back(claim.uid) if how == "back" else []
-        self.nodes[claim.uid] = Node(identity, claim.node_key, tuple(body["addresses"]), outcomes, ended)
+        here_since = known.joined if known is not None and not known.gone else self.head_index + 1
+        addresses = tuple(body["addresses"])
+        self.nodes[claim.uid] = Node(identity, claim.node_key, addresses, outcomes, ended, joined=here_since)
         return [*events, NodeKnown(claim.uid, how)]
 
     def _node_left(self, claim: Verified, header: EntryHeader) -> Answer:
         self.nodes[claim.uid].state = "left"
+        self.voting.succeed(claim.uid)
         events = self._gone(claim.uid, "left", "its node left")
         return {}, [NodeGone(claim.uid, "left"), *events]
 
@@ -250,10 +262,6 @@ class Ledger:
             raise Refused(f"{uid} cannot be lost: it is not live in that incarnation")
         node.state = "lost"
         return {}, [NodeGone(uid, reason), *self._gone(uid, "lost", f"was lost: {reason}")]
-
-    def _bring_back(self, uid: str) -> list[Event]:
-        self.nodes[uid].state = "live"
-        return [NodeKnown(uid, "back"), *self._back(uid)]
 
     def _gone(self, uid: str, what: Gone, reason: str) -> list[Event]:
         """What it means for the contracts that the node is in, and for the slots that it holds."""
@@ -331,8 +339,7 @@ class Ledger:
 
     def _standing(self, claim: Verified) -> dict[str, Any]:
         """What a refused author needs in order to do better."""
-        name = claim.body.get("contract")
-        contract = self.contracts.get(name) if isinstance(name, str) else None
+        contract = self.contracts.get(name) if isinstance(name := claim.body.get("contract"), str) else None
         if contract is None or claim.uid not in self.nodes:
             return {}
         if claim.kind == "Enrolled":
@@ -351,7 +358,7 @@ class Ledger:
             "rules": 1,
             "head": [self.head_index, self.head_hash, self.time],
             "network_id": self.network_id,
-            "sentinel": self.sentinel,
+            "voters": self.voting.to_state(),
             "anchors": [[a.certificate, a.spki_sha256, a.name] for _, a in sorted(self.anchors.items())],
             "nodes": [[uid, *node.to_state()] for uid, node in sorted(self.nodes.items())],
             "contracts": [contract.to_state() for _, contract in sorted(self.contracts.items())],
@@ -363,9 +370,10 @@ class Ledger:
     def restore(cls, state: dict[str, Any]) -> Ledger:
         new = cls()
         new.head_index, new.head_hash, new.time = state["head"]
-        new.network_id, new.sentinel = state["network_id"], state["sentinel"]
+        new.network_id = state["network_id"]
         new.anchors = {spki: Anchored(der, spki, name) for der, spki, name in state["anchors"]}
-        new.nodes = {uid: Node.from_state(rest) for uid, *rest in state["nodes"]}
+        new.nodes.update({uid: Node.from_state(rest) for uid, *rest in state["nodes"]})
+        new.voting.restore(state["voters"])
         new.contracts = {each["name"]: Contract.from_state(each) for each in state["contracts"]}
         new.unopened = dict(state["unopened"])
         new.board = Board.from_state(state["board"])
@@ -388,4 +396,5 @@ class Ledger:
             assert node.identity.anchor in self.anchors
             assert all(node.outcomes.highest - WINDOW < seq <= node.outcomes.highest for seq in node.outcomes.of)
         assert not set(self.unopened) & set(self.contracts)
+        self.voting.check()
         self.board.check()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from swarm.core.events import Outcome, Verified
 from swarm.core.names import Identity
-from swarm.errors import Refused
+from swarm.errors import IdentityError, Refused
 
 WINDOW = 64
 """How many of an author's last proposals have their outcome recorded."""
@@ -59,7 +59,9 @@ class Node:
     outcomes: Outcomes
     ended: Outcomes | None = None
     """Of the incarnation before this one."""
-    state: Literal["live", "lost", "left"] = "live"
+    state: Literal["live", "lost", "left", "removed"] = "live"
+    joined: int = 0
+    """The entry by which it came, and has been here since."""
 
     @property
     def incarnation(self) -> bytes:
@@ -68,6 +70,10 @@ class Node:
     @property
     def lost(self) -> bool:
         return self.state == "lost"
+
+    @property
+    def gone(self) -> bool:
+        return self.state in ("left", "removed")
 
     def recorded(self, incarnation: bytes, seq: int) -> tuple[bytes, Outcome] | None:
         """The outcome of a proposal and the digest of its signed bytes."""
@@ -79,8 +85,8 @@ class Node:
     def must_take(self, claim: Verified) -> None:
         """Refuse what is not this incarnation's, or no new proposal of it: these refusals leave no record."""
         if claim.incarnation != self.incarnation:
-            if claim.kind == "NodeJoined":
-                return
+            if claim.kind in ("NodeJoined", "ForcedRecovery"):
+                return  # the one begins a new incarnation, the other needs none
             raise Refused(
                 f"this {claim.kind} is of an ended incarnation of {self.identity}", hint="start the node again"
             )
@@ -89,13 +95,37 @@ class Node:
         if claim.seq <= self.outcomes.highest - WINDOW:
             raise Refused(f"the proposal {claim.seq} of {self.identity} is older than its last {WINDOW}")
 
+    def must_be_here(self, claim: Verified) -> None:
+        if self.state == "removed":
+            raise Refused(
+                f"{self.identity} proposes {claim.kind} and was removed from this network",
+                hint="its node key is not taken back: start it with a new state directory (--state)",
+            )
+        if self.state == "left" and claim.kind != "NodeJoined":
+            raise Refused(f"{self.identity} proposes {claim.kind} and has left this network")
+
+    def must_join_again(self, claim: Verified) -> None:
+        """Refuse another identity with this node key, and a directory that is not this one gone on."""
+        assert claim.identity is not None, "an introduction brings an identity"
+        if self.node_key != claim.node_key or not self.identity.same_as(claim.identity):
+            raise IdentityError(
+                f"the node key of {claim.identity} is known as that of {self.identity}",
+                hint="a node keeps its certificate's name, or starts with a state directory of its own (--state)",
+            )
+        if claim.incarnation != self.incarnation and starts(claim.incarnation) <= starts(self.incarnation):
+            raise IdentityError(
+                f"{claim.identity} joins with start number {starts(claim.incarnation)} of its state directory, "
+                f"the network knows {starts(self.incarnation)}: the directory was copied or restored",
+                hint="start it with a new state directory (--state)",
+            )
+
     def to_state(self) -> list[Any]:
         identity = [self.identity.organisation, self.identity.anchor, self.identity.role, self.identity.name]
         windows = [outcomes.to_state() for outcomes in (self.outcomes, self.ended) if outcomes is not None]
-        return [identity, self.node_key, list(self.addresses), self.state, windows]
+        return [identity, self.node_key, list(self.addresses), self.state, self.joined, windows]
 
     @classmethod
     def from_state(cls, state: list[Any]) -> Node:
-        identity, key, addresses, standing, windows = state
+        identity, key, addresses, standing, joined, windows = state
         outcomes, *ended = map(Outcomes.from_state, windows)
-        return cls(Identity(*identity), key, tuple(addresses), outcomes, ended[0] if ended else None, standing)
+        return cls(Identity(*identity), key, tuple(addresses), outcomes, ended[0] if ended else None, standing, joined)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Literal
 
 Membership = Literal[
-    "none", "member", "sentinel's organisation", "contract's organisation", "task's organisation",
-    "taskrunner's organisation", "holder",
+    "none", "member", "sentinel's organisation", "sentinel's or node's organisation", "contract's organisation",
+    "task's organisation", "taskrunner's organisation", "holder",
 ]  # fmt: skip
 
 _EVERYBODY = frozenset({"sn", "sl", "swop", "swci"})
@@ -34,6 +34,9 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "NodeJoined": (_EVERYBODY, "none"),
     "NodeLeft": (_EVERYBODY, "none"),
     "NodeLost": (_SN, "none"),
+    "Configuration": (_SN, "none"),
+    "ForcedRecovery": (_SWCI, "sentinel's or node's organisation"),
+    "SnRemoved": (_SWCI, "sentinel's or node's organisation"),
     "Enrolled": (_SL, "contract's organisation"),
     "Offer": (_SL, "member"),
     "WindowClosed": (_SN, "none"),

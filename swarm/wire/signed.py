@@ -11,7 +11,7 @@ the ledger knows for the author (or, where an author introduces itself, with the
     signed   = "swarm/proposal/1" 0 | u32 length of header | header | payload    by both keys in introductions
     entry    = [1, index, term, time, prev_hash, proposal], canonical; hash = SHA-256("swarm/entry/1" 0 | entry)
 
-Introductions are Genesis and NodeJoined. All is msgpack; a Blank entry has an empty proposal.
+Introductions are Genesis, NodeJoined and ForcedRecovery. All is msgpack; a Blank entry has an empty proposal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from swarm.core.events import Anchored, Blank, Claim, EntryHeader, Unverified, Verified
-from swarm.core.kinds import COUNT_MAX, check_body
+from swarm.core.kinds import COUNT_MAX, INTRODUCTIONS, check_body
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity, uid_of
 from swarm.errors import BadInput, IdentityError, SwarmError
@@ -40,7 +40,6 @@ TIME_MAX = 253_402_300_800_000
 """The year 10000, in ms."""
 HASH_BYTES = 32
 NO_HASH = bytes(HASH_BYTES)
-INTRODUCTIONS = ("Genesis", "NodeJoined")
 
 _PROPOSAL_DOMAIN = b"swarm/proposal/1\0"
 _ENTRY_DOMAIN = b"swarm/entry/1\0"
@@ -318,7 +317,7 @@ def _body(envelope: _Envelope) -> dict[str, Any]:
     if head.kind not in INTRODUCTIONS:
         return body
     introduction = {"node_key": head.node_key, "chain": list(head.chain), "incarnation": head.incarnation}
-    if head.kind == "NodeJoined":
+    if head.kind != "Genesis":
         return {**body, **introduction}
     joined = body.get("joined")
     return {**body, "joined": {**(joined if isinstance(joined, dict) else {}), **introduction}}

@@ -20,6 +20,7 @@ from swarm.core.events import (
     SnapMade,
     Verified,
 )
+from swarm.core.kinds import INTRODUCTIONS
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity, uid_of
 from swarm.core.round import ATTEMPTS, quorum
@@ -90,7 +91,7 @@ class Scene:
 
     def claim(self, actor: Actor, kind: str, body: dict[str, Any]) -> Verified:
         actor.seq += 1
-        introduces = kind in ("Genesis", "NodeJoined")
+        introduces = kind in INTRODUCTIONS
         anchors: tuple[Anchored, ...] = ()
         if kind == "Genesis":
             anchors = tuple(map(anchored, self.organisations))
