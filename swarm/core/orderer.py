@@ -12,6 +12,7 @@ Driven by ``runtime/driver``, and by the simulator, which runs this very class. 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -43,6 +44,7 @@ from swarm.core.events import Claim, EntryHeader, NodeGone, NodeKnown, Unverifie
 from swarm.core.leading import Leading
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import (
+    Append,
     Commit,
     Configured,
     Fit,
@@ -50,14 +52,16 @@ from swarm.core.ordering import (
     Proposed,
     Readable,
     ReadAsked,
+    Received,
     Role,
     SnapshotInstalled,
+    Stored,
     Ticked,
 )
 from swarm.core.ordering import Effect as ConsensusEffect
 from swarm.core.ordering import Event as ConsensusEvent
 from swarm.core.pending import Pending
-from swarm.core.snapshot import restored, taken
+from swarm.core.snapshot import Snapshot, restored, taken
 from swarm.core.timekeeper import Propose
 from swarm.errors import Refused
 
@@ -74,7 +78,7 @@ class Codec(Protocol):
 
     def make(self, index: int, term: int, time: int, prev_hash: bytes, proposal: bytes) -> LogEntry: ...
 
-    def read(self, raw: bytes) -> tuple[EntryHeader, bytes]: ...
+    def read(self, entry: LogEntry) -> tuple[EntryHeader, bytes]: ...
 
     def claim(self, header: EntryHeader, proposal: bytes, ledger: Ledger) -> Claim: ...
 
@@ -119,6 +123,9 @@ class Orderer:
         self._learners: tuple[str, ...] = ()
         self._blocked = Blocked()
         self._clock_good = True
+        self._coming: Snapshot | None = None  # will take the log's place, or is about to
+        self._installing = False
+        self._unstored: deque[int] = deque()  # numbers of the appends under way
         self._now_s = 0.0
         self._wall_ms = 0
         self._effects: list[Effect] = []
@@ -170,15 +177,18 @@ class Orderer:
                 self._read(event)
             case Fetched():
                 restored(event.snapshot)  # before it replaces anything
-                self._effects.append(Install(event.snapshot))
+                self._coming = event.snapshot
             case Installed():
                 self._install(event)
             case Breathed():
                 pass
+            case Received() if self._coming is not None:
+                pass  # speaks of a log that is about to be replaced; messages may be lost
             case _:
                 self._step(event)
         self._apply()
         self._serve_reads()
+        self._replace_log()
         effects, self._effects = self._effects, []
         return effects
 
@@ -227,7 +237,11 @@ class Orderer:
     # ---- consensus
 
     def _step(self, event: ConsensusEvent) -> None:
+        if isinstance(event, Stored):
+            while self._unstored and self._unstored[0] <= event.number:
+                self._unstored.popleft()
         effects = self.consensus.handle(event)
+        self._unstored.extend(effect.number for effect in effects if isinstance(effect, Append))
         self._effects.extend(effect for effect in effects if not isinstance(effect, Commit | Readable))
         for effect in effects:  # only now: what follows from them comes behind all of them
             if isinstance(effect, Role):
@@ -244,7 +258,7 @@ class Orderer:
         self._configuring = 0
         last = self.consensus.last_index
         if last > self.head:
-            self._pending.follow(self._codec.read(self._log.entry(last).raw)[0])
+            self._pending.follow(self._codec.read(self._log.entry(last))[0])
         elif self.head:
             head = EntryHeader(self.head, 0, self.ledger.time, b"", self.ledger.head_hash)
             self._pending.follow(head)
@@ -272,7 +286,8 @@ class Orderer:
 
     def _clock(self, event: Clocked) -> None:
         self._now_s, self._wall_ms = event.now_s, event.wall_ms
-        self._step(Ticked(event.now_s))
+        if self._coming is None:
+            self._step(Ticked(event.now_s))
         if self._leading is None or self._blocked.reason:
             return
         settled = self.consensus.committed_own_term
@@ -302,7 +317,7 @@ class Orderer:
                 left -= 1
 
     def _take(self, entry: LogEntry) -> None:
-        header, proposal = self._codec.read(entry.raw)
+        header, proposal = self._codec.read(entry)
         if entry.index == 1 and self._network_id and entry.hash != self._network_id:
             raise Refused(
                 f"a ledger of network {entry.hash.hex()[:16]}, this node belongs to {self._network_id.hex()[:16]}",
@@ -337,7 +352,18 @@ class Orderer:
 
     # ---- snapshots
 
+    def _replace_log(self) -> None:
+        """Once all that was submitted is stored: consensus must never see half of each log."""
+        if self._coming is None or self._unstored or self._installing:
+            return
+        if self._coming.index <= self.consensus.commit:
+            self._coming = None
+        else:
+            self._installing = True
+            self._effects.append(Install(self._coming))
+
     def _install(self, event: Installed) -> None:
+        self._coming, self._installing = None, False
         snapshot = event.snapshot
         self.ledger = restored(snapshot)
         self._effects.append(Restored())
