@@ -367,7 +367,8 @@ class SlotChanged:
 
 Event = (
     OrganisationKnown | NodeKnown | NodeGone | VotersChanged | Recovered
-    | ContractOpened | ContractCleared | ContractReserved | MemberEnrolled | MemberGone | Offered | SnapMade | MemberReady | Committed | Aborted | BaseLost | Finished
+    | ContractOpened | ContractCleared | ContractReserved | MemberEnrolled | MemberGone
+    | Offered | SnapMade | MemberReady | Committed | Aborted | BaseLost | Finished
     | TaskKnown | TaskFinal | TaskGone | TaskChanged | TaskrunnerKnown | TaskrunnerCleared | SwopKnown
     | SlotAssigned | SlotChanged
 )  # fmt: skip

@@ -144,9 +144,9 @@ def test_a_removed_network_node_is_never_taken_back_under_its_uid():
     assert gone == NodeGone(target.uid, f"removed by {network.swci['c'].identity}")
     assert target.uid not in network.uids()
     assert "was removed from this network" in network.join(target).reason
+    assert "was removed from this network" in network.say(target, "NodeLeft").reason
     target.restart()
     assert "was removed from this network" in network.join(target).reason
-    assert "was removed from this network" in network.say(target, "NodeLeft").reason
     anew = Actor("sn", "sn-3-anew", "c")
     assert network.join(anew).accepted
     assert isinstance(network.events[-1], NodeKnown)
