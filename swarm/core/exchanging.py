@@ -1,0 +1,351 @@
+"""Exchanging: what one member does in one attempt, from the snap to holding every byte of the result.
+
+Driven by `runtime/exchange`, and by the simulator of whole swarms; it handles positions, never bytes. Guarantees: a
+chunk is merged once, when every contributor of the snap has it here, in uid order and with the snap's weights whatever
+came first; `Finish` comes once, when each byte of the result was merged here or verified as its owner's; who is blamed
+owes bytes that did not come, or sent what cannot be used.
+
+    scatter   Pull contributions to my shards ──► Merge chunk by chunk ──► Serve, and Sign each shard     ┐
+    gather    Pull the others' shards from their owners, else from a member that holds them ──► verified  ├──► Finish
+
+One pull at a time from a member for a purpose. What fails is blamed once, and tried again while the attempt lasts:
+suspicion alone decides nothing. ``here`` outlives the attempt: the next one begins with what of it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Literal
+
+from swarm.core.events import SnapMade
+from swarm.core.exchanging_steps import (
+    Arrived,
+    Blame,
+    Effect,
+    Event,
+    Failed,
+    Finish,
+    Held,
+    Merge,
+    Merged,
+    Pull,
+    Serve,
+    Sign,
+    Spoilt,
+    Stop,
+    Ticked,
+    Verified,
+)
+from swarm.core.spans import Range, Spans
+from swarm.core.tensors import LEAF_BYTES
+
+CHUNK = 16 * LEAF_BYTES
+SILENT_S = 5.0
+RTTS = 20
+"""A member that owes bytes is blamed when none came for SILENT_S, or this many round trips if that is longer."""
+PATIENCE = 3
+"""An owner that lives may wait for others: for ever while this member does too, so many times longer after that."""
+PAUSE_S = 2.0
+"""Ticks further apart than this: this member itself stood still, and nobody else is to blame for it."""
+AGAIN_S = 1.0
+RELAYS = 3
+"""Members that are asked for a shard of an owner that fails, before it is blamed; who is Ready is always asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A shard, in bytes."""
+
+    owner: str
+    start: int
+    stop: int
+
+
+@dataclass(slots=True)
+class Lane:
+    """What is pulled from one member for one purpose: ``left`` one after the other, ``pull`` now."""
+
+    what: Literal["offer", "shard"]
+    of: str
+    left: list[Range]
+    pull: Pull | None = None
+    upto: int = 0
+    moved_s: float = 0.0
+    heard_s: float = 0.0
+    stopping: str = ""
+    tried: list[str] = field(default_factory=list)
+    failure: str = ""
+    again_s: float | None = None
+
+
+class Exchanging:
+    """The part of ``uid`` in the attempt of ``snap``. ``kept``: what is here of whose contribution from before."""
+
+    def __init__(self, snap: SnapMade, uid: str, nbytes: int, kept: Mapping[str, Spans] | None = None) -> None:
+        self.snap = snap
+        self.uid = uid
+        self.nbytes = nbytes
+        self.shards = tuple(_places(snap, uid, nbytes))
+        self.mine = tuple(shard for shard in self.shards if shard.owner == uid)
+        self.here: dict[str, Spans] = {}
+        """What of each contribution is here, within my shards; members stand in the order in which they came."""
+        self.held = Spans()
+        """The bytes of the result that are merged here, or verified."""
+        self.blamed: dict[str, str] = {}
+        self.finished = False
+        self._weights = {member.uid: member.weight for member in snap.members}
+        self._contributors = [member.uid for member in snap.members if member.weight] if self.mine else []
+        self._whole: set[str] = set()
+        """Contributors whose bytes for my shards are all here and verified."""
+        self._waiting = {start: stop for shard in self.mine for start, stop in _chunks(shard)}
+        """My chunks that wait for contributions."""
+        self._merging: dict[int, int] = {}
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._bad: set[str] = set()
+        self._ready: list[str] = []
+        self._ticked_s: float | None = None
+        self._keep({**(kept or {}), uid: Spans([(0, nbytes)])})
+
+    def _keep(self, kept: Mapping[str, Spans]) -> None:
+        for uid in kept:
+            if uid in self._contributors:
+                self.here[uid] = Spans(r for shard in self.mine for r in kept[uid].within(shard.start, shard.stop))
+                if not self._gaps(uid):
+                    self._whole.add(uid)
+
+    # ---- handling
+
+    def begin(self, now_s: float) -> list[Effect]:
+        for uid in self._contributors:
+            if uid == self.uid:
+                continue
+            self._lanes["offer", uid] = Lane("offer", uid, self._gaps(uid))
+        for shard in self.shards:
+            if shard.owner != self.uid:
+                lane = self._lanes.setdefault(("shard", shard.owner), Lane("shard", shard.owner, []))
+                lane.left.append((shard.start, shard.stop))
+        effects = [effect for lane in self._lanes.values() for effect in self._next(lane, now_s)]
+        return [*effects, *self._merge(list(self._waiting)), *self._finish()]
+
+    def handle(self, event: Event, now_s: float) -> list[Effect]:
+        match event:
+            case Arrived():
+                return self._arrived(event, now_s)
+            case Verified():
+                return self._verified(event, now_s)
+            case Failed():
+                return self._failed(event, now_s)
+            case Spoilt():
+                self._bad.add(event.uid)
+                return self._blame(event.uid, event.reason)
+            case Merged():
+                return self._merged(event)
+            case Held():
+                return self._held(event, now_s)
+            case Ticked():
+                self._excuse_pause(now_s)
+                return [effect for lane in self._lanes.values() for effect in self._watch(lane, event.rtt_s, now_s)]
+
+    def owed(self) -> dict[str, int]:
+        """The bytes that are still to come of whose contribution or shard."""
+        owed: dict[str, int] = {}
+        for (_, uid), lane in self._lanes.items():
+            missing = sum(stop - start for start, stop in lane.left)
+            missing += lane.pull.stop - lane.upto if lane.pull else 0
+            owed[uid] = owed.get(uid, 0) + missing
+        return owed
+
+    def kept(self) -> dict[str, Spans]:
+        """What the next attempt may begin with: contributions as far as they are here, without any that is bad."""
+        unsure = {uid for uid in self.here if uid not in self._whole and not self._gaps(uid)}
+        return {uid: spans for uid, spans in self.here.items() if uid not in unsure | self._bad | {self.uid}}
+
+    # ---- pulling
+
+    def _next(self, lane: Lane, now_s: float, source: str = "") -> list[Effect]:
+        """Pull what the lane has left, from its own member unless another ``source`` is to be tried."""
+        if not lane.left or lane.pull is not None:
+            return []
+        start, stop = lane.left.pop(0)
+        lane.pull = Pull(lane.what, lane.of, source or lane.of, start, stop)
+        lane.upto, lane.moved_s, lane.heard_s, lane.stopping, lane.again_s = start, now_s, now_s, "", None
+        return [lane.pull]
+
+    def _lane_of(self, pull: Pull) -> Lane | None:
+        lane = self._lanes.get((pull.what, pull.of))
+        return lane if lane is not None and lane.pull == pull else None
+
+    def _arrived(self, event: Arrived, now_s: float) -> list[Effect]:
+        lane, pull = self._lane_of(event.pull), event.pull
+        if lane is None:
+            return []
+        lane.heard_s = now_s
+        if event.upto <= lane.upto:
+            return []
+        assert event.upto <= pull.stop, (event, lane)
+        since, lane.upto, lane.moved_s = lane.upto, event.upto, now_s
+        if pull.what == "shard":
+            return []
+        self.here.setdefault(pull.of, Spans()).add(pull.start, event.upto)
+        return self._merge(list(self._starts(since, event.upto)))
+
+    def _verified(self, event: Verified, now_s: float) -> list[Effect]:
+        lane, pull = self._lane_of(event.pull), event.pull
+        if lane is None:
+            return []
+        assert lane.upto == pull.stop, (event, lane)
+        lane.pull, lane.tried, lane.failure = None, [], ""
+        if pull.what == "shard":
+            self.held.add(pull.start, pull.stop)
+        elif not lane.left:
+            self._whole.add(pull.of)
+        return [*self._next(lane, now_s), *self._finish()]
+
+    def _failed(self, event: Failed, now_s: float) -> list[Effect]:
+        lane, pull = self._lane_of(event.pull), event.pull
+        if lane is None:
+            return []
+        reason = lane.stopping or event.reason
+        lane.pull, lane.again_s = None, now_s + AGAIN_S
+        effects: list[Effect] = []
+        if event.bad:
+            self._bad.add(pull.source)
+            effects += self._blame(pull.source, reason)
+        if pull.what == "offer":
+            lane.left = [*self._here(pull.of).gaps(pull.start, pull.stop), *lane.left]
+            return [*effects, *self._blame(pull.of, reason)]
+        lane.left.insert(0, (pull.start, pull.stop))  # from the beginning: who sent which part would not be known
+        lane.tried.append(pull.source)
+        lane.failure = lane.failure or reason
+        source = self._relay(lane)
+        return [*effects, *(self._next(lane, now_s, source) if source else self._blame(lane.of, lane.failure))]
+
+    def _relay(self, lane: Lane) -> str:
+        """Who else may hold this owner's shard: those who are Ready, then some others; "" when all were asked."""
+        members = [member.uid for member in self.snap.members]
+        at = members.index(self.uid)
+        others = [uid for uid in members[at + 1 :] + members[:at] if uid != lane.of][:RELAYS]
+        candidates = [uid for uid in (*self._ready, *others) if uid not in (*lane.tried, *self._bad, self.uid)]
+        return candidates[0] if candidates else ""
+
+    def _held(self, event: Held, now_s: float) -> list[Effect]:
+        self._ready.append(event.uid)
+        if event.uid in (self.uid, *self._bad):
+            return []
+        idle = [lane for lane in self._lanes.values() if lane.what == "shard" and lane.pull is None]
+        return [effect for lane in idle for effect in self._next(lane, now_s, event.uid)]
+
+    # ---- watching
+
+    def _excuse_pause(self, now_s: float) -> None:
+        pause_s, self._ticked_s = now_s - (now_s if self._ticked_s is None else self._ticked_s), now_s
+        if pause_s > PAUSE_S:
+            for lane in self._lanes.values():
+                lane.moved_s = min(lane.moved_s + pause_s, now_s)
+                lane.heard_s = min(lane.heard_s + pause_s, now_s)
+
+    def _watch(self, lane: Lane, rtt_s: Mapping[str, float], now_s: float) -> list[Effect]:
+        if lane.pull is None:
+            return self._again(lane, now_s)
+        quiet_s = now_s - lane.moved_s
+        if lane.what == "shard":
+            patience = inf if self._waiting or self._merging else PATIENCE
+            quiet_s = max(now_s - lane.heard_s, quiet_s / patience)
+        if lane.stopping or quiet_s < max(SILENT_S, RTTS * rtt_s.get(lane.pull.source, 0.0)):
+            return []
+        lane.stopping = f"no byte of its {lane.what} came for {now_s - lane.moved_s:.0f} s"
+        return [Stop(lane.pull, lane.stopping)]
+
+    def _again(self, lane: Lane, now_s: float) -> list[Effect]:
+        if lane.again_s is None or now_s < lane.again_s or lane.of in self._bad:
+            return []
+        lane.tried, lane.failure = [], ""
+        return self._next(lane, now_s)
+
+    def _blame(self, uid: str, reason: str) -> list[Effect]:
+        if uid in self.blamed:
+            return []
+        self.blamed[uid] = reason
+        return [Blame(uid, reason)]
+
+    # ---- merging
+
+    def _here(self, uid: str) -> Spans:
+        return self.here.get(uid, Spans())
+
+    def _gaps(self, uid: str) -> list[Range]:
+        """What of this contribution is still to come."""
+        return [gap for shard in self.mine for gap in self._here(uid).gaps(shard.start, shard.stop)]
+
+    def _starts(self, start: int, stop: int) -> Iterator[int]:
+        """The waiting chunks that have bytes in this range."""
+        for shard in self.mine:
+            first, last = max(start, shard.start), min(stop, shard.stop)
+            chunks = range(first - (first - shard.start) % CHUNK, last, CHUNK)
+            yield from (chunk for chunk in chunks if chunk in self._waiting)
+
+    def _merge(self, starts: list[int]) -> list[Effect]:
+        """Begin to merge those of these chunks that every contributor has here."""
+        effects: list[Effect] = []
+        for start in starts:
+            stop = self._waiting[start]
+            if all(self._here(uid).covers(start, stop) for uid in self._contributors):
+                self._merging[start] = self._waiting.pop(start)
+                effects.append(Merge(start, stop, tuple(self._part(uid) for uid in sorted(self._contributors))))
+        return effects
+
+    def _part(self, uid: str) -> tuple[str, int]:
+        return uid, self._weights[uid]
+
+    def _merged(self, event: Merged) -> list[Effect]:
+        stop = self._merging.pop(event.start)
+        shard = next(shard for shard in self.mine if shard.start <= event.start < shard.stop)
+        before = self._upto(shard)
+        self.held.add(event.start, stop)
+        upto = self._upto(shard)
+        serve: list[Effect] = [Serve(shard.start, upto)] if upto > before else []
+        sign: list[Effect] = [Sign(shard.start)] if upto == shard.stop else []
+        return [*serve, *sign, *self._finish()]
+
+    def _upto(self, shard: Place) -> int:
+        return next((start for start, _ in self.held.gaps(shard.start, shard.stop)), shard.stop)
+
+    # ---- the end
+
+    def _finish(self) -> list[Effect]:
+        if self.finished or not self.held.covers(0, self.nbytes):
+            return []
+        if any(uid not in self._whole for uid in self._contributors):
+            return []  # it is merged, and still may turn out to be something else than was offered
+        self.finished = True
+        return [Finish()]
+
+    def check(self) -> None:
+        """What holds between any two events."""
+        members = {member.uid: member.weight for member in self.snap.members}
+        for shard in self.mine:
+            for start, stop in self.held.within(shard.start, shard.stop):
+                for uid, weight in members.items():
+                    assert not weight or self._here(uid).covers(start, stop), f"I4: merged without {uid}"
+        assert self._weights == members, "weights are the snap's"
+        assert not self.finished or self.held == Spans([(0, self.nbytes)]), "I6: Ready holds all bytes"
+        assert set(self.blamed) <= set(members), "only members are blamed"
+        for lane in self._lanes.values():
+            assert lane.pull is None or lane.pull.start <= lane.upto <= lane.pull.stop
+
+
+def _places(snap: SnapMade, uid: str, nbytes: int) -> Iterator[Place]:
+    if snap.topology == "broadcast":  # the whole model is everybody's shard
+        yield Place(uid, 0, nbytes)
+        return
+    for shard in snap.shards:
+        start, stop = shard.first_leaf * LEAF_BYTES, min(shard.stop_leaf * LEAF_BYTES, nbytes)
+        if start < stop:
+            yield Place(shard.owner, start, stop)
+
+
+def _chunks(shard: Place) -> Iterator[Range]:
+    for start in range(shard.start, shard.stop, CHUNK):
+        yield start, min(start + CHUNK, shard.stop)

@@ -1,0 +1,321 @@
+"""The operator: what a SWOP does about the slots of its host, from a lease to the last report.
+
+Called by ``nodes/swop``, which performs what ``handle`` returns. The machine reads the leases as this node's own
+replica of the ledger has them, and decides anew after every event, so that no missed event is missed for good.
+Guarantees: nothing is started before the intent to start it is on disk, nor while anything else runs at its place of
+the profile; what runs under a lease that is over is ended, and of it nothing more is said; a lease is over when an
+entry of the ledger says so, never by a clock of this host; each attempt is concluded once.
+
+    kept ──held──► waiting ──its place is free──► judging ─► looking ──ran──► running ──ended──► over
+      │              ▲ leased                        │          │                ▲  │
+      │                                              │          └─nothing─► intending ─► starting ─►┘
+      └──not held──► reaping ──reaped──► over        └─refused─► over             ▲  its learning node died │
+                                                                                  └─────────────────────────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from swarm.core import operator_steps as o
+from swarm.core.events import SlotAssigned, TaskrunnerCleared
+from swarm.core.ledger import Ledger
+from swarm.core.operator_steps import Effect, Event, Refusal, Verdict
+from swarm.core.slot import Slot
+from swarm.core.task import RUN_SWARM
+from swarm.core.timekeeper import LEASE_S
+from swarm.errors import Refused
+
+RESTARTS_MAX = 3
+"""Of one attempt's learning node: what dies of the same thing each time is for a person to look at."""
+SAVING_S = 60.0
+
+Key = tuple[str, int]
+"""The slot and its fence."""
+
+
+class Phase(Enum):
+    KEPT = "kept"
+    """Its directory lies here from before; what runs there has not been looked at."""
+    WAITING = "waiting"
+    JUDGING = "judging"
+    PREPARING = "preparing"
+    LOOKING = "looking"
+    INTENDING = "intending"
+    STARTING = "starting"
+    RUNNING = "running"
+    REAPING = "reaping"
+    OVER = "over"
+
+
+IDLE = (Phase.KEPT, Phase.WAITING, Phase.OVER)
+"""What is in none of these has its place of the profile to itself."""
+
+
+@dataclass
+class Attempt:
+    lease: SlotAssigned
+    phase: Phase
+    on_disk: bool = False
+    """Something may have been started in its directory."""
+    why: str = ""
+    """It was told to end, and why."""
+    hurried: bool = False
+    """It has no grace left."""
+    ran: bool = False
+    """Its program has been started at least once."""
+    mended: str = ""
+    """How its learning node died before, and that it was started again."""
+    last: o.Report | None = None
+    """To be said once what runs has been reaped."""
+
+    @property
+    def key(self) -> Key:
+        return (self.lease.slot, self.lease.fence)
+
+
+class Operator:
+    """The attempts of one SWOP. ``ledger`` gives this node's replica of the ledger as it is now."""
+
+    def __init__(self, uid: str, ledger: Callable[[], Ledger]) -> None:
+        self.uid = uid
+        self.attempts: dict[Key, Attempt] = {}
+        self.following = self.stopping = False
+        self._ledger = ledger
+        self._declined: set[int] = set()
+        self._lost: tuple[float, str] | None = None
+
+    def handle(self, event: Event, now_s: float) -> list[Effect]:
+        return [*self._on(event, now_s), *self._follow()]
+
+    def at_work(self) -> list[SlotAssigned]:
+        """What runs here, is being started or is being ended."""
+        return [attempt.lease for attempt in self.attempts.values() if attempt.phase not in IDLE]
+
+    def holds(self, lease: SlotAssigned) -> bool:
+        """Whether the ledger has leased this slot, with this fence, to this operator."""
+        return any((slot.id, slot.fence) == (lease.slot, lease.fence) for slot in self._leases())
+
+    def _on(self, event: Event, now_s: float) -> list[Effect]:
+        match event:
+            case o.Kept(lease):
+                attempt = Attempt(lease, Phase.KEPT, on_disk=True)
+                self.attempts[attempt.key] = attempt
+                return []
+            case o.CaughtUp():
+                self.following = True
+                return []
+            case o.LedgerMoved():
+                return []
+            case TaskrunnerCleared(run=run, by=by):
+                return self._let_go((one for one in self._running() if one.lease.run == run), f"by {by}")
+            case o.LedgerLost(reason):
+                self._lost = self._lost or (now_s, reason)
+                return []
+            case o.LedgerBack():
+                self._lost = None
+                return []
+            case o.Ticked():
+                return self._ticked(now_s)
+            case o.Stopped():
+                return self._stop()
+            case _:
+                attempt_ = self.attempts.get((event.lease.slot, event.lease.fence))
+                return self._on_attempt(attempt_, event) if attempt_ is not None else []
+
+    def _on_attempt(self, attempt: Attempt, event: Event) -> list[Effect]:
+        match event, attempt.phase:
+            case o.Judged(), Phase.JUDGING:
+                return self._judged(attempt, event)
+            case o.Prepared(verdict=verdict, description=description), Phase.PREPARING:
+                attempt.phase = Phase.OVER
+                return self._say(attempt, verdict.state, verdict.reason, description=description)
+            case o.Looked(ran=ran), Phase.LOOKING:
+                return self._go_on(attempt, *((Phase.RUNNING, o.Adopt) if ran else (Phase.INTENDING, o.Intend)))
+            case o.Intended(), Phase.INTENDING:
+                attempt.on_disk = True
+                return self._go_on(attempt, Phase.STARTING, o.Start)
+            case o.Started(), Phase.STARTING:
+                attempt.phase = Phase.RUNNING
+                return self._say(attempt, "starting", "") if not attempt.mended else []
+            case o.NotStarted(why=why), Phase.PREPARING | Phase.INTENDING | Phase.STARTING:
+                attempt.phase = Phase.OVER
+                return [self._failure(attempt, why)] if self.holds(attempt.lease) else []
+            case o.ProgramStarted(sl_uid=sl_uid), Phase.RUNNING:
+                attempt.ran = True
+                return self._say(attempt, "running", "", sl_uid=sl_uid, description=attempt.mended)
+            case o.Ended(), Phase.RUNNING:
+                return self._ended(attempt, event)
+            case o.Reaped(), Phase.REAPING:
+                attempt.phase = Phase.OVER
+                return [attempt.last] if attempt.last is not None and self.holds(attempt.lease) else []
+        return []
+
+    # ---- what the ledger says
+
+    def _leases(self) -> list[Slot]:
+        return [slot for slot in self._ledger().board.leases() if slot.swop == self.uid]
+
+    def _follow(self) -> list[Effect]:
+        """What the leases ask for by now."""
+        if not self.following:
+            return []
+        effects: list[Effect] = []
+        for attempt in list(self.attempts.values()):
+            if not self.holds(attempt.lease):
+                effects += self._drop(attempt)
+            if attempt.phase is Phase.OVER and not self._is_current(attempt.lease.run):
+                del self.attempts[attempt.key]
+                effects += [o.Forget(attempt.lease)] if attempt.on_disk else []
+        effects += self._let_go(one for one in self._running() if self._is_cleared(one.lease.run) and not one.why)
+        return effects if self.stopping else [*effects, *self._take()]
+
+    def _take(self) -> list[Effect]:
+        """Begin with what was leased, one after the other at each place of the profile."""
+        effects: list[Effect] = []
+        for slot in self._leases():
+            attempt = self.attempts.setdefault((slot.id, slot.fence), Attempt(slot.assigned(), Phase.WAITING))
+            if attempt.phase is Phase.KEPT:
+                attempt.phase = Phase.WAITING
+            if attempt.phase is Phase.WAITING and self._is_free(slot.index):
+                attempt.phase = Phase.JUDGING
+                effects.append(o.Judge(attempt.lease))
+        return effects
+
+    def _is_free(self, index: int) -> bool:
+        return all(one.phase in IDLE for one in self.attempts.values() if one.lease.index == index)
+
+    def _drop(self, attempt: Attempt) -> list[Effect]:
+        """Its lease is over: what runs is ended; what is under way is ended where it next asks to go on."""
+        if attempt.phase is Phase.RUNNING:
+            return self._end(attempt, self._why_over(attempt.lease), 0.0)
+        return self._reap(attempt) if attempt.phase in (Phase.KEPT, Phase.WAITING) else []
+
+    def _why_over(self, lease: SlotAssigned) -> str:
+        for slot in self._ledger().board.slots.values():
+            if slot.id == lease.slot:
+                anew = "its slot was leased anew"
+                return anew if slot.fence != lease.fence else f"its lease is over: {slot.reason}"
+        return "its lease is over: its run is"
+
+    def _is_cleared(self, run: int) -> bool:
+        try:
+            return self._ledger().board.run(run).cleared
+        except Refused:
+            return True
+
+    def _is_current(self, run: int) -> bool:
+        runners = self._ledger().taskrunners.values()
+        return any(runner.current is not None and runner.current.number == run for runner in runners)
+
+    def _let_go(self, attempts: Iterable[Attempt], by: str = "") -> list[Effect]:
+        """The taskrunner was reset: they end at once, or once they have saved the final model of their contract."""
+        why = f"the taskrunner was reset {by}".rstrip()
+        return [
+            effect
+            for attempt in attempts
+            for effect in self._end(attempt, why, SAVING_S if self._saves(attempt) else 0.0)
+        ]
+
+    def _saves(self, attempt: Attempt) -> bool:
+        uids = {slot.sl_uid for slot in self._leases() if slot.id == attempt.lease.slot}
+        return any(contract.finished and uids & set(contract.members) for contract in self._ledger().contracts.values())
+
+    # ---- one attempt
+
+    def _running(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts.values() if attempt.phase is Phase.RUNNING]
+
+    def _judged(self, attempt: Attempt, event: o.Judged) -> list[Effect]:
+        lease = attempt.lease
+        if event.refused is not None and attempt.on_disk:  # it was started when it was still accepted
+            said = f"{event.refused.reason} ({event.refused.hint})"
+            return self._reap(attempt, o.Report(lease, "stopped", said))
+        if event.unfit is not None:  # by another profile, it may have been started
+            return self._reap(attempt, self._failure(attempt, event.unfit))
+        if event.refused is not None:
+            attempt.phase = Phase.OVER
+            new, self._declined = lease.fence not in self._declined, {*self._declined, lease.fence}
+            return [o.Decline(lease, event.refused)] if new else []  # once for all that were leased at once
+        if self._ledger().tasks[lease.task].type != RUN_SWARM:
+            return self._go_on(attempt, Phase.PREPARING, o.Prepare)
+        return self._go_on(attempt, *((Phase.LOOKING, o.Look) if attempt.on_disk else (Phase.INTENDING, o.Intend)))
+
+    def _go_on(self, attempt: Attempt, phase: Phase, effect: Callable[[SlotAssigned], Effect]) -> list[Effect]:
+        """The next step, if the slot is still to be run."""
+        if self.stopping or not self.holds(attempt.lease):
+            return self._reap(attempt)
+        attempt.phase = phase
+        return [effect(attempt.lease)]
+
+    def _reap(self, attempt: Attempt, last: o.Report | None = None) -> list[Effect]:
+        if not attempt.on_disk:
+            attempt.phase = Phase.OVER
+            return [last] if last is not None and self.holds(attempt.lease) else []
+        attempt.phase, attempt.last = Phase.REAPING, last
+        return [o.Reap(attempt.lease)]
+
+    def _end(self, attempt: Attempt, why: str, grace_s: float) -> list[Effect]:
+        if attempt.hurried:
+            return []
+        attempt.why, attempt.hurried = attempt.why or why, grace_s <= 0
+        return [o.End(attempt.lease, attempt.why, grace_s)]
+
+    def _ended(self, attempt: Attempt, event: o.Ended) -> list[Effect]:
+        verdict = event.verdict
+        wanted = not attempt.why and not self.stopping and self.holds(attempt.lease)
+        if verdict.died and event.starts <= RESTARTS_MAX and wanted:
+            attempt.mended = f"{verdict.reason}; it was started again, {event.starts} of {RESTARTS_MAX} times"
+            said = self._say(attempt, "running" if attempt.ran else "starting", attempt.mended)
+            return [*said, *self._go_on(attempt, Phase.STARTING, o.Start)]
+        if verdict.died and event.starts > RESTARTS_MAX:
+            verdict = replace(verdict, reason=f"{verdict.reason}, {event.starts} times: it is not started again")
+        if verdict.state == "failed" and event.asked:
+            verdict = Verdict("stopped", attempt.why, verdict.exit_code)
+        attempt.phase = Phase.OVER
+        lines = event.lines if verdict.state == "failed" else ()
+        said = self._say(attempt, verdict.state, verdict.reason, exit_code=verdict.exit_code, lines=lines)
+        return [o.Conclude(attempt.lease, verdict), *said]
+
+    def _failure(self, attempt: Attempt, why: Refusal) -> o.Report:
+        """The report of a slot that could not be started."""
+        lines = (o.printable(why.hint)[: o.LINE_MAX],) if why.hint else ()
+        return o.Report(attempt.lease, "failed", why.reason, lines=lines)
+
+    def _say(
+        self,
+        attempt: Attempt,
+        state: str,
+        reason: str,
+        *,
+        exit_code: int | None = None,
+        sl_uid: str = "",
+        description: str = "",
+        lines: tuple[str, ...] = (),
+    ) -> list[Effect]:
+        """Nobody takes a report of a lease that is over."""
+        if not self.holds(attempt.lease):
+            return []
+        return [o.Report(attempt.lease, state, reason, exit_code, sl_uid, description, lines)]
+
+    # ---- the host
+
+    def _stop(self) -> list[Effect]:
+        """Workers end before their operator does; what was on its way to run never will."""
+        self.stopping = True
+        if not self.following:
+            return []
+        why = "its operator was stopped"
+        left = [one for one in self.attempts.values() if one.phase in (Phase.KEPT, Phase.WAITING) and one.on_disk]
+        ending = [effect for attempt in self._running() for effect in self._end(attempt, why, 0.0)]
+        return [*ending, *(effect for attempt in left for effect in self._reap(attempt))]
+
+    def _ticked(self, now_s: float) -> list[Effect]:
+        """A ledger out of reach ends nothing: whether another runs the slots by now, only its entries say."""
+        if self._lost is None or now_s - self._lost[0] < LEASE_S or not self._running():
+            return []
+        reason, self._lost = self._lost[1], (now_s, self._lost[1])
+        slots = ", ".join(attempt.lease.slot for attempt in self._running())
+        return [o.Tell(f"the ledger is out of reach ({reason}): slots {slots} go on until it says that they are over")]

@@ -1,0 +1,167 @@
+"""Hosts on one machine, each with a network of its own, joined by a switch whose links can be made as bad as needed.
+
+    with network(3, seed=1) as net:
+        net.hosts[0].command(["run-sn", …])              # the command line that runs it on that host
+        net.both_ways(1, 2, delay_s=0.025, loss=0.01)    # hosts are numbered from 1, here and in their addresses
+        net.set([(1, 3)], cut=True)                      # one direction only
+
+Network namespaces that have no name: they end with the processes that hold them, which end with who made them, however
+that ends. Network devices carry names that no other run has. Raises `Unavailable` where the machine cannot do this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+SUBNET = "10.78.0"
+READY_S = 20.0
+
+Pair = tuple[int, int]
+
+
+class Unavailable(Exception):
+    """Why there can be no hosts here, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Host:
+    number: int
+    pid: int
+    """Of the process that holds its network."""
+
+    @property
+    def address(self) -> str:
+        return f"{SUBNET}.{self.number}"
+
+    def command(self, command: Sequence[str]) -> list[str]:
+        """What runs the command on this host; its process is the one that is started."""
+        return ["nsenter", f"--net=/proc/{self.pid}/ns/net", "--", *command]
+
+
+class Network:
+    def __init__(self, hosts: list[Host], orders: socket.socket) -> None:
+        self.hosts = hosts
+        self._orders = orders
+
+    def set(self, links: Iterable[Pair], **values: float | bool) -> None:
+        """Change these one-way links at once. The names are those of `switch.Link`."""
+        self._order({"links": list(links), "set": values})
+
+    def both_ways(self, one: int, other: int, **values: float | bool) -> None:
+        self.set([(one, other), (other, one)], **values)
+
+    def counts(self, one: int, other: int) -> dict[str, int]:
+        """What became of the frames from one to the other: passed, lost, dropped, cut."""
+        counts: dict[str, int] = self._order({"count": [(one, other)]})["counts"][0]
+        return counts
+
+    def pairs(self) -> list[Pair]:
+        """All one-way links."""
+        return list(permutations(range(1, len(self.hosts) + 1), 2))
+
+    def of_host(self, number: int) -> tuple[list[Pair], list[Pair]]:
+        """(links from it, links to it)"""
+        pairs = self.pairs()
+        return [pair for pair in pairs if pair[0] == number], [pair for pair in pairs if pair[1] == number]
+
+    def _order(self, order: dict[str, Any]) -> dict[str, Any]:
+        self._orders.send(json.dumps(order).encode())
+        answer = self._orders.recv(1 << 16)
+        assert answer, "the switch has ended"
+        decoded: dict[str, Any] = json.loads(answer)
+        return decoded
+
+
+def check_available() -> None:
+    if os.geteuid():
+        raise Unavailable("hosts of their own need root")
+    for tool in ("ip", "unshare", "nsenter"):
+        if shutil.which(tool) is None:
+            raise Unavailable(f"hosts of their own need {tool}, which is not installed")
+    if not Path("/dev/net/tun").exists():
+        raise Unavailable("hosts of their own need TAP devices, and there is no /dev/net/tun")
+    tried = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True)
+    if tried.returncode:
+        raise Unavailable(f"network namespaces are not permitted here: {tried.stderr.strip()}")
+
+
+@contextlib.contextmanager
+def network(count: int, seed: int) -> Iterator[Network]:
+    check_available()
+    prefix = f"sw{secrets.token_hex(3)}"
+    with contextlib.ExitStack() as undo:
+        holders = [undo.enter_context(_holder()) for _ in range(count)]
+        orders = undo.enter_context(_switch([f"{prefix}-{n}" for n in range(1, count + 1)], seed))
+        hosts = [Host(number, holder.pid) for number, holder in enumerate(holders, start=1)]
+        for host in hosts:
+            _wire(host, f"{prefix}-{host.number}")
+        yield Network(hosts, orders)
+
+
+@contextlib.contextmanager
+def _holder() -> Iterator[subprocess.Popen[str]]:
+    """A process in a network namespace of its own; it ends with its standard input, so with its maker at the latest."""
+    with subprocess.Popen(
+        ["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        print("are you there?", file=holder.stdin, flush=True)
+        if not holder.stdout.readline():
+            raise Unavailable("a network namespace cannot be made here")
+        yield holder
+        holder.stdin.close()
+
+
+@contextlib.contextmanager
+def _switch(taps: list[str], seed: int) -> Iterator[socket.socket]:
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with (
+        ours,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.switch", str(seed), *taps],
+            stdin=its.fileno(),
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).resolve().parents[2],
+            start_new_session=True,
+        ) as process,
+    ):
+        its.close()
+        ours.settimeout(READY_S)
+        if ours.recv(16) != b"ready":
+            assert process.stderr is not None
+            why = (process.stderr.read().strip().splitlines() or ["it does not say why"])[-1]
+            raise Unavailable(f"TAP devices cannot be made here: {why}")
+        try:
+            yield ours
+        finally:
+            ours.close()  # by that it ends
+
+
+def _wire(host: Host, tap: str) -> None:
+    """Put the switch's TAP into the host as its eth0."""
+    _run("ip", "link", "set", tap, "netns", str(host.pid), "name", "eth0")
+    for line in (
+        f"link set eth0 address 02:00:00:00:00:{host.number:02x}",
+        f"addr add {host.address}/24 dev eth0",
+        "link set lo up",
+        "link set eth0 up",
+    ):
+        _run(*host.command(["ip", *line.split()]))
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)

@@ -1,0 +1,362 @@
+"""In whatever order bytes come: one merge of the snap's members, Ready with every byte, blame where bytes are owed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swarm.core import exchanging
+from swarm.core.events import Contributor, Shard, SnapMade
+from swarm.core.exchanging import AGAIN_S, CHUNK, PATIENCE, SILENT_S, Exchanging
+from swarm.core.exchanging_steps import (
+    Arrived,
+    Blame,
+    Effect,
+    Event,
+    Failed,
+    Finish,
+    Held,
+    Merge,
+    Merged,
+    Pull,
+    Serve,
+    Sign,
+    Spoilt,
+    Stop,
+    Ticked,
+    Verified,
+)
+from swarm.core.spans import Spans
+from swarm.core.tensors import LEAF_BYTES, split
+
+NBYTES = 12 * CHUNK + 320
+LEAVES = -(-NBYTES // LEAF_BYTES)
+
+
+def snap(uids: str, *, weights: dict[str, int] | None = None, attempt: int = 0, topology: str = "sharded") -> SnapMade:
+    members = tuple(Contributor(uid, (weights or {}).get(uid, 1000), f"d-{uid}", f"{uid}:1") for uid in uids)
+    cut = zip(uids, split(LEAVES, len(uids)), strict=True)
+    shards = tuple(Shard(uid, *leaves) for uid, leaves in cut) if topology == "sharded" else ()
+    return SnapMade("c", 1, attempt, members, shards, topology, "base")
+
+
+class Attempt:
+    """One member's exchange, with the world around it: pulls that run, merges that were asked for."""
+
+    def __init__(self, snap: SnapMade, uid: str, kept: dict[str, Spans] | None = None) -> None:
+        self.machine = Exchanging(snap, uid, NBYTES, kept)
+        self.now_s = 0.0
+        self.pulls: dict[Pull, int] = {}
+        self.merging: list[Merge] = []
+        self.said: list[Effect] = []
+        self._do(self.machine.begin(0.0))
+
+    def happens(self, event: Event) -> list[Effect]:
+        effects = self.machine.handle(event, self.now_s)
+        if isinstance(event, Failed | Verified):
+            self.pulls.pop(event.pull, None)
+        self._do(effects)
+        self.machine.check()
+        return effects
+
+    def _do(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Pull():
+                    assert effect not in self.pulls, "one at a time"
+                    self.pulls[effect] = effect.start
+                case Merge():
+                    self.merging.append(effect)
+        self.said += effects
+
+    def pass_s(self, seconds: float) -> list[Effect]:
+        """In ticks, as they come."""
+        effects = []
+        for _ in range(round(seconds / 0.5)):
+            self.now_s += 0.5
+            effects += self.happens(Ticked())
+        return effects
+
+    def arrive(self, pull: Pull, upto: int | None = None) -> list[Effect]:
+        """Bytes up to here, all of them and verified when no end is named."""
+        if upto is not None:
+            self.pulls[pull] = upto
+            return self.happens(Arrived(pull, upto))
+        return [*self.happens(Arrived(pull, pull.stop)), *self.happens(Verified(pull))]
+
+    def pull(self, what: str, of: str) -> Pull:
+        return next(pull for pull in self.pulls if (pull.what, pull.of) == (what, of))
+
+    def merge_all(self) -> None:
+        while self.merging:
+            self.happens(Merged(self.merging.pop(0).start))
+
+    def of(self, kind: type) -> list:
+        return [effect for effect in self.said if isinstance(effect, kind)]
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    weights=st.dictionaries(st.sampled_from("abcd"), st.sampled_from([0, 1000, 3000])),
+    uid=st.sampled_from("abcd"),
+    topology=st.sampled_from(["sharded", "broadcast"]),
+)
+def test_in_any_order_each_chunk_is_merged_once_from_all_in_uid_order_with_the_snaps_weights(
+    seed, weights, uid, topology
+) -> None:
+    chance = Random(seed)
+    made = snap("abcd", weights=weights, topology=topology)
+    attempt = Attempt(made, uid)
+    while attempt.pulls or attempt.merging:
+        choices = [*attempt.pulls, *attempt.merging]
+        chosen = chance.choice(choices)
+        assert not attempt.of(Finish), "something is outstanding"
+        if isinstance(chosen, Merge):
+            attempt.merging.remove(chosen)
+            attempt.happens(Merged(chosen.start))
+        elif chance.random() < 0.4:
+            attempt.arrive(chosen)
+        elif chance.random() < 0.8:
+            attempt.arrive(chosen, chance.randint(attempt.pulls[chosen], chosen.stop))
+        else:
+            attempt.happens(Failed(chosen, "the connection broke"))
+            attempt.now_s += AGAIN_S
+            attempt.happens(Ticked())
+    merges, machine = attempt.of(Merge), attempt.machine
+    counted = tuple((member.uid, member.weight) for member in made.members if member.weight)
+    if counted:
+        assert all(merge.parts == counted for merge in merges)
+        mine = sorted((start, stop) for shard in machine.mine for start, stop in exchanging._chunks(shard))
+        assert sorted((merge.start, merge.stop) for merge in merges) == mine
+        assert len(attempt.of(Sign)) == len(machine.mine)
+        assert attempt.of(Finish) == [Finish()]
+
+
+def test_a_shard_is_served_as_far_as_it_is_merged_without_a_hole() -> None:
+    attempt = Attempt(snap("ab"), "a")
+    attempt.arrive(attempt.pull("offer", "b"))
+    first, second, *rest = attempt.merging
+    assert attempt.happens(Merged(second.start)) == []
+    assert attempt.happens(Merged(first.start)) == [Serve(0, 2 * CHUNK)]
+    for merge in rest[:-1]:
+        attempt.happens(Merged(merge.start))
+    shard = attempt.machine.mine[0]
+    assert attempt.happens(Merged(rest[-1].start)) == [Serve(0, shard.stop), Sign(0)]
+    assert attempt.arrive(attempt.pull("shard", "b")) == [Finish()]
+
+
+def test_what_a_broadcast_merged_is_not_ready_before_the_contributions_are_known_as_those_offered() -> None:
+    attempt = Attempt(snap("ab", topology="broadcast"), "a")
+    pull = attempt.pull("offer", "b")
+    attempt.arrive(pull, pull.stop)
+    attempt.merge_all()
+    assert attempt.machine.held.covers(0, NBYTES)
+    assert not attempt.of(Finish)
+    assert attempt.happens(Failed(pull, "it sent something else", bad=True)) == [Blame("b", "it sent something else")]
+    assert "b" not in attempt.machine.kept()
+
+
+def test_the_next_attempt_pulls_only_what_its_layout_adds() -> None:
+    """b is gone: a's shard grows from a quarter to a third, and c's quarter is moved."""
+    first = Attempt(snap("abcd"), "c")
+    first.arrive(first.pull("offer", "a"))
+    half = first.pull("offer", "d")
+    first.arrive(half, half.start + CHUNK)
+    kept = first.machine.kept()
+    assert kept == {"a": Spans([(half.start, half.stop)]), "d": Spans([(half.start, half.start + CHUNK)])}
+    second = Attempt(snap("acd", attempt=1), "c", kept)
+    shard = second.machine.mine[0]
+    assert shard.start < half.start < shard.stop < half.stop, "the case that is meant"
+    pulled = {pull.of: (pull.start, pull.stop) for pull in second.pulls if pull.what == "offer"}
+    assert pulled == {"a": (shard.start, half.start), "d": (shard.start, half.start)}
+    second.arrive(second.pull("offer", "d"))
+    assert second.pull("offer", "d").start == half.start + CHUNK, "the second gap, after the first"
+    for what, of in (("offer", "a"), ("offer", "d"), ("shard", "a"), ("shard", "d")):
+        second.arrive(second.pull(what, of))
+    second.merge_all()
+    assert second.of(Finish)
+    assert {uid for merge in second.of(Merge) for uid, _ in merge.parts} == set("acd")
+
+
+def test_a_contribution_that_is_here_whole_is_not_pulled_again_and_merged_at_once() -> None:
+    made = snap("abc", attempt=1)
+    attempt = Attempt(made, "a", {"b": Spans([(0, NBYTES)]), "c": Spans([(0, NBYTES)]), "gone": Spans([(0, NBYTES)])})
+    assert {pull.what for pull in attempt.pulls} == {"shard"}
+    assert len(attempt.merging) == len(list(exchanging._chunks(attempt.machine.mine[0])))
+
+
+def test_several_shards_of_one_owner_are_pulled_one_after_the_other_and_each_signed() -> None:
+    cut = (Shard("a", 0, 40), Shard("b", 40, 80), Shard("a", 80, LEAVES))
+    made = replace(snap("ab"), shards=cut)
+    owner, other = Attempt(made, "a"), Attempt(made, "b")
+    owner.arrive(owner.pull("offer", "b"))
+    owner.arrive(owner.pull("offer", "b"))
+    owner.merge_all()
+    assert owner.of(Sign) == [Sign(0), Sign(80 * LEAF_BYTES)]
+    other.arrive(other.pull("shard", "a"))
+    assert other.pull("shard", "a").start == 80 * LEAF_BYTES
+
+
+# ---- what does not come
+
+
+def test_a_contributor_is_blamed_when_no_byte_came_for_so_long_however_alive_it_is() -> None:
+    attempt = Attempt(snap("abc"), "a")
+    pull = attempt.pull("offer", "b")
+    attempt.pass_s(SILENT_S / 2)
+    attempt.arrive(pull, pull.start + 1)
+    for _ in range(9):
+        assert attempt.pass_s(0.5) == []
+        for alive in attempt.pulls:
+            attempt.happens(Arrived(alive, attempt.pulls[alive]))
+        attempt.arrive(attempt.pull("offer", "c"), attempt.pulls[attempt.pull("offer", "c")] + 1)
+    reason = "no byte of its offer came for 5 s"
+    assert attempt.pass_s(0.5) == [Stop(pull, reason)]
+    assert attempt.pass_s(2.0) == [], "told once"
+    assert attempt.happens(Failed(pull, "stopped")) == [Blame("b", reason)]
+
+
+def test_a_long_way_is_given_twenty_round_trips() -> None:
+    attempt = Attempt(snap("ab"), "a")
+    attempt.happens(Ticked({"b": 0.5}))
+    attempt.now_s = 1.0
+    while attempt.now_s < 9.5:
+        attempt.now_s += 0.5
+        assert attempt.happens(Ticked({"b": 0.5})) == []
+    attempt.now_s += 0.5
+    assert {type(effect) for effect in attempt.happens(Ticked({"b": 0.5}))} == {Stop}
+
+
+def test_an_owner_that_lives_may_wait_for_others_but_not_when_everybody_gave_its_part() -> None:
+    attempt = Attempt(snap("abc"), "a")
+    shards = [pull for pull in attempt.pulls if pull.what == "shard"]
+
+    def pass_alive(seconds: float) -> list[Effect]:
+        effects = []
+        for _ in range(round(seconds / 0.5)):
+            for pull in attempt.pulls:
+                attempt.happens(Arrived(pull, attempt.pulls[pull]))
+            effects += attempt.pass_s(0.5)
+        return effects
+
+    attempt.arrive(attempt.pull("offer", "b"))
+    c = attempt.pull("offer", "c")
+    for upto in range(60):  # slow, and it comes
+        attempt.arrive(c, c.start + upto + 1)
+        assert pass_alive(1.0) == []
+    attempt.arrive(c)
+    attempt.merge_all()
+    for pull in shards:
+        attempt.arrive(pull, pull.start + 1)
+    assert pass_alive(SILENT_S * PATIENCE - 0.5) == []
+    assert {effect.pull for effect in pass_alive(0.5) if isinstance(effect, Stop)} == set(shards)
+
+
+def test_a_silent_owner_is_stopped_after_the_short_time() -> None:
+    attempt = Attempt(snap("ab"), "a")
+    shard = attempt.pull("shard", "b")
+    stops = [effect for effect in attempt.pass_s(SILENT_S) if isinstance(effect, Stop)]
+    assert shard in {stop.pull for stop in stops}
+
+
+def test_time_in_which_this_member_itself_stood_still_counts_against_nobody() -> None:
+    attempt = Attempt(snap("ab"), "a")
+    attempt.pass_s(1.0)
+    attempt.now_s += 60.0
+    assert attempt.happens(Ticked()) == []
+    assert attempt.pass_s(3.5) == []
+    assert attempt.pass_s(0.5) != []
+
+
+def test_a_shard_that_its_owner_does_not_give_is_had_from_others_before_it_is_blamed() -> None:
+    attempt = Attempt(snap("abcde"), "b")
+    pull = attempt.pull("shard", "e")
+    attempt.arrive(pull, pull.stop - 1)
+    asked = []
+    effects = attempt.happens(Failed(pull, "it is gone"))
+    while isinstance(effects[0], Pull):
+        asked.append(effects[0].source)
+        assert (effects[0].start, effects[0].stop) == (pull.start, pull.stop), "whole: the parts may differ"
+        effects = attempt.happens(Failed(effects[0], "not here either"))
+    assert asked == ["c", "d", "a"]
+    assert effects == [Blame("e", "it is gone")]
+    assert attempt.happens(Held("d")) == [replace(pull, source="d")], "who is Ready holds all shards"
+    attempt.arrive(replace(pull, source="d"))
+    assert attempt.machine.held.covers(pull.start, pull.stop)
+
+
+def test_who_is_ready_is_asked_first() -> None:
+    attempt = Attempt(snap("abcde"), "a")
+    attempt.happens(Held("d"))
+    assert attempt.happens(Failed(attempt.pull("shard", "e"), "gone"))[0].source == "d"
+
+
+def test_a_relay_that_sends_something_else_is_to_blame_itself_and_not_asked_again() -> None:
+    attempt = Attempt(snap("abc"), "a")
+    relayed = attempt.happens(Failed(attempt.pull("shard", "c"), "gone"))[0]
+    assert relayed.source == "b"
+    effects = attempt.happens(Failed(relayed, "not signed by its owner", bad=True))
+    assert effects == [Blame("b", "not signed by its owner"), Blame("c", "gone")]
+    again = [effect for effect in attempt.pass_s(AGAIN_S) if isinstance(effect, Pull)]
+    assert again == [replace(relayed, source="c")]
+    assert attempt.happens(Failed(again[0], "gone")) == []
+
+
+def test_what_failed_is_tried_again_from_where_it_stopped_and_blamed_once() -> None:
+    attempt = Attempt(snap("ab"), "a")
+    pull = attempt.pull("offer", "b")
+    attempt.arrive(pull, pull.start + CHUNK)
+    assert attempt.happens(Failed(pull, "gone")) == [Blame("b", "gone")]
+    again = [effect for effect in attempt.pass_s(AGAIN_S) if isinstance(effect, Pull)]
+    assert again == [replace(pull, start=pull.start + CHUNK)]
+    assert attempt.happens(Failed(again[0], "gone")) == []
+    attempt.pass_s(AGAIN_S)
+    attempt.arrive(again[0])
+    attempt.arrive(attempt.pull("shard", "b"))
+    attempt.merge_all()
+    assert attempt.of(Finish)
+
+
+def test_a_contribution_that_cannot_be_merged_is_blamed_and_not_kept() -> None:
+    attempt = Attempt(snap("abc"), "a")
+    attempt.arrive(attempt.pull("offer", "b"))
+    assert attempt.happens(Spoilt("b", "NaN")) == [Blame("b", "NaN")]
+    assert attempt.machine.kept() == {}
+
+
+def test_what_an_ended_pull_says_late_changes_nothing() -> None:
+    attempt = Attempt(snap("ab"), "a")
+    pull = attempt.pull("offer", "b")
+    attempt.happens(Failed(pull, "gone"))
+    before = attempt.machine.owed()
+    assert attempt.happens(Arrived(pull, pull.stop)) == []
+    assert attempt.happens(Verified(pull)) == []
+    assert attempt.machine.owed() == before == {"b": NBYTES}
+
+
+# ---- the check finds what it is there for
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ("I4", lambda machine: machine._contributors.remove("b")),
+        ("weights", lambda machine: machine._weights.update(b=7)),
+        ("I6", lambda machine: setattr(machine, "finished", True)),
+    ],
+)
+def test_the_check_finds_a_machine_that_went_wrong(wrong, line) -> None:
+    attempt = Attempt(snap("abc"), "a")
+    line(attempt.machine)
+
+    def go_on() -> None:
+        attempt.arrive(attempt.pull("offer", "c"))
+        attempt.merge_all()
+
+    with pytest.raises(AssertionError, match=wrong):
+        go_on()
