@@ -38,6 +38,8 @@ PROPOSAL_MAX = 256 * 1024
 ENTRY_MAX = PROPOSAL_MAX + 256
 TIME_MAX = 253_402_300_800_000
 """The year 10000, in ms."""
+REMEMBERED_BYTES = 4096
+"""Signatures over longer bytes are checked each time: they are rare, and would fill the memory."""
 HASH_BYTES = 32
 NO_HASH = bytes(HASH_BYTES)
 
@@ -260,11 +262,20 @@ def _verified(
 
 
 def _check_node_signature(envelope: _Envelope, node_key: bytes) -> None:
-    try:
-        Ed25519PublicKey.from_public_bytes(node_key).verify(envelope.node_signature, envelope.signed)
-    except (InvalidSignature, ValueError):
+    holds = _holds if len(envelope.signed) <= REMEMBERED_BYTES else _holds.__wrapped__
+    if not holds(node_key, envelope.node_signature, envelope.signed):
         head = envelope.header
-        raise IdentityError(f"this {head.kind} is not signed with the node key of {head.uid}, which it names") from None
+        raise IdentityError(f"this {head.kind} is not signed with the node key of {head.uid}, which it names")
+
+
+@lru_cache(maxsize=2048)
+def _holds(node_key: bytes, signature: bytes, signed: bytes) -> bool:
+    """Remembered, since a leader looks at a proposal when it comes and again when it is committed."""
+    try:
+        Ed25519PublicKey.from_public_bytes(node_key).verify(signature, signed)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 # ---- bytes

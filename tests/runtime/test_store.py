@@ -16,7 +16,9 @@ import pytest
 from swarm.core.ordering import NO_HASH, LogEntry
 from swarm.errors import BadInput
 from swarm.runtime import store as store_module
-from swarm.runtime.store import Store, Write
+from swarm.runtime import storefile
+from swarm.runtime.store import Store
+from swarm.runtime.storejobs import Write
 from swarm.wire.signed import make_entry
 
 WAIT_S = 20.0
@@ -142,7 +144,8 @@ def test_closing_writes_what_waits(path: Path) -> None:
 KILLED = """
 import os, sys, threading
 from pathlib import Path
-from swarm.runtime.store import Store, Write
+from swarm.runtime.store import Store
+from swarm.runtime.storejobs import Write
 from tests.runtime.test_store import chain
 store = Store(Path(sys.argv[1]))
 entries = chain(1000)
@@ -285,7 +288,7 @@ def test_a_file_of_something_else_is_refused(path: Path) -> None:
 
 def test_a_store_of_a_newer_version_is_refused(filled: Path) -> None:
     alter(filled, "PRAGMA user_version = 9")
-    assert refusal(filled).message == (f"ledger store {filled} has version 9, this program knows versions up to 1")
+    assert refusal(filled).message == (f"ledger store {filled} has version 9, this program knows versions up to 2")
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -296,18 +299,18 @@ def test_a_store_that_cannot_be_written_is_refused(filled: Path) -> None:
     with closing(sqlite3.connect(f"file:{filled}?mode=ro", uri=True)) as connection:
         with pytest.raises(sqlite3.Error) as caught:
             connection.execute("DELETE FROM entries")
-        error = store_module.sentence(filled, caught.value)
+        error = storefile.sentence(filled, caught.value)
     assert error.message.startswith(f"ledger store {filled} cannot be opened for writing")
 
 
 def test_an_older_store_is_brought_forward_after_a_backup(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step = "ALTER TABLE entries ADD COLUMN note TEXT"
-    monkeypatch.setattr(store_module, "MIGRATIONS", (*store_module.MIGRATIONS, step))
+    monkeypatch.setattr(storefile, "MIGRATIONS", (*storefile.MIGRATIONS, step))
     with Store(filled) as store:
         assert store.last_index == 5
-    backup = filled.with_name("ledger.db.version-1")
+    backup = filled.with_name("ledger.db.version-2")
     assert backup.stat().st_mode & 0o077 == 0
     monkeypatch.undo()
     with Store(backup) as store:
         assert store.last_index == 5
-    assert "version 2" in refusal(filled).message
+    assert "version 3" in refusal(filled).message

@@ -1,0 +1,84 @@
+"""Whether a ledger store is whole: everything is read once, and a flipped bit anywhere is named with its index.
+
+Used by the store when it opens. Guarantees: from the snapshot on every entry decodes, follows the one before and has
+its hash, term and voters; the snapshot's state has its digest and stands on the chain.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from swarm.core.ordering import LogEntry
+from swarm.core.snapshot import digest_of
+from swarm.errors import BadInput
+from swarm.runtime.storefile import ENTRY_COLUMNS, RECOVER, read_entry, read_voters
+from swarm.runtime.storejobs import Base
+from swarm.wire.order import log_entry
+from swarm.wire.signed import decode_entry
+
+
+def base_of(path: Path, connection: sqlite3.Connection) -> Base:
+    """What the store's first entry follows."""
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    try:
+        voters = read_voters(meta["base_voters"]) or ()
+        base = Base(int(meta["base"]), int(meta["base_term"]), bytes(meta["base_hash"]), voters)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"ledger store {path} is damaged: its notes cannot be read: {error!r}", hint=RECOVER) from error
+    return base
+
+
+def check(path: Path, connection: sqlite3.Connection, base: Base) -> int:
+    """The index of the last entry; raises BadInput, naming the first one that is not as it was."""
+    previous = LogEntry(base.index, base.term, base.hash, b"")
+    hashes = dict.fromkeys(_snapshot_indexes(connection), b"")
+    if base.index in hashes:
+        hashes[base.index] = base.hash
+    try:
+        for row in connection.execute(f"SELECT {ENTRY_COLUMNS} FROM entries ORDER BY idx"):
+            found = read_entry(row)
+            _check_entry(path, found, previous)
+            if found.index in hashes:
+                hashes[found.index] = found.hash
+            previous = found
+        notes = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('term', 'commit')"))
+        term, commit = int(notes["term"]), int(notes["commit"])
+    except (sqlite3.DatabaseError, TypeError, ValueError, KeyError) as error:
+        raise _damaged(path, previous.index + 1, str(error)) from error
+    if term < previous.term or commit > previous.index:
+        raise _damaged(path, previous.index + 1, f"its notes speak of term {term} and entry {commit}")
+    _check_snapshots(path, connection, base, hashes)
+    return previous.index
+
+
+def _check_entry(path: Path, found: LogEntry, previous: LogEntry) -> None:
+    expected = previous.index + 1
+    try:
+        entry = decode_entry(found.raw)
+    except BadInput as error:
+        raise _damaged(path, expected, error.message) from error
+    if (found.index, entry.index) != (expected, expected):
+        raise _damaged(path, expected, f"entry {found.index} stands in its place")
+    if entry.prev_hash != previous.hash:
+        raise _damaged(path, expected, "it does not follow the entry before it")
+    if log_entry(entry) != found or entry.term < previous.term:
+        raise _damaged(path, expected, "its hash, term or voters are not those of its bytes")
+
+
+def _snapshot_indexes(connection: sqlite3.Connection) -> list[int]:
+    return [index for (index,) in connection.execute("SELECT idx FROM snapshots ORDER BY idx")]
+
+
+def _check_snapshots(path: Path, connection: sqlite3.Connection, base: Base, hashes: dict[int, bytes]) -> None:
+    for index, hash_, state, digest in connection.execute("SELECT idx, hash, state, digest FROM snapshots"):
+        if hashes[index] != hash_ or digest_of(state) != digest:
+            raise BadInput(f"ledger store {path} is damaged: its snapshot after entry {index}", hint=RECOVER)
+    if base.index > max(hashes, default=0):
+        raise BadInput(
+            f"ledger store {path} is damaged: it begins with entry {base.index + 1} and has no snapshot", hint=RECOVER
+        )
+
+
+def _damaged(path: Path, index: int, why: str) -> BadInput:
+    return BadInput(f"ledger store {path} is damaged at entry {index}: {why}", hint=RECOVER)

@@ -1,0 +1,167 @@
+"""The file of a ledger store: opening it, bringing it forward, saying in one sentence what is wrong with it.
+
+Used by the store and by the audit. Guarantees: files of other programs and of newer versions are refused; an older one
+is brought forward after a backup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from swarm.core.ordering import LogEntry
+from swarm.errors import BadInput, SwarmError
+from swarm.wire.order import log_entry
+from swarm.wire.signed import decode_entry
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE entries (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, hash BLOB NOT NULL, raw BLOB NOT NULL);
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    INSERT INTO meta VALUES ('term', 0), ('vote', ''), ('commit', 0), ('fork', '');
+    """,
+    """
+    ALTER TABLE entries ADD COLUMN voters TEXT;
+    CREATE INDEX configurations ON entries (idx) WHERE voters IS NOT NULL;
+    CREATE TABLE snapshots (
+        idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, hash BLOB NOT NULL, voters TEXT NOT NULL,
+        state BLOB NOT NULL, digest TEXT NOT NULL, signatures BLOB NOT NULL
+    );
+    INSERT INTO meta VALUES ('base', 0), ('base_term', 0), ('base_hash', zeroblob(32)), ('base_voters', '');
+    """,
+)
+"""What leads from each version to the next; a store's version is how many of them it has seen."""
+APPLICATION_ID = 0x5357_4C44
+PASSING = ("SQLITE_FULL", "SQLITE_BUSY")
+"""Failures that a person can end while the node runs."""
+HINT = "choose another directory with --state DIR, or give this user the right to read and write there"
+RECOVER = (
+    "while other SNs have the ledger, start this one with an empty state directory and --sentinel-ip of one of them; "
+    "if this is the only one, put back the newest copy of its directory"
+)
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """A connection to the store, which is made or brought forward if need be."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite's own files take its mode
+    connection = connect(path)
+    try:
+        _migrate(path, connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def set_aside(path: Path, label: str) -> Path:
+    """Rename a closed store, so that this directory begins anew; nothing of it is deleted."""
+    target = path.with_name(f"{path.name}.{label}")
+    for suffix in ("-wal", "-shm", ""):
+        source = path.with_name(path.name + suffix)
+        if source.exists():
+            os.replace(source, target.with_name(target.name + suffix))
+    return target
+
+
+def _migrate(path: Path, connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and (version or tables):
+        raise BadInput(f"{path} is not a ledger store, but another program's SQLite file", hint=HINT)
+    if version > len(MIGRATIONS):
+        raise BadInput(
+            f"ledger store {path} has version {version}, this program knows versions up to {len(MIGRATIONS)}",
+            hint="start the version of swarm that wrote it, or a later one",
+        )
+    if 0 < version < len(MIGRATIONS):
+        _back_up(path, connection, version)
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        connection.executescript(f"BEGIN; {script}; PRAGMA application_id = {APPLICATION_ID};")
+        if number == 2:
+            _note_founder(connection)
+        connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+
+
+def _note_founder(connection: sqlite3.Connection) -> None:
+    """In version 1 only the genesis says who decides."""
+    for (raw,) in connection.execute("SELECT raw FROM entries WHERE idx = 1").fetchall():
+        voters = log_entry(decode_entry(raw)).voters
+        connection.execute("UPDATE entries SET voters = ? WHERE idx = 1", (write_voters(voters),))
+
+
+def _back_up(path: Path, connection: sqlite3.Connection, version: int) -> None:
+    copy = path.with_name(f"{path.name}.version-{version}")
+    copy.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(copy)) as target:
+        connection.backup(target)
+    copy.chmod(0o600)
+
+
+# ---- columns
+
+
+def write_voters(voters: tuple[str, ...] | None) -> str | None:
+    return None if voters is None else " ".join(voters)
+
+
+def read_voters(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(text.split())
+
+
+ENTRY_COLUMNS = "idx, term, hash, raw, voters"
+
+
+def read_entry(row: Any) -> LogEntry:
+    index, term, hash_, raw, voters = row
+    return LogEntry(index, term, hash_, raw, read_voters(voters))
+
+
+# ---- what a person is told
+
+
+def is_passing(error: sqlite3.Error | OSError) -> bool:
+    """It may end while the node runs."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return _name(error).startswith(PASSING)
+
+
+def sentence(path: Path, error: sqlite3.Error | OSError) -> SwarmError:
+    """What a person is told when the disk or SQLite fails."""
+    name = _name(error)
+    if name.startswith("SQLITE_FULL") or (isinstance(error, OSError) and is_passing(error)):
+        return BadInput(
+            f"disk full: the ledger store {path} cannot be written",
+            hint="make room; the node goes on by itself, nothing it acknowledged is lost",
+        )
+    if name.startswith("SQLITE_BUSY"):
+        return BadInput(f"ledger store {path} is locked by another program", hint="close the program that reads it")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return BadInput(f"ledger store {path} cannot be opened for writing: {error}", hint=HINT)
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return BadInput(f"ledger store {path} is damaged: {error}", hint=RECOVER)
+    return BadInput(
+        f"ledger store {path} failed: {error}",
+        hint="look at the disk (dmesg, SMART); nothing acknowledged is lost as long as the file can be read",
+    )
+
+
+def _name(error: BaseException) -> str:
+    return str(getattr(error, "sqlite_errorname", ""))

@@ -1,0 +1,125 @@
+"""What the store's thread is asked to do: pieces of work that are written in the order of their submission.
+
+Made by whoever owns the store, carried out by its thread; everything that waits becomes one transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgpack
+
+from swarm.core.ordering import LogEntry
+from swarm.core.snapshot import Snapshot
+from swarm.runtime.archive import Archive
+from swarm.runtime.storefile import write_voters
+
+Meta = dict[str, int | str | bytes]
+Signatures = dict[str, bytes]
+"""Of nodes under a snapshot, by uid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The entry before the first one that the store has: all before it is in the snapshot only."""
+
+    index: int
+    term: int
+    hash: bytes
+    voters: tuple[str, ...]
+
+    def meta(self) -> Meta:
+        voters = write_voters(self.voters) or ""
+        return {"base": self.index, "base_term": self.term, "base_hash": self.hash, "base_voters": voters}
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Notes, and entries that take the place of all behind ``after``; ``number`` is reported when it is on disk (0:
+    nobody waits for it)."""
+
+    number: int = 0
+    entries: tuple[LogEntry, ...] = ()
+    meta: Meta = field(default_factory=dict)
+    after: int | None = None
+    """None: what comes before the first of the entries."""
+
+    def carry_out(self, connection: sqlite3.Connection) -> None:
+        if self.entries:
+            first = self.entries[0].index
+            assert self.after is None or self.after == first - 1, "entries follow what they stand behind"
+            connection.execute("DELETE FROM entries WHERE idx >= ?", (first,))
+            connection.executemany(
+                "INSERT INTO entries (idx, term, hash, raw, voters) VALUES (?, ?, ?, ?, ?)",
+                [(e.index, e.term, e.hash, e.raw, write_voters(e.voters)) for e in self.entries],
+            )
+        note(connection, self.meta)
+
+
+@dataclass(frozen=True, slots=True)
+class KeepSnapshot:
+    """Store a snapshot, in place of earlier ones that no majority has signed. Signatures come with a majority only."""
+
+    snapshot: Snapshot
+    signatures: Signatures = field(default_factory=dict)
+    done: Callable[[], None] | None = None
+
+    def carry_out(self, connection: sqlite3.Connection) -> None:
+        s, unsigned = self.snapshot, msgpack.packb({})
+        connection.execute("DELETE FROM snapshots WHERE idx < ? AND signatures = ?", (s.index, unsigned))
+        row = (s.index, s.term, s.hash, write_voters(s.voters), s.state, s.digest, msgpack.packb(self.signatures))
+        connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+@dataclass(frozen=True, slots=True)
+class SignSnapshot:
+    """A majority has signed this snapshot: the ones before it are not needed any longer."""
+
+    index: int
+    signatures: Signatures
+
+    def carry_out(self, connection: sqlite3.Connection) -> None:
+        packed = msgpack.packb(self.signatures)
+        connection.execute("UPDATE snapshots SET signatures = ? WHERE idx = ?", (packed, self.index))
+        connection.execute("DELETE FROM snapshots WHERE idx < ?", (self.index,))
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """Move the entries up to the new base into the archive."""
+
+    archive: Archive
+    first: int
+    base: Base
+
+    def carry_out(self, connection: sqlite3.Connection) -> None:
+        rows = connection.execute("SELECT raw FROM entries WHERE idx <= ? ORDER BY idx", (self.base.index,)).fetchall()
+        self.archive.write(self.first, [raw for (raw,) in rows])
+        connection.execute("DELETE FROM entries WHERE idx <= ?", (self.base.index,))
+        note(connection, self.base.meta())
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceLog:
+    """A snapshot from elsewhere takes the place of all entries."""
+
+    snapshot: Snapshot
+    signatures: Signatures
+    done: Callable[[], None]
+
+    def carry_out(self, connection: sqlite3.Connection) -> None:
+        s = self.snapshot
+        connection.execute("DELETE FROM entries")
+        connection.execute("DELETE FROM snapshots")
+        KeepSnapshot(s, self.signatures).carry_out(connection)
+        base = Base(s.index, s.term, s.hash, s.voters)
+        note(connection, {**base.meta(), "commit": s.index})
+
+
+Job = Write | KeepSnapshot | SignSnapshot | Shed | ReplaceLog
+
+
+def note(connection: sqlite3.Connection, meta: Meta) -> None:
+    connection.executemany("UPDATE meta SET value = ? WHERE key = ?", [(v, k) for k, v in meta.items()])
