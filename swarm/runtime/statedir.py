@@ -1,8 +1,8 @@
 """The state directory of one process: its lock, its node key, its incarnation, its network.
 
-Opened once, first thing, by every node. Guarantees: at most one process holds a directory; the node key never changes;
-the start counter in the incarnation grows with every opening and is on disk before anybody sees it; files written
-through `write_atomic` are whole or absent after a crash.
+Opened once, first thing, by every node. Guarantees: at most one process holds a directory; the node key never changes,
+unless the whole node is set aside; the start counter in the incarnation grows with every opening and is on disk before
+anybody sees it; files written through `write_atomic` are whole or absent after a crash.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,13 +51,42 @@ class StateDirectory:
         if self.path.stat().st_mode & 0o077:
             self.path.chmod(0o700)
         self._lock = self._take_lock()
+        self.begin_anew()
+        network = self.path / _NETWORK
+        self.network_id = _from_hex(network) if network.exists() else b""
+
+    def begin_anew(self) -> None:
+        """Be the next incarnation, as after a new start of the process."""
         self.node_key = self._load_or_make_key()
         self.node_public = self.node_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         self.uid = names.uid_of(self.node_public)
         self.peer_id = names.peer_id(self.node_public)
         self.incarnation = self._next_incarnation()
-        network = self.path / _NETWORK
-        self.network_id = _from_hex(network) if network.exists() else b""
+
+    def set_aside(self, patterns: Sequence[str]) -> Path:
+        """Move the node key and what matches into a folder of its own, and be a new node of the same network.
+
+        The key goes first: however this ends, nothing of what is left here can be used under the old one.
+        """
+        number = 1 + max(
+            (int(each.name[6:]) for each in self.path.glob("aside-*") if each.name[6:].isdigit()), default=0
+        )
+        aside = self.path / f"aside-{number}"
+        try:
+            aside.mkdir(mode=0o700)
+            for name in (
+                _KEY,
+                _STARTS,
+                *(each.name for pattern in patterns for each in sorted(self.path.glob(pattern))),
+            ):
+                if (self.path / name).exists():
+                    os.replace(self.path / name, aside / name)
+            _sync_directory(aside)
+            _sync_directory(self.path)
+            self.begin_anew()
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        return aside
 
     def _take_lock(self) -> int:
         lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -90,3 +90,32 @@ def test_write_atomic_replaces_and_leaves_no_part(tmp_path: Path) -> None:
 def test_the_default_place_follows_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert default_state_dir("SN-1") == tmp_path / "swarm" / "sn-1"
+
+
+def test_another_incarnation_without_another_process(tmp_path: Path) -> None:
+    with StateDirectory(tmp_path) as state:
+        before = (state.uid, state.incarnation)
+        state.begin_anew()
+        assert state.uid == before[0]
+        assert int.from_bytes(state.incarnation[:8], "big") == 2
+
+
+def test_what_is_set_aside_is_kept_and_the_node_is_another_of_the_same_network(tmp_path: Path) -> None:
+    with StateDirectory(tmp_path) as state:
+        state.set_network_id(b"n" * 32)
+        for name in ("ledger.db", "ledger.db-wal", "notes"):
+            state.write_atomic(name, name.encode())
+        uids = [state.uid]
+        for _ in range(2):
+            aside = state.set_aside(("ledger.db*",))
+            uids.append(state.uid)
+        assert len(set(uids)) == 3
+        assert aside == tmp_path / "aside-2"
+        assert sorted(each.name for each in aside.iterdir()) == ["node.key", "starts"]
+        first = tmp_path / "aside-1"
+        assert sorted(each.name for each in first.iterdir()) == ["ledger.db", "ledger.db-wal", "node.key", "starts"]
+        assert (tmp_path / "notes").exists()
+        assert state.network_id == b"n" * 32
+        assert int.from_bytes(state.incarnation[:8], "big") == 1
+    with StateDirectory(tmp_path) as again:
+        assert again.uid == uids[-1]
