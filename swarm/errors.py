@@ -4,6 +4,7 @@
     ├── CheckFailed     1    a check of the command failed
     ├── BadInput        2    flags, files, values
     ├── IdentityError   3    certificates, keys, handshakes
+    │   └── Replaced    3    a later start of the same state directory takes part
     ├── Unreachable     4    not reachable, deadline passed
     ├── Refused         5    a policy or the ledger says no
     ├── WorkerFailed    6    a task or worker failed
@@ -24,6 +25,8 @@ class SwarmError(Exception):
     """The root; also what training programs catch."""
 
     code: ClassVar[int] = 70
+    kind: ClassVar[str] = ""
+    """Tells it from others of its code on the wire."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -31,7 +34,8 @@ class SwarmError(Exception):
         self.hint = hint
 
     def to_wire(self) -> dict[str, Any]:
-        return {"code": self.code, "message": self.message, "hint": self.hint}
+        kind = {"kind": self.kind} if self.kind else {}
+        return {"code": self.code, "message": self.message, "hint": self.hint, **kind}
 
 
 class CheckFailed(SwarmError):
@@ -44,6 +48,10 @@ class BadInput(SwarmError):
 
 class IdentityError(SwarmError):
     code = 3
+
+
+class Replaced(IdentityError):
+    kind = "replaced"
 
 
 class Unreachable(SwarmError):
@@ -87,6 +95,8 @@ def from_wire(fields: dict[Any, Any]) -> SwarmError:
     """The error that another process reported, as the same class here; whatever it sent, as one printable line."""
     code = fields.get("code")
     kind = BY_CODE.get(code, InternalError) if type(code) is int else InternalError
+    if fields.get("kind") == Replaced.kind:
+        kind = Replaced
     return kind(_told(fields.get("message")), hint=_told(fields.get("hint")))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import trio
 
-from swarm.errors import BadInput, IdentityError, InternalError, Refused, SwarmError, Unreachable, from_wire
+from swarm.errors import BadInput, IdentityError, InternalError, Refused, Replaced, SwarmError, Unreachable, from_wire
 from swarm.runtime.mesh import Mesh, Stream
 from swarm.runtime.tls import Peer
 from swarm.wire import frame
@@ -305,7 +305,7 @@ class Control:
                     await link.close(_second_incarnation(link, other))
                     return
             self._mesh.local.acquaintances.replaced(link.peer)
-            replaced = IdentityError(
+            replaced = Replaced(
                 f"{link.peer} at {link.address} has taken this node's place: a newer start with the same node key",
                 hint="only the newest process of a state directory takes part",
             )

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from swarm.core import names
 from swarm.core.names import ROLES, Identity
-from swarm.errors import IdentityError, SwarmError, Unreachable
+from swarm.errors import IdentityError, Replaced, SwarmError, Unreachable
 from swarm.runtime.credentials import Credentials
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tlserrors import from_alert, from_verification
@@ -97,7 +97,7 @@ class Acquaintances:
             )
         last = self._last.get(hello.node_key)
         if last is not None and last != hello.incarnation and hello.incarnation[:8] <= last[:8]:
-            raise IdentityError(
+            raise Replaced(
                 f"{who} has been replaced: start {_starts(hello.incarnation)} of its node key came, "
                 f"start {_starts(last)} has taken its place",
                 hint="only the newest process of a state directory takes part; end this one",

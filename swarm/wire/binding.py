@@ -208,7 +208,7 @@ class Binding:
 
 def refusal(error: SwarmError) -> bytes:
     """What the other side is told before the connection ends."""
-    fields = {"code": error.code, "message": error.message[:1000], "hint": error.hint[:1000]}
+    fields = {**error.to_wire(), "message": error.message[:1000], "hint": error.hint[:1000]}
     return frame.pack(["refused", fields], FRAME_MAX)
 
 
