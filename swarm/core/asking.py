@@ -24,6 +24,15 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveryAsked:
+    """Somebody with the right to it has signed a ForcedRecovery for this node: it decides alone from now on."""
+
+    number: int
+    raw: bytes
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class GaveUp:
     """Nobody waits for this answer any longer; what was asked goes on."""
 
@@ -79,7 +88,7 @@ class Installed:
     snapshot: Snapshot
 
 
-AskingEvent = Asked | GaveUp | Heard | Clocked | Blocked | ClockJudged | Breathed | Fetched | Installed
+AskingEvent = Asked | RecoveryAsked | GaveUp | Heard | Clocked | Blocked | ClockJudged | Breathed | Fetched | Installed
 
 # ---- effects
 

@@ -37,11 +37,12 @@ from swarm.core.asking import (
     Paused,
     Publish,
     ReadReady,
+    RecoveryAsked,
     Restored,
 )
 from swarm.core.consensus import Consensus, Log
 from swarm.core.events import Claim, EntryHeader, NodeGone, NodeKnown, Unverified, Verified
-from swarm.core.leading import Leading
+from swarm.core.initiative import Initiative
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import (
     Append,
@@ -49,21 +50,24 @@ from swarm.core.ordering import (
     Configured,
     Fit,
     LogEntry,
+    Promoted,
     Proposed,
     Readable,
     ReadAsked,
     Received,
     Role,
+    SnapshotFailed,
     SnapshotInstalled,
     Stored,
     Ticked,
+    first_term,
 )
 from swarm.core.ordering import Effect as ConsensusEffect
 from swarm.core.ordering import Event as ConsensusEvent
 from swarm.core.pending import Pending
 from swarm.core.snapshot import Snapshot, restored, taken
 from swarm.core.timekeeper import Propose
-from swarm.errors import Refused
+from swarm.errors import BadInput, IdentityError, Refused, SwarmError
 
 BREATH = 32
 SNAPSHOT_EVERY = 10_000
@@ -118,7 +122,7 @@ class Orderer:
         self._pending = Pending()
         self._held: list[tuple[int, Asked]] = []  # judged anew once this index is applied
         self._reads: dict[int, int | None] = {}  # by number: the index that a read needs, once that is known
-        self._leading: Leading | None = None
+        self._initiative: Initiative | None = None
         self._configuring = 0  # index of the Configuration entry under way
         self._learners: tuple[str, ...] = ()
         self._blocked = Blocked()
@@ -160,11 +164,14 @@ class Orderer:
             case Asked():
                 self._wall_ms = event.wall_ms
                 self._ask(event)
+            case RecoveryAsked():
+                self._wall_ms = event.wall_ms
+                self._recover(event)
             case GaveUp():
                 self._forget(event.number)
             case Heard():
-                if self._leading is not None:
-                    self._leading.alive(event.uids, self._now_s)
+                if self._initiative is not None:
+                    self._initiative.alive(event.uids, self._now_s)
             case Clocked():
                 self._clock(event)
             case Blocked():
@@ -250,20 +257,15 @@ class Orderer:
                 self._reads[effect.number] = effect.index
 
     def _take_role(self, role: Role) -> None:
-        self._release(role.leader)
         if role.name != "leader":
-            self._leading = None
+            self._initiative = None
+            self._release(role.leader)
             return
-        self._leading = Leading(self.ledger, self.uid, self._incarnation)
+        self._initiative = Initiative(self.ledger, self.uid, self._incarnation)
         self._configuring = 0
-        last = self.consensus.last_index
-        if last > self.head:
-            self._pending.follow(self._codec.read(self._log.entry(last))[0])
-        elif self.head:
-            head = EntryHeader(self.head, 0, self.ledger.time, b"", self.ledger.head_hash)
-            self._pending.follow(head)
+        self._follow_log()
         self._configure()
-        if last:  # the very first entry is the genesis
+        if self._pending.index:  # the very first entry is the genesis
             self._append(b"", b"")
 
     def _release(self, leader: str) -> None:
@@ -271,6 +273,51 @@ class Orderer:
         numbers = [*self._pending.release(), *(asked.number for _, asked in self._held), *self._reads]
         self._held, self._reads = [], {}
         self._effects.extend(NotLeading(number, leader) for number in numbers)
+
+    def _follow_log(self) -> None:
+        last = self.consensus.last_index
+        if last > self.head:
+            self._pending.follow(self._codec.read(self._log.entry(last))[0])
+        elif self.head:
+            self._pending.follow(EntryHeader(self.head, 0, self.ledger.time, b"", self.ledger.head_hash))
+
+    def _recover(self, asked: RecoveryAsked) -> None:
+        """A person has decided that this node decides alone, in a new epoch."""
+        if self._unstored:
+            self._effects.append(Paused(asked.number, "the ledger is being stored", "ask again"))
+            return
+        self._follow_log()
+        due = self._pending.due(self.consensus.term, asked.wall_ms)
+        claim = self._codec.claim(due, asked.raw, self.ledger)
+        if isinstance(claim, Verified) and (recorded := self.ledger.outcome_of_same(claim)) is not None:
+            self._effects.append(Answered(asked.number, recorded))
+            return
+        try:
+            self._check_recovery(claim)
+        except SwarmError as error:
+            self._effects.append(Declined(asked.number, error.code, error.message, error.hint))
+            return
+        assert isinstance(claim, Verified)
+        due = replace(due, term=first_term(claim.body["epoch"]))
+        entry = self._codec.make(due.index, due.term, due.time, due.prev_hash, asked.raw)
+        self._pending.made(replace(due, hash=entry.hash), claim.digest)
+        self._pending.wait(entry.index, asked.number)
+        self._step(Promoted(entry))
+
+    def _check_recovery(self, claim: Claim) -> None:
+        if isinstance(claim, Unverified):
+            raise IdentityError(claim.reason, hint=claim.hint)
+        if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery" or claim.identity is None:
+            raise BadInput("a proposal that is no ForcedRecovery")
+        if claim.body["uid"] != self.uid:
+            raise Refused("this ForcedRecovery promotes another node")
+        if claim.body["lost_after"] != self.consensus.last_index:
+            raise Refused(
+                f"this ForcedRecovery takes over entry {claim.body['lost_after']}, "
+                f"this node's ledger ends with entry {self.consensus.last_index}",
+                hint="ask again",
+            )
+        self.ledger.check_recovery(claim.identity, claim.body)
 
     def _append(self, raw: bytes, digest: bytes) -> int:
         due = self._pending.due(self.consensus.term, self._wall_ms)
@@ -288,13 +335,13 @@ class Orderer:
         self._now_s, self._wall_ms = event.now_s, event.wall_ms
         if self._coming is None:
             self._step(Ticked(event.now_s))
-        if self._leading is None or self._blocked.reason:
+        if self._initiative is None or self._blocked.reason:
             return
         settled = self.consensus.committed_own_term
         behind = self.consensus.behind()
         changing = self._configuring > self.head
         self._propose(
-            self._leading.tick(event.now_s, self.consensus.voters, behind, settled=settled, changing=changing)
+            self._initiative.tick(event.now_s, self.consensus.voters, behind, settled=settled, changing=changing)
         )
 
     def _propose(self, proposals: list[Propose]) -> None:
@@ -331,8 +378,8 @@ class Orderer:
         self._settle(entry.index)
         if entry.voters is not None or any(isinstance(event, NodeKnown | NodeGone) for event in applied.events):
             self._configure()
-        if self._leading is not None:
-            self._propose(self._leading.applied(applied.events))
+        if self._initiative is not None:
+            self._propose(self._initiative.applied(applied.events))
         if entry.index % self._snapshot_every == 0:
             self._effects.append(Keep(taken(self.ledger, entry.term, self._log.voters_at(entry.index))))
 
@@ -358,6 +405,7 @@ class Orderer:
             return
         if self._coming.index <= self.consensus.commit:
             self._coming = None
+            self._step(SnapshotFailed())
         else:
             self._installing = True
             self._effects.append(Install(self._coming))

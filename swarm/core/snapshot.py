@@ -16,6 +16,9 @@ import msgpack
 from swarm.core.ledger import Ledger
 from swarm.errors import BadInput
 
+Point = tuple[int, int, bytes, str]
+"""Index, term and hash of an entry, and the digest of the state after it: what nodes sign."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -27,6 +30,10 @@ class Snapshot:
     """Who decides behind it."""
     state: bytes
     digest: str
+
+    @property
+    def point(self) -> Point:
+        return self.index, self.term, self.hash, self.digest
 
 
 def digest_of(state: bytes) -> str:
@@ -48,6 +55,8 @@ def restored(snapshot: Snapshot) -> Ledger:
         raise BadInput(f"the snapshot at entry {snapshot.index} is of another version: {error!r}") from error
     if (ledger.head_index, ledger.head_hash) != (snapshot.index, snapshot.hash):
         raise BadInput(f"the snapshot at entry {snapshot.index} holds the state at entry {ledger.head_index}")
+    if ledger.voters != snapshot.voters:
+        raise BadInput(f"the snapshot at entry {snapshot.index} names other voters than the state in it")
     if ledger.digest() != snapshot.digest:
         raise BadInput(f"the snapshot at entry {snapshot.index} is of another version: it cannot be restored as it was")
     return ledger
