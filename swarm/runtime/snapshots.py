@@ -1,0 +1,175 @@
+"""The snapshots of a network node: kept, signed by the others, given away in pieces, fetched from another node.
+
+Used by the driver; ``answer_cosign`` and ``answer_piece`` are the verbs `cosign` and `snapshot` of an SN's links.
+Guarantees: old entries leave the log only when a majority of the voters has signed the state that stands for them; a
+node signs only the state that it came to by itself; what ``fetch`` returns is whole and signed by a majority.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from swarm.core.snapshot import Point, Snapshot, restored
+from swarm.errors import BadInput, IdentityError, SwarmError
+from swarm.runtime.statedir import StateDirectory
+from swarm.runtime.store import Store
+from swarm.runtime.storejobs import KeepSnapshot, Signatures
+from swarm.wire.cosigning import is_majority, sign_point, signers, signs_point
+
+PIECE_BYTES = 256 * 1024
+STATE_MAX = 512 * 1024 * 1024
+KEPT_BEHIND = 1000
+"""Entries that stay in the log before a snapshot: who lacks no more than these needs none."""
+AGAIN_S = 2.0
+ANSWER_S = 5.0
+SEEN = 4
+
+Call = Callable[[str, str, dict[str, Any]], Awaitable[Any]]
+"""uid, verb, body: the reply of another network node; raises SwarmError, and Unreachable in time."""
+
+log = logging.getLogger("swarm.SN")
+
+
+class Snapshots:
+    def __init__(self, store: Store, state: StateDirectory, call: Call, name: Callable[[str], str]) -> None:
+        self._store = store
+        self._state = state
+        self._call = call
+        self._name = name
+        self._seen: dict[int, Point] = {}
+        """The newest snapshots that were made here."""
+        self._newest: Snapshot | None = None
+        self._come = trio.Event()
+        self._served: tuple[Snapshot, Signatures] | None = None
+        if (stored := store.snapshot()) is not None and not stored[1]:
+            self._note(stored[0])
+
+    # ---- made here
+
+    def keep(self, snapshot: Snapshot) -> None:
+        self._store.submit(KeepSnapshot(snapshot))
+        self._note(snapshot)
+
+    def _note(self, snapshot: Snapshot) -> None:
+        self._seen[snapshot.index] = snapshot.point
+        for old in sorted(self._seen)[:-SEEN]:
+            del self._seen[old]
+        self._newest = snapshot
+        self._come.set()
+
+    async def gather(self, node_keys: Callable[[str], bytes | None]) -> None:
+        """Have each snapshot signed; then let go of the entries that it stands for. Runs until cancelled."""
+        while True:
+            await self._come.wait()
+            self._come = trio.Event()
+            signatures: Signatures = {}
+            while (snapshot := self._newest) is not None:
+                if set(signatures) - set(snapshot.voters):
+                    signatures = {}
+                await self._ask_all(snapshot, signatures, node_keys)
+                if snapshot is not self._newest:
+                    signatures = {}
+                elif is_majority(signatures, snapshot.voters):
+                    self._newest = None
+                    self._store.sign(snapshot.index, signatures)
+                    self._store.shed(snapshot.index - KEPT_BEHIND)
+                    log.info("the ledger's state after entry %d is kept, signed by %d", snapshot.index, len(signatures))
+                else:
+                    await trio.sleep(AGAIN_S)
+
+    async def _ask_all(
+        self, snapshot: Snapshot, signatures: Signatures, node_keys: Callable[[str], bytes | None]
+    ) -> None:
+        network_id, point = self._state.network_id, snapshot.point
+        if self._state.uid in snapshot.voters:
+            signatures[self._state.uid] = sign_point(self._state.node_key, network_id, point)
+        for uid in snapshot.voters:
+            if uid in signatures:
+                continue
+            try:
+                reply = await self._call(uid, "cosign", {"point": list(point)})
+            except SwarmError as error:
+                log.debug("no signature of %s under a snapshot: %s", self._name(uid), error.message)
+                continue
+            key, signature = node_keys(uid), (reply or {}).get("signature")
+            if key and isinstance(signature, bytes) and signs_point(key, signature, network_id, point):
+                signatures[uid] = signature
+
+    # ---- for others
+
+    def answer_cosign(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The signature under a snapshot of another node, once this one has come to the same state; else none."""
+        match body.get("point"):
+            case [int(index), int(term), bytes(hash_), str(digest)]:
+                point = index, term, hash_, digest
+            case _:
+                raise BadInput("'cosign' says index, term, hash and digest of a snapshot")
+        own = self._seen.get(index)
+        if own == point:
+            return {"signature": sign_point(self._state.node_key, self._state.network_id, point)}
+        if own is not None:
+            log.error("the ledgers differ at entry %d: %s elsewhere, %s here", index, digest, own[3])
+        return {"signature": b""}
+
+    def answer_piece(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A piece of the newest snapshot that a majority has signed, or of the one asked for."""
+        index, offset = body.get("index", 0), body.get("offset", 0)
+        if type(index) is not int or type(offset) is not int or index < 0 or offset < 0:
+            raise BadInput("'snapshot' says index and offset of a piece")
+        index = index or self._store.snapshot_index
+        if self._served is None or self._served[0].index != index:
+            self._served = self._store.snapshot(index) if index else None
+        if self._served is None or not self._served[1]:
+            raise BadInput(f"this network node has no signed snapshot at entry {index}")
+        snapshot, signatures = self._served
+        return {
+            "index": snapshot.index,
+            "term": snapshot.term,
+            "hash": snapshot.hash,
+            "voters": list(snapshot.voters),
+            "digest": snapshot.digest,
+            "size": len(snapshot.state),
+            "signatures": signatures,
+            "piece": snapshot.state[offset : offset + PIECE_BYTES],
+        }
+
+    # ---- from another
+
+    async def fetch(self, uid: str) -> tuple[Snapshot, Signatures]:
+        """The newest snapshot of this node. Raises SwarmError when it does not come, or is not what it must be."""
+        first = Piece(await self._call(uid, "snapshot", {}))
+        parts, size = [first.piece], len(first.piece)
+        while size < first.size:
+            piece = Piece(await self._call(uid, "snapshot", {"index": first.index, "offset": size}))
+            if piece.digest != first.digest or not piece.piece:
+                raise BadInput(f"the snapshot of {self._name(uid)} changed while it was fetched")
+            parts.append(piece.piece)
+            size += len(piece.piece)
+        snapshot = Snapshot(first.index, first.term, first.hash, first.voters, b"".join(parts), first.digest)
+        ledger = restored(snapshot)
+        if self._state.network_id and ledger.network_id != self._state.network_id:
+            raise IdentityError(f"the snapshot of {self._name(uid)} is of another network")
+        if not is_majority(signers(ledger, snapshot.point, first.signatures), snapshot.voters):
+            raise IdentityError(f"the snapshot of {self._name(uid)} is not signed by a majority of its voters")
+        return snapshot, first.signatures
+
+
+class Piece:
+    """What another node sent, checked field by field."""
+
+    def __init__(self, reply: Any) -> None:
+        match reply:
+            case {
+                "index": int(index), "term": int(term), "hash": bytes(hash_), "voters": list(voters),
+                "digest": str(digest), "size": int(size), "signatures": dict(signatures), "piece": bytes(piece),
+            } if index > 0 and term >= 0 and len(piece) <= PIECE_BYTES and size <= STATE_MAX:  # fmt: skip
+                self.index, self.term, self.hash, self.digest, self.size = index, term, hash_, digest, size
+                self.voters = tuple(str(uid) for uid in voters)
+                self.signatures = {str(uid): bytes(each) for uid, each in signatures.items() if isinstance(each, bytes)}
+                self.piece = piece
+            case _:
+                raise BadInput("a piece of a snapshot that cannot be read")

@@ -1,0 +1,47 @@
+"""Signatures under a snapshot: a voter's word that its own ledger is in this very state after this entry.
+
+Made by network nodes for each other, checked by whoever installs a snapshot and by the audit. Guarantees: a signature
+counts for a node only if its node key made it, and a uid names one node key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgpack
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from swarm.core.ledger import Ledger
+from swarm.core.snapshot import Point
+
+_DOMAIN = b"swarm/snapshot/1\0"
+
+
+def sign_point(node_key: Ed25519PrivateKey, network_id: bytes, point: Point) -> bytes:
+    return node_key.sign(_signed(network_id, point))
+
+
+def signs_point(node_key: bytes, signature: bytes, network_id: bytes, point: Point) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(node_key).verify(signature, _signed(network_id, point))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def signers(ledger: Ledger, point: Point, signatures: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Whose signatures are good, among the nodes of this ledger."""
+    return tuple(
+        uid
+        for uid, signature in sorted(signatures.items())
+        if uid in ledger.nodes and signs_point(ledger.nodes[uid].node_key, signature, ledger.network_id, point)
+    )
+
+
+def is_majority(signed: Iterable[str], voters: tuple[str, ...]) -> bool:
+    return len(set(signed) & set(voters)) > len(voters) // 2
+
+
+def _signed(network_id: bytes, point: Point) -> bytes:
+    return _DOMAIN + bytes(msgpack.packb([network_id, *point], use_bin_type=True))
