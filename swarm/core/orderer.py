@@ -317,7 +317,7 @@ class Orderer:
                 f"this node's ledger ends with entry {self.consensus.last_index}",
                 hint="ask again",
             )
-        self.ledger.check_recovery(claim.identity, claim.body)
+        self.ledger.voting.check_recovery(claim.identity, claim.body)
 
     def _append(self, raw: bytes, digest: bytes) -> int:
         due = self._pending.due(self.consensus.term, self._wall_ms)
