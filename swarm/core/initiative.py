@@ -1,258 +1,54 @@
-"""What a leader does in its term: it replicates, decides what is committed, and confirms that it still leads.
+"""What a leader proposes by itself: the ends of durations, and who decides from now on.
 
-One object for each term that ``core/consensus`` wins. Guarantees: nothing is sent before it is stored here; an entry is
-committed when a majority of the voters has stored it, and every learner in step too while one voter decides alone; of
-earlier terms' entries only those count that one of the own term follows (Raft 5.4.2).
+Made anew by the orderer for every term that it leads, so all durations begin anew. Guarantees: nothing is proposed
+before the ledger knows this process, which it would refuse; a change of the voters only when the last one is committed.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
-from swarm.core.election import ELECTION_MAX_S, ELECTION_MIN_S, majority
-from swarm.core.journal import Journal
-from swarm.core.ordering import (
-    Answer,
-    Commit,
-    Copies,
-    Effect,
-    Entries,
-    LogEntry,
-    Message,
-    Readable,
-    Send,
-    SnapshotOffered,
-)
-from swarm.core.progress import Progress, State
-
-IN_STEP_S = 1.0
-PIECE_BYTES = 256 * 1024
-
-
-class _Read(NamedTuple):
-    number: int
-    index: int
-    stamp: int  # whoever answers a later one followed this leader after the question
+from swarm.core.electorate import Electorate, wanted
+from swarm.core.events import Event
+from swarm.core.ledger import Ledger
+from swarm.core.timekeeper import Propose, Tick, Timekeeper
 
 
 class Initiative:
-    def __init__(self, uid: str, term: int, journal: Journal, now_s: float, emit: Callable[[Effect], None]) -> None:
-        self.uid = uid
-        self.term = term
-        self.start = journal.last_index + (journal.last_term < term)
-        """The first entry of this term."""
-        self.copies: tuple[str, ...] = ()
-        self._journal = journal
-        self._now_s = now_s
-        self._emit = emit
-        self._stamp = 0
-        self._followers: dict[str, Progress] = {}
-        self._reads: deque[_Read] = deque()
-
-    # ---- what others ask
+    def __init__(self, ledger: Ledger, uid: str, incarnation: bytes) -> None:
+        self._ledger = ledger
+        self._uid = uid
+        self._incarnation = incarnation
+        self._timekeeper: Timekeeper | None = None
+        self._electorate = Electorate()
 
     @property
-    def alone(self) -> bool:
-        """One voter decides: this one."""
-        return self._journal.voters == (self.uid,)
+    def _known(self) -> bool:
+        own = self._ledger.nodes.get(self._uid)
+        return own is not None and own.incarnation == self._incarnation
 
-    @property
-    def settled(self) -> bool:
-        """An entry of the own term is committed."""
-        return self._journal.commit >= self.start
+    def tick(
+        self, now_s: float, voters: tuple[str, ...], behind: Mapping[str, int], *, settled: bool, changing: bool
+    ) -> list[Propose]:
+        """``behind``: how many entries each learner lacks; ``settled``: an entry of this term is committed;
+        ``changing``: a Configuration entry is under way."""
+        if not self._known:
+            return []
+        if self._timekeeper is None:
+            self._timekeeper = Timekeeper(self._ledger, self._uid, now_s)
+        proposals = self._timekeeper.handle(Tick(now_s))
+        voting = wanted(self._ledger.sns(), self._ledger.sentinel)
+        chosen = self._electorate.tick(now_s, voting, voters, behind, settled=settled, changing=changing)
+        if chosen is not None:
+            proposals.append(Propose("Configuration", {"voters": list(chosen)}))
+        return proposals
 
-    @property
-    def changing(self) -> bool:
-        """A change of the voters is not yet committed."""
-        return self._journal.voters_index > self._journal.commit
+    def applied(self, events: Iterable[Event]) -> list[Propose]:
+        if self._timekeeper is None:
+            return []
+        return [proposal for event in events for proposal in self._timekeeper.handle(event)]
 
-    @property
-    def removed(self) -> bool:
-        """The voters have decided to go on without this node."""
-        return self.uid not in self._journal.voters and not self.changing
-
-    def heard(self, within_s: float) -> int:
-        """How many of the other voters answered in the last so many seconds."""
-        return sum(self._now_s - self._followers[uid].heard_s <= within_s for uid in self._others())
-
-    @property
-    def lost_majority(self) -> bool:
-        return self.heard(ELECTION_MAX_S) + (self.uid in self._journal.voters) < majority(self._journal.voters)
-
-    @property
-    def others_can_lead(self) -> bool:
-        return self.heard(ELECTION_MIN_S) >= majority(self._journal.voters)
-
-    def behind(self) -> dict[str, int]:
-        """How many entries each follower lacks that answers."""
-        last = self._journal.last_index
-        return {
-            uid: last - follower.match
-            for uid, follower in self._followers.items()
-            if follower.answered and self._now_s - follower.heard_s <= ELECTION_MAX_S
-        }
-
-    # ---- events
-
-    def tick(self, now_s: float) -> None:
-        self._now_s = now_s
-        for uid, follower in self._followers.items():
-            if follower.in_step and now_s - follower.fresh_s > IN_STEP_S:
-                follower.in_step = False
-                self._note_copies()
-                self.advance()
-            if follower.is_due(now_s):
-                follower.doubt()
-                self._ask(uid, follower)
-
-    def set_followers(self, learners: Iterable[str]) -> None:
-        """Voters as the log names them, learners as the ledger does."""
-        known = self._followers
-        uids = dict.fromkeys([*self._journal.voters, *learners])
-        self._followers = {
-            uid: known.get(uid) or Progress(self._journal.stored + 1, self._now_s) for uid in uids if uid != self.uid
-        }
-        self._note_copies()
-        self.advance()
-        for uid, follower in self._followers.items():
-            if not follower.asked:
-                self._ask(uid, follower)
-
-    def take(self, sender: str, answer: Answer) -> None:
-        follower = self._followers.get(sender)
-        if follower is None or answer.stamp == 0:
-            return
-        if follower.take(answer, self._journal.stored, self._now_s):
-            caught_up = follower.match >= self._journal.commit
-            if follower.in_step or (answer.found and follower.fresh_s == self._now_s):
-                follower.in_step = caught_up
-                self._note_copies()
-            self.advance(sender)
-            if follower.state is State.PROBING and not follower.in_flight:
-                self._ask(sender, follower)
-        self._release()
-
-    def read(self, number: int) -> None:
-        gathers = bool(self._reads)  # a question is on its way: the next one is asked for all that wait by then
-        self._reads.append(_Read(number, self._journal.commit, self._stamp))
-        if not gathers:
-            self._confirm()
-        self._release()
-
-    # ---- deciding
-
-    def advance(self, sender: str = "") -> None:
-        """Commit what is stored wherever it must be; send on what is new (``sender`` may take more in any case)."""
-        decided = self._decided()
-        if decided > self._journal.commit and decided >= self.start:
-            self._journal.commit = decided
-            self._emit(Commit(decided))
-            self._release()
-        elif sender in self._followers:
-            self._feed(sender, self._followers[sender])
-            return
-        for uid, follower in self._followers.items():
-            self._feed(uid, follower)
-
-    def _decided(self) -> int:
-        voters, stored = self._journal.voters, self._journal.stored
-        decided = self._majority_of([stored if uid == self.uid else self._followers[uid].match for uid in voters])
-        if self.alone:
-            decided = min([decided, *(follower.match for follower in self._followers.values() if follower.in_step)])
-        return decided
-
-    def _majority_of(self, marks: list[int]) -> int:
-        """The highest mark that a majority has reached."""
-        return sorted(marks, reverse=True)[majority(self._journal.voters) - 1]
-
-    def _note_copies(self) -> None:
-        in_step = (uid for uid, follower in sorted(self._followers.items()) if follower.in_step)
-        copies = tuple(in_step) if self.alone else ()
-        if copies != self.copies:
-            self.copies = copies
-            self._emit(Copies(copies))
-
-    def _others(self) -> list[str]:
-        return [uid for uid in self._journal.voters if uid != self.uid]
-
-    # ---- reading
-
-    def _confirm(self) -> None:
-        for uid in self._others():
-            self._ask(uid, self._followers[uid])
-
-    def _release(self) -> None:
-        """Answer the reads for which a majority has confirmed this leader, as of an entry of its own term."""
-        if not self._reads or not self.settled:
-            return
-        stamps = [self._stamp + 1 if uid == self.uid else self._followers[uid].answered for uid in self._journal.voters]
-        confirmed = self._majority_of(stamps)
-        released = False
-        while self._reads and self._reads[0].stamp < confirmed:
-            read = self._reads.popleft()
-            self._emit(Readable(read.number, max(read.index, self.start)))
-            released = True
-        if released and self._reads:
-            self._confirm()
-
-    # ---- sending
-
-    def _feed(self, uid: str, follower: Progress) -> None:
-        """Send what is new, piece by piece, as far as it may be ahead of the answers."""
-        journal = self._journal
-        while follower.next <= journal.stored and follower.has_room(journal.fills(follower.next - 1, PIECE_BYTES)):
-            if follower.next < journal.first_index:
-                self._ask(uid, follower)
-                return
-            entries = journal.read(follower.next - 1, PIECE_BYTES)
-            follower.in_flight.append(self._next_stamp(follower))
-            self._send_entries(uid, follower, follower.next - 1, entries, self._stamp)
-            follower.next += len(entries)
-        if follower.state is State.STREAMING and not follower.in_flight and follower.commit_sent < journal.commit:
-            self._send_entries(uid, follower, follower.match, (), 0)
-
-    def _ask(self, uid: str, follower: Progress) -> None:
-        """How far are you? Also the heartbeat. The answer to it tells where to go on when anything was lost."""
-        journal = self._journal
-        prev = follower.match if follower.state is State.STREAMING else follower.next - 1
-        stamp = self._next_stamp(follower)
-        follower.asked = stamp
-        if prev < journal.first_index - 1:
-            follower.state = State.OFFERED
-            follower.in_flight.clear()
-            index = journal.snapshot_index
-            self._send(uid, SnapshotOffered(self.term, stamp, index, journal.hash_at(index), journal.stored))
-            return
-        if follower.state is not State.STREAMING:
-            follower.state = State.PROBING
-            follower.in_flight.append(stamp)
-        self._send_entries(uid, follower, prev, (), stamp)
-
-    def _next_stamp(self, follower: Progress) -> int:
-        self._stamp += 1
-        follower.sent_s = self._now_s
-        return self._stamp
-
-    def _send_entries(self, uid: str, follower: Progress, prev: int, entries: tuple[LogEntry, ...], stamp: int) -> None:
-        journal = self._journal
-        follower.commit_sent = journal.commit
-        one_copy = self.alone and not self.copies
-        self._send(
-            uid,
-            Entries(self.term, stamp, prev, journal.hash_at(prev), entries, journal.stored, journal.commit, one_copy),
-        )
-
-    def _send(self, uid: str, message: Message) -> None:
-        self._emit(Send(uid, message))
-
-    # ---- for tests and the simulator
-
-    def check(self) -> None:
-        for follower in self._followers.values():
-            follower.check(self._journal.stored)
-            assert not follower.in_step or follower.match >= self._journal.commit, "who is in step has all"
-        assert set(self._others()) <= set(self._followers), "every voter is told of every entry"
-        assert self._journal.commit <= self._decided() or not self.settled, "what is committed is stored where it must"
-        assert [read.number for read in self._reads] == sorted({read.number for read in self._reads})
+    def alive(self, uids: Iterable[str], now_s: float) -> None:
+        if self._timekeeper is not None:
+            for uid in uids:
+                self._timekeeper.alive(uid, now_s)
