@@ -1,0 +1,96 @@
+"""Who should vote on the ledger's order, and the steps that lead there.
+
+``wanted`` is the rule, the same on every node; an ``Electorate`` is asked by the leader's orderer at every tick for the
+next change of the voters. Guarantees: one voter comes or goes at a time, and none while the last change is under way or
+before the leader has committed an entry of its own term; only who is within 1,000 entries becomes a voter; two voters
+(both of which must live) are passed through only when the third is ready, and given up after 30 s without it.
+
+    admitted network nodes    voters
+    1, 2                      the sentinel (if it left, the one that joined first)
+    3, 4                      three
+    5 and more                five
+
+Earlier ones first; at most a minority from one organisation when three or more organisations have network nodes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from swarm.core.election import majority
+
+BEHIND_MAX = 1000
+PASSING_S = 30.0
+
+
+def wanted(sns: Sequence[tuple[str, bytes]], sentinel: str) -> tuple[str, ...]:
+    """The voters that these network nodes should have; ``sns``: uid and organisation, in the order of joining."""
+    ordered = sorted(sns, key=lambda sn: sn[0] != sentinel)
+    for count in (5, 3):
+        chosen = _choose(ordered, count)
+        if len(chosen) == count:
+            return chosen
+    return tuple(uid for uid, _ in ordered[:1])
+
+
+def _choose(ordered: Sequence[tuple[str, bytes]], count: int) -> tuple[str, ...]:
+    several = len({anchor for _, anchor in ordered}) >= 3
+    most = (count - 1) // 2 if several else count
+    chosen: list[str] = []
+    seats: Counter[bytes] = Counter()
+    for uid, anchor in ordered:
+        if len(chosen) < count and seats[anchor] < most:
+            chosen.append(uid)
+            seats[anchor] += 1
+    return tuple(chosen)
+
+
+class Electorate:
+    """One leader's steps towards the wanted voters."""
+
+    def __init__(self) -> None:
+        self._passing_s: float | None = None  # since when there are two voters on the way to three
+
+    def tick(
+        self,
+        now_s: float,
+        wanted: tuple[str, ...],
+        voters: tuple[str, ...],
+        behind: Mapping[str, int],
+        *,
+        settled: bool,
+        changing: bool,
+    ) -> tuple[str, ...] | None:
+        """The voters to propose now, one more or one less; None: nothing to change at present.
+
+        ``behind``: how many entries each node lacks that answers (the leader none); ``settled``: an entry of the leader's own term is
+        committed; ``changing``: a change of the voters is not yet committed.
+        """
+        if not (len(voters) == 2 and len(wanted) >= 3):
+            self._passing_s = None
+        elif self._passing_s is None:
+            self._passing_s = now_s
+        if not settled or changing or not wanted:
+            return None
+        change = self._next(now_s, wanted, voters, behind)
+        # Who decides on a change are the voters that it leads to: enough of them must be there.
+        if change is None or sum(uid in behind for uid in change) < majority(change):
+            return None
+        return change
+
+    def _next(
+        self, now_s: float, wanted: tuple[str, ...], voters: tuple[str, ...], behind: Mapping[str, int]
+    ) -> tuple[str, ...] | None:
+        missing = [uid for uid in wanted if uid not in voters]
+        ready = [uid for uid in missing if behind.get(uid, BEHIND_MAX + 1) <= BEHIND_MAX]
+        if len(voters) == 1 and len(wanted) >= 3 and len(ready) < 3 - (voters[0] in wanted):
+            return None
+        if ready:
+            return (*voters, ready[0])
+        if self._passing_s is not None and now_s - self._passing_s >= PASSING_S:
+            return (min(voters, key=lambda uid: wanted.index(uid) if uid in wanted else len(wanted)),)
+        surplus = sorted((uid for uid in voters if uid not in wanted), key=lambda uid: uid in behind)
+        if surplus and not missing:  # the silent ones first
+            return tuple(uid for uid in voters if uid != surplus[0])
+        return None

@@ -1,0 +1,137 @@
+"""What a follower knows of its leader, and how the leader's entries fit into its own log.
+
+Used by ``core/consensus``; one object for each leader that it follows. Guarantees: nothing is answered before it is
+stored; what is committed here is given up for nobody, nor what one voter has decided alone: everything that is stored
+anywhere was stored by that voter first, so that a difference proves that it has lost part of its log.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from swarm.core.journal import Journal
+from swarm.core.ordering import Answer, Entries, LogEntry, SnapshotOffered, epoch_of
+
+
+class Place(NamedTuple):
+    """How a message fits: ``found``, then ``entries`` come behind ``after``; else the leader goes back to ``last``."""
+
+    found: bool
+    after: int = 0
+    entries: tuple[LogEntry, ...] = ()
+    last: int = 0
+    conflict: int = 0
+    """The first index known at which this node has an entry that it may not give up, and the leader has not."""
+
+
+class _Owed(NamedTuple):
+    number: int
+    """The append that has to be stored before this is answered."""
+    stamp: int
+    found: bool
+    last: int
+    conflict: int
+
+
+class Following:
+    def __init__(self, journal: Journal, leader: str) -> None:
+        self.leader = leader
+        self.one_copy = True
+        self._journal = journal
+        self._matched = 0  # equal to the leader's log up to here, stored or under way
+        self._commit = 0
+        self._stamp = 0
+        self._owed: deque[_Owed] = deque()
+
+    # ---- comparing
+
+    def place(self, message: Entries) -> Place:
+        journal, prev, entries = self._journal, message.prev_index, message.entries
+        if prev > journal.last_index:
+            return Place(False, last=journal.last_index)
+        floor = journal.first_index - 1
+        if prev < floor:  # committed and compacted here: compared from where it can be
+            if prev + len(entries) <= floor:
+                return Place(True, journal.last_index)
+            before, entries, prev = entries[floor - prev - 1], entries[floor - prev :], floor
+            if before.hash != journal.hash_at(floor):
+                return Place(False, conflict=floor)
+        elif journal.hash_at(prev) != message.prev_hash:
+            return self._go_back(message)
+        return self._join(message, prev, entries)
+
+    def _go_back(self, message: Entries) -> Place:
+        """The entry at ``prev_index`` is another: where may the leader try next?"""
+        journal, prev, floor = self._journal, message.prev_index, self._journal.first_index - 1
+        if prev > journal.commit and not self._is_kept(prev, message):
+            return Place(False, last=max(journal.commit, self._matched))
+        if prev == floor:
+            return Place(False, conflict=prev)
+        # It must not be, so it is found out where it began: one, three, seven, ... entries further back.
+        return Place(False, last=max(floor, 2 * prev - 1 - journal.last_index))
+
+    def _join(self, message: Entries, prev: int, entries: tuple[LogEntry, ...]) -> Place:
+        """Equal up to ``prev``; the hash chain tells the same of all entries before an equal one."""
+        journal = self._journal
+        same = min(len(entries), journal.last_index - prev)
+        if same and journal.hash_at(prev + same) != entries[same - 1].hash:
+            same = next(n for n in range(same) if journal.hash_at(prev + n + 1) != entries[n].hash)
+            if self._is_kept(prev + same + 1, message):
+                return Place(False, conflict=prev + same + 1)
+        elif self._has_less(message) and self._is_kept(message.last + 1, message):
+            return Place(False, conflict=message.last + 1)
+        return Place(True, prev + same, entries[same:])
+
+    def _has_less(self, message: Entries) -> bool:
+        """The leader's whole log is shorter, and not because this message is old."""
+        return message.last < self._journal.last_index and self._journal.last_term < message.term
+
+    def _is_kept(self, index: int, message: Entries) -> bool:
+        """Whether the entry there stays whatever the leader has: committed, or decided by that leader alone."""
+        journal = self._journal
+        if index <= journal.commit or index == 1:
+            return True
+        alone = journal.voters_at(index - 1) == (self.leader,)
+        return alone and epoch_of(journal.term_at(index)) == epoch_of(message.term)
+
+    # ---- answering
+
+    def note(self, message: Entries, place: Place, number: int) -> None:
+        """To be answered as soon as the append of this number is stored."""
+        if place.found:
+            self._matched = max(self._matched, message.prev_index + len(message.entries))
+            self._commit = max(self._commit, message.commit)
+            self.one_copy = message.one_copy
+        self._owe(number, message.stamp, place.found, place.last, place.conflict)
+
+    def note_snapshot(self, message: SnapshotOffered, found: bool, conflict: int, number: int) -> None:
+        if found:
+            self._matched = max(self._matched, message.index)
+        self._owe(number, message.stamp, found, self._journal.last_index, conflict)
+
+    def note_installed(self, index: int, number: int) -> None:
+        """A snapshot holds nothing that is not committed, so every leader to come has it."""
+        self._matched = max(self._matched, index)
+        self._owe(number, self._stamp, True, index, 0)
+
+    def _owe(self, number: int, stamp: int, found: bool, last: int, conflict: int) -> None:
+        self._stamp = max(self._stamp, stamp)
+        if stamp or conflict:
+            self._owed.append(_Owed(number, stamp, found, last, conflict))
+
+    @property
+    def committed(self) -> int:
+        return min(self._commit, self._matched, self._journal.stored)
+
+    def answer(self, term: int) -> Answer | None:
+        """What there is to say by now: one answer for all messages of which everything is stored."""
+        due = [owed for owed in self._owed if owed.number <= self._journal.done]
+        if not due:
+            return None
+        self._owed = deque(owed for owed in self._owed if owed.number > self._journal.done)
+        latest = max(due, key=lambda owed: owed.stamp)
+        stored = self._journal.stored
+        conflict = max(owed.conflict for owed in due)
+        match = min(self._matched, stored) if latest.found else 0
+        return Answer(term, latest.stamp, latest.found, match, min(latest.last, stored), conflict)
