@@ -6,8 +6,9 @@ before the ledger knows this process, which it would refuse; a change of the vot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
+from swarm.core.consensus import Consensus
 from swarm.core.electorate import Electorate, wanted
 from swarm.core.events import Event
 from swarm.core.ledger import Ledger
@@ -27,20 +28,22 @@ class Initiative:
         own = self._ledger.nodes.get(self._uid)
         return own is not None and own.incarnation == self._incarnation
 
-    def tick(
-        self, now_s: float, voters: tuple[str, ...], behind: Mapping[str, int], *, settled: bool, changing: bool
-    ) -> list[Propose]:
-        """``behind``: how many entries each learner lacks; ``settled``: an entry of this term is committed;
-        ``changing``: a Configuration entry is under way."""
+    def tick(self, now_s: float, consensus: Consensus) -> list[Propose]:
         if not self._known:
             return []
         if self._timekeeper is None:
             self._timekeeper = Timekeeper(self._ledger, self._uid, now_s)
         proposals = self._timekeeper.handle(Tick(now_s))
-        voting = wanted(self._ledger.sns(), self._ledger.sentinel)
-        chosen = self._electorate.tick(now_s, voting, voters, behind, settled=settled, changing=changing)
-        if chosen is not None:
-            proposals.append(Propose("Configuration", {"voters": list(chosen)}))
+        voters = self._electorate.tick(
+            now_s,
+            wanted(self._ledger.sns(), self._ledger.sentinel),
+            consensus.voters,
+            consensus.behind(),
+            settled=consensus.committed_own_term,
+            changing=consensus.changing,
+        )
+        if voters is not None:
+            proposals.append(Propose("Configuration", {"voters": list(voters)}))
         return proposals
 
     def applied(self, events: Iterable[Event]) -> list[Propose]:

@@ -12,7 +12,6 @@ Driven by ``runtime/driver``, and by the simulator, which runs this very class. 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -40,25 +39,24 @@ from swarm.core.asking import (
     RecoveryAsked,
     Restored,
 )
-from swarm.core.consensus import Consensus, Log
+from swarm.core.consensus import Consensus
 from swarm.core.events import Claim, EntryHeader, NodeGone, NodeKnown, Unverified, Verified
 from swarm.core.initiative import Initiative
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import (
-    Append,
     Commit,
     Configured,
     Fit,
+    Log,
     LogEntry,
     Promoted,
     Proposed,
     Readable,
     ReadAsked,
-    Received,
     Role,
     SnapshotFailed,
     SnapshotInstalled,
-    Stored,
+    Superseded,
     Ticked,
     first_term,
 )
@@ -71,7 +69,6 @@ from swarm.errors import BadInput, IdentityError, Refused, SwarmError
 
 BREATH = 32
 SNAPSHOT_EVERY = 10_000
-PIECE_BYTES = 256 * 1024
 
 Event = AskingEvent | ConsensusEvent
 Effect = AskingEffect | ConsensusEffect
@@ -123,13 +120,10 @@ class Orderer:
         self._held: list[tuple[int, Asked]] = []  # judged anew once this index is applied
         self._reads: dict[int, int | None] = {}  # by number: the index that a read needs, once that is known
         self._initiative: Initiative | None = None
-        self._configuring = 0  # index of the Configuration entry under way
         self._learners: tuple[str, ...] = ()
         self._blocked = Blocked()
         self._clock_good = True
-        self._coming: Snapshot | None = None  # will take the log's place, or is about to
-        self._installing = False
-        self._unstored: deque[int] = deque()  # numbers of the appends under way
+        self._coming: Snapshot | None = None  # is to take the log's place
         self._now_s = 0.0
         self._wall_ms = 0
         self._effects: list[Effect] = []
@@ -152,7 +146,7 @@ class Orderer:
     @property
     def behind(self) -> bool:
         """There are committed entries to apply."""
-        return self.head < min(self.consensus.commit, self._log.last_index)
+        return self.head < self.consensus.commit
 
     @property
     def last_index(self) -> int:
@@ -176,10 +170,10 @@ class Orderer:
                 self._clock(event)
             case Blocked():
                 self._blocked = event
-                self._step(self._fitness())
+                self._step(Fit(not event.reason and self._clock_good))
             case ClockJudged():
                 self._clock_good = event.good
-                self._step(self._fitness())
+                self._step(Fit(event.good and not self._blocked.reason))
             case ReadAsked():
                 self._read(event)
             case Fetched():
@@ -189,8 +183,6 @@ class Orderer:
                 self._install(event)
             case Breathed():
                 pass
-            case Received() if self._coming is not None:
-                pass  # speaks of a log that is about to be replaced; messages may be lost
             case _:
                 self._step(event)
         self._apply()
@@ -212,8 +204,8 @@ class Orderer:
             self._held.append((self._pending.index, asked))  # it may rest on what is under way
         elif isinstance(claim, Unverified):
             self._effects.append(Declined(asked.number, claim.code, claim.reason, claim.hint))
-        elif not asked.raw:
-            self._effects.append(Declined(asked.number, Refused.code, "an empty proposal", ""))
+        elif why := self._why_not(asked.raw, claim):
+            self._effects.append(Declined(asked.number, Refused.code, why, ""))
         elif index := self._pending.index_of(digest := _digest(claim)):
             self._pending.wait(index, asked.number)
         elif self._blocked.reason:
@@ -222,6 +214,13 @@ class Orderer:
             index = self._append(asked.raw, digest)
             if self.role == "leader":
                 self._pending.wait(index, asked.number)
+
+    def _why_not(self, raw: bytes, claim: Claim) -> str:
+        """What must not become an entry, because consensus follows it whether the ledger accepts it or not."""
+        kind = claim.kind if isinstance(claim, Verified) else ""
+        if kind in ("Configuration", "ForcedRecovery") or (kind == "Genesis" and self._pending.index):
+            return f"a {kind} cannot be proposed to the leader"
+        return "" if raw else "an empty proposal"
 
     def _forget(self, number: int) -> None:
         self._pending.forget(number)
@@ -244,17 +243,15 @@ class Orderer:
     # ---- consensus
 
     def _step(self, event: ConsensusEvent) -> None:
-        if isinstance(event, Stored):
-            while self._unstored and self._unstored[0] <= event.number:
-                self._unstored.popleft()
         effects = self.consensus.handle(event)
-        self._unstored.extend(effect.number for effect in effects if isinstance(effect, Append))
         self._effects.extend(effect for effect in effects if not isinstance(effect, Commit | Readable))
         for effect in effects:  # only now: what follows from them comes behind all of them
             if isinstance(effect, Role):
                 self._take_role(effect)
             elif isinstance(effect, Readable):
                 self._reads[effect.number] = effect.index
+            elif isinstance(effect, Superseded):
+                self._release(effect.peer)
 
     def _take_role(self, role: Role) -> None:
         if role.name != "leader":
@@ -262,7 +259,6 @@ class Orderer:
             self._release(role.leader)
             return
         self._initiative = Initiative(self.ledger, self.uid, self._incarnation)
-        self._configuring = 0
         self._follow_log()
         self._configure()
         if self._pending.index:  # the very first entry is the genesis
@@ -277,15 +273,12 @@ class Orderer:
     def _follow_log(self) -> None:
         last = self.consensus.last_index
         if last > self.head:
-            self._pending.follow(self._codec.read(self._log.entry(last))[0])
+            self._pending.follow(self._codec.read(self.consensus.entry(last))[0])
         elif self.head:
             self._pending.follow(EntryHeader(self.head, 0, self.ledger.time, b"", self.ledger.head_hash))
 
     def _recover(self, asked: RecoveryAsked) -> None:
         """A person has decided that this node decides alone, in a new epoch."""
-        if self._unstored:
-            self._effects.append(Paused(asked.number, "the ledger is being stored", "ask again"))
-            return
         self._follow_log()
         due = self._pending.due(self.consensus.term, asked.wall_ms)
         claim = self._codec.claim(due, asked.raw, self.ledger)
@@ -309,8 +302,8 @@ class Orderer:
             raise IdentityError(claim.reason, hint=claim.hint)
         if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery" or claim.identity is None:
             raise BadInput("a proposal that is no ForcedRecovery")
-        if claim.body["uid"] != self.uid:
-            raise Refused("this ForcedRecovery promotes another node")
+        if claim.body["uid"] != self.uid or self.consensus.ended or self.consensus.fetching:
+            raise Refused("this ForcedRecovery is for another node, or this one may not take it")
         if claim.body["lost_after"] != self.consensus.last_index:
             raise Refused(
                 f"this ForcedRecovery takes over entry {claim.body['lost_after']}, "
@@ -326,42 +319,27 @@ class Orderer:
         self._step(Proposed((entry,)))
         return entry.index
 
-    def _fitness(self) -> Fit:
-        return Fit(not self._blocked.reason and self._clock_good)
-
     # ---- leading
 
     def _clock(self, event: Clocked) -> None:
         self._now_s, self._wall_ms = event.now_s, event.wall_ms
-        if self._coming is None:
-            self._step(Ticked(event.now_s))
+        self._step(Ticked(event.now_s))
         if self._initiative is None or self._blocked.reason:
             return
-        settled = self.consensus.committed_own_term
-        behind = self.consensus.behind()
-        changing = self._configuring > self.head
-        self._propose(
-            self._initiative.tick(event.now_s, self.consensus.voters, behind, settled=settled, changing=changing)
-        )
+        self._propose(self._initiative.tick(event.now_s, self.consensus))
 
     def _propose(self, proposals: list[Propose]) -> None:
         for proposal in proposals:
             if self.role != "leader":
                 return
             self._seq += 1
-            index = self._append(self._own_proposal(proposal.kind, proposal.body, self._seq), b"")
-            if proposal.kind == "Configuration":
-                self._configuring = index
+            self._append(self._own_proposal(proposal.kind, proposal.body, self._seq), b"")
 
     # ---- applying
 
     def _apply(self) -> None:
-        left = self._breath
-        while left and self.behind:
-            upto = min(self.consensus.commit, self._log.last_index, self.head + left)
-            for entry in self._log.read(self.head, upto, PIECE_BYTES):
-                self._take(entry)
-                left -= 1
+        for index in range(self.head + 1, min(self.consensus.commit, self.head + self._breath) + 1):
+            self._take(self.consensus.entry(index))
 
     def _take(self, entry: LogEntry) -> None:
         header, proposal = self._codec.read(entry)
@@ -400,18 +378,16 @@ class Orderer:
     # ---- snapshots
 
     def _replace_log(self) -> None:
-        """Once all that was submitted is stored: consensus must never see half of each log."""
-        if self._coming is None or self._unstored or self._installing:
+        """Once what is committed is applied: it is read from the log that is about to go."""
+        if self._coming is None or self.behind:
             return
-        if self._coming.index <= self.consensus.commit:
-            self._coming = None
-            self._step(SnapshotFailed())
+        snapshot, self._coming = self._coming, None
+        if self.consensus.fetching and snapshot.index > self.consensus.commit:
+            self._effects.append(Install(snapshot))
         else:
-            self._installing = True
-            self._effects.append(Install(self._coming))
+            self._step(SnapshotFailed())
 
     def _install(self, event: Installed) -> None:
-        self._coming, self._installing = None, False
         snapshot = event.snapshot
         self.ledger = restored(snapshot)
         self._effects.append(Restored())

@@ -6,6 +6,8 @@ whose ledger is gone, is another role's, or has been overtaken by a peer's is re
 
 from __future__ import annotations
 
+from typing import Any
+
 from swarm.core.ledger import Ledger
 from swarm.errors import BadInput, Refused
 from swarm.runtime.statedir import StateDirectory
@@ -30,11 +32,6 @@ def check_directory(state: StateDirectory, ledger: Ledger, *, sentinel: bool, fo
             f"state directory {state.path} is that of a peer of the sentinel {node_name(ledger, ledger.sentinel)}",
             hint="start it with --sentinel-ip instead of --sentinel",
         )
-    if not sentinel and ledger.sentinel == state.uid:
-        raise BadInput(
-            f"state directory {state.path} is that of the sentinel of network {ledger.network_id.hex()[:16]}",
-            hint="start it with --sentinel, or choose another --state DIR",
-        )
 
 
 def genesis(local: Local, addresses: list[str], created_ms: int) -> bytes:
@@ -57,6 +54,19 @@ def genesis(local: Local, addresses: list[str], created_ms: int) -> bytes:
         kind="Genesis",
         body={"rules": 1, "anchors": anchors, "joined": joined, "created": created_ms},
         certificate_key=credentials.private_key,
+    )
+
+
+def sign_own(state: StateDirectory, network_id: bytes, kind: str, body: dict[str, Any], seq: int) -> bytes:
+    """What this process proposes by itself."""
+    return sign_proposal(
+        state.node_key,
+        network_id=network_id,
+        uid=state.uid,
+        incarnation=state.incarnation,
+        seq=seq,
+        kind=kind,
+        body=body,
     )
 
 

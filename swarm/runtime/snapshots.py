@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import trio
 
+from swarm.core.asking import Fetched, Install, Installed, Keep
+from swarm.core.ledger import Ledger
+from swarm.core.ordering import FetchSnapshot, SnapshotFailed
 from swarm.core.snapshot import Point, Snapshot, restored
 from swarm.errors import BadInput, IdentityError, SwarmError
+from swarm.runtime.founding import node_name
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.store import Store
-from swarm.runtime.storejobs import KeepSnapshot, Signatures
+from swarm.runtime.storejobs import KeepSnapshot, ReplaceLog, Signatures
 from swarm.wire.cosigning import is_majority, sign_point, signers, signs_point
 
 PIECE_BYTES = 256 * 1024
@@ -28,6 +33,7 @@ AGAIN_S = 2.0
 ANSWER_S = 5.0
 SEEN = 4
 
+Step = Callable[[Fetched | Installed | SnapshotFailed], None]
 Call = Callable[[str, str, dict[str, Any]], Awaitable[Any]]
 """uid, verb, body: the reply of another network node; raises SwarmError, and Unreachable in time."""
 
@@ -35,11 +41,13 @@ log = logging.getLogger("swarm.SN")
 
 
 class Snapshots:
-    def __init__(self, store: Store, state: StateDirectory, call: Call, name: Callable[[str], str]) -> None:
+    def __init__(self, store: Store, state: StateDirectory, call: Call, ledger: Callable[[], Ledger]) -> None:
         self._store = store
         self._state = state
         self._call = call
-        self._name = name
+        self._ledger = ledger
+        self._fetches, self._to_fetch = trio.open_memory_channel[str](1)
+        self._signatures: dict[int, Signatures] = {}  # under the snapshot that is being installed
         self._seen: dict[int, Point] = {}
         """The newest snapshots that were made here."""
         self._newest: Snapshot | None = None
@@ -48,11 +56,27 @@ class Snapshots:
         if (stored := store.snapshot()) is not None and not stored[1]:
             self._note(stored[0])
 
-    # ---- made here
+    async def run(self, step: Step, in_loop: Callable[..., None]) -> None:
+        """Until cancelled. ``step`` tells the orderer, ``in_loop`` has something called from the store's thread."""
+        self._step = step
+        self._in_loop = in_loop
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._gather)
+            nursery.start_soon(self._fetch_all)
 
-    def keep(self, snapshot: Snapshot) -> None:
-        self._store.submit(KeepSnapshot(snapshot))
-        self._note(snapshot)
+    def perform(self, effect: Keep | FetchSnapshot | Install) -> None:
+        match effect:
+            case Keep():
+                self._store.submit(KeepSnapshot(effect.snapshot))
+                self._note(effect.snapshot)
+            case FetchSnapshot():
+                self._fetches.send_nowait(effect.sender)
+            case Install():
+                snapshot = effect.snapshot
+                done = partial(self._in_loop, self._installed, snapshot)
+                self._store.submit(ReplaceLog(snapshot, self._signatures.pop(snapshot.index), done))
+
+    # ---- made here
 
     def _note(self, snapshot: Snapshot) -> None:
         self._seen[snapshot.index] = snapshot.point
@@ -61,8 +85,8 @@ class Snapshots:
         self._newest = snapshot
         self._come.set()
 
-    async def gather(self, node_keys: Callable[[str], bytes | None]) -> None:
-        """Have each snapshot signed; then let go of the entries that it stands for. Runs until cancelled."""
+    async def _gather(self) -> None:
+        """Have each snapshot signed; then let go of the entries that it stands for."""
         while True:
             await self._come.wait()
             self._come = trio.Event()
@@ -70,7 +94,7 @@ class Snapshots:
             while (snapshot := self._newest) is not None:
                 if set(signatures) - set(snapshot.voters):
                     signatures = {}
-                await self._ask_all(snapshot, signatures, node_keys)
+                await self._ask_all(snapshot, signatures)
                 if snapshot is not self._newest:
                     signatures = {}
                 elif is_majority(signatures, snapshot.voters):
@@ -81,9 +105,7 @@ class Snapshots:
                 else:
                     await trio.sleep(AGAIN_S)
 
-    async def _ask_all(
-        self, snapshot: Snapshot, signatures: Signatures, node_keys: Callable[[str], bytes | None]
-    ) -> None:
+    async def _ask_all(self, snapshot: Snapshot, signatures: Signatures) -> None:
         network_id, point = self._state.network_id, snapshot.point
         if self._state.uid in snapshot.voters:
             signatures[self._state.uid] = sign_point(self._state.node_key, network_id, point)
@@ -95,9 +117,16 @@ class Snapshots:
             except SwarmError as error:
                 log.debug("no signature of %s under a snapshot: %s", self._name(uid), error.message)
                 continue
-            key, signature = node_keys(uid), (reply or {}).get("signature")
-            if key and isinstance(signature, bytes) and signs_point(key, signature, network_id, point):
+            signature = reply.get("signature") if isinstance(reply, dict) else None
+            if isinstance(signature, bytes) and signs_point(self._key(uid), signature, network_id, point):
                 signatures[uid] = signature
+
+    def _key(self, uid: str) -> bytes:
+        node = self._ledger().nodes.get(uid)
+        return node.node_key if node else b""
+
+    def _name(self, uid: str) -> str:
+        return node_name(self._ledger(), uid)
 
     # ---- for others
 
@@ -138,6 +167,23 @@ class Snapshots:
         }
 
     # ---- from another
+
+    async def _fetch_all(self) -> None:
+        async for uid in self._to_fetch:
+            try:
+                snapshot, signatures = await self.fetch(uid)
+            except SwarmError as error:
+                log.warning("no snapshot from %s: %s", self._name(uid), error.message)
+                await trio.sleep(AGAIN_S)
+                self._step(SnapshotFailed())
+            else:
+                self._signatures = {snapshot.index: signatures}
+                self._step(Fetched(snapshot))
+
+    def _installed(self, snapshot: Snapshot) -> None:
+        self._store.adopt(snapshot)
+        log.info("the ledger begins here with the state after entry %d", snapshot.index)
+        self._step(Installed(snapshot))
 
     async def fetch(self, uid: str) -> tuple[Snapshot, Signatures]:
         """The newest snapshot of this node. Raises SwarmError when it does not come, or is not what it must be."""

@@ -20,7 +20,7 @@ import msgpack
 
 from swarm.core.ordering import LogEntry
 from swarm.core.snapshot import Snapshot
-from swarm.errors import BadInput, InternalError, SwarmError
+from swarm.errors import BadInput, InternalError, Refused, SwarmError
 from swarm.runtime import storecheck
 from swarm.runtime.archive import Archive
 from swarm.runtime.storefile import (
@@ -34,7 +34,6 @@ from swarm.runtime.storefile import (
     sentence,
 )
 from swarm.runtime.storejobs import Base, Job, KeepSnapshot, ReplaceLog, Shed, Signatures, SignSnapshot, Write
-from swarm.runtime.tail import Tail
 
 BATCH = 4096
 RETRY_S = 0.5
@@ -52,7 +51,6 @@ class Store:
         """Why nothing can be written at present; writing is tried again."""
         self.failure: SwarmError | None = None
         """Why writing has ended for good; what was submitted since is not stored."""
-        self._tail = Tail()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -102,20 +100,35 @@ class Store:
         return self._base.index + 1
 
     def entry(self, index: int) -> LogEntry:
-        if self._tail.has(index):
-            return self._tail.get(index)
         (found,) = self._select("WHERE idx = ?", (index,))
         return found
 
     def read(self, after: int, upto: int, max_bytes: int) -> tuple[LogEntry, ...]:
         taken: list[LogEntry] = []
         size = 0
-        for entry in self._behind(after, upto):
+        for entry in self._select("WHERE idx > ? AND idx <= ? ORDER BY idx", (after, upto)):
             size += len(entry.raw)
             if taken and size > max_bytes:
                 break
             taken.append(entry)
         return tuple(taken)
+
+    def raws_after(self, index: int, upto: int, max_bytes: int) -> list[bytes]:
+        """The same as bytes, from the archive too. Raises Refused when they are in a snapshot only."""
+        if index >= self._base.index:
+            return [entry.raw for entry in self.read(index, upto, max_bytes)]
+        taken: list[bytes] = []
+        for raw in self.archive.after(index):
+            max_bytes -= len(raw)
+            if taken and max_bytes < 0:
+                break
+            taken.append(raw)
+        if not taken:
+            raise Refused(
+                f"entry {index + 1} of the ledger is not here: this network node began with a snapshot",
+                hint="ask another network node",
+            )
+        return taken
 
     def hash_at(self, index: int) -> bytes:
         return self._base.hash if index == self._base.index else self.entry(index).hash
@@ -127,11 +140,6 @@ class Store:
         where = "WHERE idx <= ? AND voters IS NOT NULL ORDER BY idx DESC LIMIT 1"
         latest = next(self._select(where, (index,)), None)
         return self._base.voters if latest is None or latest.voters is None else latest.voters
-
-    def _behind(self, after: int, upto: int) -> Iterator[LogEntry]:
-        if self._tail.has(after + 1) and self._tail.has(upto):
-            return (self._tail.get(index) for index in range(after + 1, upto + 1))
-        return self._select("WHERE idx > ? AND idx <= ? ORDER BY idx", (after, upto))
 
     def _select(self, where: str, values: tuple[int, ...]) -> Iterator[LogEntry]:
         try:
@@ -161,8 +169,9 @@ class Store:
 
     def sign(self, index: int, signatures: Signatures) -> None:
         """A majority has signed this snapshot: others may fetch it, and the log may begin nearer to it."""
-        self.snapshot_index = index
-        self.submit(SignSnapshot(index, signatures))
+        if index > self.snapshot_index:
+            self.snapshot_index = index
+            self.submit(SignSnapshot(index, signatures))
 
     def shed(self, upto: int) -> None:
         """Move the entries up to this one into the archive, piece by piece; from now on the log begins behind it."""
@@ -176,7 +185,6 @@ class Store:
         """Show the log as it is since the ``ReplaceLog`` of this snapshot was carried out: empty."""
         self._base = Base(snapshot.index, snapshot.term, snapshot.hash, snapshot.voters)
         self.last_index = self.snapshot_index = snapshot.index
-        self._tail.clear()
 
     # ---- writing
 
@@ -189,8 +197,6 @@ class Store:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        if isinstance(job, Write) and job.entries:
-            self._tail.put(job.entries[0].index - 1, job.entries)
         self._queue.put(job)
 
     def _write_all(self) -> None:
