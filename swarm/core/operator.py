@@ -166,7 +166,8 @@ class Operator:
         for attempt in list(self.attempts.values()):
             if not self.holds(attempt.lease):
                 effects += self._drop(attempt)
-            if attempt.phase is Phase.OVER and not self._is_current(attempt.lease.run):
+            over = attempt.phase is Phase.OVER and not self.holds(attempt.lease)  # its last report is in the ledger
+            if over and not self._is_current(attempt.lease.run):
                 del self.attempts[attempt.key]
                 effects += [o.Forget(attempt.lease)] if attempt.on_disk else []
         effects += self._let_go(one for one in self._running() if self._is_cleared(one.lease.run) and not one.why)
