@@ -21,13 +21,14 @@ from collections.abc import Mapping, Sequence
 from swarm.core.election import majority
 
 BEHIND_MAX = 1000
+VOTERS_MAX = 5
 PASSING_S = 30.0
 
 
 def wanted(sns: Sequence[tuple[str, bytes]], sentinel: str) -> tuple[str, ...]:
     """The voters that these network nodes should have; ``sns``: uid and organisation, in the order of joining."""
     ordered = sorted(sns, key=lambda sn: sn[0] != sentinel)
-    for count in (5, 3):
+    for count in (VOTERS_MAX, 3):
         chosen = _choose(ordered, count)
         if len(chosen) == count:
             return chosen
@@ -64,8 +65,8 @@ class Electorate:
     ) -> tuple[str, ...] | None:
         """The voters to propose now, one more or one less; None: nothing to change at present.
 
-        ``behind``: how many entries each node lacks that answers (the leader none); ``settled``: an entry of the leader's own term is
-        committed; ``changing``: a change of the voters is not yet committed.
+        ``behind``: how many entries each node lacks that answers (the leader none); ``settled``: an entry of the
+        leader's own term is committed; ``changing``: a change of the voters is not yet committed.
         """
         if not (len(voters) == 2 and len(wanted) >= 3):
             self._passing_s = None
@@ -86,11 +87,11 @@ class Electorate:
         ready = [uid for uid in missing if behind.get(uid, BEHIND_MAX + 1) <= BEHIND_MAX]
         if len(voters) == 1 and len(wanted) >= 3 and len(ready) < 3 - (voters[0] in wanted):
             return None
-        if ready:
+        if ready and len(voters) < VOTERS_MAX:
             return (*voters, ready[0])
         if self._passing_s is not None and now_s - self._passing_s >= PASSING_S:
             return (min(voters, key=lambda uid: wanted.index(uid) if uid in wanted else len(wanted)),)
         surplus = sorted((uid for uid in voters if uid not in wanted), key=lambda uid: uid in behind)
-        if surplus and not missing:  # the silent ones first
+        if surplus and (not missing or len(voters) == VOTERS_MAX):  # the silent ones first
             return tuple(uid for uid in voters if uid != surplus[0])
         return None

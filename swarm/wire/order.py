@@ -1,46 +1,104 @@
-"""The consensus messages of network nodes as plain data, and back.
+"""The consensus messages of network nodes as plain data, and back; and whom an entry names as voters.
 
-Used by ``runtime/driver`` on both ends. Guarantees: what ``read_message`` yields is well formed and of this network,
-and its entries are consecutive, chained by their hashes to the entry before them; everything else is BadInput.
+Used by ``runtime/driver`` on both ends, ``log_entry`` by everything that makes or stores entries. Guarantees: what
+``read_message`` yields is well formed and of this network, and its entries are consecutive, chained by their hashes to
+the entry before them; everything else is BadInput.
+
+    entries    prev_index prev_hash entries last commit one_copy stamp        leader to follower
+    snapshot   index hash last stamp                                          in place of entries that are compacted
+    answer     found match last conflict stamp                                follower to leader
+    campaign   pre last_index last_term                                       candidate to voter
+    ballot     pre granted                                                    voter to candidate
+
+All have version, network, kind and term.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from swarm.core.ordering import Answer, Entries, LogEntry, Message
+from swarm.core.ordering import Answer, Ballot, Campaign, Entries, LogEntry, Message, SnapshotOffered
 from swarm.errors import BadInput
-from swarm.wire.signed import HASH_BYTES, Entry, decode_entry
+from swarm.wire.signed import HASH_BYTES, Entry, decode_entry, decode_proposal
 
 VERSION = 1
 COUNT_MAX = 2**53
+VOTERS_MAX = 16
+NAMING = (b"Genesis", b"Configuration", b"ForcedRecovery")
+
+
+# ---- entries
 
 
 def log_entry(entry: Entry) -> LogEntry:
-    return LogEntry(entry.index, entry.term, entry.hash, entry.raw)
+    return LogEntry(entry.index, entry.term, entry.hash, entry.raw, _voters(entry))
+
+
+def _voters(entry: Entry) -> tuple[str, ...] | None:
+    """Whom the entry names; whether it may is for the leader to judge before it appends it."""
+    if not any(kind in entry.proposal for kind in NAMING):  # nearly all entries: not opened twice
+        return None
+    try:
+        proposal = decode_proposal(entry.proposal)
+    except BadInput:
+        return None  # the ledger says so when it applies it
+    if proposal.kind == "Genesis" and entry.index == 1:
+        return (proposal.uid,)
+    if proposal.kind == "Configuration":
+        return _uids(proposal.body.get("voters"))
+    if proposal.kind == "ForcedRecovery":
+        return _uids([proposal.body.get("uid")])
+    return None
+
+
+def _uids(value: Any) -> tuple[str, ...] | None:
+    if not isinstance(value, list) or not 0 < len(value) <= VOTERS_MAX:
+        return None
+    if not all(isinstance(uid, str) and uid for uid in value) or len(set(value)) != len(value):
+        return None
+    return tuple(value)
+
+
+# ---- writing
 
 
 def write_message(message: Message, network_id: bytes) -> dict[str, Any]:
-    head = {"version": VERSION, "network": network_id, "term": message.term, "stamp": message.stamp}
-    if isinstance(message, Entries):
-        return {
-            **head,
-            "kind": "entries",
-            "prev_index": message.prev_index,
-            "prev_hash": message.prev_hash,
-            "entries": [entry.raw for entry in message.entries],
-            "last": message.last,
-            "commit": message.commit,
-            "one_copy": message.one_copy,
-        }
-    return {
-        **head,
-        "kind": "answer",
-        "found": message.found,
-        "match": message.match,
-        "last": message.last,
-        "conflict": message.conflict,
-    }
+    kind, fields = _fields(message)
+    return {"version": VERSION, "network": network_id, "kind": kind, "term": message.term, **fields}
+
+
+def _fields(message: Message) -> tuple[str, dict[str, Any]]:
+    match message:
+        case Entries():
+            return "entries", {
+                "stamp": message.stamp,
+                "prev_index": message.prev_index,
+                "prev_hash": message.prev_hash,
+                "entries": [entry.raw for entry in message.entries],
+                "last": message.last,
+                "commit": message.commit,
+                "one_copy": message.one_copy,
+            }
+        case SnapshotOffered():
+            fields = {"stamp": message.stamp, "index": message.index, "hash": message.hash, "last": message.last}
+            return "snapshot", fields
+        case Answer():
+            return "answer", {
+                "stamp": message.stamp,
+                "found": message.found,
+                "match": message.match,
+                "last": message.last,
+                "conflict": message.conflict,
+            }
+        case Campaign():
+            fields = {"pre": message.pre, "last_index": message.last_index, "last_term": message.last_term}
+            return "campaign", fields
+        case Ballot():
+            return "ballot", {"pre": message.pre, "granted": message.granted}
+
+
+# ---- reading
 
 
 def read_message(body: dict[str, Any], network_id: bytes) -> Message:
@@ -57,20 +115,15 @@ def read_message(body: dict[str, Any], network_id: bytes) -> Message:
             f"a consensus message of network {other}, this node's ledger is of network {network_id.hex()[:16]}",
             hint="one of the two SNs was started with the state directory of another network",
         )
-    if body.get("kind") == "entries":
-        return _entries(body)
-    if body.get("kind") == "answer":
-        found, conflict = _flag(body, "found"), _count(body, "conflict")
-        return Answer(
-            _count(body, "term"), _count(body, "stamp"), found, _count(body, "match"), _count(body, "last"), conflict
-        )
-    raise _malformed("kind")
+    kind = body.get("kind")
+    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    if reader is None:
+        raise _malformed("kind")
+    return reader(body)
 
 
 def _entries(body: dict[str, Any]) -> Entries:
-    prev_index, prev_hash, raws = _count(body, "prev_index"), body.get("prev_hash"), body.get("entries")
-    if not isinstance(prev_hash, bytes) or len(prev_hash) != HASH_BYTES:
-        raise _malformed("prev_hash")
+    prev_index, prev_hash, raws = _count(body, "prev_index"), _hash(body, "prev_hash"), body.get("entries")
     if not isinstance(raws, list) or not all(isinstance(raw, bytes) for raw in raws):
         raise _malformed("entries")
     term, previous = _count(body, "term"), prev_hash
@@ -89,6 +142,40 @@ def _entries(body: dict[str, Any]) -> Entries:
     )
 
 
+def _snapshot(body: dict[str, Any]) -> SnapshotOffered:
+    index, last = _count(body, "index"), _count(body, "last")
+    if not 0 < index <= last:
+        raise _malformed("index")
+    return SnapshotOffered(_count(body, "term"), _count(body, "stamp"), index, _hash(body, "hash"), last)
+
+
+def _answer(body: dict[str, Any]) -> Answer:
+    found, conflict = _flag(body, "found"), _count(body, "conflict")
+    return Answer(
+        _count(body, "term"), _count(body, "stamp"), found, _count(body, "match"), _count(body, "last"), conflict
+    )
+
+
+def _campaign(body: dict[str, Any]) -> Campaign:
+    term, last_term = _count(body, "term"), _count(body, "last_term")
+    if last_term >= term:
+        raise _malformed("last_term")
+    return Campaign(term, _flag(body, "pre"), _count(body, "last_index"), last_term)
+
+
+def _ballot(body: dict[str, Any]) -> Ballot:
+    return Ballot(_count(body, "term"), _flag(body, "pre"), _flag(body, "granted"))
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], Message]] = {
+    "entries": _entries,
+    "snapshot": _snapshot,
+    "answer": _answer,
+    "campaign": _campaign,
+    "ballot": _ballot,
+}
+
+
 def _count(body: dict[str, Any], name: str) -> int:
     value = body.get(name)
     if type(value) is not int or not 0 <= value < COUNT_MAX:
@@ -99,6 +186,13 @@ def _count(body: dict[str, Any], name: str) -> int:
 def _flag(body: dict[str, Any], name: str) -> bool:
     value = body.get(name)
     if type(value) is not bool:
+        raise _malformed(name)
+    return value
+
+
+def _hash(body: dict[str, Any], name: str) -> bytes:
+    value = body.get(name)
+    if not isinstance(value, bytes) or len(value) != HASH_BYTES:
         raise _malformed(name)
     return value
 
