@@ -13,6 +13,7 @@ from swarm.errors import BadInput
 EXAMPLES = """
 run-sn --sentinel --host-ip 10.1.1.1 --key sn-1-key.pem --cert sn-1-cert.pem --capath ca/capath
 run-sn --sentinel-ip 10.1.1.1 --host-ip 10.2.2.2 --key sn-2-key.pem --cert sn-2-cert.pem --capath ca/capath
+run-sn --rejoin --sentinel-ip 10.2.2.2 ...        its ledger is damaged or an old copy: begin anew, keep the old files
 """
 
 
@@ -24,8 +25,9 @@ run-sn --sentinel-ip 10.1.1.1 --host-ip 10.2.2.2 --key sn-2-key.pem --cert sn-2-
     help="Be a network node (SN): keep the ledger with the other SNs.",
 )
 @click.option("--sentinel", is_flag=True, help="found the network and order its ledger")
-@click.option("--sentinel-ip", metavar="IP", help="join the network of the sentinel there")
+@click.option("--sentinel-ip", metavar="IP", help="join the network of the sentinel there, or of any network node")
 @click.option("--sentinel-api-port", default=30304, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--rejoin", is_flag=True, help="set node key and ledger of the state directory aside: be a new node")
 @click.option("--host-ip", required=True, metavar="IP", help="the address under which others reach this node")
 @click.option("--sn-p2p-port", default=30303, show_default=True, type=click.IntRange(0, 65535), help="0: any free port")
 @click.option("--sn-api-port", default=30304, show_default=True, type=click.IntRange(0, 65535), help="0: any free port")
@@ -38,6 +40,7 @@ def command(
     sentinel: bool,
     sentinel_ip: str | None,
     sentinel_api_port: int,
+    rejoin: bool,
     host_ip: str,
     sn_p2p_port: int,
     sn_api_port: int,
@@ -52,6 +55,8 @@ def command(
             "either --sentinel or --sentinel-ip must be specified",
             hint="the first network node takes --sentinel, the others --sentinel-ip with its address",
         )
+    if rejoin and sentinel:
+        raise BadInput("--rejoin needs a network node that has the ledger", hint="--sentinel-ip with its address")
     from swarm.nodes import sn
     from swarm.nodes.starting import run_node
     from swarm.runtime import report
@@ -61,6 +66,8 @@ def command(
     credentials = Credentials.load(cert, key, capath, expect_roles=("sn",))
     with StateDirectory(state or default_state_dir(credentials.identity.name)) as directory:
         report.start(directory.path, log_level)
+        if rejoin:
+            sn.set_aside(directory)
         settings = sn.Settings(
             host_ip=host_ip,
             p2p_port=sn_p2p_port,

@@ -42,6 +42,7 @@ def command(entrance: Entrance, as_json: bool) -> None:
 
     node = status["node"]
     click.echo(f"{_who(node)} at {_where(entrance)}: {status['role']} of the ledger, {status['head']} entries")
+    click.echo(_order(status))
     for note in status["notes"]:
         click.echo(f"note: {note}")
     for shown in _tables(status):
@@ -72,6 +73,19 @@ def _status(entrance: Entrance) -> dict[str, Any]:
     from swarm.nodes.client import Client
 
     return ask(entrance, Client.status)
+
+
+def _order(status: dict[str, Any]) -> str:
+    """Who orders the ledger, in one line."""
+    names = {row["uid"]: _who(row) for row in status["nodes"]}
+    voters, learners = ([names.get(uid, uid) for uid in status[what]] for what in ("voters", "learners"))
+    parts = [
+        f"led by {names.get(status['leader'], status['leader'])}" if status["leader"] else "led by nobody at present",
+        f"{'voters' if len(voters) > 1 else 'voter'} {', '.join(voters) or 'not known yet'}",
+        f"storing along {', '.join(learners)}" if learners else "",
+        f"epoch {status['epoch']}" if status["epoch"] else "",
+    ]
+    return "ledger: " + "; ".join(part for part in parts if part)
 
 
 def _tables(status: dict[str, Any]) -> Iterator[Table]:

@@ -26,6 +26,10 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "entries": (_SN, "none"),
     "raft": (_SN, "none"),
     "forward": (_SN, "none"),
+    "heads": (_SN, "none"),
+    "cosign": (_SN, "none"),
+    "snapshot": (_SN, "none"),
+    "recover": (_SWCI, "none"),
     # weights, between SLs
     "weights": (_SL, "member"),
     # kinds in the ledger

@@ -18,7 +18,9 @@ from swarm.core.events import (
     NodeGone,
     NodeKnown,
     OrganisationKnown,
+    Recovered,
     SnapMade,
+    VotersChanged,
 )
 from swarm.core.ledger import Ledger
 
@@ -31,6 +33,14 @@ def line(event: Event, ledger: Ledger) -> str | None:
             return f"{_who(event.uid, ledger)} joined ({event.how})"
         case NodeGone():
             return f"{_who(event.uid, ledger)} is gone: {event.reason}"
+        case VotersChanged():
+            return f"the ledger is decided by {', '.join(_who(uid, ledger) for uid in event.voters)}"
+        case Recovered():
+            ended = ", ".join(_who(uid, ledger) for uid in event.ended)
+            return (
+                f"FORCED RECOVERY, epoch {event.epoch}: {_who(event.uid, ledger)} decides alone, {event.reason}; "
+                f"what {ended} acknowledged behind entry {event.lost_after} is lost"
+            )
         case ContractOpened() | ContractCleared() | MemberEnrolled() | MemberGone():
             return _membership(event, ledger)
         case SnapMade():

@@ -66,15 +66,18 @@ class Client:
 
     async def status(self) -> dict[str, Any]:
         """What the network node says of itself and of the network; with the ledger unread, over a link of its own."""
-        if self._following:
-            answer: dict[str, Any] = await self.link.call("status", {}, deadline_s=ANSWER_S)
-            return answer
+        answer: dict[str, Any] = (
+            await self.link.call("status", {}, deadline_s=ANSWER_S) if self._following else await self.ask("status", {})
+        )
+        return answer
+
+    async def ask(self, verb: str, body: dict[str, Any]) -> Any:
+        """The answer of the network node at the address, and of no other."""
         link = await self._control.connect(*self.address, deadline_s=ANSWER_S)
         try:
-            answer = await link.call("status", {}, deadline_s=ANSWER_S)
+            return await link.call(verb, body, deadline_s=ANSWER_S)
         finally:
             await link.close()
-        return answer
 
     async def ledger(self) -> Ledger:
         """This node's own copy of the ledger, verified here, as far as the network node has it by now."""

@@ -1,8 +1,9 @@
 """The network node (SN): keeps the ledger with the other SNs and lets everybody follow and propose.
 
-Started by ``run-sn``. The sentinel founds the network and orders its entries; a peer SN stores the same entries and
-forwards what is proposed to it. Guarantees: no verb is served that the policy table denies to the caller's role; an
-acknowledged proposal is in the ledger's store; followers get entries in order, each at the pace at which it takes them.
+Started by ``run-sn``. The sentinel founds the network; from then on all network nodes do the same, and whoever leads
+orders the entries. Guarantees: no verb is served that the policy table denies to the caller's role; an acknowledged
+proposal is in the ledger's stores; a node whose directory may not decide any longer says so and comes back as a
+learner, in the same process and on the same ports.
 """
 
 from __future__ import annotations
@@ -10,37 +11,42 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import trio
 
 from swarm.core import policy
-from swarm.core.events import Applied, Outcome
-from swarm.errors import BadInput, IdentityError, Refused, SwarmError, Unreachable
-from swarm.nodes import chronicle
+from swarm.core.events import Applied, NodeGone, NodeKnown, Recovered
+from swarm.errors import Refused, Replaced, SwarmError, Unreachable
+from swarm.nodes import chronicle, sn_return
 from swarm.nodes.ledgerlink import acquaint
 from swarm.nodes.listening import listen_host
+from swarm.nodes.sn_feed import Feed
+from swarm.nodes.sn_heads import Heads
+from swarm.nodes.sn_leader import Leader, as_wire
+from swarm.nodes.sn_links import Links
+from swarm.nodes.sn_return import ComeBack
 from swarm.nodes.status import ledger_status
-from swarm.runtime.control import Control, Link
+from swarm.runtime.answers import LedgerSuperseded
+from swarm.runtime.change import Change
+from swarm.runtime.clock import Clock
+from swarm.runtime.control import Control, Handler, Link
+from swarm.runtime.credentials import Credentials
 from swarm.runtime.driver import Driver
 from swarm.runtime.mesh import Mesh
-from swarm.runtime.pending import NotLeader
-from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.store import Store
-from swarm.runtime.tls import Credentials, Local, Peer
+from swarm.runtime.tls import Local, Peer
 from swarm.wire.signed import Entry, proposal_header, sign_proposal
 
 PROPOSE_S = 8.0
-FOLLOW_S = 10.0
+CALL_S = 5.0
 ALIVE_EVERY_S = 2.0
-FIRST_CONTACT_S = 60.0
-BACKOFF_S = (0.25, 0.5, 1.0, 2.0)
 
 RACING = frozenset({"Offer", "Ready", "Suspect", "Missing", "WindowClosed", "DeadlinePassed"})
+LEADERS_OWN = frozenset({"Configuration", "ForcedRecovery"})
+"""Kinds that consensus follows as soon as they are stored: no leader takes them from anybody."""
 
 log = logging.getLogger("swarm.SN")
 ready_log = logging.getLogger("swarm.blCnt")
@@ -54,76 +60,124 @@ class Settings:
     credentials: Credentials
     state: StateDirectory
     sentinel: tuple[str, int] | None
-    """The sentinel's API address; None makes this node the sentinel."""
+    """The API address of any network node; None lets this node found the network."""
+    clock: Clock = field(default_factory=Clock)
 
 
 async def run(settings: Settings) -> None:
-    """Be an SN until cancelled. Raises SwarmError when it cannot become one."""
-    local = Local(settings.credentials, settings.state)
-    node = NetworkNode(settings, local)
-    mesh = Mesh(local)
-    host = listen_host(settings.host_ip)
-    async with mesh.run(listen=[(host, settings.p2p_port), (host, settings.api_port)]):
-        node.p2p_port, node.api_port = mesh.listen_ports
-        control = Control(mesh, node.handlers(), authorise)
-        control.on_link = node.accepted
-        async with control.run():
-            await node.serve(control)
+    """Be an SN until cancelled. Raises SwarmError when it cannot become one, or may not stay one."""
+    returned = ""
+    while True:
+        local = Local(settings.credentials, settings.state)
+        node = NetworkNode(settings, local, returned)
+        mesh = Mesh(local)
+        host = listen_host(settings.host_ip)
+        back: ComeBack | None = None
+        try:
+            async with mesh.run(listen=[(host, settings.p2p_port), (host, settings.api_port)]):
+                node.p2p_port, node.api_port = mesh.listen_ports
+                control = Control(mesh, node.handlers(), node.authorise)
+                control.on_link = node.links.accepted
+                async with control.run():
+                    await node.serve(control)
+        except* (ComeBack, LedgerSuperseded) as group:
+            back = _reason(group)
+        if back is not None:
+            returned = sn_return.come_back(settings.state, back, node.driver.ledger)
+            settings = replace(settings, p2p_port=node.p2p_port, api_port=node.api_port)
 
 
-def authorise(peer: Peer, verb: str) -> None:
-    if not policy.allowed(verb, peer.identity.role):
-        raise Refused(
-            f"{peer.identity} may not ask '{verb}' of a network node",
-            hint=f"the role {peer.identity.role} of its certificate has no such right",
-        )
+def set_aside(state: StateDirectory) -> None:
+    """Begin anew in this directory, as a person has asked; nothing of what it holds is deleted."""
+    aside = state.set_aside(sn_return.ASIDE)
+    log.warning("this node begins anew, its former node key and ledger are kept in %s", aside)
+
+
+def _reason(group: BaseExceptionGroup[ComeBack | LedgerSuperseded]) -> ComeBack:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, LedgerSuperseded):
+        return ComeBack(error.message, common=error.common)
+    assert isinstance(error, ComeBack)
+    return error
 
 
 class NetworkNode:
-    def __init__(self, settings: Settings, local: Local) -> None:
-        self.settings = settings
-        self.local = local
+    """One life of the node, under one node key. ``returned``: what its status has to say of the life before."""
+
+    def __init__(self, settings: Settings, local: Local, returned: str) -> None:
+        state = settings.state
+        self.settings, self.local = settings, local
         self.p2p_port = self.api_port = 0
-        self._links: dict[str, Link] = {}
-        self._followers: set[Link] = set()
-        self._sentinel: Link | None = None
+        self._returned = returned
+        self._entrances = [settings.sentinel] if settings.sentinel else []
+        self._entrances += sn_return.entrances(state)
         self._heard_ms: dict[str, int] = {}
-        self._applied = trio.Event()
-        self._seq = 0
-        self._store = Store(settings.state.path / "ledger.db")
+        self._applied = Change()
+        self._over = trio.Event()
+        self._error: SwarmError | None = None
         self.driver = Driver(
-            self._store,
+            Store(state.path / "ledger.db"),
             local,
-            role="peer" if settings.sentinel else "sentinel",
+            role="peer" if self._entrances else "sentinel",
             addresses=self.addresses,
             on_applied=self._on_applied,
             send=self._send,
+            call=self._call,
+            on_restored=self._applied.tell,
+            clock=settings.clock,
         )
+        self.heads = Heads(local, settings.clock, self.driver, self._end)
+        self.links = Links(
+            local, lambda: self.driver.ledger, linked=self.heads.keep_exchanging, replaced=self._note_replaced
+        )
+        self.leader = Leader(self.driver, self.links, state.uid)
 
     def addresses(self) -> list[str]:
         host = self.settings.host_ip
         return [f"{host}:{self.api_port}", f"{host}:{self.p2p_port}"]
 
-    def handlers(self) -> dict[str, Callable[[Link, dict[str, Any]], Awaitable[dict[str, Any] | None]]]:
+    def handlers(self) -> dict[str, Handler]:
         return {
             "propose": self._propose,
+            "forward": self._forward,
             "outcome": self._outcome,
             "follow": self._follow,
             "raft": self._raft,
             "alive": self._alive,
             "status": self._status,
+            "heads": self.heads.answer,
+            "cosign": self._cosign,
+            "snapshot": self._snapshot,
+            "recover": self._recover,
         }
+
+    # ---- its life
 
     async def serve(self, control: Control) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._feed = Feed(self.driver, nursery, self._applied)
+            nursery.start_soon(self._until_it_ends)
             await nursery.start(self.driver.run)
-            if self.settings.sentinel is not None:
-                await nursery.start(self._keep_linked, control, self.settings.sentinel)
+            self.heads.read()
+            await nursery.start(self.links.run, control, self._entrances)
             nursery.start_soon(self._keep_alive)
+            self._check_standing()
             await self._join()
             self._say_ready()
             await trio.sleep_forever()
+
+    def _end(self, error: SwarmError) -> None:
+        if self._error is None:
+            self._error = error
+            self._over.set()
+
+    async def _until_it_ends(self) -> None:
+        await self._over.wait()
+        assert self._error is not None
+        raise self._error
 
     def _say_ready(self) -> None:
         ready = {
@@ -135,8 +189,6 @@ class NetworkNode:
         }
         self.settings.state.write_atomic("ready.json", json.dumps(ready).encode())
         ready_log.info("Starting SWARM-API-SERVER on port: %d", self.api_port)
-
-    # ---- joining
 
     async def _join(self) -> None:
         """Have this process known in the ledger. A founding sentinel already is, by its genesis."""
@@ -163,177 +215,140 @@ class NetworkNode:
         )
         while True:
             try:
-                outcome = await self._propose_anywhere(raw)
+                outcome = await self.leader.propose(raw, PROPOSE_S)
                 break
             except Unreachable as error:
                 log.warning("joining the network waits: %s", error.message)
-                await trio.sleep(1.0)
         if not outcome.accepted:
             raise Refused(f"the network did not admit this node: {outcome.reason}")
 
-    async def _keep_linked(
-        self,
-        control: Control,
-        sentinel: tuple[str, int],
-        *,
-        task_status: TaskStatus = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """A peer SN keeps one link to the sentinel. Without a ledger of its own it must reach it once, in time."""
-        tries, started, begun_s = 0, False, trio.current_time()
-        while True:
-            try:
-                link = await control.connect(*sentinel, deadline_s=FOLLOW_S)
-                if link.peer.identity.role != "sn":
-                    await link.close()
-                    raise IdentityError(f"{link.peer.identity} answers for the sentinel and is no network node")
-            except Unreachable as error:
-                tries += 1
-                waited_s = trio.current_time() - begun_s
-                if not started and self.driver.ledger.head_index:
-                    started = True
-                    task_status.started()  # it has the ledger: it serves reads while it looks for the sentinel
-                if not started and waited_s > FIRST_CONTACT_S:
-                    tried = f"in {tries} tries over {waited_s:.0f} s"
-                    raise Unreachable(
-                        f"the sentinel at {sentinel[0]}:{sentinel[1]} did not answer {tried}: {error.message}",
-                        hint="is it started, is --sentinel-ip its --host-ip, does a firewall drop the port?",
-                    ) from error
-                log.warning("sentinel at %s:%d: %s", *sentinel, error.message)
-                await trio.sleep(BACKOFF_S[min(tries - 1, len(BACKOFF_S) - 1)])
-                continue
-            tries = 0
-            self._links[link.peer.uid] = self._sentinel = link
-            if not started:
-                started = True
-                task_status.started()
-            await link.closed.wait()
-            self._forget(link)
-            log.warning("lost the sentinel %s: %s", link.peer.identity, link.reason)
+    def _check_standing(self) -> None:
+        """Whether the ledger still has a place for this node, under this node key."""
+        ledger, uid = self.driver.ledger, self.local.state.uid
+        node = ledger.nodes.get(uid)
+        if node is not None and node.state == "removed" and uid not in self.driver.voters:
+            self._end(
+                Refused(
+                    "this network node was removed from its network",
+                    hint="to have it back as a new one, start it with a new state directory (--state)",
+                )
+            )
 
     # ---- links
 
-    async def accepted(self, link: Link) -> None:
-        self._links[link.peer.uid] = link
-        await link.closed.wait()
-        self._forget(link)
+    def authorise(self, peer: Peer, verb: str) -> None:
+        if not policy.allowed(verb, peer.identity.role):
+            raise Refused(
+                f"{peer.identity} may not ask '{verb}' of a network node",
+                hint=f"the role {peer.identity.role} of its certificate has no such right",
+            )
+        node = self.driver.ledger.nodes.get(peer.uid)
+        removed = node is not None and node.state == "removed" and peer.uid not in self.driver.voters
+        if removed and verb not in ("heads", "status"):
+            raise Refused(
+                f"{peer.identity} was removed from this network", hint="its vote and its node key are not taken back"
+            )
 
-    def _forget(self, link: Link) -> None:
-        if self._links.get(link.peer.uid) is link:
-            del self._links[link.peer.uid]
+    def _note_replaced(self, error: Replaced) -> None:
+        """A later start of this directory took part: this one woke up, or the directory is an old copy."""
+        self._end(error if self.links.ever else ComeBack(f"this state directory is an old copy: {error.message}"))
 
     def _send(self, uid: str, message: dict[str, Any]) -> None:
-        link = self._links.get(uid)
+        link = self.links.of(uid)
         if link is not None:
-            self._nursery.start_soon(self._deliver, link, message)
+            self._nursery.start_soon(self._notify, link, "raft", message)
 
-    async def _deliver(self, link: Link, message: dict[str, Any]) -> None:
+    async def _notify(self, link: Link, verb: str, body: dict[str, Any]) -> None:
         try:
-            await link.notify("raft", message)
+            await link.notify(verb, body)
         except SwarmError as error:
             log.debug("to %s: %s", link.peer.identity, error.message)
 
-    async def _keep_alive(self) -> None:
-        """Signs of life: the leader times them; a peer SN tells the leader whom it hears."""
-        while True:
-            heard = [uid for uid, link in self._links.items() if not link.closed.is_set()]
-            self._note_heard([*heard, self.local.state.uid])
-            if self.driver.role == "leader":
-                self.driver.alive([*heard, self.local.state.uid])
-            elif (leader := self._leader_link()) is not None:
-                try:
-                    await leader.notify("alive", {"uids": heard})
-                except SwarmError as error:
-                    log.debug("to the leader: %s", error.message)
-            await trio.sleep(ALIVE_EVERY_S)
+    async def _call(self, uid: str, verb: str, body: dict[str, Any]) -> Any:
+        link = self.links.of(uid)
+        if link is None:
+            raise Unreachable(f"there is no link to {uid}")
+        return await link.call(verb, body, deadline_s=CALL_S)
 
-    def _leader_link(self) -> Link | None:
-        """To the leader; a peer SN without a ledger yet takes the sentinel that it was told of."""
-        leader = self.driver.leader_uid
-        return self._links.get(leader) if leader else self._sentinel
+    async def _keep_alive(self) -> None:
+        """Signs of life: the leader times them; the others tell it whom they hear."""
+        while True:
+            heard = [*self.links.heard(), self.local.state.uid]
+            self._note_heard(heard)
+            self.driver.alive(heard)
+            if self.driver.role != "leader" and (leader := self.leader.link()) is not None:
+                await self._notify(leader, "alive", {"uids": heard})
+            self.heads.keep()
+            await trio.sleep(ALIVE_EVERY_S)
 
     # ---- verbs
 
-    async def _propose(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
-        return _outcome_to_wire(await self._propose_anywhere(body["proposal"]))
+    async def _propose(self, link: Link, body: dict[str, Any]) -> dict[str, Any] | None:
+        _check_proposal(body)
+        return as_wire(await self.leader.propose(body["proposal"], PROPOSE_S))
 
-    async def _propose_anywhere(self, raw: bytes) -> Outcome:
-        try:
-            return await self.driver.propose(raw, deadline_s=PROPOSE_S)
-        except NotLeader:
-            leader = self._leader_link()
-            if leader is None:
-                raise Unreachable(
-                    f"the ledger pauses: {self._leader_name()} is not reachable from {self._name()}"
-                ) from None
-            return Outcome.from_wire(await leader.call("propose", {"proposal": raw}, deadline_s=PROPOSE_S))
+    async def _forward(self, link: Link, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Of another network node, which finds another leader by itself when this node is none."""
+        _check_proposal(body)
+        return as_wire(await self.driver.propose(body["proposal"], deadline_s=PROPOSE_S))
 
-    def _leader_name(self) -> str:
-        node = self.driver.ledger.nodes.get(self.driver.leader_uid or "")
-        return f"the sentinel {node.identity.name} ({node.identity.organisation})" if node else "the sentinel"
-
-    def _name(self) -> str:
-        return self.local.credentials.identity.name
-
-    async def _outcome(self, link: Link, body: dict[str, Any]) -> dict[str, Any] | None:
-        outcome = self.driver.ledger.outcome_of(body["uid"], body["incarnation"], body["seq"])
-        return _outcome_to_wire(outcome) if outcome else None
+    async def _outcome(self, link: Link, body: dict[str, Any]) -> Any:
+        return await self.leader.outcome(body, PROPOSE_S)
 
     async def _follow(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
-        after = body.get("after")
-        if type(after) is not int or after < 0:
-            raise BadInput(f"'follow' says after which entry, received {after!r:.40}")
-        if link in self._followers:
-            raise Refused("this link follows the ledger already")
-        self._followers.add(link)
-        self._nursery.start_soon(self._feed, link, after)
-        return {"head": self.driver.ledger.head_index}
-
-    async def _feed(self, link: Link, after: int) -> None:
-        """Push entries to one follower, the next piece when it has taken the last."""
-        try:
-            while not link.closed.is_set():
-                applied = self._applied
-                if self.driver.ledger.head_index <= after:
-                    await _either(applied, link.closed)
-                    continue
-                entries = self.driver.entries_after(after)
-                taken = await link.call("entries", {"entries": entries}, deadline_s=FOLLOW_S)
-                after = _progress(taken, after)
-        except SwarmError as error:
-            log.info("no more entries to %s: %s", link.peer.identity, error.message)
-            await link.close()
-        finally:
-            self._followers.discard(link)
+        return await self._feed.follow(link, body)
 
     async def _raft(self, link: Link, body: dict[str, Any]) -> None:
-        sentinel = self._sentinel.peer.uid if self._sentinel else ""
-        if not self.driver.ledger.head_index and link.peer.uid != sentinel:
-            raise Refused(f"this node has no ledger yet and takes it from the sentinel only, not from {link.peer}")
-        self.driver.receive(link.peer.uid, body)
+        if link in self.heads.met:  # before, its vote or this node's could be one that must not be used
+            self.driver.receive(link.peer.uid, body)
 
     async def _alive(self, link: Link, body: dict[str, Any]) -> None:
         self.driver.alive(list(body["uids"]))
         self._note_heard(list(body["uids"]))
 
+    async def _cosign(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
+        return self.driver.snapshots.answer_cosign(body)
+
+    async def _snapshot(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
+        return self.driver.snapshots.answer_piece(body)
+
+    async def _recover(self, link: Link, body: dict[str, Any]) -> dict[str, Any] | None:
+        """A person lets this node decide alone. The ledger judges the right to it; here: whether it must be."""
+        self.leader.must_be_lost()
+        return as_wire(await self.driver.promote(body["proposal"], deadline_s=PROPOSE_S))
+
     def _note_heard(self, uids: list[str]) -> None:
-        now_ms = int(time.time() * 1000)
+        now_ms = self.settings.clock.wall_ms()
         self._heard_ms |= {uid: now_ms for uid in uids if uid in self.driver.ledger.nodes}
 
     async def _status(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
-        return ledger_status(self.driver, self.local, self._heard_ms)
+        notes = [*self.driver.notes(), *self.leader.notes(), *self.heads.notes(), self._returned]
+        return ledger_status(self.driver, self.local, self._heard_ms, [note for note in notes if note])
 
     # ---- applying
 
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
-        self._applied.set()
-        self._applied = trio.Event()
-        acquaint(self.local, self.driver.ledger, applied)
+        self._applied.tell()
+        ledger = self.driver.ledger
+        acquaint(self.local, ledger, applied)
+        self.heads.applied()
         for event in applied.events:
-            if (text := chronicle.line(event, self.driver.ledger)) is not None:
+            if isinstance(event, NodeKnown | NodeGone):
+                self.links.look()
+            elif isinstance(event, Recovered):
+                self.heads.recovered(entry.raw)
+            if (text := chronicle.line(event, ledger)) is not None:
                 log.info("%s", text)
         if not applied.outcome.accepted:
             level = logging.INFO if _overtaken(entry) else logging.WARNING
             log.log(level, "entry %d refused: %s", entry.index, applied.outcome.reason)
+        self._check_standing()
+
+
+def _check_proposal(body: dict[str, Any]) -> None:
+    kind = proposal_header(body["proposal"]).kind
+    if kind in LEADERS_OWN:
+        raise Refused(f"a proposal of the kind {kind} is nobody's to make but the leader's")
 
 
 def _overtaken(entry: Entry) -> bool:
@@ -342,26 +357,3 @@ def _overtaken(entry: Entry) -> bool:
         return proposal_header(entry.proposal).kind in RACING
     except SwarmError:
         return False
-
-
-def _progress(taken: Any, after: int) -> int:
-    """Up to where a follower has the entries, which it says itself."""
-    match taken:
-        case {"head": int(head)} if head > after:
-            return head
-    raise BadInput(f"it took no entry behind {after}")
-
-
-def _outcome_to_wire(outcome: Outcome) -> dict[str, Any]:
-    return asdict(outcome)
-
-
-async def _either(*events: trio.Event) -> None:
-    async with trio.open_nursery() as nursery:
-
-        async def watch(event: trio.Event) -> None:
-            await event.wait()
-            nursery.cancel_scope.cancel()
-
-        for event in events:
-            nursery.start_soon(watch, event)

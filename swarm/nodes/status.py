@@ -6,7 +6,7 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import swarm
@@ -21,11 +21,14 @@ from swarm.runtime.driver import Driver
 from swarm.runtime.tls import Local
 
 
-def ledger_status(driver: Driver, local: Local, heard_ms: Mapping[str, int]) -> dict[str, Any]:
-    """``heard_ms``: when this node heard of others last. Nodes that have left are not listed."""
+def ledger_status(driver: Driver, local: Local, heard_ms: Mapping[str, int], notes: Sequence[str]) -> dict[str, Any]:
+    """``heard_ms``: when this node heard of others last; ``notes``: what must be said, a sentence each.
+
+    Nodes that have left or were removed are not listed.
+    """
     identity = local.credentials.identity
-    ledger = driver.ledger
-    here = [uid for uid, node in sorted(ledger.nodes.items()) if node.state != "left"]
+    ledger, voters = driver.ledger, driver.voters
+    here = [uid for uid, node in sorted(ledger.nodes.items()) if not node.gone]
     return {
         "version": swarm.__version__,
         "node": {
@@ -36,9 +39,14 @@ def ledger_status(driver: Driver, local: Local, heard_ms: Mapping[str, int]) -> 
         },
         "role": driver.role,
         "leader": driver.leader_uid,
+        "voters": list(voters),
+        "learners": [uid for uid, _ in ledger.sns() if uid not in voters],
+        "epoch": ledger.epoch,
+        "term": driver.term,
         "one_copy": driver.one_copy,
-        "notes": driver.notes(),
+        "notes": list(notes),
         "head": ledger.head_index,
+        "last": driver.last_index,
         "network_id": ledger.network_id.hex(),
         "organisations": [_organisation(ledger, anchor) for anchor in sorted(ledger.anchors)],
         "nodes": [{**_node(ledger, uid), "heard_ms": heard_ms.get(uid, 0)} for uid in here],

@@ -1,0 +1,96 @@
+"""``swarm sn``: what a person decides about network nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from swarm.cli.ending import print_json
+from swarm.cli.entrance import Entrance, ask, network_flags
+from swarm.cli.help import Command
+from swarm.errors import BadInput, Refused
+
+if TYPE_CHECKING:
+    from swarm.nodes.client import Client
+
+EXAMPLES = """
+swarm sn promote --force --sn-ip 10.2.2.2 --key swci-2-key.pem --cert swci-2-cert.pem --capath ca/capath
+swarm sn remove sn-3       of the swarm that swarm up started here: it will not come back
+"""
+REASON = "the voters before will not come back"
+
+
+@click.group("sn", help="The network nodes: what only a person can decide about them.")
+def command() -> None:
+    pass
+
+
+@command.command(
+    "promote",
+    cls=Command,
+    examples=EXAMPLES,
+    help="Let the network node at --sn-ip decide alone, when the ledger pauses because the others are lost for good. "
+    "What they acknowledged without it is lost; should one come back, it lists that and comes back as a learner. "
+    "Refused while whoever leads answers, or a majority is there. Needs the certificate of a command interface (SWCI) "
+    "of the sentinel's organisation or of the node's.",
+)
+@click.option("--force", is_flag=True, help="yes: what the others acknowledged alone may be lost")
+@click.option("--reason", default=REASON, show_default=True, help="what the ledger records of it")
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def promote(force: bool, reason: str, entrance: Entrance, as_json: bool) -> None:
+    if not force:
+        raise Refused(
+            "promoting a network node gives up what the lost ones acknowledged without it, for good",
+            hint="if they will not come back, say so: --force",
+        )
+    from swarm.nodes import promotion
+
+    status = ask(entrance, lambda client: promotion.promote(client, reason))
+    if as_json:
+        print_json({"node": status["node"], "epoch": status["epoch"], "head": status["head"]})
+        return
+    node = status["node"]
+    click.echo(
+        f"{node['name']} ({node['organisation']}) decides alone now, in epoch {status['epoch']} of the ledger; "
+        "new network nodes may join through it"
+    )
+
+
+@command.command(
+    "remove",
+    cls=Command,
+    examples=EXAMPLES,
+    help="Take a network node out of the ledger for good: it counts for no majority any longer, and its node key is "
+    "never taken back. NAME is its name, or its uid where two share one (see swarm nodes). Needs the certificate of a "
+    "command interface (SWCI) of the sentinel's organisation or of the node's.",
+)
+@click.argument("name")
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def remove(name: str, entrance: Entrance, as_json: bool) -> None:
+    async def propose(client: Client) -> dict[str, Any]:
+        row = _named(name, (await client.status())["nodes"])
+        await client.propose("SnRemoved", {"uid": row["uid"]})
+        return row
+
+    row = ask(entrance, propose)
+    if as_json:
+        print_json({"removed": row["uid"], "name": row["name"], "organisation": row["organisation"]})
+        return
+    click.echo(f"{row['name']} ({row['organisation']}) is removed: its node key is not taken back")
+
+
+def _named(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    sns = [row for row in rows if row["role"] == "sn"]
+    found = [row for row in sns if name in (row["name"], row["uid"])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        which = ", ".join(f"{row['uid']} of {row['organisation']}" for row in found)
+        raise BadInput(
+            f"{len(found)} network nodes are named {name}: {which}", hint="name the one that is meant by uid"
+        )
+    known = ", ".join(row["name"] for row in sns)
+    raise BadInput(f"no network node is named {name}", hint=f"there are {known}")

@@ -1,0 +1,66 @@
+"""Entries for whoever follows: pushed to each follower, the next piece when it has taken the last.
+
+Used by ``nodes/sn``. Guarantees: entries come in order and without a gap; a slow follower holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import trio
+
+from swarm.errors import BadInput, Refused, SwarmError
+from swarm.runtime.change import Change
+from swarm.runtime.control import Link
+from swarm.runtime.driver import Driver
+
+FOLLOW_S = 10.0
+
+log = logging.getLogger("swarm.SN")
+
+
+class Feed:
+    """``applied`` tells of every entry that the driver has applied."""
+
+    def __init__(self, driver: Driver, nursery: trio.Nursery, applied: Change) -> None:
+        self._driver, self._nursery, self._applied = driver, nursery, applied
+        self._followers: set[Link] = set()
+
+    async def follow(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
+        after = body.get("after")
+        if type(after) is not int or after < 0:
+            raise BadInput(f"'follow' says after which entry, received {after!r:.40}")
+        if link in self._followers:
+            raise Refused("this link follows the ledger already")
+        self._followers.add(link)
+        self._nursery.start_soon(self._feed, link, after)
+        return {"head": self._driver.ledger.head_index}
+
+    async def _feed(self, link: Link, after: int) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._push, link, after)
+                await link.closed.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._followers.discard(link)
+
+    async def _push(self, link: Link, after: int) -> None:
+        try:
+            while True:
+                while self._driver.ledger.head_index <= after:
+                    await self._applied.wait()
+                entries = self._driver.entries_after(after)
+                after = _progress(await link.call("entries", {"entries": entries}, deadline_s=FOLLOW_S), after)
+        except SwarmError as error:
+            log.info("no more entries to %s: %s", link.peer.identity, error.message)
+            await link.close()
+
+
+def _progress(taken: Any, after: int) -> int:
+    """Up to where a follower has the entries, which it says itself."""
+    match taken:
+        case {"head": int(head)} if head > after:
+            return head
+    raise BadInput(f"it took no entry behind {after}")

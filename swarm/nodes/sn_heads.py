@@ -1,0 +1,240 @@
+"""What network nodes tell each other of themselves: signed heads, forced recoveries, the time.
+
+Run by ``nodes/sn`` over every link between two network nodes: at once, before any word about the order of entries is
+taken from it, and then every few seconds. What it finds out, and what follows:
+
+    two heads of one epoch and index that differ     two histories: kept in STATE/evidence, said in every status
+    an own head that goes beyond the own ledger      this directory is an old copy: its vote must not be used again
+    a forced recovery that went past this node       what it decided since is void: it comes back as a learner
+    a clock far from the voters'                     said in every status; the node does not stand for election
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+import msgpack
+import trio
+
+from swarm.core.events import Verified
+from swarm.core.ledger import Ledger
+from swarm.core.ordering import epoch_of
+from swarm.errors import BadInput, SwarmError
+from swarm.nodes.clocks import Clocks
+from swarm.nodes.sn_return import ComeBack
+from swarm.runtime.clock import Clock
+from swarm.runtime.control import Link
+from swarm.runtime.driver import Driver
+from swarm.runtime.founding import node_name
+from swarm.runtime.tls import Local
+from swarm.wire.heads import Evidence, Head, contradiction, read_evidence, read_head, sign_head
+from swarm.wire.signed import decode_entry, verify_proposal
+
+EVERY_S = 3.0
+ANSWER_S = 5.0
+FILE = "heads"
+RECOVERY = "recovery"
+EVIDENCE = "evidence"
+
+log = logging.getLogger("swarm.SN")
+
+
+class Heads:
+    """``end`` is called with a ComeBack when this node may not go on as it is."""
+
+    def __init__(self, local: Local, clock: Clock, driver: Driver, end: Callable[[SwarmError], None]) -> None:
+        self._state, self._clock, self._driver, self._end = local.state, clock, driver, end
+        self.met: WeakSet[Link] = WeakSet()
+        """Links over which heads were exchanged: only these may speak of the order of entries."""
+        self.evidence: list[Evidence] = []
+        self._clocks = Clocks()
+        self._theirs: dict[str, Head] = {}
+        self._unchecked: dict[str, Head] = {}
+        self._kept: list[bytes] = []
+        self._recovery = b""
+        """The entry of the last forced recovery."""
+
+    def read(self) -> None:
+        """What the directory has kept. Raises SwarmError when it cannot be read."""
+        network_id = self._state.network_id
+        with contextlib.suppress(OSError, ValueError, SwarmError):  # it is a help, and was written without a sync
+            for raw in msgpack.unpackb((self._state.path / FILE).read_bytes()):
+                head = read_head(raw, network_id)
+                self._theirs[head.uid] = head
+        if (path := self._state.path / RECOVERY).exists():
+            self._recovery = path.read_bytes()
+        for path in sorted((self._state.path / EVIDENCE).glob("*")):
+            self.evidence.append(read_evidence(path.read_bytes(), network_id))
+
+    def notes(self) -> list[str]:
+        """What a status must say of them, a sentence each."""
+        notes = [f"this network has two histories: {_named(each, self._driver.ledger)}" for each in self.evidence]
+        if off_ms := self._off_ms():
+            side = "ahead of" if off_ms > 0 else "behind"
+            minutes = abs(off_ms) / 60_000
+            notes.append(f"the clock of this node is {minutes:.0f} min {side} that of the voters: it will not lead")
+        return notes
+
+    def _off_ms(self) -> int:
+        return self._clocks.off_ms(self._state.uid, self._driver.voters)
+
+    # ---- the exchange
+
+    async def keep_exchanging(self, link: Link) -> None:
+        """Over a link that this node has made; the other side answers. Ends with the link."""
+        while not link.closed.is_set():
+            try:
+                await self._take(link, await link.call("heads", self._told(link), deadline_s=ANSWER_S))
+            except SwarmError as error:
+                log.warning("heads of %s: %s", link.peer, error.message)
+            await trio.sleep(EVERY_S)
+
+    async def answer(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
+        """The same of this node; or, asked ``at`` an index, only the hash of the entry there."""
+        if type(index := body.get("at")) is int:
+            entry = self._driver.entry_at(index)
+            return {"hash": entry.hash if entry else b""}
+        reply = self._told(link)  # what was known before the question: it may bring the same head back
+        await self._take(link, body)
+        return reply
+
+    def _told(self, link: Link) -> dict[str, Any]:
+        ledger, theirs = self._driver.ledger, self._theirs.get(link.peer.uid)
+        return {
+            "mine": self._sign(ledger.epoch, ledger.head_index, ledger.head_hash) if ledger.head_index else b"",
+            "yours": theirs.raw if theirs else b"",
+            "recovery": self._recovery,
+            "wall_ms": self._clock.wall_ms(),
+        }
+
+    async def _take(self, link: Link, body: Any) -> None:
+        match body:
+            case {"mine": bytes(mine), "yours": bytes(yours), "recovery": bytes(recovery), "wall_ms": int(wall_ms)}:
+                pass
+            case _:
+                raise BadInput(f"{link.peer} does not say how far its ledger goes")
+        self._clocks.told(link.peer.uid, wall_ms, self._clock.wall_ms())
+        self._driver.judge_clock(not self._off_ms())
+        if yours:
+            self._check_own(read_head(yours, self._state.network_id), link)
+        if recovery:
+            await self._check_recovery(recovery, link)
+        if mine:
+            head = read_head(mine, self._state.network_id)
+            if head.uid != link.peer.uid:
+                raise BadInput(f"{link.peer} shows the head of {head.uid} for its own")
+            self._note(head)
+        self.met.add(link)
+
+    # ---- what follows
+
+    def applied(self) -> None:
+        """The ledger has gone on: heads that were beyond it may be judged now."""
+        for uid, head in list(self._unchecked.items()):
+            if head.index <= self._driver.ledger.head_index:
+                del self._unchecked[uid]
+                self._compare(head)
+
+    def recovered(self, raw: bytes) -> None:
+        """A forced recovery has been applied: who missed it is shown this entry."""
+        self._recovery = raw
+        self._state.write_atomic(RECOVERY, raw)
+
+    def keep(self) -> None:
+        """What others said last, for the time after a restart."""
+        heads = [head.raw for _, head in sorted(self._theirs.items())]
+        if heads != self._kept:
+            self._kept = heads
+            self._state.write_atomic(FILE, msgpack.packb(heads), fsync=False)
+
+    def _note(self, head: Head) -> None:
+        before = self._theirs.get(head.uid)
+        if before is not None and (found := contradiction(before, head)) is not None:
+            self._keep_evidence(found)
+        if before is None or (head.epoch, head.index) >= (before.epoch, before.index):
+            self._theirs[head.uid] = head
+        if head.index <= self._driver.ledger.head_index:
+            self._compare(head)
+        else:
+            self._unchecked.setdefault(head.uid, head)
+
+    def _compare(self, head: Head) -> None:
+        entry = self._driver.entry_at(head.index)
+        if entry is not None and entry.hash != head.hash:
+            own = read_head(self._sign(epoch_of(entry.term), entry.index, entry.hash), head.network_id)
+            if (found := contradiction(own, head)) is not None:
+                self._keep_evidence(found)
+
+    def _keep_evidence(self, found: Evidence) -> None:
+        if found.name in [each.name for each in self.evidence]:
+            return
+        self.evidence.append(found)
+        (self._state.path / EVIDENCE).mkdir(mode=0o700, exist_ok=True)
+        self._state.write_atomic(f"{EVIDENCE}/{found.name}", found.raw())
+        log.error(
+            "THIS NETWORK HAS TWO HISTORIES: %s. The proof is kept in %s: stop training and ask both organisations",
+            _named(found, self._driver.ledger),
+            self._state.path / EVIDENCE / found.name,
+        )
+
+    def _check_own(self, head: Head, link: Link) -> None:
+        if head.uid != self._state.uid:
+            raise BadInput(f"{link.peer} brings a head of {head.uid} for this node's")
+        entry = self._driver.entry_at(head.index)
+        beyond = head.index > self._driver.last_index
+        other = entry is not None and entry.hash != head.hash and epoch_of(entry.term) == head.epoch
+        if beyond or other:
+            here = f"ends at entry {self._driver.last_index}" if beyond else "has another entry there"
+            self._end(
+                ComeBack(
+                    f"this state directory is an old copy: {link.peer} holds this node's own word for entry "
+                    f"{head.index}, and the ledger here {here}"
+                )
+            )
+
+    async def _check_recovery(self, raw: bytes, link: Link) -> None:
+        """An epoch that this node has missed, and in which it does not vote: it must not go on as the voter it was."""
+        ledger, entry = self._driver.ledger, decode_entry(raw)
+        if epoch_of(entry.term) <= ledger.epoch or self._state.uid not in ledger.voters:
+            return
+        claim = verify_proposal(entry.proposal, ledger, entry.time)
+        if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery" or claim.identity is None:
+            raise BadInput(f"{link.peer} shows a forced recovery that nobody can have signed")
+        ledger.voting.check_recovery(claim.identity, {**claim.body, "epoch": ledger.epoch + 1})
+        if claim.body["uid"] != self._state.uid:
+            who = node_name(ledger, claim.body["uid"])
+            self._end(
+                ComeBack(
+                    f"the ledger was recovered by force while this node was away: {who} decides since entry "
+                    f"{entry.index}, by the word of {claim.identity}",
+                    common=await self._last_common(link, entry.index - 1),
+                )
+            )
+
+    async def _last_common(self, link: Link, upto: int) -> int:
+        """The last entry up to this one that both ledgers have; the chain of hashes makes a search by halves of it."""
+        low, high = 0, min(upto, self._driver.ledger.head_index)
+        while low < high:
+            middle = (low + high + 1) // 2
+            entry, reply = self._driver.entry_at(middle), await link.call("heads", {"at": middle}, deadline_s=ANSWER_S)
+            if entry is None or reply.get("hash") in (entry.hash, b""):  # what is in a snapshot only was agreed upon
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _sign(self, epoch: int, index: int, digest: bytes) -> bytes:
+        state = self._state
+        return sign_head(state.node_key, network_id=state.network_id, epoch=epoch, index=index, hash=digest)
+
+
+def _named(evidence: Evidence, ledger: Ledger) -> str:
+    one, other = evidence.one, evidence.other
+    return (
+        f"entry {one.index} is {one.hash.hex()[:16]} by the word of {node_name(ledger, one.uid)}, "
+        f"and {other.hash.hex()[:16]} by the word of {node_name(ledger, other.uid)}"
+    )
