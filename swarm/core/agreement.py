@@ -12,7 +12,7 @@ from typing import Any
 
 from swarm.core.names import Identity
 from swarm.core.tensors import Schema
-from swarm.errors import BadInput
+from swarm.errors import BadInput, ModelError, Refused
 
 DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
 """The contract of programs that name none: always there."""
@@ -22,7 +22,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "onTooFewPeers": ("wait", "local", "stop"),
     "initialModel": ("mean", "first"),
     "topology": ("auto", "sharded", "broadcast"),
-    "commitments": ("result",),
+    "commitments": ("result", "full"),
 }
 _RANGES: dict[str, tuple[int, int]] = {"minPeers": (1, 1000), "tooFewPeersSeconds": (0, 10**9)}
 
@@ -107,6 +107,25 @@ class Enrolment:
             body["syncFrequency"],
             body["data_address"],
         )
+
+    def must_fit(self, contract: str, identity: Identity, asked: Enrolment) -> None:
+        """Refuse a later enrolment that differs from this first one, or that is not admitted; names the field."""
+        hint = f"use the contract's, or another training contract; `swarm contract reset {contract}` starts it anew"
+        if not self.options.admits(identity):
+            raise Refused(f"contract {contract} does not admit the organisation {identity.organisation}")
+        tensors = self.schema.first_difference(asked.schema)
+        if tensors:
+            raise ModelError(f"the model does not fit contract {contract}: {tensors}", hint=hint)
+        options = self.options.difference(asked.options)
+        if options:
+            raise Refused(f"the options do not fit contract {contract}: {options}", hint=hint)
+        if self.hash != asked.hash:
+            raise Refused(f"contract {contract} has hash {self.hash}, this node has {asked.hash}", hint=hint)
+        if self.initial_base != asked.initial_base:
+            raise ModelError(
+                f"contract {contract} starts from {self.initial_base}, this node says {asked.initial_base} "
+                "for the same tensors: they run different versions"
+            )
 
 
 def _shown(value: Any) -> str:

@@ -11,75 +11,29 @@ base), and a reset contract goes on counting, so that a late message never means
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Literal
 
 from swarm.core.agreement import Enrolment, Options
-from swarm.core.events import Aborted, BaseLost, Committed, Event, Finished, MemberEnrolled, MemberGone, SnapMade
+from swarm.core.dispute import Dispute
+from swarm.core.events import (
+    Aborted,
+    BaseLost,
+    Committed,
+    Event,
+    Finished,
+    MemberEnrolled,
+    MemberGone,
+    Misbehaved,
+    SnapMade,
+)
+from swarm.core.kept import Commit, Kept
+from swarm.core.membership import MEMBER, Member
 from swarm.core.names import Identity
-from swarm.core.round import HEARD, Offer, Phase, Round, Terms
-from swarm.errors import ModelError, Refused
+from swarm.core.round import HEARD, Offer, Phase, Round, Terms, quorum
+from swarm.errors import Refused
 
-__all__ = ["MEMBER", "MODELS_KEPT", "Commit", "Contract", "Enrolment", "Member", "Options", "State"]
-
-MODELS_KEPT = 2
-"""Committed models that members keep: the base and the one before it."""
-
-State = Literal["live", "dropped", "lost", "restarted", "left"]
-
-MEMBER: dict[tuple[State, str], State] = {
-    ("live", "enrolled"): "live",
-    ("dropped", "enrolled"): "live",
-    ("lost", "enrolled"): "live",
-    ("restarted", "enrolled"): "live",
-    ("left", "enrolled"): "live",
-    ("live", "offered"): "live",
-    ("dropped", "offered"): "live",
-    ("lost", "offered"): "live",
-    ("live", "dropped"): "dropped",
-    ("live", "lost"): "lost",
-    ("dropped", "lost"): "lost",
-    ("lost", "back"): "dropped",
-    ("live", "restarted"): "restarted",
-    ("dropped", "restarted"): "restarted",
-    ("lost", "restarted"): "restarted",
-    ("live", "left"): "left",
-    ("dropped", "left"): "left",
-    ("lost", "left"): "left",
-    ("restarted", "left"): "left",
-}
-"""A member's states and what moves them. A pair that is not here changes nothing.
-
-live = is waited for · dropped = missed a round, may offer · lost = its node is lost · restarted = its process began
-anew and has to enrol again · left.
-"""
-
-
-@dataclass(slots=True)
-class Member:
-    name: str
-    organisation: str
-    ordinal: int
-    weight: int
-    sync_frequency: int
-    data_address: str
-    state: State = "live"
-
-    def on(self, happened: str) -> None:
-        self.state = MEMBER.get((self.state, happened), self.state)
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.organisation})"
-
-
-@dataclass(slots=True)
-class Commit:
-    """A committed model that members still keep. ``signers`` said Ready with it; ``holders`` had it when last heard."""
-
-    round: int
-    digest: str
-    signers: list[str]
-    holders: list[str]
+__all__ = ["MEMBER", "Commit", "Contract", "Enrolment", "Member", "Options"]
 
 
 class Contract:
@@ -87,6 +41,7 @@ class Contract:
 
     def __init__(self, name: str, fixed: Enrolment, *, first_round: int = 0) -> None:
         self.name = name
+        self._fixed = fixed
         self.schema = fixed.schema
         self.hash = fixed.hash
         self.initial_base = fixed.initial_base
@@ -94,7 +49,8 @@ class Contract:
         self.members: dict[str, Member] = {}
         self.finished = False
         self.commits = 0
-        self.kept: list[Commit] = []
+        self.kept = Kept(self.members)
+        self.dispute: Dispute | None = None
         self.current = Round(first_round, self.initial_base, self._terms(self.initial_base))
 
     # ---- reading
@@ -137,7 +93,13 @@ class Contract:
 
     def holders(self, digest: str) -> list[str]:
         """Members that had the committed model when last heard, by uid."""
-        return next((sorted(commit.holders) for commit in reversed(self.kept) if commit.digest == digest), [])
+        commit = self.kept.of(digest)
+        return sorted(commit.holders) if commit else []
+
+    def behind(self) -> list[str]:
+        """Members that lack the base and find nobody to get it from: they know it, and contribute nothing."""
+        missing = self.kept.newest.missing if self.kept.newest and not self.finished else []
+        return [uid for uid in missing if self.members[uid].state in ("live", "dropped")]
 
     def standing(self) -> dict[str, Any]:
         return {"round": self.round, "base": self.base, "finished": self.finished}
@@ -145,8 +107,10 @@ class Contract:
     # ---- enrolling
 
     def enrol(self, uid: str, identity: Identity, asked: Enrolment) -> tuple[dict[str, Any], list[Event]]:
-        self._fits(identity, asked)
+        self._fixed.must_fit(self.name, identity, asked)
         known = self.members.get(uid)
+        if known is not None and known.state == "excluded":
+            raise Refused(self._excluded(known), hint=f"swarm contract reset {self.name}")
         if known is None and self.finished:
             raise Refused(
                 f"training contract {self.name} is finished: its final model is {self.base}",
@@ -167,24 +131,6 @@ class Contract:
         result = {**self.standing(), "joined": how, "hash": self.hash, "options": self.options.to_wire()}
         return result, [MemberEnrolled(self.name, uid, how)]
 
-    def _fits(self, identity: Identity, asked: Enrolment) -> None:
-        hint = f"use the contract's, or another training contract; `swarm contract reset {self.name}` starts it anew"
-        if not self.options.admits(identity):
-            raise Refused(f"contract {self.name} does not admit the organisation {identity.organisation}")
-        tensors = self.schema.first_difference(asked.schema)
-        if tensors:
-            raise ModelError(f"the model does not fit contract {self.name}: {tensors}", hint=hint)
-        options = self.options.difference(asked.options)
-        if options:
-            raise Refused(f"the options do not fit contract {self.name}: {options}", hint=hint)
-        if self.hash != asked.hash:
-            raise Refused(f"contract {self.name} has hash {self.hash}, this node has {asked.hash}", hint=hint)
-        if self.initial_base != asked.initial_base:
-            raise ModelError(
-                f"contract {self.name} starts from {self.initial_base}, this node says {asked.initial_base} "
-                "for the same tensors: they run different versions"
-            )
-
     # ---- rounds
 
     def handle(self, kind: str, uid: str, body: Mapping[str, Any]) -> list[Event]:
@@ -204,6 +150,8 @@ class Contract:
                 return self.missing(uid, body["digest"])
             case "Leave":
                 return self.leave(uid, body["reason"])
+            case "Evidence":
+                return self.evidence(uid, body)
         raise AssertionError(f"{kind} is in the table of kinds and nobody handles it")
 
     def offer(self, uid: str, body: Mapping[str, Any]) -> list[Event]:
@@ -214,13 +162,27 @@ class Contract:
             raise Refused(
                 f"{member} offers on base {body['base']}, round {self.round} of contract {self.name} is on {self.base}"
             )
-        weight = 0 if body.get("inactive", False) else member.weight * int(body.get("weight_permille", 1000))
-        offer = Offer(body["digest"], weight, body.get("stop", False), member.data_address, member.ordinal, str(member))
-        events = self.current.offer(uid, offer)
+        events = self.current.offer(uid, self._offered(member, body))
         member.on("offered")
-        if self.kept and uid not in self.kept[-1].holders:
-            self.kept[-1].holders.append(uid)
+        if self.kept.newest:
+            self.kept.newest.held_by(uid)
         return self._settle(events)
+
+    def _offered(self, member: Member, body: Mapping[str, Any]) -> Offer:
+        weight = 0 if body.get("inactive", False) else member.weight * int(body.get("weight_permille", 1000))
+        root = body.get("root", b"")
+        if self.options.commitments == "full" and not root:
+            raise Refused(f"{member} offers without a Merkle root, which contract {self.name} asks for")
+        return Offer(
+            body["digest"],
+            weight,
+            body.get("stop", False),
+            member.data_address,
+            member.ordinal,
+            str(member),
+            min(body.get("rates", {"": 0}).values()),
+            root,
+        )
 
     def close_window(self, body: Mapping[str, Any]) -> list[Event]:
         self._heard(body, "WindowClosed")
@@ -228,11 +190,11 @@ class Contract:
         return self._settle([])
 
     def ready(self, uid: str, body: Mapping[str, Any]) -> list[Event]:
-        last = self.kept[-1] if self.kept else None
+        last = self.kept.newest
         if last and (last.round, last.digest) == (body["round"], body["digest"]) and uid in self.members:
             # After COMMIT it means only: I, too, hold these bytes and serve them.
             last.signers = sorted({*last.signers, uid})
-            last.holders = sorted({*last.holders, uid})
+            last.held_by(uid)
             return []
         self._speaking(uid, body, "Ready")
         shards = tuple(body.get("shards", ()))
@@ -244,7 +206,7 @@ class Contract:
 
     def pass_deadline(self, body: Mapping[str, Any]) -> list[Event]:
         self._heard(body, "DeadlinePassed")
-        return self._settle(self.current.pass_deadline(body["attempt"]))
+        return self._settle(self.current.pass_deadline(body["attempt"], fewest=body.get("fewest", False)))
 
     def missing(self, uid: str, digest: str) -> list[Event]:
         """A member finds nobody to get this model from. When nobody can have it any more, the base is lost.
@@ -252,13 +214,47 @@ class Contract:
         Not that of a finished contract: those who left it have loaded it, and there is one final model for all.
         """
         self._member(uid)
-        commit = next((commit for commit in reversed(self.kept) if commit.digest == digest), None)
+        commit = self.kept.of(digest)
         if commit is None:
             raise Refused(f"{digest} is none of the models that members of contract {self.name} keep")
-        commit.signers = [signer for signer in commit.signers if signer != uid]
-        commit.holders = [holder for holder in commit.holders if holder != uid]
-        lost = not self.finished and commit is self.kept[-1] and not self._servable(commit)
-        return self._lose_base() if lost else self._settle([])
+        commit.missed_by(uid)
+        lost = not self.finished and commit is self.kept.newest and not self.kept.servable(commit)
+        return self._lose_base(f"nobody holds the base {digest} any more") if lost else self._settle([])
+
+    def rebase(self, digest: str, who: Identity) -> list[Event]:
+        """A person gives up a base that nobody at hand can serve, though its holders may live somewhere."""
+        if self.finished:
+            hint = f"swarm contract reset {self.name} begins anew"
+            raise Refused(f"contract {self.name} is finished: its final model stays {self.base}", hint=hint)
+        if self.kept.newest is None or digest != self.base:
+            raise Refused(f"contract {self.name} is on {self.base}, not on {digest}: there is nothing to give up")
+        if holders := self.kept.at_hand(self.kept.newest):
+            names = ", ".join(str(self.members[uid]) for uid in holders)
+            raise Refused(f"the base {digest} of contract {self.name} is not lost: {names} can serve it")
+        return self._lose_base(f"{who} has given up the base {digest}")
+
+    def evidence(self, uid: str, body: Mapping[str, Any]) -> list[Event]:
+        """What an owner signed for one shard; the verifier has checked that it did. Two different ones convict it."""
+        self._member(uid)
+        round_, attempt, shard, owner = body["round"], body["attempt"], body["shard"], body["uid"]
+        accused = self._member(owner)
+        digest = body["first"]["digest"]
+        if accused.state == "excluded":
+            return []
+        if "second" in body:
+            other = body["second"]["digest"]
+            if digest == other:
+                raise Refused(f"this Evidence shows the same shard of {accused} twice, which proves nothing")
+        elif self.dispute is None:
+            raise Refused(f"nobody disputes a shard of contract {self.name}")
+        else:
+            other = self.dispute.show(round_, attempt, shard, owner, digest)
+        if digest == other:
+            return []
+        accused.on("excluded")
+        reason = f"signed two different results for shard {shard} in attempt {attempt} of round {round_}"
+        without = self.current.without([owner], "excluded", reason)
+        return [Misbehaved(self.name, owner, round_, attempt, shard), *self._settle(without)]
 
     def gone(self, uid: str, what: Literal["lost", "restarted", "left"], reason: str) -> list[Event]:
         """The member's node is lost or restarted, or it has left. Nothing for who is no member or has left before."""
@@ -284,7 +280,13 @@ class Contract:
     def _terms(self, base: str) -> Terms:
         first = self.options.initialModel == "first" and base == self.initial_base
         return Terms(
-            self.name, self.options.minPeers, self.options.topology, self.schema.leaves, self.schema.nbytes, first
+            self.name,
+            self.options.minPeers,
+            self.options.topology,
+            self.schema.leaves,
+            self.schema.nbytes,
+            first,
+            self.options.commitments == "full",
         )
 
     def _member(self, uid: str) -> Member:
@@ -296,8 +298,13 @@ class Contract:
         member = self._member(uid)
         if member.state == "left":
             raise Refused(f"{member} has left contract {self.name}: it has to enrol again")
+        if member.state == "excluded":
+            raise Refused(self._excluded(member))
         self._heard(body, kind)
         return member
+
+    def _excluded(self, member: Member) -> str:
+        return f"{member} is excluded from contract {self.name}: it signed two different results for one shard"
 
     def _heard(self, body: Mapping[str, Any], kind: str) -> None:
         if self.finished:
@@ -322,6 +329,8 @@ class Contract:
                 case Committed():
                     settled += self._commit(event)
                 case Aborted():
+                    if event.disputed and self.snap:
+                        self.dispute = Dispute.of(event, self.snap)
                     self._next_round(self.base)
                 case Finished():  # without a merge: all who offered are inactive and have stopped
                     self.finished = True
@@ -329,8 +338,10 @@ class Contract:
         return settled
 
     def _commit(self, event: Committed) -> list[Event]:
-        signers = list(event.signers)
-        self.kept = [*self.kept, Commit(event.round, event.digest, signers, list(signers))][-MODELS_KEPT:]
+        assert len(event.signers) >= quorum(len(event.members)), "I2: a majority of equal Readys"
+        assert set(event.signers) <= set(event.members), "I2: only members sign"
+        self.dispute = None
+        self.kept.add(event.round, event.digest, event.signers)
         self.commits += 1
         self.finished = event.finished
         self._next_round(event.digest)
@@ -339,20 +350,10 @@ class Contract:
     def _next_round(self, base: str) -> None:
         self.current = Round(self.current.number + 1, base, self._terms(base))
 
-    def _servable(self, commit: Commit) -> bool:
-        """Some signer has neither left nor missed it, or another live member had it when last heard."""
-        return self._at_hand(commit) or any(self.members[uid].state != "left" for uid in commit.signers)
-
-    def _at_hand(self, commit: Commit) -> bool:
-        return any(self.members[uid].state in ("live", "dropped") for uid in commit.holders)
-
-    def _lose_base(self) -> list[Event]:
+    def _lose_base(self, reason: str) -> list[Event]:
         lost = self.base
-        events = self.current.cancel(f"nobody holds the base {lost} any more")
-        self.kept.pop()
-        while self.kept and not self._at_hand(self.kept[-1]):
-            self.kept.pop()
-        base = self.kept[-1].digest if self.kept else self.initial_base
+        events = self.current.cancel(reason)
+        base = self.kept.lose() or self.initial_base
         self._next_round(base)
         return [*events, BaseLost(self.name, lost, base)]
 
@@ -364,31 +365,33 @@ class Contract:
             "options": self.options.to_wire(),
         }  # fmt: skip
         members = [[uid, *(getattr(m, f.name) for f in fields(m))] for uid, m in sorted(self.members.items())]
-        kept = [[c.round, c.digest, sorted(c.signers), sorted(c.holders)] for c in self.kept]
         return {
             "name": self.name, "fixed": fixed, "members": members, "finished": self.finished, "commits": self.commits,
-            "kept": kept, "round": self.current.to_state(),
+            "kept": self.kept.to_state(), "round": self.current.to_state(),
+            "dispute": self.dispute and self.dispute.to_state(),
         }  # fmt: skip
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Contract:
         fixed = {**state["fixed"], "weight": 1, "syncFrequency": 1, "data_address": ""}
         new = cls(state["name"], Enrolment.of(fixed))
-        new.members = {uid: Member(*rest) for uid, *rest in state["members"]}
+        new.members.update({uid: Member(*rest) for uid, *rest in state["members"]})
         new.finished, new.commits = state["finished"], state["commits"]
-        new.kept = [Commit(*commit) for commit in state["kept"]]
+        new.kept.restore(state["kept"])
+        new.dispute = Dispute.from_state(state["dispute"]) if state.get("dispute") else None
         new.current = Round.from_state(state["round"], new._terms(state["round"]["base"]))
         return new
 
     def check(self) -> None:
         """The invariants that hold between any two entries."""
         self.current.check()
-        assert self.base == (self.kept[-1].digest if self.kept else self.initial_base), "I8: the newest committed base"
-        assert len(self.kept) <= MODELS_KEPT
+        newest = self.kept.newest.digest if self.kept.newest else self.initial_base
+        assert self.base == newest, "I3, I8: all who go on share the newest committed base"
         rounds = [*(commit.round for commit in self.kept), self.round]
         assert rounds == sorted(set(rounds)), "I1: one decision a round"
         assert set(self.offers) <= set(self.members)
         for uid in self.offers if self.current.attempt is None else self.current.attempt.uids:
-            assert self.members[uid].state == "live", f"{uid} counts in the round and is {self.members[uid].state}"
+            state = self.members[uid].state
+            assert state == "live", f"I10: {uid} is waited for in the round and is {state}"
         if self.finished:
-            assert not self.current.offers, "a finished contract collects nothing"
+            assert not self.current.offers, "I1: a finished contract collects nothing"

@@ -176,11 +176,14 @@ class MemberEnrolled:
 
 @dataclass(frozen=True, slots=True)
 class MemberGone:
-    """``what`` is the member's state from now on (see `contract.MEMBER`): dropped may simply offer again."""
+    """``what`` is the member's state from now on (see `membership.MEMBER`): dropped may simply offer again.
+
+    An offer of it that was in does not count any more.
+    """
 
     contract: str
     uid: str
-    what: Literal["dropped", "lost", "restarted", "left"]
+    what: Literal["dropped", "lost", "restarted", "left", "excluded"]
     reason: str
 
 
@@ -193,12 +196,18 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class Contributor:
-    """``weight`` = nodeWeightage x 1000, lowered by what the offer said; 0 = counts as a member, not in the merge."""
+    """``weight`` = nodeWeightage x 1000, lowered by what the offer said; 0 = counts as a member, not in the merge.
+
+    ``rate``: bytes a second that its link moves each way, 0 = not measured. ``root``: the Merkle root over its weights'
+    leaves, where the contract has ``commitments: full``.
+    """
 
     uid: str
     weight: int
     digest: str
     address: str
+    rate: int = 0
+    root: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +255,18 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
-    """The base stays; the next round has the next number and the same base."""
+    """The base stays; the next round has the next number and the same base.
+
+    ``members``: whose offers were in and count no more. ``disputed``: the shards, by their number in the snap of
+    ``attempt``, of which members hold different bytes.
+    """
 
     contract: str
     round: int
     reason: str
+    members: tuple[str, ...] = ()
+    attempt: int = 0
+    disputed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +276,17 @@ class BaseLost:
     contract: str
     digest: str
     base: str
+
+
+@dataclass(frozen=True, slots=True)
+class Misbehaved:
+    """The member is proved to have signed two different results for one shard: it is out of this contract."""
+
+    contract: str
+    uid: str
+    round: int
+    attempt: int
+    shard: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +395,7 @@ class SlotChanged:
 Event = (
     OrganisationKnown | NodeKnown | NodeGone | VotersChanged | Recovered
     | ContractOpened | ContractCleared | ContractReserved | MemberEnrolled | MemberGone
-    | Offered | SnapMade | MemberReady | Committed | Aborted | BaseLost | Finished
+    | Offered | SnapMade | MemberReady | Committed | Aborted | BaseLost | Finished | Misbehaved
     | TaskKnown | TaskFinal | TaskGone | TaskChanged | TaskrunnerKnown | TaskrunnerCleared | SwopKnown
     | SlotAssigned | SlotChanged
 )  # fmt: skip

@@ -87,7 +87,7 @@ class Exchanging:
         self.snap = snap
         self.uid = uid
         self.nbytes = nbytes
-        self.shards = tuple(_places(snap, uid, nbytes))
+        self.shards = tuple(places(snap, uid, nbytes))
         self.mine = tuple(shard for shard in self.shards if shard.owner == uid)
         self.here: dict[str, Spans] = {}
         """What of each contribution is here, within my shards; members stand in the order in which they came."""
@@ -336,7 +336,8 @@ class Exchanging:
             assert lane.pull is None or lane.pull.start <= lane.upto <= lane.pull.stop
 
 
-def _places(snap: SnapMade, uid: str, nbytes: int) -> Iterator[Place]:
+def places(snap: SnapMade, uid: str, nbytes: int) -> Iterator[Place]:
+    """All shards of the attempt, as the member ``uid`` has to do with them."""
     if snap.topology == "broadcast":  # the whole model is everybody's shard
         yield Place(uid, 0, nbytes)
         return

@@ -14,10 +14,12 @@
     WindowClosed          sn                        the rest came too late; SnapMade
     Ready                 sl, member of the attempt holds all bytes; MemberReady, at the q-th Committed (and Finished)
     Suspect               sl, member of the attempt its data do not come; SnapMade (next attempt) or Aborted by majority
-    DeadlinePassed        sn                        SnapMade (next attempt) or Aborted
+    DeadlinePassed        sn                        SnapMade (next attempt) or Aborted; `fewest` says how blame is read
     Missing               sl, member                cannot get the model from anybody; BaseLost when nobody can have it
     Leave                 sl, member                MemberGone, and what follows for the round
+    Evidence              sl, member                what an owner signed for a disputed shard; two such: Misbehaved
     ContractReset         swci, contract's org      the contract may be opened anew; ContractCleared
+    ContractRebased       swci, contract's org      gives up a base that nobody can serve; BaseLost
 
 Used by the ledger (which refuses a body that does not fit) and by wire/signed (which signs none that does not fit).
 The rows of tasks, taskrunners and slots stand in `core/task_kinds`.
@@ -56,6 +58,21 @@ EPOCH_MAX = 2**20
 ROUND = Field("the number of a round", whole(0, COUNT_MAX))
 ATTEMPT = Field("the number of an attempt", whole(0, 100))
 ROLE = Field("a role", lambda value: value in ("sn", "sl", "swop", "swci"))
+
+
+RATE_MAX = 1 << 50
+_PROOF = {"digest": bytes_of(32, 32), "signature": bytes_of(64, 64)}
+
+
+def _is_proof(value: Any) -> bool:
+    return is_map(value) and set(value) == set(_PROOF) and all(fits(value[name]) for name, fits in _PROOF.items())
+
+
+PROOF = Field("a map of a shard's digest (32 bytes) and its owner's signature (64 bytes)", _is_proof)
+
+
+def _rates(value: Any) -> bool:
+    return is_map(value) and set(value) == {"up", "down"} and all(map(whole(1, RATE_MAX), value.values()))
 
 
 def _counters(value: Any) -> bool:
@@ -114,6 +131,8 @@ FIELDS: dict[str, dict[str, Field]] = {
         "inactive": FLAG,
         "stop": FLAG,
         "counters": Field("counts of batches and epochs", _counters, required=False),
+        "rates": Field("the rates 'up' and 'down' in bytes a second", _rates, required=False),
+        "root": Field("a Merkle root (32 bytes)", bytes_of(32, 32), required=False),
     },
     "WindowClosed": {"contract": CONTRACT, "round": ROUND},
     "Ready": {
@@ -124,10 +143,20 @@ FIELDS: dict[str, dict[str, Field]] = {
         "shards": Field("a list of shard digests of 32 bytes", list_of(bytes_of(32, 32), 0, 1000), required=False),
     },
     "Suspect": {"contract": CONTRACT, "round": ROUND, "attempt": ATTEMPT, "uid": UID, "reason": REASON},
-    "DeadlinePassed": {"contract": CONTRACT, "round": ROUND, "attempt": ATTEMPT},
+    "DeadlinePassed": {"contract": CONTRACT, "round": ROUND, "attempt": ATTEMPT, "fewest": FLAG},
     "Missing": {"contract": CONTRACT, "digest": DIGEST},
     "Leave": {"contract": CONTRACT, "reason": REASON},
+    "Evidence": {
+        "contract": CONTRACT,
+        "round": ROUND,
+        "attempt": ATTEMPT,
+        "uid": UID,
+        "shard": Field("the number of a shard", whole(0, 1000)),
+        "first": PROOF,
+        "second": optional(PROOF),
+    },
     "ContractReset": {"contract": CONTRACT},
+    "ContractRebased": {"contract": CONTRACT, "digest": DIGEST},
     **TASK_FIELDS,
 }
 

@@ -41,6 +41,7 @@ from swarm.core.events import (
     Verified,
 )
 from swarm.core.kinds import INTRODUCTIONS, check_body
+from swarm.core.names import Identity
 from swarm.core.node import WINDOW, Node, Outcomes
 from swarm.core.organisations import key_of, label
 from swarm.core.task import Task
@@ -80,6 +81,7 @@ class Ledger:
             "SnRemoved": self.voting.removed,
             "Enrolled": self._enrolled,
             "ContractReset": self._contract_reset,
+            "ContractRebased": self._contract_rebased,
             "ContractCreated": self._contract_created,
         }
 
@@ -315,15 +317,22 @@ class Ledger:
         return contract.standing(), events
 
     def _contract_reset(self, claim: Verified, header: EntryHeader) -> Answer:
-        name = claim.body["contract"]
-        contract = self._contract(name)
-        identity = self.nodes[claim.uid].identity
-        if not contract.options.admits(identity):
-            raise Refused(f"{identity} may not reset contract {name}, which does not admit its organisation")
+        contract, identity = self._steered(claim, "reset")
         events = contract.current.cancel(f"{identity} has reset the contract")
-        self.unopened[name] = contract.round + 1
-        del self.contracts[name]
-        return {}, [*events, ContractCleared(name, str(identity))]
+        self.unopened[contract.name] = contract.round + 1
+        del self.contracts[contract.name]
+        return {}, [*events, ContractCleared(contract.name, str(identity))]
+
+    def _contract_rebased(self, claim: Verified, header: EntryHeader) -> Answer:
+        contract, identity = self._steered(claim, "rebase")
+        events = contract.rebase(claim.body["digest"], identity)
+        return contract.standing(), events
+
+    def _steered(self, claim: Verified, how: str) -> tuple[Contract, Identity]:
+        contract, identity = self._contract(claim.body["contract"]), self.nodes[claim.uid].identity
+        if not contract.options.admits(identity):
+            raise Refused(f"{identity} may not {how} contract {contract.name}, which does not admit its organisation")
+        return contract, identity
 
     def _contract_created(self, claim: Verified, header: EntryHeader) -> Answer:
         name = claim.body["contract"]

@@ -2,7 +2,8 @@
 
 Called by `core/contract`, which has checked who speaks and which round is meant. Guarantees (I1, I2, I4 and I9, which
 `check` asserts): one decision a round, COMMIT or ABORT; COMMIT only with a majority of equal Readys of its attempt; one
-set of contributors for all shards of an attempt; never fewer than minPeers members. Weights are integers.
+set of contributors for all shards of an attempt; never fewer than minPeers members. Weights are integers. Whose offer
+was in and is not in what was committed is named by an event: MemberGone or Aborted.
 
     collecting ──snap──► merging, attempt 0 ──member gone, deadline──► attempt 1 ... 3
                              │ q-th equal Ready                          │ fourth attempt fails, below minPeers,
@@ -15,10 +16,11 @@ After either the contract begins the next round: with a new number, and after AB
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Literal
 
+from swarm.core import blame, layout
 from swarm.core.events import (
     Aborted,
     Committed,
@@ -52,7 +54,10 @@ HEARD: dict[Phase, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the contract says about its rounds. ``first``: only the weights of the first to enrol count."""
+    """What the contract says about its rounds.
+
+    ``first``: only the weights of the first to enrol count. ``full``: every offer commits to its weights, leaf by leaf.
+    """
 
     contract: str
     min_peers: int
@@ -60,11 +65,15 @@ class Terms:
     leaves: int
     nbytes: int
     first: bool
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """``weight`` in 1/1000; ``ordinal`` = the how-manieth member to enrol; ``name`` is for sentences."""
+    """``weight`` in 1/1000; ``ordinal`` = the how-manieth member to enrol; ``name`` is for sentences.
+
+    ``rate`` in bytes a second, of the slower direction: what a member moves is the same in both.
+    """
 
     digest: str
     weight: int
@@ -72,6 +81,8 @@ class Offer:
     address: str
     ordinal: int
     name: str
+    rate: int = 0
+    root: bytes = b""
 
 
 @dataclass(slots=True)
@@ -151,7 +162,7 @@ class Round:
         now.ready[uid] = (digest, shards)
         events: list[Event] = [MemberReady(self.terms.contract, self.number, attempt, uid)]
         if len({said for said, _ in now.ready.values()}) > 1:
-            return [*events, self._abort(self._dispute(now))]
+            return [*events, self._dispute(now)]
         if len(now.ready) < quorum(len(now.uids)):
             return events
         signers = tuple(sorted(now.ready))
@@ -174,11 +185,13 @@ class Round:
             return []
         return self.without([accused], "dropped", f"was suspected by {count} of {others} others")
 
-    def pass_deadline(self, attempt: int) -> list[Event]:
+    def pass_deadline(self, attempt: int, *, fewest: bool) -> list[Event]:
+        """``fewest``: of two that suspect each other only one goes. Without it (up to version 0.3) both went."""
         now = self._current(attempt, "DeadlinePassed")
-        most = max(map(len, now.suspects.values()), default=0)
-        accused = [uid for uid in now.uids if most and len(now.suspects.get(uid, ())) == most]
-        if accused and len(accused) < len(now.uids):
+        accused = blame.most_suspected(now.suspects, now.uids)
+        if accused:
+            most = len(now.suspects[accused[0]])
+            accused = blame.fewest(now.suspects, now.uids, self.terms.min_peers) if fewest else accused
             return self.without(accused, "dropped", f"was suspected by {most} others at the deadline")
         absent = [uid for uid in now.uids if uid not in now.ready]
         if len(absent) == len(now.uids):
@@ -186,7 +199,7 @@ class Round:
         return self.without(absent, "dropped", f"was not ready at the deadline of attempt {attempt}")
 
     def without(
-        self, gone: Collection[str], what: Literal["dropped", "lost", "restarted", "left"], reason: str
+        self, gone: Collection[str], what: Literal["dropped", "lost", "restarted", "left", "excluded"], reason: str
     ) -> list[Event]:
         """The round goes on without them: their offers are void; in merging the next attempt begins."""
         members = self.attempt.uids if self.attempt else ()
@@ -216,13 +229,17 @@ class Round:
             self.terms.contract,
             self.number,
             number,
-            tuple(Contributor(u, weights[u], self.offers[u].digest, self.offers[u].address) for u in chosen),
+            tuple(self._contributor(uid, weights[uid]) for uid in chosen),
             self._shards(chosen) if sharded else (),
             "sharded" if sharded else "broadcast",
             self.base,
         )
         self.attempt = Attempt(snap)
         return snap
+
+    def _contributor(self, uid: str, weight: int) -> Contributor:
+        offer = self.offers[uid]
+        return Contributor(uid, weight, offer.digest, offer.address, offer.rate, offer.root)
 
     def _weights(self, uids: list[str]) -> dict[str, int]:
         weights = {uid: self.offers[uid].weight for uid in uids}
@@ -233,7 +250,7 @@ class Round:
         return {uid: weight if uid == earliest else 0 for uid, weight in weights.items()}
 
     def _shards(self, uids: list[str]) -> tuple[Shard, ...]:
-        ranges = split(self.terms.leaves, len(uids))
+        ranges = split(self.terms.leaves, layout.shares([self.offers[uid].rate for uid in uids]))
         return tuple(Shard(uid, start, stop) for uid, (start, stop) in zip(uids, ranges, strict=True) if start < stop)
 
     def _again(self, uids: Collection[str], reason: str) -> list[Event]:
@@ -247,19 +264,20 @@ class Round:
             return [self._abort(f"{reason}; all who are left have weight 0")]
         return [self._begin(number, uids)]
 
-    def _abort(self, reason: str) -> Aborted:
-        return Aborted(self.terms.contract, self.number, reason)
+    def _abort(self, reason: str, disputed: tuple[int, ...] = ()) -> Aborted:
+        uids: Iterable[str] = self.attempt.uids if self.attempt else self.offers
+        attempt = self.attempt.snap.attempt if self.attempt else 0
+        return Aborted(self.terms.contract, self.number, reason, tuple(sorted(uids)), attempt, disputed)
 
-    def _dispute(self, now: Attempt) -> str:
-        """Which shards two members hold differently, if both said what they hold; else who holds what."""
+    def _dispute(self, now: Attempt) -> Aborted:
+        """Names the shards that two members hold differently, if both said what they hold; else who holds what."""
         (one, first), *_ = now.ready.items()
         other, second = next((uid, said) for uid, said in now.ready.items() if said[0] != first[0])
         who = f"{self._name(one)} and {self._name(other)} hold different results, {first[0]} and {second[0]}"
-        owners = [shard.owner for shard in now.snap.shards]
-        if not len(first[1]) == len(second[1]) == len(owners):
-            return who
-        differing = [self._name(owners[i]) for i in range(len(owners)) if first[1][i] != second[1][i]]
-        return f"{who}; they differ in the shards of {', '.join(differing)}" if differing else who
+        shards = now.snap.shards
+        differing = blame.differing(first[1], second[1]) if len(first[1]) == len(shards) else ()
+        owners = ", ".join(self._name(shards[index].owner) for index in differing)
+        return self._abort(f"{who}; they differ in the shards of {owners}" if owners else who, differing)
 
     def _current(self, attempt: int, kind: str) -> Attempt:
         assert self.attempt is not None
@@ -281,7 +299,7 @@ class Round:
 
     def to_state(self) -> dict[str, Any]:
         offers = [
-            [uid, o.digest, o.weight, o.stop, o.address, o.ordinal, o.name] for uid, o in sorted(self.offers.items())
+            [uid, *(getattr(offer, each.name) for each in fields(offer))] for uid, offer in sorted(self.offers.items())
         ]
         now = self.attempt
         attempt = now and [
@@ -315,15 +333,19 @@ class Round:
         assert list(uids) == sorted(set(uids)), "I4: members once each, by uid"
         assert set(uids) <= set(self.offers), "I8: members have offered on this base"
         assert len(uids) >= self.terms.min_peers, "I9: at least minPeers members"
-        assert snap.base == self.base
-        assert 0 <= snap.attempt < ATTEMPTS
-        assert any(member.weight for member in snap.members), "somebody's weights count"
-        assert set(now.ready) <= set(uids)
+        assert snap.base == self.base, "I8: merged on the newest base"
+        assert 0 <= snap.attempt < ATTEMPTS, "I10: attempts end"
+        assert any(member.weight for member in snap.members), "I11: somebody's weights count"
+        assert set(now.ready) <= set(uids), "I2: only members are ready"
         assert len({digest for digest, _ in now.ready.values()}) <= 1, "I2: two digests end the round"
         assert len(now.ready) < quorum(len(uids)), "I1: the q-th equal Ready ends the round"
-        leaves = [leaf for shard in snap.shards for leaf in (shard.first_leaf, shard.stop_leaf)]
+        for member in snap.members:
+            offer = self.offers[member.uid]
+            assert (member.digest, member.root) == (offer.digest, offer.root), "I5: what is merged is what was offered"
+            assert member.weight in (0, offer.weight), "I11: with the weight that was offered"
+            assert not self.terms.full or offer.root, "I5: every leaf is committed to before it moves"
         if snap.topology == "sharded":
-            assert leaves[0] == 0
-            assert leaves[-1] == self.terms.leaves
+            leaves = [leaf for shard in snap.shards for leaf in (shard.first_leaf, shard.stop_leaf)]
+            assert (leaves[0], leaves[-1]) == (0, self.terms.leaves), "I4: every leaf in a shard"
             assert leaves[1:-1:2] == leaves[2:-1:2], "I4: every leaf in exactly one shard"
-            assert {shard.owner for shard in snap.shards} <= set(uids)
+            assert {shard.owner for shard in snap.shards} <= set(uids), "I4: members own the shards"

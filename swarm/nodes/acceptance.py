@@ -13,15 +13,10 @@ from datetime import datetime
 from difflib import get_close_matches
 
 from swarm.core.names import Identity
+from swarm.core.operator_steps import Refusal
 from swarm.errors import BadInput, IdentityError
 from swarm.wire import certs
 from swarm.wire.certs import Anchor, Crl
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    reason: str
-    hint: str
 
 
 @dataclass(frozen=True, slots=True)

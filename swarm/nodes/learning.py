@@ -19,7 +19,16 @@ import trio
 
 from swarm.core import member_steps as m
 from swarm.core.contract import Contract
-from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
+from swarm.core.events import (
+    Aborted,
+    BaseLost,
+    Committed,
+    ContractCleared,
+    Finished,
+    MemberGone,
+    MemberReady,
+    SnapMade,
+)
 from swarm.core.member import Member, Phase
 from swarm.errors import InternalError, Refused, SwarmError
 from swarm.nodes.ledgerlink import LedgerLink
@@ -29,6 +38,7 @@ from swarm.runtime import hashing
 from swarm.runtime.channel_server import Session
 from swarm.runtime.data import DataClient, NotYet, Region, Want
 from swarm.runtime.exchange import Exchange
+from swarm.runtime.exchange_staging import Staging
 from swarm.runtime.tls import Peer
 from swarm.wire.certnames import printable
 from swarm.wire.messages import Merged, Sync
@@ -46,6 +56,10 @@ class Round:
     own: Region
     result: ModelFile
     exchange: Exchange
+
+    def is_of(self, event: MemberReady) -> bool:
+        snap = self.snap
+        return (snap.contract, snap.round, snap.attempt) == (event.contract, event.round, event.attempt)
 
 
 class Learning:
@@ -71,6 +85,7 @@ class Learning:
         self._progress = progress
         self._bytes_sent = bytes_sent
         self._round: Round | None = None
+        self._staging = Staging(contract.schema.nbytes)
         self._exchanged_s: dict[str, float] = {}
         self._reached: dict[str, float] = {}
         """When this round reached which point, on the machine's monotonic clock."""
@@ -116,6 +131,8 @@ class Learning:
         for event in events:
             if isinstance(event, OF_CONTRACT) and event.contract == self.contract.name:
                 self.happened(event)
+            if isinstance(event, MemberReady) and self._round is not None and self._round.is_of(event):
+                self._round.exchange.held(event.uid)
 
     def ledger_changed(self, lost: str) -> None:
         self.happened(m.LedgerLost(lost) if lost else m.LedgerBack())
@@ -186,6 +203,7 @@ class Learning:
 
     def _begin(self, effect: m.BeginExchange) -> None:
         snap = effect.snap
+        self._end_exchange()  # of the round before: slower peers have gathered from it until now
         self._reached["snapped"] = monotonic()
         own = self.session.out if effect.source == "own" else self.models.bytes_of(self.member.holds)
         result = self.models.incoming()
@@ -211,6 +229,7 @@ class Learning:
             method=self.contract.options.mergeMethod,
             own=own,
             result=result.bytes,
+            staging=self._staging,
             client=self._client,
             on_done=self._in_loop(merged),
             on_stalled=self._in_loop(stalled),
@@ -355,4 +374,4 @@ class Learning:
             raise NotYet(f"this node does not know of attempt {want.attempt} of round {want.round} yet")
         if now is None or known != (want.round, want.attempt):
             raise Refused(f"attempt {want.attempt} of round {want.round} is over on this node")
-        return now.own if want.what == "offer" else now.exchange.region
+        return now.own if want.what == "offer" else now.exchange.region(want)

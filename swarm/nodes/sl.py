@@ -72,6 +72,7 @@ class LearningNode:
         self.state = settings.state
         self.local = Local(settings.credentials, settings.state)
         self.progress = Progress(self.state.path / "report.jsonl")
+        self.progress.line("node_started")
         self.client = DataClient(self.local)
         self.server = DataServer(self.local, self._find, listen_host(settings.host_ip), settings.fs_port)
         self.link = LedgerLink(
@@ -159,7 +160,7 @@ class LearningNode:
             code = await worker.wait()
         finally:
             await worker.stop()
-        self.progress.line("program_ended", exit_code=code)
+        self.progress.line("program_ended", exit_code=code, note=worker.note(code))
         if self.learning is not None:
             with trio.move_on_after(LEAVE_S):
                 await self.learning.session.over.wait()  # what the program was told last is known from then on

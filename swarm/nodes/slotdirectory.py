@@ -11,25 +11,21 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from swarm.core.events import SlotAssigned
+from swarm.core.operator_steps import Verdict
 from swarm.nodes.launch import how_it_ended
 from swarm.nodes.local import Lines
 
 LAST_LINES = 12
+SIGNALS = 128
+"""Codes above it are of processes that a signal has ended, as a shell says it."""
 _LINE = 300
 _TAIL = 64 * 1024
 _LOGS = {"slot.json", "sl.log", "ml.log"}
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    state: str
-    reason: str
-    exit_code: int | None
 
 
 class SlotDirectory:
@@ -42,6 +38,8 @@ class SlotDirectory:
         """It ended well, and had enrolled."""
         self.program_code: int | None = None
         """What it ended with; negative: a signal."""
+        self.program_note = ""
+        """What the learning node added to that."""
         self._report = Lines(path / "sl" / "report.jsonl")
 
     def intend(self) -> None:
@@ -57,12 +55,26 @@ class SlotDirectory:
     def look(self) -> None:
         for line in self._report.new():
             match line.get("event"):
+                case "node_started":
+                    self.begin_anew()
                 case "program_started":
                     self.started = True
                 case "program_ended":
-                    self.program_code = line["exit_code"]
+                    self.program_code, self.program_note = line["exit_code"], line.get("note", "")
                 case "finished":
                     self.finished = True
+
+    def begin_anew(self) -> None:
+        """What an earlier learning node here said of its program does not count for the next."""
+        self.started = self.finished = False
+        self.program_code, self.program_note = None, ""
+
+    def starts(self) -> int:
+        """How often a learning node has been started here."""
+        try:
+            return int((self.path / "sl" / "starts").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0
 
     @property
     def intended(self) -> bool:
@@ -102,11 +114,12 @@ class SlotDirectory:
             return Verdict("failed", "its program ended with exit code 0 and never enrolled in a contract", 0)
         if code is not None:
             code = code if code > 0 else 128 - code
-            return Verdict("failed", f"its program {how_it_ended(code)}", code)
+            return Verdict("failed", f"its program {how_it_ended(code)}{self.program_note}", code)
         which = "while its program ran" if self.started else "before it had joined the network"
         if node_code is None:
-            return Verdict("failed", f"its learning node ended {which}, and no operator was there to see how", None)
-        return Verdict("failed", f"its learning node {how_it_ended(node_code)} {which}", node_code)
+            reason = f"its learning node ended {which}, and no operator was there to see how"
+            return Verdict("failed", reason, None, died=True)
+        return Verdict("failed", f"its learning node {how_it_ended(node_code)} {which}", node_code, node_code > SIGNALS)
 
     def conclude(self, verdict: Verdict, node_code: int | None) -> None:
         """Keep on disk how the slot ended, for whoever watches this directory; the ledger is what counts."""

@@ -11,25 +11,26 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections import defaultdict
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import trio
 
-from swarm.core.events import Applied, Event, NodeGone, NodeKnown, SlotAssigned, SlotChanged, TaskrunnerCleared
+from swarm.core import operator_steps as o
+from swarm.core.events import Applied, NodeGone, NodeKnown, SlotAssigned, SlotChanged, TaskChanged, TaskrunnerCleared
+from swarm.core.operator import Operator
+from swarm.core.operator_steps import Refusal, Verdict
 from swarm.core.run import Run
-from swarm.core.slot import Slot
 from swarm.core.task import RUN_SWARM, Task
 from swarm.engines.pair import Engine
 from swarm.errors import IdentityError, Interrupted, Refused, SwarmError
-from swarm.nodes.acceptance import Acceptance, Refusal
+from swarm.nodes.acceptance import Acceptance
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.pairing import Pairing, without_effect
-from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
-from swarm.nodes.slotwork import SlotWork, failure, printable, reap, report
+from swarm.nodes.slotdirectory import SlotDirectories
+from swarm.nodes.slotwork import SlotWork
 from swarm.runtime.control import Control
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
@@ -39,9 +40,10 @@ from swarm.wire.signed import Entry, decode_proposal
 from swarm.wire.taskfile import MakeUserContainer, body_of
 
 MAKE_USER_CONTAINER = "MAKE_USER_CONTAINER"
-SAVING_S = 60.0
+TICK_S = 1.0
 LEAVE_S = 3.0
 LOGS_KEPT = 50
+MOVING = (SlotAssigned, SlotChanged, TaskChanged, TaskrunnerCleared)
 log = logging.getLogger("swarm.SWOP")
 
 
@@ -58,23 +60,24 @@ class Settings:
 
 async def run(settings: Settings) -> None:
     """Be an operator until SIGTERM or Ctrl-C, which end it in order."""
-    await Operator(settings).run()
+    await OperatorNode(settings).run()
 
 
-class Operator:
+class OperatorNode:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.works: dict[int, SlotWork] = {}
-        """What runs here, by its place in the profile."""
         self.state = settings.state
         self.local = Local(settings.credentials, self.state)
         self.link = LedgerLink(self.local, [settings.sn], on_applied=self._on_applied, on_link=self._on_link)
         self.directories = SlotDirectories(self.state.path / "slots")
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
+        self.machine = Operator(self.state.uid, lambda: self.link.ledger)
+        self.works: dict[tuple[str, int], SlotWork] = {}
+        """By slot and fence."""
         self._chains: dict[str, list[bytes]] = {}
-        self._declined: set[int] = set()
-        self._places: defaultdict[int, trio.Lock] = defaultdict(trio.Lock)
-        self._following = self._leaving = False
+        self._happened: deque[o.Event] = deque()
+        self._deciding = self._leaving = False
+        self._moved = trio.Event()
         self._goodbye = trio.CancelScope()
 
     async def run(self) -> None:
@@ -94,12 +97,17 @@ class Operator:
     async def _serve(self, control: Control) -> None:
         await self._nursery.start(self.link.run, control)
         await self._join()
-        await self._take_up()
+        for directory in self.directories.kept():
+            self.happened(o.Kept(directory.lease))
+        self.happened(o.CaughtUp())
         await self._listen()
         self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid()})
         if unheeded := without_effect(self.settings.profile):
             log.info("of the profile these have no effect on processes: %s", ", ".join(unheeded))
         log.info("operator %s ready, listening on taskrunner: %s", self.name, self.settings.profile.taskrunner)
+        while True:
+            await trio.sleep(TICK_S)
+            self.happened(o.Ticked())
 
     # ---- joining
 
@@ -124,117 +132,88 @@ class Operator:
 
     async def _end_in_order(self) -> None:
         """Workers first, then the ledger is told; whatever this takes, it comes to an end."""
-        self._following, self._leaving = False, True
-        works = list(self.works.values())
-        for work in works:
-            work.end("its operator was stopped")
-        for work in works:
-            await work.quiet.wait()
+        self._leaving = True
+        self.happened(o.Stopped())
+        while self.machine.at_work():
+            await self._moved.wait()
         if self.link.lost:
             return
         with self._goodbye:
             self._goodbye.deadline = trio.current_time() + LEAVE_S
-            for work in works:
-                await work.over.wait()
+            for work in list(self.works.values()):
+                await work.told.wait()
             await self.link.propose("NodeLeft", {})
 
     def _on_link(self, reason: str) -> None:
         if reason and self._leaving:
             self._goodbye.cancel()  # nobody is there to be told
+        self.happened(o.LedgerLost(reason) if reason else o.LedgerBack())
 
-    # ---- slots
+    # ---- what happens, and what is done about it
 
-    async def _take_up(self) -> None:
-        """What the ledger says this operator holds: end what it holds no more, then go on with the rest."""
-        reaped: set[Path] = set()
-        while over := [one for one in self.directories.kept() if one.path not in reaped and not self._holds(one.lease)]:
-            async with trio.open_nursery() as nursery:
-                for directory in over:
-                    nursery.start_soon(self._reap, directory)
-            reaped.update(directory.path for directory in over)
-        self._following = True
-        held: defaultdict[int, list[SlotAssigned]] = defaultdict(list)
-        for slot in self._own_leases():
-            held[slot.index].append(slot.assigned())
-        for leases in held.values():
-            self._nursery.start_soon(self._take_in_turn, leases)
-
-    async def _take_in_turn(self, leases: list[SlotAssigned]) -> None:
-        """Of one place: what a reset found running goes before what comes after it."""
-        for lease in leases:
-            await self._take(lease)
-
-    def _own_leases(self) -> list[Slot]:
-        return [slot for slot in self.link.ledger.board.leases() if slot.swop == self.state.uid]
-
-    def _holds(self, lease: SlotAssigned) -> bool:
-        return any((slot.id, slot.fence) == (lease.slot, lease.fence) for slot in self._own_leases())
-
-    async def _take(self, lease: SlotAssigned) -> None:
-        """Run the slot to its end, after whatever ran at its place of the profile before."""
-        before = self.works.get(lease.index)
-        if before is not None and before.lease.slot == lease.slot and before.lease.fence < lease.fence:
-            before.abandon("its slot was leased anew")
-        async with self._places[lease.index]:
-            if self._leaving:
-                return
-            if not self._holds(lease):
-                await self._reap(self.directories.of(lease))
-                return
-            task, run = self.link.ledger.tasks[lease.task], self.link.ledger.board.run(lease.run)
-            if (refusal := self._refusal(task, run)) is not None:
-                await self._decline(run, lease, refusal)
-            elif task.type != RUN_SWARM:
-                await self._prepare(task, lease)
-            else:
-                await self._work(task, lease)
-
-    async def _work(self, task: Task, lease: SlotAssigned) -> None:
-        directory = self.directories.of(lease)
+    def happened(self, event: o.Event) -> None:
+        """One after the other: what an effect brings about at once is decided upon after it."""
+        self._happened.append(event)
+        if self._deciding:
+            return
+        self._deciding = True
         try:
-            pair = await trio.to_thread.run_sync(self.settings.pairing.pair, task, lease)  # may look up names
-        except SwarmError as error:
-            await self._reap(directory)  # by another profile, it was started
-            await self._report(failure(lease, error))
-            return
-        if self._leaving:
-            return
-        if not self._holds(lease):
-            await self._reap(directory)
-            return
-        work = self.works[lease.index] = SlotWork(directory, self.settings.engine, pair, self._report)
-        if self.link.ledger.board.run(lease.run).cleared:
-            self._let_go(work, "its taskrunner was reset")
-        try:
-            await work.run()
+            while self._happened:
+                for effect in self.machine.handle(self._happened.popleft(), trio.current_time()):
+                    self._perform(effect)
         finally:
-            del self.works[lease.index]
-        if not self._is_current(lease.run):
-            await self._forget(directory)
+            self._deciding = False
+        self._moved.set()
+        self._moved = trio.Event()
 
-    def _let_go(self, work: SlotWork, why: str) -> None:
-        """Have it end: at once, or once it has saved the final model of its contract."""
-        contracts = self.link.ledger.contracts.values()
-        saving = any(contract.finished and work.sl_uid in contract.members for contract in contracts)
-        work.end(why, grace_s=SAVING_S if saving else 0.0)
+    def _perform(self, effect: o.Effect) -> None:
+        match effect:
+            case o.Judge(lease):
+                ledger = self.link.ledger
+                self._nursery.start_soon(self._judge, lease, ledger.tasks[lease.task], ledger.board.run(lease.run))
+            case o.Prepare(lease):
+                self._prepare(lease)
+            case o.Decline():
+                self._nursery.start_soon(self._decline, effect)
+            case o.Forget(lease):
+                self._nursery.start_soon(self._forget, lease)
+            case o.Tell(text):
+                log.warning("%s", text)
+            case _:
+                self._work(effect.lease).perform(effect)
 
-    def _is_current(self, run: int) -> bool:
-        return any(runner.current and runner.current.number == run for runner in self.link.ledger.taskrunners.values())
+    def _work(self, lease: SlotAssigned) -> SlotWork:
+        key = (lease.slot, lease.fence)
+        if key not in self.works:
+            self.works[key] = SlotWork(
+                self.directories.of(lease),
+                self.settings.engine,
+                self._nursery,
+                happened=self.happened,
+                holds=self.machine.holds,
+                tell=self._report,
+            )
+        return self.works[key]
 
-    async def _forget(self, directory: SlotDirectory) -> None:
+    async def _forget(self, lease: SlotAssigned) -> None:
         """Nobody asks for it any more: keep the logs, for a while."""
-        await trio.to_thread.run_sync(directory.clear)
+        work = self._work(lease)
+        await work.told.wait()
+        await trio.to_thread.run_sync(work.directory.clear)
         self.directories.prune(LOGS_KEPT)
-
-    async def _reap(self, directory: SlotDirectory) -> None:
-        """End what an operator before this one started there, if it did."""
-        if not directory.path.exists():
-            return
-        await reap(directory, self.settings.engine)
-        if not self._is_current(directory.lease.run):
-            await self._forget(directory)
+        del self.works[lease.slot, lease.fence]
 
     # ---- tasks
+
+    async def _judge(self, lease: SlotAssigned, task: Task, run: Run) -> None:
+        """Whether this host runs the task, and what of it."""
+        refused, unfit = self._refusal(task, run), None
+        if refused is None and task.type == RUN_SWARM:
+            try:  # in a thread: it may look up names
+                self._work(lease).pair = await trio.to_thread.run_sync(self.settings.pairing.pair, task, lease)
+            except SwarmError as error:
+                unfit = Refusal(error.message, error.hint)
+        self.happened(o.Judged(lease, refused, unfit))
 
     def _refusal(self, task: Task, run: Run) -> Refusal | None:
         """Why this host does not run the task; None if it does."""
@@ -251,32 +230,27 @@ class Operator:
                 return refusal
         return None
 
-    async def _decline(self, run: Run, lease: SlotAssigned, refusal: Refusal) -> None:
-        """Once for all slots that were leased at once; what was started when it was still accepted is ended."""
-        directory = self.directories.of(lease)
-        if directory.path.exists():
-            await self._reap(directory)
-            await self._report(report(lease, "stopped", f"{refusal.reason} ({refusal.hint})"))
-        elif lease.fence not in self._declined:
-            self._declined.add(lease.fence)
-            log.warning("task %s declined: %s; %s", run.task, refusal.reason, refusal.hint)
-            body = {"run": run.number, "reason": printable(refusal.reason), "hint": printable(refusal.hint)}
-            await self._propose("TaskDeclined", body)
+    async def _decline(self, effect: o.Decline) -> None:
+        lease, refusal = effect.lease, effect.refusal
+        log.warning("task %s declined: %s; %s", lease.task, refusal.reason, refusal.hint)
+        body = {"run": lease.run, "reason": o.printable(refusal.reason), "hint": o.printable(refusal.hint)}
+        await self._propose("TaskDeclined", body)
 
-    async def _prepare(self, task: Task, lease: SlotAssigned) -> None:
+    def _prepare(self, lease: SlotAssigned) -> None:
         """There is no image to make for a process: what a host has is what its workers get."""
+        task = self.link.ledger.tasks[lease.task]
         try:
             body = body_of(task.type, task.body, task.name)
         except SwarmError as error:
-            await self._report(failure(lease, error))
+            self.happened(o.NotStarted(lease, Refusal(error.message, error.hint)))
             return
         steps = body.BuildSteps if isinstance(body, MakeUserContainer) else ()
         python = self.settings.engine.python({})
         said = f"no image made: workers use {python}; skipped {len(steps)} build steps of {task.outcome}"
         log.info("task %s: %s", task.name, said)
         for step in steps:
-            log.info("task %s, skipped: %s", task.name, printable(step))
-        await self._report(report(lease, "done", "", description=said))
+            log.info("task %s, skipped: %s", task.name, o.printable(step))
+        self.happened(o.Prepared(lease, Verdict("done", "", None), said))
 
     # ---- the ledger
 
@@ -290,39 +264,23 @@ class Operator:
 
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
         for event in applied.events:
-            if isinstance(event, NodeKnown):
-                self._keep_chain(event.uid, entry)
-            elif self._following:
-                self._on_event(event)
+            match event:
+                case NodeKnown():
+                    self._keep_chain(event.uid, entry)
+                case SlotAssigned(swop=self.state.uid):
+                    log.info("slot %s of task %s: leased, fence %d", event.slot, event.task, event.fence)
+                case TaskrunnerCleared():
+                    self.happened(event)
+                case NodeGone(uid=self.state.uid) if self.machine.following:
+                    self._nursery.start_soon(self._listen)  # an accepted proposal brings a node back
+        if any(isinstance(event, MOVING) for event in applied.events):
+            self.happened(o.LedgerMoved())
 
     def _keep_chain(self, uid: str, entry: Entry) -> None:
         """By which certificate a node joined: this host judges it itself before it runs a task of that node."""
         proposal = decode_proposal(entry.proposal)
         if proposal.kind == "NodeJoined" and proposal.uid == uid:
             self._chains[uid] = list(proposal.body["chain"])
-
-    def _on_event(self, event: Event) -> None:
-        match event:
-            case SlotAssigned(swop=self.state.uid):
-                log.info("slot %s of task %s: leased, fence %d", event.slot, event.task, event.fence)
-                self._nursery.start_soon(self._take, event)
-            case SlotChanged(swop=self.state.uid, leased=False):
-                for work in self.works.values():
-                    if (work.lease.slot, work.lease.fence) == (event.slot, event.fence):
-                        work.abandon(f"its lease is over: {event.reason}")
-            case TaskrunnerCleared():
-                self._clear(event)
-            case NodeGone(uid=self.state.uid):
-                self._nursery.start_soon(self._listen)  # an accepted proposal brings a node back
-
-    def _clear(self, event: TaskrunnerCleared) -> None:
-        at_work = [work.directory.path for work in self.works.values()]
-        for work in self.works.values():
-            if work.lease.run == event.run:
-                self._let_go(work, f"the taskrunner was reset by {event.by}")
-        for directory in self.directories.kept():
-            if directory.lease.run == event.run and directory.path not in at_work and not self._holds(directory.lease):
-                self._nursery.start_soon(self._reap, directory)
 
 
 def authorise(peer: Peer, verb: str) -> None:

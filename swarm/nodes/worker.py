@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 import trio
 
 from swarm.errors import BadInput, WorkerFailed
+from swarm.runtime import memory
 from swarm.runtime.tether import spawn
 
 LAST_LINES = 20
@@ -32,6 +33,7 @@ class Worker:
         if shutil.which(command[0]) is None:
             raise BadInput(f"the program {command[0]!r} was not found", hint="what follows -- is run as it stands")
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._ended_by_kernel = memory.ended_by_kernel()
         self._process = spawn(command, environment={**os.environ, **environment}, stderr=subprocess.PIPE)
         self._drain = threading.Thread(target=self._forward, name="worker-stderr", daemon=True)
         self._drain.start()
@@ -62,8 +64,14 @@ class Worker:
             self._signal(signal.SIGKILL)
             self._process.wait()
 
+    def note(self, code: int) -> str:
+        """What more is known of the end with this code: the end of a sentence."""
+        killed = code == -signal.SIGKILL
+        return memory.explained(self._ended_by_kernel, memory.ended_by_kernel()) if killed else ""
+
     def failure(self, code: int) -> WorkerFailed:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        how += self.note(code)
         lines = "\n".join(f"  {line}" for line in self.last_lines)
         return WorkerFailed(f"the training program {how}" + (f"; its last lines:\n{lines}" if lines else ""))
 

@@ -5,9 +5,9 @@ The door of this room. Pull: who needs bytes asks for a range of them (`Want`), 
 with an explicit end or with an error that names the peer; no transfer waits for another one.
 """
 
-from swarm.runtime.data_client import DataClient, FetchStopped
+from swarm.runtime.data_client import DataClient, FetchStopped, Stop
 from swarm.runtime.data_protocol import Want
 from swarm.runtime.data_region import NotYet, Region
 from swarm.runtime.data_server import DataServer
 
-__all__ = ["DataClient", "DataServer", "FetchStopped", "NotYet", "Region", "Want"]
+__all__ = ["DataClient", "DataServer", "FetchStopped", "NotYet", "Region", "Stop", "Want"]

@@ -8,10 +8,11 @@ one of its (peer, lane); a transfer that breaks is resumed where it stopped unti
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
@@ -26,6 +27,7 @@ from swarm.runtime.data_protocol import (
     ROLES,
     VERSION,
     Broken,
+    Gone,
     Meter,
     Want,
     prepare,
@@ -33,12 +35,17 @@ from swarm.runtime.data_protocol import (
     receive_header,
     receive_into,
     send_all,
+    wake,
 )
 from swarm.wire import frame
 
 STALL_S = 8.0
+SLICE = 64 << 10
+"""What slow peers send is told at least so finely."""
 DIAL_S = 5.0
 TRIES = 4
+GONE_TRIES = 2
+"""Nobody listens at the address: the process is gone, and others wait for somebody to say so."""
 FIRST_PAUSE_S = 0.1
 PATIENCE_S = 120.0
 SLOWEST_BYTES_PER_S = 16 * 1024
@@ -49,7 +56,48 @@ Progress = Callable[[int], None]
 
 
 class FetchStopped(Exception):
-    """The caller's own stop event ended the transfer."""
+    """The caller's own stop ended the transfer."""
+
+
+class Stop:
+    """Ends a transfer from another thread, at once wherever it is blocked, and tells when its last byte is written."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._set = False
+        self._sock: ssl.SSLSocket | None = None
+
+    def set(self) -> None:
+        with self._changed:
+            self._set = True
+            if self._sock is not None:
+                wake(self._sock)
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        if self._set:
+            raise FetchStopped
+
+    def wait(self, timeout_s: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._set, timeout_s)
+
+    def settle(self) -> None:
+        """Wait, after `set`, until nothing is received any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._sock is None)
+
+    @contextlib.contextmanager
+    def receiving(self, sock: ssl.SSLSocket) -> Iterator[None]:
+        with self._changed:
+            self.check()
+            self._sock = sock
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._sock = None
+                self._changed.notify_all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +117,8 @@ class DataClient:
         self._lock = threading.Lock()
         self._idle: dict[tuple[str, str, str], list[Line]] = {}
         self._closed = threading.Event()
+        self.rtt_s: dict[str, float] = {}
+        """Round trips to nodes, by uid, as measured when they were last dialled."""
 
     @property
     def bytes_sent(self) -> int:
@@ -90,14 +140,14 @@ class DataClient:
         want: Want,
         into: memoryview,
         on_progress: Progress | None = None,
-        stop: threading.Event | None = None,
+        stop: Stop | None = None,
         stall_s: float = STALL_S,
     ) -> bytes:
         """Fill ``into`` with what is wanted from the node ``uid``; returns the trailer that came with it.
 
-        ``on_progress`` is called in this thread with the end of the bytes that are here, piece by piece. Raises Refused
-        with the peer's sentence, IdentityError when it is another one, Unreachable when it is silent or gone, and
-        FetchStopped after ``stop``.
+        ``on_progress`` is called in this thread with the end of the bytes that are here, piece by piece, and with the
+        same end again when the peer has no more yet, but lives. Raises Refused with the peer's sentence, IdentityError
+        when it is another one, Unreachable when it is silent or gone, and FetchStopped after ``stop``.
         """
         assert into.nbytes == want.stop - want.start, (into.nbytes, want)
         return Transfer(self, address, uid, want, into.cast("B"), on_progress, stop, stall_s).run()
@@ -125,8 +175,12 @@ class DataClient:
 
     def dial(self, address: str, uid: str) -> Line:
         host, _, port = address.rpartition(":")
+        began_s = monotonic()
         try:
             sock = socket.create_connection((host.strip("[]"), int(port)), timeout=DIAL_S)
+            self.rtt_s[uid] = monotonic() - began_s
+        except ConnectionRefusedError as error:
+            raise Gone(f"no connection to {address}: {error.strerror}") from error
         except (OSError, ValueError, OverflowError) as error:
             raise Broken(f"no connection to {address}: {getattr(error, 'strerror', None) or error}") from error
         prepare(sock)
@@ -153,7 +207,7 @@ class Transfer:
         want: Want,
         into: memoryview,
         on_progress: Progress | None,
-        stop: threading.Event | None,
+        stop: Stop | None,
         stall_s: float,
     ) -> None:
         self._client = client
@@ -162,10 +216,10 @@ class Transfer:
         self._want = want
         self._into = into
         self._on_progress = on_progress
-        self._stop = stop or threading.Event()
+        self._stop = stop or Stop()
         self._stall_s = stall_s
         self._at = want.start
-        self._began = monotonic()
+        self._began = self._told_s = monotonic()
         self._whom = f"node {uid[:8]} at {address}"
 
     def run(self) -> bytes:
@@ -177,12 +231,14 @@ class Transfer:
                 line = line or self._client.dial(self._address, self._uid)
                 return self._over(line)
             except Broken as error:
+                self._check(0.0)  # a stop looks like a break
                 if self._at > reached:
                     tries, pause_s, reached, began = 0, FIRST_PAUSE_S, self._at, monotonic()
                 if not fresh:  # an idle connection may have ended long ago
                     continue
                 tries += 1
-                if tries >= TRIES or monotonic() - began >= self._stall_s:
+                enough = GONE_TRIES if isinstance(error, Gone) else TRIES
+                if tries >= enough or monotonic() - began >= self._stall_s:
                     raise Unreachable(
                         f"{self._want} did not come from {self._whom}: {error.message} (tried {tries} times, "
                         f"{self._at - self._want.start} of {self._want.stop - self._want.start} bytes are here)"
@@ -198,11 +254,12 @@ class Transfer:
         self._whom = f"{line.peer} at {self._address}"
         kept = False
         try:
-            self._ask(line.sock)
-            while (length := receive_header(line.sock, self._check)) != END:
-                self._check(0.0)
-                self._receive(line.sock, length)
-            body = receive_frame(line.sock, self._check)
+            with self._stop.receiving(line.sock):
+                self._ask(line.sock)
+                while (length := receive_header(line.sock, self._check)) != END:
+                    self._check(0.0)
+                    self._receive(line.sock, length)
+                body = receive_frame(line.sock, self._check)
             trailer = self._ended(body)
             kept = True
             return trailer
@@ -221,10 +278,20 @@ class Transfer:
     def _receive(self, sock: ssl.SSLSocket, length: int) -> None:
         if length > min(PIECE, self._want.stop - self._at):
             raise Refused(f"{self._whom} sent {length} bytes more of {self._want} than were asked for")
-        first = self._at - self._want.start
-        receive_into(sock, self._into[first : first + length], self._check)
-        self._at += length
-        if length and self._on_progress is not None:
+        upto = self._at + length
+        while True:
+            first = self._at - self._want.start
+            count = min(upto - self._at, SLICE)
+            receive_into(sock, self._into[first : first + count], self._check)
+            self._at += count
+            if self._at == upto or monotonic() - self._told_s >= POLL_S:
+                self._tell()
+            if self._at == upto:
+                return
+
+    def _tell(self) -> None:
+        self._told_s = monotonic()
+        if self._on_progress is not None:
             self._on_progress(self._at)
 
     def _ended(self, body: Any) -> bytes:
@@ -238,8 +305,7 @@ class Transfer:
 
     def _check(self, quiet_s: float) -> None:
         self._client.check_open()
-        if self._stop.is_set():
-            raise FetchStopped
+        self._stop.check()
         patience_s = PATIENCE_S + (self._at - self._want.start) / SLOWEST_BYTES_PER_S
         if self._want.what == "model" and monotonic() - self._began >= patience_s:
             raise Unreachable(

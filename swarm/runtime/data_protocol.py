@@ -12,6 +12,7 @@ reads; the server reads one request and then only writes: one thread a side is e
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import struct
@@ -73,12 +74,22 @@ class Broken(Unreachable):
     """The connection ended or fell silent in mid-transfer."""
 
 
+class Gone(Broken):
+    """Nobody listens at the address."""
+
+
 Check = Callable[[float], None]
 """Called every POLL_S while a socket call is blocked, with the seconds since it last moved a byte; raises to end it."""
 
 
 def prepare(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def wake(sock: socket.socket) -> None:
+    """Let a thread that is blocked on the socket find it ended."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def send_all(sock: ssl.SSLSocket, data: bytes | memoryview, check: Check) -> None:

@@ -35,6 +35,7 @@ from swarm.runtime.data_protocol import (
     prepare,
     receive_frame,
     send_all,
+    wake,
 )
 from swarm.runtime.data_region import NotYet, Region
 from swarm.runtime.doorstep import Doorstep
@@ -107,7 +108,7 @@ class DataServer:
         with self._lock:
             connections = dict(self._connections)
         for sock in connections.values():
-            _wake(sock)
+            wake(sock)
         deadline = monotonic() + 2.0
         for thread in connections:
             thread.join(max(0.0, deadline - monotonic()))
@@ -138,7 +139,7 @@ class DataServer:
     def _run(self, sock: socket.socket) -> None:
         try:
             prepare(sock)
-            with contextlib.closing(sock.dup()) as handle, self._doorstep.place(lambda: _wake(handle)):
+            with contextlib.closing(sock.dup()) as handle, self._doorstep.place(lambda: wake(handle)):
                 secured, peer = tls.handshake_socket(sock, self._local, dialler=False, roles=ROLES)
             with self._lock:
                 self._connections[threading.current_thread()] = secured
@@ -275,9 +276,3 @@ def _watch(closing: threading.Event, limit_s: float, what: str) -> Check:
             raise Broken(f"{what} for {limit_s:.0f} s")
 
     return check
-
-
-def _wake(sock: socket.socket) -> None:
-    """Let a thread that is blocked on the socket find it ended."""
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -1,10 +1,11 @@
 """The exchange: one attempt of one round on one member, from the snap to the digest of the result.
 
-Started by ``nodes/learning``; blocking threads of its own, callbacks from any of them. Guarantees: the result is the
-merge of the snap's members with the snap's weights, in uid order, the same bits on every member; a shard is used only
-with its owner's signature under its digest; nothing is called back after `cancel`.
+Started by ``nodes/learning``; does in threads of its own what `core/exchanging` decides, callbacks from any of them.
+Guarantees: the result is the merge of the snap's members with the snap's weights, in uid order, the same bits on every
+member; a shard is used only with its owner's signature under its digest, whoever passed it on; what came of the
+contributions is there for the next attempt; nothing is called back after `cancel`.
 
-    scatter   pull my shard of every contribution     ┐
+    scatter   pull my shards of every contribution    ┐
     merge     chunk k while chunk k+1 arrives         ├ overlap, chunk by chunk
     gather    pull the others' shards as they grow    ┘
     broadcast (small models) is the same with the whole model as everybody's shard, and no gather
@@ -18,30 +19,29 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
-from typing import Any
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from swarm.core.events import Contributor, Shard, SnapMade
+from swarm.core import exchanging_steps as x
+from swarm.core.events import Shard, SnapMade
+from swarm.core.exchanging import CHUNK, Exchanging, places
 from swarm.core.merge import METHODS
 from swarm.core.tensors import LEAF_BYTES, Schema
-from swarm.errors import InternalError, SwarmError
-from swarm.runtime.data_client import DataClient, FetchStopped
-from swarm.runtime.data_protocol import Want
-from swarm.runtime.data_region import Region
-from swarm.runtime.exchange_merging import CHUNK, HASH, BadContribution, Merging, Part
+from swarm.errors import InternalError, Refused, SwarmError
+from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
+from swarm.runtime.exchange_merging import HASH, BadContribution, Merging
+from swarm.runtime.exchange_staging import Staging
 from swarm.wire import shardproof, tensorbytes
 
+TICK_S = 0.25
 log = logging.getLogger("swarm.exchange")
 
 
 class Exchange:
     """``own`` is frozen, and ``result`` this exchange's alone, until it is done or cancelled.
 
-    ``region`` is what other members may gather from this one. ``on_done(digest, phases_s)`` is called at most once;
-    ``on_stalled(uid, reason)`` once for each member whose bytes do not come or cannot be used; ``on_failed(error)``
-    when this member itself cannot go on.
+    ``on_done(digest, phases_s)`` is called at most once; ``on_stalled(uid, reason)`` once for each member whose bytes
+    do not come or cannot be used; ``on_failed(error)`` when this member itself cannot go on.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Exchange:
         method: str,
         own: memoryview,
         result: memoryview,
+        staging: Staging,
         client: DataClient,
         on_done: Callable[[str, dict[str, float]], None],
         on_stalled: Callable[[str, str], None],
@@ -69,215 +70,243 @@ class Exchange:
         self._node_keys = node_keys
         self._schema = schema
         self._hash_name = hash_name
-        self._method = METHODS[method]
         self._own = own.toreadonly()
         self._result = result
+        self._staging = staging
         self._client = client
         self._on_done = on_done
         self._on_stalled = on_stalled
         self._on_failed = on_failed
-        self._leaves = memoryview(bytearray(schema.leaves * HASH))
         self._members = {member.uid: member for member in snap.members}
-        self._mine = self._my_shard()
-        self.region = Region(result[slice(*self._bytes(self._mine))], self._bytes(self._mine)[0])
+        self._leaves = memoryview(bytearray(schema.leaves * HASH))
+        sources = _sources(uid, self._own, staging)
+        self._merging = Merging(schema, METHODS[method], sources, result, self._leaves, hash_name)
+        self._machine: Exchanging | None = None
+        self._early: list[x.Event] = []
+        self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]
+        self._regions = {place.start: Region(result[place.start : place.stop], place.start) for place in self._mine}
+        """What others may have of the result, by its first byte: my shards, and in time others' that I hold."""
         if snap.topology == "broadcast":
-            self.region.fail("a broadcast has no shards")
-        self._stop = threading.Event()
+            self._regions[0].fail("a broadcast has no shards")
+        self._pulls: dict[x.Pull, Stop] = {}
+        self._over = threading.Event()
         self._lock = threading.RLock()
-        self._told: set[str] = set()
+        self._failed = False
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="merge")
-        self._parts_left = 0
+        self._began_s = monotonic()
         self._marks: dict[str, float] = {}
 
     def start(self) -> None:
-        self._began = monotonic()
-        merging = self._begin_merging()
-        jobs = self._scatter(merging) + self._gather()
-        self._parts_left = len(jobs) + (merging is not None)
-        if merging is None:
-            self.region.finish()
-        elif self._members[self._uid].weight:
-            merging.arrived(self._uid, merging.nbytes)
-        for uid, job, args in jobs:
-            threading.Thread(target=self._guarded, args=(uid, job, *args), name=f"{job.__name__}", daemon=True).start()
+        threading.Thread(target=self._run, name="exchange", daemon=True).start()
+
+    def held(self, uid: str) -> None:
+        """This member says that it holds the result of this attempt."""
+        self._happened(x.Held(uid))
 
     def cancel(self) -> None:
         """Returns at once; transfers notice within moments and close their own connections only."""
         with self._lock:  # a call back that has begun is waited for
-            self._stop.set()
-        self.region.fail(f"attempt {self._snap.attempt} of round {self._snap.round} is over here")
+            if self._over.is_set():
+                return
+            self._over.set()
+            for stop in self._pulls.values():
+                stop.set()
+            if self._machine is not None:
+                self._staging.leave(self._snap, self._machine.kept(), list(self._pulls.values()))
+        for region in self._regions.values():
+            region.fail(f"attempt {self._snap.attempt} of round {self._snap.round} is over here")
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    # ---- scatter and merge
+    def region(self, want: Want) -> Region:
+        """A shard that this member merged, or one of another's that it holds; raises Refused."""
+        with self._lock:
+            for region in self._regions.values():
+                if region.start <= want.start <= want.stop <= region.stop:
+                    return region
+        raise Refused(f"bytes {want.start} to {want.stop} of {want} are not held by this node")
 
-    def _begin_merging(self) -> Merging | None:
-        start, stop = self._bytes(self._mine)
-        if start == stop:
-            return None
-        senders = [member for member in self._snap.members if member.weight]
-        return Merging(
-            self._schema,
-            (start, stop),
-            self._method,
-            [Part(member.uid, member.weight, self._contribution(member.uid, start, stop)) for member in senders],
-            self._result[start:stop],
-            self._leaves_of(self._mine),
-            self._hash_name,
-            self.region,
-            self._submit,
-            self._merged,
-        )
+    # ---- the machine
 
-    def _scatter(self, merging: Merging | None) -> list[Job]:
-        if merging is None:
-            return []
-        return [(part.uid, self._pull_part, (part, merging)) for part in merging.parts if part.uid != self._uid]
+    def _run(self) -> None:
+        self._staging.settle()
+        with self._lock:
+            if self._over.is_set():
+                return
+            senders = [m.uid for m in self._snap.members if m.weight and m.uid != self._uid] if self._mine else []
+            kept = self._staging.enter(self._snap, senders, [(place.start, place.stop) for place in self._mine])
+            self._machine = Exchanging(self._snap, self._uid, self._schema.nbytes, kept)
+            self._perform(self._machine.begin(monotonic()))
+            for event in self._early:
+                self._happened(event)
+        while not self._over.wait(TICK_S) and not self._machine.finished:
+            self._happened(x.Ticked(self._client.rtt_s))
 
-    def _contribution(self, uid: str, start: int, stop: int) -> memoryview:
-        if uid == self._uid:
-            return self._own[start:stop]
-        return np.empty(stop - start, np.uint8).data  # numpy's large arrays come in huge pages
+    def _happened(self, event: x.Event) -> None:
+        with self._lock:
+            if self._over.is_set():
+                return
+            if self._machine is None:
+                self._early.append(event)
+                return
+            self._mark(event)
+            if isinstance(event, x.Verified | x.Failed):
+                del self._pulls[event.pull]
+            self._perform(self._machine.handle(event, monotonic()))
 
-    def _pull_part(self, part: Part, merging: Merging) -> None:
-        start, stop = self._bytes(self._mine)
-        member = self._members[part.uid]
-        self._fetch(
-            member,
-            Want(self._snap.contract, self._snap.round, "offer", self._snap.attempt, member.digest, start, stop),
-            part.data,
-            lambda upto: merging.arrived(part.uid, upto - start),
-        )
-        self._mark("scatter")
+    def _perform(self, effects: list[x.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case x.Pull():
+                    self._pulls[effect] = stop = Stop()
+                    self._thread(self._pull, effect, stop)
+                case x.Stop():
+                    self._pulls[effect.pull].set()
+                case x.Merge():
+                    self._pool.submit(self._guarded, self._merge, effect)
+                case x.Serve():
+                    self._regions[effect.shard].advance(effect.upto)
+                case x.Sign() if self._snap.topology == "sharded":
+                    self._pool.submit(self._guarded, self._sign, effect.shard)
+                case x.Blame():
+                    self._on_stalled(effect.uid, effect.reason)
+                case x.Finish():
+                    self._pool.submit(self._guarded, self._finish)
+
+    # ---- pulling
+
+    def _pull(self, pull: x.Pull, stop: Stop) -> None:
+        try:
+            if pull.what == "offer":
+                self._pull_offer(pull, stop)
+            else:
+                self._pull_shard(pull, stop)
+        except FetchStopped:
+            self._happened(x.Failed(pull, "it was stopped"))
+        except BadContribution as error:
+            self._happened(x.Failed(pull, error.message, bad=True))
+        except SwarmError as error:
+            self._happened(x.Failed(pull, error.message))
+        else:
+            self._happened(x.Verified(pull))
+
+    def _pull_offer(self, pull: x.Pull, stop: Stop) -> None:
+        offered = self._members[pull.of].digest
+        room = self._staging.room(pull.of)
+        self._fetch(pull, offered, room, stop, lambda upto: self._happened(x.Arrived(pull, upto)))
         if self._snap.topology == "broadcast":
-            sent = tensorbytes.digest(self._schema, part.data, self._hash_name)
-            if sent != member.digest:
-                raise BadContribution(part.uid, f"it offered {member.digest} and sent {sent}")
-        self._part_done()
+            sent = tensorbytes.digest(self._schema, room, self._hash_name)
+            if sent != offered:
+                raise BadContribution(pull.of, f"it offered {offered} and sent {sent}")
 
-    def _merged(self) -> None:
-        self._mark("merge")
-        if self._snap.topology == "sharded":
-            digest = shardproof.shard_digest(self._leaves_of(self._mine), self._hash_name)
-            self.region.finish(shardproof.sign(self._node_key, self._place(self._mine), digest))
-        self._part_done()
-
-    # ---- gather
-
-    def _gather(self) -> list[Job]:
-        if self._snap.topology == "broadcast":
-            return []
-        others = [shard for shard in self._snap.shards if shard.owner != self._uid and _leaves(shard)]
-        return [(shard.owner, self._pull_shard, (shard,)) for shard in others]
-
-    def _pull_shard(self, shard: Shard) -> None:
-        start, stop = self._bytes(shard)
-        hashed = start
+    def _pull_shard(self, pull: x.Pull, stop: Stop) -> None:
+        hashed = pull.start
         hashing: list[Future[None]] = []
 
         def arrived(upto: int) -> None:
             nonlocal hashed
-            whole = stop if upto == stop else upto - (upto - start) % CHUNK
+            whole = upto if upto == pull.stop else upto - (upto - pull.start) % CHUNK
             for first in range(hashed, whole, CHUNK):
-                hashing.append(self._pool.submit(self._hash, first, min(first + CHUNK, stop)))
+                hashing.append(self._pool.submit(self._merging.hash, first, min(first + CHUNK, pull.stop)))
             hashed = whole
+            self._happened(x.Arrived(pull, upto))
 
-        want = Want(self._snap.contract, self._snap.round, "shard", self._snap.attempt, "", start, stop)
-        proof = self._fetch(self._members[shard.owner], want, self._result[start:stop], arrived)
-        self._mark("gather")
+        proof = self._fetch(pull, "", self._result, stop, arrived)
         for leaves in hashing:
             leaves.result()
-        digest = shardproof.shard_digest(self._leaves_of(shard), self._hash_name)
-        if not shardproof.verify(self._node_keys[shard.owner], self._place(shard), digest, proof):
-            raise BadContribution(shard.owner, "the shard it sent is not signed by it")
-        self._part_done()
-
-    def _hash(self, first: int, stop: int) -> None:
-        hashes = tensorbytes.leaf_hashes(self._result[first:stop], self._hash_name)
-        at = first // LEAF_BYTES * HASH
-        self._leaves[at : at + len(hashes)] = hashes
-
-    # ---- the end
-
-    def _part_done(self) -> None:
+        if not shardproof.verify(self._node_keys[pull.of], self._place(pull.start), self._digest(pull.start), proof):
+            raise BadContribution(pull.source, f"the shard it sent is not signed by {_whom(pull)}")
+        region = Region(self._result[pull.start : pull.stop], pull.start)
+        region.finish(proof)
         with self._lock:
-            self._parts_left -= 1
-            if self._parts_left:
-                return
+            self._regions[pull.start] = region
+
+    def _fetch(
+        self, pull: x.Pull, digest: str, into: memoryview, stop: Stop, on_progress: Callable[[int], None]
+    ) -> bytes:
+        snap, source = self._snap, self._members[pull.source]
+        want = Want(snap.contract, snap.round, pull.what, snap.attempt, digest, pull.start, pull.stop)
+        return self._client.fetch(source.address, source.uid, want, into[pull.start : pull.stop], on_progress, stop)
+
+    # ---- merging
+
+    def _merge(self, chunk: x.Merge) -> None:
+        self._merging.merge(chunk.start, chunk.stop, chunk.parts)
+        self._happened(x.Merged(chunk.start))
+
+    def _sign(self, shard: int) -> None:
+        self._regions[shard].finish(shardproof.sign(self._node_key, self._place(shard), self._digest(shard)))
+
+    def _finish(self) -> None:
         digest = tensorbytes.digest_of_leaves(self._schema, self._leaves, self._hash_name)
-        self._mark("hash")
-        self._pool.shutdown(wait=False)
+        self._marks["hash"] = monotonic()
         self._tell(self._on_done, digest, self._phases())
+
+    def _shard(self, start: int) -> tuple[int, Shard]:
+        """The shard that begins with this byte, and its place in the snap's list."""
+        return next(found for found in enumerate(self._snap.shards) if found[1].first_leaf * LEAF_BYTES == start)
+
+    def _place(self, start: int) -> shardproof.ShardPlace:
+        snap, (index, _) = self._snap, self._shard(start)
+        return shardproof.ShardPlace(self._network_id, snap.contract, snap.round, snap.attempt, index)
+
+    def _digest(self, start: int) -> bytes:
+        _, shard = self._shard(start)
+        return shardproof.shard_digest(self._leaves[shard.first_leaf * HASH : shard.stop_leaf * HASH], self._hash_name)
+
+    # ---- threads
+
+    def _thread(self, job: Callable[..., None], *args: object) -> None:
+        threading.Thread(target=self._guarded, args=(job, *args), name=job.__name__, daemon=True).start()
+
+    def _guarded(self, job: Callable[..., None], *args: object) -> None:
+        """Run a job of this exchange; what goes wrong is told once, and not after the end."""
+        try:
+            job(*args)
+        except BadContribution as error:
+            if error.uid == self._uid:
+                self._fail(error)
+            else:
+                self._happened(x.Spoilt(error.uid, error.message))
+        except SwarmError as error:
+            self._fail(error)
+        except Exception as error:
+            if not self._over.is_set():  # a pool that was shut down takes no more jobs, for one
+                log.exception("the exchange failed by a mistake of ours")
+            self._fail(InternalError(f"the exchange of round {self._snap.round} failed: {error!r}"))
+
+    def _fail(self, error: SwarmError) -> None:
+        with self._lock:
+            if not self._failed:
+                self._failed = True
+                self._tell(self._on_failed, error)
+
+    def _tell(self, callback: Callable[..., None], *args: object) -> None:
+        with self._lock:
+            if not self._over.is_set():
+                callback(*args)
+
+    # ---- time
+
+    def _mark(self, event: x.Event) -> None:
+        match event:
+            case x.Verified():
+                self._marks["scatter" if event.pull.what == "offer" else "gather"] = monotonic()
+            case x.Merged():
+                self._marks["merge"] = monotonic()
 
     def _phases(self) -> dict[str, float]:
         """What each phase added to the time; as they overlap, each counts from the end of the one before it."""
-        phases, at = {}, self._began
+        phases, at = {}, self._began_s
         for phase in ("scatter", "merge", "gather", "hash"):
             until = max(at, self._marks.get(phase, at))
             phases[phase], at = until - at, until
         return phases
 
-    def _mark(self, phase: str) -> None:
-        with self._lock:
-            self._marks[phase] = monotonic()
 
-    # ---- threads
-
-    def _fetch(self, member: Contributor, want: Want, into: memoryview, on_progress: Callable[[int], None]) -> bytes:
-        return self._client.fetch(member.address, member.uid, want, into, on_progress, self._stop)
-
-    def _submit(self, job: Callable[..., None], *args: Any) -> None:
-        self._pool.submit(self._guarded, self._uid, job, *args)
-
-    def _guarded(self, uid: str, job: Callable[..., None], *args: Any) -> None:
-        """Run a job of this exchange; what goes wrong is told once, and not after the end."""
-        try:
-            job(*args)
-        except FetchStopped:
-            return
-        except BadContribution as error:
-            self._failed(error.uid, error)
-        except SwarmError as error:
-            self._failed(uid, error)
-        except Exception as error:
-            if not self._stop.is_set():  # a pool that was shut down takes no more jobs, for one
-                log.exception("the exchange failed by a mistake of ours")
-            self._failed(self._uid, InternalError(f"the exchange of round {self._snap.round} failed: {error!r}"))
-
-    def _failed(self, uid: str, error: SwarmError) -> None:
-        with self._lock:
-            if uid in self._told:
-                return
-            self._told.add(uid)
-        if uid == self._uid:
-            self._tell(self._on_failed, error)
-        else:
-            self._tell(self._on_stalled, uid, error.message)
-
-    def _tell(self, callback: Callable[..., None], *args: Any) -> None:
-        with self._lock:
-            if not self._stop.is_set():
-                callback(*args)
-
-    # ---- the layout
-
-    def _my_shard(self) -> Shard:
-        if self._snap.topology == "broadcast":
-            return Shard(self._uid, 0, self._schema.leaves)
-        return next((shard for shard in self._snap.shards if shard.owner == self._uid), Shard(self._uid, 0, 0))
-
-    def _bytes(self, shard: Shard) -> tuple[int, int]:
-        return self._schema.span(shard.first_leaf, shard.stop_leaf)
-
-    def _leaves_of(self, shard: Shard) -> memoryview:
-        return self._leaves[shard.first_leaf * HASH : shard.stop_leaf * HASH]
-
-    def _place(self, shard: Shard) -> shardproof.ShardPlace:
-        index = next(index for index, known in enumerate(self._snap.shards) if known == shard)
-        return shardproof.ShardPlace(self._network_id, self._snap.contract, self._snap.round, self._snap.attempt, index)
+def _whom(pull: x.Pull) -> str:
+    return "it" if pull.source == pull.of else f"node {pull.of[:8]}, which merged it"
 
 
-Job = tuple[str, Callable[..., None], tuple[Any, ...]]
-
-
-def _leaves(shard: Shard) -> int:
-    return shard.stop_leaf - shard.first_leaf
+def _sources(uid: str, own: memoryview, staging: Staging) -> Callable[[str], memoryview]:
+    """Where each contribution lies. Not a method: an exchange that refers to itself would hold its model for longer."""
+    return lambda contributor: own if contributor == uid else staging.room(contributor)

@@ -31,7 +31,8 @@ from swarm.core.kinds import COUNT_MAX, INTRODUCTIONS, check_body
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity, uid_of
 from swarm.errors import BadInput, IdentityError, SwarmError
-from swarm.wire import certs, frame
+from swarm.wire import certs, frame, shardproof
+from swarm.wire.shardproof import ShardPlace
 
 VERSION = 1
 PROPOSAL_MAX = 256 * 1024
@@ -200,7 +201,20 @@ def _verify_known(envelope: _Envelope, ledger: Ledger) -> Verified:
     _check_node_signature(envelope, node.node_key)
     body = _body(envelope)
     anchors = _anchored([body["ca"]]) if head.kind == "OrganisationAdmitted" and _fits(head.kind, body) else ()
+    if head.kind == "Evidence" and _fits(head.kind, body):
+        _check_proofs(head.network_id, body, ledger)
     return _verified(envelope, body, anchors=anchors)
+
+
+def _check_proofs(network_id: bytes, body: dict[str, Any], ledger: Ledger) -> None:
+    """What an Evidence shows was signed by the owner that it names: whoever shows it is believed nothing else."""
+    owner = ledger.nodes.get(body["uid"])
+    place = ShardPlace(network_id, body["contract"], body["round"], body["attempt"], body["shard"])
+    for shown in (body[name] for name in ("first", "second") if name in body):
+        if owner is None or not shardproof.verify(owner.node_key, place, shown["digest"], shown["signature"]):
+            raise IdentityError(
+                f"this Evidence shows a shard that {owner.identity if owner else body['uid']} never signed"
+            )
 
 
 def _verify_introduction(envelope: _Envelope, ledger: Ledger, time_ms: int) -> Verified:

@@ -349,7 +349,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 4), newest=st.booleans())
     def missing(self, number, newest):
-        kept = self.scene.contract.kept
+        kept = list(self.scene.contract.kept)
         what = kept[-1 if newest else 0].digest if kept else digest("x")
         self.scene.say(self.anybody(number), "Missing", {"contract": CONTRACT, "digest": what})
 

@@ -50,6 +50,8 @@ def ended(code):
         ([STARTED, ended(0)], 0, ("failed", NEVER, 0)),
         ([STARTED, ended(3)], 3, ("failed", "its program ended with exit code 3", 3)),
         ([STARTED, ended(-9)], 6, ("failed", "its program was killed by SIGKILL", 137)),
+        ([STARTED, ("program_ended", {"exit_code": -9, "note": ", perhaps for lack of memory"})], 6,
+         ("failed", "its program was killed by SIGKILL, perhaps for lack of memory", 137)),
         ([STARTED, ended(-11)], None, ("failed", "its program was killed by SIGSEGV", 139)),
         ([STARTED], 137, ("failed", "its learning node was killed by SIGKILL while its program ran", 137)),
         ([], 3, ("failed", "its learning node ended with exit code 3 before it had joined the network", 3)),
@@ -69,6 +71,22 @@ def test_the_conclusion_is_there_for_whoever_watches(directory):
     directory.conclude(directory.verdict(6, alone=False), 6)
     verdict, node_code = directory.conclusion()
     assert (verdict.state, verdict.exit_code, node_code) == ("failed", 3, 6)
+
+
+def test_what_a_learning_node_said_before_it_was_started_again_does_not_count(directory):
+    said(directory, STARTED, ("node_started", {}))
+    verdict = directory.verdict(137, alone=False)
+    assert verdict.reason == "its learning node was killed by SIGKILL before it had joined the network"
+    assert verdict.died
+
+
+@pytest.mark.parametrize(
+    ("events", "node_code", "died"),
+    [([STARTED], 137, True), ([STARTED], None, True), ([STARTED], 4, False), ([STARTED, ended(-9)], None, False)],
+)
+def test_a_learning_node_died_when_a_signal_ended_it_or_nobody_saw_what(directory, events, node_code, died):
+    said(directory, *events)
+    assert directory.verdict(node_code, alone=False).died == died
 
 
 @pytest.mark.parametrize(("code", "state"), [(0, "done"), (1, "failed")])

@@ -1,22 +1,27 @@
-"""One slot from its lease to the last report, with an engine that the test plays."""
+"""One slot from its lease to the last report, decided by the operator's machine, with an engine that the test plays."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+from collections import deque
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from swarm.core.events import SlotAssigned
+from swarm.core import operator_steps as o
+from swarm.core.operator import RESTARTS_MAX, Operator
 from swarm.engines.pair import Pair, Program
 from swarm.errors import BadInput
 from swarm.nodes.slotdirectory import SlotDirectories
-from swarm.nodes.slotwork import TERMINATE_S, SlotWork, reap
+from swarm.nodes.slotwork import TERMINATE_S, SlotWork
+from tests.core.scene import Actor
+from tests.core.tasks import TaskScene
 
-LEASE = SlotAssigned("12.0", "runner", 12, "task", "uid", 0, 12, 1)
+SL = Actor("sl", "sl-1").uid
 PAIR = Pair((), {}, Program(("true",), {}, "/tmp/test", ()))
 
 
@@ -75,24 +80,70 @@ class FakeEngine:
 
 
 class Stage:
+    """One slot, leased to an operator that begins with `operator`."""
+
     def __init__(self, directory: Path) -> None:
+        self.scene = TaskScene(1)
+        self.scene.final()
+        self.scene.assign(1)
+        (self.swop,) = self.scene.operators
+        (self.slot,) = self.scene.slots(self.swop)
+        self.lease = self.slot.assigned()
         self.slots = SlotDirectories(directory / "slots")
         self.slots.path.mkdir()
-        self.directory = self.slots.of(LEASE)
+        self.directory = self.slots.of(self.lease)
         self.told: list[dict] = []
         self.pausing = trio.Event()
         self.pausing.set()
+        self._inbox: deque[o.Event] = deque()
+        self._deciding = False
+
+    @contextlib.asynccontextmanager
+    async def operator(self, engine: FakeEngine):
+        """Within: an operator is at work; to the end of what it does."""
+        self.machine = Operator(self.swop.uid, lambda: self.scene.ledger)
+        async with trio.open_nursery() as nursery:
+            self.work = SlotWork(
+                self.slots.of(self.lease),
+                engine,
+                nursery,
+                happened=self.happened,
+                holds=self.machine.holds,
+                tell=self.tell,
+            )
+            self.work.pair = PAIR
+            for directory in self.slots.kept():
+                self.happened(o.Kept(directory.lease))
+            self.happened(o.CaughtUp())
+            yield
+
+    def happened(self, event: o.Event) -> None:
+        self._inbox.append(event)
+        while self._inbox and not self._deciding:
+            self._deciding = True
+            for effect in self.machine.handle(self._inbox.popleft(), trio.current_time()):
+                if isinstance(effect, o.Judge):
+                    self._inbox.append(o.Judged(effect.lease))
+                else:
+                    self.work.perform(effect)
+            self._deciding = False
 
     async def tell(self, body: dict) -> None:
         await self.pausing.wait()
         self.told.append(body)
+        self.scene.say(self.swop, "SlotReported", body)
+        self.happened(o.LedgerMoved())
 
-    def work(self, engine: FakeEngine) -> SlotWork:
-        return SlotWork(self.directory, engine, PAIR, self.tell)
+    async def quiet(self) -> None:
+        for _ in range(1000):
+            if not self.machine.at_work():
+                return
+            await trio.sleep(0.1)
+        raise AssertionError("something still runs")
 
     def says(self, *events: str, **fields) -> None:
         (self.directory.path / "sl").mkdir(parents=True, exist_ok=True)
-        (self.directory.path / "sl" / "ready.json").write_text(json.dumps({"uid": "sl-uid"}))
+        (self.directory.path / "sl" / "ready.json").write_text(json.dumps({"uid": SL}))
         with (self.directory.path / "sl" / "report.jsonl").open("a") as report:
             report.writelines(json.dumps({"event": event, **fields}) + "\n" for event in events)
 
@@ -119,39 +170,39 @@ def played(play):
 @played
 async def test_a_slot_is_reported_starting_running_and_done(stage):
     engine = FakeEngine()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(stage.work(engine).run)
+    async with stage.operator(engine):
         await trio.sleep(1)
         assert stage.states == ["starting"]
         stage.says("program_started")
         await trio.sleep(1)
-        assert stage.told[-1] == {"slot": "12.0", "fence": 12, "state": "running", "reason": "", "sl_uid": "sl-uid"}
+        slot = {"slot": stage.slot.id, "fence": stage.slot.fence}
+        assert stage.told[-1] == {**slot, "state": "running", "reason": "", "sl_uid": SL}
         stage.says("program_ended", "finished", exit_code=0)
         engine.running.ends(0)
     assert stage.states == ["starting", "running", "done"]
     assert stage.told[-1]["exit_code"] == 0
     assert engine.running.calls == ["kill"]  # whatever it has left behind
+    assert stage.directory.conclusion()[0].state == "done"
 
 
 @played
-async def test_what_runs_already_is_adopted_and_not_started(stage):
+async def test_r015_what_runs_already_is_adopted_and_not_started(stage):
     stage.directory.intend()
     engine = FakeEngine(running=FakeWorker())
     stage.says("program_started")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(stage.work(engine).run)
+    async with stage.operator(engine):
         await trio.sleep(1)
+        stage.says("program_ended", exit_code=1)
         engine.running.ends(None)
     assert engine.started == []
     assert stage.states == ["running", "failed"]
 
 
 @played
-async def test_an_intent_of_which_nothing_ran_is_started(stage):
+async def test_r014_an_intent_of_which_nothing_ran_is_started(stage):
     stage.directory.intend()
     engine = FakeEngine()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(stage.work(engine).run)
+    async with stage.operator(engine):
         await trio.sleep(1)
         engine.running.ends(1)
     assert engine.started == [stage.directory.path]
@@ -163,15 +214,36 @@ async def test_what_ran_and_ended_meanwhile_is_not_started_again(stage):
     stage.says("program_started", "program_ended", exit_code=3)
     (stage.directory.path / "sl" / "lock").touch()
     engine = FakeEngine()
-    await stage.work(engine).run()
+    async with stage.operator(engine):
+        pass
     assert engine.started == []
     assert engine.swept == [stage.directory.path]
     assert [(body["state"], body["exit_code"]) for body in stage.told] == [("failed", 3)]
 
 
 @played
+async def test_a_learning_node_that_dies_is_started_again_where_it_was_and_not_for_ever(stage):
+    engine = FakeEngine()
+    async with stage.operator(engine):
+        for starts in range(1, RESTARTS_MAX + 2):
+            stage.says("node_started", "program_started")
+            await trio.sleep(1)
+            assert len(engine.started) == starts
+            assert stage.directory.conclusion() is None
+            engine.running.ends(137)
+            await trio.sleep(1)
+    assert engine.started == [stage.directory.path] * (RESTARTS_MAX + 1)
+    assert stage.states == ["starting", *["running", "running"] * RESTARTS_MAX, "running", "failed"]
+    assert "killed by SIGKILL while its program ran; it was started again, 1 of 3 times" in stage.told[2]["reason"]
+    assert "started again, 1 of 3 times" in stage.told[3]["description"]
+    assert stage.told[-1]["reason"].endswith("4 times: it is not started again")
+    assert stage.directory.conclusion()[0].reason == stage.told[-1]["reason"]
+
+
+@played
 async def test_what_cannot_be_started_fails_with_its_sentence_and_hint(stage):
-    await stage.work(FakeEngine(fails=True)).run()
+    async with stage.operator(FakeEngine(fails=True)):
+        pass
     assert [(body["state"], body["reason"], body["lines"]) for body in stage.told] == [
         ("failed", "no such program", ["install it"])
     ]
@@ -180,7 +252,8 @@ async def test_what_cannot_be_started_fails_with_its_sentence_and_hint(stage):
 @played
 async def test_a_directory_that_cannot_be_made_fails_the_slot_and_nothing_else(stage):
     stage.directory.path.write_text("in the way")
-    await stage.work(FakeEngine()).run()
+    async with stage.operator(FakeEngine()):
+        pass
     (body,) = stage.told
     assert (body["state"], body["reason"]) == (
         "failed",
@@ -191,55 +264,47 @@ async def test_a_directory_that_cannot_be_made_fails_the_slot_and_nothing_else(s
 @played
 async def test_what_is_asked_to_end_is_reported_stopped_with_the_reason(stage):
     engine = FakeEngine()
-    work = stage.work(engine)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work.run)
+    async with stage.operator(engine):
         await trio.sleep(1)
-        work.end("the taskrunner was reset")
+        stage.happened(o.Stopped())
     assert engine.running.calls == ["terminate", "kill"]
-    assert (stage.told[-1]["state"], stage.told[-1]["reason"]) == ("stopped", "the taskrunner was reset")
+    assert (stage.told[-1]["state"], stage.told[-1]["reason"]) == ("stopped", "its operator was stopped")
 
 
 @played
 async def test_what_is_saving_has_its_grace_which_a_second_asking_shortens(stage):
     engine = FakeEngine()
-    work = stage.work(engine)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work.run)
+    async with stage.operator(engine):
         await trio.sleep(1)
-        work.end("the taskrunner was reset", grace_s=60)
+        stage.work.perform(o.End(stage.lease, "the taskrunner was reset", 60))
         await trio.sleep(30)
         assert engine.running.calls == []
         begun = trio.current_time()
-        work.end("its operator was stopped")
-        await work.quiet.wait()
+        stage.happened(o.Stopped())
+        await stage.quiet()
         assert trio.current_time() - begun < 1
-    assert stage.told[-1]["reason"] == "the taskrunner was reset"
+    assert stage.told[-1]["state"] == "stopped"
 
 
 @played
 async def test_what_ends_well_within_its_grace_is_done(stage):
     engine = FakeEngine()
-    work = stage.work(engine)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work.run)
+    async with stage.operator(engine):
         await trio.sleep(1)
-        work.end("the taskrunner was reset", grace_s=60)
+        stage.work.perform(o.End(stage.lease, "the taskrunner was reset", 60))
         stage.says("program_started", "program_ended", "finished", exit_code=0)
         engine.running.ends(0)
     assert stage.states[-1] == "done"
 
 
 @played
-async def test_the_deaf_are_killed(stage):
+async def test_r018_the_deaf_are_killed(stage):
     engine = FakeEngine(deaf=True)
-    work = stage.work(engine)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work.run)
+    async with stage.operator(engine):
         await trio.sleep(1)
         begun = trio.current_time()
-        work.end("its operator was stopped")
-        await work.quiet.wait()
+        stage.happened(o.Stopped())
+        await stage.quiet()
         assert math.isclose(trio.current_time() - begun, TERMINATE_S, abs_tol=1)
     assert stage.told[-1]["exit_code"] == 137
 
@@ -247,11 +312,11 @@ async def test_the_deaf_are_killed(stage):
 @played
 async def test_of_a_lease_that_is_over_nothing_more_is_said(stage):
     engine = FakeEngine()
-    work = stage.work(engine)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work.run)
+    async with stage.operator(engine):
         await trio.sleep(1)
-        work.abandon("its lease is over")
+        stage.scene.lose(stage.swop)
+        stage.scene.end_lease(stage.slot)
+        stage.happened(o.LedgerMoved())
     assert stage.states == ["starting"]
     assert engine.running.poll()
 
@@ -259,27 +324,32 @@ async def test_of_a_lease_that_is_over_nothing_more_is_said(stage):
 @played
 async def test_a_pausing_ledger_keeps_nothing_from_being_watched_and_ended(stage):
     engine = FakeEngine()
-    work = stage.work(engine)
     stage.pausing = trio.Event()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work.run)
+    async with stage.operator(engine):
         await trio.sleep(1)
         stage.says("program_started")
-        work.end("its operator was stopped")
-        await work.quiet.wait()
+        stage.happened(o.Stopped())
+        await stage.quiet()
+        assert engine.running.poll()
         assert stage.told == []
-        assert not work.over.is_set()
+        assert not stage.work.told.is_set()
         stage.pausing.set()
     assert stage.states == ["starting", "stopped"]
-    assert work.over.is_set()
+    assert stage.work.told.is_set()
 
 
-@played
-async def test_reaping_asks_first(stage):
-    for deaf in (False, True):
+@pytest.mark.parametrize("deaf", [False, True])
+def test_r016_reaping_asks_first(stage, deaf):
+    async def play():
         worker, begun = FakeWorker(deaf=deaf), trio.current_time()
-        await reap(stage.directory, FakeEngine(running=worker))
+        stage.directory.intend()
+        stage.scene.lose(stage.swop)
+        stage.scene.end_lease(stage.slot)
+        async with stage.operator(FakeEngine(running=worker)):
+            pass
         assert worker.calls == ["terminate", "kill"]
         assert worker.poll()
         assert (trio.current_time() - begun > 1) == deaf
-    await reap(stage.directory, FakeEngine())
+        assert stage.told == []
+
+    trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0.05))

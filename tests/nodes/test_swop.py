@@ -157,14 +157,40 @@ def test_what_ended_while_no_operator_was_there_is_reported_by_the_next(scene: S
     operator = scene.operator(1)
     scene.assign("model/ending.py for-ever")
     scene.running()
+    eventually("the program", (scene.data(1, 0) / "here").exists)
     scene.kill(operator)
     for process in workers(tmp_path):
-        if "swarm.cli.run_sl" in process.cmdline():
+        if "model/ending.py" in process.cmdline():
             process.kill()
+    eventually("the end of its learning node", lambda: not learning_nodes(tmp_path))
     scene.operator(1)
     slot = only(scene.decided())
-    assert (slot.state, slot.exit_code) == ("failed", None)
-    assert "ended while its program ran, and no operator was there to see how" in slot.reason
+    assert (slot.state, slot.exit_code) == ("failed", 137)
+    assert slot.reason == "its program was killed by SIGKILL"
+    assert (scene.place(1, slot) / "sl" / "starts").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_learning_node_that_is_killed_is_started_again_from_its_state(
+    scene: Scene, tmp_path: Path, watched: bool
+) -> None:
+    operator = scene.operator(1)
+    gate = tmp_path / "gate"
+    scene.assign("model/counting.py", Envvars=[{"GATE": str(gate)}, {"MIN_PEERS": 1}])
+    slot = only(scene.running())
+    if not watched:
+        scene.kill(operator)
+    (node,) = learning_nodes(tmp_path)
+    os.kill(node, signal.SIGKILL)
+    if not watched:
+        scene.operator(1)
+    run = scene.until("its second start", lambda run: "started again" in only(run).description)
+    how = "was killed by SIGKILL while its program ran" if watched else "and no operator was there to see how"
+    assert how in only(run).description
+    gate.touch()
+    slot = only(scene.decided())
+    assert (slot.state, slot.attempt, slot.fence) == ("done", 1, only(run).fence)
+    assert (scene.place(1, slot) / "sl" / "starts").read_text() == "2\n"
     assert not workers(tmp_path)
 
 

@@ -22,7 +22,7 @@ class Node:
         self.state = StateDirectory(directory)
         self.state.set_network_id(NETWORK)
         self.local = Local(Credentials.load(cert, key, capath, expect_roles=("sl",)), self.state)
-        self.shelf: dict[tuple[str, int], Region] = {}
+        self.shelf: dict[tuple[str, int], Region | Callable[[Want], Region]] = {}
         self.client = DataClient(self.local)
         self.server = DataServer(self.local, self.find, "127.0.0.1", 0)
         self.server.start()
@@ -39,7 +39,7 @@ class Node:
         region = self.shelf.get((want.what, want.attempt))
         if region is None:
             raise NotYet("nothing is here yet")
-        return region
+        return region if isinstance(region, Region) else region(want)
 
     def close(self) -> None:
         self.client.close()

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from swarm.core.events import Contributor, Shard, SnapMade
 from swarm.core.tensors import LEAF_BYTES, STORAGE, Schema, TensorSpec, split
+from swarm.errors import Refused
 from swarm.runtime import data_client
 from swarm.runtime.data import NotYet, Region
 from swarm.runtime.exchange import Exchange
+from swarm.runtime.exchange_staging import Staging
 from swarm.wire import shardproof, tensorbytes
-from tests.runtime.data_nodes import NETWORK, Node, nodes
+from tests.runtime.data_nodes import NETWORK, Node, nodes, until
 
 HASH = "blake3"
 
@@ -87,27 +89,41 @@ def nearest_bfloat16(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.take_along_axis(candidates, choice[None], 0)[0].view(dtype)
 
 
-def snap_of(members: list[Node], weights: list[int], digests: list[str], leaves: int, topology: str) -> SnapMade:
+def snap_of(
+    members: list[Node], weights: list[int], digests: list[str], leaves: int, topology: str, attempt: int = 0
+) -> SnapMade:
     order = sorted(range(len(members)), key=lambda index: members[index].uid)
     contributors = tuple(Contributor(members[i].uid, weights[i], digests[i], members[i].address) for i in order)
     shards = tuple(
         Shard(members[i].uid, first, stop) for i, (first, stop) in zip(order, split(leaves, len(order)), strict=True)
     )
-    return SnapMade("a-contract", 3, 0, contributors, shards if topology == "sharded" else (), topology, "base")
+    return SnapMade("a-contract", 3, attempt, contributors, shards if topology == "sharded" else (), topology, "base")
 
 
 class Attempt:
     """One attempt of these nodes; ``outcomes`` gets (node, what, …) for whatever any of them is told."""
 
-    def __init__(self, members: list[Node], schema: Schema, models: list, weights: list[int], topology: str) -> None:
+    def __init__(
+        self,
+        members: list[Node],
+        schema: Schema,
+        models: list,
+        weights: list[int],
+        topology: str,
+        *,
+        number: int = 0,
+        stagings: list[Staging] | None = None,
+    ) -> None:
         self.members = members
+        self.number = number
+        self.stagings = stagings or [Staging(schema.nbytes) for _ in members]
         self.outcomes: Queue = Queue()
         self.own = []
         for arrays in models:
             self.own.append(bytearray(schema.nbytes))
             tensorbytes.pack(schema, arrays, self.own[-1])
         digests = [tensorbytes.digest(schema, own, HASH) for own in self.own]
-        self.snap = snap_of(members, weights, digests, schema.leaves, topology)
+        self.snap = snap_of(members, weights, digests, schema.leaves, topology, number)
         self.results = [bytearray(b"\xaa" * schema.nbytes) for _ in members]
         keys = {node.uid: node.state.node_public for node in members}
         self.exchanges = [
@@ -122,22 +138,37 @@ class Attempt:
                 method="mean",
                 own=memoryview(own),
                 result=memoryview(result),
+                staging=staging,
                 client=node.client,
                 on_done=lambda digest, phases, i=i: self.outcomes.put((i, "done", digest, phases)),
                 on_stalled=lambda uid, reason, i=i: self.outcomes.put((i, "stalled", uid, reason)),
                 on_failed=lambda error, i=i: self.outcomes.put((i, "failed", error)),
             )
-            for i, (node, own, result) in enumerate(zip(members, self.own, self.results, strict=True))
+            for i, (node, own, result, staging) in enumerate(
+                zip(members, self.own, self.results, self.stagings, strict=True)
+            )
         ]
 
     def serve(self, index: int) -> None:
         node, exchange = self.members[index], self.exchanges[index]
-        node.shelf = {("offer", 0): Region.complete(memoryview(self.own[index])), ("shard", 0): exchange.region}
+        node.shelf = {
+            ("offer", self.number): Region.complete(memoryview(self.own[index])),
+            ("shard", self.number): exchange.region,
+        }
 
     def start(self, *indices: int) -> None:
         for index in indices or range(len(self.members)):
             self.serve(index)
             self.exchanges[index].start()
+
+    def region_of(self, index: int) -> range:
+        """The bytes of this member's shard."""
+        shard = next(shard for shard in self.snap.shards if shard.owner == self.members[index].uid)
+        return range(shard.first_leaf * LEAF_BYTES, min(shard.stop_leaf * LEAF_BYTES, len(self.results[index])))
+
+    def uid_order(self, names: list[int]) -> list[int]:
+        """What the members are called elsewhere, in the order of their uids."""
+        return [name for _, name in sorted(zip((node.uid for node in self.members), names, strict=True))]
 
     def told(self) -> tuple:
         return self.outcomes.get(timeout=20)
@@ -223,7 +254,7 @@ def test_other_weights_than_were_offered_are_found_in_a_broadcast(five) -> None:
 
 def test_a_shard_that_its_owner_did_not_sign_is_not_used(five) -> None:
     attempt = Attempt(five[:2], SCHEMA, models(2), [1, 1], "sharded")
-    mine = attempt.exchanges[1].region
+    mine = next(iter(attempt.exchanges[1]._regions.values()))
     forged = Region.complete(memoryview(bytes(mine.stop - mine.start)), mine.start)
     forged.finish(five[0].state.node_key.sign(b"something else"))
     attempt.start(0)
@@ -313,3 +344,113 @@ def test_nothing_of_a_member_of_weight_nought_is_moved(five) -> None:
     attempt.end()
     assert (index, what) == (0, "done")
     assert digest == tensorbytes.digest(SCHEMA, attempt.own[0], HASH)
+
+
+# ---- when a member goes
+
+
+class Counting:
+    """What of a member's weights the others ask it for."""
+
+    def __init__(self, attempt: Attempt, index: int) -> None:
+        self.asked: list[tuple[str, int, int]] = []
+        shelf, number = attempt.members[index].shelf, attempt.number
+        shelf["offer", number] = self._counted(shelf["offer", number])
+        shelf["shard", number] = self._counted(shelf["shard", number])
+
+    def _counted(self, served):
+        def region(want) -> Region:
+            self.asked.append((want.what, want.start, want.stop))
+            return served if isinstance(served, Region) else served(want)
+
+        return region
+
+
+def test_the_next_attempt_goes_on_with_what_is_here_and_asks_only_for_the_rest(five) -> None:
+    """Of four one goes when all but its own part of the work is done; the others' contributions are not sent again."""
+    members, contributions = five[:4], models(4)
+    first = Attempt(members, SCHEMA, contributions, [1] * 4, "sharded")
+    last = max(range(4), key=lambda index: members[index].uid)  # its shard is the last one
+    staying = [index for index in range(4) if index != last]
+    first.serve(last)
+    members[last].shelf.pop(("shard", 0))
+    first.start(*staying)
+    for index in staying:  # all contributions are here: what is missing is the shard of the one that goes
+        until(lambda index=index: first.exchanges[index]._machine is not None)
+        until(lambda index=index: sum(first.exchanges[index]._machine.owed().values()) == len(first.region_of(last)))
+    for exchange in first.exchanges:
+        exchange.cancel()
+
+    second = Attempt(
+        [members[i] for i in staying], SCHEMA, [contributions[i] for i in staying], [1] * 3, "sharded",
+        number=1, stagings=[first.stagings[i] for i in staying],
+    )  # fmt: skip
+    counted = []
+    for index in range(3):
+        second.serve(index)
+        counted.append(Counting(second, index))
+    for exchange in second.exchanges:
+        exchange.start()
+    outcomes = [second.told() for _ in staying]
+    second.end()
+    assert {outcome[1] for outcome in outcomes} == {"done"}
+    for result in second.results:
+        expected = bytearray(SCHEMA.nbytes)
+        order = second.uid_order(staying)
+        columns = {name: [np.atleast_1d(contributions[i][name]) for i in order] for name in ("a", "b")}
+        merged = {name: central_mean(column[0].dtype.name, column, [1] * 3) for name, column in columns.items()}
+        tensorbytes.pack(SCHEMA, {**merged, "b": merged["b"][0]}, expected)
+        assert result == expected
+    sent = sum(stop - start for one in counted for what, start, stop in one.asked if what == "offer")
+    old = {shard.owner: shard for shard in first.snap.shards}
+    added = sum(
+        len(
+            set(range(shard.first_leaf, shard.stop_leaf))
+            - set(range(old[shard.owner].first_leaf, old[shard.owner].stop_leaf))
+        )
+        for shard in second.snap.shards
+    )
+    assert sent <= added * LEAF_BYTES * 2, "two others send each of them what its shard has more than before"
+
+
+def test_a_shard_whose_owner_is_gone_is_had_from_a_member_that_holds_it(five, monkeypatch) -> None:
+    monkeypatch.setattr(data_client, "FIRST_PAUSE_S", 0.001)
+    members, contributions = five[:3], models(3)
+    attempt = Attempt(members, SCHEMA, contributions, [1] * 3, "sharded")
+    gone, first, second = sorted(range(3), key=lambda index: members[index].uid)
+    attempt.start(gone, first)
+    attempt.serve(second)  # it serves its contribution, and has not begun
+    until(lambda: len(attempt.exchanges[first]._regions) == 2)
+    attempt.exchanges[gone].cancel()
+    members[gone].shelf["shard", 0] = refusing("it is gone")
+    attempt.start(second)
+    outcomes = {attempt.told()[:3], attempt.told()[:3]}
+    attempt.end()
+    assert {what for _, what, _ in outcomes} == {"done"}
+    assert len({digest for *_, digest in outcomes}) == 1
+
+
+def test_a_relayed_shard_is_used_with_its_owners_signature_only_and_who_passed_it_on_is_named(five) -> None:
+    members = five[:3]
+    attempt = Attempt(members, SCHEMA, models(3), [1] * 3, "sharded")
+    gone, liar, reader = sorted(range(3), key=lambda index: members[index].uid)
+    attempt.serve(gone)
+    attempt.serve(liar)
+    members[gone].shelf["shard", 0] = refusing("it is gone")
+    region = next(iter(attempt.exchanges[gone]._regions.values()))
+    forged = Region(memoryview(bytes(region.stop - region.start)), region.start)
+    forged.finish(members[liar].state.node_key.sign(b"something else"))
+    own = attempt.exchanges[liar].region
+    members[liar].shelf["shard", 0] = lambda want: forged if want.start == forged.start else own(want)
+    attempt.start(reader)
+    told = [attempt.told() for _ in range(2)]
+    attempt.end()
+    whom = f"node {members[gone].uid[:8]}, which merged it"
+    assert (reader, "stalled", members[liar].uid, f"the shard it sent is not signed by {whom}") in told
+
+
+def refusing(reason: str):
+    def refuse(want: object) -> Region:
+        raise Refused(reason)
+
+    return refuse

@@ -1,0 +1,52 @@
+"""Blame: from what the members of an attempt say about each other, who is left out of the next one.
+
+Used by `core/round`. A Suspect says: no bytes come from there to me. Where that is so between two members, one of them
+has to go, and not both. Guarantees: names come in the order of uids; the same words give the same names on every node.
+
+Who blames whom is decided by progress, on the member (`core/exchanging`, `core/member`): signs of life are no bytes. An
+owner that only lives is suspected by everybody who has merged its own shard and still waits; if so many wait that
+nobody can tell, the attempt ends at its deadline, and the next one begins with each member naming who owed it most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+Suspects = Mapping[str, tuple[str, ...]]
+"""Who suspects whom: accused to accusers."""
+
+
+def most_suspected(suspects: Suspects, uids: Sequence[str]) -> list[str]:
+    """The members that most Suspects name; nobody when that is everybody."""
+    most = max(map(len, suspects.values()), default=0)
+    named = [uid for uid in uids if most and len(suspects.get(uid, ())) == most]
+    return named if len(named) < len(uids) else []
+
+
+def fewest(suspects: Suspects, uids: Sequence[str], least: int) -> list[str]:
+    """Of those that most Suspects name, as few as leave none of them suspected by a member that stays.
+
+    After the first no more than leave ``least`` members.
+    """
+    named = most_suspected(suspects, uids)
+    against = {uid: set(suspects[uid]) for uid in named}
+    gone: list[str] = []
+    while any(against.values()) and not (gone and len(uids) - len(gone) <= least):
+        worst = max(against, key=lambda uid: (len(against[uid]), _says(suspects, uid), uid))
+        del against[worst]
+        for accusers in against.values():
+            accusers.discard(worst)
+        gone.append(worst)
+    return sorted(gone)
+
+
+def _says(suspects: Suspects, uid: str) -> int:
+    """How many this member suspects: who has trouble with many is more likely its cause."""
+    return sum(uid in accusers for accusers in suspects.values())
+
+
+def differing(first: Sequence[bytes], second: Sequence[bytes]) -> tuple[int, ...]:
+    """The shards, by number, of which two members hold different bytes; none when they did not say what they hold."""
+    if len(first) != len(second):
+        return ()
+    return tuple(index for index, (one, other) in enumerate(zip(first, second, strict=True)) if one != other)

@@ -1,0 +1,78 @@
+"""The committed models that a contract's members keep: who has which, and when the newest is lost.
+
+Kept by `core/contract`. Guarantees: the base is the newest kept one; a model counts as lost only when everybody who
+signed for it has said to lack it or has left, and nobody at hand had it when last heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from swarm.core.membership import Member
+
+MODELS_KEPT = 2
+"""Committed models that members keep: the base and the one before it."""
+
+
+@dataclass(slots=True)
+class Commit:
+    """``signers`` said Ready with it; ``holders`` had it when last heard; ``missing``: who finds nobody to serve it."""
+
+    round: int
+    digest: str
+    signers: list[str]
+    holders: list[str]
+    missing: list[str] = field(default_factory=list)
+
+    def held_by(self, uid: str) -> None:
+        self.holders = sorted({*self.holders, uid})
+        self.missing = [other for other in self.missing if other != uid]
+
+    def missed_by(self, uid: str) -> None:
+        self.signers = [signer for signer in self.signers if signer != uid]
+        self.holders = [holder for holder in self.holders if holder != uid]
+        self.missing = sorted({*self.missing, uid})
+
+
+class Kept:
+    """The last `MODELS_KEPT` commits, oldest first."""
+
+    def __init__(self, members: Mapping[str, Member]) -> None:
+        self._members = members
+        self._commits: list[Commit] = []
+
+    def __iter__(self) -> Iterator[Commit]:
+        return iter(self._commits)
+
+    @property
+    def newest(self) -> Commit | None:
+        return self._commits[-1] if self._commits else None
+
+    def of(self, digest: str) -> Commit | None:
+        return next((commit for commit in reversed(self._commits) if commit.digest == digest), None)
+
+    def add(self, round_: int, digest: str, signers: tuple[str, ...]) -> None:
+        self._commits = [*self._commits, Commit(round_, digest, list(signers), list(signers))][-MODELS_KEPT:]
+
+    def at_hand(self, commit: Commit) -> list[str]:
+        """Members that had it when last heard and are there."""
+        return [uid for uid in sorted(commit.holders) if self._members[uid].state in ("live", "dropped")]
+
+    def servable(self, commit: Commit) -> bool:
+        """Some signer has neither left nor missed it, or another live member had it when last heard."""
+        return bool(self.at_hand(commit)) or any(self._members[uid].state != "left" for uid in commit.signers)
+
+    def lose(self) -> str | None:
+        """Give up the newest; the newest earlier one that a live member holds."""
+        self._commits.pop()
+        while self._commits and not self.at_hand(self._commits[-1]):
+            self._commits.pop()
+        return self._commits[-1].digest if self._commits else None
+
+    def to_state(self) -> list[Any]:
+        return [[c.round, c.digest, sorted(c.signers), sorted(c.holders), sorted(c.missing)] for c in self._commits]
+
+    def restore(self, state: list[Any]) -> None:
+        self._commits = [Commit(*commit) for commit in state]

@@ -1,0 +1,61 @@
+"""Membership: a member of a contract, and whether it is waited for.
+
+Kept by `core/contract`. Guarantees: the state follows from what happened by one table; what is not in it changes
+nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["live", "dropped", "lost", "restarted", "left", "excluded"]
+
+MEMBER: dict[tuple[State, str], State] = {
+    ("live", "enrolled"): "live",
+    ("dropped", "enrolled"): "live",
+    ("lost", "enrolled"): "live",
+    ("restarted", "enrolled"): "live",
+    ("left", "enrolled"): "live",
+    ("live", "offered"): "live",
+    ("dropped", "offered"): "live",
+    ("lost", "offered"): "live",
+    ("live", "dropped"): "dropped",
+    ("live", "lost"): "lost",
+    ("dropped", "lost"): "lost",
+    ("lost", "back"): "dropped",
+    ("live", "restarted"): "restarted",
+    ("dropped", "restarted"): "restarted",
+    ("lost", "restarted"): "restarted",
+    ("live", "left"): "left",
+    ("dropped", "left"): "left",
+    ("lost", "left"): "left",
+    ("restarted", "left"): "left",
+    ("live", "excluded"): "excluded",
+    ("dropped", "excluded"): "excluded",
+    ("lost", "excluded"): "excluded",
+    ("restarted", "excluded"): "excluded",
+    ("left", "excluded"): "excluded",
+}
+"""A member's states and what moves them. A pair that is not here changes nothing.
+
+live = is waited for · dropped = missed a round, may offer · lost = its node is lost · restarted = its process began
+anew and has to enrol again · left · excluded = was proved to have signed two things that cannot both be true.
+"""
+
+
+@dataclass(slots=True)
+class Member:
+    name: str
+    organisation: str
+    ordinal: int
+    weight: int
+    sync_frequency: int
+    data_address: str
+    state: State = "live"
+
+    def on(self, happened: str) -> None:
+        self.state = MEMBER.get((self.state, happened), self.state)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.organisation})"
