@@ -164,7 +164,8 @@ class Consensus:
             self._note_stored(event.number)
         elif not self.ended:
             self._take(event)
-        effects, self._effects = self._effects, []
+        effects = self._effects.copy()
+        self._effects.clear()  # and not replaced: the leadership adds to it, too
         return effects
 
     def _take(self, event: Event) -> None:

@@ -134,7 +134,7 @@ class Leadership:
         self._note_copies()
         if go_on:
             self.advance(sender)
-            if follower.state is State.PROBING:
+            if not answer.found and follower.state is State.PROBING:
                 self._ask(sender, follower)
         self._release()
 
@@ -258,4 +258,4 @@ class Leadership:
             follower.check(self._journal.stored)
             assert not follower.in_step or follower.match >= self._journal.commit, "who is in step has all"
         assert set(self._others()) <= set(self._followers), "every voter is told of every entry"
-        assert [read.number for read in self._reads] == sorted({read.number for read in self._reads})
+        assert [read.stamp for read in self._reads] == sorted(read.stamp for read in self._reads)
