@@ -293,9 +293,9 @@ class Orderer:
         assert isinstance(claim, Verified)
         due = replace(due, term=first_term(claim.body["epoch"]))
         entry = self._codec.make(due.index, due.term, due.time, due.prev_hash, asked.raw)
+        self._step(Promoted(entry))  # whoever waited until now asks again
         self._pending.made(replace(due, hash=entry.hash), claim.digest)
         self._pending.wait(entry.index, asked.number)
-        self._step(Promoted(entry))
 
     def _check_recovery(self, claim: Claim) -> None:
         if isinstance(claim, Unverified):

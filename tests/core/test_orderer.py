@@ -1,0 +1,324 @@
+"""Three orderers in one hand: nothing acknowledged is lost, nothing takes effect twice, nobody waits for ever."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from swarm.core.asking import Answered, Blocked, Breathed, ClockJudged, Declined, NotLeading, Paused, ReadReady
+from swarm.core.events import EntryHeader
+from swarm.core.ordering import Received
+from tests.core.orderers import Hand, PlainCodec, Sn, propose
+from tests.core.scene import Actor
+
+DAY_MS = 24 * 3600 * 1000
+FAIL_OVER_S = 6.0
+
+
+@pytest.fixture
+def three() -> Hand:
+    hand = Hand(3)
+    hand.begin()
+    return hand
+
+
+def headers(sn: Sn) -> list[EntryHeader]:
+    return [publish.header for publish in sn.published]
+
+
+def newcomer(hand: Hand, name: str = "sl-1") -> tuple[Actor, bytes]:
+    actor = Actor("sl", name)
+    return actor, hand.join(actor)
+
+
+def cut_off_leader(hand: Hand) -> tuple[Sn, Sn]:
+    """The old one, which leads on in vain for a moment, and its successor."""
+    old = hand.leader
+    hand.cut_off.add(old.uid)
+    hand.run(FAIL_OVER_S, until=lambda: any(sn.orderer.role == "leader" for sn in hand.sns if sn is not old))
+    return old, hand.leader
+
+
+def applied(sn: Sn, raw: bytes) -> list[int]:
+    """The entries in which this proposal took effect here."""
+    return [p.header.index for p in sn.published if p.proposal == raw and p.applied.events]
+
+
+def test_three_nodes_vote_and_one_that_dies_is_replaced(three: Hand) -> None:
+    first = three.leader
+    assert set(first.ledger.voters) == {sn.uid for sn in three.sns}
+    _, raw = newcomer(three)
+    assert three.told(first, raw).outcome.accepted
+    three.crash(first)
+    three.run(FAIL_OVER_S, until=lambda: any(sn.orderer.role == "leader" for sn in three.sns if sn.alive))
+    second = three.leader
+    assert second is not first
+    assert three.told(second, raw).outcome.accepted
+    assert applied(second, raw) == applied(first, raw) != []
+    three.restart(first)
+    three.run(3)
+    assert first.orderer.role == "follower"
+    assert three.level()
+
+
+def test_an_outcome_that_the_old_leader_could_not_tell_is_told_by_the_new_one_once(three: Hand) -> None:
+    """Committed by a majority, the leader dies before it knows: the same bytes have the same outcome."""
+    _, raw = newcomer(three)
+    old = three.leader
+    three.frozen.add(old.uid)
+    number = three.ask(old, raw)
+    three.settle()
+    assert number not in old.answers
+    three.frozen.clear()
+    while old.disk.waiting:  # the entry goes out, and no answer comes back
+        write, stored = old.disk.waiting.popleft()
+        write()
+        old.handle(stored)
+    answers = [m for m in three.messages if m[1] == old.uid]
+    assert not answers
+    while three.messages:
+        sender, to, message = three.messages.popleft()
+        if to != old.uid:
+            three.of(to).handle(Received(sender, message))
+    three.crash(old)
+    three.run(FAIL_OVER_S, until=lambda: any(sn.orderer.role == "leader" for sn in three.sns if sn.alive))
+    new = three.leader
+    outcome = three.told(new, raw).outcome
+    assert outcome.accepted
+    three.run(1)
+    assert all(len(applied(sn, raw)) == 1 for sn in three.sns if sn.alive)
+
+
+def test_who_waits_at_a_leader_that_is_cut_off_is_told_to_ask_elsewhere_and_takes_effect_once(three: Hand) -> None:
+    _, raw = newcomer(three)
+    old = three.leader
+    three.cut_off.add(old.uid)
+    number = three.ask(old, raw)
+    three.run(FAIL_OVER_S, until=lambda: number in old.answers)
+    assert isinstance(old.answers[number], NotLeading)
+    three.run(FAIL_OVER_S, until=lambda: any(sn.orderer.role == "leader" for sn in three.sns if sn is not old))
+    new = three.leader
+    assert three.told(new, raw).outcome.accepted
+    three.cut_off.clear()
+    three.run(3)
+    assert three.level()
+    assert [len(applied(sn, raw)) for sn in three.sns] == [1, 1, 1]
+    asked = three.ask(old, raw)
+    assert old.answers[asked] == Answered(asked, three.told(new, raw).outcome), "whoever has applied it can tell"
+
+
+def test_what_only_the_cut_off_leader_had_vanishes(three: Hand) -> None:
+    _, lost = newcomer(three, "sl-1")
+    _, kept = newcomer(three, "sl-2")
+    old = three.leader
+    three.cut_off.add(old.uid)
+    three.ask(old, lost)
+    three.settle()
+    assert old.disk.entries[-1].index > old.orderer.head
+    three.run(FAIL_OVER_S, until=lambda: any(sn.orderer.role == "leader" for sn in three.sns if sn is not old))
+    three.told(three.leader, kept)
+    three.cut_off.clear()
+    three.run(3)
+    assert three.level()
+    assert [applied(sn, lost) for sn in three.sns] == [[], [], []]
+
+
+def test_a_term_begins_with_a_blank_entry_that_decides_what_came_before(three: Hand) -> None:
+    _, new = cut_off_leader(three)
+    three.settle()
+    last = new.published[-1]
+    assert (last.proposal, last.header.term) == (b"", new.orderer.consensus.term)
+    assert new.orderer.head == new.orderer.last_index
+
+
+def test_the_time_of_entries_never_goes_back_though_clocks_jump_by_days(three: Hand) -> None:
+    for jump, name in [(DAY_MS, "sl-1"), (-2 * DAY_MS, "sl-2"), (DAY_MS, "sl-3")]:
+        old = three.leader
+        old.wall_ms += jump
+        three.told(old, newcomer(three, name)[1])
+        three.crash(old)
+        three.run(FAIL_OVER_S, until=lambda: any(sn.orderer.role == "leader" for sn in three.sns if sn.alive))
+        three.told(three.leader, newcomer(three, name + "x")[1])
+        three.restart(old)
+        three.run(2)
+    for sn in three.sns:
+        times = [header.time for header in headers(sn)]
+        assert times == sorted(times)
+        assert max(times) - min(times) >= DAY_MS - 60_000
+
+
+def test_durations_are_not_shortened_by_a_clock_that_jumps(three: Hand) -> None:
+    actor, raw = newcomer(three)
+    three.told(three.leader, raw)
+    for sn in three.sns:
+        sn.wall_ms += DAY_MS
+    three.run(5)
+    assert three.leader.ledger.nodes[actor.uid].state == "live"
+    three.run(8)
+    assert three.leader.ledger.nodes[actor.uid].state == "lost", "after 9 s of silence, whatever the wall clock says"
+
+
+def test_a_burst_is_applied_bit_by_bit() -> None:
+    hand = Hand(1, breath=3)
+    hand.begin()
+    (sn,) = hand.sns
+    numbers = [hand.ask(sn, newcomer(hand, f"sl-{place}")[1]) for place in range(20)]
+    for write, _ in sn.disk.waiting:
+        write()
+    before, (_, stored) = sn.orderer.head, sn.disk.waiting[-1]
+    sn.disk.waiting.clear()
+    sn.handle(stored)
+    assert (sn.orderer.head - before, sn.orderer.behind) == (3, True)
+    sn.handle(Breathed())
+    assert sn.orderer.head - before == 6
+    hand.settle()
+    assert all(isinstance(sn.answers[number], Answered) for number in numbers)
+
+
+def test_a_read_is_answered_only_with_a_majority_and_shows_all_that_was_acknowledged(three: Hand) -> None:
+    leader = three.leader
+    number = three.read(leader)
+    assert number not in leader.answers
+    three.run(1, until=lambda: number in leader.answers)
+    assert leader.answers[number] == ReadReady(number)
+    follower = next(sn for sn in three.sns if sn is not leader)
+    asked = three.read(follower)
+    assert follower.answers[asked] == NotLeading(asked, leader.uid)
+    three.cut_off.add(leader.uid)
+    waiting = three.read(leader)
+    three.run(FAIL_OVER_S, until=lambda: waiting in leader.answers)
+    assert isinstance(leader.answers[waiting], NotLeading)
+
+
+def test_a_full_disk_hands_the_lead_over_and_pauses_a_node_that_is_alone(three: Hand) -> None:
+    old = three.leader
+    old.handle(Blocked("disk full: /x", "make room"))
+    three.run(FAIL_OVER_S, until=lambda: any(sn.orderer.role == "leader" for sn in three.sns if sn is not old))
+    assert old.orderer.role != "leader"
+    assert three.told(three.leader, newcomer(three)[1]).outcome.accepted
+    alone = Hand(1)
+    alone.begin()
+    (sn,) = alone.sns
+    sn.handle(Blocked("disk full: /x", "make room"))
+    number = alone.ask(sn, newcomer(alone)[1])
+    assert sn.answers[number] == Paused(number, "disk full: /x", "make room")
+    sn.handle(Blocked())
+    assert alone.told(sn, newcomer(alone, "sl-2")[1]).outcome.accepted
+
+
+def test_a_node_whose_clock_is_off_hands_the_lead_over(three: Hand) -> None:
+    old = three.leader
+    old.handle(ClockJudged(False))
+    three.run(FAIL_OVER_S, until=lambda: any(sn.orderer.role == "leader" for sn in three.sns if sn is not old))
+    assert three.leader is not old
+    three.crash(three.leader)
+    old.handle(ClockJudged(True))
+    three.run(FAIL_OVER_S, until=lambda: any(sn.orderer.role == "leader" for sn in three.sns if sn.alive))
+    assert three.leader.alive
+
+
+@pytest.mark.parametrize("kind", ["Configuration", "Genesis", "ForcedRecovery"])
+def test_nobody_can_have_the_voters_changed_by_a_proposal(three: Hand, kind: str) -> None:
+    rogue, leader = three.sns[2], three.leader
+    bodies: dict[str, dict[str, Any]] = {
+        "Configuration": {"voters": [rogue.uid]},
+        "Genesis": {"rules": 1, "anchors": [], "joined": {}, "created": 0},
+        "ForcedRecovery": {"uid": rogue.uid, "epoch": 1, "reason": "", "lost_after": 1},
+    }
+    before = leader.orderer.last_index
+    number = three.ask(leader, propose(rogue.actor, kind, bodies[kind], three.network_id))
+    assert isinstance(leader.answers[number], Declined)
+    assert leader.orderer.last_index == before
+    assert len(leader.orderer.consensus.voters) == 3
+
+
+def test_a_node_that_was_away_too_long_gets_a_snapshot() -> None:
+    hand = Hand(3, snapshot_every=10)
+    hand.begin()
+    away = next(sn for sn in hand.sns if sn is not hand.leader)
+    hand.crash(away)
+    for place in range(30):
+        hand.told(hand.leader, newcomer(hand, f"sl-{place}")[1])
+    assert hand.leader.disk.first_index > away.disk.last_index + 1
+    hand.restart(away)
+    hand.run(10, until=hand.level)
+    assert hand.level()
+    assert away.ledger.digest() == hand.leader.ledger.digest()
+    assert away.orderer.consensus.voters == hand.leader.orderer.consensus.voters
+    hand.crash(hand.leader)
+    hand.run(FAIL_OVER_S, until=lambda: any(sn.orderer.role == "leader" for sn in hand.sns if sn.alive))
+    assert hand.told(hand.leader, newcomer(hand, "sl-last")[1]).outcome.accepted
+
+
+def test_a_forced_recovery_lets_the_other_node_decide_and_ends_the_sentinel() -> None:
+    hand = Hand(2)
+    hand.begin()
+    sentinel, peer = hand.sns
+    swci = Actor("swci", "swci-1")
+    hand.told(sentinel, hand.join(swci))
+    hand.run(1)
+    hand.cut_off.add(sentinel.uid)
+    hand.run(2)
+    alone = newcomer(hand)[1]
+    assert hand.told(sentinel, alone).outcome.accepted
+    body = {"epoch": 1, "uid": peer.uid, "reason": "fire", "lost_after": peer.orderer.last_index}
+    body |= {"chain": [b"certificate"], "node_key": swci.node_key, "incarnation": swci.incarnation}
+    wrong = hand.recover(peer, propose(swci, "ForcedRecovery", {**body, "lost_after": 1}, hand.network_id))
+    assert isinstance(peer.answers[wrong], Declined)
+    number = hand.recover(peer, propose(swci, "ForcedRecovery", body, hand.network_id))
+    hand.run(3, until=lambda: number in peer.answers)
+    answer = peer.answers[number]
+    assert isinstance(answer, Answered)
+    assert answer.outcome.accepted, answer.outcome.reason
+    assert (peer.ledger.epoch, peer.ledger.voters) == (1, (peer.uid,))
+    assert hand.told(peer, newcomer(hand, "sl-2")[1]).outcome.accepted
+    hand.cut_off.clear()
+    hand.run(3)
+    assert sentinel.orderer.role != "leader", "it has heard of a later epoch, in which it does not vote"
+    asked = hand.ask(sentinel, newcomer(hand, "sl-3")[1])
+    hand.run(3)
+    assert not isinstance(sentinel.answers.get(asked), Answered), "it acknowledges nothing any longer"
+
+
+def test_a_timekeeper_begins_anew_with_each_leader(three: Hand) -> None:
+    """A node that fell silent before the change is given the whole time again: nobody heard it for the new one."""
+    actor, raw = newcomer(three)
+    three.told(three.leader, raw)
+    three.run(6)
+    three.crash(three.leader)
+    three.run(FAIL_OVER_S, until=lambda: any(sn.orderer.role == "leader" for sn in three.sns if sn.alive))
+    three.run(7)
+    assert three.leader.ledger.nodes[actor.uid].state == "live"
+    three.run(4)
+    assert three.leader.ledger.nodes[actor.uid].state == "lost"
+
+
+def test_what_rests_on_an_entry_under_way_waits_for_it(three: Hand) -> None:
+    leader = three.leader
+    actor, raw = newcomer(three)
+    first = three.ask(leader, raw)
+    second = three.ask(leader, propose(actor, "NodeLeft", {}, three.network_id))
+    assert not leader.answers.keys() & {first, second}
+    three.run(1)
+    answers = [leader.answers[number] for number in (first, second)]
+    assert all(isinstance(answer, Answered) and answer.outcome.accepted for answer in answers), answers
+    stranger = three.ask(leader, propose(Actor("sl", "nobody"), "NodeLeft", {}, three.network_id))
+    assert isinstance(leader.answers[stranger], Declined)
+
+
+def test_entries_are_chained_across_leaders(three: Hand) -> None:
+    for name in ("sl-1", "sl-2"):
+        three.told(three.leader, newcomer(three, name)[1])
+        three.crash(three.leader)
+        three.run(FAIL_OVER_S, until=lambda: any(sn.orderer.role == "leader" for sn in three.sns if sn.alive))
+        for sn in three.sns:
+            if not sn.alive:
+                three.restart(sn)
+        three.run(3)
+    codec = PlainCodec()
+    for sn in three.sns:
+        entries = sn.disk.entries
+        for before, entry in itertools.pairwise(entries):
+            assert codec.read(entry)[0].prev_hash == before.hash
