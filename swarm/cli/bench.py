@@ -8,6 +8,7 @@ import click
 
 from swarm.cli.ending import print_json
 from swarm.cli.help import Command
+from swarm.errors import BadInput
 
 if TYPE_CHECKING:
     from swarm.nodes.bench.merge import Measured, Settings
@@ -21,6 +22,7 @@ swarm bench stream --mb 1000 --json   a gigabyte; one JSON object on stdout
 MERGE_EXAMPLES = """
 swarm bench merge --peers 2 --mb 1              rounds of a 1 MB model, as a training program sees them
 swarm bench merge --peers 4 --mb 100 --json     400 MB of models; one JSON object on stdout
+swarm bench merge --peers 4 --kill scatter      one learning node dies in the middle of a round
 """
 
 
@@ -84,6 +86,13 @@ def _show_stream(compared: Comparison) -> None:
 @click.option("--topology", default="auto", show_default=True, type=click.Choice(["auto", "sharded", "broadcast"]))
 @click.option("--rounds", default=7, show_default=True, type=click.IntRange(1, 1000), help="measured; 2 more warm up")
 @click.option("--sns", default=1, show_default=True, type=click.IntRange(1, 2), help="network nodes")
+@click.option(
+    "--kill",
+    default="none",
+    show_default=True,
+    type=click.Choice(["none", "scatter", "gather", "ready"]),
+    help="SIGKILL one learning node in this phase of the middle round; minPeers is one less then",
+)
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
 def merge(
     peers: int,
@@ -94,14 +103,17 @@ def merge(
     topology: str,
     rounds: int,
     sns: int,
+    kill: str,
     as_json: bool,
 ) -> None:
+    if kill != "none" and rounds < 2:
+        raise BadInput("--kill needs at least 2 rounds: one of them is measured undisturbed")
     from swarm.nodes.bench import merge as bench
     from swarm.nodes.launch import Launch, ended_by_signals
     from swarm.nodes.localrun import environment
     from swarm.nodes.scratch import scratch_directory
 
-    settings = bench.Settings(peers, mb, method, topology, rounds, sns)
+    settings = bench.Settings(peers, mb, method, topology, rounds, sns, kill)
     with (
         ended_by_signals(),
         scratch_directory("swarm-bench-") as directory,
@@ -126,6 +138,8 @@ def _show_merge(settings: Settings, measured: Measured) -> None:
     click.echo(f"  ring      {found['baseline_ring_tls_s']:8.3f} s   ratio {found['ratio']:.2f}")
     for phase, seconds in found["phases_s"].items():
         click.echo(f"  {phase:<9} {seconds:8.3f} s")
+    if found["recovery_s"] is not None:
+        click.echo(f"  recovery  {found['recovery_s']:8.3f} s   (killed in {settings.kill})")
     click.echo(
         f"  sent by a peer {found['bytes_per_peer'] / 1e6:.1f} MB, optimum {found['bytes_optimal'] / 1e6:.1f} MB"
     )

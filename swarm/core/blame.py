@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+CLEARLY = 1.5
+"""Who holds up a contribution holds up everybody's shards too, which then owe half of what they were to send."""
 Suspects = Mapping[str, tuple[str, ...]]
 """Who suspects whom: accused to accusers."""
 
@@ -43,6 +45,19 @@ def fewest(suspects: Suspects, uids: Sequence[str], least: int) -> list[str]:
 def _says(suspects: Suspects, uid: str) -> int:
     """How many this member suspects: who has trouble with many is more likely its cause."""
     return sum(uid in accusers for accusers in suspects.values())
+
+
+def furthest_behind(owed: Mapping[str, int], due: Mapping[str, int]) -> str:
+    """Who, of what it was to send, still owes a part clearly larger than the others' middle one; "" when all are slow.
+
+    A link that all share makes everybody late alike, and to leave somebody out would not help. It takes three to tell.
+    """
+    parts = {uid: owed.get(uid, 0) / nbytes for uid, nbytes in sorted(due.items()) if nbytes}
+    if len(parts) < 2:
+        return ""
+    worst = max(parts, key=lambda uid: parts[uid])
+    others = sorted(part for uid, part in parts.items() if uid != worst)
+    return worst if parts[worst] > CLEARLY * others[len(others) // 2] else ""
 
 
 def differing(first: Sequence[bytes], second: Sequence[bytes]) -> tuple[int, ...]:

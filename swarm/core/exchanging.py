@@ -148,6 +148,11 @@ class Exchanging:
                 self._excuse_pause(now_s)
                 return [effect for lane in self._lanes.values() for effect in self._watch(lane, event.rtt_s, now_s)]
 
+    @property
+    def scattered(self) -> bool:
+        """Whether all contributions to my shards are here."""
+        return all(uid in self._whole for uid in self._contributors)
+
     def owed(self) -> dict[str, int]:
         """The bytes that are still to come of whose contribution or shard."""
         owed: dict[str, int] = {}
@@ -317,7 +322,7 @@ class Exchanging:
     def _finish(self) -> list[Effect]:
         if self.finished or not self.held.covers(0, self.nbytes):
             return []
-        if any(uid not in self._whole for uid in self._contributors):
+        if not self.scattered:
             return []  # it is merged, and still may turn out to be something else than was offered
         self.finished = True
         return [Finish()]

@@ -64,3 +64,12 @@ def expected_s(snap: SnapMade, nbytes: int) -> float:
         moved = nbytes + (count - 2) * owned[member.uid] if snap.topology == "sharded" else (count - 1) * nbytes
         longest = max(longest, moved / max(member.rate or BELIEVED_BYTES_PER_S, SLOWEST_BYTES_PER_S))
     return longest if count > 1 else 0.0
+
+
+def due(snap: SnapMade, uid: str, nbytes: int) -> dict[str, int]:
+    """The bytes that ``uid`` is to get from each other member: weights for its own shard, and the other's shard."""
+    owned = dict.fromkeys((member.uid for member in snap.members), 0)
+    for shard in snap.shards:
+        owned[shard.owner] += min(shard.stop_leaf * LEAF_BYTES, nbytes) - shard.first_leaf * LEAF_BYTES
+    mine = owned[uid] if snap.topology == "sharded" else nbytes
+    return {m.uid: (mine if m.weight else 0) + owned[m.uid] for m in snap.members if m.uid != uid}

@@ -2,46 +2,34 @@
 
 Called by ``nodes/learning``, which performs what ``handle`` returns. The machine reads the contract as this node's own
 replica of the ledger has it, and acts on nothing else. Guarantees: no ``Answer`` hands over merged weights before the
-ledger has COMMITted their digest; nothing is offered on a base that this node does not hold; each ask is answered
-exactly once, or the member gives up with a sentence.
+ledger has COMMITted their digest (I7); nothing is offered on a base that this node does not hold (I8); each ask is
+answered exactly once, or the member gives up with a sentence; a change that does not count is told to its program.
 
     resting ──Asked──► offered ──SnapMade──► merging ──Merged──► ready ──Committed──► resting
-                          │  ▲                  │ │                │
-                          │  └──Aborted─────────┴─┼────────────────┘      (begin and end ask again; sync keeps its own)
-                          │                       └──Committed──► overtaken ──Merged──► resting, ──Stalled──► fetching
-                          └─ refused: the round began without it ──► late ──Committed──► fetching ──Fetched──► resting
+              │ ▲         │  ▲                  │ │                │
+              │ │         │  └──Aborted─────────┴─┼────────────────┘      (begin and end ask again; sync keeps its own)
+              │ │         │                       └──Committed──► overtaken ──Merged──► resting, ──Stalled──► fetching
+              │ │         └─ refused: the round began without it ──► late ──Committed──► fetching
+              │ │   a base that is not here ──► fetching ──FetchFailed──► behind ──Ticked──► fetching
+              │ └─ Fetched: begin, or too late to count              │
+              └─ the others are ahead ──► rebasing ◄── Fetched ──────┘
+                                            └──Rebased──► offered, with less weight
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Literal
 
+from swarm.core import member_steps as m
 from swarm.core.contract import Contract
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
-from swarm.core.member_steps import (
-    Answer,
-    Asked,
-    BeginExchange,
-    Effect,
-    EndExchange,
-    Event,
-    Fetch,
-    Fetched,
-    FetchFailed,
-    GiveUp,
-    LedgerBack,
-    LedgerLost,
-    Merged,
-    OfferJudged,
-    Propose,
-    Stalled,
-    Tell,
-    Ticked,
-)
+from swarm.core.lineage import Lineage
+from swarm.core.part import Part
+from swarm.core.patience import Patience
 from swarm.errors import Refused, Unreachable
 
-NOTE_EVERY_S = 10.0
 FETCH_AGAIN_S = 2.0
 ALONE_MAX = 10
 """Sync points that ``onTooFewPeers="local"`` may pass alone before it waits like the others."""
@@ -56,327 +44,356 @@ class Phase(Enum):
     """The others have committed; this node's own exchange goes on, and most often ends with the same bytes."""
     LATE = "late"
     FETCHING = "fetching"
+    BEHIND = "behind"
+    """Nobody serves the base that this node lacks: it says so, contributes nothing, and tries again."""
+    REBASING = "rebasing"
 
 
 EXCHANGING = (Phase.MERGING, Phase.READY)
 
 
 class Member:
-    """One learning node's part in one contract. ``holds`` is the digest of the committed model whose bytes it has."""
+    """One learning node's part in one contract.
 
-    def __init__(self, uid: str, contract: Contract, *, holds: str, checkin: str = "snapshot") -> None:
+    ``holds``: the digest of the committed model whose bytes it has. ``origin``: of the one that the program's weights
+    descend from, when it has trained before this member was made.
+    """
+
+    def __init__(
+        self, uid: str, contract: Contract, *, holds: str, origin: str = "", checkin: str = "snapshot"
+    ) -> None:
         self.uid = uid
         self.contract = contract
         self.holds = holds
         self.checkin = checkin
         self.phase = Phase.RESTING
-        self.ask: Asked | None = None
-        self.snap: SnapMade | None = None
-        self.result = ""
+        self.ask: m.Asked | None = None
+        self.part: Part | None = None
+        self.lineage = Lineage(contract, origin or holds)
         self.alone = 0
         self.batches_at_answer = 0
-        self._ledger_lost: tuple[float, str] | None = None
-        self._too_few_since: float | None = None
-        self._stalled_here = False
-        """Somebody's bytes do not come in this attempt, so it cannot end here."""
-        self._unserved_since: float | None = None
-        self._noted_s = 0.0
-        self._fetch_again_s: float | None = None
+        self._patience = Patience(contract)
+        self._now_s = 0.0
+        self._fetch_again_s = 0.0
+        self._handlers: dict[type, Callable[[Any], list[m.Effect]]] = {
+            m.Asked: self._asked,
+            m.OfferJudged: self._judged,
+            SnapMade: self._snapped,
+            m.Merged: self._merged,
+            m.Owed: self._told_owed,
+            m.Stalled: self._stalled,
+            Committed: self._committed,
+            Aborted: self._aborted,
+            m.Fetched: self._fetched,
+            m.FetchFailed: self._fetch_failed,
+            m.Rebased: self._rebased,
+            m.RebaseFailed: self._rebase_failed,
+            BaseLost: self._base_lost,
+            Finished: self._finished,
+            MemberGone: self._gone,
+            ContractCleared: self._cleared,
+            m.LedgerLost: self._ledger_lost,
+            m.LedgerBack: self._ledger_back,
+            m.Ticked: self._ticked,
+        }
 
-    def handle(self, event: Event, now_s: float) -> list[Effect]:
-        match event:
-            case Asked():
-                return self._asked(event, now_s)
-            case OfferJudged():
-                return self._judged(event)
-            case SnapMade():
-                return self._snapped(event)
-            case Merged():
-                return self._merged(event)
-            case Stalled():
-                return self._stalled(event)
-            case Committed():
-                return self._committed(event)
-            case Aborted():
-                return self._aborted(event)
-            case Fetched():
-                return self._fetched(event)
-            case FetchFailed():
-                return self._fetch_failed(event, now_s)
-            case BaseLost():
-                return self._base_lost(event)
-            case Finished():
-                return self._finished()
-            case MemberGone():
-                return self._gone(event)
-            case ContractCleared():
-                hint = "start the program again to enrol in the new one"
-                return [GiveUp(Refused(f"contract {self.contract.name} was reset by a person", hint=hint))]
-            case LedgerLost():
-                self._ledger_lost = self._ledger_lost or (now_s, event.reason)
-                return []
-            case LedgerBack():
-                self._ledger_lost = None
-                return []
-            case Ticked():
-                return self._ticked(now_s)
+    def handle(self, event: m.Event, now_s: float) -> list[m.Effect]:
+        self._now_s = now_s
+        return self._handlers[type(event)](event)
 
     # ---- asking
 
-    def _asked(self, ask: Asked, now_s: float) -> list[Effect]:
+    def _asked(self, ask: m.Asked) -> list[m.Effect]:
         assert self.ask is None, "the program asked twice without an answer"
         self.ask = ask
-        self._too_few_since, self._unserved_since, self._noted_s = None, None, now_s
-        if self._ledger_lost is not None:  # the wait begins here, however long the program has trained meanwhile
-            self._ledger_lost = (now_s, self._ledger_lost[1])
+        self._patience.begin(self._now_s)
+        self.lineage.asked()
         return self._pursue()
 
-    def _pursue(self) -> list[Effect]:
-        """The next step for the open ask: adopt what was missed, else offer."""
+    def _pursue(self) -> list[m.Effect]:
+        """The next step for the open ask: catch up with what was missed, then offer."""
         assert self.ask is not None
         contract = self.contract
         if not contract.has_model:
             self.holds = contract.base  # nothing but the tensors' names and shapes
-        if contract.finished or (self.ask.kind == "begin" and contract.has_model):
-            return self._fetch(contract.base)
-        if self.holds != contract.base:
-            # An ended program still needs the base, to offer on it; a training one adopts it instead of offering.
+        adopts = self.ask.kind == "begin" or (self.ask.kind == "sync" and self.lineage.given_up)
+        if contract.finished or self.holds != contract.base or (adopts and contract.has_model):
             return self._fetch(contract.base)
         if self._may_go_alone():
             return self._go_alone()
+        if self._source() == "rebased" and not self.lineage.on_base:
+            self.phase = Phase.REBASING
+            return [m.Rebase(self.lineage.origin, contract.base)]
         self.phase = Phase.OFFERED
-        return [Propose("Offer", self._offer())]
+        return [m.Propose("Offer", self._offer())]
 
-    def _go_alone(self) -> list[Effect]:
+    def _go_alone(self) -> list[m.Effect]:
         """An offer that was made already is replaced by the next one; its weights are not served meanwhile."""
         self.alone += 1
-        note = f"too few peers ({self._missing()}): training on alone, {self.alone} of {ALONE_MAX}"
+        note = f"too few peers ({self._patience.missing()}): training on alone, {self.alone} of {ALONE_MAX}"
         return [self._answer("alone", note=note)]
 
     def _offer(self) -> dict[str, Any]:
         assert self.ask is not None
-        return {
+        assert self.holds == self.contract.base, "I8: offers are on the newest base, and it is here"
+        ended, source = self.ask.kind == "end", self._source()
+        body = {
             "contract": self.contract.name,
             "round": self.contract.round,
             "base": self.contract.base,
-            "digest": self.holds if self._source() == "base" else self.ask.digest,
-            "inactive": self.ask.kind == "end" and self.checkin == "inactive",
-            "stop": self.ask.kind == "end",
+            "digest": {"own": self.ask.digest, "base": self.holds, "rebased": self.lineage.on_base}[source],
+            "inactive": ended and (self.checkin == "inactive" or self.lineage.given_up),
+            "stop": ended,
             "counters": {"batches": self.ask.batches, "epochs": self.ask.epochs},
         }
+        return {**body, "weight_permille": self.lineage.permille} if self.lineage.permille < 1000 else body
 
-    def _source(self) -> Literal["own", "base"]:
+    def _source(self) -> m.Source:
         assert self.ask is not None
-        return "base" if self.ask.kind == "end" and self.checkin == "active" and self.contract.has_model else "own"
+        ended = self.ask.kind == "end" and self.contract.has_model
+        if ended and (self.checkin == "active" or self.lineage.given_up):
+            return "base"
+        if ended and self.checkin == "inactive":
+            return "own"
+        return "rebased" if self.lineage.late or self.lineage.moved else "own"
 
-    def _judged(self, event: OfferJudged) -> list[Effect]:
+    def _judged(self, event: m.OfferJudged) -> list[m.Effect]:
         if event.accepted or self.phase is not Phase.OFFERED or event.round != self.contract.round:
             return []
         if self.uid in self.contract.offers:  # it was made twice, around a time when this node counted as lost
             return []
         if self.contract.snap is not None or self.contract.finished:
-            self.phase = Phase.LATE
-            return []
-        return [GiveUp(Refused(event.reason))]
+            return self._passed_over(event.round)
+        return [m.GiveUp(Refused(event.reason))]
 
-    def _gone(self, event: MemberGone) -> list[Effect]:
-        """This node counted as lost although it lives (its links were cut): its offer is void, so it offers again."""
-        if event.uid != self.uid or event.what != "lost" or self.phase is not Phase.OFFERED:
+    def _passed_over(self, round_: int) -> list[m.Effect]:
+        told = self.phase is not Phase.OFFERED
+        self.phase = Phase.LATE
+        text = f"round {round_} began without this node's weights: waiting for what it decides"
+        return [] if told else [m.Tell(text)]
+
+    def _gone(self, event: MemberGone) -> list[m.Effect]:
+        """An offer of this node is void; where it waits for a snap (its links were cut, it lives) it offers again."""
+        if event.uid != self.uid or self.ask is None:
             return []
-        return [Propose("Offer", self._offer())]
+        if event.what == "excluded":
+            return [m.GiveUp(Refused(f"this node is excluded from contract {self.contract.name}: it {event.reason}"))]
+        if self.phase in EXCHANGING:
+            return [m.Tell(f"this round goes on without this node's weights: it {event.reason}")]
+        if event.what != "lost" or self.phase is not Phase.OFFERED:
+            return []
+        if self.holds != self.contract.base:  # decided meanwhile: that is on its way here
+            return [m.Tell(f"this node {event.reason}")]
+        return [m.Tell(f"this node {event.reason}: offering again"), m.Propose("Offer", self._offer())]
 
     # ---- merging
 
-    def _snapped(self, snap: SnapMade) -> list[Effect]:
-        if self.ask is None or self.phase in (Phase.RESTING, Phase.FETCHING):
+    def _snapped(self, snap: SnapMade) -> list[m.Effect]:
+        if self.phase not in (Phase.OFFERED, Phase.LATE, Phase.OVERTAKEN, *EXCHANGING):
             return []
         if self.phase is Phase.OVERTAKEN:  # the others are a round ahead
-            return [EndExchange(), *self._fetch(self.contract.base)]
-        ends: list[Effect] = [EndExchange()] if self.phase in EXCHANGING else []
+            return [m.EndExchange(), *self._fetch(self.contract.base)]
+        ends: list[m.Effect] = [m.EndExchange()] if self.phase in EXCHANGING else []
+        before, self.part = self.part, None
         if all(member.uid != self.uid for member in snap.members):
-            self.phase, self.snap = Phase.LATE, None
-            return ends
-        self.phase, self.snap, self.result = Phase.MERGING, snap, ""
-        self._stalled_here = False
-        return [*ends, BeginExchange(snap, self._source())]
+            return [*ends, *self._passed_over(snap.round)]
+        self.phase, self.part = Phase.MERGING, Part(snap)
+        slow = before.retried(self.part, self.uid, self.contract.schema.nbytes) if before else []
+        return [*ends, m.BeginExchange(snap, self._source()), *slow]
 
-    def _merged(self, event: Merged) -> list[Effect]:
-        if not self._current(event.round, event.attempt):
+    def _merged(self, event: m.Merged) -> list[m.Effect]:
+        part = self._current(event.round, event.attempt)
+        if part is None:
             return []
-        ready = Propose("Ready", {**self._attempt(), "digest": event.digest})
+        ready = part.ready(event)
         if self.phase is Phase.MERGING:
-            self.phase, self.result = Phase.READY, event.digest
+            self.phase, part.result = Phase.READY, event.digest
             return [ready]
         if event.digest != self.contract.base:
-            return [EndExchange(), *self._fetch(self.contract.base)]
-        assert self.snap is not None
-        members, self.snap, self.holds = len(self.snap.members), None, event.digest
-        return [ready, *self._settle("merged", members)]
+            return [m.EndExchange(), *self._fetch(self.contract.base)]
+        self.part, self.holds = None, event.digest
+        return [ready, *self._caught_up(len(part.snap.members))]
 
-    def _stalled(self, event: Stalled) -> list[Effect]:
-        if not self._current(event.round, event.attempt):
+    def _stalled(self, event: m.Stalled) -> list[m.Effect]:
+        part = self._current(event.round, event.attempt)
+        if part is None:
             return []
         if self.phase is Phase.OVERTAKEN:
-            return [EndExchange(), *self._fetch(self.contract.base)]
-        self._stalled_here = True
-        return [Propose("Suspect", {**self._attempt(), "uid": event.uid, "reason": event.reason})]
+            return [m.EndExchange(), *self._fetch(self.contract.base)]
+        part.stalled = True
+        return [part.suspect(event.uid, event.reason)]
 
-    def _current(self, round_: int, attempt: int) -> bool:
-        return (
-            self.phase in (Phase.MERGING, Phase.OVERTAKEN)
-            and self.snap is not None
-            and (self.snap.round, self.snap.attempt) == (round_, attempt)
-        )
+    def _told_owed(self, event: m.Owed) -> list[m.Effect]:
+        if part := self._current(event.round, event.attempt):
+            part.owed = event.owed
+        return []
 
-    def _attempt(self) -> dict[str, Any]:
-        assert self.snap is not None
-        return {"contract": self.contract.name, "round": self.snap.round, "attempt": self.snap.attempt}
+    def _current(self, round_: int, attempt: int) -> Part | None:
+        """The part in this attempt, while it is not done."""
+        doing = self.phase in (Phase.MERGING, Phase.OVERTAKEN)
+        return self.part if doing and self.part and self.part.is_of(round_, attempt) else None
 
     # ---- decided
 
-    def _committed(self, event: Committed) -> list[Effect]:
+    def _committed(self, event: Committed) -> list[m.Effect]:
         if self.ask is None:
             return []
-        held, phase = self.result == event.digest, self.phase
-        if phase is Phase.MERGING and self._current(event.round, event.attempt) and not self._stalled_here:
+        self.lineage.counted |= self.uid in event.members
+        part, phase = self.part, self.phase
+        if phase is Phase.MERGING and part and part.is_of(event.round, event.attempt) and not part.stalled:
             self.phase = Phase.OVERTAKEN
             return []
-        self.snap, self.result = None, ""
-        if held and phase is Phase.READY:
+        self.part = None
+        if phase is Phase.READY and part and part.result == event.digest:
             self.holds = event.digest
-            return self._settle("merged", len(event.members))
-        ends: list[Effect] = [EndExchange()] if phase in (Phase.MERGING, Phase.OVERTAKEN) else []
+            return self._caught_up(len(event.members))
+        ends: list[m.Effect] = [m.EndExchange()] if phase in (Phase.MERGING, Phase.OVERTAKEN) else []
         return [*ends, *self._fetch(event.digest, event.signers)]
 
-    def _aborted(self, event: Aborted) -> list[Effect]:
-        if self.ask is None or self.phase in (Phase.RESTING, Phase.FETCHING, Phase.OVERTAKEN):
+    def _aborted(self, event: Aborted) -> list[m.Effect]:
+        if self.phase not in (Phase.OFFERED, Phase.LATE, *EXCHANGING):
             return []
-        ends: list[Effect] = [EndExchange()] if self.phase in EXCHANGING else []
-        self.snap, self.result = None, ""
-        if self.ask.kind == "sync":
-            return [
-                *ends,
-                self._answer("kept", note=f"round {event.round} was aborted: {event.reason}; own weights kept"),
-            ]
-        return [*ends, Tell(f"round {event.round} was aborted: {event.reason}; asking again"), *self._pursue()]
-
-    def _finished(self) -> list[Effect]:
-        """Without a COMMIT of its own: nobody's weights count any more, so the base is final."""
-        return self._pursue() if self.ask is not None and self.phase is Phase.OFFERED else []
-
-    def _settle(self, how: Literal["merged", "adopted"], members: int) -> list[Effect]:
-        """The node holds the base. An ended program waits for the final one, with its own weights offered anew."""
         assert self.ask is not None
-        if self.ask.kind == "end" and not self.contract.finished:
+        ends: list[m.Effect] = [m.EndExchange()] if self.phase in EXCHANGING else []
+        shown = self.part.shown(event) if self.part else []
+        self.part = None
+        if self.ask.kind == "sync":
+            note = f"round {event.round} was aborted: {event.reason}; own weights kept"
+            return [*shown, *ends, self._answer("kept", note=note)]
+        text = f"round {event.round} was aborted: {event.reason}; asking again"
+        return [*shown, *ends, m.Tell(text), *self._pursue()]
+
+    def _finished(self, event: Finished) -> list[m.Effect]:
+        """Without a COMMIT of its own: nobody's weights count any more, so the base is final."""
+        return self._pursue() if self.phase is Phase.OFFERED else []
+
+    def _cleared(self, event: ContractCleared) -> list[m.Effect]:
+        hint = "start the program again to enrol in the new one"
+        return [m.GiveUp(Refused(f"contract {self.contract.name} was reset by a person", hint=hint))]
+
+    def _caught_up(self, members: int) -> list[m.Effect]:
+        """The node holds the base. A change that is in no merge is offered anew, unless it comes too late for that.
+
+        An ended program waits for the final model, with its own weights offered anew.
+        """
+        assert self.ask is not None
+        late = self.ask.kind != "begin" and self.lineage.late > 0
+        if not self.contract.finished and (self.ask.kind == "end" or (late and not self.lineage.given_up)):
             return self._pursue()
-        note = ""
-        if how == "adopted" and self.ask.kind == "sync":
-            given_up = self.ask.batches - self.batches_at_answer
-            note = f"missed a merge: adopted the model of round {self.contract.round - 1}, gave up {given_up} batches"
-        return [self._answer(how, members=members, note=note)]
+        if members:
+            return [self._answer("merged", members=members)]
+        adopted = f"adopted the model of round {self.contract.round - 1}, gave up {self._batches()} batches"
+        return [self._answer("adopted", note=f"missed a merge: {adopted}" if late else "")]
+
+    def _batches(self) -> int:
+        """How many the program has trained since it was last handed a model."""
+        assert self.ask is not None
+        return self.ask.batches - self.batches_at_answer
 
     # ---- catching up
 
-    def _fetch(self, digest: str, holders: tuple[str, ...] = ()) -> list[Effect]:
-        self.phase = Phase.FETCHING
+    def _fetch(self, digest: str, holders: tuple[str, ...] = ()) -> list[m.Effect]:
+        self.phase, self.part = Phase.FETCHING, None
         if self.holds == digest:
-            return self._fetched(Fetched(digest))
+            return self._fetched(m.Fetched(digest))
         members = dict.fromkeys((*holders, *self.contract.holders(digest), *self.contract.live()))
-        return [Fetch(digest, tuple(uid for uid in members if uid != self.uid))]
+        return [m.Fetch(digest, tuple(uid for uid in members if uid != self.uid))]
 
-    def _fetched(self, event: Fetched) -> list[Effect]:
-        if self.phase is not Phase.FETCHING or self.ask is None:
-            return []
-        self.holds, self._unserved_since = event.digest, None
-        if event.digest != self.contract.base:  # another COMMIT came while the bytes were on their way
-            return self._fetch(self.contract.base)
-        return self._settle("adopted", 0)
-
-    def _fetch_failed(self, event: FetchFailed, now_s: float) -> list[Effect]:
+    def _fetched(self, event: m.Fetched) -> list[m.Effect]:
         if self.phase is not Phase.FETCHING:
             return []
-        self._fetch_again_s = now_s + FETCH_AGAIN_S
-        missing = Propose("Missing", {"contract": self.contract.name, "digest": event.digest})
-        if self._unserved_since is not None:
-            return [missing]  # said at the first try; `_fetching` goes on telling whom it waits for
-        self._unserved_since = now_s
-        return [Tell(f"the model {event.digest} could not be fetched: {event.reason}"), missing]
+        self.holds, self._patience.unserved_s = event.digest, None
+        if event.digest != self.contract.base:  # another COMMIT came while the bytes were on their way
+            return self._fetch(self.contract.base)
+        return self._caught_up(0)
 
-    def _base_lost(self, event: BaseLost) -> list[Effect]:
-        if self.ask is None or self.phase is not Phase.FETCHING:
+    def _fetch_failed(self, event: m.FetchFailed) -> list[m.Effect]:
+        if self.phase is not Phase.FETCHING:
             return []
-        self._unserved_since = None
-        return [
-            Tell(f"nobody holds the committed model any more; the base is {event.base} again"),
-            *self._pursue(),
-        ]
+        self.phase, self._fetch_again_s = Phase.BEHIND, self._now_s + FETCH_AGAIN_S
+        missing = m.Propose("Missing", {"contract": self.contract.name, "digest": event.digest})
+        if self._patience.unserved_s is not None:
+            return [missing]  # said at the first try; every tick goes on telling whom it waits for
+        self._patience.unserved_s = self._now_s
+        text = f"this node is behind, and contributes nothing until it has the model {event.digest}: {event.reason}"
+        return [m.Tell(text), missing]
+
+    def _base_lost(self, event: BaseLost) -> list[m.Effect]:
+        if self.phase not in (Phase.FETCHING, Phase.BEHIND):
+            return []
+        self._patience.unserved_s = None
+        return [m.Tell(f"nobody holds the committed model any more; the base is {event.base} again"), *self._pursue()]
+
+    def _rebased(self, event: m.Rebased) -> list[m.Effect]:
+        if self.phase is not Phase.REBASING:
+            return []
+        if event.base != self.contract.base:
+            return self._pursue()
+        self.lineage.move(event.base, event.digest)
+        missed = f"missed {self.lineage.late} merges" if self.lineage.late > 1 else "missed a merge"
+        weight = f"{self.lineage.permille / 10:g} % of its weight"
+        text = f"{missed}: what {self._batches()} batches have changed is offered anew, with {weight}"
+        return [m.Tell(text), *self._pursue()]
+
+    def _rebase_failed(self, event: m.RebaseFailed) -> list[m.Effect]:
+        if self.phase is not Phase.REBASING:
+            return []
+        self.lineage.give_up()
+        return [m.Tell(f"the change cannot be put on the model {event.base}: {event.reason}"), *self._caught_up(0)]
 
     # ---- waiting
 
-    def _ticked(self, now_s: float) -> list[Effect]:
+    def _ledger_lost(self, event: m.LedgerLost) -> list[m.Effect]:
+        self._patience.ledger = self._patience.ledger or (self._now_s, event.reason)
+        return []
+
+    def _ledger_back(self, event: m.LedgerBack) -> list[m.Effect]:
+        self._patience.ledger = None
+        return []
+
+    def _ticked(self, event: m.Ticked) -> list[m.Effect]:
+        patience, now_s = self._patience, self._now_s
         if self.ask is None:
             return []
-        if self._ledger_lost is not None:
-            since, reason = self._ledger_lost
-            return self._waiting(now_s, since, f"the ledger: {reason}")
-        if self.phase is Phase.FETCHING:
-            return self._fetching(now_s)
+        if patience.ledger is not None:
+            return patience.for_ledger(now_s)
+        if self.phase is Phase.BEHIND and now_s >= self._fetch_again_s:
+            return [*patience.for_model(now_s), *self._fetch(self.contract.base)]
         if self.phase is not Phase.OFFERED:
             return []
-        if not self._too_few():
-            self._too_few_since = None
-            return self._note(now_s, f"waiting for the offers of {self._missing()}")
+        if not patience.too_few:
+            return patience.for_offers(now_s)
         if self._may_go_alone():
             return self._go_alone()
-        self._too_few_since = self._too_few_since if self._too_few_since is not None else now_s
         if self.contract.options.onTooFewPeers == "stop" and self.contract.has_model:  # who never came is waited for
-            return [GiveUp(Unreachable(f"too few peers in contract {self.contract.name}: {self._missing()}"))]
-        return self._waiting(now_s, self._too_few_since, f"peers: {self._missing()}")
-
-    def _fetching(self, now_s: float) -> list[Effect]:
-        if self._unserved_since is None or self._fetch_again_s is None or now_s < self._fetch_again_s:
-            return []
-        self._fetch_again_s = None
-        whom = f"a peer that serves the model {self.contract.base}"
-        return [*self._waiting(now_s, self._unserved_since, whom), *self._fetch(self.contract.base)]
-
-    def _waiting(self, now_s: float, since_s: float, whom: str) -> list[Effect]:
-        limit_s = self.contract.options.tooFewPeersSeconds
-        if limit_s and now_s - since_s >= limit_s:
-            hint = "onTooFewPeers and tooFewPeersSeconds of the callback say what to do about it"
-            return [GiveUp(Unreachable(f"waited {limit_s} s in contract {self.contract.name} for {whom}", hint=hint))]
-        left = f", {limit_s - (now_s - since_s):.0f} s left" if limit_s else ""
-        return self._note(now_s, f"waiting for {whom}{left}")
-
-    def _note(self, now_s: float, text: str) -> list[Effect]:
-        if now_s - self._noted_s < NOTE_EVERY_S:
-            return []
-        self._noted_s = now_s
-        return [Tell(text)]
-
-    def _too_few(self) -> bool:
-        return len(self.contract.live()) < self.contract.options.minPeers
+            return [m.GiveUp(Unreachable(f"too few peers in contract {self.contract.name}: {patience.missing()}"))]
+        return patience.for_peers(now_s)
 
     def _may_go_alone(self) -> bool:
         training = self.ask is not None and self.ask.kind == "sync"
         local = self.contract.options.onTooFewPeers == "local"
-        return training and local and self._too_few() and self.alone < ALONE_MAX
-
-    def _missing(self) -> str:
-        """Whom this node waits for, by name; those who never enrolled have none."""
-        contract = self.contract
-        named = [str(contract.members[uid]) for uid in contract.waiting_for()]
-        absent = contract.options.minPeers - len(contract.live())
-        if absent > 0:
-            named.append(f"{absent} more to enrol (minPeers {contract.options.minPeers})")
-        return ", ".join(named) or "the ledger's decision"
+        return training and local and self._patience.too_few and self.alone < ALONE_MAX
 
     def _answer(
         self, how: Literal["merged", "adopted", "kept", "alone"], *, members: int = 0, note: str = ""
-    ) -> Answer:
+    ) -> m.Answer:
         assert self.ask is not None
         if how in ("merged", "adopted"):
+            assert self.holds == self.contract.base, "I7: only the committed base is handed over, and it is here"
+            self.lineage.handed_over()
             self.alone, self.batches_at_answer = 0, self.ask.batches
         self.phase, self.ask = Phase.RESTING, None
         decided = self.contract.round - (how != "alone")  # a decision, also an abort, opens the next round
-        return Answer(how, decided, self.contract.base, members, self.contract.finished, note)
+        return m.Answer(how, decided, self.contract.base, members, self.contract.finished, note)
+
+    # ---- the invariants
+
+    def check(self) -> None:
+        """What holds between any two events; see also where an Offer or an Answer is made."""
+        assert (self.ask is None) == (self.phase is Phase.RESTING), "I10: whoever asked is being answered"
+        merging = self.phase in (*EXCHANGING, Phase.OVERTAKEN)
+        assert (self.part is not None) == merging, "I4: who merges knows with whom"
+        if self.part is not None:
+            uids = {member.uid for member in self.part.snap.members}
+            assert self.uid in uids, "I4: only members merge"
+            assert bool(self.part.result) == (self.phase is Phase.READY), "I6: who is ready holds a whole result"

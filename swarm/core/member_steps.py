@@ -5,6 +5,7 @@ Made by ``nodes/learning`` (events) and performed by it (effects).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,6 +39,17 @@ class Merged:
     round: int
     attempt: int
     digest: str
+    shards: tuple[bytes, ...] = ()
+    """The digests of the snap's shards, so that who merged differently is known by its shard; none for a broadcast."""
+
+
+@dataclass(frozen=True)
+class Owed:
+    """How many bytes are still to come of whose weights and shards, told about once a second while exchanging."""
+
+    round: int
+    attempt: int
+    owed: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,20 @@ class FetchFailed:
 
 
 @dataclass(frozen=True)
+class Rebased:
+    """The program's change since ``origin`` lies on ``base`` now: these bytes have this digest."""
+
+    base: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class RebaseFailed:
+    base: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class LedgerLost:
     reason: str
 
@@ -75,7 +101,8 @@ class Ticked:
 
 
 Event = (
-    Asked | OfferJudged | Merged | Stalled | Fetched | FetchFailed | LedgerLost | LedgerBack | Ticked
+    Asked | OfferJudged | Merged | Owed | Stalled | Fetched | FetchFailed | Rebased | RebaseFailed
+    | LedgerLost | LedgerBack | Ticked
     | SnapMade | Committed | Aborted | BaseLost | Finished | ContractCleared | MemberGone
 )  # fmt: skip
 
@@ -85,16 +112,20 @@ Event = (
 
 @dataclass(frozen=True)
 class Propose:
+    """An Offer's ``rates``, and its ``root`` where the contract asks for one, are added by who performs it."""
+
     kind: str
     body: dict[str, Any]
 
 
+Source = Literal["own", "base", "rebased"]
+"""What a member contributes: its program's weights, the model that it holds, or its late change on the newest model."""
+
+
 @dataclass(frozen=True)
 class BeginExchange:
-    """Exchange weights as the snap says; ``source`` tells whether the program's weights or the base are contributed."""
-
     snap: SnapMade
-    source: Literal["own", "base"]
+    source: Source
 
 
 @dataclass(frozen=True)
@@ -103,9 +134,26 @@ class EndExchange:
 
 
 @dataclass(frozen=True)
+class Show:
+    """Propose as Evidence what the owners of these shards, by number in the snap, signed for what they sent here."""
+
+    round: int
+    attempt: int
+    shards: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Fetch:
     digest: str
     holders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rebase:
+    """Put the program's change since the model ``origin`` onto the model ``base``; both are held, or it fails."""
+
+    origin: str
+    base: str
 
 
 @dataclass(frozen=True)
@@ -132,4 +180,4 @@ class GiveUp:
     error: SwarmError
 
 
-Effect = Propose | BeginExchange | EndExchange | Fetch | Answer | Tell | GiveUp
+Effect = Propose | BeginExchange | EndExchange | Show | Fetch | Rebase | Answer | Tell | GiveUp

@@ -7,9 +7,13 @@ against nobody.
 
     duration   begins when                                    ends with         length
     window     minPeers have offered and a live one has not   WindowClosed      clamp(1.5 x observed, 2 s, 30 s)
-    deadline   an attempt begins                              DeadlinePassed    5 x observed, >= 10 s, x 1.5 an attempt
+    deadline   an attempt begins                              DeadlinePassed    (20 s + 3 x expected) x 1.5 an attempt
     silence    the last sign of life                          NodeLost          9 s
     lease      the last sign of life of the slot's operator   LeaseEnded        30 s
+
+What is expected of an attempt follows from the bytes that it moves and the rates that its members have measured, or
+from how long the attempts before it took, if that is more. The 20 s are for suspicion, which is by progress: a member
+whose bytes do not come is named by those who wait for them before the deadline, also one that gives signs of life.
 """
 
 from __future__ import annotations
@@ -18,14 +22,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from swarm.core import layout
 from swarm.core.contract import Contract
 from swarm.core.events import Committed, Event, NodeKnown, SnapMade
+from swarm.core.exchanging import PATIENCE, SILENT_S
 from swarm.core.ledger import Ledger
 
 GRACE_S = (2.0, 30.0)
-DEADLINE_MIN_S = 10.0
-SLOW_BYTES_PER_S = 2e6
-"""What a link is believed to do before anything was measured."""
+MARGIN_S = PATIENCE * SILENT_S + 5.0
+LONGER = 1.5
 SILENCE_S = 9.0
 """So that a death is known within 10 s, whenever the last sign of life was told."""
 LEASE_S = 30.0
@@ -119,7 +124,7 @@ class Timekeeper:
             where: dict[str, Any] = {"contract": name, "round": contract.round}
             if contract.phase == "merging":
                 attempt = contract.snap.attempt if contract.snap else 0
-                propose = Propose("DeadlinePassed", {**where, "attempt": attempt})
+                propose = Propose("DeadlinePassed", {**where, "attempt": attempt, "fewest": True})
                 yield ("DeadlinePassed", name, contract.round, attempt), (self._deadline_s(contract, attempt), propose)
             elif self._window_open(contract):
                 yield ("WindowClosed", name, contract.round, 0), (self._grace_s(name), Propose("WindowClosed", where))
@@ -133,10 +138,11 @@ class Timekeeper:
         return min(max(1.5 * self._lateness_s.get(contract, high), low), high)
 
     def _deadline_s(self, contract: Contract, attempt: int) -> float:
-        believed = 2 * contract.schema.nbytes / SLOW_BYTES_PER_S
-        measured = self._attempt_s.get(contract.name)
-        length_s = 5 * measured if measured is not None else DEADLINE_MIN_S + 5 * believed
-        return float(max(DEADLINE_MIN_S, length_s) * 1.5**attempt)
+        assert contract.snap is not None
+        expected_s = max(
+            layout.expected_s(contract.snap, contract.schema.nbytes), self._attempt_s.get(contract.name, 0.0)
+        )
+        return float((MARGIN_S + 3 * expected_s) * LONGER**attempt)
 
     def _due(self) -> list[Propose]:
         due = [timer for _, timer in sorted(self._timers.items()) if timer.due_s <= self._now_s]

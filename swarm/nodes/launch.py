@@ -185,6 +185,13 @@ class Launch:
             if code is not None and not (code == 0 and process in may_end):
                 raise process.failure()
 
+    def kill(self, process: Process) -> None:
+        """SIGKILL one child: its end is wanted, and ends nobody else."""
+        self.processes.remove(process)
+        os.kill(process.pid, signal.SIGKILL)
+        while process.running:
+            time.sleep(LOOK_EVERY_S / 5)
+
     def stop(self, grace_s: float = GRACE_S) -> None:
         """SIGTERM to every process that runs, SIGKILL to its whole group after the grace."""
         with _undisturbed():

@@ -34,6 +34,7 @@ from swarm.errors import InternalError, Refused, SwarmError
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
 from swarm.nodes.progress import Progress
+from swarm.nodes.rebasing import rebased
 from swarm.runtime import hashing
 from swarm.runtime.channel_server import Session
 from swarm.runtime.data import DataClient, NotYet, Region, Want
@@ -133,6 +134,8 @@ class Learning:
                 self.happened(event)
             if isinstance(event, MemberReady) and self._round is not None and self._round.is_of(event):
                 self._round.exchange.held(event.uid)
+                if event.uid == self.member.uid:
+                    self._reach(self._round.snap, "ready")
 
     def ledger_changed(self, lost: str) -> None:
         self.happened(m.LedgerLost(lost) if lost else m.LedgerBack())
@@ -170,6 +173,8 @@ class Learning:
                 self._end_exchange()
             case m.Fetch():
                 self._nursery.start_soon(self._fetch, effect)
+            case m.Rebase():
+                self._nursery.start_soon(self._rebase, effect)
             case m.Answer():
                 await self._hand_over(effect)
             case m.Tell():
@@ -192,7 +197,8 @@ class Learning:
         if effect.kind == "Offer":
             base = effect.body["base"]
             await self._make_durable(base)
-            self.models.keep_only([base, *(commit.digest for commit in self.contract.kept)])
+            mine = (self.member.lineage.origin, effect.body["digest"])  # what a late change is made of, and is
+            self.models.keep_only([base, *mine, *(commit.digest for commit in self.contract.kept)])
         outcome = await self._link.propose(effect.kind, effect.body)
         if not outcome.accepted:
             log.info("%s refused: %s", effect.kind, outcome.reason)
@@ -205,7 +211,8 @@ class Learning:
         snap = effect.snap
         self._end_exchange()  # of the round before: slower peers have gathered from it until now
         self._reached["snapped"] = monotonic()
-        own = self.session.out if effect.source == "own" else self.models.bytes_of(self.member.holds)
+        offered = next(member.digest for member in snap.members if member.uid == self.member.uid)
+        own = self.session.out if effect.source == "own" else self.models.bytes_of(offered)
         result = self.models.incoming()
 
         def merged(digest: str, phases: dict[str, float]) -> None:
@@ -231,12 +238,18 @@ class Learning:
             result=result.bytes,
             staging=self._staging,
             client=self._client,
+            on_scattered=self._in_loop(lambda: self._reach(snap, "gather")),
             on_done=self._in_loop(merged),
             on_stalled=self._in_loop(stalled),
             on_failed=self._in_loop(self._give_up),
         )
         self._round = Round(snap, Region.complete(own), result, exchange)
         exchange.start()
+        self._reach(snap, "scatter")
+
+    def _reach(self, snap: SnapMade, phase: str) -> None:
+        """Say where in the attempt this node is, for who watches."""
+        self._progress.line("phase", contract=snap.contract, round=snap.round, attempt=snap.attempt, phase=phase)
 
     def _end_exchange(self) -> None:
         if self._round is not None:
@@ -288,6 +301,15 @@ class Learning:
                 reasons.append(error.message)
             self.models.drop(file)
         raise Refused("; ".join(reasons) or "no other member is known to hold it")
+
+    async def _rebase(self, effect: m.Rebase) -> None:
+        try:
+            moved = await trio.to_thread.run_sync(rebased, self.contract, self.models, self.session.out, effect)
+        except SwarmError as error:
+            self.happened(m.RebaseFailed(effect.base, error.message))
+            return
+        self.models.hold(*moved)
+        self.happened(m.Rebased(effect.base, moved[1]))
 
     async def _hand_over(self, answer: m.Answer) -> None:
         if self._round is not None:

@@ -40,8 +40,9 @@ log = logging.getLogger("swarm.exchange")
 class Exchange:
     """``own`` is frozen, and ``result`` this exchange's alone, until it is done or cancelled.
 
-    ``on_done(digest, phases_s)`` is called at most once; ``on_stalled(uid, reason)`` once for each member whose bytes
-    do not come or cannot be used; ``on_failed(error)`` when this member itself cannot go on.
+    ``on_scattered`` is called when all contributions to the own shards are here, ``on_done(digest, phases_s)`` when
+    this member holds the result; ``on_stalled(uid, reason)`` once for each member whose bytes do not come or cannot be
+    used; ``on_failed(error)`` when this member itself cannot go on.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Exchange:
         result: memoryview,
         staging: Staging,
         client: DataClient,
+        on_scattered: Callable[[], None],
         on_done: Callable[[str, dict[str, float]], None],
         on_stalled: Callable[[str, str], None],
         on_failed: Callable[[SwarmError], None],
@@ -74,6 +76,7 @@ class Exchange:
         self._result = result
         self._staging = staging
         self._client = client
+        self._on_scattered = on_scattered
         self._on_done = on_done
         self._on_stalled = on_stalled
         self._on_failed = on_failed
@@ -91,7 +94,7 @@ class Exchange:
         self._pulls: dict[x.Pull, Stop] = {}
         self._over = threading.Event()
         self._lock = threading.RLock()
-        self._failed = False
+        self._scattered = self._failed = False
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="merge")
         self._began_s = monotonic()
         self._marks: dict[str, float] = {}
@@ -171,6 +174,9 @@ class Exchange:
                     self._on_stalled(effect.uid, effect.reason)
                 case x.Finish():
                     self._pool.submit(self._guarded, self._finish)
+        if self._machine is not None and self._machine.scattered and not self._scattered:
+            self._scattered = True
+            self._on_scattered()
 
     # ---- pulling
 

@@ -5,8 +5,10 @@
         net.both_ways(1, 2, delay_s=0.025, loss=0.01)    # hosts are numbered from 1, here and in their addresses
         net.set([(1, 3)], cut=True)                      # one direction only
 
-Network namespaces that have no name: they end with the processes that hold them, which end with who made them, however
-that ends. Network devices carry names that no other run has. Raises `Unavailable` where the machine cannot do this.
+With ``desk`` the caller itself gets a place in the network, as its last host; for a caller that has a network namespace
+of its own. Network namespaces that have no name: they end with the processes that hold them, which end with who made
+them, however that ends. Network devices carry names that no other run has. Raises `Unavailable` where the machine
+cannot do this.
 """
 
 from __future__ import annotations
@@ -51,8 +53,11 @@ class Host:
 
 
 class Network:
-    def __init__(self, hosts: list[Host], orders: socket.socket) -> None:
+    """``ports``: how many hosts, the desk among them."""
+
+    def __init__(self, hosts: list[Host], ports: int, orders: socket.socket) -> None:
         self.hosts = hosts
+        self._ports = ports
         self._orders = orders
 
     def set(self, links: Iterable[Pair], **values: float | bool) -> None:
@@ -69,7 +74,7 @@ class Network:
 
     def pairs(self) -> list[Pair]:
         """All one-way links."""
-        return list(permutations(range(1, len(self.hosts) + 1), 2))
+        return list(permutations(range(1, self._ports + 1), 2))
 
     def of_host(self, number: int) -> tuple[list[Pair], list[Pair]]:
         """(links from it, links to it)"""
@@ -98,16 +103,19 @@ def check_available() -> None:
 
 
 @contextlib.contextmanager
-def network(count: int, seed: int) -> Iterator[Network]:
+def network(count: int, seed: int, *, desk: bool = False) -> Iterator[Network]:
     check_available()
-    prefix = f"sw{secrets.token_hex(3)}"
+    prefix, ports = f"sw{secrets.token_hex(3)}", count + desk
     with contextlib.ExitStack() as undo:
         holders = [undo.enter_context(_holder()) for _ in range(count)]
-        orders = undo.enter_context(_switch([f"{prefix}-{n}" for n in range(1, count + 1)], seed))
+        orders = undo.enter_context(_switch([f"{prefix}-{n}" for n in range(1, ports + 1)], seed))
         hosts = [Host(number, holder.pid) for number, holder in enumerate(holders, start=1)]
         for host in hosts:
-            _wire(host, f"{prefix}-{host.number}")
-        yield Network(hosts, orders)
+            _run("ip", "link", "set", f"{prefix}-{host.number}", "netns", str(host.pid), "name", "eth0")
+            _plug_in(host, "eth0")
+        if desk:
+            _plug_in(Host(ports, os.getpid()), f"{prefix}-{ports}")
+        yield Network(hosts, ports, orders)
 
 
 @contextlib.contextmanager
@@ -151,14 +159,12 @@ def _switch(taps: list[str], seed: int) -> Iterator[socket.socket]:
             ours.close()  # by that it ends
 
 
-def _wire(host: Host, tap: str) -> None:
-    """Put the switch's TAP into the host as its eth0."""
-    _run("ip", "link", "set", tap, "netns", str(host.pid), "name", "eth0")
+def _plug_in(host: Host, device: str) -> None:
     for line in (
-        f"link set eth0 address 02:00:00:00:00:{host.number:02x}",
-        f"addr add {host.address}/24 dev eth0",
+        f"link set {device} address 02:00:00:00:00:{host.number:02x}",
+        f"addr add {host.address}/24 dev {device}",
         "link set lo up",
-        "link set eth0 up",
+        f"link set {device} up",
     ):
         _run(*host.command(["ip", *line.split()]))
 

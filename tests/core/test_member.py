@@ -60,6 +60,17 @@ class World:
     def close_window(self) -> list[m.Effect]:
         return self.tell(self.contract.close_window({"contract": "c", "round": self.contract.round}))
 
+    def others(self) -> list[m.Effect]:
+        """The other two commit a round; this member has not offered in time."""
+        result = f"blake3:{self.contract.round:064x}"
+        offers = [*self.offer(OTHER, THIRD), *(self.close_window() if self.contract.snap is None else [])]
+        return [*offers, *self.ready(OTHER, THIRD, digest=result)]
+
+    def deadline(self) -> list[m.Effect]:
+        snap = self.contract.snap
+        assert snap is not None
+        return self.tell(self.contract.pass_deadline({"contract": "c", "round": snap.round, "attempt": snap.attempt}))
+
     def tell(self, events: list[Any]) -> list[m.Effect]:
         told = (SnapMade, Committed, Aborted, BaseLost, Finished, MemberGone)
         return [one for event in events if isinstance(event, told) for one in self.member.handle(event, self.now_s)]
@@ -211,7 +222,10 @@ def test_a_dropped_member_waits_for_the_decision_and_adopts_it() -> None:
     world.offer(*UIDS)
     accused = {"contract": "c", "round": 0, "attempt": 0, "uid": ME, "reason": "silent"}
     world.tell(world.contract.suspect(OTHER, accused))
-    assert kinds(world.tell(world.contract.suspect(THIRD, accused))) == ["EndExchange"]
+    tell, end = world.tell(world.contract.suspect(THIRD, accused))
+    assert isinstance(tell, m.Tell)
+    assert "goes on without this node's weights: it was suspected by 2 of 2 others" in tell.text
+    assert isinstance(end, m.EndExchange)
     assert world.member.phase is Phase.LATE
     assert kinds(world.ready(OTHER, THIRD)) == ["Fetch"]
 
@@ -220,7 +234,9 @@ def test_an_offer_that_came_after_the_snap_waits_for_the_round_to_end() -> None:
     world = World(peers=3)
     world.ask()
     world.offer(OTHER, THIRD)
-    world.close_window()
+    (tell,) = world.close_window()
+    assert isinstance(tell, m.Tell)
+    assert "round 0 began without this node's weights" in tell.text
     assert world.member.handle(m.OfferJudged(0, False, "too late"), 0.0) == []
     assert world.member.phase is Phase.LATE
 
@@ -371,7 +387,196 @@ def test_a_node_that_counted_as_lost_while_it_waited_offers_again() -> None:
     world = World()
     world.ask()
     world.offer(ME)
-    assert kinds(world.tell(world.contract.gone(ME, "lost", "no sign of life"))) == ["Offer"]
+    assert kinds(world.tell(world.contract.gone(ME, "lost", "no sign of life"))) == ["Tell", "Offer"]
     world.offer(ME)
     assert world.member.handle(m.OfferJudged(0, False, "sl-0 has offered already"), 0.0) == []
     assert kinds(world.offer(OTHER)) == ["BeginExchange"]
+
+
+# ---- late changes
+
+
+def trained(**options: Any) -> World:
+    """Three members; this one holds the model of round 0 and trains on it while the others commit round 1."""
+    world = World(peers=3, **options)
+    world.ask("begin")
+    world.offer(*UIDS)
+    world.merged()
+    assert answer(world.ready(ME, OTHER)).how == "merged"
+    world.others()
+    return world
+
+
+def rebased(world: World, digest: str = "blake3:" + "a" * 64) -> list[m.Effect]:
+    return world.member.handle(m.Rebased(world.contract.base, digest), world.now_s)
+
+
+def late(effects: list[m.Effect]) -> dict[str, Any]:
+    """The offer of a late change, which its program is told about."""
+    tell, offer = effects
+    assert isinstance(tell, m.Tell)
+    assert "batches have changed is offered anew" in tell.text
+    assert isinstance(offer, m.Propose)
+    return offer.body
+
+
+@pytest.mark.parametrize(("missed", "permille"), [(1, 707), (2, 577), (3, 500)])
+def test_a_change_that_missed_merges_is_offered_anew_with_less_weight(missed: int, permille: int) -> None:
+    world = trained()
+    for _ in range(missed - 1):
+        world.others()
+    (fetch,) = world.ask("sync", batches=12)
+    assert isinstance(fetch, m.Fetch)
+    (rebase,) = world.member.handle(m.Fetched(world.contract.base), 0.0)
+    assert rebase == m.Rebase(RESULT, world.contract.base)
+    body = late(rebased(world))
+    assert (body["weight_permille"], body["digest"]) == (permille, "blake3:" + "a" * 64)
+    assert body["base"] == world.contract.base
+    assert world.tell(world.contract.offer(ME, body)) == []
+    (begin,) = world.offer(OTHER, THIRD)
+    assert isinstance(begin, m.BeginExchange)
+    assert begin.source == "rebased"
+    assert {member.uid: member.weight for member in begin.snap.members}[ME] == permille
+    final = "blake3:" + "f" * 64
+    world.merged(final)
+    assert answer(world.ready(ME, OTHER, digest=final)).how == "merged"
+    assert kinds(world.ask("sync")) == ["Offer"]  # in step again, with its whole weight
+    assert world.member.lineage.permille == 1000
+
+
+def test_a_change_that_missed_four_merges_is_given_up_in_one_line_that_counts_its_batches() -> None:
+    world = trained()
+    for _ in range(3):
+        world.others()
+    world.ask("sync", batches=36)
+    given = answer(world.member.handle(m.Fetched(world.contract.base), 0.0))
+    assert (given.how, given.digest) == ("adopted", world.contract.base)
+    assert given.note == "missed a merge: adopted the model of round 4, gave up 32 batches"
+
+
+def test_a_change_that_cannot_be_moved_is_given_up_and_says_why() -> None:
+    world = trained()
+    world.ask("sync", batches=12)
+    world.member.handle(m.Fetched(world.contract.base), 0.0)
+    tell, given = world.member.handle(m.RebaseFailed(world.contract.base, "it is out of range"), 0.0)
+    assert isinstance(tell, m.Tell)
+    assert "it is out of range" in tell.text
+    assert "gave up 8 batches" in answer([given]).note
+
+
+def test_a_commit_while_the_change_is_moved_makes_it_one_later() -> None:
+    world = trained()
+    world.ask("sync")
+    world.member.handle(m.Fetched(world.contract.base), 0.0)
+    before = world.contract.base
+    (fetch,) = world.others()
+    assert fetch == m.Fetch(world.contract.base, (OTHER, THIRD))
+    assert world.member.handle(m.Rebased(before, OWN), 0.0) == []
+    assert kinds(world.member.handle(m.Fetched(world.contract.base), 0.0)) == ["Rebase"]
+    assert late(rebased(world))["weight_permille"] == 577
+
+
+def test_a_late_change_survives_an_abort_and_is_moved_again_at_the_next_sync_point() -> None:
+    world = trained()
+    world.ask("sync")
+    world.member.handle(m.Fetched(world.contract.base), 0.0)
+    world.tell(world.contract.offer(ME, late(rebased(world))))
+    world.offer(OTHER)
+    assert kinds(world.tell(world.contract.gone(THIRD, "left", "left"))) == ["BeginExchange"]
+    end, kept = world.tell(world.contract.gone(OTHER, "left", "left"))
+    assert isinstance(end, m.EndExchange)
+    assert answer([kept]).how == "kept"
+    assert world.ask("sync") == [m.Rebase(RESULT, world.contract.base)]
+
+
+def test_weights_that_are_in_the_merge_are_not_offered_again_by_who_only_fetched_its_result() -> None:
+    world = trained()
+    world.ask("sync")
+    world.member.handle(m.Fetched(world.contract.base), 0.0)
+    world.tell(world.contract.offer(ME, late(rebased(world))))
+    world.offer(OTHER, THIRD)
+    world.member.handle(m.Stalled(2, 0, OTHER, "gone"), 0.0)
+    final = "blake3:" + "f" * 64
+    assert kinds(world.ready(OTHER, THIRD, digest=final)) == ["EndExchange", "Fetch"]
+    given = answer(world.member.handle(m.Fetched(final), 0.0))
+    assert (given.how, given.note) == ("adopted", "")
+
+
+def test_a_program_that_ended_too_late_contributes_nothing_and_says_stop() -> None:
+    world = trained()
+    for _ in range(3):
+        world.others()
+    world.ask("end")
+    (offer,) = world.member.handle(m.Fetched(world.contract.base), 0.0)
+    assert isinstance(offer, m.Propose)
+    assert (offer.body["inactive"], offer.body["stop"]) == (True, True)
+    assert offer.body["digest"] == world.contract.base
+
+
+def test_an_ended_programs_late_change_stays_what_it_was_once_it_counted() -> None:
+    world = trained()
+    world.ask("end")
+    world.member.handle(m.Fetched(world.contract.base), 0.0)
+    body = late(rebased(world))
+    assert body["stop"]
+    world.tell(world.contract.offer(ME, body))
+    world.offer(OTHER, THIRD)
+    final = "blake3:" + "f" * 64
+    world.merged(final)
+    (offer,) = world.ready(ME, OTHER, digest=final)
+    assert isinstance(offer, m.Propose)
+    assert (offer.body["digest"], offer.body["weight_permille"]) == (body["digest"], 707)
+
+
+def test_a_new_member_for_a_program_that_lives_knows_how_late_it_is() -> None:
+    world = trained()
+    world.member = Member(ME, world.contract, holds=world.contract.base, origin=RESULT)
+    assert world.ask("sync") == [m.Rebase(RESULT, world.contract.base)]
+    world.others()
+    world.others()
+    world.member = Member(ME, world.contract, holds=world.contract.base, origin=RESULT)
+    assert answer(world.ask("sync")).how == "adopted"  # nobody keeps that model any more
+
+
+# ---- progress, disputes
+
+
+def test_who_owed_by_far_the_most_is_suspected_when_the_same_members_try_again() -> None:
+    world = World(peers=3)
+    world.ask()
+    world.offer(*UIDS)
+    nbytes = SCHEMA.nbytes
+    world.member.handle(m.Owed(0, 0, {OTHER: nbytes, THIRD: 0}), 0.0)
+    end, begin, suspect = world.deadline()
+    assert isinstance(end, m.EndExchange)
+    assert isinstance(begin, m.BeginExchange)
+    assert isinstance(suspect, m.Propose)
+    assert (suspect.kind, suspect.body["uid"], suspect.body["attempt"]) == ("Suspect", OTHER, 1)
+    world.member.handle(m.Owed(0, 1, {OTHER: nbytes, THIRD: nbytes}), 0.0)
+    assert kinds(world.deadline()) == ["EndExchange", "BeginExchange"]  # all are slow: nobody is blamed
+
+
+def test_a_ready_names_the_shards_and_an_abort_over_them_shows_what_their_owners_signed() -> None:
+    world = World(peers=3, topology="sharded")
+    world.ask()
+    world.offer(*UIDS)
+    shards = (b"1" * 32,)
+    (ready,) = world.member.handle(m.Merged(0, 0, RESULT, shards), 0.0)
+    assert isinstance(ready, m.Propose)
+    assert ready.body["shards"] == list(shards)
+    world.tell(world.contract.ready(ME, ready.body))
+    other = {**ready.body, "digest": OWN, "shards": [b"2" * 32]}
+    show, end, kept = world.tell(world.contract.ready(OTHER, other))
+    assert show == m.Show(0, 0, (0,))
+    assert isinstance(end, m.EndExchange)
+    assert answer([kept]).how == "kept"
+
+
+def test_an_excluded_node_ends_its_program_with_the_reason() -> None:
+    world = World(peers=3)
+    world.ask()
+    proof = {"contract": "c", "round": 0, "attempt": 0, "uid": ME, "shard": 0}
+    shown = {"first": {"digest": b"1" * 32}, "second": {"digest": b"2" * 32}}
+    (give_up,) = world.tell(world.contract.evidence(OTHER, {**proof, **shown}))
+    assert isinstance(give_up, m.GiveUp)
+    assert "signed two different results for shard 0" in give_up.error.message

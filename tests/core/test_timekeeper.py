@@ -1,6 +1,10 @@
 """The leader's durations, with a clock that the test moves."""
 
-from swarm.core.timekeeper import AGAIN_S, LEASE_S, SILENCE_S, Propose, Tick, Timekeeper
+import pytest
+
+from swarm.core.exchanging import PATIENCE, SILENT_S
+from swarm.core.layout import BELIEVED_BYTES_PER_S, SLOWEST_BYTES_PER_S
+from swarm.core.timekeeper import AGAIN_S, LEASE_S, MARGIN_S, SILENCE_S, Propose, Tick, Timekeeper
 from tests.core.scene import BIG, CONTRACT, Scene
 from tests.core.tasks import TaskScene
 
@@ -82,29 +86,55 @@ def test_deadlines_grow_by_half_with_every_attempt_and_name_it():
     for actor in leader.actors:
         leader.scene.offer(actor)
     leader.pass_s(0.5)
-    for attempt, length_s in enumerate([10.0, 15.0, 22.5, 33.75]):
-        proposals = leader.pass_s(length_s - 1.0)
+    for attempt in range(4):
+        proposals = leader.pass_s(MARGIN_S * 1.5**attempt - 1.0)
         assert proposals == [], attempt
         proposals = leader.pass_s(2.0)
-        assert proposals == [Propose("DeadlinePassed", {"contract": CONTRACT, "round": 0, "attempt": attempt})]
+        body = {"contract": CONTRACT, "round": 0, "attempt": attempt, "fewest": True}
+        assert proposals == [Propose("DeadlinePassed", body)]
         leader.apply(proposals)
     assert leader.scene.contract.round == 1
 
 
-def test_a_big_model_gets_time_until_its_speed_is_known():
+def deadline_s(leader, **offered):
+    """How long all members of a round have, who offer so."""
+    for actor in leader.actors:
+        assert leader.scene.offer(actor, **offered).accepted
+    leader.tell()
+    began_s = leader.now_s
+    while not leader.pass_s(0.5):
+        assert leader.now_s < began_s + 3600
+    return leader.now_s - began_s
+
+
+def test_a_member_that_only_gives_signs_of_life_is_suspected_before_the_deadline():
+    assert MARGIN_S >= PATIENCE * SILENT_S + AGAIN_S
+
+
+def test_a_deadline_follows_from_the_bytes_to_move_and_the_slowest_link():
+    leader = Leader(4, schema=BIG)
+    nbytes = 1.5 * BIG.nbytes  # what each of four moves each way
+    assert deadline_s(leader) == pytest.approx(MARGIN_S + 3 * nbytes / BELIEVED_BYTES_PER_S, abs=0.5)
+    for rates, slowest in [({"up": 10**8, "down": 5 * 10**5}, 5 * 10**5), ({"up": 10**8, "down": 10**9}, 10**8)]:
+        leader = Leader(4, schema=BIG)
+        assert deadline_s(leader, rates=rates) == pytest.approx(MARGIN_S + 3 * nbytes / slowest, abs=0.5)
+
+
+def test_a_deadline_is_not_shorter_than_what_attempts_took_until_now():
     leader = Leader(3, schema=BIG)
     for actor in leader.actors:
-        leader.scene.offer(actor)
+        leader.scene.offer(actor, rates={"up": 10**9, "down": 10**9})
     leader.pass_s(0.5)
-    assert leader.pass_s(40.0) == []
+    assert leader.pass_s(MARGIN_S - 2.0) == []
     for actor in leader.actors:
         leader.scene.ready(actor)
     leader.tell()
-    for actor in leader.actors:
-        leader.scene.offer(actor)
-    leader.pass_s(0.5)
-    assert leader.pass_s(5 * 40.0 - 5) == []
-    assert len(leader.pass_s(10.0)) >= 1
+    assert deadline_s(leader, rates={"up": 10**9, "down": 10**9}) == pytest.approx(MARGIN_S + 3 * (MARGIN_S - 2), abs=2)
+
+
+def test_nobody_is_waited_for_as_long_as_it_claims_to_need():
+    leader = Leader(3, schema=BIG)
+    assert deadline_s(leader, rates={"up": 1, "down": 1}) < MARGIN_S + 3 * 2 * BIG.nbytes / SLOWEST_BYTES_PER_S
 
 
 def test_a_silent_node_is_lost_after_10_s_and_the_others_are_not():

@@ -140,6 +140,7 @@ class Attempt:
                 result=memoryview(result),
                 staging=staging,
                 client=node.client,
+                on_scattered=lambda: None,
                 on_done=lambda digest, phases, i=i: self.outcomes.put((i, "done", digest, phases)),
                 on_stalled=lambda uid, reason, i=i: self.outcomes.put((i, "stalled", uid, reason)),
                 on_failed=lambda error, i=i: self.outcomes.put((i, "failed", error)),

@@ -44,13 +44,13 @@ def _floats(dtype: str, parts: list[tuple[Array, int]], out: Array) -> None:
     term = np.empty(len(out), np.float64)
     for index, (part, weight) in enumerate(parts):
         target = term if index else total
-        np.copyto(target, _from_bfloat16(part) if dtype == "bfloat16" else part)
+        np.copyto(target, from_bfloat16(part) if dtype == "bfloat16" else part)
         if weight != 1:
             np.multiply(target, weight, out=target)
         if index:
             np.add(total, term, out=total)
     np.divide(total, sum(weight for _, weight in parts), out=total)
-    out[:] = _to_bfloat16(total) if dtype == "bfloat16" else total
+    out[:] = to_bfloat16(total) if dtype == "bfloat16" else total
 
 
 def _integers(dtype: str, parts: list[tuple[Array, int]], out: Array) -> None:
@@ -76,11 +76,11 @@ def _bools(dtype: str, parts: list[tuple[Array, int]], out: Array) -> None:
     out[:] = 2 * ayes >= sum(weight for _, weight in parts)
 
 
-def _from_bfloat16(bits: Array) -> Array:
+def from_bfloat16(bits: Array) -> Array:
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-def _to_bfloat16(values: Array) -> Array:
+def to_bfloat16(values: Array) -> Array:
     """Rounded once: by way of a float32 rounded to odd, which keeps what the last rounding has to know."""
     near = values.astype(np.float32)
     back = near.astype(np.float64)

@@ -26,6 +26,7 @@ from swarm.core.round import BROADCAST_BYTES
 from swarm.errors import BadInput, CheckFailed, InternalError
 from swarm.nodes.bench import merge_program
 from swarm.nodes.bench.inputs import expected_digest
+from swarm.nodes.bench.merge_kill import Victim
 from swarm.nodes.launch import Launch
 from swarm.nodes.local import READY_S, LocalSwarm, Peer
 from swarm.runtime.authority import CertificateTree
@@ -43,11 +44,21 @@ class Settings:
     topology: str
     rounds: int
     sns: int
+    kill: str = "none"
+    """In which phase of the middle round one learning node is SIGKILLed, if in any."""
+
+    @property
+    def killed_round(self) -> int | None:
+        return None if self.kill == "none" else self.rounds // 2
+
+    @property
+    def min_peers(self) -> int:
+        return self.peers - (self.kill != "none")
 
 
 @dataclass
 class Measured:
-    """What the measured rounds came to; one entry a round in each list."""
+    """What the measured rounds came to; one entry a round in each list, without the one in which a node was killed."""
 
     swarm_s: list[float] = field(default_factory=list)
     ring_s: list[float] = field(default_factory=list)
@@ -56,6 +67,8 @@ class Measured:
     bytes_per_peer: int = 0
     rss_peak_mb: dict[str, float] = field(default_factory=dict)
     verified: bool = True
+    killed_s: float | None = None
+    """How long the round took in which a node was killed."""
 
     def failure(self) -> CheckFailed | None:
         return None if self.verified else CheckFailed("a merge differs from the one computed from its inputs")
@@ -73,7 +86,7 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
         "commitments": "result",
         "topology": _topology(settings),
         "hash": "blake3",
-        "rounds": len(seconds),
+        "rounds": settings.rounds,
         "verified": measured.verified,
         "median_s": round(median(seconds), 4),
         "p10_s": round(deciles[0], 4),
@@ -86,7 +99,7 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
         "ratio_to_link_optimum": None,
         "rss_peak_mb": measured.rss_peak_mb,
         "cpu_s": {role: _median(line[role] for line in measured.cpu_s) for role in ("sl", "ml", "sn")},
-        "recovery_s": None,
+        "recovery_s": None if measured.killed_s is None else round(measured.killed_s - median(seconds), 4),
     }
 
 
@@ -123,9 +136,12 @@ class Bench:
         with ring(self.settings, self.swarm.trees[0]) as baseline:
             baseline()
             for number in range(self.settings.rounds):
-                self._measure(WARM_UPS + number, baseline, ring_first=number % 2 == 1)
+                if number == self.settings.killed_round:
+                    self._lose_one(WARM_UPS + number)
+                else:
+                    self._measure(WARM_UPS + number, baseline, ring_first=number % 2 == 1)
         self.measured.rss_peak_mb = {role: self._rss_peak_mb(pids) for role, pids in self._pids.items()}
-        self._order({"end": True}, answered=False)
+        self._tell({"end": True})
         self._launch.wait_ended([peer.node for peer in self.swarm.peers], self.swarm.look)
         self.measured.bytes_per_peer = max(self._bytes_per_round(peer) for peer in self.swarm.peers)
         return self.measured
@@ -145,15 +161,42 @@ class Bench:
         number = round_ - WARM_UPS + 1
         self._watch(f"round {number} of {self.settings.rounds}  {seconds:.3f} s  ring {self.measured.ring_s[-1]:.3f} s")
 
+    def _lose_one(self, round_: int) -> None:
+        """The round in which a learning node is killed. Its contribution counts if it had done its part by then."""
+        victim = Victim(self.swarm.peers[-1], self.settings.kill)
+        self._order({"round": round_})
+        victim.look()
+        self._tell({"go": "sync"})
+        victim.kill(self._launch, self.measured.phases_s)
+        everybody = self._in_uid_order()
+        self._forget_last()
+        told = self._answers()
+        self.swarm.look()
+        members = {peer.rounds[-1]["members"] for peer in self.swarm.peers if peer.rounds[-1]["phases_s"]}
+        counted = everybody if members == {self.settings.peers} else self._in_uid_order()
+        self._verify(counted, round_)
+        seconds = max(one["ended"] for one in told) - max(one["began"] for one in told)
+        self.measured.killed_s = seconds
+        self._watch(f"round {round_ - WARM_UPS + 1} of {self.settings.rounds}  {seconds:.3f} s  one was killed")
+
+    def _forget_last(self) -> None:
+        self._programs.pop()
+        for role in ("sl", "ml"):
+            self._pids[role].pop()
+        self.swarm.peers.pop()
+
     def _merge(self, round_: int, how: str) -> tuple[float, dict[str, float], dict[str, float]]:
         self._order({"round": round_})
         before = self._cpu_s()
         told = self._order({"go": how})
         cpu_s = {role: used - before[role] for role, used in self._cpu_s().items()}
-        results = {answer["digest"] for answer in self._order({"digest": True})}
-        self.measured.verified &= results == {expected_digest(self.settings.mb, self._in_uid_order(), round_)}
+        self._verify(self._in_uid_order(), round_)
         seconds = max(one["ended"] for one in told) - max(one["began"] for one in told)
         return seconds, cpu_s, self._phases_s(told)
+
+    def _verify(self, in_uid_order: list[int], round_: int) -> None:
+        results = {answer["digest"] for answer in self._order({"digest": True})}
+        self.measured.verified &= results == {expected_digest(self.settings.mb, in_uid_order, round_)}
 
     def _phases_s(self, told: list[dict[str, Any]]) -> dict[str, float]:
         """The mean over the peers: the node's own phases, and the program's copies before and after them."""
@@ -197,18 +240,22 @@ class Bench:
         return {
             merge_program.SOCKET: str(self._directory / "orders"),
             merge_program.PEER: str(peer),
-            merge_program.PEERS: str(self.settings.peers),
+            merge_program.MIN_PEERS: str(self.settings.min_peers),
             merge_program.MB: str(self.settings.mb),
             merge_program.TOPOLOGY: self.settings.topology,
         }
 
-    def _order(self, order: dict[str, Any], *, answered: bool = True) -> list[dict[str, Any]]:
+    def _order(self, order: dict[str, Any]) -> list[dict[str, Any]]:
         """Give all programs an order at once; their answers, by peer."""
+        self._tell(order)
+        return self._answers()
+
+    def _tell(self, order: dict[str, Any]) -> None:
         for program in self._programs:
             program.write(json.dumps(order) + "\n")
             program.flush()
-        if not answered:
-            return []
+
+    def _answers(self) -> list[dict[str, Any]]:
         answers = [program.readline() for program in self._programs]
         if not all(answers):
             self._launch.check()

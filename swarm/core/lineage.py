@@ -1,0 +1,66 @@
+"""Lineage: from which committed model a program's weights descend, and how late their change has become.
+
+Kept by `core/member`. Guarantees: a change counts once: what is in a committed merge is not put on another model; a
+change that comes late is offered on the model that the others have by then, with less weight the later it is, or is
+given up.
+"""
+
+from __future__ import annotations
+
+from swarm.core.contract import Contract
+from swarm.core.rebase import PERMILLE
+
+TOO_LATE = max(PERMILLE) + 1
+
+
+class Lineage:
+    """``origin``: the model that was handed to the program last; the schema's hash while none was."""
+
+    def __init__(self, contract: Contract, origin: str) -> None:
+        self._contract = contract
+        self.origin = origin
+        self.counted = False
+        """The open ask's weights are in a committed merge."""
+        self.moved: tuple[str, str] | None = None
+        """The model that the change lies on now, and the digest of both together."""
+        self.permille = 1000
+        """What the open ask's weights count."""
+        self._commits = self._commits_at(origin)
+
+    def _commits_at(self, origin: str) -> int | None:
+        """How many models the contract had committed when it committed this one; None if it is none that is kept."""
+        kept = [commit.digest for commit in self._contract.kept]
+        return self._contract.commits - kept[::-1].index(origin) if origin in kept else None
+
+    @property
+    def late(self) -> int:
+        """How many merges have gone by without the program's change; 0 when it can be offered as it is."""
+        contract = self._contract
+        if self.counted or not contract.has_model or self.origin == contract.base:
+            return 0
+        return TOO_LATE if self._commits is None else max(1, contract.commits - self._commits)
+
+    @property
+    def given_up(self) -> bool:
+        return self.late >= TOO_LATE
+
+    @property
+    def on_base(self) -> str:
+        """The digest of the moved change; "" while it is still to be put on the base. What has counted stays as is."""
+        fits = self.moved is not None and (self.counted or self.moved[0] == self._contract.base)
+        return self.moved[1] if self.moved and fits else ""
+
+    def asked(self) -> None:
+        self.counted, self.moved, self.permille = False, None, 1000
+
+    def move(self, base: str, digest: str) -> None:
+        self.moved, self.permille = (base, digest), PERMILLE.get(self.late, 1000)
+
+    def give_up(self) -> None:
+        """The change cannot be put on another model."""
+        self._commits = None
+
+    def handed_over(self) -> None:
+        """The program goes on from the contract's base."""
+        self.origin = self._contract.base
+        self._commits = self._contract.commits if self._contract.has_model else None

@@ -1,0 +1,53 @@
+"""A member's part in one attempt: with whom it merges, what it has, and what it says about the others.
+
+Kept by `core/member` from the snap to the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from swarm.core import blame, layout
+from swarm.core.events import Aborted, SnapMade
+from swarm.core.member_steps import Effect, Merged, Propose, Show
+
+SHARDS_TOLD_MAX = 64
+"""A Ready that names each shard's digest costs the ledger 32 bytes a shard; with more it names the whole only."""
+
+
+@dataclass
+class Part:
+    """``result``: the digest of the whole result, once it is here. ``owed``: bytes that others are still to send."""
+
+    snap: SnapMade
+    result: str = ""
+    owed: Mapping[str, int] = field(default_factory=dict)
+    stalled: bool = False
+    """Somebody's bytes do not come, so this attempt cannot end here."""
+
+    def is_of(self, round_: int, attempt: int) -> bool:
+        return (self.snap.round, self.snap.attempt) == (round_, attempt)
+
+    def ready(self, merged: Merged) -> Effect:
+        told = {"shards": list(merged.shards)} if 0 < len(merged.shards) <= SHARDS_TOLD_MAX else {}
+        return self._propose("Ready", digest=merged.digest, **told)
+
+    def suspect(self, uid: str, reason: str) -> Effect:
+        return self._propose("Suspect", uid=uid, reason=reason)
+
+    def retried(self, again: Part, uid: str, nbytes: int) -> list[Effect]:
+        """The deadline blamed nobody, and the same members try again: name who held this attempt up."""
+        if again.snap.round != self.snap.round or again.snap.members != self.snap.members:
+            return []
+        slow = blame.furthest_behind(self.owed, layout.due(self.snap, uid, nbytes))
+        return [again.suspect(slow, "owed by far the most at the last deadline")] if slow else []
+
+    def shown(self, aborted: Aborted) -> list[Effect]:
+        """Where two members merged differently, what the owner signed for whom tells who cheated."""
+        mine = aborted.disputed and self.is_of(aborted.round, aborted.attempt)
+        return [Show(aborted.round, aborted.attempt, aborted.disputed)] if mine else []
+
+    def _propose(self, kind: str, **fields: object) -> Effect:
+        where = {"contract": self.snap.contract, "round": self.snap.round, "attempt": self.snap.attempt}
+        return Propose(kind, {**where, **fields})

@@ -1,0 +1,75 @@
+"""Patience: how long a member waits for others, and what it says meanwhile.
+
+Kept by `core/member`. Guarantees: whoever waits says every `NOTE_EVERY_S` for whom, by name; a wait that the contract
+bounds ends with an error that names them.
+"""
+
+from __future__ import annotations
+
+from swarm.core.contract import Contract
+from swarm.core.member_steps import Effect, GiveUp, Tell
+from swarm.errors import Unreachable
+
+NOTE_EVERY_S = 10.0
+
+
+class Patience:
+    """``ledger``: since when, and why, the ledger is not there. ``unserved_s``: since when nobody serves the base."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self.ledger: tuple[float, str] | None = None
+        self._too_few_s: float | None = None
+        self.unserved_s: float | None = None
+        self._noted_s = 0.0
+
+    def begin(self, now_s: float) -> None:
+        """The program waits from now on, however long it has trained while something was missing."""
+        self._too_few_s, self.unserved_s, self._noted_s = None, None, now_s
+        if self.ledger is not None:
+            self.ledger = (now_s, self.ledger[1])
+
+    def for_ledger(self, now_s: float) -> list[Effect]:
+        assert self.ledger is not None
+        since_s, reason = self.ledger
+        return self._waiting(now_s, since_s, f"the ledger: {reason}")
+
+    def for_peers(self, now_s: float) -> list[Effect]:
+        self._too_few_s = now_s if self._too_few_s is None else self._too_few_s
+        return self._waiting(now_s, self._too_few_s, f"peers: {self.missing()}")
+
+    def for_model(self, now_s: float) -> list[Effect]:
+        since_s = now_s if self.unserved_s is None else self.unserved_s
+        return self._waiting(now_s, since_s, f"a peer that serves the model {self._contract.base}")
+
+    @property
+    def too_few(self) -> bool:
+        return len(self._contract.live()) < self._contract.options.minPeers
+
+    def for_offers(self, now_s: float) -> list[Effect]:
+        """There are enough: they are waited for without an end, as they may train for long."""
+        self._too_few_s = None
+        return self.note(now_s, f"waiting for the offers of {self.missing()}")
+
+    def missing(self) -> str:
+        """Whom this node waits for, by name; those who never enrolled have none."""
+        contract = self._contract
+        named = [str(contract.members[uid]) for uid in contract.waiting_for()]
+        absent = contract.options.minPeers - len(contract.live())
+        if absent > 0:
+            named.append(f"{absent} more to enrol (minPeers {contract.options.minPeers})")
+        return ", ".join(named) or "the ledger's decision"
+
+    def note(self, now_s: float, text: str) -> list[Effect]:
+        if now_s - self._noted_s < NOTE_EVERY_S:
+            return []
+        self._noted_s = now_s
+        return [Tell(text)]
+
+    def _waiting(self, now_s: float, since_s: float, whom: str) -> list[Effect]:
+        limit_s = self._contract.options.tooFewPeersSeconds
+        if limit_s and now_s - since_s >= limit_s:
+            hint = "onTooFewPeers and tooFewPeersSeconds of the callback say what to do about it"
+            return [GiveUp(Unreachable(f"waited {limit_s} s in contract {self._contract.name} for {whom}", hint=hint))]
+        left = f", {limit_s - (now_s - since_s):.0f} s left" if limit_s else ""
+        return self.note(now_s, f"waiting for {whom}{left}")
