@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,10 @@ class Network:
     drivers: dict[str, Driver] = field(default_factory=dict)
     cut: bool = False
     cut_off: set[str] = field(default_factory=set)
+    mute: bool = False
+    """No question is answered, only consensus goes on."""
     largest: int = 0
+    calls: list[tuple[str, str]] = field(default_factory=list)
     weather: Callable[[], int] = lambda: 1
     """How often the next message arrives."""
 
@@ -53,7 +56,8 @@ class Network:
     def caller(self, uid: str) -> Callable[[str, str, dict[str, Any]], Awaitable[Any]]:
         async def call(to: str, verb: str, body: dict[str, Any]) -> Any:
             await trio.lowlevel.checkpoint()
-            if to not in self.drivers or self.cut or self.cut_off & {uid, to}:
+            self.calls.append((to, verb))
+            if to not in self.drivers or self.cut or self.mute or self.cut_off & {uid, to}:
                 raise Unreachable(f"no link to {to}")
             verbs = {
                 "cosign": self.drivers[to].snapshots.answer_cosign,
@@ -67,18 +71,19 @@ class Network:
 
 
 @dataclass
-class Node:
-    driver: Driver
+class Author:
+    """A process that has something to say to the ledger."""
+
     local: Local
     seq: int = 1
 
     def joining(self, network_id: bytes, **changes: Any) -> bytes:
-        """A NodeJoined of this node: its first, or a renewal."""
+        """A NodeJoined: its first, or a renewal."""
         state, credentials = self.local.state, self.local.credentials
         body = {
             "chain": credentials.chain,
             "node_key": state.node_public,
-            "role": "sn",
+            "role": credentials.identity.role,
             "addresses": ["127.0.0.1:30304"],
             "incarnation": state.incarnation,
             **changes,
@@ -97,12 +102,20 @@ class Node:
         return raw
 
 
+@dataclass
+class Node(Author):
+    driver: Driver = field(kw_only=True)
+
+
 class World:
     def __init__(self, path: Path) -> None:
         self.path = path
         tree = CertificateTree(path / "certificates", "1")
         issue(tree, organisation="org-a")
-        self.credentials = Credentials.load(tree.certificate("sn"), tree.key("sn"), tree.capath, expect_roles=("sn",))
+        self.credentials, self.of_clients = (
+            Credentials.load(tree.certificate(role), tree.key(role), tree.capath, expect_roles=(role,))
+            for role in ("sn", "sl")
+        )
         self.network = Network()
         self.settings: dict[str, Any] = {}
         """What every driver gets besides."""
@@ -127,7 +140,7 @@ class World:
                 await nursery.start(driver.run)
                 self.network.drivers[state.uid] = driver
                 try:
-                    yield Node(driver, local)
+                    yield Node(local, driver=driver)
                 finally:
                     self.network.drivers.pop(state.uid, None)
                     nursery.cancel_scope.cancel()
@@ -150,6 +163,20 @@ class World:
             await until(lambda: not sentinel.driver.one_copy and level(sentinel, node))
             yield node
 
+    @contextmanager
+    def client(self) -> Iterator[Author]:
+        """Somebody whose proposals are in nobody's way: a leading SN makes some of its own."""
+        with StateDirectory(self.path / "client") as state:
+            yield Author(Local(self.of_clients, state))
+
+    @asynccontextmanager
+    async def three(self) -> AsyncIterator[tuple[Node, Node, Node]]:
+        """Three SNs that all vote."""
+        async with self.sentinel() as first, self.peer(first, "p") as second, self.peer(first, "q") as third:
+            nodes = first, second, third
+            await until(lambda: all(len(node.driver.ledger.voters) == 3 for node in nodes))
+            yield nodes
+
     async def introduce(self, leader: Node, node: Node) -> None:
         await accepted(leader, node.joining(leader.driver.ledger.network_id))
 
@@ -166,11 +193,18 @@ async def accepted(leader: Node, raw: bytes) -> int:
     return outcome.index
 
 
-async def renew(node: Node, times: int = 1, *, long: bool = False) -> None:
+async def leader_of(*nodes: Node) -> Node:
+    """Whoever of these leads, once somebody does."""
+    await until(lambda: any(node.driver.role == "leader" for node in nodes))
+    return next(node for node in nodes if node.driver.role == "leader")
+
+
+async def renew(node: Node, times: int = 1, *, long: bool = False, author: Author | None = None) -> None:
     """Add entries."""
+    author = author or node
     addresses = [f"{'a' * 240}-{place}:1" for place in range(8)] if long else ["127.0.0.1:1"]
     for _ in range(times):
-        await accepted(node, node.joining(node.driver.ledger.network_id, addresses=addresses))
+        await accepted(node, author.joining(node.driver.ledger.network_id, addresses=addresses))
 
 
 def level(one: Node, other: Node) -> bool:

@@ -1,0 +1,217 @@
+"""Snapshots on real disks: old entries go to the archive, restarts and newcomers begin with the state."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from swarm.core.snapshot import Snapshot
+from swarm.errors import BadInput, IdentityError, Refused
+from swarm.runtime import snapshots as snapshots_module
+from swarm.runtime import store as store_module
+from swarm.runtime.replica import Replica
+from swarm.runtime.snapshots import Snapshots
+from tests.runtime.sns import Node, World, accepted, failure, leader_of, level, renew, run, until
+
+EVERY, KEPT = 20, 5
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(snapshots_module, "KEPT_BEHIND", KEPT)
+    monkeypatch.setattr(snapshots_module, "AGAIN_S", 0.05)
+    monkeypatch.setattr(store_module, "SEGMENT", 10)
+    world = World(tmp_path)
+    world.settings["snapshot_every"] = EVERY
+    return world
+
+
+def first_index(node: Node) -> int:
+    return node.driver._store.first_index
+
+
+async def shed(node: Node, snapshot: int) -> None:
+    await until(lambda: first_index(node) == snapshot - KEPT + 1)
+    await until(lambda: node.driver._store.archive.segments() != [])
+    await until(lambda: node.driver._store.archive.segments()[-1].last == snapshot - KEPT)
+
+
+def test_old_entries_move_to_the_archive_and_a_restart_begins_with_the_snapshot(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            await renew(node, 50)
+            await shed(node, 40)
+            head, nodes = node.driver.head, repr(node.driver.ledger.nodes)
+            assert node.driver.entry_at(1) is None
+        async with world.node("s") as node:
+            assert node.driver.head == head + 1
+            assert repr(node.driver.ledger.nodes) == nodes
+            assert first_index(node) == 40 - KEPT + 1
+            replica = Replica(node.driver.ledger.network_id)
+            while raws := node.driver.entries_after(replica.head_index, 3000):
+                for raw in raws:
+                    replica.take(raw)
+            assert replica.ledger.digest() == node.driver.ledger.digest(), "followers get all, from archive and log"
+            segments = node.driver._store.archive.segments()
+            assert [segment.first for segment in segments] == [1, *(segment.last + 1 for segment in segments[:-1])]
+            assert all(segment.last - segment.first < 10 for segment in segments)
+
+    run(scenario)
+
+
+def test_the_opening_check_starts_at_the_snapshot_and_still_names_what_is_damaged(world: World) -> None:
+    async def prepare() -> None:
+        async with world.sentinel() as node:
+            await renew(node, 50)
+            await shed(node, 40)
+
+    async def start() -> None:
+        async with world.node("s"):
+            pass
+
+    run(prepare)
+    path = world.path / "s" / "ledger.db"
+    for sql, sentence in [
+        ("UPDATE snapshots SET state = zeroblob(100)", "its snapshot after entry 40"),
+        ("UPDATE entries SET raw = zeroblob(100) WHERE idx = 43", "is damaged at entry 43"),
+        ("DELETE FROM snapshots", "it begins with entry 36 and has no snapshot"),
+    ]:
+        before = path.read_bytes()
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(sql)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert sentence in failure(start).message
+        path.write_bytes(before)
+    run(start)
+
+
+def test_a_damaged_archive_is_named_and_a_gap_is_refused(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            await renew(node, 50)
+            await shed(node, 40)
+            store = node.driver._store
+            one, other = store.archive.segments()[:2]
+            data = bytearray(one.path.read_bytes())
+            data[100] ^= 1
+            one.path.write_bytes(data)
+            with pytest.raises(BadInput, match="with the entries 1 to 10 is damaged"):
+                node.driver.entries_after(0)
+            other.path.unlink()
+            with pytest.raises(Refused, match="entry 11 of the ledger is not here"):
+                node.driver.entries_after(10)
+
+    run(scenario)
+
+
+def test_a_peer_that_needs_what_is_compacted_installs_the_snapshot(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel:
+            await renew(sentinel, 50)
+            await shed(sentinel, 40)
+            async with world.peer(sentinel) as peer:
+                assert first_index(peer) >= 41
+                await renew(sentinel, 3)
+                await until(lambda: level(sentinel, peer))
+        async with world.node("p") as peer, world.sentinel() as sentinel:
+            await until(lambda: level(sentinel, peer) and not sentinel.driver.one_copy)
+
+    run(scenario)
+
+
+def test_a_snapshot_goes_in_pieces(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots_module, "PIECE_BYTES", 700)
+
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel:
+            await renew(sentinel, 50)
+            await shed(sentinel, 40)
+            calls = world.network.calls
+            async with world.peer(sentinel):
+                pieces = [verb for _, verb in calls if verb == "snapshot"]
+                stored = sentinel.driver._store.snapshot()
+                assert stored is not None
+                assert len(pieces) == -(-len(stored[0].state) // 700) > 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("forgery", ["state", "signatures", "voters"])
+def test_a_snapshot_that_is_not_what_a_majority_signed_is_not_installed(
+    world: World, monkeypatch: pytest.MonkeyPatch, forgery: str
+) -> None:
+    genuine = Snapshots.answer_piece
+
+    def forged(self: Snapshots, body: dict[str, object]) -> dict[str, object]:
+        reply = genuine(self, body)
+        changes: dict[str, dict[str, object]] = {
+            "state": {"piece": bytes([reply["piece"][0] ^ 1]) + reply["piece"][1:]},
+            "signatures": {"signatures": {uid: bytes(64) for uid in reply["signatures"]}},
+            "voters": {"voters": ["00000000-0000-5000-8000-000000000000"]},
+        }
+        return {**reply, **changes[forgery]}
+
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel:
+            await renew(sentinel, 50)
+            await shed(sentinel, 40)
+            monkeypatch.setattr(Snapshots, "answer_piece", forged)
+            async with world.node("p") as peer:
+                peer.local.state.set_network_id(sentinel.driver.ledger.network_id)
+                with pytest.raises((BadInput, IdentityError)):
+                    await peer.driver.snapshots.fetch(sentinel.local.state.uid)
+                await accepted(sentinel, peer.joining(sentinel.driver.ledger.network_id))
+                asked = len(world.network.calls)
+                await until(lambda: len(world.network.calls) > asked)
+                assert peer.driver.head == 0
+                monkeypatch.setattr(Snapshots, "answer_piece", genuine)
+                await until(lambda: level(sentinel, peer))
+
+    run(scenario)
+
+
+def test_a_node_signs_only_the_state_that_it_came_to_by_itself(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            await renew(node, 30)
+            await shed(node, 20)
+            stored = node.driver._store.snapshot()
+            assert stored is not None
+            snapshot: Snapshot = stored[0]
+            answer = node.driver.snapshots.answer_cosign
+            assert answer({"point": list(snapshot.point)})["signature"]
+            index, term, hash_, digest = snapshot.point
+            for point in (
+                [index, term, hash_, "sha256:0"],
+                [index, term, bytes(32), digest],
+                [99, term, hash_, digest],
+            ):
+                assert answer({"point": point}) == {"signature": b""}
+            with pytest.raises(BadInput):
+                answer({"point": [index, term]})
+
+    run(scenario)
+
+
+def test_without_a_majority_of_signatures_nothing_is_let_go(world: World) -> None:
+    async def scenario() -> None:
+        with world.client() as client:
+            async with world.three() as nodes:
+                world.network.mute = True
+                await renew(await leader_of(*nodes), 30, author=client)
+                await until(lambda: all(node.driver._store.snapshot() is not None for node in nodes))
+                assert [first_index(node) for node in nodes] == [1, 1, 1]
+                world.network.mute = False
+                await until(lambda: all(first_index(node) > 1 for node in nodes))
+                await until(lambda: min(map(signatures, nodes)) >= 2)
+
+    run(scenario)
+
+
+def signatures(node: Node) -> int:
+    stored = node.driver._store.snapshot()
+    return len(stored[1]) if stored else 0
