@@ -85,7 +85,7 @@ def _show_stream(compared: Comparison) -> None:
 @click.option("--commitments", default="result", show_default=True, type=click.Choice(["result"]))
 @click.option("--topology", default="auto", show_default=True, type=click.Choice(["auto", "sharded", "broadcast"]))
 @click.option("--rounds", default=7, show_default=True, type=click.IntRange(1, 1000), help="measured; 2 more warm up")
-@click.option("--sns", default=1, show_default=True, type=click.IntRange(1, 2), help="network nodes")
+@click.option("--sns", default=1, show_default=True, type=click.IntRange(1, 5), help="network nodes")
 @click.option(
     "--kill",
     default="none",

@@ -28,7 +28,7 @@ swarm demo --dataset mnist.npz --json       your own data (the keys of Keras' mn
     "the digests of the weights that the peers saved are held against the ledger's.",
 )
 @click.option("--peers", default=2, show_default=True, type=click.IntRange(2, 64), help="organisations that train")
-@click.option("--sns", default=2, show_default=True, type=click.IntRange(1, 2), help="network nodes")
+@click.option("--sns", default=2, show_default=True, type=click.IntRange(1, 5), help="network nodes")
 @click.option("--epochs", type=click.IntRange(1), help="of each peer  [default: as many as make 352 batches]")
 @click.option("--dataset", default="digits", show_default=True, metavar="digits|FILE.npz")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="of the split and the weights")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 UP_EXAMPLES = """
 swarm up                 two network nodes of two organisations, in the background
-swarm up --sns 1         one
+swarm up --sns 3         three, of which any one may die
 swarm down               end them; the ledger stays for the next swarm up
 swarm down --purge       end them and forget ledger, keys and certificates
 """
@@ -29,7 +29,7 @@ swarm down --purge       end them and forget ledger, keys and certificates
     help="Start network nodes on this machine and leave them running, for programs that are started by hand with "
     "run-sl. What runs already stays as it is; what swarm up started before and has ended goes on with its ledger.",
 )
-@click.option("--sns", default=2, show_default=True, type=click.IntRange(1, 2), help="network nodes")
+@click.option("--sns", default=2, show_default=True, type=click.IntRange(1, 5), help="network nodes")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
 def up(sns: int, as_json: bool) -> None:
     from swarm.nodes.launch import ended_by_signals

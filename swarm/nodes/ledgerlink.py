@@ -67,6 +67,10 @@ class LedgerLink:
         self._report = report
         self._link: Link | None = None
         self._feeder: Link | None = None
+        self._left: Address | None = None
+        """The network node that was linked last: any other one comes before it."""
+        self._unfit = ""
+        """Why the entries of the network node at hand do not go on where the own ones end."""
         self._linked = trio.Event()
         self._applied = trio.Event()
         self._seq = 0
@@ -106,7 +110,9 @@ class LedgerLink:
                 started = True
             failures = 0
             await link.closed.wait()
-            self._set_lost(f"{link.peer.identity.name} ({link.peer.identity.organisation}): {link.reason}")
+            self._left = address
+            who = f"{link.peer.identity.name} ({link.peer.identity.organisation})"
+            self._set_lost(f"{who}: {self._unfit or link.reason}")
 
     async def propose(self, kind: str, body: dict[str, Any], *, joining: bool = False) -> Outcome:
         """Have an entry made of this, however long the ledger pauses; its outcome, accepted or refused.
@@ -138,6 +144,8 @@ class LedgerLink:
                 self._report(f"{kind} not yet acknowledged: {error.message}")
                 if not link.closed.is_set():
                     self._set_pausing(error.message)
+                    if len(self._known()) > 1:
+                        await link.close()  # another one may see a majority
                 await trio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
                 attempt += 1
                 continue
@@ -165,13 +173,13 @@ class LedgerLink:
     # ---- linking
 
     def _next(self, failures: int) -> Address:
-        known = self._known()
+        known = sorted(self._known(), key=lambda address: address == self._left)
         return known[failures % len(known)]
 
     def _known(self) -> list[Address]:
         """SNs of the own organisation first, then those of others, then what the command line named."""
         own = self.local.credentials.identity.anchor
-        nodes = [node for node in self.ledger.nodes.values() if node.identity.role == "sn" and node.addresses]
+        nodes = [node for node in map(self.ledger.nodes.__getitem__, dict(self.ledger.sns())) if node.addresses]
         nodes.sort(key=lambda node: node.identity.anchor != own)
         joined = [parse_address(node.addresses[0]) for node in nodes]
         first = [] if joined and self.replica.head_index else self._entrances
@@ -179,7 +187,7 @@ class LedgerLink:
 
     async def _follow(self, control: Control, address: Address) -> tuple[Link, int]:
         link = await control.connect(address[0], address[1], deadline_s=CALL_S)
-        self._feeder = link  # its entries may come before its answer
+        self._feeder, self._unfit = link, ""  # its entries may come before its answer
         try:
             if link.peer.identity.role != "sn":
                 raise IdentityError(f"{link.peer.identity} answers at {address[0]}:{address[1]} and is no network node")
@@ -209,8 +217,12 @@ class LedgerLink:
 
     async def _entries(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         if link is self._feeder:
-            for raw in body["entries"]:
-                self.replica.take(raw)
+            try:
+                for raw in body["entries"]:
+                    self.replica.take(raw)
+            except SwarmError as error:
+                self._unfit = error.message
+                raise
             self._applied.set()
             self._applied = trio.Event()
         return {"head": self.replica.head_index}

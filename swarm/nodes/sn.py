@@ -130,7 +130,11 @@ class NetworkNode:
         )
         self.heads = Heads(local, settings.clock, self.driver, self._end)
         self.links = Links(
-            local, lambda: self.driver.ledger, linked=self.heads.keep_exchanging, replaced=self._note_replaced
+            local,
+            lambda: self.driver.ledger,
+            self.addresses,
+            linked=self.heads.keep_exchanging,
+            replaced=self._note_replaced,
         )
         self.leader = Leader(self.driver, self.links, state.uid)
 
@@ -221,6 +225,8 @@ class NetworkNode:
                 log.warning("joining the network waits: %s", error.message)
         if not outcome.accepted:
             raise Refused(f"the network did not admit this node: {outcome.reason}")
+        while self.driver.ledger.head_index < outcome.index:
+            await self._applied.wait()
 
     def _check_standing(self) -> None:
         """Whether the ledger still has a place for this node, under this node key."""

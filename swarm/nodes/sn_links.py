@@ -9,7 +9,7 @@ that is one address more to try; what an address of the ledger leads to ends not
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
@@ -31,19 +31,21 @@ log = logging.getLogger("swarm.SN")
 
 
 class Links:
-    """``ledger`` gives the address book; ``linked`` follows each link that this node makes, until it ends; ``replaced``
-    hears that a later start of this state directory has taken this one's place."""
+    """``ledger`` gives the address book, ``own`` this node's addresses; ``linked`` follows each link that this node
+    makes, until it ends; ``replaced`` hears that a later start of this state directory has taken this one's place."""
 
     def __init__(
         self,
         local: Local,
         ledger: Callable[[], Ledger],
+        own: Callable[[], list[str]],
         *,
         linked: Callable[[Link], Awaitable[None]],
         replaced: Callable[[Replaced], None],
     ) -> None:
         self._local = local
         self._ledger = ledger
+        self._own = own
         self._linked = linked
         self._replaced = replaced
         self._open: dict[str, list[Link]] = {}
@@ -140,7 +142,9 @@ class Links:
 
     async def _dial(self, control: Control, uid: str) -> bool:
         node = self._ledger().nodes[uid]
-        for address in _addresses(node.addresses):
+        # The port for network nodes first; the API's leads to the same process. A node that came back under another key
+        # meets itself in the ledger.
+        for address in [parse_address(text) for text in reversed(node.addresses) if text not in self._own()]:
             try:
                 link = await control.connect(*address, peer_id=peer_id(node.node_key), deadline_s=DIAL_S)
             except SwarmError as error:
@@ -185,11 +189,6 @@ class Links:
             self._replaced(error)
         level = logging.DEBUG if isinstance(error, Unreachable) else logging.WARNING
         log.log(level, "no link to %s: %s", who, error.message)
-
-
-def _addresses(addresses: tuple[str, ...]) -> Iterator[Address]:
-    """The port for network nodes first; the API's leads to the same process."""
-    return map(parse_address, dict.fromkeys(reversed(addresses)))
 
 
 def _say_first_contact(address: Address, tries: int, waited_s: float, error: SwarmError) -> None:

@@ -101,9 +101,13 @@ class Standing:
             for number in range(1, len(swarm.trees) + 1):
                 name = f"sn-{number}"
                 if name not in known or known[name].process() is None:
+                    founds = not self._ready(name) and number == 1
                     known[name] = self._start(swarm, number)
                     self._write(list(known.values()))  # before it is ready: `down` must know of it in any case
-                self._await(known[name], launch)
+                    if founds:
+                        self._await(known[name], launch)  # it has to be there for others to join
+            for node in known.values():  # together: a majority has to be up before any of them is ready
+                self._await(node, launch)
             undo.pop_all()  # from here on they stay
         return list(known.values())
 

@@ -36,6 +36,8 @@ class Voice:
                 log.info("the ledger has no leader yet in term %d; this node is %s", news.term, news.name)
             case Role():
                 log.info("the ledger is led by %s, in term %d", self._name(news.leader), news.term)
+            case Copies() if len(self._orderer.consensus.voters) != 1:
+                pass  # several voters store every entry before it is acknowledged
             case Copies(in_step=()):
                 log.warning("ledger has one copy: no other SN stores it in step")
             case Copies():

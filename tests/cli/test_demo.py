@@ -70,7 +70,7 @@ def test_three_peers_with_a_file_of_ones_own_and_a_table_at_the_end(tmp_path):
     [
         (["--dataset", "no.npz"], "error: dataset no.npz cannot be read: No such file or directory"),
         (["--peers", "11"], "error: 11 peers cannot share 10 classes"),
-        (["--sns", "3"], "error: invalid value for '--sns'"),
+        (["--sns", "6"], "error: invalid value for '--sns'"),
     ],
 )
 def test_bad_input_is_said_before_anything_is_started(arguments, sentence, tmp_path):
