@@ -246,6 +246,8 @@ class Member:
         self.part = None
         if phase is Phase.READY and part and part.result == event.digest:
             self.holds = event.digest
+            if event.digest != self.contract.base:  # the others are a round ahead
+                return self._fetch(self.contract.base)
             return self._caught_up(len(event.members))
         ends: list[m.Effect] = [m.EndExchange()] if phase in (Phase.MERGING, Phase.OVERTAKEN) else []
         return [*ends, *self._fetch(event.digest, event.signers)]
