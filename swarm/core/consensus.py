@@ -267,6 +267,7 @@ class Consensus:
     def _stand(self) -> None:
         self.term += 1
         self.vote = self.uid
+        self._following = Following(self._journal, "")
         self._election = Election(self.term, pre=False, number=self._swear())
         self._wait()
         self._note_role()
@@ -380,10 +381,10 @@ class Consensus:
         if self.voters and sender not in self.voters:
             # Another leads only by entries that this node does not have.
             return message.term > journal.last_term or message.last > journal.last_index
-        committed_term = journal.term_at(journal.commit)
-        if message.last >= journal.commit or message.term <= committed_term:
+        kept_term = journal.term_at(journal.kept)
+        if message.last >= journal.kept or message.term <= kept_term:
             return True
-        if epoch_of(message.term) == epoch_of(committed_term):  # elected with less than what was committed before
+        if epoch_of(message.term) == epoch_of(kept_term):  # elected with less than what was committed before
             self._disagree(sender, message.term, message.last + 1)
             conflict = Answer(self.term, message.stamp, False, 0, self.stored, message.last + 1)
             self._send_stored(sender, conflict)
@@ -407,7 +408,7 @@ class Consensus:
     def _receive_offer(self, message: SnapshotOffered) -> None:
         journal, following, index = self._journal, self._following, message.index
         conflict = 0
-        found = index <= journal.commit
+        found = index <= journal.kept
         if journal.first_index - 1 <= index <= journal.last_index:
             same = journal.hash_at(index) == message.hash
             conflict = index if found and not same else 0

@@ -43,8 +43,13 @@ class Election:
 
 
 def may_stand(uid: str, term: int, journal: Journal) -> bool:
-    """A voter, by its own log, of the epoch that the log is of: what later epochs decided it does not know."""
-    return uid in journal.voters and (not journal.last_index or epoch_of(journal.last_term) == epoch_of(term))
+    """A voter, by its own log, of the epoch that the log is of: what later epochs decided it does not know.
+
+    Who is no voter by an entry that may not be committed stands, too: it may be the only one that has this entry.
+    """
+    if journal.last_index and epoch_of(journal.last_term) != epoch_of(term):
+        return False
+    return uid in journal.voters or uid in journal.voters_at(journal.commit)
 
 
 def deserves_vote(sender: str, campaign: Campaign, journal: Journal) -> bool:

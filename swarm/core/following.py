@@ -1,8 +1,8 @@
 """What a follower knows of its leader, and how the leader's entries fit into its own log.
 
 Used by ``core/consensus``; one object for each leader that it follows. Guarantees: nothing is answered before it is
-stored; what is committed here is given up for nobody, nor what one voter has decided alone: everything that is stored
-anywhere was stored by that voter first, so that a difference proves that it has lost part of its log.
+stored; what is committed is given up for nobody. That includes what an only voter sent in its own term, although it may
+not have acknowledged it: it was stored by all voters before it left, so a difference proves that this voter lost it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from typing import NamedTuple
 
 from swarm.core.journal import Journal
-from swarm.core.ordering import Answer, Entries, LogEntry, SnapshotOffered, epoch_of
+from swarm.core.ordering import Answer, Entries, LogEntry, SnapshotOffered
 
 
 class Place(NamedTuple):
@@ -22,7 +22,7 @@ class Place(NamedTuple):
     entries: tuple[LogEntry, ...] = ()
     last: int = 0
     conflict: int = 0
-    """The first index known at which this node has an entry that it may not give up, and the leader has not."""
+    """The first index known at which this node has committed an entry, and the leader has another."""
 
 
 class _Owed(NamedTuple):
@@ -64,8 +64,8 @@ class Following:
     def _go_back(self, message: Entries) -> Place:
         """The entry at ``prev_index`` is another: where may the leader try next?"""
         journal, prev, floor = self._journal, message.prev_index, self._journal.first_index - 1
-        if prev > journal.commit and not self._is_kept(prev, message):
-            return Place(False, last=max(journal.commit, self._matched))
+        if prev > journal.kept:
+            return Place(False, last=max(journal.kept, self._matched))
         if prev == floor:
             return Place(False, conflict=prev)
         # It must not be, so it is found out where it began: one, three, seven, ... entries further back.
@@ -77,33 +77,26 @@ class Following:
         same = min(len(entries), journal.last_index - prev)
         if same and journal.hash_at(prev + same) != entries[same - 1].hash:
             same = next(n for n in range(same) if journal.hash_at(prev + n + 1) != entries[n].hash)
-            if self._is_kept(prev + same + 1, message):
+            if prev + same < journal.kept:
                 return Place(False, conflict=prev + same + 1)
-        elif self._has_less(message) and self._is_kept(message.last + 1, message):
-            return Place(False, conflict=message.last + 1)
         return Place(True, prev + same, entries[same:])
-
-    def _has_less(self, message: Entries) -> bool:
-        """The leader's whole log is shorter, and not because this message is old."""
-        return message.last < self._journal.last_index and self._journal.last_term < message.term
-
-    def _is_kept(self, index: int, message: Entries) -> bool:
-        """Whether the entry there stays whatever the leader has: committed, or decided by that leader alone."""
-        journal = self._journal
-        if index <= journal.commit or index == 1:
-            return True
-        alone = journal.voters_at(index - 1) == (self.leader,)
-        return alone and epoch_of(journal.term_at(index)) == epoch_of(message.term)
 
     # ---- answering
 
     def note(self, message: Entries, place: Place, number: int) -> None:
         """To be answered as soon as the append of this number is stored."""
         if place.found:
-            self._matched = max(self._matched, message.prev_index + len(message.entries))
+            last = message.prev_index + len(message.entries)
+            self._matched = max(self._matched, last)
             self._commit = max(self._commit, message.commit)
+            if self._is_decided(last, message.term):
+                self._journal.keep(last)
             self.one_copy = message.one_copy
         self._owe(number, message.stamp, place.found, place.last, place.conflict)
+
+    def _is_decided(self, index: int, term: int) -> bool:
+        journal = self._journal
+        return index == journal.last_index and journal.last_term == term and journal.voters == (self.leader,)
 
     def note_snapshot(self, message: SnapshotOffered, found: bool, conflict: int, number: int) -> None:
         if found:

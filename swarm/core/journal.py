@@ -28,6 +28,7 @@ class Journal:
         self.stored = log.last_index
         """Up to here entries are on disk, and stay unless they are replaced by an append to come."""
         self.commit = commit
+        self._kept = 0
         self.voters_index = 0
         """The entry that named the voters, if it was appended since the start."""
         self.number = 0
@@ -46,6 +47,11 @@ class Journal:
         self.voters = self.voters_at(self.stored)
 
     # ---- reading
+
+    @property
+    def kept(self) -> int:
+        """Up to here entries are never given up: committed, as far as this node knows it or can tell."""
+        return max(self.commit, self._kept)
 
     @property
     def first_index(self) -> int:
@@ -118,7 +124,7 @@ class Journal:
         return self._ends[-1] if self._ends else self._begin
 
     def _cut(self, after: int) -> None:
-        assert after >= self.commit, "what is committed stays"
+        assert after >= self.kept, "what is committed stays"
         keep = max(after + 1 - self._from, 0)
         del self._recent[keep:], self._ends[keep:]
         self._from = min(self._from, after + 1)
@@ -126,6 +132,9 @@ class Journal:
         self._changes = [change for change in self._changes if change[0] <= after]
         self.voters = self.voters_at(after)
         self.voters_index = min(self.voters_index, after)
+
+    def keep(self, index: int) -> None:
+        self._kept = max(self._kept, index)
 
     def note_stored(self, number: int) -> None:
         reached = self.stored

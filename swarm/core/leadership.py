@@ -75,7 +75,7 @@ class Leadership:
     @property
     def removed(self) -> bool:
         """The voters have decided to go on without this node."""
-        return self.uid not in self._journal.voters and not self.changing
+        return self.uid not in self._journal.voters and self.may_change
 
     def heard(self, within_s: float) -> int:
         """How many of the other voters answered in the last so many seconds."""

@@ -84,7 +84,7 @@ class Progress:
     def _back_to(self, last: int, stamp: int) -> bool:
         if last < self.match:
             self.match, self.lost = last, stamp
-        if self.state is State.OFFERED or (self.state is State.PROBING and self.next == last + 1):
+        if self.state is not State.STREAMING and self.next == last + 1:
             return False  # it said so before: the next heartbeat asks again
         known = self.state is State.PROBING and last == self.match
         self._go(State.STREAMING if known else State.PROBING, last + 1)
