@@ -39,15 +39,14 @@ class Network:
     """How often the next message arrives."""
 
     def sender(self, uid: str) -> Callable[[str, dict[str, Any]], None]:
-        def send(to: str, message: dict[str, Any]) -> None:
-            wire = msgpack.packb(message)
-            self.largest = max(self.largest, len(wire))
-            if not self.cut:
-                token = trio.lowlevel.current_trio_token()
-                for _ in range(self.weather()):
-                    token.run_sync_soon(self.deliver, uid, to, wire)
+        return lambda to, message: self.send(uid, to, msgpack.packb(message))
 
-        return send
+    def send(self, sender: str, to: str, wire: bytes) -> None:
+        self.largest = max(self.largest, len(wire))
+        if not self.cut:
+            token = trio.lowlevel.current_trio_token()
+            for _ in range(self.weather()):
+                token.run_sync_soon(self.deliver, sender, to, wire)
 
     def deliver(self, sender: str, to: str, wire: bytes) -> None:
         if to in self.drivers and not self.cut and not self.cut_off & {sender, to}:
@@ -112,10 +111,10 @@ class World:
         self.path = path
         tree = CertificateTree(path / "certificates", "1")
         issue(tree, organisation="org-a")
-        self.credentials, self.of_clients = (
-            Credentials.load(tree.certificate(role), tree.key(role), tree.capath, expect_roles=(role,))
-            for role in ("sn", "sl")
-        )
+        self._of = {
+            role: Credentials.load(tree.certificate(role), tree.key(role), tree.capath, expect_roles=(role,))
+            for role in ("sn", "sl", "swci")
+        }
         self.network = Network()
         self.settings: dict[str, Any] = {}
         """What every driver gets besides."""
@@ -124,7 +123,7 @@ class World:
     async def node(self, name: str, **more: Any) -> AsyncIterator[Node]:
         """An SN on the state directory of this name; "s" is the sentinel."""
         with StateDirectory(self.path / name) as state:
-            local = Local(self.credentials, state)
+            local = Local(self._of["sn"], state)
             store = Store(state.path / "ledger.db")
             driver = Driver(
                 store,
@@ -164,10 +163,10 @@ class World:
             yield node
 
     @contextmanager
-    def client(self) -> Iterator[Author]:
+    def client(self, role: str = "sl") -> Iterator[Author]:
         """Somebody whose proposals are in nobody's way: a leading SN makes some of its own."""
-        with StateDirectory(self.path / "client") as state:
-            yield Author(Local(self.of_clients, state))
+        with StateDirectory(self.path / role) as state:
+            yield Author(Local(self._of[role], state))
 
     @asynccontextmanager
     async def three(self) -> AsyncIterator[tuple[Node, Node, Node]]:
