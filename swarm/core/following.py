@@ -11,7 +11,7 @@ from collections import deque
 from typing import NamedTuple
 
 from swarm.core.journal import Journal
-from swarm.core.ordering import Answer, Entries, LogEntry, SnapshotOffered
+from swarm.core.ordering import Answer, Commit, Entries, LogEntry, Send, SnapshotOffered
 
 
 class Place(NamedTuple):
@@ -46,7 +46,9 @@ class Following:
 
     # ---- comparing
 
-    def place(self, message: Entries) -> Place:
+    def place(self, message: Entries | SnapshotOffered) -> Place:
+        if isinstance(message, SnapshotOffered):
+            return self._place_offer(message)
         journal, prev, entries = self._journal, message.prev_index, message.entries
         if prev > journal.last_index:
             return Place(False, last=journal.last_index)
@@ -60,6 +62,14 @@ class Following:
         elif journal.hash_at(prev) != message.prev_hash:
             return self._go_back(message)
         return self._join(message, prev, entries)
+
+    def _place_offer(self, message: SnapshotOffered) -> Place:
+        """``found``: what the snapshot holds is here."""
+        journal, index = self._journal, message.index
+        if not journal.first_index - 1 <= index <= journal.last_index:
+            return Place(index <= journal.kept, last=journal.last_index)
+        same = journal.hash_at(index) == message.hash
+        return Place(same, last=journal.last_index, conflict=0 if same or index > journal.kept else index)
 
     def _go_back(self, message: Entries) -> Place:
         """The entry at ``prev_index`` is another: where may the leader try next?"""
@@ -83,14 +93,19 @@ class Following:
 
     # ---- answering
 
-    def note(self, message: Entries, place: Place, number: int) -> None:
-        """To be answered as soon as the append of this number is stored."""
-        if place.found:
+    def take(self, message: Entries | SnapshotOffered, place: Place) -> None:
+        """Append what is new; to be answered as soon as that is stored."""
+        journal = self._journal
+        number = journal.number
+        if place.found and isinstance(message, SnapshotOffered):
+            self._matched = max(self._matched, message.index)
+        elif place.found and isinstance(message, Entries):
+            number = journal.append(place.after, place.entries) if place.entries else journal.sworn
             last = message.prev_index + len(message.entries)
             self._matched = max(self._matched, last)
             self._commit = max(self._commit, message.commit)
             if self._is_decided(last, message.term):
-                self._journal.keep(last)
+                journal.keep(last)
             self.one_copy = message.one_copy
         self._owe(number, message.stamp, place.found, place.last, place.conflict)
 
@@ -98,33 +113,29 @@ class Following:
         journal = self._journal
         return index == journal.last_index and journal.last_term == term and journal.voters == (self.leader,)
 
-    def note_snapshot(self, message: SnapshotOffered, found: bool, conflict: int, number: int) -> None:
-        if found:
-            self._matched = max(self._matched, message.index)
-        self._owe(number, message.stamp, found, self._journal.last_index, conflict)
-
-    def note_installed(self, index: int, number: int) -> None:
+    def note_installed(self, index: int) -> None:
         """A snapshot holds nothing that is not committed, so every leader to come has it."""
         self._matched = max(self._matched, index)
-        self._owe(number, self._stamp, True, index, 0)
+        self._owe(self._journal.sworn, self._stamp, True, index, 0)
 
     def _owe(self, number: int, stamp: int, found: bool, last: int, conflict: int) -> None:
         self._stamp = max(self._stamp, stamp)
         if stamp or conflict:
             self._owed.append(_Owed(number, stamp, found, last, conflict))
 
-    @property
-    def committed(self) -> int:
-        return min(self._commit, self._matched, self._journal.stored)
-
-    def answer(self, term: int) -> Answer | None:
-        """What there is to say by now: one answer for all messages of which everything is stored."""
-        due = [owed for owed in self._owed if owed.number <= self._journal.done]
+    def settle(self) -> None:
+        """Commit and answer as far as things are stored: one answer to all messages of which everything is."""
+        journal = self._journal
+        committed = min(self._commit, self._matched, journal.stored)
+        if committed > journal.commit:
+            journal.commit = committed
+            journal.emit(Commit(committed))
+        due = [owed for owed in self._owed if owed.number <= journal.done]
         if not due:
-            return None
-        self._owed = deque(owed for owed in self._owed if owed.number > self._journal.done)
+            return
+        self._owed = deque(owed for owed in self._owed if owed.number > journal.done)
         latest = max(due, key=lambda owed: owed.stamp)
-        stored = self._journal.stored
         conflict = max(owed.conflict for owed in due)
-        match = min(self._matched, stored) if latest.found else 0
-        return Answer(term, latest.stamp, latest.found, match, min(latest.last, stored), conflict)
+        match = min(self._matched, journal.stored) if latest.found else 0
+        last = min(latest.last, journal.stored)
+        journal.emit(Send(self.leader, Answer(journal.term, latest.stamp, latest.found, match, last, conflict)))

@@ -1,18 +1,19 @@
-"""The log as the consensus machine sees it: what is stored, and behind it what is on its way to the disk.
+"""What a node has on disk as the consensus machine sees it: term, vote and log, and what is on its way there.
 
 Used by ``core/consensus`` and its parts. Guarantees: an entry is there from the moment it is appended; ``stored`` never
-counts one that may still be lost, or be replaced by an append that is under way; the newest entries are in memory, so
-that what goes round every few milliseconds does not touch the disk.
+counts one that may still be lost, or be replaced by an append that is under way; what ``send`` is given leaves only
+once term and vote are stored. The newest entries are in memory: what goes round all the time does not touch the disk.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable
 from itertools import accumulate, islice
 from typing import NamedTuple
 
-from swarm.core.ordering import Append, Log, LogEntry
+from swarm.core.ordering import Append, Effect, Log, LogEntry, Message, Send
 
 RECENT_BYTES = 4 * 1024 * 1024
 
@@ -24,7 +25,18 @@ class _UnderWay(NamedTuple):
 
 
 class Journal:
-    def __init__(self, log: Log, *, commit: int, founders: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        log: Log,
+        emit: Callable[[Effect], None],
+        *,
+        term: int,
+        vote: str,
+        commit: int,
+        founders: tuple[str, ...] = (),
+    ) -> None:
+        self.term = term
+        self.vote = vote
         self.stored = log.last_index
         """Up to here entries are on disk, and stay unless they are replaced by an append to come."""
         self.commit = commit
@@ -35,7 +47,11 @@ class Journal:
         """Of the latest append."""
         self.done = 0
         """Of the latest append that is on disk."""
+        self.sworn = 0
+        """Of the append that holds the present term and vote."""
         self._log = log
+        self.emit = emit
+        self._owed: deque[tuple[int, Send]] = deque()  # what leaves once the append of this number is stored
         self._founders = founders
         self._under_way: deque[_UnderWay] = deque()
         self._recent: list[LogEntry] = []
@@ -103,22 +119,32 @@ class Journal:
 
     # ---- writing
 
-    def append(self, term: int, vote: str, after: int, entries: tuple[LogEntry, ...]) -> Append:
-        """``entries`` take the place of what is behind ``after``."""
+    def swear(self, term: int, vote: str, entries: tuple[LogEntry, ...] = ()) -> int:
+        """Enter a term or vote in it, and append entries in the same piece."""
+        self.term, self.vote = term, vote
+        self.sworn = self.append(self.last_index, entries)
+        return self.sworn
+
+    def append(self, after: int, entries: tuple[LogEntry, ...]) -> int:
+        """``entries`` take the place of what is behind ``after``. Returns the number that will be reported stored."""
         self.number += 1
         self._under_way.append(_UnderWay(self.number, after, after + len(entries) if entries else 0))
         if entries:
             if after < self.last_index:
                 self._cut(after)
-            self._recent.extend(entries)
-            sizes = accumulate((len(entry.raw) for entry in entries), initial=self._bytes_recent())
-            self._ends.extend(islice(sizes, 1, None))
-            self._last_term = entries[-1].term
-            for entry in entries:
-                if entry.voters is not None:
-                    self._changes.append((entry.index, entry.voters))
-                    self.voters, self.voters_index = entry.voters, entry.index
-        return Append(self.number, term, vote, after, entries)
+            self._extend(entries)
+        self.emit(Append(self.number, self.term, self.vote, after, entries))
+        return self.number
+
+    def _extend(self, entries: tuple[LogEntry, ...]) -> None:
+        self._recent.extend(entries)
+        sizes = accumulate((len(entry.raw) for entry in entries), initial=self._bytes_recent())
+        self._ends.extend(islice(sizes, 1, None))
+        self._last_term = entries[-1].term
+        for entry in entries:
+            if entry.voters is not None:
+                self._changes.append((entry.index, entry.voters))
+                self.voters, self.voters_index = entry.voters, entry.index
 
     def _bytes_recent(self) -> int:
         return self._ends[-1] if self._ends else self._begin
@@ -136,6 +162,13 @@ class Journal:
     def keep(self, index: int) -> None:
         self._kept = max(self._kept, index)
 
+    def send(self, to: str, message: Message) -> None:
+        """As soon as this term and vote are stored."""
+        if self.sworn <= self.done:
+            self.emit(Send(to, message))
+        else:
+            self._owed.append((self.sworn, Send(to, message)))
+
     def note_stored(self, number: int) -> None:
         reached = self.stored
         while self._under_way and self._under_way[0].number <= number:
@@ -143,6 +176,8 @@ class Journal:
             self.done = piece.number
             reached = piece.last or reached
         self.stored = min([reached, *(piece.after for piece in self._under_way if piece.last)])
+        while self._owed and self._owed[0][0] <= self.done:
+            self.emit(self._owed.popleft()[1])
         if self._changes and self._changes[0][0] <= self.stored:
             self._changes = [change for change in self._changes if change[0] > self.stored]
         if self._bytes_recent() - self._begin > 2 * RECENT_BYTES:
@@ -156,6 +191,10 @@ class Journal:
             self._begin = self._ends[place - 1]
             self._from += place
             del self._recent[:place], self._ends[:place]
+
+    def hush(self) -> None:
+        """What was to be sent is not."""
+        self._owed.clear()
 
     def install(self, index: int, term: int, voters: tuple[str, ...]) -> None:
         """A snapshot has taken the place of the whole stored log."""
@@ -179,6 +218,7 @@ class Journal:
         assert len(self._ends) == len(self._recent)
         assert self.voters == self.voters_at(self.last_index), "the latest configuration is in force"
         assert self._last_term == self.term_at(self.last_index)
+        assert self.term >= self._last_term, "no entry is of a term to come"
         assert self.stored == self.last_index or self._under_way, "every entry that is not stored is on its way"
         numbers = [piece.number for piece in self._under_way]
         assert numbers == list(range(self.done + 1, self.number + 1)), "appends are numbered in their order"

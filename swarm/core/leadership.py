@@ -8,7 +8,7 @@ earlier terms' entries only those count that one of the own term follows (Raft 5
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from swarm.core.election import ELECTION_MAX_S, ELECTION_MIN_S, majority
@@ -17,7 +17,6 @@ from swarm.core.ordering import (
     Answer,
     Commit,
     Copies,
-    Effect,
     Entries,
     LogEntry,
     Message,
@@ -38,15 +37,14 @@ class _Read(NamedTuple):
 
 
 class Leadership:
-    def __init__(self, uid: str, term: int, journal: Journal, now_s: float, emit: Callable[[Effect], None]) -> None:
+    def __init__(self, uid: str, journal: Journal, now_s: float) -> None:
         self.uid = uid
-        self.term = term
-        self.start = journal.last_index + (journal.last_term < term)
+        self.term = journal.term
+        self.start = journal.last_index + (journal.last_term < journal.term)
         """The first entry of this term."""
         self.copies: tuple[str, ...] = ()
         self._journal = journal
         self._now_s = now_s
-        self._emit = emit
         self._stamp = 0
         self._followers: dict[str, Progress] = {}
         self._reads: deque[_Read] = deque()
@@ -152,7 +150,7 @@ class Leadership:
         decided = self._decided()
         if decided > self._journal.commit and decided >= self.start:
             self._journal.commit = decided
-            self._emit(Commit(decided))
+            self._journal.emit(Commit(decided))
             self._release()
         elif sender in self._followers:
             self._feed(sender, self._followers[sender])
@@ -176,7 +174,7 @@ class Leadership:
         copies = tuple(in_step) if self.alone else ()
         if copies != self.copies:
             self.copies = copies
-            self._emit(Copies(copies))
+            self._journal.emit(Copies(copies))
 
     def _is_fresh(self, follower: Progress) -> bool:
         return self._now_s - follower.fresh_s <= IN_STEP_S
@@ -199,7 +197,7 @@ class Leadership:
         released = False
         while self._reads and self._reads[0].stamp < confirmed:
             read = self._reads.popleft()
-            self._emit(Readable(read.number, max(read.commit, self.start)))
+            self._journal.emit(Readable(read.number, max(read.commit, self.start)))
             released = True
         if released and self._reads:
             self._confirm()
@@ -249,7 +247,7 @@ class Leadership:
         )
 
     def _send(self, uid: str, message: Message) -> None:
-        self._emit(Send(uid, message))
+        self._journal.emit(Send(uid, message))
 
     # ---- for tests and the simulator
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass
+from itertools import pairwise
 
 from swarm.core import leadership
 from swarm.core.consensus import Consensus
@@ -41,9 +42,7 @@ from swarm.core.ordering import (
 )
 
 
-def entry(
-    index: int, term: int, prev: bytes, raw: bytes, voters: tuple[str, ...] | None = None
-) -> LogEntry:
+def entry(index: int, term: int, prev: bytes, raw: bytes, voters: tuple[str, ...] | None = None) -> LogEntry:
     named = " ".join(voters or ()).encode()
     return LogEntry(index, term, hashlib.sha256(b"%d %d %s " % (index, term, named) + prev + raw).digest(), raw, voters)
 
@@ -284,7 +283,7 @@ class World:
                 assert seen.setdefault((each.index, each.term), each.hash) == each.hash, "logs do not match"
             changes = [each for each in disk.entries if each.voters is not None]
             voters = [set(disk.floor.voters), *(set(each.voters) for each in changes)]
-            assert all(len(a ^ b) <= 1 for a, b in zip(voters, voters[1:], strict=False)), "two voters at once"
+            assert all(len(a ^ b) <= 1 for a, b in pairwise(voters)), "two voters at once"
             assert all(each.index <= len(self.order) for each in changes[:-1]), f"{uid}: two changes under way"
         for uid in self.uids:
             self.check_has(uid, self.disks[uid].commit)
@@ -378,13 +377,13 @@ class World:
         self.store(uid, all_of_it=True)
         wanted = self.fetches.pop(uid)
         sender = self.disks[wanted.sender]
-        if wanted.sender in self.nodes and not self.cut and self.random.random() < 0.7:
-            if sender.snapshot.index > self.disks[uid].commit:
-                mark = sender.snapshot
-                self.disks[uid].install(mark)
-                self.do(uid, SnapshotInstalled(mark.index, mark.term, mark.hash, mark.voters))
-                return
-        self.do(uid, SnapshotFailed())
+        reached = wanted.sender in self.nodes and not self.cut and self.random.random() < 0.7
+        if reached and sender.snapshot.index > self.disks[uid].commit:
+            mark = sender.snapshot
+            self.disks[uid].install(mark)
+            self.do(uid, SnapshotInstalled(mark.index, mark.term, mark.hash, mark.voters))
+        else:
+            self.do(uid, SnapshotFailed())
 
     def store(self, uid: str, *, all_of_it: bool = False) -> None:
         if uid in self.nodes and self.appends[uid]:
