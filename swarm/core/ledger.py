@@ -54,10 +54,8 @@ Answer = tuple[dict[str, Any], list[Event]]
 
 
 class Ledger:
-    """The state after the entry `head_index`. ``nodes``, ``contracts``, ``anchors`` and the like are for reading.
-
-    ``unopened``: contracts that were created or reset, with the round that the first enrolment opens them with.
-    """
+    """The state after the entry `head_index`. ``unopened``: contracts that were created or reset, with the round that
+    the first enrolment opens them with."""
 
     def __init__(self) -> None:
         self.network_id = b""
@@ -195,10 +193,7 @@ class Ledger:
                 hint="its certificate gives a node its role: use one of that role",
             )
         if policy.membership(claim.kind) == "sentinel's organisation":
-            sentinel = self.nodes[self.sentinel].identity
-            if identity.anchor != sentinel.anchor:
-                whose = f"the sentinel's organisation {sentinel.organisation}"
-                raise Refused(f"{identity} may not propose {claim.kind}: only a {identity.role} of {whose} may")
+            self.voting.check_sentinels(claim.kind, identity)
 
     # ---- organisations and nodes
 
@@ -254,8 +249,7 @@ class Ledger:
     def _node_left(self, claim: Verified, header: EntryHeader) -> Answer:
         self.nodes[claim.uid].state = "left"
         self.voting.succeed(claim.uid)
-        events = self._gone(claim.uid, "left", "its node left")
-        return {}, [NodeGone(claim.uid, "left"), *events]
+        return {}, [NodeGone(claim.uid, "left"), *self._gone(claim.uid, "left", "its node left")]
 
     def _node_lost(self, claim: Verified, header: EntryHeader) -> Answer:
         uid, reason = claim.body["uid"], claim.body["reason"]
@@ -308,8 +302,8 @@ class Ledger:
 
     def _resolved(self, asked: Enrolment) -> Enrolment:
         """The organisations as key hashes: names are only unique at the moment they are read."""
-        keys = sorted({key_of(self.anchors, text) for text in asked.options.organisations})
-        return replace(asked, options=replace(asked.options, organisations=tuple(keys)))
+        keys = tuple(sorted({key_of(self.anchors, text) for text in asked.options.organisations}))
+        return replace(asked, options=replace(asked.options, organisations=keys))
 
     def _in_contract(self, claim: Verified, header: EntryHeader) -> Answer:
         contract = self._contract(claim.body["contract"])
@@ -397,10 +391,8 @@ class Ledger:
         for contract in self.contracts.values():
             contract.check()
             for uid, member in contract.members.items():
-                if member.state in ("live", "dropped"):
-                    assert self.nodes[uid].state == "live", (
-                        f"{uid} is {self.nodes[uid].state}, and {member.state} as member"
-                    )
+                here = member.state in ("live", "dropped")
+                assert not here or self.nodes[uid].state == "live", f"{uid} is {self.nodes[uid].state}, and {member}"
         for node in self.nodes.values():
             assert node.identity.anchor in self.anchors
             assert all(node.outcomes.highest - WINDOW < seq <= node.outcomes.highest for seq in node.outcomes.of)

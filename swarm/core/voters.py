@@ -111,6 +111,13 @@ class Voters:
         assert all(self._nodes[uid].identity.role == "sn" for uid in (*self.uids, self.sentinel))
         assert self.sentinel in dict(self.sns()) or not self.sns()
 
+    def check_sentinels(self, kind: str, author: Identity) -> None:
+        """Raise unless the author is of the sentinel's organisation."""
+        sentinel = self._nodes[self.sentinel].identity
+        if author.anchor != sentinel.anchor:
+            whose = f"the sentinel's organisation {sentinel.organisation}"
+            raise Refused(f"{author} may not propose {kind}: only a {author.role} of {whose} may")
+
     def _admitted(self, uid: str) -> Node:
         node = self._nodes.get(uid)
         if node is None or node.identity.role != "sn" or node.gone:
