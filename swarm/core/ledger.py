@@ -373,12 +373,11 @@ class Ledger:
     def restore(cls, state: dict[str, Any]) -> Ledger:
         new = cls()
         new.head_index, new.head_hash, new.time = state["head"]
-        new.network_id = state["network_id"]
+        new.network_id, new.unopened = state["network_id"], dict(state["unopened"])
         new.anchors = {spki: Anchored(der, spki, name) for der, spki, name in state["anchors"]}
         new.nodes.update({uid: Node.from_state(rest) for uid, *rest in state["nodes"]})
         new.voting.restore(state["voters"])
         new.contracts = {each["name"]: Contract.from_state(each) for each in state["contracts"]}
-        new.unopened = dict(state["unopened"])
         new.board = Board.from_state(state["board"])
         return new
 
