@@ -39,6 +39,7 @@ COMMANDS = {
     "nodes": Row("swarm.cli.status:nodes", "the nodes of a network"),
     "logs": Row("swarm.cli.logs:command", "what nodes and programs on this host have written"),
     "sn": Row("swarm.cli.sn:command", "let a network node decide alone after a loss; remove one for good"),
+    "audit": Row("swarm.cli.audit:command", "whether a network node's ledger holds, entry by entry, offline"),
     "org": Row("swarm.cli.org:command", "the organisations of a network; admit one more"),
     "contract": Row("swarm.cli.contract:command", "look after a training contract"),
     "bench": Row("swarm.cli.bench:command", "measure this machine against plain TLS"),
