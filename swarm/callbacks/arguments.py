@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, get_args
 
 from swarm.core.agreement import Options
@@ -21,7 +23,7 @@ TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
 MERGE_METHODS = ("mean", "coordmedian", "geomedian")
 CHECKINS: tuple[Checkin, ...] = get_args(Checkin)
 KEYWORDS = frozenset(
-    {"totalEpochs", "checkinModelOnTrainEnd", "nodeWeightage", "useAdaptiveSync", "logger"}
+    {"totalEpochs", "checkinModelOnTrainEnd", "nodeWeightage", "useAdaptiveSync", "logger", "checkpoint_dir"}
     | {field.name for field in fields(Options)}
 )
 """What every callback and ``Swarm`` accepts."""
@@ -35,6 +37,7 @@ class Arguments:
     totalEpochs: int
     checkinModelOnTrainEnd: Checkin
     nodeWeightage: int
+    checkpoint_dir: Path | None
 
 
 def loopback(environment: Mapping[str, str]) -> bool:
@@ -59,6 +62,7 @@ def parse(
         totalEpochs=_total_epochs(keywords.get("totalEpochs", 0)),
         checkinModelOnTrainEnd=_checkin(keywords.get("checkinModelOnTrainEnd", "snapshot")),
         nodeWeightage=_weightage(keywords.get("nodeWeightage", 1)),
+        checkpoint_dir=_directory(keywords.get("checkpoint_dir")),
         options=_options(peers, keywords, environment),
     )
 
@@ -102,6 +106,14 @@ def _weightage(value: Any) -> int:
     if number is None or not 1 <= number <= 100:
         raise BadInput(f"Node weightage should be a number between 1-100. Received: {value}")
     return number
+
+
+def _directory(value: Any) -> Path | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise BadInput(f"checkpoint_dir has to be the path of a directory, received {value!r}")
+    return Path(os.fspath(value))
 
 
 def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[str, str]) -> Options:

@@ -14,11 +14,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from swarm.callbacks import arguments
+from swarm.callbacks.checkpoint import Arrays, Checkpoint, Checkpoints, difference
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, ModelError, SwarmError
@@ -26,7 +26,6 @@ from swarm.runtime import channel
 from swarm.wire import tensorbytes
 from swarm.wire.messages import MAP_CAP, Kind, Level, Merged, Open, Sync
 
-Arrays = Mapping[str, np.ndarray[Any, Any]]
 Load = Callable[[Arrays], None]
 """Puts the arrays, which are views of memory that the next merge overwrites, into the model."""
 
@@ -75,7 +74,10 @@ class Session:
         *,
         known: frozenset[str],
         load: Load,
+        optimizer: Callable[[], Arrays],
+        load_optimizer: Load,
     ) -> None:
+        """``optimizer`` gives the state that a checkpoint keeps beside the weights, ``load_optimizer`` takes it."""
         tell_errors_as_sentences()
         self.logger = make_logger(who, keywords.get("logger"))
         with self._errors_logged():
@@ -87,12 +89,19 @@ class Session:
         self.epochs = 0
         self._merges = 0
         self._load = load
+        self._optimizer = optimizer
+        self._load_optimizer = load_optimizer
         self._schema: Schema | None = None
         self._channel: channel.Channel | None = None
+        self._checkpoints: Checkpoints | None = None
+        self._resumed: Checkpoint | None = None
         self._log_arguments(keywords)
         if not self.loopback:
             with self._errors_logged():
+                self._open_checkpoints(self.arguments.checkpoint_dir)
                 self._channel = channel.connect(os.environ, self._note)
+        elif self.arguments.checkpoint_dir is not None:
+            self.logger.info("checkpoint_dir has no effect in loopback mode")
 
     # ---- the training's points
 
@@ -101,18 +110,23 @@ class Session:
         if self.loopback:
             return
         with self._errors_logged():
+            resumed = self._fitting(weights)
             finished = self._open(weights)
         if finished:
             self.training_over = True
             self.logger.warning("Swarm training is over before local training. Exit gracefully.")
-        self._exchange("begin", weights, {})
+        if resumed is not None:
+            self.batches.done, self.epochs = resumed.batches, resumed.epochs
+        answer = self._exchange("begin", weights if resumed is None else resumed.weights, {})
+        if resumed is not None and not self.training_over:
+            self._go_on_from(resumed, answer)
 
     def sync(self, weights: Arrays, metrics: Mapping[str, float]) -> bool:
         """A sync point. False: the swarm's training is over, or there is none to merge with."""
         if self.loopback or self.training_over:
             return False
         self._merges += 1
-        self._exchange("sync", weights, metrics)
+        self._keep(self._exchange("sync", weights, metrics))
         return True
 
     def finish(self, weights: Arrays) -> None:
@@ -121,6 +135,7 @@ class Session:
             return
         self._log_finish()
         answer = self._exchange("end", weights, {})
+        self._keep(answer, finished=answer.training_over)
         if answer.how in _LOADED and answer.training_over:
             self.logger.info("All peers and Swarm training rounds finished. Final Swarm model was loaded.")
         else:
@@ -173,6 +188,61 @@ class Session:
         self._log_answer(answer)
         self.training_over = self.training_over or answer.training_over
         return answer
+
+    # ---- checkpoints
+
+    def _open_checkpoints(self, directory: Path | None) -> None:
+        if directory is None:
+            return
+        self._checkpoints = Checkpoints(directory, self.logger)
+        newest = self._checkpoints.newest()
+        if newest is not None and not newest.finished:
+            self._resumed = newest
+            self.batches.done, self.epochs = newest.batches, newest.epochs  # for who asks where to go on
+
+    def _fitting(self, weights: Arrays) -> Checkpoint | None:
+        """The checkpoint to go on from; one of another training is refused, as going on would overwrite it."""
+        resumed, self._resumed = self._resumed, None
+        if resumed is None or self._checkpoints is None:
+            return None
+        other = "" if resumed.contract == self.arguments.trainingContract else f"contract {resumed.contract}"
+        other = other or difference(resumed.weights, weights)
+        if other:
+            hint = "give each training a checkpoint_dir of its own, or delete what is in this one"
+            raise BadInput(f"the checkpoint in {self._checkpoints.path} is of another training: {other}", hint=hint)
+        return resumed
+
+    def _go_on_from(self, checkpoint: Checkpoint, answer: Merged) -> None:
+        """The swarm's model counts; the checkpoint's own weights only where they were trained from that very one."""
+        weights = f"the swarm's weights of round {answer.round}"
+        if answer.how not in _LOADED or answer.digest == checkpoint.base:
+            self._load(checkpoint.weights)
+            weights = "its weights"
+        optimizer = "its optimizer state" if checkpoint.optimizer else "no optimizer state"
+        try:
+            self._load_optimizer(checkpoint.optimizer)
+        except ModelError as error:
+            optimizer = f"a new optimizer state ({error.message})"
+        text = "resumed from the checkpoint of round %d, after %d batches and %d epochs, with %s and %s"
+        self.logger.info(text, checkpoint.round, checkpoint.batches, checkpoint.epochs, weights, optimizer)
+
+    def _keep(self, answer: Merged, *, finished: bool = False) -> None:
+        """Write down where the program stands, now that the swarm has decided."""
+        if self._checkpoints is None or self._channel is None or self._schema is None:
+            return
+        buffer = self._channel.incoming if answer.how in _LOADED else self._channel.out
+        self._checkpoints.write(
+            Checkpoint(
+                contract=self.arguments.trainingContract,
+                base=answer.digest,
+                round=answer.round,
+                batches=self.batches.done,
+                epochs=self.epochs,
+                finished=finished,
+                weights=tensorbytes.views(self._schema, buffer),
+                optimizer=self._optimizer(),
+            )
+        )
 
     @contextlib.contextmanager
     def _withdrawn_on_error(self, connection: channel.Channel) -> Iterator[None]:

@@ -23,7 +23,8 @@ import keras
 import numpy as np
 
 from swarm.callbacks import arguments
-from swarm.callbacks.base import Arrays, Session
+from swarm.callbacks.base import Session
+from swarm.callbacks.checkpoint import Arrays, difference
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.errors import BadInput, ModelError
@@ -42,6 +43,8 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
     Keywords: ``totalEpochs checkinModelOnTrainEnd nodeWeightage mergeMethod adsValData adsValBatchSize logger`` as in
     HPE Swarm Learning; ``onTooFewPeers tooFewPeersSeconds initialModel topology commitments organisations`` are the
     contract's options. With ``adsValData`` every merged model is evaluated, and loss and metrics are logged.
+    With ``checkpoint_dir`` weights, optimizer state and counters are kept at every sync point; a program that is
+    started again goes on from there: ``model.fit(…, initial_epoch=callback.initial_epoch)``.
     """
 
     def __init__(
@@ -52,7 +55,15 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         _check_platform(kwargs.get("ml_platform", kwargs.get("mlPlatform", "KERAS")))
         self._first_batch = 0
         self._session = Session(
-            "SwarmCallback", syncFrequency, minPeers, trainingContract, kwargs, known=KEYWORDS, load=self._load
+            "SwarmCallback",
+            syncFrequency,
+            minPeers,
+            trainingContract,
+            kwargs,
+            known=KEYWORDS,
+            load=self._load,
+            optimizer=self._optimizer,
+            load_optimizer=self._load_optimizer,
         )
         self.logger = self._session.logger
         for name in sorted(_WITHOUT_EFFECT & kwargs.keys()):
@@ -61,6 +72,14 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         self._validation_batch_size = kwargs.get("adsValBatchSize")
         if self._validation is None:
             self.logger.info("WARNING: valData is not available to compute Loss and metrics")
+
+    @property
+    def initial_epoch(self) -> int:
+        """For ``fit``: how many epochs were complete at the checkpoint; 0 without one.
+
+        The epoch that was under way begins anew; batches are counted on, so sync points stay at N, 2N, ….
+        """
+        return self._session.epochs
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         self._session.start(self._weights())
@@ -106,6 +125,21 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             weight.assign(merged[name])
             if not _same_bits(_read(weight), merged[name]):
                 raise ModelError(f'tensor "{name}" ({weight.path}) reads back other values than were loaded into it')
+
+    def _optimizer(self) -> Arrays:
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is None:
+            return {}
+        if not optimizer.built:
+            optimizer.build(self.model.trainable_variables)
+        return {tensor_name(n, variable): _read(variable) for n, variable in enumerate(optimizer.variables)}
+
+    def _load_optimizer(self, kept: Arrays) -> None:
+        other = difference(kept, self._optimizer())
+        if other:
+            raise ModelError(f"that of the checkpoint does not fit: {other}")
+        for position, variable in enumerate(self.model.optimizer.variables if kept else ()):
+            variable.assign(kept[tensor_name(position, variable)])
 
     def _evaluate(self) -> None:
         """Loss and metrics of the merged model; those of the epoch under way stay as they are."""

@@ -11,8 +11,10 @@
         weights = swarm.finish(weights)
 
 ``weights`` maps names to arrays of any element type that ``core/tensors`` knows; names, types and shapes are fixed by
-the first ``start`` in the contract. Guarantees: what ``finish`` returns is the model whose digest the ledger calls
-final; arrays that were passed are never written to, unless they are given as ``out``.
+the first ``start`` in the contract. With ``checkpoint_dir`` a program that was killed and is started again goes on from
+its last sync point: ``batches_done``, ``epochs_done`` and ``optimizer`` say from where. Guarantees: what ``finish``
+returns is the model whose digest the ledger calls final; arrays that were passed are never written to, unless they are
+given as ``out``.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from typing import Any, Self
 import numpy as np
 
 from swarm.callbacks import arguments
-from swarm.callbacks.base import Arrays, Session
+from swarm.callbacks.base import Session
+from swarm.callbacks.checkpoint import Arrays
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.core.tensors import Schema
 from swarm.errors import ModelError
@@ -33,7 +36,7 @@ Weights = dict[str, np.ndarray[Any, Any]]
 
 
 class Swarm:
-    """One training's part in a swarm. Keyword options are those of ``SwarmCallback``.
+    """One training's part in a swarm. Keyword options are those of ``SwarmCallback``, also ``checkpoint_dir``.
 
     ``out`` (arrays of the same names, types and shapes) takes the result in place; without it the arrays are new ones.
     When nothing was merged (loopback, or a round was given up) the result is what was passed.
@@ -49,8 +52,18 @@ class Swarm:
     ) -> None:
         self._result: Weights = {}
         self._out: Arrays | None = None
+        self.optimizer: Weights = {}
+        """The arrays of the program's own optimizer: a checkpoint keeps what is set here, and brings it back."""
         self._session = Session(
-            "Swarm", syncFrequency, minPeers, trainingContract, options, known=arguments.KEYWORDS, load=self._load
+            "Swarm",
+            syncFrequency,
+            minPeers,
+            trainingContract,
+            options,
+            known=arguments.KEYWORDS,
+            load=self._load,
+            optimizer=self._optimizer_arrays,
+            load_optimizer=self._load_optimizer,
         )
         self.logger = self._session.logger
 
@@ -58,6 +71,15 @@ class Swarm:
     def training_over(self) -> bool:
         """The swarm's training is over: ``sync`` merges no more, ``finish`` gets the final model."""
         return self._session.training_over
+
+    @property
+    def batches_done(self) -> int:
+        """What the last ``sync`` was told; after a resumption what the checkpoint says, already before ``start``."""
+        return self._session.batches.done
+
+    @property
+    def epochs_done(self) -> int:
+        return self._session.epochs
 
     def start(self, weights: Mapping[str, Any], *, out: Arrays | None = None) -> Weights:
         """Enrol, and start from the swarm's model. Waits for the other peers."""
@@ -107,6 +129,12 @@ class Swarm:
                 raise ModelError(f"out does not fit the weights: {difference}")
         self._out, self._result = out, arrays
         return arrays
+
+    def _optimizer_arrays(self) -> Weights:
+        return {name: np.asarray(value) for name, value in self.optimizer.items()}
+
+    def _load_optimizer(self, kept: Arrays) -> None:
+        self.optimizer = {name: view.copy() for name, view in kept.items()}
 
     def _load(self, merged: Arrays) -> None:
         if self._out is None:

@@ -9,6 +9,7 @@ import click
 from swarm.cli.ending import print_json
 from swarm.cli.entrance import Entrance, ask, network_flags
 from swarm.cli.help import Command
+from swarm.errors import BadInput, Refused
 
 if TYPE_CHECKING:
     from swarm.core.events import Outcome
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 RESET_EXAMPLES = """
 swarm contract reset demo       in the swarm that swarm up started here
 swarm contract reset demo --sn-ip 10.1.1.1 --key swci-1-key.pem --cert swci-1-cert.pem --capath ca/capath
+"""
+
+REBASE_EXAMPLES = """
+swarm contract rebase demo             says which model would be given up, and does nothing
+swarm contract rebase demo --force     gives it up: the newest earlier model that a live member holds is the base again
 """
 
 
@@ -44,3 +50,36 @@ def reset(name: str, entrance: Entrance, as_json: bool) -> None:
         print_json({"contract": name})
     else:
         click.echo(f"contract {name} is reset: the next program that names it opens it anew")
+
+
+@command.command(
+    "rebase",
+    cls=Command,
+    examples=REBASE_EXAMPLES,
+    help="Give up the newest model of a contract because everybody who holds it is gone for good. The others go on "
+    "from the newest earlier one that a live member holds, or from the beginning. Refused while anybody at hand can "
+    "serve it. Needs the certificate of a command interface (SWCI) of an organisation of the contract.",
+)
+@click.argument("name")
+@network_flags
+@click.option("--force", is_flag=True, help="do it: what the lost model had learned since is gone")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def rebase(name: str, entrance: Entrance, force: bool, as_json: bool) -> None:
+    async def give_up(client: Client) -> tuple[str, str]:
+        contract = (await client.ledger()).contracts.get(name)
+        if contract is None:
+            raise Refused(f"there is no contract {name}: nobody has enrolled in it")
+        lost = contract.base
+        if not force:
+            raise BadInput(
+                f"this would give up the model {lost} of contract {name}, for good",
+                hint=f"swarm contract rebase {name} --force",
+            )
+        outcome = await client.propose("ContractRebased", {"contract": name, "digest": lost})
+        return lost, outcome.result["base"]
+
+    lost, base = ask(entrance, give_up)
+    if as_json:
+        print_json({"contract": name, "lost": lost, "base": base})
+    else:
+        click.echo(f"contract {name} has given up {lost}: its base is {base} again")

@@ -15,6 +15,7 @@ from swarm.errors import BadInput
 EXAMPLES = """
 swarm demo                                  two organisations, handwritten digits, about a minute
 swarm demo --peers 4 --keep /tmp/demo       four of them; certificates, logs and weights stay in /tmp/demo
+swarm demo --chaos                          three, of which a node of each kind is killed while they train
 swarm demo --dataset mnist.npz --json       your own data (the keys of Keras' mnist.npz); one JSON object on stdout
 """
 
@@ -27,25 +28,39 @@ swarm demo --dataset mnist.npz --json       your own data (the keys of Keras' mn
     "nodes, learning nodes and training programs. Each peer first trains alone, then all train together; at the end "
     "the digests of the weights that the peers saved are held against the ledger's.",
 )
-@click.option("--peers", default=2, show_default=True, type=click.IntRange(2, 64), help="organisations that train")
-@click.option("--sns", default=2, show_default=True, type=click.IntRange(1, 5), help="network nodes")
+@click.option("--peers", type=click.IntRange(2, 64), help="organisations that train  [default: 2; with --chaos 3]")
+@click.option("--sns", type=click.IntRange(1, 5), help="network nodes  [default: 2; with --chaos 3]")
 @click.option("--epochs", type=click.IntRange(1), help="of each peer  [default: as many as make 352 batches]")
 @click.option("--dataset", default="digits", show_default=True, metavar="digits|FILE.npz")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="of the split and the weights")
 @click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="make everything there, and leave it")
+@click.option("--chaos", is_flag=True, help="kill and freeze processes in mid-round; the training goes on")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
 def command(
-    peers: int, sns: int, epochs: int | None, dataset: str, seed: int, keep: Path | None, as_json: bool
+    peers: int | None,
+    sns: int | None,
+    epochs: int | None,
+    dataset: str,
+    seed: int,
+    keep: Path | None,
+    chaos: bool,
+    as_json: bool,
 ) -> None:
     from swarm.nodes.demo import play
 
     play.check_installed(dataset)
+    settings = play.settings(peers, sns, epochs, dataset, seed, chaos=chaos)
     from swarm.cli.demo_view import View
     from swarm.nodes.launch import Launch, ended_by_signals
     from swarm.nodes.localrun import environment
+    from swarm.nodes.taskrun import no_workers_left
 
-    settings = play.Settings(peers, sns, epochs, dataset, seed)
-    with ended_by_signals(), place(keep, "swarm-demo-") as directory, Launch(environment=environment()) as launch:
+    with (
+        ended_by_signals(),
+        place(keep, "swarm-demo-") as directory,
+        no_workers_left(directory),
+        Launch(environment=environment(settings.patience_s)) as launch,
+    ):
         view = View(settings)
         scene = play.Play(settings, directory, launch, view.refresh)
         with view.showing(scene):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from rich.text import Text
 from swarm.cli.tables import count_bytes, output, short_digest, table
 
 if TYPE_CHECKING:
+    from swarm.nodes.demo.chaos import Blow
     from swarm.nodes.demo.play import Play, Played, Seen, Settings
     from swarm.nodes.launch import Process
     from swarm.nodes.local import Peer
@@ -65,13 +66,17 @@ class View:
             (scene.run.stage, "cyan"),
             f"  {time.monotonic() - self._begun:.0f} s",
         )
-        return Group(head, Text(), self._nodes(scene), Text(), self._peers(scene))
+        parts: list[RenderableType] = [head, Text(), self._nodes(scene), Text(), self._peers(scene)]
+        if scene.chaos is not None and scene.chaos.blows:
+            parts += [Text(), _blows(scene.chaos.blows)]
+        return Group(*parts)
 
     def _nodes(self, scene: Play) -> Table:
         rows = table("node", "organisation", ">process", "address", "state")
         nodes = [(process, f"org-{n}") for n, process in enumerate(scene.run.swarm.network, start=1)]
         nodes += [(process, f"org-{n}") for n, process in enumerate(scene.run.swarm.operators, start=1)]
         nodes += [(peer.node, peer.organisation) for peer in scene.run.swarm.peers]
+        hit = {blow.pid: blow for blow in scene.chaos.blows if blow.back_s is None} if scene.chaos else {}
         for process, organisation in nodes:
             ready = process.ready() or {}
             port = ready.get("api_port") or ready.get("fs_port")
@@ -80,7 +85,7 @@ class View:
                 organisation,
                 str(process.pid),
                 f"127.0.0.1:{port}" if port else "",
-                _state(process, bool(ready)),
+                _state(process, bool(ready), hit.get(process.pid)),
             )
         return rows
 
@@ -124,6 +129,11 @@ class View:
                 self._say_once(f"{peer.name} round {len(peer.rounds)}: {peer.rounds[-1]['digest']}")
             if peer.waiting:
                 self._say_once(f"{peer.name}: {peer.waiting}")
+        for blow in scene.chaos.blows if scene.chaos else ():
+            where = f"round {blow.round}, {blow.phase}"
+            self._say_once(f"{blow.process} is hit by {blow.signal} in {where}")
+            if blow.back_s is not None:
+                self._say_once(f"{blow.process} is back {blow.back_s - blow.at_s:.1f} s after {blow.signal} in {where}")
 
     def _say_once(self, line: str) -> None:
         if line not in self._said:
@@ -165,6 +175,9 @@ class View:
         console = console or output(markup=True)
         console.print(rows)
         console.print()
+        if self._scene.chaos is not None:
+            console.print(_blows(self._scene.chaos.blows))
+            console.print()
         for name, fact in facts.items():
             console.print(f"[dim]{name:<9}[/]{fact}", soft_wrap=True)
 
@@ -175,7 +188,19 @@ def _foreign_share() -> float:
     return FOREIGN_SHARE
 
 
-def _state(process: Process, ready: bool) -> str:
+def _blows(blows: Sequence[Blow]) -> Table:
+    rows = table(">after", "hit", "by", "in", "back")
+    for blow in blows:
+        back = "[yellow]not yet[/]" if blow.back_s is None else f"[green]{blow.back_s - blow.at_s:.1f} s later[/]"
+        rows.add_row(
+            f"{blow.at_s:.1f} s", blow.process, f"[bold red]{blow.signal}[/]", f"round {blow.round}, {blow.phase}", back
+        )
+    return rows
+
+
+def _state(process: Process, ready: bool, blow: Blow | None) -> str:
+    if blow is not None:
+        return "[bold red]killed[/]" if blow.signal == "SIGKILL" else "[bold blue]frozen[/]"
     if process.exit_code is None:
         return "[green]ready[/]" if ready else "[yellow]starting[/]"
     return "[dim]ended[/]" if process.exit_code == 0 else f"[bold red]exit code {process.exit_code}[/]"

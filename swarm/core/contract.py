@@ -101,6 +101,10 @@ class Contract:
         missing = self.kept.newest.missing if self.kept.newest and not self.finished else []
         return [uid for uid in missing if self.members[uid].state in ("live", "dropped")]
 
+    def state_of(self, uid: str) -> str:
+        """For people: the member's state, and whether it is behind."""
+        return "behind" if uid in self.behind() else self.members[uid].state
+
     def standing(self) -> dict[str, Any]:
         return {"round": self.round, "base": self.base, "finished": self.finished}
 
@@ -109,8 +113,8 @@ class Contract:
     def enrol(self, uid: str, identity: Identity, asked: Enrolment) -> tuple[dict[str, Any], list[Event]]:
         self._fixed.must_fit(self.name, identity, asked)
         known = self.members.get(uid)
-        if known is not None and known.state == "excluded":
-            raise Refused(self._excluded(known), hint=f"swarm contract reset {self.name}")
+        if known is not None:
+            known.must_be_honest(self.name)
         if known is None and self.finished:
             raise Refused(
                 f"training contract {self.name} is finished: its final model is {self.base}",
@@ -296,15 +300,9 @@ class Contract:
 
     def _speaking(self, uid: str, body: Mapping[str, Any], kind: str) -> Member:
         member = self._member(uid)
-        if member.state == "left":
-            raise Refused(f"{member} has left contract {self.name}: it has to enrol again")
-        if member.state == "excluded":
-            raise Refused(self._excluded(member))
+        member.must_be_in(self.name)
         self._heard(body, kind)
         return member
-
-    def _excluded(self, member: Member) -> str:
-        return f"{member} is excluded from contract {self.name}: it signed two different results for one shard"
 
     def _heard(self, body: Mapping[str, Any], kind: str) -> None:
         if self.finished:

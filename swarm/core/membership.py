@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from swarm.errors import Refused
+
 State = Literal["live", "dropped", "lost", "restarted", "left", "excluded"]
 
 MEMBER: dict[tuple[State, str], State] = {
@@ -56,6 +58,19 @@ class Member:
 
     def on(self, happened: str) -> None:
         self.state = MEMBER.get((self.state, happened), self.state)
+
+    def must_be_in(self, contract: str) -> None:
+        """Refuse the word of who is in the contract no more."""
+        if self.state == "left":
+            raise Refused(f"{self} has left contract {contract}: it has to enrol again")
+        self.must_be_honest(contract)
+
+    def must_be_honest(self, contract: str) -> None:
+        if self.state == "excluded":
+            reason = "it signed two different results for one shard"
+            raise Refused(
+                f"{self} is excluded from contract {contract}: {reason}", hint=f"swarm contract reset {contract}"
+            )
 
     def __str__(self) -> str:
         return f"{self.name} ({self.organisation})"

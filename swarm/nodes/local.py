@@ -52,13 +52,18 @@ class Peer:
     node: Process
     report: Lines
     rounds: list[dict[str, Any]] = field(default_factory=list)
-    bytes_sent: int = 0
     digest: str = ""
     """Of the model it ended with."""
     waiting: str = ""
     program_pid: int | None = None
     program_code: int | None = None
     """With what its program ended, if that was not 0; negative: a signal."""
+    _bytes_sent: int = 0
+    _bytes_before: int = 0
+
+    @property
+    def bytes_sent(self) -> int:
+        return self._bytes_before + self._bytes_sent
 
     def look(self) -> None:
         for line in self.report.new():
@@ -72,9 +77,11 @@ class Peer:
                     self.digest = line["digest"]
                 case "program_started":
                     self.program_pid = line["pid"]
+                    self._bytes_before += self._bytes_sent  # of a learning node before this one, which was killed
+                    self._bytes_sent = 0
                 case "program_ended":
                     self.program_code = line["exit_code"] or None
-            self.bytes_sent = line.get("bytes_sent", self.bytes_sent)
+            self._bytes_sent = line.get("bytes_sent", self._bytes_sent)
 
     def program_row(self) -> dict[str, Any]:
         """Of its program, as `Launch.table` has one for each node. A node ends with its program's exit code."""
@@ -138,10 +145,10 @@ class LocalSwarm:
         self.peers.append(peer)
         return peer
 
-    def start_operator(self, number: int, profile: Path, *, accepted: Sequence[str]) -> Process:
-        """SWOP `number`, from 1, at its own organisation's SN if that has one; its workers end whenever it does."""
+    def start_operator(self, number: int, profile: Path, *, accepted: Sequence[str], tethered: bool = True) -> Process:
+        """SWOP `number`, from 1, at its own organisation's SN if that has one; tethered: its workers end with it."""
         command = [
-            *(sys.executable, "-m", "swarm.cli.run_swop", "--tethered"),
+            *(sys.executable, "-m", "swarm.cli.run_swop", *(["--tethered"] if tethered else [])),
             *("--usr-dir", str(profile.parent), "--profile-file-name", profile.name),
             *("--sn-ip", HOST, "--sn-api-port", str(self.api_port((number - 1) % len(self.network)))),
             *(word for organisation in accepted for word in ("--accept-org", organisation)),

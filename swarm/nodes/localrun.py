@@ -21,9 +21,9 @@ from swarm.nodes.local import HOST, READY_S, LocalSwarm
 TOO_FEW_PEERS_S = "20"
 
 
-def environment() -> dict[str, str]:
-    """For all processes of a run: nobody restarts what died, so nobody waits long for it."""
-    return {"SWARM_TOO_FEW_PEERS_S": os.environ.get("SWARM_TOO_FEW_PEERS_S", TOO_FEW_PEERS_S)}
+def environment(patience_s: str = TOO_FEW_PEERS_S) -> dict[str, str]:
+    """For all processes of a run: where nobody starts again what died, nobody waits long for it."""
+    return {"SWARM_TOO_FEW_PEERS_S": os.environ.get("SWARM_TOO_FEW_PEERS_S", patience_s)}
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Ran:
     round_s: dict[str, float] | None
     processes: list[dict[str, Any]]
     exit_codes: dict[str, int | None]
+    killed: tuple[dict[str, Any], ...] = ()
+    """What was killed or frozen on purpose."""
 
     def as_json(self, peers: int, sns: int, trained: Mapping[str, Any]) -> dict[str, Any]:
         """The object of --json, in the order of its keys; `trained` is what only the demo knows."""
@@ -67,7 +69,7 @@ class Ran:
             "round_s": self.round_s,
             "processes": self.processes,
             "exit_codes": self.exit_codes,
-            "killed": [],
+            "killed": list(self.killed),
         }
 
     def failure(self) -> CheckFailed | None:

@@ -160,7 +160,7 @@ def _contract(contract: Contract) -> dict[str, Any]:
         "base": contract.base,
         "finished": contract.finished,
         "members": [
-            {"uid": uid, "name": member.name, "organisation": member.organisation, "state": member.state}
+            {"uid": uid, "name": member.name, "organisation": member.organisation, "state": contract.state_of(uid)}
             for uid, member in contract.members.items()
         ],
         "phase": contract.phase,

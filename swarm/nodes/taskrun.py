@@ -7,7 +7,8 @@ lines; operators are started so that their workers end with them, whatever ends 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from swarm.engines.process import ProcessEngine
 from swarm.errors import SwarmError, Unreachable, WorkerFailed
 from swarm.nodes.launch import LOOK_EVERY_S, Launch, Process
 from swarm.nodes.local import HOST, READY_S
@@ -25,6 +27,8 @@ from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
 TASKRUNNER = "defaulttaskbb.taskdb.sml.hpe"
 PLACE = "/platform/swarm/usr"
 """Where each peer's program sees its own directory."""
+ASSIGNER = "org-1"
+"""Whose SWCI assigns the task."""
 SCRIPT = """\
 EXIT ON FAILURE
 CREATE CONTEXT {task} WITH IP {host} {port}
@@ -61,14 +65,27 @@ class LearningNode(Process):
     @property
     def exit_code(self) -> int | None:
         conclusion = self.slot.conclusion() if self.slot else None
-        return conclusion[1] if conclusion else None
+        if conclusion is None:
+            return None
+        verdict, code = conclusion
+        return verdict.exit_code if code is None else code  # of an adopted one nobody sees the code
 
 
 class TaskRun(LocalRun):
     """The stages in order: `begin`, `train`, `finish`."""
 
-    def __init__(self, directory: Path, launch: Launch, *, peers: int, sns: int, look: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        launch: Launch,
+        *,
+        peers: int,
+        sns: int,
+        look: Callable[[], None],
+        tethered: bool = True,
+    ) -> None:
         super().__init__(directory, launch, peers=peers, sns=sns, look=look)
+        self._tethered = tethered
         self._slots: list[SlotDirectories] = []
         self._commander: list[Process] = []
 
@@ -76,11 +93,9 @@ class TaskRun(LocalRun):
         """Make the organisations, start SNs and operators, have the task assigned, until every worker is ready."""
         self.start_network()
         network, operators = self.swarm.network, self.swarm.operators
-        first = "org-1"  # whose SWCI assigns the task
         for number, place in enumerate(work.places, start=1):
             self._launch.wait_ready([network[(number - 1) % self._sns]], READY_S, self._look)
-            accepted = [first] if number > 1 else []
-            self.swarm.start_operator(number, self._write_profile(number, work.name, place), accepted=accepted)
+            self._start_operator(number, self._write_profile(number, work.name, place))
         self._launch.wait_ready([*network, *operators], READY_S, self._look)
         self.stage = "assigning the task"
         self._slots = [SlotDirectories(operator.state / "slots") for operator in operators]
@@ -96,7 +111,31 @@ class TaskRun(LocalRun):
             self._look()  # a worker's own end says more
             raise
 
+    def _start_operator(self, number: int, profile: Path) -> Process:
+        accepted = [ASSIGNER] if number > 1 else []
+        return self.swarm.start_operator(number, profile, accepted=accepted, tethered=self._tethered)
+
+    def start_again(self, dead: Process) -> None:
+        """A network node or an operator, in its state directory; a learning node is its operator's to start."""
+        swarm = self.swarm
+        if dead in swarm.network:
+            at = swarm.network.index(dead)
+            ports = dead.ready() or {}
+            entrance = next(n for n, node in enumerate(swarm.network) if n != at and node.ready())
+            sentinel_port = swarm.api_port(entrance) if at else None
+            swarm.start_network_node(
+                at + 1, sentinel_port=sentinel_port, p2p_port=ports["p2p_port"], api_port=ports["api_port"]
+            )
+            swarm.network[at] = swarm.network.pop()
+        elif dead in swarm.operators:
+            at = swarm.operators.index(dead)
+            self._start_operator(at + 1, self._profile(at + 1))
+            swarm.operators[at] = swarm.operators.pop()
+
     # ---- the documents
+
+    def _profile(self, number: int) -> Path:
+        return self.swarm.directory / f"process-{number}.yaml"
 
     def _write_profile(self, number: int, group: str, place: Path) -> Path:
         """That of host 1 for the first organisation, that of host 2 for each other, with its own number."""
@@ -116,7 +155,7 @@ class TaskRun(LocalRun):
         for placeholder, value in values.items():
             assert placeholder in text, f"process-{own}.yaml has no {placeholder}"
             text = text.replace(placeholder, value)
-        path = self.swarm.directory / f"process-{number}.yaml"
+        path = self._profile(number)
         path.write_text(text, encoding="utf-8")
         return path
 
@@ -124,7 +163,7 @@ class TaskRun(LocalRun):
         task = {
             "Name": work.name,
             "TaskType": "RUN_SWARM",
-            "Author": "org-1",
+            "Author": ASSIGNER,
             "Prereq": "ROOTTASK",
             "Outcome": work.name,
             "Body": {
@@ -159,10 +198,17 @@ class TaskRun(LocalRun):
     def _look(self) -> None:
         for number, slots in enumerate(self._slots, start=1):
             for slot in slots.kept():
-                if number == len(self.swarm.peers) + 1 and (pid := slot.sl_pid()):
-                    self.swarm.add_peer(LearningNode(f"sl-{number}", "SL", slot.path / "sl", pid, _wait, slot=slot))
+                if pid := slot.sl_pid():
+                    self._note_node(number, slot, pid)
                 self._check(number, slot)
         super()._look()
+
+    def _note_node(self, number: int, slot: SlotDirectory, pid: int) -> None:
+        peers = self.swarm.peers
+        if number == len(peers) + 1:
+            self.swarm.add_peer(LearningNode(f"sl-{number}", "SL", slot.path / "sl", pid, _wait, slot=slot))
+        elif number <= len(peers):
+            peers[number - 1].node.pid = pid  # another one, once its operator has started it again
 
     def _check(self, number: int, slot: SlotDirectory) -> None:
         """Raises the error of a worker that has not ended well."""
@@ -187,6 +233,16 @@ class TaskRun(LocalRun):
             if peer.program_pid:
                 rows.append(peer.program_row())
         return rows
+
+
+@contextmanager
+def no_workers_left(directory: Path) -> Iterator[None]:
+    """When it is left, whatever operators in this directory have started, and have not ended themselves, is ended."""
+    try:
+        yield
+    finally:
+        for place in directory.glob("swop-*/slots/*"):
+            ProcessEngine().sweep(place)
 
 
 def _wait() -> int:

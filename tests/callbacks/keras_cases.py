@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from swarm.callbacks import keras as module
+from swarm.callbacks.checkpoint import Checkpoints
 from swarm.callbacks.keras import tensor_name
 from swarm.errors import ModelError, SwarmError, Unreachable
 from swarm.keras import SwarmCallback
@@ -307,3 +308,56 @@ def test_the_logger_can_be_reached_and_an_exception_in_fit_passes_through(node):
 
     with pytest.raises(RuntimeError, match="own mistake"):
         fit(small(), swarm_callback, Fails())
+
+
+class Dies(keras.callbacks.Callback):
+    """In the second epoch, after its fifth batch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.optimizer.iterations == 15:
+            raise KeyboardInterrupt
+
+
+class Sees(keras.callbacks.Callback):
+    """The optimizer as it is when training goes on."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if not hasattr(self, "optimizer"):
+            self.optimizer = [keras.ops.convert_to_numpy(variable) for variable in self.model.optimizer.variables]
+
+
+def with_adam() -> keras.Model:
+    model = small()
+    model.compile(optimizer=keras.optimizers.Adam(0.01), loss="mse")
+    return model
+
+
+def test_a_training_that_was_killed_goes_on_with_its_optimizer_counters_and_epoch(node, tmp_path, log):
+    kept = {"sync": 4, "checkpoint_dir": tmp_path / "kept"}
+    with pytest.raises(KeyboardInterrupt):
+        fit(with_adam(), callback(**kept), Dies(), epochs=3)
+    checkpoint = Checkpoints(tmp_path / "kept", logging.getLogger("test.keras")).newest()
+    assert (checkpoint.batches, checkpoint.epochs) == (12, 1)
+    resumed, sees = callback(**kept), Sees()
+    assert resumed.initial_epoch == 1
+    fit(with_adam(), resumed, sees, epochs=3, initial_epoch=resumed.initial_epoch)
+    for seen, array in zip(sees.optimizer, checkpoint.optimizer.values(), strict=True):
+        assert seen.dtype == array.dtype
+        assert seen.tobytes() == array.tobytes()
+    assert int(sees.optimizer[0]) == 12
+    asked = [(request.kind, request.batches, request.epochs) for request in node.syncs[4:]]
+    assert asked == [
+        ("begin", 12, 1), ("sync", 16, 1), ("sync", 20, 1), ("sync", 24, 2), ("sync", 28, 2), ("sync", 32, 2),
+        ("end", 32, 3),
+    ]  # fmt: skip
+    assert any(line.startswith("resumed from the checkpoint of round 4, after 12 batches") for line in log.messages)
+    assert callback(**kept).initial_epoch == 0  # that training has ended
+
+
+def test_another_optimizer_begins_anew_and_that_is_said(node, tmp_path, log):
+    kept = {"sync": 4, "checkpoint_dir": tmp_path / "kept"}
+    with pytest.raises(KeyboardInterrupt):
+        fit(with_adam(), callback(**kept), Dies(), epochs=3)
+    fit(small(), callback(**kept))
+    (line,) = [line for line in log.messages if line.startswith("resumed")]
+    assert "a new optimizer state (that of the checkpoint does not fit: tensor 1: it has" in line

@@ -65,12 +65,32 @@ def test_three_peers_with_a_file_of_ones_own_and_a_table_at_the_end(tmp_path):
     assert "sl-3 is ready" in ended.stderr
 
 
+@pytest.mark.slow
+def test_a_node_of_each_kind_is_killed_in_mid_round_and_the_training_goes_on(tmp_path):
+    ended = swarm("demo", "--chaos", "--json", environment={"TMPDIR": str(tmp_path)})
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout)
+    assert (said["ok"], said["peers"], said["sns"]) == (True, 3, 3)
+    assert set(said["digests"].values()) == {said["ledger_digest"]}
+    assert set(said["exit_codes"].values()) == {0}
+    killed = sorted(row["process"][:-2] for row in said["killed"] if row["signal"] == "SIGKILL")
+    assert killed == ["sl", "sn", "swop"]
+    assert [row["signal"] for row in said["killed"]].count("SIGSTOP") == 1
+    for row in said["killed"]:
+        assert list(row) == ["process", "signal", "at_s", "round", "phase"]
+        assert row["phase"] in ("merging", "ready")
+        assert 0 <= row["round"] <= said["rounds"]
+    assert len({row["pid"] for row in said["processes"]}) == len(said["processes"])
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--dataset", "no.npz"], "error: dataset no.npz cannot be read: No such file or directory"),
         (["--peers", "11"], "error: 11 peers cannot share 10 classes"),
         (["--sns", "6"], "error: invalid value for '--sns'"),
+        (["--chaos", "--sns", "2"], "error: 3 peers and 2 network nodes cannot do without one of them"),
     ],
 )
 def test_bad_input_is_said_before_anything_is_started(arguments, sentence, tmp_path):

@@ -57,6 +57,12 @@ def test_nodes_stay_until_down_and_come_back_with_their_ledger(swarm, tmp_path):
 
     again = json.loads(swarm("up", "--json").stdout)
     assert [node["address"] for node in again["nodes"]] == [node["address"] for node in first["nodes"]]
+    asked = swarm("contract", "rebase", "numbers")
+    assert asked.returncode == 2
+    assert "this would give up the model blake3:" in asked.stderr
+    finished = swarm("contract", "rebase", "numbers", "--force")
+    assert finished.returncode == 5
+    assert "contract numbers is finished: its final model stays" in finished.stderr
     reset = swarm("contract", "reset", "numbers")  # the ledger still knows it
     assert reset.returncode == 0, reset.stderr
     assert "contract numbers is reset" in reset.stdout

@@ -13,9 +13,13 @@ from swarm.core.events import (
     BaseLost,
     Claim,
     Committed,
+    ContractCleared,
     EntryHeader,
     Event,
     Finished,
+    MemberEnrolled,
+    MemberGone,
+    Offered,
     Outcome,
     SnapMade,
     Verified,
@@ -179,6 +183,14 @@ class Scene:
     def suspect(self, actor: Actor, accused: Actor) -> Outcome:
         return self.say(actor, "Suspect", self.where(uid=accused.uid, reason="no bytes for 5 s"))
 
+    def show(self, actor: Actor, owner: Actor, *digests: bytes, shard: int = 0, **fields: Any) -> Outcome:
+        """What the owner signed for a shard; that it did is for the verifier, which is not here."""
+        shown = {
+            name: {"digest": digest, "signature": bytes(64)}
+            for name, digest in zip(("first", "second"), digests, strict=False)
+        }
+        return self.say(actor, "Evidence", {**self.where(uid=owner.uid, shard=shard), **shown, **fields})
+
     def lose(self, actor: Actor) -> Outcome:
         body = {"uid": actor.uid, "incarnation": actor.incarnation, "reason": "no sign of life for 10 s"}
         return self.say(self.sn, "NodeLost", body)
@@ -186,8 +198,8 @@ class Scene:
     def close_window(self) -> Outcome:
         return self.say(self.sn, "WindowClosed", {"contract": CONTRACT, "round": self.contract.round})
 
-    def pass_deadline(self) -> Outcome:
-        return self.say(self.sn, "DeadlinePassed", self.where())
+    def pass_deadline(self, *, fewest: bool = True) -> Outcome:
+        return self.say(self.sn, "DeadlinePassed", self.where(fewest=fewest))
 
     def commit(self, *actors: Actor, stop: bool = False) -> Committed:
         """One whole round of these members."""
@@ -204,16 +216,23 @@ class Scene:
 
 
 class Observer:
-    """Judges a history by its events alone: I1, I2, I4, I8, I9 of the round, and that bases follow from decisions."""
+    """Judges a history by its events alone: I1, I2, I4, I8, I9 of the round, and that bases follow from decisions.
+
+    And no update is lost: whose offer was accepted is in the merge that is committed, or is named by an event.
+    """
 
     def __init__(self) -> None:
         self.decided: dict[tuple[str, int], Event] = {}
         self.snaps: dict[tuple[str, int, int], SnapMade] = {}
         self.bases: dict[str, str] = {}
         self.finished: set[str] = set()
+        self.open: dict[str, set[str]] = {}
+        """Per contract: whose offers were accepted, and not yet merged or told to count no more."""
+        self.merging: set[str] = set()
 
     def see(self, ledger: Ledger, events: Iterable[Event]) -> None:
         for event in events:
+            self._account(event)
             match event:
                 case SnapMade():
                     self._snapped(ledger, event)
@@ -237,6 +256,28 @@ class Observer:
                     self.finished.add(event.contract)
         for name, contract in ledger.contracts.items():
             assert contract.base == self.bases.get(name, contract.initial_base)
+
+        for name, contract in ledger.contracts.items():
+            counting = contract.current.attempt.uids if contract.current.attempt else contract.offers
+            assert self.open.get(name, set()) == set(counting), "P3: who is told nothing counts"
+
+    def _account(self, event: Event) -> None:
+        match event:
+            case Offered():
+                self.open.setdefault(event.contract, set()).add(event.uid)
+            case SnapMade():
+                self.merging.add(event.contract)
+            case MemberGone() | MemberEnrolled():
+                if isinstance(event, MemberGone) or event.contract not in self.merging:
+                    self.open.get(event.contract, set()).discard(event.uid)
+            case Committed() | Aborted():
+                self.merging.discard(event.contract)
+                told = self.open.pop(event.contract, set())
+                assert told <= set(event.members), "P3: a decision names everybody whose offer was in"
+            case Finished():  # without a merge nobody had weight
+                self.open.pop(event.contract, None)
+            case ContractCleared():
+                assert not self.open.get(event.contract), "P3: a reset tells who had offered"
 
     def _snapped(self, ledger: Ledger, snap: SnapMade) -> None:
         assert (snap.contract, snap.round) not in self.decided, "I1: a snap after the decision"

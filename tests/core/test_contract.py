@@ -5,10 +5,10 @@ import re
 import pytest
 
 from swarm.core.agreement import Options
-from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone
+from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, Misbehaved
 from swarm.core.tensors import Schema, TensorSpec
 from swarm.errors import BadInput
-from tests.core.scene import CONTRACT, INITIAL, SMALL, Actor, Scene, digest
+from tests.core.scene import BIG, CONTRACT, INITIAL, SMALL, Actor, Scene, digest
 
 
 def newcomer(scene, number=9, organisation="a"):
@@ -307,3 +307,151 @@ def test_everybody_leaving_after_the_end_loses_nothing():
         leave(scene, actor)
     assert scene.contract.base == final
     assert [event.what for event in scene.events if isinstance(event, MemberGone)] == ["left", "left"]
+
+
+def person(scene, organisation="a"):
+    actor = Actor("swci", "swci-1", organisation)
+    assert scene.join(actor).accepted
+    return actor
+
+
+def rebase(scene, who, what=None):
+    return scene.say(who, "ContractRebased", {"contract": CONTRACT, "digest": what or scene.contract.base})
+
+
+def test_a_person_gives_up_a_base_whose_holders_are_lost_and_the_newest_earlier_one_at_hand_is_the_base():
+    scene = Scene()
+    *signers, late = scene.learners(3)
+    swci = person(scene)
+    first = scene.commit(*signers, late).digest
+    for actor in signers:
+        scene.offer(actor)
+    scene.offer(late)
+    for actor in signers:
+        scene.ready(actor)
+    second = scene.contract.base
+    for actor in signers:
+        scene.lose(actor)
+    scene.say(late, "Ready", {"contract": CONTRACT, "round": 0, "attempt": 0, "digest": first})
+    missing(scene, late, second)
+    assert scene.contract.base == second, "its signers may come back: only a person knows that they do not"
+    outcome = rebase(scene, swci)
+    assert outcome.accepted, outcome.reason
+    lost = scene.last(BaseLost)
+    assert (lost.digest, lost.base) == (second, first)
+    assert outcome.result["base"] == scene.contract.base == first
+
+
+def test_nobody_gives_up_a_base_that_somebody_can_serve_or_that_is_none():
+    scene = Scene()
+    actors = scene.learners(2)
+    swci = person(scene)
+    assert "there is nothing to give up" in rebase(scene, swci).reason
+    scene.commit(*actors)
+    scene.lose(actors[0])
+    other = next(actor for actor in actors[1:])
+    refused = rebase(scene, swci)
+    assert refused.reason.endswith(f"is not lost: {other.identity.name} ({other.identity.organisation}) can serve it")
+    scene.lose(actors[1])
+    assert "there is nothing to give up" in rebase(scene, swci, digest("older")).reason
+    assert rebase(scene, swci).result["base"] == INITIAL
+
+
+def test_the_final_model_is_not_given_up_nor_by_an_organisation_that_is_not_in_the_contract():
+    scene = Scene(["a", "b"])
+    actors = [newcomer(scene, number, "a") for number in (1, 2)]
+    for actor in actors:
+        assert scene.enrol(actor, organisations=["a"]).accepted
+    stranger = person(scene, "b")
+    assert "may not rebase contract digits" in rebase(scene, stranger).reason
+    scene.commit(*actors, stop=True)
+    swci = Actor("swci", "swci-2", "a")
+    scene.join(swci)
+    for actor in actors:
+        scene.lose(actor)
+    assert "is finished: its final model stays" in rebase(scene, swci).reason
+
+
+# ---- behind
+
+
+def test_who_finds_nobody_to_serve_the_base_is_behind_until_it_offers_on_it():
+    scene = Scene()
+    actors = scene.learners(3)
+    base = scene.commit(*actors).digest
+    late = next(actor for actor in actors if actor.uid not in scene.last(Committed).signers)
+    assert missing(scene, late, base).accepted
+    assert scene.contract.behind() == [late.uid]
+    assert scene.contract.state_of(late.uid) == "behind"
+    scene.offer(late)
+    assert scene.contract.behind() == []
+    assert scene.contract.state_of(late.uid) == "live"
+
+
+# ---- evidence
+
+
+def disputed(count=3):
+    """A round that was aborted because the results differ in the shard of the second member by uid."""
+    scene = Scene()
+    actors = scene.learners(count, schema=BIG)
+    for actor in actors:
+        scene.offer(actor)
+    place = scene.where()
+    scene.ready(actors[0], shards=[b"a" * 32, b"b" * 32, b"c" * 32])
+    scene.ready(actors[1], "other", shards=[b"a" * 32, b"x" * 32, b"c" * 32])
+    (owner,) = [actor for actor in actors if actor.uid == sorted(each.uid for each in actors)[1]]
+    return scene, actors, owner, {key: place[key] for key in ("round", "attempt")}
+
+
+def test_what_two_members_show_of_a_disputed_shard_convicts_its_owner():
+    scene, actors, owner, place = disputed()
+    one, other = (actor for actor in actors if actor is not owner)
+    assert scene.show(one, owner, b"b" * 32, shard=1, **place).accepted
+    assert scene.show(one, owner, b"b" * 32, shard=1, **place).accepted  # said twice
+    assert scene.contract.members[owner.uid].state == "live"
+    shown = {"first": {"digest": b"x" * 32, "signature": bytes(64)}, **place}
+    events = scene.told(other, "Evidence", {"contract": CONTRACT, "uid": owner.uid, "shard": 1, **shown})
+    assert events[0] == Misbehaved(CONTRACT, owner.uid, 0, 0, 1)
+    gone = next(event for event in events if isinstance(event, MemberGone))
+    assert (gone.uid, gone.what) == (owner.uid, "excluded")
+    assert scene.contract.members[owner.uid].state == "excluded"
+
+
+def test_an_excluded_member_takes_no_part_until_a_person_resets_the_contract():
+    scene = Scene()
+    actors = scene.learners(3)
+    scene.show(actors[1], actors[0], b"1" * 32, b"2" * 32)
+    cheat = actors[0]
+    sentence = "is excluded from contract digits: it signed two different results for one shard"
+    assert sentence in scene.offer(cheat).reason
+    refused = scene.enrol(cheat)
+    assert sentence in refused.reason
+    assert refused.hint == "swarm contract reset digits"
+    cheat.restart()
+    scene.join(cheat)
+    assert sentence in scene.enrol(cheat).reason
+    assert scene.commit(*actors[1:]).members == tuple(sorted(actor.uid for actor in actors[1:]))
+    scene.say(person(scene), "ContractReset", {"contract": CONTRACT})
+    scene.observer.bases.clear()
+    assert scene.enrol(cheat).accepted
+
+
+def test_evidence_during_an_attempt_begins_the_next_one_without_the_cheat():
+    scene = Scene()
+    actors = scene.learners(4)
+    for actor in actors:
+        scene.offer(actor)
+    assert scene.show(actors[1], actors[0], b"1" * 32, b"2" * 32).accepted
+    assert scene.contract.snap.attempt == 1
+    assert actors[0].uid not in {member.uid for member in scene.contract.snap.members}
+
+
+def test_a_single_word_is_taken_only_about_what_is_disputed():
+    scene, actors, owner, place = disputed()
+    one, other = (actor for actor in actors if actor is not owner)
+    for wrong in ({"shard": 0}, {"round": 7}, {"attempt": 1}):
+        assert "nobody disputes shard" in scene.show(one, owner, b"b" * 32, **{"shard": 1, **place, **wrong}).reason
+    assert "nobody disputes shard" in scene.show(one, other, b"b" * 32, shard=1, **place).reason
+    scene.commit(*actors)
+    assert "nobody disputes a shard" in scene.show(one, owner, b"b" * 32, shard=1, **place).reason

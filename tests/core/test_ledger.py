@@ -222,6 +222,7 @@ BODIES = {
     "WindowClosed": {"contract": CONTRACT, "round": 0},
     "DeadlinePassed": {"contract": CONTRACT, "round": 0, "attempt": 0},
     "ContractReset": {"contract": CONTRACT},
+    "ContractRebased": {"contract": CONTRACT, "digest": digest("x")},
 }
 
 
@@ -287,24 +288,43 @@ def replayed(scene):
 class Interleavings(RuleBasedStateMachine):
     """Anybody says anything at any moment; `Scene` checks the invariants after every entry."""
 
-    @initialize(count=st.integers(1, 5), peers=st.integers(1, 3), topology=st.sampled_from(["auto", "sharded"]))
-    def begin(self, count, peers, topology):
+    @initialize(
+        count=st.integers(1, 5),
+        peers=st.integers(1, 3),
+        topology=st.sampled_from(["auto", "sharded"]),
+        commitments=st.sampled_from(["result", "result", "full"]),
+    )
+    def begin(self, count, peers, topology, commitments):
         self.scene = Scene()
-        self.options = {"minPeers": peers, "topology": topology}
+        self.options = {"minPeers": peers, "topology": topology, "commitments": commitments}
         self.actors = self.scene.learners(count, **self.options)
+        self.person = Actor("swci", "swci-1")
+        self.scene.join(self.person)
 
     def anybody(self, number):
         return self.actors[number % len(self.actors)]
 
-    @rule(number=st.integers(0, 4), stop=st.sampled_from([False] * 7 + [True]), inactive=st.booleans())
-    def offer(self, number, stop, inactive):
-        self.scene.offer(self.anybody(number), stop=stop, inactive=inactive)
+    @rule(
+        number=st.integers(0, 4),
+        stop=st.sampled_from([False] * 7 + [True]),
+        inactive=st.booleans(),
+        more=st.sampled_from(
+            [
+                {},
+                {"root": b"r" * 32},
+                {"root": b"s" * 32, "rates": {"up": 1, "down": 9}},
+                {"rates": {"up": 5, "down": 5}},
+            ]
+        ),
+    )
+    def offer(self, number, stop, inactive, more):
+        self.scene.offer(self.anybody(number), stop=stop, inactive=inactive, **more)
 
     @rule()
     def everybody_offers(self):
         for actor in self.actors:
             self.scene.enrol(actor, **self.options)
-            self.scene.offer(actor)
+            self.scene.offer(actor, root=b"r" * 32)
 
     @rule()
     def everybody_is_ready(self):
@@ -313,7 +333,21 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 4), result=st.sampled_from(["merged"] * 9 + ["other"]))
     def ready(self, number, result):
-        self.scene.ready(self.anybody(number), result)
+        shards = [result[:1].encode() * 32] * len(self.scene.contract.snap.shards) if self.scene.contract.snap else []
+        self.scene.ready(self.anybody(number), result, shards=shards)
+
+    @rule(
+        number=st.integers(0, 4), owner=st.integers(0, 4), digests=st.lists(st.sampled_from([b"m", b"o"]), min_size=1)
+    )
+    def show(self, number, owner, digests):
+        dispute = self.scene.contract.dispute
+        place = {"round": dispute.round, "attempt": dispute.attempt} if dispute else {}
+        shown = [digest * 32 for digest in digests]
+        self.scene.show(self.anybody(number), self.anybody(owner), *shown, **place)
+
+    @rule()
+    def rebase(self):
+        self.scene.say(self.person, "ContractRebased", {"contract": CONTRACT, "digest": self.scene.contract.base})
 
     @rule(number=st.integers(0, 4), accused=st.integers(0, 4))
     def suspect(self, number, accused):
@@ -343,9 +377,9 @@ class Interleavings(RuleBasedStateMachine):
     def close_window(self):
         self.scene.close_window()
 
-    @rule()
-    def pass_deadline(self):
-        self.scene.pass_deadline()
+    @rule(fewest=st.booleans())
+    def pass_deadline(self, fewest):
+        self.scene.pass_deadline(fewest=fewest)
 
     @rule(number=st.integers(0, 4), newest=st.booleans())
     def missing(self, number, newest):

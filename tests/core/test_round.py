@@ -162,6 +162,49 @@ def test_small_models_are_broadcast_and_big_ones_cut_into_equal_shards_of_whole_
     assert max(sizes) <= 2 * BIG.leaves / 3
 
 
+RATES = {"up": 10**7, "down": 10**9}
+
+
+def sizes(snap):
+    return {shard.owner: shard.stop_leaf - shard.first_leaf for shard in snap.shards}
+
+
+def test_shards_follow_the_rates_in_the_offers_and_are_cut_anew_for_every_attempt():
+    scene = Scene()
+    actors = scene.learners(4, schema=BIG)
+    slow, *fast = actors
+    scene.offer(slow, rates={"up": 10**5, "down": 10**9})
+    for actor in fast:
+        scene.offer(actor, rates=RATES)
+    first = scene.last(SnapMade)
+    assert slow.uid not in sizes(first)  # its upload costs it a model once, and that is all it can do
+    assert {member.uid: member.rate for member in first.members}[slow.uid] == 10**5
+    assert max(sizes(first).values()) - min(sizes(first).values()) <= 1
+    scene.lose(fast[0])
+    again = scene.last(SnapMade)
+    assert again.attempt == 1
+    assert sum(sizes(again).values()) == BIG.leaves
+    assert set(sizes(again)) <= {actor.uid for actor in (slow, *fast[1:])}
+
+
+def test_who_has_measured_nothing_yet_merges_like_the_others():
+    scene = Scene()
+    actors = scene.learners(3, schema=BIG)
+    scene.offer(actors[0])
+    for actor in actors[1:]:
+        scene.offer(actor, rates=RATES)
+    assert max(sizes(scene.last(SnapMade)).values()) - min(sizes(scene.last(SnapMade)).values()) <= 1
+
+
+def test_full_commitments_need_a_root_with_every_offer_and_it_is_in_the_snap():
+    scene = Scene()
+    actors = scene.learners(2, commitments="full")
+    assert "offers without a Merkle root" in scene.offer(actors[0]).reason
+    for number, actor in enumerate(actors):
+        assert scene.offer(actor, root=bytes([number]) * 32).accepted
+    assert {member.root for member in scene.last(SnapMade).members} == {b"\0" * 32, b"\1" * 32}
+
+
 def test_topology_is_the_contracts_word_where_it_has_one():
     scene, _ = merging(2, schema=BIG, topology="broadcast")
     assert scene.last(SnapMade).topology == "broadcast"
@@ -247,6 +290,7 @@ def test_two_digests_end_the_round_and_name_the_shards_that_differ():
     abort = scene.last(Aborted)
     owner = next(actor for actor in actors if actor.uid == uids(actors)[1])
     assert f"the shards of {owner.identity.name} ({owner.identity.organisation})" in abort.reason
+    assert (abort.attempt, abort.disputed) == (0, (1,))
     assert (scene.contract.round, scene.contract.base) == (1, scene.contract.initial_base)
 
 
@@ -324,6 +368,43 @@ def test_deadline_drops_the_most_suspected_else_those_not_ready_else_nobody():
     assert (scene.contract.snap.attempt, members(scene)) == (3, uids(actors[:2]))
 
 
+def test_of_two_that_suspect_each_other_only_one_goes_at_the_deadline():
+    """A link between two is cut, everybody else reaches both: either may go, not both."""
+    scene, actors = merging(3)
+    scene.suspect(actors[0], actors[1])
+    scene.suspect(actors[1], actors[0])
+    scene.pass_deadline()
+    assert scene.contract.snap.attempt == 1
+    assert len(members(scene)) == 2
+    assert actors[2].uid in members(scene)
+
+
+def test_entries_of_version_0_3_drop_both_of_two_that_suspect_each_other():
+    scene, actors = merging(4)
+    scene.suspect(actors[0], actors[1])
+    scene.suspect(actors[1], actors[0])
+    body = {key: value for key, value in scene.where().items() if key != "fewest"}
+    assert scene.say(scene.sn, "DeadlinePassed", body).accepted
+    assert members(scene) == uids(actors[2:])
+
+
+def test_two_cut_links_cost_two_members_in_one_attempt():
+    scene, actors = merging(6)
+    for one, other in ((0, 1), (2, 3)):
+        scene.suspect(actors[one], actors[other])
+        scene.suspect(actors[other], actors[one])
+    scene.pass_deadline()
+    assert (scene.contract.snap.attempt, len(members(scene))) == (1, 4)
+
+
+def test_when_all_are_suspected_alike_nobody_is_to_blame():
+    scene, actors = merging(4)
+    for number, actor in enumerate(actors):
+        scene.suspect(actor, actors[(number + 1) % 4])
+    scene.pass_deadline()
+    assert (scene.contract.snap.attempt, members(scene)) == (1, uids(actors))
+
+
 def test_a_deadline_counts_for_its_attempt_only():
     scene, actors = merging(3)
     old = scene.where()
@@ -338,6 +419,7 @@ def test_the_fourth_attempt_that_fails_aborts_and_the_base_stays():
         scene.pass_deadline()
     abort = scene.last(Aborted)
     assert abort.round == 0
+    assert abort.members == tuple(uids(actors))
     assert "the last of 4 attempts" in abort.reason
     assert (scene.contract.round, scene.contract.base) == (1, scene.contract.initial_base)
     assert scene.contract.live() == uids(actors)

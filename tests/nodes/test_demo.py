@@ -5,12 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from swarm.core.events import Aborted, Committed, MemberReady, SnapMade
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, CheckFailed, ModelError
 from swarm.nodes.demo import examples, play
 from swarm.nodes.demo.digests import digest_of_file
+from swarm.nodes.demo.watch import Watch
 from swarm.nodes.local import Lines
 from swarm.nodes.localrun import Ran
+from swarm.runtime.authority import CertificateTree
 from swarm.wire import tensorbytes
 
 
@@ -153,3 +156,31 @@ def test_a_missing_extra_is_told_with_the_line_that_installs_it(monkeypatch):
     assert caught.value.hint == "pip install 'swarm-learning[demo]'"
     with pytest.raises(BadInput, match="needs tensorflow, which is not installed"):
         play.check_installed("mine.npz")
+
+
+def test_the_watch_says_which_round_is_in_flight_and_how_far_it_is(tmp_path):
+    watch = Watch(CertificateTree(tmp_path, "1"), ("127.0.0.1", 1), tmp_path / "watch")
+    seen = []
+    for event in (
+        SnapMade("demo", 7, 0, (), (), "broadcast", "b"),
+        MemberReady("demo", 7, 0, "uid"),
+        Committed("demo", 7, 0, "d", (), (), False),
+        SnapMade("demo", 8, 0, (), (), "broadcast", "d"),
+        Aborted("demo", 8, "too few"),
+    ):
+        watch.on_event(event)
+        seen.append((watch.round, watch.phase, watch.commits, watch.in_flight(0)))
+    assert seen == [
+        (7, "merging", 0, True), (7, "ready", 0, True), (7, "", 1, False), (8, "merging", 1, True), (8, "", 1, False),
+    ]  # fmt: skip
+
+
+def test_chaos_takes_three_of_each_unless_more_are_asked_for():
+    usual = play.settings(None, None, None, "digits", 0, chaos=True)
+    assert (usual.peers, usual.sns, usual.patience_s) == (3, 3, "60")
+    more = play.settings(5, None, None, "digits", 0, chaos=True)
+    assert (more.peers, more.sns) == (5, 3)
+    calm = play.settings(None, None, None, "digits", 0, chaos=False)
+    assert (calm.peers, calm.sns, calm.patience_s) == (2, 2, "20")
+    with pytest.raises(BadInput, match="2 peers and 3 network nodes cannot do without one of them"):
+        play.settings(2, None, None, "digits", 0, chaos=True)

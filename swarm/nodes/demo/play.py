@@ -7,24 +7,31 @@ a peer reaches alone and what all reach together come from the same program, sha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from swarm.errors import BadInput, CheckFailed, Unreachable
 from swarm.nodes.demo import examples
+from swarm.nodes.demo.chaos import TARGETS, Chaos
 from swarm.nodes.demo.digests import digest_of_file
+from swarm.nodes.demo.watch import Watch
 from swarm.nodes.launch import Launch
-from swarm.nodes.local import Lines
-from swarm.nodes.localrun import Ran
+from swarm.nodes.local import HOST, Lines
+from swarm.nodes.localrun import TOO_FEW_PEERS_S, Ran
 from swarm.nodes.taskrun import PLACE, TaskRun, Work
 
 STEPS = 352
 """Batches that each peer trains, where no --epochs is given."""
 BATCH = 32
 SILENCE_S = 120.0
+CHAOS_PEERS, CHAOS_SNS, CHAOS_MIN_PEERS = 3, 3, 2
+CHAOS_PACE_S = 1.5
+"""Between two merges, as if the model were larger: so long that everything happens while it trains."""
+CHAOS_PATIENCE_S = "60"
 NEEDED = {
     "libp2p": "libp2p", "trio": "trio", "cryptography": "cryptography", "msgpack": "msgpack", "psutil": "psutil",
     "tensorflow": "tensorflow", "keras": "keras", "sklearn": "scikit-learn",
@@ -38,6 +45,26 @@ class Settings:
     epochs: int | None
     dataset: str
     seed: int
+    chaos: bool = False
+
+    @property
+    def patience_s(self) -> str:
+        """How long peers wait for others: whoever is killed by chaos comes back."""
+        return CHAOS_PATIENCE_S if self.chaos else TOO_FEW_PEERS_S
+
+
+def settings(
+    peers: int | None, sns: int | None, epochs: int | None, dataset: str, seed: int, *, chaos: bool
+) -> Settings:
+    """With what is usual where nothing was said."""
+    usual = (CHAOS_PEERS, CHAOS_SNS) if chaos else (2, 2)
+    chosen = Settings(peers or usual[0], sns or usual[1], epochs, dataset, seed, chaos)
+    if chaos and (chosen.peers < CHAOS_PEERS or chosen.sns < CHAOS_SNS):
+        raise BadInput(
+            f"{chosen.peers} peers and {chosen.sns} network nodes cannot do without one of them",
+            hint=f"--chaos needs --peers {CHAOS_PEERS} and --sns {CHAOS_SNS}, or more",
+        )
+    return chosen
 
 
 @dataclass
@@ -81,8 +108,12 @@ class Played:
     test_examples: int
     digests: dict[str, str]
     """By peer, of the weights file that it saved."""
+    missed: int = 0
+    """How much of the chaos did not come to pass."""
 
     def failure(self) -> CheckFailed | None:
+        if self.missed:
+            return CheckFailed(f"the training was over before {self.missed} of the blows had fallen")
         for name, digest in self.digests.items():
             if digest != self.ran.ledger_digest:
                 return CheckFailed(
@@ -95,11 +126,15 @@ class Play:
     def __init__(self, settings: Settings, directory: Path, launch: Launch, look: Callable[[], None]) -> None:
         self.settings = settings
         self.directory = directory
-        self.run = TaskRun(directory, launch, peers=settings.peers, sns=settings.sns, look=self._look)
+        self.run = TaskRun(
+            directory, launch, peers=settings.peers, sns=settings.sns, look=self._look, tethered=not settings.chaos
+        )
+        self.chaos: Chaos | None = None
         self.seen: list[Seen] = []
         self.split: examples.Split | None = None
+        self._launch = launch
         self._look_on = look
-        self._heard_s = time.monotonic()
+        self._begun_s = self._heard_s = time.monotonic()
         self._rounds = 0
 
     def play(self) -> Played:
@@ -108,7 +143,8 @@ class Play:
         data = examples.load(self.settings.dataset)
         self.split = examples.split(data, self.settings.peers, self.settings.seed)
         self.run.begin(self._work(self.split))
-        self.run.train()
+        with self._chaos():
+            self.run.train()
         return self._sum_up(self.run.finish())
 
     # ---- before
@@ -130,11 +166,31 @@ class Play:
             *("--peers", str(given.peers), "--classes", str(split.classes)),
             *("--epochs", str(epochs), "--steps", str(steps), "--seed", str(given.seed)),
         ]
+        if given.chaos:
+            arguments += ["--min-peers", str(CHAOS_MIN_PEERS), "--pace", str(CHAOS_PACE_S)]
         return Work("demo", arguments, _worker_environment(), places)
 
     # ---- meanwhile
 
+    @contextmanager
+    def _chaos(self) -> Iterator[None]:
+        if not self.settings.chaos:
+            yield
+            return
+        swarm = self.run.swarm
+        with Watch(swarm.trees[0], (HOST, swarm.api_port(0)), self.directory / "watch") as watch:
+            self.chaos = Chaos(self.run, self._launch, watch, self.settings.seed, self._now_s)
+            try:
+                yield
+            finally:
+                self.chaos.thaw()
+
+    def _now_s(self) -> float:
+        return time.monotonic() - self._begun_s
+
     def _look(self) -> None:
+        if self.chaos is not None and self.run.stage == "training":
+            self.chaos.look()
         heard = [seen.look() for seen in self.seen]
         rounds = sum(len(peer.rounds) for peer in self.run.swarm.peers)
         if any(heard) or rounds > self._rounds or self.run.stage != "training":
@@ -157,9 +213,11 @@ class Play:
     def _sum_up(self, ran: Ran) -> Played:
         assert self.split is not None
         names = [peer.name for peer in self.run.swarm.peers]
+        blows = self.chaos.blows if self.chaos else []
         hash_name = (ran.ledger_digest or "").partition(":")[0]
         return Played(
-            ran=ran,
+            ran=replace(ran, killed=tuple(blow.as_json() for blow in blows)),
+            missed=len(TARGETS) - len(blows) if self.chaos else 0,
             swarm_accuracy=min(seen.reached["swarm"] for seen in self.seen),
             solo_accuracy={name: seen.reached["alone"] for name, seen in zip(names, self.seen, strict=True)},
             pooled_accuracy=self.seen[0].reached["pooled"],

@@ -3,7 +3,7 @@
 Run by the demo's task as `python3 -m swarm.nodes.demo.worker DIRECTORY`. With the data there (shard.npz, test.npz) it
 trains three times from the same initial weights with the same number of steps: alone on its own shard (SWARM_LOOPBACK),
 in the swarm, and, if it finds all the data for the comparison (pooled.npz), pooled. It writes progress.jsonl as it
-goes, and weights.npz: the final weights.
+goes, and weights.npz: the final weights. Killed and started again it goes on where it was.
 """
 
 from __future__ import annotations
@@ -46,6 +46,20 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             file.write(json.dumps({"event": event, "phase": self._phase, **fields}) + "\n")
 
 
+class Pace(keras.callbacks.Callback):  # type: ignore[misc]
+    """As much time between merges as a larger model would take."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._batches = 0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._batches += 1
+        if self._seconds and self._batches % SYNC_EVERY == 0:
+            time.sleep(self._seconds)
+
+
 def build(features: int, classes: int, seed: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
     model = keras.Sequential(
@@ -68,11 +82,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True, help="batches in an epoch")
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--min-peers", type=int, help="without how many no merge is made  [default: all]")
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds between two merges, at least")
     given = parser.parse_args()
     here = given.directory
     x_test, y_test = load(here / "test.npz")
 
-    def train(phase: str, data: Path, *callbacks: keras.callbacks.Callback) -> keras.Model:
+    def train(phase: str, data: Path, *callbacks: keras.callbacks.Callback, begin_at: int = 0) -> keras.Model:
         progress = Progress(here / "progress.jsonl", phase)
         progress.say("begun", epochs=given.epochs)
         begun = time.monotonic()
@@ -81,6 +97,7 @@ def main() -> None:
         model.fit(
             batches(x, y, given.seed),
             epochs=given.epochs,
+            initial_epoch=begin_at,
             steps_per_epoch=given.steps,
             validation_data=(x_test, y_test),
             validation_batch_size=512,
@@ -91,21 +108,36 @@ def main() -> None:
         progress.say("done", accuracy=accuracy, seconds=time.monotonic() - begun)
         return model
 
-    os.environ["SWARM_LOOPBACK"] = "true"
-    train("alone", here / "shard.npz", join(given.peers, given.epochs))
-    del os.environ["SWARM_LOOPBACK"]
-    save(train("swarm", here / "shard.npz", join(given.peers, given.epochs)), here / "weights.npz")  # (swarm)
+    def join() -> SwarmCallback:  # (swarm)
+        return SwarmCallback(
+            syncFrequency=SYNC_EVERY,
+            minPeers=given.min_peers or given.peers,
+            trainingContract="demo",
+            totalEpochs=given.epochs,
+            checkpoint_dir=here / "checkpoints",
+        )
+
+    if not is_done("alone", here / "progress.jsonl"):
+        os.environ["SWARM_LOOPBACK"] = "true"
+        train("alone", here / "shard.npz", join())
+        del os.environ["SWARM_LOOPBACK"]
+    if not (here / "weights.npz").exists():
+        member = join()  # (swarm)
+        model = train("swarm", here / "shard.npz", Pace(given.pace), member, begin_at=member.initial_epoch)  # (swarm)
+        save(model, here / "weights.npz")
     if (here / "pooled.npz").exists():
         train("pooled", here / "pooled.npz")
+
+
+def is_done(phase: str, progress: Path) -> bool:
+    """Whether this program brought it to its end before it was killed."""
+    lines = progress.read_text(encoding="utf-8").splitlines() if progress.exists() else []
+    return any((line["event"], line["phase"]) == ("done", phase) for line in map(json.loads, lines))
 
 
 def batches(x: Array, y: Array, seed: int) -> tf.data.Dataset:
     """Without end, so that every peer trains as many steps, however many examples it has."""
     return tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=seed).repeat().batch(BATCH)
-
-
-def join(peers: int, epochs: int) -> SwarmCallback:  # (swarm)
-    return SwarmCallback(syncFrequency=SYNC_EVERY, minPeers=peers, trainingContract="demo", totalEpochs=epochs)
 
 
 def load(path: Path) -> tuple[Array, Array]:

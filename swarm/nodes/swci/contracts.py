@@ -57,7 +57,7 @@ async def status(session: Session, contract: str) -> None:
     }
     session.say(facts.lines(shown))
     for uid, member in found.members.items():
-        session.say(f"MEMBER : {uid} : {member} : {member.state}")
+        session.say(f"MEMBER : {uid} : {member} : {found.state_of(uid)}")
 
 
 def all_names(ledger: Ledger) -> list[str]:
