@@ -40,7 +40,7 @@ ENTRY_MAX = PROPOSAL_MAX + 256
 TIME_MAX = 253_402_300_800_000
 """The year 10000, in ms."""
 REMEMBERED_BYTES = 4096
-"""Signatures over longer bytes are checked each time: they are rare, and would fill the memory."""
+"""Longer proposals are opened and checked each time: they are rare, and would fill the memory."""
 HASH_BYTES = 32
 NO_HASH = bytes(HASH_BYTES)
 
@@ -300,6 +300,11 @@ def _signed(header: bytes, payload: bytes) -> bytes:
 
 
 def _open(raw: bytes) -> _Envelope:
+    return _opened(raw) if len(raw) <= REMEMBERED_BYTES else _opened.__wrapped__(raw)
+
+
+@lru_cache(maxsize=2048)
+def _opened(raw: bytes) -> _Envelope:
     match _unpack(raw, "a proposal", PROPOSAL_MAX):
         case [bytes(header), bytes(payload), bytes(node_signature), bytes(certificate_signature)]:
             signed = _signed(header, payload)
