@@ -40,7 +40,7 @@ PASSING = ("SQLITE_FULL", "SQLITE_BUSY")
 """Failures that a person can end while the node runs."""
 HINT = "choose another directory with --state DIR, or give this user the right to read and write there"
 RECOVER = (
-    "while other SNs have the ledger, start this one with an empty state directory and --sentinel-ip of one of them; "
+    "while other SNs have the ledger, start this one with --rejoin and --sentinel-ip of one of them; "
     "if this is the only one, put back the newest copy of its directory"
 )
 
@@ -66,16 +66,6 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def set_aside(path: Path, label: str) -> Path:
-    """Rename a closed store, so that this directory begins anew; nothing of it is deleted."""
-    target = path.with_name(f"{path.name}.{label}")
-    for suffix in ("-wal", "-shm", ""):
-        source = path.with_name(path.name + suffix)
-        if source.exists():
-            os.replace(source, target.with_name(target.name + suffix))
-    return target
 
 
 def _migrate(path: Path, connection: sqlite3.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import subprocess
@@ -12,14 +13,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core.ordering import NO_HASH, LogEntry
-from swarm.errors import BadInput
+from swarm.core.snapshot import Snapshot, digest_of
+from swarm.errors import BadInput, Refused
 from swarm.runtime import store as store_module
 from swarm.runtime import storefile
+from swarm.runtime.archive import Archive
 from swarm.runtime.store import Store
-from swarm.runtime.storejobs import Write
-from swarm.wire.signed import make_entry
+from swarm.runtime.storejobs import Base, Job, KeepSnapshot, ReplaceLog, Shed, SignSnapshot, Write
+from swarm.wire.order import log_entry
+from swarm.wire.signed import decode_entry, make_entry, sign_proposal
+from tests.runtime.sns import World, renew, run
 
 WAIT_S = 20.0
 
@@ -72,12 +78,18 @@ def filled(path: Path) -> Iterator[Path]:
     return path
 
 
-def fill(path: Path, entries: list[LogEntry], **meta: int | str) -> None:
+def fill(path: Path, entries: list[LogEntry], *jobs: Job, **meta: int | str) -> None:
+    write(path, Write(1, tuple(entries), {"term": 1, "vote": "s", **meta}), *jobs)
+
+
+def write(path: Path, *jobs: Job) -> None:
+    """All of it, in this order, in a life of its own."""
     reports = Reports()
     with Store(path) as store:
         store.start(reports.on_stored, reports.on_trouble)
-        store.submit(Write(1, tuple(entries), {"term": 1, "vote": "s", **meta}))
-        reports.wait_stored(1)
+        for job in jobs:
+            store.submit(job)
+    assert store.failure is None
 
 
 def test_what_was_stored_is_there_after_reopening(path: Path) -> None:
@@ -230,6 +242,193 @@ def test_a_failing_disk_ends_the_writing_for_good(path: Path, monkeypatch: pytes
     assert not reports.stored
 
 
+# ---- what another leader replaces, and who decides
+
+
+def behind(entry: LogEntry, count: int, *, term: int) -> list[LogEntry]:
+    """Another end of the log."""
+    entries, previous = [], entry.hash
+    for index in range(entry.index + 1, entry.index + 1 + count):
+        made = make_entry(index, term, 2000 + index, previous, b"")
+        entries.append(LogEntry(index, term, made.hash, made.raw))
+        previous = made.hash
+    return entries
+
+
+def test_entries_take_the_place_of_all_behind_the_one_they_follow(path: Path) -> None:
+    old = chain(9)
+    new = behind(old[3], 2, term=2)
+    fill(path, old, Write(2, tuple(new), {"term": 2}, after=4))
+    with Store(path) as store:
+        assert list(store.read(0, store.last_index, 10**9)) == [*old[:4], *new]
+        assert (store.last_index, store.term, store.term_at(4), store.hash_at(6)) == (6, 2, 1, new[-1].hash)
+        assert store.hash_at(0) == NO_HASH
+        assert store.term_at(0) == 0
+
+
+def test_without_entries_the_log_stays_as_it_is(path: Path) -> None:
+    fill(path, chain(9), Write(2, (), {"term": 7, "vote": "p"}, after=4))
+    with Store(path) as store:
+        assert (store.last_index, store.term, store.vote) == (9, 7, "p")
+
+
+def naming(entries: list[LogEntry], **named: tuple[str, ...]) -> list[LogEntry]:
+    """Entries of which these (``at_3=...``) name voters, signed by nobody."""
+    key = Ed25519PrivateKey.generate()
+    made: list[LogEntry] = []
+    for entry in entries:
+        proposal = decode_entry(entry.raw).proposal
+        if voters := named.get(f"at_{entry.index}"):
+            proposal = sign_proposal(
+                key, network_id=bytes(32), uid=voters[0], incarnation=bytes(16), seq=1, kind="Configuration",
+                body={"voters": list(voters)},
+            )  # fmt: skip
+        made.append(log_entry(make_entry(entry.index, entry.term, entry.index, _hash(made), proposal)))
+    return made
+
+
+def _hash(made: list[LogEntry]) -> bytes:
+    return made[-1].hash if made else NO_HASH
+
+
+A, B = (f"{letter * 8}-aaaa-5aaa-8aaa-aaaaaaaaaaaa" for letter in "ab")
+
+
+def test_the_voters_at_an_index_are_those_of_the_latest_entry_that_names_some(path: Path) -> None:
+    entries = naming(chain(9), at_3=(A,), at_6=(A, B))
+    assert [entry.index for entry in entries if entry.voters] == [3, 6]
+    fill(path, entries)
+    with Store(path) as store:
+        assert [store.voters_at(index) for index in (0, 2, 3, 5, 6, 9)] == [(), (), (A,), (A,), (A, B), (A, B)]
+        assert store.entry(6).voters == (A, B)
+    write(path, Write(2, tuple(behind(entries[4], 1, term=2)), {"term": 2}, after=5))
+    with Store(path) as store:
+        assert store.voters_at(6) == (A,)
+
+
+def test_voters_that_are_not_those_of_the_entrys_bytes_are_damage(path: Path) -> None:
+    fill(path, naming(chain(9), at_3=(A,)))
+    alter(path, "UPDATE entries SET voters = ? WHERE idx = 3", B)
+    assert "is damaged at entry 3" in refusal(path).message
+    alter(path, "UPDATE entries SET voters = NULL WHERE idx = 3")
+    assert "is damaged at entry 3" in refusal(path).message
+
+
+# ---- snapshots and what they stand for
+
+
+def snapshot(entry: LogEntry, state: bytes = b"the state") -> Snapshot:
+    return Snapshot(entry.index, entry.term, entry.hash, (A,), state, digest_of(state))
+
+
+def test_a_snapshot_that_a_majority_signed_takes_the_place_of_those_before_it(path: Path) -> None:
+    entries = chain(9)
+    first, second, third = (snapshot(entries[index - 1]) for index in (3, 5, 7))
+    fill(path, entries, KeepSnapshot(first), SignSnapshot(3, {A: b"x"}), KeepSnapshot(second), KeepSnapshot(third))
+    with Store(path) as store:
+        assert store.snapshot() == (third, {})
+        assert store.snapshot(5) is None, "signed by nobody, and there is a later one"
+        assert store.snapshot(3) == (first, {A: b"x"})
+        assert (store.snapshot_index, store.commit) == (3, 7), "others may fetch the signed one"
+    write(path, SignSnapshot(7, {A: b"y"}))
+    with Store(path) as store:
+        assert store.snapshot(3) is None
+        assert store.snapshot_index == 7
+
+
+def test_entries_before_the_base_are_in_the_archive_and_nowhere_else(path: Path) -> None:
+    entries = chain(30)
+    fill(path, entries, KeepSnapshot(snapshot(entries[24])), SignSnapshot(25, {A: b"x"}), commit=30)
+    with Store(path) as store:
+        reports = Reports()
+        store.start(reports.on_stored, reports.on_trouble)
+        store.shed(20)
+        assert (store.first_index, store.hash_at(20), store.term_at(20)) == (21, entries[19].hash, 1)
+        store.submit(Write(1, (), {"vote": "p"}))
+        reports.wait_stored(1)
+        assert store.raws_after(0, 30, 10**9) == [entry.raw for entry in entries[:20]]
+        assert store.raws_after(20, 30, 10**9) == [entry.raw for entry in entries[20:]]
+        assert store.raws_after(5, 30, 1) == [entries[5].raw]
+        store.shed(15)
+        assert store.first_index == 21, "it never begins earlier again"
+    with Store(path) as store:
+        assert (store.first_index, store.last_index) == (21, 30)
+        assert list(store.read(20, 30, 10**9)) == entries[20:]
+        (segment,) = store.archive.segments()
+        assert (segment.first, segment.last) == (1, 20)
+        assert segment.path.stat().st_mode & 0o077 == 0
+
+
+def test_a_segment_that_a_crash_left_before_its_entries_were_gone_is_made_again(path: Path) -> None:
+    entries = chain(30)
+    fill(path, entries, KeepSnapshot(snapshot(entries[24])), commit=30)
+    archive = Archive(path.parent / "archive")
+    archive.write(1, [entry.raw for entry in entries[:12]])
+    (archive.directory / "000000000013-000000000020.part").write_bytes(b"half of")
+    write(
+        path, Shed(archive, 1, Base(10, 1, entries[9].hash, ())), Shed(archive, 11, Base(20, 1, entries[19].hash, ()))
+    )
+    assert [(segment.first, segment.last) for segment in archive.segments()] == [(1, 10), (11, 20)]
+    with Store(path) as store:
+        assert store.first_index == 21
+
+
+def test_an_installed_snapshot_is_where_the_log_begins(path: Path) -> None:
+    entries = chain(9)
+    fill(path, entries, KeepSnapshot(snapshot(entries[4])))
+    far = Snapshot(500, 1, b"f" * 32, (A, B), b"far", digest_of(b"far"))
+    reports = Reports()
+    with Store(path) as store:
+        store.start(reports.on_stored, reports.on_trouble)
+        store.submit(ReplaceLog(far, {A: b"x"}, lambda: reports.on_stored(99)))
+        reports.wait_stored(99)
+        assert store.last_index == 9, "it shows when it is adopted"
+        store.adopt(far)
+        assert (store.first_index, store.last_index, store.snapshot_index, store.commit) == (501, 500, 500, 500)
+        assert (store.hash_at(500), store.term_at(500), store.voters_at(500)) == (far.hash, 1, (A, B))
+    with Store(path) as store:
+        assert (store.first_index, store.last_index, store.commit) == (501, 500, 500)
+        assert store.snapshot() == (far, {A: b"x"})
+        with pytest.raises(Refused, match="entry 10 of the ledger is not here"):
+            store.raws_after(9, 500, 10**6)
+
+
+def test_a_damaged_snapshot_is_named(path: Path) -> None:
+    entries = chain(9)
+    fill(path, entries, KeepSnapshot(snapshot(entries[4])))
+    alter(path, "UPDATE snapshots SET state = ?", b"another state")
+    assert refusal(path).message == f"ledger store {path} is damaged: its snapshot after entry 5"
+    alter(path, "UPDATE snapshots SET state = ?, hash = ?", b"the state", bytes(32))
+    assert refusal(path).message == f"ledger store {path} is damaged: its snapshot after entry 5"
+
+
+def test_a_full_disk_below_the_archive_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = threading.Event()
+    genuine = Archive.write
+
+    def limited(self: Archive, first: int, raws: list[bytes]) -> None:
+        if not room.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        genuine(self, first, raws)
+
+    monkeypatch.setattr(Archive, "write", limited)
+    monkeypatch.setattr(store_module, "RETRY_S", 0.02)
+    entries = chain(9)
+    fill(path, entries, KeepSnapshot(snapshot(entries[7])), SignSnapshot(8, {A: b"x"}))
+    reports = Reports()
+    with Store(path) as store:
+        store.start(reports.on_stored, reports.on_trouble)
+        store.shed(5)
+        reports.wait_troubles(1)
+        assert store.trouble is not None
+        assert "disk full" in store.trouble.message
+        room.set()
+        reports.wait_troubles(2)
+        assert store.trouble is None
+    with Store(path) as store:
+        assert store.first_index == 6
+
+
 # ---- what a person can meet
 
 
@@ -301,6 +500,34 @@ def test_a_store_that_cannot_be_written_is_refused(filled: Path) -> None:
             connection.execute("DELETE FROM entries")
         error = storefile.sentence(filled, caught.value)
     assert error.message.startswith(f"ledger store {filled} cannot be opened for writing")
+
+
+def test_a_store_of_version_1_is_brought_forward_after_a_backup(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            await renew(node, 5)
+
+    run(scenario)
+    path = tmp_path / "s" / "ledger.db"
+    with Store(path) as store:
+        entries, (founder,) = store.read(0, 6, 10**9), store.voters_at(1)
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(f"{storefile.MIGRATIONS[0]}; PRAGMA user_version = 1;")
+        connection.execute(f"PRAGMA application_id = {storefile.APPLICATION_ID}")
+        rows = [(entry.index, entry.term, entry.hash, entry.raw) for entry in entries]
+        connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?)", rows)
+        connection.execute("UPDATE meta SET value = 1 WHERE key = 'term'")
+    with Store(path) as store:
+        assert store.read(0, 6, 10**9) == entries
+        assert store.voters_at(6) == (founder,)
+        assert (store.first_index, store.snapshot_index) == (1, 0)
+    backup = path.with_name("ledger.db.version-1")
+    assert backup.stat().st_mode & 0o077 == 0
+    with Store(backup) as store:
+        assert store.last_index == 6
 
 
 def test_an_older_store_is_brought_forward_after_a_backup(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
