@@ -181,6 +181,7 @@ class Standing:
             assert self.vote == self.uid, "a leader voted for itself"
             assert self._journal.sworn <= self._journal.done, "and had that stored"
             assert self._leadership.term == self.term, "a leader leads in the present term"
+            assert not self._leadership.removed, "who has been removed leads no more"
             self._leadership.check()
         assert not self.ended or self.role in ("follower", "learner"), "who is ended leads nobody"
         assert self._role == Role(self.role, self.term, self.leader), "whatever changes is said"

@@ -157,22 +157,24 @@ class World:
         self.random = random.Random(seed)
         self.quiet = quiet
         draw = self.random.choice
-        self.uids = "abcde"[: count or draw([1, 2, 2, 3, 3, 3, 4, 5])]
+        self.uids = "abcde"[: count or draw([1, 2, 2, 3, 3, 3, 4, 4, 5])]
         self.loss = 0.0 if quiet else draw([0.0, 0.05, 0.3])
         self.doubling = 0.0 if quiet else draw([0.0, 0.1, 0.3])
-        self.crashes = 0.0 if quiet else draw([0.0, 0.004, 0.02])
-        self.cuts = 0.0 if quiet else draw([0.0, 0.01, 0.03])
-        self.changes = draw([0.0, 0.01, 0.05])
+        self.crashes = 0.0 if quiet else draw([0.0, 0.01, 0.02])
+        self.cuts = 0.0 if quiet else draw([0.0, 0.02, 0.04])
+        self.changes = draw([0.0, 0.02, 0.06])
         self.now_s = 0.0
         self.disks = {uid: Disk() for uid in self.uids}
+        self.preset(0 if count or not self.random.randrange(6) else self.random.randint(1, len(self.uids)))
         self.nodes: dict[str, Consensus] = {}
         self.appends: dict[str, list[Append]] = {uid: [] for uid in self.uids}
         self.fetches: dict[str, FetchSnapshot] = {}
         self.network: list[tuple[str, str, Message]] = []
         self.cut: set[tuple[str, str]] = set()
-        self.order: list[LogEntry] = []  # what anybody saw committed
+        self.order = list(self.disks["a"].entries)  # what anybody saw committed
         self.leaders: dict[int, str] = {}
         self.reads: dict[int, int] = {}  # what was committed anywhere when it was asked
+        self.asked = 0
         self.readable = 0
         self.refusals: list[tuple[str, Refuse | Superseded]] = []
         self.proposed = 0
@@ -180,6 +182,16 @@ class World:
             self.start(uid)
 
     # ---- nodes and disks
+
+    def preset(self, voters: int) -> None:
+        """So many voters already, with all that is committed on every disk; none: the ledger is yet to be founded."""
+        prev = NO_HASH
+        for index in range(1, voters + 1):
+            each = entry(index, 1, prev, b"voters", tuple(self.uids[:index]))
+            prev = each.hash
+            for disk in self.disks.values():
+                disk.entries.append(each)
+                disk.term, disk.commit = 1, index
 
     def start(self, uid: str) -> None:
         self.nodes[uid] = machine(uid, self.disks[uid], founder=uid == "a")
@@ -225,6 +237,8 @@ class World:
         node.check()
         if any(isinstance(effect, Role) and effect.name == "leader" for effect in effects):
             self.propose(uid, b"")
+            if self.random.random() < 0.3:
+                self.read(uid)
         self.configure(uid)
 
     # ---- promises
@@ -263,6 +277,8 @@ class World:
             holders = [other for other in node.voters if self.holds(other, disk.entry(upto))]
             assert len(holders) > len(node.voters) // 2, f"{uid} commits {upto} without a majority"
             self.order.extend(disk.entry(index) for index in range(len(self.order) + 1, upto + 1))
+        if node.role == "leader":
+            assert disk.term_at(upto) == node.term, "commits by count what an earlier leader left behind"
         if node.in_step:
             assert all(self.holds(other, disk.entry(upto)) for other in node.in_step), "said to be in step"
         disk.commit = upto
@@ -293,27 +309,30 @@ class World:
     def step(self) -> None:
         uid, chance = self.random.choice(self.uids), self.random.random()
         if chance < self.crashes:
+            uid = self.random.choice([uid, *self.leading()])
             if uid in self.nodes:
                 self.crash(uid)
-        elif chance < 0.04:
+        elif chance < 0.05:
             if uid not in self.nodes:
                 self.start(uid)
         elif chance < 0.05 + self.cuts:
             self.cut_or_heal()
-        elif chance < 0.2:
-            self.tick(self.random.choice([0.05, 0.1, 0.1, 0.3, 1.0]))
+        elif chance < 0.25:
+            self.tick(self.random.choice([0.05, 0.1, 0.1, 0.3, 0.6, 1.0]))
         elif chance < 0.3:
             self.ask()
         elif chance < 0.31:
             self.compact(uid)
         elif chance < 0.31 + self.changes:
             self.change()
-        elif chance < 0.38:
+        elif chance < 0.4:
             self.fetch(uid)
-        elif chance < 0.6:
-            self.store(uid)
+        elif chance < 0.65:
+            for _ in range(self.random.randint(1, 5)):
+                self.store(self.random.choice(self.uids))
         else:
-            self.deliver()
+            for _ in range(self.random.randint(1, 8)):
+                self.deliver()
 
     def cut_or_heal(self) -> None:
         """Some links fall silent, one way or both; or all come back."""
@@ -321,6 +340,8 @@ class World:
             self.cut.clear()
         elif self.cuts:
             side = self.random.sample(self.uids, self.random.randint(1, len(self.uids)))
+            if self.random.random() < 0.5:
+                side = self.leading()
             self.cut = {(one, other) for one in side for other in self.uids if other not in side}
             if self.random.random() < 0.5:
                 self.cut |= {(other, one) for one, other in self.cut}
@@ -331,7 +352,7 @@ class World:
             if self.quiet or self.random.random() < 0.9:
                 self.do(uid, Ticked(self.now_s))
             if not self.quiet and self.random.random() < 0.02:
-                self.do(uid, Fit(self.random.random() < 0.5))
+                self.do(uid, Fit(self.random.random() < 0.9))
 
     def leading(self) -> list[str]:
         return [uid for uid, node in self.nodes.items() if node.role == "leader"]
@@ -341,9 +362,12 @@ class World:
             if self.random.random() < 0.7:
                 self.propose(uid, *(b"%d" % (self.proposed + i) for i in range(self.random.randint(1, 3))))
             else:
-                number = len(self.order) * 1000 + self.random.randrange(1000)
-                self.reads[number] = max([number // 1000, *(node.commit for node in self.nodes.values())])
-                self.do(uid, ReadAsked(number))
+                self.read(uid)
+
+    def read(self, uid: str) -> None:
+        self.asked += 1
+        self.reads[self.asked] = len(self.order)
+        self.do(uid, ReadAsked(self.asked))
 
     def propose(self, uid: str, *raws: bytes) -> None:
         node = self.nodes[uid]
