@@ -26,6 +26,12 @@ swarm bench merge --peers 4 --kill scatter      one learning node dies in the mi
 """
 
 
+LEDGER_EXAMPLES = """
+swarm bench ledger                              three network nodes; etcd beside them, where it is installed
+swarm bench ledger --sns 3 --failover 50 --json the leader killed 50 times, too; one JSON object on stdout
+"""
+
+
 @click.group("bench", help="Measure this machine: the product against plain TLS, alternating, results checked.")
 def command() -> None:
     pass
@@ -143,3 +149,32 @@ def _show_merge(settings: Settings, measured: Measured) -> None:
     click.echo(
         f"  sent by a peer {found['bytes_per_peer'] / 1e6:.1f} MB, optimum {found['bytes_optimal'] / 1e6:.1f} MB"
     )
+
+
+@command.command(
+    "ledger",
+    cls=Command,
+    examples=LEDGER_EXAMPLES,
+    help="Writes a second of the ledger of several network nodes on this machine: opaque entries one by one (in turn "
+    "with etcd) and many at once, then signed proposals that every network node verifies; with --failover the leader "
+    "is killed, and the time until the next acknowledged write is taken.",
+)
+@click.option("--sns", default=3, show_default=True, type=click.IntRange(1, 5), help="network nodes")
+@click.option("--failover", default=0, show_default=True, type=click.IntRange(0, 1000), help="kills of the leader")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def ledger(sns: int, failover: int, as_json: bool) -> None:
+    if failover and sns < 3:
+        raise BadInput(f"{sns} network nodes cannot do without their leader", hint="--failover needs --sns 3 or more")
+    from swarm.nodes.bench import ledger as bench
+    from swarm.nodes.launch import Launch, ended_by_signals
+    from swarm.nodes.scratch import scratch_directory
+
+    settings = bench.Settings(sns, failover)
+    with ended_by_signals(), scratch_directory("swarm-bench-") as directory, Launch() as launch:
+        measured = bench.Bench(settings, directory, launch, lambda line: click.echo(line, err=True)).run()
+    found = bench.as_json(settings, measured)
+    if as_json:
+        print_json(found)
+    else:
+        for name, value in found.items():
+            click.echo(f"{name:26}{'-' if value is None else value}")

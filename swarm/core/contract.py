@@ -339,7 +339,7 @@ class Contract:
         assert len(event.signers) >= quorum(len(event.members)), "I2: a majority of equal Readys"
         assert set(event.signers) <= set(event.members), "I2: only members sign"
         self.dispute = None
-        self.kept.add(event.round, event.digest, event.signers)
+        self.kept.add(event)
         self.commits += 1
         self.finished = event.finished
         self._next_round(event.digest)

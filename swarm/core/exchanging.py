@@ -219,7 +219,8 @@ class Exchanging:
             self._bad.add(pull.source)
             effects += self._blame(pull.source, reason)
         if pull.what == "offer":
-            lane.left = [*self._here(pull.of).gaps(pull.start, pull.stop), *lane.left]
+            gaps = list(self._here(pull.of).gaps(pull.start, pull.stop))
+            lane.left = [*(gaps or [(pull.stop, pull.stop)]), *lane.left]  # all here, not verified: ask for the end
             return [*effects, *self._blame(pull.of, reason)]
         lane.left.insert(0, (pull.start, pull.stop))  # from the beginning: who sent which part would not be known
         lane.tried.append(pull.source)

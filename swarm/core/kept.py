@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from swarm.core.events import Committed
 from swarm.core.membership import Member
 
 MODELS_KEPT = 2
@@ -18,10 +19,13 @@ MODELS_KEPT = 2
 
 @dataclass(slots=True)
 class Commit:
-    """``signers`` said Ready with it; ``holders`` had it when last heard; ``missing``: who finds nobody to serve it."""
+    """``members``: whose weights are in it. ``signers`` said Ready with it; ``holders`` had it when last heard;
+    ``missing``: who finds nobody to serve it.
+    """
 
     round: int
     digest: str
+    members: list[str]
     signers: list[str]
     holders: list[str]
     missing: list[str] = field(default_factory=list)
@@ -53,8 +57,10 @@ class Kept:
     def of(self, digest: str) -> Commit | None:
         return next((commit for commit in reversed(self._commits) if commit.digest == digest), None)
 
-    def add(self, round_: int, digest: str, signers: tuple[str, ...]) -> None:
-        self._commits = [*self._commits, Commit(round_, digest, list(signers), list(signers))][-MODELS_KEPT:]
+    def add(self, made: Committed) -> None:
+        signers = list(made.signers)
+        commit = Commit(made.round, made.digest, list(made.members), signers, list(signers))
+        self._commits = [*self._commits, commit][-MODELS_KEPT:]
 
     def at_hand(self, commit: Commit) -> list[str]:
         """Members that had it when last heard and are there."""
@@ -72,7 +78,7 @@ class Kept:
         return self._commits[-1].digest if self._commits else None
 
     def to_state(self) -> list[Any]:
-        return [[c.round, c.digest, sorted(c.signers), sorted(c.holders), sorted(c.missing)] for c in self._commits]
+        return [[c.round, c.digest, c.members, sorted(c.signers), sorted(c.holders), c.missing] for c in self._commits]
 
     def restore(self, state: list[Any]) -> None:
         self._commits = [Commit(*commit) for commit in state]

@@ -16,7 +16,7 @@ TOO_LATE = max(PERMILLE) + 1
 class Lineage:
     """``origin``: the model that was handed to the program last; the schema's hash while none was."""
 
-    def __init__(self, contract: Contract, origin: str) -> None:
+    def __init__(self, uid: str, contract: Contract, origin: str) -> None:
         self._contract = contract
         self.origin = origin
         self.counted = False
@@ -25,12 +25,12 @@ class Lineage:
         """The model that the change lies on now, and the digest of both together."""
         self.permille = 1000
         """What the open ask's weights count."""
-        self._commits = self._commits_at(origin)
-
-    def _commits_at(self, origin: str) -> int | None:
-        """How many models the contract had committed when it committed this one; None if it is none that is kept."""
-        kept = [commit.digest for commit in self._contract.kept]
-        return self._contract.commits - kept[::-1].index(origin) if origin in kept else None
+        kept = list(contract.kept)
+        later = next((len(kept) - 1 - at for at, commit in enumerate(kept) if commit.digest == origin), None)
+        self._commits = None if later is None else contract.commits - later
+        """How many models the contract had committed with that one; None: it is none that can be built on."""
+        self._merged = bool(later) and any(uid in commit.members for commit in kept[len(kept) - (later or 0) :])
+        """The program waited for such a merge when the node before this one ended: it comes with the same weights."""
 
     @property
     def late(self) -> int:
@@ -51,7 +51,8 @@ class Lineage:
         return self.moved[1] if self.moved and fits else ""
 
     def asked(self) -> None:
-        self.counted, self.moved, self.permille = False, None, 1000
+        self.counted, self.moved, self.permille = self._merged, None, 1000
+        self._merged = False
 
     def move(self, base: str, digest: str) -> None:
         self.moved, self.permille = (base, digest), PERMILLE.get(self.late, 1000)

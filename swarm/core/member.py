@@ -19,7 +19,6 @@ answered exactly once, or the member gives up with a sentence; a change that doe
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 from typing import Any, Literal
 
 from swarm.core import member_steps as m
@@ -28,28 +27,14 @@ from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Fin
 from swarm.core.lineage import Lineage
 from swarm.core.part import Part
 from swarm.core.patience import Patience
+from swarm.core.phase import EXCHANGING, Phase
 from swarm.errors import Refused, Unreachable
+
+__all__ = ["ALONE_MAX", "FETCH_AGAIN_S", "Member", "Phase"]
 
 FETCH_AGAIN_S = 2.0
 ALONE_MAX = 10
 """Sync points that ``onTooFewPeers="local"`` may pass alone before it waits like the others."""
-
-
-class Phase(Enum):
-    RESTING = "resting"
-    OFFERED = "offered"
-    MERGING = "merging"
-    READY = "ready"
-    OVERTAKEN = "overtaken"
-    """The others have committed; this node's own exchange goes on, and most often ends with the same bytes."""
-    LATE = "late"
-    FETCHING = "fetching"
-    BEHIND = "behind"
-    """Nobody serves the base that this node lacks: it says so, contributes nothing, and tries again."""
-    REBASING = "rebasing"
-
-
-EXCHANGING = (Phase.MERGING, Phase.READY)
 
 
 class Member:
@@ -69,10 +54,14 @@ class Member:
         self.phase = Phase.RESTING
         self.ask: m.Asked | None = None
         self.part: Part | None = None
-        self.lineage = Lineage(contract, origin or holds)
+        self.lineage = Lineage(uid, contract, origin or holds)
         self.alone = 0
         self.batches_at_answer = 0
         self._patience = Patience(contract)
+        self._round = 0
+        """The round that the open ask is in, as it was when the last step was chosen."""
+        self._offered = ""
+        """The digest of what was offered last in it."""
         self._now_s = 0.0
         self._fetch_again_s = 0.0
         self._handlers: dict[type, Callable[[Any], list[m.Effect]]] = {
@@ -99,6 +88,8 @@ class Member:
 
     def handle(self, event: m.Event, now_s: float) -> list[m.Effect]:
         self._now_s = now_s
+        if isinstance(event, SnapMade | Committed | Aborted) and event.round < self._round:
+            return []  # the contract, as it is here, was past that when this node's step was chosen
         return self._handlers[type(event)](event)
 
     # ---- asking
@@ -113,7 +104,7 @@ class Member:
     def _pursue(self) -> list[m.Effect]:
         """The next step for the open ask: catch up with what was missed, then offer."""
         assert self.ask is not None
-        contract = self.contract
+        contract, self._round, self._offered = self.contract, self.contract.round, ""
         if not contract.has_model:
             self.holds = contract.base  # nothing but the tensors' names and shapes
         adopts = self.ask.kind == "begin" or (self.ask.kind == "sync" and self.lineage.given_up)
@@ -136,12 +127,14 @@ class Member:
     def _offer(self) -> dict[str, Any]:
         assert self.ask is not None
         assert self.holds == self.contract.base, "I8: offers are on the newest base, and it is here"
-        ended, source = self.ask.kind == "end", self._source()
+        ended = self.ask.kind == "end"
+        self._round = self.contract.round
+        self._offered = {"own": self.ask.digest, "base": self.holds, "rebased": self.lineage.on_base}[self._source()]
         body = {
             "contract": self.contract.name,
-            "round": self.contract.round,
+            "round": self._round,
             "base": self.contract.base,
-            "digest": {"own": self.ask.digest, "base": self.holds, "rebased": self.lineage.on_base}[source],
+            "digest": self._offered,
             "inactive": ended and (self.checkin == "inactive" or self.lineage.given_up),
             "stop": ended,
             "counters": {"batches": self.ask.batches, "epochs": self.ask.epochs},
@@ -195,7 +188,7 @@ class Member:
             return [m.EndExchange(), *self._fetch(self.contract.base)]
         ends: list[m.Effect] = [m.EndExchange()] if self.phase in EXCHANGING else []
         before, self.part = self.part, None
-        if all(member.uid != self.uid for member in snap.members):
+        if all((member.uid, member.digest) != (self.uid, self._offered) for member in snap.members):
             return [*ends, *self._passed_over(snap.round)]
         self.phase, self.part = Phase.MERGING, Part(snap)
         slow = before.retried(self.part, self.uid, self.contract.schema.nbytes) if before else []
@@ -244,8 +237,8 @@ class Member:
     def _committed(self, event: Committed) -> list[m.Effect]:
         if self.ask is None:
             return []
-        self.lineage.counted |= self.uid in event.members
         part, phase = self.part, self.phase
+        self.lineage.counted |= part is not None and part.is_of(event.round, event.attempt)
         if phase is Phase.MERGING and part and part.is_of(event.round, event.attempt) and not part.stalled:
             self.phase = Phase.OVERTAKEN
             return []
@@ -285,13 +278,15 @@ class Member:
         An ended program waits for the final model, with its own weights offered anew.
         """
         assert self.ask is not None
-        late = self.ask.kind != "begin" and self.lineage.late > 0
-        if not self.contract.finished and (self.ask.kind == "end" or (late and not self.lineage.given_up)):
+        if self.holds != self.contract.base:  # the others are ahead of what was told here
+            return self._fetch(self.contract.base)
+        trained = self.ask.kind == "sync" and not self.lineage.counted
+        if not self.contract.finished and (self.ask.kind == "end" or (trained and not self.lineage.given_up)):
             return self._pursue()
         if members:
             return [self._answer("merged", members=members)]
         adopted = f"adopted the model of round {self.contract.round - 1}, gave up {self._batches()} batches"
-        return [self._answer("adopted", note=f"missed a merge: {adopted}" if late else "")]
+        return [self._answer("adopted", note=f"missed a merge: {adopted}" if trained else "")]
 
     def _batches(self) -> int:
         """How many the program has trained since it was last handed a model."""
@@ -311,8 +306,6 @@ class Member:
         if self.phase is not Phase.FETCHING:
             return []
         self.holds, self._patience.unserved_s = event.digest, None
-        if event.digest != self.contract.base:  # another COMMIT came while the bytes were on their way
-            return self._fetch(self.contract.base)
         return self._caught_up(0)
 
     def _fetch_failed(self, event: m.FetchFailed) -> list[m.Effect]:

@@ -12,40 +12,35 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 
 import trio
 
+from swarm.core import events as e
 from swarm.core import member_steps as m
 from swarm.core.contract import Contract
-from swarm.core.events import (
-    Aborted,
-    BaseLost,
-    Committed,
-    ContractCleared,
-    Finished,
-    MemberGone,
-    MemberReady,
-    SnapMade,
-)
 from swarm.core.member import Member, Phase
 from swarm.errors import InternalError, Refused, SwarmError
+from swarm.nodes.contribution import Commitments, Contribution
+from swarm.nodes.fetching import fetched
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
 from swarm.nodes.progress import Progress
 from swarm.nodes.rebasing import rebased
+from swarm.nodes.roundtimes import RoundTimes
 from swarm.runtime import hashing
 from swarm.runtime.channel_server import Session
 from swarm.runtime.data import DataClient, NotYet, Region, Want
+from swarm.runtime.data_rates import Rates
 from swarm.runtime.exchange import Exchange
+from swarm.runtime.exchange_news import Done, News, Owing, Scattered, Stalling, Stuck
 from swarm.runtime.exchange_staging import Staging
 from swarm.runtime.tls import Peer
 from swarm.wire.certnames import printable
 from swarm.wire.messages import Merged, Sync
 
 TICK_S = 0.5
-OF_CONTRACT = (SnapMade, Committed, Aborted, BaseLost, Finished, ContractCleared, MemberGone)
+OF_CONTRACT = (e.SnapMade, e.Committed, e.Aborted, e.BaseLost, e.Finished, e.ContractCleared, e.MemberGone)
 log = logging.getLogger("swarm.SL")
 
 
@@ -53,14 +48,13 @@ log = logging.getLogger("swarm.SL")
 class Round:
     """What this node serves of the attempt that it knows last."""
 
-    snap: SnapMade
-    own: Region
+    snap: e.SnapMade
+    own: Contribution
     result: ModelFile
     exchange: Exchange
 
-    def is_of(self, event: MemberReady) -> bool:
-        snap = self.snap
-        return (snap.contract, snap.round, snap.attempt) == (event.contract, event.round, event.attempt)
+    def is_of(self, round_: int, attempt: int) -> bool:
+        return (self.snap.round, self.snap.attempt) == (round_, attempt)
 
 
 class Learning:
@@ -74,6 +68,7 @@ class Learning:
         contract: Contract,
         member: Member,
         bytes_sent: Callable[[], int],
+        rates: Rates,
     ) -> None:
         self.session = session
         self.contract = contract
@@ -85,14 +80,13 @@ class Learning:
         self._client = client
         self._progress = progress
         self._bytes_sent = bytes_sent
+        self._rates = rates
         self._round: Round | None = None
         self._staging = Staging(contract.schema.nbytes)
-        self._exchanged_s: dict[str, float] = {}
-        self._reached: dict[str, float] = {}
-        """When this round reached which point, on the machine's monotonic clock."""
+        self._times = RoundTimes()
+        self._commitments = Commitments(contract)
         self._answered = trio.Event()
         self._answer: Merged | None = None
-        self._asked_s = 0.0
         self._inbox, self._events = trio.open_memory_channel[m.Event](float("inf"))
         self._token = trio.lowlevel.current_trio_token()
 
@@ -132,10 +126,14 @@ class Learning:
         for event in events:
             if isinstance(event, OF_CONTRACT) and event.contract == self.contract.name:
                 self.happened(event)
-            if isinstance(event, MemberReady) and self._round is not None and self._round.is_of(event):
-                self._round.exchange.held(event.uid)
-                if event.uid == self.member.uid:
-                    self._reach(self._round.snap, "ready")
+            if isinstance(event, e.MemberReady) and event.contract == self.contract.name:
+                self._told_ready(event)
+
+    def _told_ready(self, event: e.MemberReady) -> None:
+        if self._round is not None and self._round.is_of(event.round, event.attempt):
+            self._round.exchange.held(event.uid)
+            if event.uid == self.member.uid:
+                self._reach(self._round.snap, "ready")
 
     def ledger_changed(self, lost: str) -> None:
         self.happened(m.LedgerLost(lost) if lost else m.LedgerBack())
@@ -144,11 +142,10 @@ class Learning:
         """The program stands at a sync point: what it is to do. Raises what the program is to be told instead."""
         if self.error is not None:
             raise self.error
-        self._asked_s = trio.current_time()
-        self._reached, self._exchanged_s = {"asked": monotonic()}, {}
+        self._times = RoundTimes()
         self._answer, self._answered = None, trio.Event()
         digest = await trio.to_thread.run_sync(self._digest, self.session.out)
-        self._reached["hashed"] = monotonic()
+        self._times.reach("hashed")
         self.happened(m.Asked(request.kind, digest, request.batches, request.epochs))
         await self._answered.wait()
         return self._given()
@@ -171,6 +168,8 @@ class Learning:
                 self._begin(effect)
             case m.EndExchange():
                 self._end_exchange()
+            case m.Show():
+                self._show(effect)
             case m.Fetch():
                 self._nursery.start_soon(self._fetch, effect)
             case m.Rebase():
@@ -194,37 +193,37 @@ class Learning:
         self._answered.set()
 
     async def _propose(self, effect: m.Propose) -> None:
+        body = effect.body
         if effect.kind == "Offer":
-            base = effect.body["base"]
-            await self._make_durable(base)
-            mine = (self.member.lineage.origin, effect.body["digest"])  # what a late change is made of, and is
-            self.models.keep_only([base, *mine, *(commit.digest for commit in self.contract.kept)])
-        outcome = await self._link.propose(effect.kind, effect.body)
+            await self._make_durable(body["base"])
+            mine = (self.member.lineage.origin, body["digest"])  # what a late change is made of, and is
+            self.models.keep_only([body["base"], *mine, *(commit.digest for commit in self.contract.kept)])
+            body = {**body, **await self._committed_to(body["digest"]), **self._rates_told()}
+        outcome = await self._link.propose(effect.kind, body)
         if not outcome.accepted:
             log.info("%s refused: %s", effect.kind, outcome.reason)
         if effect.kind == "Offer":
-            self.happened(m.OfferJudged(effect.body["round"], outcome.accepted, outcome.reason))
+            self.happened(m.OfferJudged(body["round"], outcome.accepted, outcome.reason))
+
+    async def _committed_to(self, digest: str) -> dict[str, Any]:
+        held = self.models.get(digest)
+        content = self.session.out if held is None else held.bytes
+        return await trio.to_thread.run_sync(self._commitments.root, digest, content)
+
+    def _rates_told(self) -> dict[str, Any]:
+        told = self._rates.told([offer.rate for offer in self.contract.offers.values()])
+        return {"rates": told} if told else {}
 
     # ---- the exchange of one attempt
 
     def _begin(self, effect: m.BeginExchange) -> None:
         snap = effect.snap
         self._end_exchange()  # of the round before: slower peers have gathered from it until now
-        self._reached["snapped"] = monotonic()
+        self._times.reach("snapped")
         offered = next(member.digest for member in snap.members if member.uid == self.member.uid)
-        own = self.session.out if effect.source == "own" else self.models.bytes_of(offered)
+        content = self.session.out if effect.source == "own" else self.models.bytes_of(offered)
+        own = Contribution(content, self._commitments.leaves(offered), self.contract.hash)
         result = self.models.incoming()
-
-        def merged(digest: str, phases: dict[str, float]) -> None:
-            self._exchanged_s, self._reached["merged"] = phases, monotonic()
-            if self._round is not None and self._round.result is result:
-                self.models.hold(result, digest)
-                self.happened(m.Merged(snap.round, snap.attempt, digest))
-
-        def stalled(uid: str, reason: str) -> None:
-            log.info("round %d: %s", snap.round, reason)
-            self.happened(m.Stalled(snap.round, snap.attempt, uid, printable(reason, 500)))
-
         exchange = Exchange(
             snap=snap,
             uid=self._link.state.uid,
@@ -234,30 +233,60 @@ class Learning:
             schema=self.contract.schema,
             hash_name=self.contract.hash,
             method=self.contract.options.mergeMethod,
-            own=own,
+            own=content,
             result=result.bytes,
             staging=self._staging,
             client=self._client,
-            on_scattered=self._in_loop(lambda: self._reach(snap, "gather")),
-            on_done=self._in_loop(merged),
-            on_stalled=self._in_loop(stalled),
-            on_failed=self._in_loop(self._give_up),
+            rates=self._rates,
+            tell=self._in_loop(self._exchanged),
         )
-        self._round = Round(snap, Region.complete(own), result, exchange)
+        self._round = Round(snap, own, result, exchange)
         exchange.start()
         self._reach(snap, "scatter")
 
-    def _reach(self, snap: SnapMade, phase: str) -> None:
+    def _exchanged(self, snap: e.SnapMade, news: News) -> None:
+        """What the exchange of this attempt has to say."""
+        now = self._round
+        if now is None or not now.is_of(snap.round, snap.attempt):
+            return
+        match news:
+            case Scattered():
+                self._reach(snap, "gather")
+            case Owing():
+                self.happened(m.Owed(snap.round, snap.attempt, news.owed))
+            case Stalling():
+                log.info("round %d: %s", snap.round, news.reason)
+                self.happened(m.Stalled(snap.round, snap.attempt, news.uid, printable(news.reason, 500)))
+            case Done():
+                self._times.exchanged(news.phases_s)
+                self.models.hold(now.result, news.digest)
+                self.happened(m.Merged(snap.round, snap.attempt, news.digest, news.shards))
+            case Stuck():
+                self._give_up(news.error)
+
+    def _reach(self, snap: e.SnapMade, phase: str) -> None:
         """Say where in the attempt this node is, for who watches."""
         self._progress.line("phase", contract=snap.contract, round=snap.round, attempt=snap.attempt, phase=phase)
 
     def _end_exchange(self) -> None:
         if self._round is not None:
             self._round.exchange.cancel()
-            self._round.own.fail("the round is over")
+            self._round.own.end("the round is over")
             if not self.models.holds(self._round.result):
                 self.models.drop(self._round.result)
             self._round = None
+
+    def _show(self, effect: m.Show) -> None:
+        """Put before everybody what the owners of these shards signed for the bytes that they sent here."""
+        if self._round is None or not self._round.is_of(effect.round, effect.attempt):
+            return
+        snap = self._round.snap
+        for index in effect.shards:
+            proof = self._round.exchange.proof(index)
+            if proof is not None:
+                where = {"contract": snap.contract, "round": snap.round, "attempt": snap.attempt, "shard": index}
+                body = {**where, "uid": snap.shards[index].owner, "first": proof}
+                self._nursery.start_soon(self._propose, m.Propose("Evidence", body))
 
     def _in_loop(self, function: Callable[..., None]) -> Callable[..., None]:
         """For calls from the exchange's threads: the same call, in the trio loop."""
@@ -273,34 +302,12 @@ class Learning:
     async def _fetch(self, effect: m.Fetch) -> None:
         if self.models.get(effect.digest) is None:
             try:
-                file = await trio.to_thread.run_sync(self._fetch_blocking, effect)
+                file = await trio.to_thread.run_sync(fetched, self.contract, self.models, self._client, effect)
             except SwarmError as error:
                 self.happened(m.FetchFailed(effect.digest, error.message))
                 return
             self.models.hold(file, effect.digest)
         self.happened(m.Fetched(effect.digest))
-
-    def _fetch_blocking(self, effect: m.Fetch) -> ModelFile:
-        """The model's bytes: from an earlier process of this node, or from the first holder that has them whole."""
-        own = self.models.stored(effect.digest)
-        if own is not None:
-            if self._digest(own.bytes) == effect.digest:
-                return own
-            self.models.drop(own)
-        reasons = []
-        for uid in effect.holders:
-            file = self.models.incoming()
-            want = Want(self.contract.name, 0, "model", 0, effect.digest, 0, self.contract.schema.nbytes)
-            try:
-                self._client.fetch(self.contract.members[uid].data_address, uid, want, file.bytes)
-                found = self._digest(file.bytes)
-                if found == effect.digest:
-                    return file
-                reasons.append(f"{self.contract.members[uid]} sent {found}")
-            except SwarmError as error:
-                reasons.append(error.message)
-            self.models.drop(file)
-        raise Refused("; ".join(reasons) or "no other member is known to hold it")
 
     async def _rebase(self, effect: m.Rebase) -> None:
         try:
@@ -314,11 +321,11 @@ class Learning:
     async def _hand_over(self, answer: m.Answer) -> None:
         if self._round is not None:
             # Slower peers may still gather this node's shard; the program's buffer is its own again.
-            self._round.own.fail("the round is over")
+            self._round.own.end("the round is over")
         if answer.how in ("merged", "adopted"):
             file = self.models.get(answer.digest)
             assert file is not None, "the member answered with a model that is not here"
-            self._reached["committed"] = monotonic()
+            self._times.reach("committed")
             await trio.to_thread.run_sync(self._load, file)
             self._report(answer)
             self._nursery.start_soon(self._make_durable, answer.digest)
@@ -356,24 +363,11 @@ class Learning:
             how=answer.how,
             digest=answer.digest,
             members=answer.members,
-            seconds=round(trio.current_time() - self._asked_s, 6),
+            seconds=self._times.seconds,
             bytes_sent=self._bytes_sent(),
-            asked_at_s=self._reached["asked"],
-            phases_s=self._phases_s(),
+            asked_at_s=self._times.asked_s,
+            phases_s=self._times.phases_s(),
         )
-
-    def _phases_s(self) -> dict[str, float]:
-        """How long each step of a merged round took; empty for a model that was adopted."""
-        if "merged" not in self._reached:
-            return {}
-        at = self._reached
-        return {
-            "hash": at["hashed"] - at["asked"] + self._exchanged_s["hash"],
-            "offer": at["snapped"] - at["hashed"],
-            **{phase: self._exchanged_s[phase] for phase in ("scatter", "merge", "gather")},
-            "commit": at["committed"] - at["merged"],
-            "load": monotonic() - at["committed"],
-        }
 
     # ---- serving peers (called by the data server's threads)
 
@@ -396,4 +390,4 @@ class Learning:
             raise NotYet(f"this node does not know of attempt {want.attempt} of round {want.round} yet")
         if now is None or known != (want.round, want.attempt):
             raise Refused(f"attempt {want.attempt} of round {want.round} is over on this node")
-        return now.own if want.what == "offer" else now.exchange.region(want)
+        return now.exchange.region(want) if want.what == "shard" else now.own.region(want)

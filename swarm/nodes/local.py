@@ -112,14 +112,20 @@ class LocalSwarm:
                     shutil.copy(other.authority, tree.capath)
 
     def start_network_node(
-        self, number: int, *, sentinel_port: int | None = None, p2p_port: int = 0, api_port: int = 0
+        self,
+        number: int,
+        *,
+        sentinel_port: int | None = None,
+        p2p_port: int = 0,
+        api_port: int = 0,
+        program: Sequence[str] = ("-m", "swarm.cli.run_sn"),
     ) -> Process:
         """SN `number`, from 1; without the sentinel's API port it is the sentinel itself."""
         place = ["--sentinel"]
         if sentinel_port is not None:
             place = ["--sentinel-ip", HOST, "--sentinel-api-port", str(sentinel_port)]
         command = [
-            *(sys.executable, "-m", "swarm.cli.run_sn", *place, "--host-ip", HOST),
+            *(sys.executable, *program, *place, "--host-ip", HOST),
             *("--sn-p2p-port", str(p2p_port), "--sn-api-port", str(api_port)),
         ]
         process = self._start("sn", self.trees[number - 1], command)

@@ -29,6 +29,7 @@ from swarm.runtime import report
 from swarm.runtime.channel_server import ChannelServer, Session
 from swarm.runtime.control import Control
 from swarm.runtime.data import DataClient, DataServer, NotYet, Region, Want
+from swarm.runtime.data_rates import Rates
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
@@ -75,6 +76,7 @@ class LearningNode:
         self.progress.line("node_started")
         self.client = DataClient(self.local)
         self.server = DataServer(self.local, self._find, listen_host(settings.host_ip), settings.fs_port)
+        self.rates = Rates(lambda: self.server.traffic + self.client.traffic)
         self.link = LedgerLink(
             self.local, [settings.sn], on_applied=self._on_applied, on_link=self._on_link, report=log.debug
         )
@@ -298,6 +300,7 @@ class LearningNode:
             contract,
             Member(self.state.uid, contract, holds=base, checkin=request.checkin),
             self.bytes_sent,
+            self.rates,
         )
 
     def _models_of(self, contract: Contract) -> Models:

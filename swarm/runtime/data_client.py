@@ -29,6 +29,7 @@ from swarm.runtime.data_protocol import (
     Broken,
     Gone,
     Meter,
+    Traffic,
     Want,
     prepare,
     receive_frame,
@@ -119,6 +120,11 @@ class DataClient:
         self._closed = threading.Event()
         self.rtt_s: dict[str, float] = {}
         """Round trips to nodes, by uid, as measured when they were last dialled."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """Over all connections so far."""
+        return self._meter.traffic
 
     @property
     def bytes_sent(self) -> int:

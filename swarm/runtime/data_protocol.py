@@ -39,12 +39,16 @@ POLL_S = 0.25
 ROLES = ("sl",)
 """Whose certificates are taken here; which of them may have what is the serving node's matter."""
 
-KINDS = ("offer", "shard", "model")
+KINDS = ("offer", "leaves", "shard", "model")
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Bytes ``start`` to ``stop`` of an offer (by round and digest), a shard (round, attempt) or a model (digest)."""
+    """Bytes ``start`` to ``stop`` of an offer (by round and digest), a shard (round, attempt) or a model (digest).
+
+    "leaves": of the hashes of an offer's leaves, which stand one after the other; what shows that they belong to its
+    Merkle root comes with them.
+    """
 
     contract: str
     round: int
@@ -137,17 +141,28 @@ def receive_frame(sock: ssl.SSLSocket, check: Check) -> Any:
 
 # ---- bytes on the wire
 
-_SENT, _RESENT = 200, 208
-"""Offsets of tcpi_bytes_sent and tcpi_bytes_retrans in Linux's struct tcp_info."""
+_RECEIVED, _SENT, _RESENT = 128, 200, 208
+"""Offsets of tcpi_bytes_received, tcpi_bytes_sent and tcpi_bytes_retrans in Linux's struct tcp_info."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes on the wire, below TLS."""
+
+    sent: int = 0
+    received: int = 0
+
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(self.sent + other.sent, self.received + other.received)
 
 
 class Meter:
-    """Counts what a set of connections has sent, below TLS where the kernel tells (Linux), else as handed to TLS."""
+    """Counts what a set of connections has moved, below TLS where the kernel tells (Linux), else as handed to TLS."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: set[ssl.SSLSocket] = set()
-        self._closed_bytes = 0
+        self._closed = Traffic()
         self._handed_bytes = 0
 
     def opened(self, sock: ssl.SSLSocket) -> None:
@@ -163,23 +178,27 @@ class Meter:
         with self._lock:
             if sock in self._open:
                 self._open.discard(sock)
-                self._closed_bytes += _sent_below_tls(sock)
+                self._closed += _below_tls(sock)
         sock.close()
 
     @property
-    def bytes_sent(self) -> int:
+    def traffic(self) -> Traffic:
         with self._lock:
-            counted = self._closed_bytes + sum(_sent_below_tls(sock) for sock in self._open)
-            return counted or self._handed_bytes
+            return sum(map(_below_tls, self._open), start=self._closed)
+
+    @property
+    def bytes_sent(self) -> int:
+        return self.traffic.sent or self._handed_bytes
 
 
-def _sent_below_tls(sock: ssl.SSLSocket) -> int:
+def _below_tls(sock: ssl.SSLSocket) -> Traffic:
     if not hasattr(socket, "TCP_INFO"):
-        return 0
+        return Traffic()
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
     except OSError:
-        return 0
+        return Traffic()
     if len(info) < _RESENT + 8:
-        return 0
-    return int.from_bytes(info[_SENT : _SENT + 8], "little") - int.from_bytes(info[_RESENT : _RESENT + 8], "little")
+        return Traffic()
+    received, sent, resent = (int.from_bytes(info[at : at + 8], "little") for at in (_RECEIVED, _SENT, _RESENT))
+    return Traffic(sent - resent, received)

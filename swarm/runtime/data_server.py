@@ -31,6 +31,7 @@ from swarm.runtime.data_protocol import (
     Broken,
     Check,
     Meter,
+    Traffic,
     Want,
     prepare,
     receive_frame,
@@ -92,6 +93,11 @@ class DataServer:
     @property
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
+
+    @property
+    def traffic(self) -> Traffic:
+        """Over all connections so far."""
+        return self._meter.traffic
 
     @property
     def bytes_sent(self) -> int:

@@ -29,20 +29,21 @@ from swarm.core.merge import METHODS
 from swarm.core.tensors import LEAF_BYTES, Schema
 from swarm.errors import InternalError, Refused, SwarmError
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
-from swarm.runtime.exchange_merging import HASH, BadContribution, Merging
+from swarm.runtime.data_rates import Rates
+from swarm.runtime.exchange_merging import HASH, BadContribution, Merging, ProvenLeaves
+from swarm.runtime.exchange_news import Done, News, Owing, Scattered, Stalling, Stuck
 from swarm.runtime.exchange_staging import Staging
-from swarm.wire import shardproof, tensorbytes
+from swarm.wire import merkle, shardproof, tensorbytes
 
 TICK_S = 0.25
+OWED_TICKS = 4
 log = logging.getLogger("swarm.exchange")
 
 
 class Exchange:
     """``own`` is frozen, and ``result`` this exchange's alone, until it is done or cancelled.
 
-    ``on_scattered`` is called when all contributions to the own shards are here, ``on_done(digest, phases_s)`` when
-    this member holds the result; ``on_stalled(uid, reason)`` once for each member whose bytes do not come or cannot be
-    used; ``on_failed(error)`` when this member itself cannot go on.
+    ``tell(snap, news)`` hears of it: `Scattered` and `Done` at most once, `Stalling` once a member.
     """
 
     def __init__(
@@ -60,10 +61,8 @@ class Exchange:
         result: memoryview,
         staging: Staging,
         client: DataClient,
-        on_scattered: Callable[[], None],
-        on_done: Callable[[str, dict[str, float]], None],
-        on_stalled: Callable[[str, str], None],
-        on_failed: Callable[[SwarmError], None],
+        rates: Rates,
+        tell: Callable[[SnapMade, News], None],
     ) -> None:
         self._snap = snap
         self._uid = uid
@@ -76,10 +75,8 @@ class Exchange:
         self._result = result
         self._staging = staging
         self._client = client
-        self._on_scattered = on_scattered
-        self._on_done = on_done
-        self._on_stalled = on_stalled
-        self._on_failed = on_failed
+        self._rates = rates
+        self._tell_it = tell
         self._members = {member.uid: member for member in snap.members}
         self._leaves = memoryview(bytearray(schema.leaves * HASH))
         sources = _sources(uid, self._own, staging)
@@ -89,6 +86,8 @@ class Exchange:
         self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]
         self._regions = {place.start: Region(result[place.start : place.stop], place.start) for place in self._mine}
         """What others may have of the result, by its first byte: my shards, and in time others' that I hold."""
+        self._proofs: dict[int, bytes] = {}
+        """What the owners signed for the shards that came here, by their first byte."""
         if snap.topology == "broadcast":
             self._regions[0].fail("a broadcast has no shards")
         self._pulls: dict[x.Pull, Stop] = {}
@@ -128,6 +127,12 @@ class Exchange:
                     return region
         raise Refused(f"bytes {want.start} to {want.stop} of {want} are not held by this node")
 
+    def proof(self, index: int) -> dict[str, bytes] | None:
+        """What the owner of the snap's shard ``index`` signed for the bytes that came here; None when none came."""
+        start = self._snap.shards[index].first_leaf * LEAF_BYTES
+        signature = self._proofs.get(start)
+        return {"digest": self._digest(start), "signature": signature} if signature else None
+
     # ---- the machine
 
     def _run(self) -> None:
@@ -138,11 +143,23 @@ class Exchange:
             senders = [m.uid for m in self._snap.members if m.weight and m.uid != self._uid] if self._mine else []
             kept = self._staging.enter(self._snap, senders, [(place.start, place.stop) for place in self._mine])
             self._machine = Exchanging(self._snap, self._uid, self._schema.nbytes, kept)
+            self._rates.begin()
             self._perform(self._machine.begin(monotonic()))
             for event in self._early:
                 self._happened(event)
-        while not self._over.wait(TICK_S) and not self._machine.finished:
+        self._watch(self._machine)
+
+    def _watch(self, machine: Exchanging) -> None:
+        ticks = 0
+        while not self._over.wait(TICK_S) and not machine.finished:
+            self._rates.sample()
             self._happened(x.Ticked(self._client.rtt_s))
+            ticks += 1
+            if ticks % OWED_TICKS == 0:
+                with self._lock:
+                    self._tell(Owing(machine.owed()))
+        if machine.finished:
+            self._rates.end()
 
     def _happened(self, event: x.Event) -> None:
         with self._lock:
@@ -171,12 +188,12 @@ class Exchange:
                 case x.Sign() if self._snap.topology == "sharded":
                     self._pool.submit(self._guarded, self._sign, effect.shard)
                 case x.Blame():
-                    self._on_stalled(effect.uid, effect.reason)
+                    self._tell(Stalling(effect.uid, effect.reason))
                 case x.Finish():
                     self._pool.submit(self._guarded, self._finish)
         if self._machine is not None and self._machine.scattered and not self._scattered:
             self._scattered = True
-            self._on_scattered()
+            self._tell(Scattered())
 
     # ---- pulling
 
@@ -196,13 +213,28 @@ class Exchange:
             self._happened(x.Verified(pull))
 
     def _pull_offer(self, pull: x.Pull, stop: Stop) -> None:
-        offered = self._members[pull.of].digest
-        room = self._staging.room(pull.of)
-        self._fetch(pull, offered, room, stop, lambda upto: self._happened(x.Arrived(pull, upto)))
-        if self._snap.topology == "broadcast":
+        member, room = self._members[pull.of], self._staging.room(pull.of)
+        proven = self._proven(pull, stop) if member.root and pull.start < pull.stop else None
+
+        def arrived(upto: int) -> None:
+            self._happened(x.Arrived(pull, proven.checked(room, upto) if proven else upto))
+
+        self._fetch(pull, member.digest, room, stop, arrived)
+        if self._snap.topology == "broadcast" and not member.root:
             sent = tensorbytes.digest(self._schema, room, self._hash_name)
-            if sent != offered:
-                raise BadContribution(pull.of, f"it offered {offered} and sent {sent}")
+            if sent != member.digest:
+                raise BadContribution(pull.of, f"it offered {member.digest} and sent {sent}")
+
+    def _proven(self, pull: x.Pull, stop: Stop) -> ProvenLeaves:
+        """The hashes that the leaves of this pull have to have by the Merkle root of their offer."""
+        snap, member = self._snap, self._members[pull.of]
+        first, last = pull.start // LEAF_BYTES, -(-pull.stop // LEAF_BYTES)
+        hashes = bytearray((last - first) * HASH)
+        want = Want(snap.contract, snap.round, "leaves", snap.attempt, member.digest, first * HASH, last * HASH)
+        proof = self._client.fetch(member.address, member.uid, want, memoryview(hashes), stop=stop)
+        if not merkle.verify(member.root, self._schema.leaves, first, hashes, proof, self._hash_name):
+            raise BadContribution(pull.of, "the leaf hashes it sent do not belong to the root it offered")
+        return ProvenLeaves(pull.of, (pull.start, pull.stop), bytes(hashes), self._hash_name)
 
     def _pull_shard(self, pull: x.Pull, stop: Stop) -> None:
         hashed = pull.start
@@ -224,7 +256,7 @@ class Exchange:
         region = Region(self._result[pull.start : pull.stop], pull.start)
         region.finish(proof)
         with self._lock:
-            self._regions[pull.start] = region
+            self._regions[pull.start], self._proofs[pull.start] = region, proof
 
     def _fetch(
         self, pull: x.Pull, digest: str, into: memoryview, stop: Stop, on_progress: Callable[[int], None]
@@ -245,7 +277,9 @@ class Exchange:
     def _finish(self) -> None:
         digest = tensorbytes.digest_of_leaves(self._schema, self._leaves, self._hash_name)
         self._marks["hash"] = monotonic()
-        self._tell(self._on_done, digest, self._phases())
+        shards = [place.start for place in places(self._snap, self._uid, self._schema.nbytes)]
+        digests = tuple(map(self._digest, shards)) if self._snap.topology == "sharded" else ()
+        self._tell(Done(digest, digests, self._phases()))
 
     def _shard(self, start: int) -> tuple[int, Shard]:
         """The shard that begins with this byte, and its place in the snap's list."""
@@ -284,12 +318,12 @@ class Exchange:
         with self._lock:
             if not self._failed:
                 self._failed = True
-                self._tell(self._on_failed, error)
+                self._tell(Stuck(error))
 
-    def _tell(self, callback: Callable[..., None], *args: object) -> None:
+    def _tell(self, news: News) -> None:
         with self._lock:
             if not self._over.is_set():
-                callback(*args)
+                self._tell_it(self._snap, news)
 
     # ---- time
 

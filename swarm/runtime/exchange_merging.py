@@ -1,7 +1,8 @@
 """One owner's merging: a chunk's contributions in, merged bytes and the hashes of their leaves out.
 
 Used by one exchange, in the threads of its pool. Guarantees: the parts are merged in the order given; padding is zero;
-a contribution with NaN or infinity is found before its chunk is finished, and its sender named.
+a contribution with NaN or infinity is found before its chunk is finished, and its sender named; so are leaves that were
+not committed to, where an offer has a Merkle root.
 """
 
 from __future__ import annotations
@@ -23,6 +24,27 @@ class BadContribution(ModelError):
     def __init__(self, uid: str, message: str) -> None:
         super().__init__(message)
         self.uid = uid
+
+
+class ProvenLeaves:
+    """The leaves of a contribution in bytes ``span`` (whole ones), as its offer has committed to them."""
+
+    def __init__(self, uid: str, span: tuple[int, int], hashes: bytes, hash_name: str) -> None:
+        self._uid = uid
+        self._start, self._stop = span
+        self._hashes = hashes
+        self._hash_name = hash_name
+        self._upto = self._start
+
+    def checked(self, content: memoryview, upto: int) -> int:
+        """Bytes below ``upto`` are here: how far they are what was offered. Raises when they are not."""
+        whole = upto if upto == self._stop else upto - (upto - self._start) % LEAF_BYTES
+        found = tensorbytes.leaf_hashes(content[self._upto : whole], self._hash_name)
+        at = (self._upto - self._start) // LEAF_BYTES * HASH
+        if found != self._hashes[at : at + len(found)]:
+            raise BadContribution(self._uid, "the weights it sent are not those it offered: a leaf has another hash")
+        self._upto = whole
+        return whole
 
 
 class Merging:

@@ -16,11 +16,14 @@ STRIDE = 64 * LEAF_BYTES
 
 
 def digest(schema: Schema, buffer: memoryview, hash_name: str) -> str:
+    return tensorbytes.digest_of_leaves(schema, leaf_hashes(schema, buffer, hash_name), hash_name)
+
+
+def leaf_hashes(schema: Schema, buffer: memoryview, hash_name: str) -> bytes:
     assert buffer.nbytes == schema.nbytes, (buffer.nbytes, schema.nbytes)
     view = buffer.cast("B")
     strides = [view[at : at + STRIDE] for at in range(0, schema.nbytes, STRIDE)]
     if len(strides) == 1:
-        return tensorbytes.digest(schema, view, hash_name)
+        return tensorbytes.leaf_hashes(view, hash_name)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = pool.map(lambda stride: tensorbytes.leaf_hashes(stride, hash_name), strides)
-        return tensorbytes.digest_of_leaves(schema, b"".join(hashes), hash_name)
+        return b"".join(pool.map(lambda stride: tensorbytes.leaf_hashes(stride, hash_name), strides))

@@ -322,6 +322,21 @@ def test_what_failed_is_tried_again_from_where_it_stopped_and_blamed_once() -> N
     assert attempt.of(Finish)
 
 
+@pytest.mark.parametrize("topology", ["sharded", "broadcast"])
+def test_a_contribution_that_broke_off_behind_its_last_byte_is_verified_without_being_sent_again(topology) -> None:
+    attempt = Attempt(snap("ab", topology=topology), "a")
+    pull = attempt.pull("offer", "b")
+    attempt.arrive(pull, pull.stop)
+    attempt.merge_all()
+    attempt.happens(Failed(pull, "gone"))
+    again = [effect for effect in attempt.pass_s(AGAIN_S) if isinstance(effect, Pull)]
+    assert again == [replace(pull, start=pull.stop)]
+    attempt.happens(Verified(again[0]))
+    for shard in [pull for pull in attempt.pulls if pull.what == "shard"]:
+        attempt.arrive(shard)
+    assert attempt.of(Finish)
+
+
 def test_a_contribution_that_cannot_be_merged_is_blamed_and_not_kept() -> None:
     attempt = Attempt(snap("abc"), "a")
     attempt.arrive(attempt.pull("offer", "b"))

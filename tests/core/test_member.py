@@ -198,7 +198,8 @@ def test_an_active_ended_program_contributes_the_base_not_its_own_weights() -> N
     (offer,) = world.ask("end")
     assert isinstance(offer, m.Propose)
     assert offer.body["digest"] == RESULT
-    (begin,) = world.offer(ME, OTHER, stop=True)
+    world.tell(world.contract.offer(ME, offer.body))
+    (begin,) = world.offer(OTHER, stop=True)
     assert isinstance(begin, m.BeginExchange)
     assert begin.source == "base"
 
@@ -580,3 +581,72 @@ def test_an_excluded_node_ends_its_program_with_the_reason() -> None:
     (give_up,) = world.tell(world.contract.evidence(OTHER, {**proof, **shown}))
     assert isinstance(give_up, m.GiveUp)
     assert "signed two different results for shard 0" in give_up.error.message
+
+
+# ---- a replica that is ahead of what the member was told, and offers that are not of this ask
+
+
+def test_the_end_of_an_earlier_round_says_nothing_about_an_offer_in_this_one() -> None:
+    world = World(peers=3)
+    world.offer(OTHER, THIRD)
+    (snap,) = world.contract.close_window({"contract": "c", "round": 0})[-1:]
+    (*_, aborted) = world.contract.leave(OTHER, "")
+    assert isinstance(aborted, Aborted)
+    assert kinds(world.ask("sync")) == ["Offer"]  # the replica knows of the abort, the member will be told
+    assert world.tell([snap, aborted]) == []
+    assert world.member.phase is Phase.OFFERED
+    world.offer(ME)
+    assert kinds(world.offer(THIRD)) == ["BeginExchange"]
+
+
+def test_a_commit_that_is_told_late_hands_over_nothing_that_is_not_the_base() -> None:
+    world = World(peers=3)
+    world.ask()
+    world.offer(*UIDS)
+    world.merged()
+    where = {"contract": "c", "round": 0, "attempt": 0, "digest": RESULT}
+    told = [*world.contract.ready(ME, where), *world.contract.ready(OTHER, where)]
+    later = world.contract
+    for uid in (OTHER, THIRD):
+        later.offer(uid, {"contract": "c", "round": 1, "base": RESULT, "digest": OWN})
+    later.close_window({"contract": "c", "round": 1})
+    for uid in (OTHER, THIRD):
+        later.ready(uid, {"contract": "c", "round": 1, "attempt": 0, "digest": BASE})
+    (fetch,) = world.tell(told)
+    assert fetch == m.Fetch(BASE, (OTHER, THIRD))
+    given = answer(world.member.handle(m.Fetched(BASE), 0.0))
+    assert (given.how, given.digest, given.note) == ("adopted", BASE, "")
+
+
+def test_weights_of_another_ask_are_not_contributed_under_the_digest_of_this_one() -> None:
+    world = World(peers=3)
+    world.ask()
+    world.offer(OTHER, THIRD)
+    stale = {"contract": "c", "round": 0, "base": BASE, "digest": RESULT}  # of an ask that was answered without it
+    (tell,) = world.tell(world.contract.offer(ME, stale))
+    assert isinstance(tell, m.Tell)
+    assert world.member.phase is Phase.LATE
+
+
+def test_a_new_node_offers_what_the_program_has_trained_although_the_model_is_yet_to_be_found_on_disk() -> None:
+    world = World()
+    world.ask("begin")
+    world.offer(ME, OTHER)
+    world.merged()
+    world.ready(ME, OTHER)
+    world.member = Member(ME, world.contract, holds=BASE, origin=RESULT)
+    assert kinds(world.ask("sync")) == ["Fetch"]
+    assert kinds(world.member.handle(m.Fetched(RESULT), 0.0)) == ["Offer"]
+
+
+def test_a_program_that_comes_back_with_weights_that_are_in_the_merge_does_not_offer_them_again() -> None:
+    world = trained()
+    world.ask("sync")
+    world.member.handle(m.Fetched(world.contract.base), 0.0)
+    origin = world.contract.base
+    world.tell(world.contract.offer(ME, late(rebased(world))))
+    world.offer(OTHER, THIRD)
+    world.ready(OTHER, THIRD, digest="blake3:" + "f" * 64)
+    world.member = Member(ME, world.contract, holds=BASE, origin=origin)
+    assert kinds(world.ask("sync")) == ["Fetch"]
+    assert answer(world.member.handle(m.Fetched(world.contract.base), 0.0)).note == ""

@@ -59,7 +59,7 @@ def test_two_workers_of_one_host_have_equal_targets_and_each_its_own_data(scene:
         ("killed", "its program was killed by SIGKILL", 137, "about to be killed"),
     ],
 )
-def test_a_program_that_does_not_train_fails_its_slot_and_the_task(
+def test_r100_a_program_that_does_not_train_fails_its_slot_and_the_task(
     scene: Scene, way: str, reason: str, code: int, line: str
 ) -> None:
     scene.operator(1)
@@ -128,7 +128,7 @@ def test_a_body_that_nobody_checked_fails_its_slot_and_the_operator_goes_on(scen
     assert scene.decided().state == "done"
 
 
-def test_a_killed_operator_adopts_what_it_had_started(scene: Scene, tmp_path: Path) -> None:
+def test_r015_a_killed_operator_adopts_what_it_had_started(scene: Scene, tmp_path: Path) -> None:
     operator = scene.operator(1, nodes=2)
     gate = tmp_path / "gate"
     scene.assign("model/counting.py", Envvars=[{"GATE": str(gate)}])
@@ -208,7 +208,7 @@ def test_a_reset_ends_workers_even_of_an_operator_that_was_away(scene: Scene, tm
     eventually("logs only", lambda: sorted(path.name for path in place.iterdir()) == ["ml.log", "sl.log", "slot.json"])
 
 
-def test_an_operator_that_is_stopped_ends_its_workers_and_says_so(scene: Scene, tmp_path: Path) -> None:
+def test_r018_an_operator_that_is_stopped_ends_even_deaf_workers_and_says_so(scene: Scene, tmp_path: Path) -> None:
     operator = scene.operator(1)
     scene.assign("model/ending.py for-ever")
     scene.running()
@@ -263,7 +263,7 @@ def test_a_path_that_leads_out_fails_the_slot_before_anything_is_started(scene: 
 
 
 @pytest.mark.slow
-def test_however_often_an_operator_is_killed_each_slot_is_started_once(scene: Scene, tmp_path: Path) -> None:
+def test_r014_however_often_an_operator_is_killed_each_slot_is_started_once(scene: Scene, tmp_path: Path) -> None:
     seed = SystemRandom().randrange(10**6)
     print("seed", seed)
     random = Random(seed)
@@ -282,7 +282,7 @@ def test_however_often_an_operator_is_killed_each_slot_is_started_once(scene: Sc
 
 
 @pytest.mark.slow
-def test_an_operator_that_was_frozen_past_its_leases_ends_their_workers_and_goes_on(
+def test_r016_an_operator_that_was_frozen_past_its_leases_ends_their_workers_and_goes_on(
     scene: Scene, tmp_path: Path
 ) -> None:
     operator = scene.operator(1)

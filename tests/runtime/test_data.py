@@ -224,6 +224,59 @@ def test_a_cancelled_transfer_breaks_no_other(two: list[Node]) -> None:
     assert fetch(reader, holder, 0, 32 * MIB)[0] == content[: 32 * MIB]
 
 
+def test_a_stop_reaches_a_blocked_transfer_at_once_and_then_nothing_more_is_written(two: list[Node]) -> None:
+    holder, reader = two
+    region = holder.shelf["offer", 0] = Region(memoryview(bytes(2 * MIB)))
+    region.advance(MIB)
+    stop, begun, into = Stop(), threading.Event(), bytearray(2 * MIB)
+    with ThreadPoolExecutor() as pool:
+        asked = want(0, 2 * MIB)
+        stopped = pool.submit(
+            reader.client.fetch, holder.address, holder.uid, asked, memoryview(into), lambda upto: begun.set(), stop
+        )
+        assert begun.wait(10)
+        stop.set()
+        stop.settle()
+        region.finish()
+        with pytest.raises(FetchStopped):
+            stopped.result(10)
+    with pytest.raises(FetchStopped):
+        reader.client.fetch(holder.address, holder.uid, asked, memoryview(into), stop=stop)
+
+
+def test_a_peer_without_more_says_that_it_lives_and_the_end_of_what_is_here_is_told_again(two, monkeypatch) -> None:
+    monkeypatch.setattr(data_server, "ALIVE_EVERY_S", 0.02)
+    holder, reader = two
+    region = holder.shelf["offer", 0] = Region(memoryview(bytes(2 * MIB)))
+    region.advance(MIB)
+    told: list[int] = []
+
+    def progress(upto: int) -> None:
+        told.append(upto)
+        if told.count(MIB) == 3:
+            region.finish()
+
+    fetch(reader, holder, 0, 2 * MIB, on_progress=progress)
+    assert told[:3] == [MIB] * 3
+    assert told[-1] == 2 * MIB
+
+
+def test_the_way_to_a_node_is_measured_when_it_is_dialled(two: list[Node]) -> None:
+    holder, reader = two
+    holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
+    fetch(reader, holder, 0, 5)
+    assert 0 < reader.client.rtt_s[holder.uid] < 1
+
+
+def test_what_is_received_is_counted_like_what_is_sent(two: list[Node]) -> None:
+    holder, reader = two
+    holder.shelf["offer", 0] = Region.complete(memoryview(bytes(8 * MIB)))
+    fetch(reader, holder, 0, 8 * MIB)
+    assert 8 * MIB < reader.client.traffic.received < 8 * MIB * 1.004
+    assert reader.client.traffic.received <= holder.server.traffic.sent
+    assert holder.server.traffic.received <= reader.client.traffic.sent < 16_384
+
+
 @pytest.mark.slow
 def test_a_reader_that_pauses_for_longer_than_five_seconds_gets_everything(two: list[Node]) -> None:
     holder, reader = two

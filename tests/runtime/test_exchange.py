@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from fractions import Fraction
 from queue import Queue
 
@@ -15,11 +16,14 @@ from hypothesis import strategies as st
 from swarm.core.events import Contributor, Shard, SnapMade
 from swarm.core.tensors import LEAF_BYTES, STORAGE, Schema, TensorSpec, split
 from swarm.errors import Refused
+from swarm.nodes.contribution import Contribution
 from swarm.runtime import data_client
-from swarm.runtime.data import NotYet, Region
+from swarm.runtime.data import NotYet, Region, Traffic
+from swarm.runtime.data_rates import Rates
 from swarm.runtime.exchange import Exchange
+from swarm.runtime.exchange_news import Done, News, Stalling, Stuck
 from swarm.runtime.exchange_staging import Staging
-from swarm.wire import shardproof, tensorbytes
+from swarm.wire import merkle, shardproof, tensorbytes
 from tests.runtime.data_nodes import NETWORK, Node, nodes, until
 
 HASH = "blake3"
@@ -94,9 +98,8 @@ def snap_of(
 ) -> SnapMade:
     order = sorted(range(len(members)), key=lambda index: members[index].uid)
     contributors = tuple(Contributor(members[i].uid, weights[i], digests[i], members[i].address) for i in order)
-    shards = tuple(
-        Shard(members[i].uid, first, stop) for i, (first, stop) in zip(order, split(leaves, len(order)), strict=True)
-    )
+    cut = zip(order, split(leaves, len(order)), strict=True)
+    shards = tuple(Shard(members[i].uid, first, stop) for i, (first, stop) in cut if first < stop)
     return SnapMade("a-contract", 3, attempt, contributors, shards if topology == "sharded" else (), topology, "base")
 
 
@@ -113,6 +116,7 @@ class Attempt:
         *,
         number: int = 0,
         stagings: list[Staging] | None = None,
+        full: bool = False,
     ) -> None:
         self.members = members
         self.number = number
@@ -122,8 +126,13 @@ class Attempt:
         for arrays in models:
             self.own.append(bytearray(schema.nbytes))
             tensorbytes.pack(schema, arrays, self.own[-1])
-        digests = [tensorbytes.digest(schema, own, HASH) for own in self.own]
+        self.leaves = [tensorbytes.leaf_hashes(own, HASH) for own in self.own]
+        digests = [tensorbytes.digest_of_leaves(schema, leaves, HASH) for leaves in self.leaves]
         self.snap = snap_of(members, weights, digests, schema.leaves, topology, number)
+        if full:
+            roots = {node.uid: merkle.root(leaves, HASH) for node, leaves in zip(members, self.leaves, strict=True)}
+            committed = tuple(replace(member, root=roots[member.uid]) for member in self.snap.members)
+            self.snap = replace(self.snap, members=committed)
         self.results = [bytearray(b"\xaa" * schema.nbytes) for _ in members]
         keys = {node.uid: node.state.node_public for node in members}
         self.exchanges = [
@@ -140,20 +149,29 @@ class Attempt:
                 result=memoryview(result),
                 staging=staging,
                 client=node.client,
-                on_scattered=lambda: None,
-                on_done=lambda digest, phases, i=i: self.outcomes.put((i, "done", digest, phases)),
-                on_stalled=lambda uid, reason, i=i: self.outcomes.put((i, "stalled", uid, reason)),
-                on_failed=lambda error, i=i: self.outcomes.put((i, "failed", error)),
+                rates=Rates(Traffic),
+                tell=lambda snap, news, i=i: self._told(i, news),
             )
             for i, (node, own, result, staging) in enumerate(
                 zip(members, self.own, self.results, self.stagings, strict=True)
             )
         ]
 
+    def _told(self, index: int, news: News) -> None:
+        match news:
+            case Done():
+                self.outcomes.put((index, "done", news.digest, news))
+            case Stalling():
+                self.outcomes.put((index, "stalled", news.uid, news.reason))
+            case Stuck():
+                self.outcomes.put((index, "failed", news.error))
+
     def serve(self, index: int) -> None:
         node, exchange = self.members[index], self.exchanges[index]
+        own = Contribution(memoryview(self.own[index]), self.leaves[index], HASH)
         node.shelf = {
-            ("offer", self.number): Region.complete(memoryview(self.own[index])),
+            ("offer", self.number): own.region,
+            ("leaves", self.number): own.region,
             ("shard", self.number): exchange.region,
         }
 
@@ -208,7 +226,9 @@ def test_every_member_gets_the_central_result_bit_for_bit(five, seed, dtypes, we
     assert {outcome[2] for outcome in outcomes} == {tensorbytes.digest(schema, reference, HASH)}
     for result in attempt.results:
         assert result == reference
-    assert all(set(outcome[3]) == {"scatter", "merge", "gather", "hash"} for outcome in outcomes)
+    assert all(set(outcome[3].phases_s) == {"scatter", "merge", "gather", "hash"} for outcome in outcomes)
+    assert len({outcome[3].shards for outcome in outcomes}) == 1, "all say the same of each shard"
+    assert len(outcomes[0][3].shards) == len(attempt.snap.shards)
 
 
 SCHEMA = Schema.of({"a": np.zeros(900_000, np.float32), "b": np.zeros((), np.int64)})
@@ -322,7 +342,7 @@ def test_a_cancelled_attempt_says_nothing_more_and_the_next_one_works(five) -> N
     second.end()
     assert len({outcome[2] for outcome in outcomes}) == 1
     assert {outcome[1] for outcome in outcomes} == {"done"}
-    assert first.outcomes.empty()
+    assert list(first.outcomes.queue) == []
 
 
 def test_shards_smaller_than_the_model_has_leaves_leave_some_members_without_one(five) -> None:
@@ -455,3 +475,47 @@ def refusing(reason: str):
         raise Refused(reason)
 
     return refuse
+
+
+# ---- commitments: full
+
+
+@pytest.mark.parametrize("topology", ["sharded", "broadcast"])
+def test_contributions_that_are_what_their_roots_say_are_merged(five, topology) -> None:
+    attempt = Attempt(five[:3], SCHEMA, models(3), [1, 2, 3], topology, full=True)
+    attempt.start()
+    outcomes = [attempt.told() for _ in range(3)]
+    attempt.end()
+    assert {what for _, what, *_ in outcomes} == {"done"}
+    assert len({outcome[2] for outcome in outcomes}) == 1
+
+
+@pytest.mark.parametrize("topology", ["sharded", "broadcast"])
+def test_one_bit_that_was_not_offered_is_found_where_it_arrives_and_its_sender_named(five, topology) -> None:
+    attempt = Attempt(five[:2], SCHEMA, models(2), [1, 1], topology, full=True)
+    reader, cheat = (1, 0) if topology == "sharded" and attempt.snap.shards[0].owner == five[1].uid else (0, 1)
+    at = attempt.region_of(reader).start + LEAF_BYTES if topology == "sharded" else LEAF_BYTES
+    attempt.own[cheat][at] ^= 1
+    attempt.serve(cheat)
+    attempt.start(reader)
+    told = attempt.told()
+    assert told == (
+        reader,
+        "stalled",
+        five[cheat].uid,
+        "the weights it sent are not those it offered: a leaf has another hash",
+    )
+    assert not attempt.exchanges[reader]._machine.held, "nothing of it was merged"
+    assert five[cheat].uid not in attempt.exchanges[reader]._machine.kept()
+    attempt.end()
+
+
+def test_leaf_hashes_of_another_model_are_not_believed(five) -> None:
+    attempt = Attempt(five[:2], SCHEMA, models(2), [1, 1], "sharded", full=True)
+    attempt.own[1][0] ^= 1
+    attempt.leaves[1] = tensorbytes.leaf_hashes(attempt.own[1], HASH)
+    attempt.serve(1)
+    attempt.start(0)
+    told = attempt.told()
+    attempt.end()
+    assert told == (0, "stalled", five[1].uid, "the leaf hashes it sent do not belong to the root it offered")

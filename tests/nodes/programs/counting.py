@@ -1,8 +1,9 @@
 """A training program for tests: adds SWARM_ADD to its weights between rounds, and prints the digest it ends with.
 
 Environment: SYNCS (rounds between start and finish), SWARM_ADD, MIN_PEERS, GATE (a file to wait for before sync 2),
+LAST_GATE (one to wait for before the last sync),
 TOO_FEW (onTooFewPeers), CHECKIN (checkinModelOnTrainEnd), SIZE (numbers in the tensor), NAN (the sync at which the
-weights become NaN), CONTRACTS (trained one after the other, separated by blanks).
+weights become NaN), CONTRACTS (trained one after the other, separated by blanks), KEPT (checkpoint_dir).
 """
 
 from __future__ import annotations
@@ -36,17 +37,22 @@ def train(contract: str) -> str:
         onTooFewPeers=os.environ.get("TOO_FEW", "wait"),
         tooFewPeersSeconds=60,
         checkinModelOnTrainEnd=os.environ.get("CHECKIN", "snapshot"),
+        checkpoint_dir=os.environ.get("KEPT"),
     )
     weights = {"w": np.full(int(os.environ.get("SIZE", "1000")), add, np.float32), "n": np.zeros((), np.int64)}
     weights = swarm.start(weights)
-    for step in range(1, int(os.environ.get("SYNCS", "3")) + 1):
+    syncs = int(os.environ.get("SYNCS", "3"))
+    for step in range(swarm.batches_done + 1, syncs + 1):
         if "GATE" in os.environ and step == 2:
             print("at the gate", flush=True)
             wait_for(Path(os.environ["GATE"]))
+        if "LAST_GATE" in os.environ and step == syncs:
+            print("at the last gate", flush=True)
+            wait_for(Path(os.environ["LAST_GATE"]))
         weights = {name: value + np.asarray(add, value.dtype) for name, value in weights.items()}
         if os.environ.get("NAN") == str(step):
             weights["w"][0] = np.nan
-        weights = swarm.sync(weights)
+        weights = swarm.sync(weights, batches=step)
         if swarm.training_over:
             break
     weights = swarm.finish(weights)

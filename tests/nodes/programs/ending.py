@@ -32,11 +32,21 @@ def for_ever() -> None:
     sleep(600)
 
 
+def takes_memory() -> None:
+    """More than the memory control group allows that it enters."""
+    (Path(sys.argv[2]) / "cgroup.procs").write_text(str(os.getpid()))
+    print("taking memory", flush=True)
+    kept = []
+    while True:
+        kept.append(np.ones(10_000_000))
+
+
 WAYS = {
     "no-callback": lambda: print("trained alone", flush=True),
     "raises": in_fit,
     "exits-3": lambda: sys.exit(3),
     "killed": killed,
     "for-ever": for_ever,
+    "takes-memory": takes_memory,
 }
 WAYS[sys.argv[1]]()

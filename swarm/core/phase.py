@@ -1,0 +1,22 @@
+"""The phases of a member: what its open ask waits for. Drawn in docs/ARCHITECTURE.md, moved by `core/member`."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Phase(Enum):
+    RESTING = "resting"
+    OFFERED = "offered"
+    MERGING = "merging"
+    READY = "ready"
+    OVERTAKEN = "overtaken"
+    """The others have committed; this node's own exchange goes on, and most often ends with the same bytes."""
+    LATE = "late"
+    FETCHING = "fetching"
+    BEHIND = "behind"
+    """Nobody serves the base that this node lacks: it says so, contributes nothing, and tries again."""
+    REBASING = "rebasing"
+
+
+EXCHANGING = (Phase.MERGING, Phase.READY)

@@ -1,0 +1,40 @@
+"""A committed model's bytes: from an earlier process of this node, or from the first holder that has them whole.
+
+Used by ``nodes/learning`` in a thread. Guarantee: what is returned has the digest that was asked for.
+"""
+
+from __future__ import annotations
+
+from swarm.core.contract import Contract
+from swarm.core.member_steps import Fetch
+from swarm.errors import Refused, SwarmError
+from swarm.nodes.models import ModelFile, Models
+from swarm.runtime import hashing
+from swarm.runtime.data import DataClient, Want
+
+
+def fetched(contract: Contract, models: Models, client: DataClient, effect: Fetch) -> ModelFile:
+    """Raises Refused with what each holder said."""
+    own = models.stored(effect.digest)
+    if own is not None:
+        if _digest(contract, own) == effect.digest:
+            return own
+        models.drop(own)
+    reasons = []
+    for uid in effect.holders:
+        file = models.incoming()
+        want = Want(contract.name, 0, "model", 0, effect.digest, 0, contract.schema.nbytes)
+        try:
+            client.fetch(contract.members[uid].data_address, uid, want, file.bytes)
+            found = _digest(contract, file)
+            if found == effect.digest:
+                return file
+            reasons.append(f"{contract.members[uid]} sent {found}")
+        except SwarmError as error:
+            reasons.append(error.message)
+        models.drop(file)
+    raise Refused("; ".join(reasons) or "no other member is known to hold it")
+
+
+def _digest(contract: Contract, file: ModelFile) -> str:
+    return hashing.digest(contract.schema, file.bytes, contract.hash)

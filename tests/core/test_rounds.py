@@ -1,0 +1,22 @@
+"""Histories of whole rounds that a seed chooses, with crashes and cuts: nothing is lost, and all end alike."""
+
+import pytest
+
+from tests.core.rounds import Rounds
+
+SEEDS = range(30)
+
+
+@pytest.mark.parametrize(("nodes", "min_peers"), [(2, 1), (3, 2), (4, 2), (5, 3)])
+def test_whatever_crashes_all_programs_end_with_one_model_and_no_change_is_gone_without_a_word(nodes, min_peers):
+    for seed in SEEDS:
+        print(f"seed {seed}")
+        Rounds(seed, nodes=nodes, min_peers=min_peers).run()
+
+
+def test_without_faults_no_change_is_given_up():
+    for seed in SEEDS:
+        print(f"seed {seed}")
+        rounds = Rounds(seed, nodes=3)
+        rounds.run(steps=0)
+        assert rounds.lost == 0

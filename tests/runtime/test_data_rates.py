@@ -1,0 +1,67 @@
+"""A rate is what the link did in its busiest moments, smoothed, and told alike where links are alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from swarm.runtime.data import Traffic
+from swarm.runtime.data_rates import WORTH_BYTES, Rates
+
+MB = 10**6
+
+
+class Link:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.traffic = Traffic(5 * MB, 7 * MB)
+        self.rates = Rates(lambda: self.traffic, lambda: self.now_s)
+
+    def moves(self, seconds: float, sent: int, received: int) -> None:
+        self.now_s += seconds
+        self.traffic += Traffic(sent, received)
+        self.rates.sample()
+
+    def round(self, *moments: tuple[float, int, int]) -> None:
+        self.rates.begin()
+        for moment in moments:
+            self.moves(*moment)
+        self.rates.end()
+
+
+def test_nothing_is_told_before_anything_was_measured() -> None:
+    link = Link()
+    assert link.rates.told([]) is None
+    link.round((1.0, WORTH_BYTES - 1, 10 * MB))
+    assert link.rates.told([]) is None, "a small round measures nothing"
+
+
+def test_the_busiest_moment_counts_and_not_the_waiting_around_it() -> None:
+    link = Link()
+    link.round((3.0, 0, 0), (1.0, 10 * MB, 4 * MB), (1.0, 2 * MB, 8 * MB), (5.0, 0, 0))
+    assert link.rates.told([]) == {"up": 10 * MB, "down": 8 * MB}
+
+
+def test_moments_too_short_to_measure_are_part_of_the_next() -> None:
+    link = Link()
+    link.round((0.01, 5 * MB, 5 * MB), (0.99, 5 * MB, 5 * MB))
+    assert link.rates.told([]) == {"up": 10 * MB, "down": 10 * MB}
+
+
+def test_a_new_measure_counts_a_quarter() -> None:
+    link = Link()
+    link.round((1.0, 8 * MB, 8 * MB))
+    link.round((1.0, 16 * MB, 4 * MB))
+    assert link.rates.told([]) == {"up": 10 * MB, "down": 7 * MB}
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        ([], 10 * MB), ([0, 0], 10 * MB), ([6 * MB, 12 * MB, 19 * MB], 12 * MB), ([20 * MB], 10 * MB),
+        ([5 * MB], 10 * MB), ([100 * MB, 100 * MB], 10 * MB),
+    ],
+)  # fmt: skip
+def test_who_is_about_as_fast_as_the_others_tells_what_they_tell(others, told) -> None:
+    link = Link()
+    link.round((1.0, 10 * MB, 10 * MB))
+    assert link.rates.told(others) == {"up": told, "down": told}
