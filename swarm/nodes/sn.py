@@ -243,11 +243,7 @@ class NetworkNode:
     # ---- links
 
     def authorise(self, peer: Peer, verb: str) -> None:
-        if not policy.allowed(verb, peer.identity.role):
-            raise Refused(
-                f"{peer.identity} may not ask '{verb}' of a network node",
-                hint=f"the role {peer.identity.role} of its certificate has no such right",
-            )
+        authorise(peer, verb)
         node = self.driver.ledger.nodes.get(peer.uid)
         removed = node is not None and node.state == "removed" and peer.uid not in self.driver.voters
         if removed and verb not in ("heads", "status"):
@@ -349,6 +345,14 @@ class NetworkNode:
             level = logging.INFO if _overtaken(entry) else logging.WARNING
             log.log(level, "entry %d refused: %s", entry.index, applied.outcome.reason)
         self._check_standing()
+
+
+def authorise(peer: Peer, verb: str) -> None:
+    if not policy.allowed(verb, peer.identity.role):
+        raise Refused(
+            f"{peer.identity} may not ask '{verb}' of a network node",
+            hint=f"the role {peer.identity.role} of its certificate has no such right",
+        )
 
 
 def _check_proposal(body: dict[str, Any]) -> None:

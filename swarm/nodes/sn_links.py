@@ -22,7 +22,7 @@ from swarm.runtime.control import Control, Link
 from swarm.runtime.started import TaskStatus
 from swarm.runtime.tls import Local, address_text
 
-DIAL_S = 5.0
+DIAL_S = 6.0
 GRACE_S = 2.0
 FIRST_CONTACT_S = 60.0
 BACKOFF_S = (0.25, 0.5, 1.0, 2.0)

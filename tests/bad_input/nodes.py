@@ -16,7 +16,7 @@ import numpy as np
 import trio
 
 from swarm.core.kinds import check_body
-from swarm.nodes import ledgerlink, sl, sn
+from swarm.nodes import ledgerlink, sl, sn, sn_links
 from swarm.nodes.starting import run_node
 from swarm.runtime.channel import check_path
 from swarm.runtime.channel_server import ChannelServer
@@ -225,7 +225,7 @@ def sl_settings(stage: Stage, of: OrganisationFiles) -> dict[str, object]:
 
 def no_sentinel(stage: Stage, port: int, patience_s: float = 0.5) -> Told:
     """A peer SN with less patience than 60 s."""
-    stage.patch.setattr(sn, "FIRST_CONTACT_S", patience_s)
+    stage.patch.setattr(sn_links, "FIRST_CONTACT_S", patience_s)
     settings = sn.Settings(p2p_port=0, api_port=0, sentinel=("127.0.0.1", port), **node_settings(stage, stage.a, "sn"))  # type: ignore[arg-type]
     with settings.state:
         return refused(lambda: _run(sn.run, settings))
@@ -393,17 +393,17 @@ def _(stage: Stage) -> Told:
     return refused(lambda: check_path("/state/" + "x" * 120))
 
 
-def sentinel_again(stage: Stage, spoil: Callable[[Path], object], sentinel: tuple[str, int] | None = None) -> Told:
+def sentinel_again(stage: Stage, spoil: Callable[[Path], object]) -> Told:
     """A sentinel that has founded its network, and is started again after something happened to its directory."""
     state = stage.new("sn")
     credentials = Credentials.load(stage.a.cert("sn"), stage.a.key("sn"), stage.a.capath)
 
-    def settings(directory: StateDirectory, sentinel: tuple[str, int] | None) -> sn.Settings:
-        return sn.Settings("127.0.0.1", 0, 0, credentials, directory, sentinel)
+    def settings(directory: StateDirectory) -> sn.Settings:
+        return sn.Settings("127.0.0.1", 0, 0, credentials, directory, None)
 
     async def found() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(sn.run, settings(directory, None))
+            nursery.start_soon(sn.run, settings(directory))
             while not (state / "ready.json").exists():
                 await trio.sleep(0.02)
             nursery.cancel_scope.cancel()
@@ -412,7 +412,7 @@ def sentinel_again(stage: Stage, spoil: Callable[[Path], object], sentinel: tupl
         trio.run(found)
     spoil(state)
     with StateDirectory(state) as directory:
-        return refused(lambda: _run(sn.run, settings(directory, sentinel)))
+        return refused(lambda: _run(sn.run, settings(directory)))
 
 
 def without_ledger(state: Path) -> None:
@@ -450,11 +450,6 @@ def _(stage: Stage) -> Told:
 @case("ledger that is a text")
 def _(stage: Stage) -> Told:
     return sentinel_again(stage, lambda state: (state / "ledger.db").write_text("ledger\n" * 200))
-
-
-@case("a sentinel's directory started as a peer")
-def _(stage: Stage) -> Told:
-    return sentinel_again(stage, lambda state: None, sentinel=("127.0.0.1", stage.api_port))
 
 
 # ---- proposals that no program of ours makes
