@@ -1,0 +1,290 @@
+"""What network nodes tell each other of themselves, and what follows: proofs, old copies, clocks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from swarm.core.ledger import Ledger
+from swarm.core.names import uid_of
+from swarm.core.ordering import EPOCH_BITS, LogEntry
+from swarm.errors import BadInput, SwarmError
+from swarm.nodes import sn
+from swarm.nodes.sn_heads import Heads
+from swarm.nodes.sn_return import ComeBack
+from swarm.runtime.authority import CertificateTree, issue
+from swarm.runtime.clock import Clock
+from swarm.runtime.control import Control
+from swarm.runtime.mesh import Mesh
+from swarm.runtime.statedir import StateDirectory
+from swarm.runtime.tls import Credentials, Local
+from swarm.wire.heads import read_evidence, sign_head
+from swarm.wire.signed import make_entry
+
+NETWORK = b"n" * 32
+HERE = "127.0.0.1"
+NOW_MS = 1_000_000_000_000
+HOUR_MS = 3_600_000
+
+
+def hash_of(index: int) -> bytes:
+    return index.to_bytes(32, "big")
+
+
+class Node:
+    """Heads over a ledger of so many entries, and what it did."""
+
+    def __init__(self, state: StateDirectory, entries: int) -> None:
+        self.ended: list[SwarmError] = []
+        self.judged: list[bool] = []
+        ledger = Ledger()
+        self.driver: Any = SimpleNamespace(
+            ledger=ledger,
+            entry_at=lambda index: LogEntry(index, 1, hash_of(index), b"") if 0 < index <= ledger.head_index else None,
+            last_index=entries,
+            voters=(),
+            judge_clock=self.judged.append,
+        )
+        self.grow(entries)
+        local: Any = SimpleNamespace(state=state)
+        self.heads = Heads(local, Clock(wall_ms=lambda: NOW_MS), self.driver, self.ended.append)
+        self.heads.read()
+
+    def grow(self, entries: int) -> None:
+        self.driver.ledger.head_index, self.driver.ledger.head_hash = entries, hash_of(entries)
+        self.driver.last_index = entries
+
+    def told(self, by: Peer, **fields: Any) -> dict[str, Any]:
+        body = {"mine": b"", "yours": b"", "recovery": b"", "wall_ms": NOW_MS, **fields}
+        reply: dict[str, Any] = trio.run(self.heads.answer, by.link, body)
+        return reply
+
+
+class Peer:
+    def __init__(self, number: int) -> None:
+        self.key = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
+        self.uid = uid_of(self.key.public_key().public_bytes_raw())
+        self.link: Any = Link(self.uid)
+
+    def head(self, index: int, hash: bytes | None = None, epoch: int = 0) -> bytes:
+        return sign_head(self.key, network_id=NETWORK, epoch=epoch, index=index, hash=hash or hash_of(index))
+
+
+class Link:
+    def __init__(self, uid: str) -> None:
+        self.peer = SimpleNamespace(uid=uid)
+
+
+@pytest.fixture
+def state(tmp_path: Path):
+    with StateDirectory(tmp_path) as state:
+        state.set_network_id(NETWORK)
+        yield state
+
+
+def own_head(state: StateDirectory, index: int, hash: bytes | None = None, epoch: int = 0) -> bytes:
+    return sign_head(state.node_key, network_id=NETWORK, epoch=epoch, index=index, hash=hash or hash_of(index))
+
+
+# ---- two histories
+
+
+def test_another_hash_of_a_committed_entry_is_kept_as_a_proof_and_told(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.told(peer, mine=peer.head(7, b"x" * 32))
+    (path,) = (state.path / "evidence").iterdir()
+    evidence = read_evidence(path.read_bytes(), NETWORK)
+    assert {evidence.one.uid, evidence.other.uid} == {state.uid, peer.uid}
+    (note,) = node.heads.notes()
+    assert note.startswith("this network has two histories: entry 7 is ")
+    assert Node(state, 10).heads.notes() == [note]
+
+
+def test_what_differs_beyond_the_own_ledger_is_found_out_when_it_gets_there(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.told(peer, mine=peer.head(12, b"x" * 32))
+    node.told(peer, mine=peer.head(20))
+    assert not node.heads.evidence
+    node.grow(12)
+    node.heads.applied()
+    assert [each.one.index for each in node.heads.evidence] == [12]
+
+
+def test_two_words_of_one_node_for_one_entry_are_a_proof_against_it(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.told(peer, mine=peer.head(30))
+    node.told(peer, mine=peer.head(30, b"x" * 32))
+    (evidence,) = node.heads.evidence
+    assert evidence.one.uid == evidence.other.uid == peer.uid
+
+
+def test_equal_histories_and_those_of_other_epochs_prove_nothing(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.told(peer, mine=peer.head(7))
+    node.told(peer, mine=peer.head(9, b"x" * 32, epoch=1))
+    assert not node.heads.evidence
+    assert not node.heads.notes()
+
+
+def test_a_head_of_somebody_else_is_refused_and_its_link_may_not_speak_of_order(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    for fields in ({"mine": Peer(2).head(7)}, {"yours": Peer(2).head(7)}, {"mine": b"?"}, {"wall_ms": None}):
+        with pytest.raises(BadInput):
+            node.told(peer, **fields)
+    assert peer.link not in node.heads.met
+    node.told(peer, mine=peer.head(7))
+    assert peer.link in node.heads.met
+
+
+# ---- old copies
+
+
+def test_the_last_word_of_each_is_given_back_to_it_also_after_a_restart(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.told(peer, mine=peer.head(8))
+    assert node.told(peer)["yours"] == peer.head(8)
+    node.told(peer, mine=peer.head(6))
+    assert node.told(peer)["yours"] == peer.head(8)
+    node.heads.keep()
+    assert Node(state, 10).told(peer)["yours"] == peer.head(8)
+
+
+@pytest.mark.parametrize(("index", "hash", "why"), [(11, None, "ends at entry 10"), (9, b"x" * 32, "another entry")])
+def test_an_own_word_that_the_ledger_does_not_bear_out_means_an_old_copy(
+    state: StateDirectory, index: int, hash: bytes | None, why: str
+) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.told(peer, yours=own_head(state, index, hash))
+    (error,) = node.ended
+    assert isinstance(error, ComeBack)
+    assert "this state directory is an old copy" in error.message
+    assert why in error.message
+
+
+def test_an_own_word_that_the_ledger_bears_out_is_welcome(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    for index in (1, 10):
+        node.told(peer, yours=own_head(state, index))
+    assert not node.ended
+
+
+def test_stored_and_not_yet_committed_entries_are_no_old_copy(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.driver.last_index = 12
+    node.told(peer, yours=own_head(state, 12))
+    assert not node.ended
+
+
+def test_a_recovery_that_nobody_signed_ends_nothing(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.driver.ledger.voting.uids = (state.uid,)
+    forged = sn_entry(term=1 << EPOCH_BITS | 1)
+    with pytest.raises(SwarmError, match="a forced recovery that nobody can have signed"):
+        node.told(peer, recovery=forged)
+    assert not node.ended
+
+
+def sn_entry(term: int) -> bytes:
+    return make_entry(11, term, NOW_MS, hash_of(10), b"").raw
+
+
+def test_the_hash_at_an_index_is_told_to_who_looks_for_the_last_common_entry(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    assert trio.run(node.heads.answer, peer.link, {"at": 4}) == {"hash": hash_of(4)}
+    assert trio.run(node.heads.answer, peer.link, {"at": 11}) == {"hash": b""}
+
+
+# ---- clocks
+
+
+def test_r040_a_clock_far_from_the_voters_is_said_and_judged(state: StateDirectory) -> None:
+    node, peers = Node(state, 10), [Peer(1), Peer(2)]
+    node.driver.voters = (state.uid, *(peer.uid for peer in peers))
+    for peer in peers:
+        node.told(peer, wall_ms=NOW_MS - HOUR_MS)
+    assert node.judged == [True, False]
+    assert node.heads.notes() == ["the clock of this node is 60 min ahead of that of the voters: it will not lead"]
+    for peer in peers:
+        node.told(peer, wall_ms=NOW_MS + 1000)
+    assert node.judged[-1]
+    assert not node.heads.notes()
+
+
+class Three:
+    """Network nodes in this process, each with a clock of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tree = CertificateTree(path / "certificates", "1")
+        issue(self.tree, organisation="org-a")
+        self.wrong_ms = 0
+
+    def credentials(self, role: str) -> Credentials:
+        return Credentials.load(self.tree.certificate(role), self.tree.key(role), self.tree.capath)
+
+    @asynccontextmanager
+    async def running(self):
+        """Their API ports; the wall clock of the first one goes as `wrong_ms` says."""
+        async with AsyncExitStack() as stack:
+            states = [stack.enter_context(StateDirectory(self.path / f"sn-{number}")) for number in range(3)]
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            ports: list[int] = []
+            for number, state in enumerate(states):
+                clock = Clock(wall_ms=lambda: Clock().wall_ms() + self.wrong_ms) if number == 0 else Clock()
+                sentinel = (HERE, ports[0]) if ports else None
+                nursery.start_soon(sn.run, sn.Settings(HERE, 0, 0, self.credentials("sn"), state, sentinel, clock))
+                while not (state.path / "ready.json").exists():
+                    await trio.sleep(0.01)
+                ports.append(json.loads((state.path / "ready.json").read_text())["api_port"])
+            yield ports
+            nursery.cancel_scope.cancel()
+
+    async def status(self, port: int) -> dict[str, Any]:
+        with StateDirectory(self.path / "asking") as state:
+            mesh = Mesh(Local(self.credentials("swci"), state))
+            control = Control(mesh, {}, lambda peer, verb: None)
+            async with mesh.run(listen=[]), control.run():
+                link = await control.connect(HERE, port, deadline_s=5)
+                answer: dict[str, Any] = await link.call("status", {}, deadline_s=5)
+                return answer
+
+    async def until(self, port: int, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        while True:
+            status = await self.status(port)
+            if condition(status):
+                return status
+            await trio.sleep(0.1)
+
+
+def play(main: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        with trio.fail_after(60):
+            await main()
+
+    trio.run(bounded)
+
+
+def test_r040_a_leader_whose_clock_jumps_an_hour_says_so_and_hands_over(tmp_path: Path) -> None:
+    three = Three(tmp_path)
+
+    async def main() -> None:
+        async with three.running() as ports:
+            before = await three.until(ports[0], lambda status: len(status["voters"]) == 3)
+            assert before["role"] == "leader"
+            three.wrong_ms = HOUR_MS
+            status = await three.until(ports[0], lambda status: status["role"] != "leader")
+            assert "the clock of this node is 60 min ahead of that of the voters: it will not lead" in status["notes"]
+            after = await three.until(ports[1], lambda status: status["leader"] not in (None, before["leader"]))
+            assert after["leader"] in before["voters"]
+            three.wrong_ms = 0
+            await three.until(ports[0], lambda status: not status["notes"])
+
+    play(main)
