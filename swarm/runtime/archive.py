@@ -63,13 +63,14 @@ class Archive:
         return sorted(segments, key=lambda segment: segment.first)
 
     def write(self, first: int, raws: list[bytes]) -> None:
-        """Add a segment, durably. One that a crash left before its entries had gone from the store is replaced."""
+        """Add a segment, durably. What a crash left before its entries had gone from the store is replaced."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
+        last = first + len(raws) - 1
         for segment in self.segments():
-            if segment.last >= first:
+            if segment.first <= last and segment.last >= first:
                 segment.path.unlink()
         body = MAGIC + b"".join(_LENGTH.pack(len(raw)) + raw for raw in raws)
-        target = self.directory / f"{first:012d}-{first + len(raws) - 1:012d}.seg"
+        target = self.directory / f"{first:012d}-{last:012d}.seg"
         part = target.with_suffix(".part")
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -82,6 +83,22 @@ class Archive:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+    def reach(self) -> int:
+        """Up to which entry it holds all from the first one on."""
+        reach = 0
+        for segment in self.segments():
+            if segment.first > reach + 1:
+                break
+            reach = max(reach, segment.last)
+        return reach
+
+    def drop(self, upto: int) -> None:
+        """Throw away what it holds up to this entry."""
+        self._read = None
+        for segment in self.segments():
+            if segment.last <= upto:
+                segment.path.unlink()
 
     def after(self, index: int) -> Iterable[bytes]:
         """The entries behind ``index`` as far as one segment has them; none if it is not here."""

@@ -19,6 +19,7 @@ from swarm.core.ledger import Ledger
 from swarm.core.ordering import FetchSnapshot, SnapshotFailed
 from swarm.core.snapshot import Point, Snapshot, restored
 from swarm.errors import BadInput, IdentityError, SwarmError
+from swarm.runtime.backfill import Backfill
 from swarm.runtime.founding import node_name
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.store import Store
@@ -52,6 +53,7 @@ class Snapshots:
         """The newest snapshots that were made here."""
         self._newest: Snapshot | None = None
         self._come = trio.Event()
+        self._began = trio.Event()  # with a snapshot from elsewhere
         self._served: tuple[Snapshot, Signatures] | None = None
         if (stored := store.snapshot()) is not None and not stored[1]:
             self._note(stored[0])
@@ -63,6 +65,7 @@ class Snapshots:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._gather)
             nursery.start_soon(self._fetch_all)
+            nursery.start_soon(self._fill_archive)
 
     def perform(self, effect: Keep | FetchSnapshot | Install) -> None:
         match effect:
@@ -145,7 +148,10 @@ class Snapshots:
         return {"signature": b""}
 
     def answer_piece(self, body: dict[str, Any]) -> dict[str, Any]:
-        """A piece of the newest snapshot that a majority has signed, or of the one asked for."""
+        """A piece of the newest snapshot that a majority has signed, or of the one asked for; or entries that such a
+        snapshot stands for."""
+        if type(after := body.get("after")) is int and after >= 0:
+            return {"entries": self._store.raws_after(after, self._ledger().head_index, PIECE_BYTES)}
         index, offset = body.get("index", 0), body.get("offset", 0)
         if type(index) is not int or type(offset) is not int or index < 0 or offset < 0:
             raise BadInput("'snapshot' says index and offset of a piece")
@@ -182,8 +188,24 @@ class Snapshots:
 
     def _installed(self, snapshot: Snapshot) -> None:
         self._store.adopt(snapshot)
+        self._began.set()
         log.info("the ledger begins here with the state after entry %d", snapshot.index)
         self._step(Installed(snapshot))
+
+    async def _fill_archive(self) -> None:
+        """This node may have begun with a snapshot, or be about to."""
+        backfill = Backfill(self._store.archive, self._ask_entries, self._others)
+        while True:
+            base = self._store.first_index - 1
+            await backfill.fill(self._state.network_id, base, self._store.hash_at(base))
+            await self._began.wait()
+            self._began = trio.Event()
+
+    async def _ask_entries(self, uid: str, after: int) -> Any:
+        return await self._call(uid, "snapshot", {"after": after})
+
+    def _others(self) -> list[str]:
+        return [uid for uid, _ in self._ledger().sns() if uid != self._state.uid]
 
     async def fetch(self, uid: str) -> tuple[Snapshot, Signatures]:
         """The newest snapshot of this node. Raises SwarmError when it does not come, or is not what it must be."""

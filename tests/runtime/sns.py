@@ -34,7 +34,7 @@ class Network:
     mute: bool = False
     """No question is answered, only consensus goes on."""
     largest: int = 0
-    calls: list[tuple[str, str]] = field(default_factory=list)
+    calls: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     weather: Callable[[], int] = lambda: 1
     """How often the next message arrives."""
 
@@ -55,7 +55,7 @@ class Network:
     def caller(self, uid: str) -> Callable[[str, str, dict[str, Any]], Awaitable[Any]]:
         async def call(to: str, verb: str, body: dict[str, Any]) -> Any:
             await trio.lowlevel.checkpoint()
-            self.calls.append((to, verb))
+            self.calls.append((to, verb, body))
             if to not in self.drivers or self.cut or self.mute or self.cut_off & {uid, to}:
                 raise Unreachable(f"no link to {to}")
             verbs = {

@@ -5,15 +5,20 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from swarm.core.ordering import NO_HASH
 from swarm.core.snapshot import Snapshot
 from swarm.errors import BadInput, IdentityError, Refused
+from swarm.runtime import backfill as backfill_module
 from swarm.runtime import snapshots as snapshots_module
 from swarm.runtime import store as store_module
+from swarm.runtime.archive import Archive
 from swarm.runtime.replica import Replica
 from swarm.runtime.snapshots import Snapshots
+from swarm.wire.signed import decode_entry, make_entry
 from tests.runtime.sns import Node, World, accepted, failure, leader_of, level, renew, run, until
 
 EVERY, KEPT = 20, 5
@@ -123,6 +128,69 @@ def test_a_peer_that_needs_what_is_compacted_installs_the_snapshot(world: World)
     run(scenario)
 
 
+def test_a_node_that_began_with_a_snapshot_fetches_what_it_stands_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that who follows the ledger from its first entry can do so anywhere."""
+    monkeypatch.setattr(snapshots_module, "PIECE_BYTES", 5000)
+
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel:
+            await renew(sentinel, 50)
+            await shed(sentinel, 40)
+            async with world.peer(sentinel) as peer:
+                await until(lambda: peer.driver._store.archive.reach() == first_index(peer) - 1)
+                replica = Replica(sentinel.driver.ledger.network_id)
+                while raws := peer.driver.entries_after(replica.head_index):
+                    for raw in raws:
+                        replica.take(raw)
+                assert replica.ledger.digest() == sentinel.driver.ledger.digest()
+                asked = [body for _, verb, body in world.network.calls if verb == "snapshot" and "after" in body]
+                assert len(asked) > 3
+
+    run(scenario)
+
+
+def test_old_entries_of_another_history_are_thrown_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill_module, "AGAIN_S", 0.05)
+    genuine, drop = Snapshots.answer_piece, Archive.drop
+    forged: list[bytes] = []
+    dropped: list[int] = []
+
+    def noted(self: Archive, upto: int) -> None:
+        dropped.append(self.reach())
+        drop(self, upto)
+
+    monkeypatch.setattr(Archive, "drop", noted)
+
+    def lying(self: Snapshots, body: dict[str, Any]) -> dict[str, Any]:
+        reply = genuine(self, body)
+        if "after" not in body or not forged:
+            return reply
+        return {"entries": forged[body["after"] : body["after"] + 10]}
+
+    monkeypatch.setattr(Snapshots, "answer_piece", lying)
+
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel:
+            await renew(sentinel, 50)
+            await shed(sentinel, 40)
+            previous = NO_HASH
+            for index in range(1, sentinel.driver.head + 1):
+                entry = decode_entry(sentinel.driver.entries_after(index - 1)[0])
+                new = make_entry(index, 1, entry.time, previous, b"" if index == 30 else entry.proposal)
+                forged.append(new.raw)
+                previous = new.hash
+            async with world.peer(sentinel) as peer:
+                archive = peer.driver._store.archive
+                await until(lambda: bool(dropped))
+                forged.clear()
+                await until(lambda: archive.reach() == first_index(peer) - 1)
+                assert [*peer.driver.entries_after(0)] == [*sentinel.driver.entries_after(0)][:10]
+
+    run(scenario)
+
+
 def test_a_snapshot_goes_in_pieces(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots_module, "PIECE_BYTES", 700)
 
@@ -132,7 +200,7 @@ def test_a_snapshot_goes_in_pieces(world: World, monkeypatch: pytest.MonkeyPatch
             await shed(sentinel, 40)
             calls = world.network.calls
             async with world.peer(sentinel):
-                pieces = [verb for _, verb in calls if verb == "snapshot"]
+                pieces = [body for _, verb, body in calls if verb == "snapshot" and "after" not in body]
                 stored = sentinel.driver._store.snapshot()
                 assert stored is not None
                 assert len(pieces) == -(-len(stored[0].state) // 700) > 2

@@ -71,14 +71,19 @@ def test_a_ledger_that_began_with_a_snapshot_holds_from_there(world: World, stat
         async with world.sentinel() as sentinel, world.peer(sentinel) as peer:
             await renew(sentinel, 3)
             await until(lambda: level(sentinel, peer))
+            await until(lambda: peer.driver._store.archive.reach() == peer.driver._store.first_index - 1)
 
     run(scenario)
-    own, other = audit(state), audit(world.path / "p")
-    assert own.unsound is other.unsound is None
-    (missing,) = other.as_json()["missing"]
+    own, whole = audit(state), audit(world.path / "p")
+    for segment in Archive(world.path / "p" / "archive").segments():
+        segment.path.unlink()
+    bare = audit(world.path / "p")
+    assert own.unsound is whole.unsound is bare.unsound is None
+    assert whole.as_json()["missing"] == []
+    (missing,) = bare.as_json()["missing"]
     assert missing[0] == 1
     assert missing[1] >= 40
-    assert other.as_json()["digest"] == own.as_json()["digest"]
+    assert own.as_json()["digest"] == whole.as_json()["digest"] == bare.as_json()["digest"]
 
 
 # ---- what does not hold
