@@ -192,9 +192,9 @@ class Member:
             return [*ends, *self._passed_over(snap.round)]
         self.phase, self.part = Phase.MERGING, Part(snap)
         slow = before.retried(self.part, self.uid, self.contract.schema.nbytes) if before else []
-        return [*ends, m.BeginExchange(snap, self._offered(snap)), *slow]
+        return [*ends, m.BeginExchange(snap, self._source_of(snap)), *slow]
 
-    def _offered(self, snap: SnapMade) -> m.Source:
+    def _source_of(self, snap: SnapMade) -> m.Source:
         """What this node offered for that snap; the contract may be further by now."""
         assert self.ask is not None
         offered = next(member.digest for member in snap.members if member.uid == self.uid)
