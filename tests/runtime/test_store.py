@@ -477,6 +477,25 @@ def test_a_torn_file_is_refused_by_name(path: Path) -> None:
     assert str(path) in refusal(path).message
 
 
+@pytest.mark.parametrize("kept", [0, 1, 5, 8])
+def test_a_write_ahead_log_that_was_cut_anywhere_leaves_whole_transactions(path: Path, kept: int) -> None:
+    """A power cut: what was not yet synced may be missing from any byte on."""
+    entries, reports = chain(40, size=900), Reports()
+    with Store(path) as store:
+        store.start(reports.on_stored, reports.on_trouble)
+        for entry in entries:
+            store.submit(Write(entry.index, (entry,), {"term": 1}))
+            reports.wait_stored(entry.index)
+        copy = path.with_name("after-the-cut.db")
+        copy.write_bytes(path.read_bytes())
+        log = path.with_name(path.name + "-wal").read_bytes()
+        copy.with_name(copy.name + "-wal").write_bytes(log[: len(log) * kept // 9 + 7])
+    with Store(copy) as store:
+        assert store.last_index < 40
+        assert list(store.read(0, store.last_index, 10**9)) == entries[: store.last_index]
+        assert store.last_index > 0 or kept < 5
+
+
 def test_a_file_of_something_else_is_refused(path: Path) -> None:
     path.write_bytes(b"not a database, but long enough to be looked at as one" * 100)
     assert refusal(path).message.startswith(f"ledger store {path} is damaged: ")
