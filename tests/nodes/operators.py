@@ -85,15 +85,18 @@ NODE = """
 
 
 class Scene:
-    """One network node, two organisations, and words for what their people do."""
+    """One network node (or more), two organisations, and words for what their people do."""
 
-    def __init__(self, directory: Path, launch: Launch) -> None:
+    def __init__(self, directory: Path, launch: Launch, *, network_nodes: int = 1) -> None:
         self.directory = directory
         self.launch = launch
-        self.swarm = LocalSwarm(directory, launch, organisations=2)
+        self.swarm = LocalSwarm(directory, launch, organisations=max(2, network_nodes))
         self.swarm.make_organisations()
         self.launch.wait_ready([self.swarm.start_network_node(1)], PATIENCE_S)
         self.port = self.swarm.api_port(0)
+        for number in range(2, network_nodes + 1):
+            self.swarm.start_network_node(number, sentinel_port=self.port)
+        self.launch.wait_ready(self.swarm.network, PATIENCE_S)
         self.tasks = 0
 
     def data(self, host: int, idx: int) -> Path:

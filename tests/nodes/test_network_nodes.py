@@ -19,6 +19,8 @@ from swarm.nodes.launch import Launch, Process
 from swarm.nodes.local import HOST, LocalSwarm
 from swarm.nodes.promotion import promote
 from swarm.runtime.credentials import Credentials
+from tests.nodes import operators, test_swarm
+from tests.nodes.test_swarm import final, rounds
 from tests.nodes.waiting import PATIENCE_S, eventually
 
 T = TypeVar("T")
@@ -307,3 +309,58 @@ def test_r013_a_leader_that_was_frozen_finds_itself_replaced(network: Network) -
         os.kill(frozen, signal.SIGCONT)
     eventually("it to follow", lambda: network.status(leader)["role"] == "follower")
     assert network.has(leader, "meanwhile")
+
+
+# ---- what goes on meanwhile
+
+
+def ledger_of(port: int, swarm: LocalSwarm, asking: Path) -> dict[str, Any]:
+    tree = swarm.trees[0]
+    credentials = Credentials.load(tree.certificate("swci"), tree.key("swci"), tree.capath)
+    return consult((HOST, port), credentials, asking, Client.status)
+
+
+def kill_the_leader(swarm: LocalSwarm, launch: Launch, asking: Path) -> int:
+    """Once three vote; the place of one that is left."""
+    first = swarm.api_port(0)
+    eventually("three voters", lambda: len(ledger_of(first, swarm, asking)["voters"]) == 3)
+    uid = ledger_of(first, swarm, asking)["leader"]
+    (leader,) = [node for node in swarm.network if (node.ready() or {}).get("uid") == uid]
+    os.kill(leader.pid, signal.SIGKILL)
+    eventually("its end", lambda: not leader.running)
+    launch.processes.remove(leader)
+    return (swarm.network.index(leader) + 1) % 3
+
+
+@pytest.mark.slow
+def test_training_goes_on_while_leadership_moves_and_no_round_is_lost(tmp_path: Path) -> None:
+    with Launch(environment={"PYTHONPATH": os.getcwd()}) as launch:
+        scene = test_swarm.Scene(tmp_path, launch)
+        scene.network(3)
+        gate = tmp_path / "gate"
+        peers = [scene.peer(GATE=gate, SYNCS=6), scene.peer(GATE=gate, SYNCS=6)]
+        for peer in peers:
+            scene.says(peer.node, "at the gate")
+        left = kill_the_leader(scene.swarm, launch, tmp_path / "asking")
+        gate.touch()
+        assert [scene.ended(peer) for peer in peers] == [0, 0]
+        assert final(peers[0]) == final(peers[1])
+        assert [rounds(peer) for peer in peers] == [8, 8]
+        (contract,) = scene.status(left)["contracts"]
+        assert contract["finished"]
+
+
+@pytest.mark.slow
+def test_a_task_goes_on_while_leadership_moves_and_no_slot_runs_twice(tmp_path: Path) -> None:
+    with Launch(environment={"PYTHONPATH": os.getcwd()}) as launch:
+        scene = operators.Scene(tmp_path, launch, network_nodes=3)
+        scene.operator(1, syncs=40)
+        scene.operator(2, "--accept-org", "org-1", syncs=40)
+        scene.assign("model/counting.py", peers=2)
+        scene.running()
+        scene.port = scene.swarm.api_port(kill_the_leader(scene.swarm, launch, tmp_path / "asking"))
+        run = scene.decided()
+        slots = list(run.slots.values())
+        assert [(slot.state, slot.exit_code, slot.attempt) for slot in slots] == [("done", 0, 1)] * 2, run
+        assert len({scene.log(host, slot).splitlines()[-1] for host, slot in enumerate(slots, 1)}) == 1
+    eventually("the end of all workers", lambda: not operators.workers(tmp_path), 20)
