@@ -117,6 +117,7 @@ class Consensus(Standing):
     def _stand(self) -> None:
         self._settle_for("")
         self._candidacy.stand(self.term + 1)
+        self._candidacy.wait(self._now_s)
         self._note_role()
 
     def _promote(self, entry: LogEntry) -> None:

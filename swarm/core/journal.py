@@ -27,20 +27,20 @@ class _UnderWay(NamedTuple):
 class Journal:
     def __init__(
         self,
+        uid: str,
         log: Log,
         emit: Callable[[Effect], None],
         *,
         term: int,
         vote: str,
         commit: int,
-        founders: tuple[str, ...] = (),
+        founder: bool = False,
     ) -> None:
         self.term = term
         self.vote = vote
         self.stored = log.last_index
         """Up to here entries are on disk, and stay unless they are replaced by an append to come."""
         self.commit = commit
-        self._kept = 0
         self.voters_index = 0
         """The entry that named the voters, if it was appended since the start."""
         self.number = 0
@@ -52,7 +52,7 @@ class Journal:
         self._log = log
         self.emit = emit
         self._owed: deque[tuple[int, Send]] = deque()  # what leaves once the append of this number is stored
-        self._founders = founders
+        self._founders = (uid,) if founder else ()
         self._under_way: deque[_UnderWay] = deque()
         self._recent: list[LogEntry] = []
         self._from = self.stored + 1  # the index of the first recent entry
@@ -61,6 +61,8 @@ class Journal:
         self._changes: list[tuple[int, tuple[str, ...]]] = []  # of the voters, by entries not yet stored
         self._last_term = log.term_at(self.stored)
         self.voters = self.voters_at(self.stored)
+        # An only voter may have acknowledged whatever it had stored, known to be committed or not.
+        self._kept = self.stored if self.voters == (uid,) else 0
 
     # ---- reading
 

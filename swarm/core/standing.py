@@ -24,8 +24,7 @@ class Standing:
         self.heard_s = float("-inf")
         """When a leader was last heard, on the clock of the ticks."""
         self._effects: list[Effect] = []
-        founders = (uid,) if founder else ()
-        self._journal = Journal(log, self._emit, term=term, vote=vote, commit=commit, founders=founders)
+        self._journal = Journal(uid, log, self._emit, term=term, vote=vote, commit=commit, founder=founder)
         self._now_s = 0.0
         self._fit = True
         self._following = Following(self._journal, "")
@@ -181,7 +180,8 @@ class Standing:
             assert self.vote == self.uid, "a leader voted for itself"
             assert self._journal.sworn <= self._journal.done, "and had that stored"
             assert self._leadership.term == self.term, "a leader leads in the present term"
-            assert not self._leadership.removed, "who has been removed leads no more"
+            removed = self.uid not in self.voters and self.committed_own_term and not self.changing
+            assert not removed, "who has been removed leads no more"
             self._leadership.check()
         assert not self.ended or self.role in ("follower", "learner"), "who is ended leads nobody"
         assert self._role == Role(self.role, self.term, self.leader), "whatever changes is said"

@@ -171,6 +171,7 @@ class World:
         self.fetches: dict[str, FetchSnapshot] = {}
         self.network: list[tuple[str, str, Message]] = []
         self.cut: set[tuple[str, str]] = set()
+        self.frozen: set[str] = set()
         self.order = list(self.disks["a"].entries)  # what anybody saw committed
         self.leaders: dict[int, str] = {}
         self.reads: dict[int, int] = {}  # what was committed anywhere when it was asked
@@ -335,21 +336,25 @@ class World:
                 self.deliver()
 
     def cut_or_heal(self) -> None:
-        """Some links fall silent, one way or both; or all come back."""
+        """Some links fall silent, one way or both, and a leader's clock may stand still; or all come back."""
         if self.cut:
-            self.cut.clear()
+            if self.random.random() < 0.3:
+                self.frozen.clear()
+                self.cut.clear()
         elif self.cuts:
             side = self.random.sample(self.uids, self.random.randint(1, len(self.uids)))
             if self.random.random() < 0.5:
                 side = self.leading()
             self.cut = {(one, other) for one in side for other in self.uids if other not in side}
+            if self.random.random() < 0.3:
+                self.frozen.update(self.leading())
             if self.random.random() < 0.5:
                 self.cut |= {(other, one) for one, other in self.cut}
 
     def tick(self, seconds: float) -> None:
         self.now_s += seconds
         for uid in list(self.nodes):
-            if self.quiet or self.random.random() < 0.9:
+            if self.quiet or (uid not in self.frozen and self.random.random() < 0.9):
                 self.do(uid, Ticked(self.now_s))
             if not self.quiet and self.random.random() < 0.02:
                 self.do(uid, Fit(self.random.random() < 0.9))
@@ -359,7 +364,7 @@ class World:
 
     def ask(self) -> None:
         for uid in self.leading():
-            if self.random.random() < 0.7:
+            if self.random.random() < 0.5:
                 self.propose(uid, *(b"%d" % (self.proposed + i) for i in range(self.random.randint(1, 3))))
             else:
                 self.read(uid)
@@ -433,6 +438,7 @@ class World:
         self.loss = self.doubling = 0.0
         self.quiet = True
         self.cut.clear()
+        self.frozen.clear()
         for uid in self.uids:
             if uid not in self.nodes:
                 self.start(uid)
