@@ -177,6 +177,8 @@ class Consensus(Standing):
             self._refuse(sender, answer.conflict)
         elif answer.term > self.term:
             self._enter(answer.term)
+        elif self._leadership is not None and answer.term == self.term and answer.match > self.last_index:
+            self._refuse(sender, self.last_index + 1)  # this node has led in this term before, and forgotten it
         elif self._leadership is not None and answer.term == self.term:
             self._leadership.take(sender, answer)
             self._check_removed()
@@ -192,15 +194,15 @@ class Consensus(Standing):
             self.heard_s = self._now_s
             self._candidacy.wait(self._now_s)
             return True
+        if self._leadership is not None and message.term == self.term:  # two recoveries in one epoch
+            self._refuse(sender, self._leadership.start)
+            return False
         if not self._may_lead(sender, message):
             return False
         if message.term > self.term:
             self._enter(message.term, sender)
-        elif self._leadership is None:
+        else:
             self._settle_for(sender)
-        else:  # two recoveries in one epoch
-            self._refuse(sender, self._leadership.start)
-            return False
         self.heard_s = self._now_s
         return True
 
