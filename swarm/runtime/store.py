@@ -33,7 +33,7 @@ from swarm.runtime.storefile import (
     read_voters,
     sentence,
 )
-from swarm.runtime.storejobs import Base, Job, KeepSnapshot, ReplaceLog, Shed, Signatures, SignSnapshot, Write
+from swarm.runtime.storejobs import Base, Job, KeepSnapshot, ReplaceLog, Shed, Signatures, SignSnapshot, Write, merged
 
 BATCH = 4096
 RETRY_S = 0.5
@@ -247,7 +247,7 @@ class Store:
 
     def _transact(self, connection: sqlite3.Connection, batch: list[Job]) -> None:
         connection.execute("BEGIN IMMEDIATE")
-        for job in batch:
+        for job in merged(batch):
             job.carry_out(connection)
         connection.execute("COMMIT")
 

@@ -121,5 +121,31 @@ class ReplaceLog:
 Job = Write | KeepSnapshot | SignSnapshot | Shed | ReplaceLog
 
 
+def merged(jobs: list[Job]) -> list[Job]:
+    """The same work in fewer pieces: writes that go on where the one before ends are one write."""
+    pieces: list[Job] = []
+    rows: list[LogEntry] = []  # of the last piece, while it grows
+    for job in jobs:
+        last = pieces[-1] if pieces else None
+        if isinstance(job, Write) and isinstance(last, Write) and _goes_on(rows, job.entries):
+            rows.extend(job.entries)
+            pieces[-1] = Write(job.number, (), {**last.meta, **job.meta})
+        else:
+            _close(pieces, rows)
+            pieces.append(job)
+            rows = list(job.entries) if isinstance(job, Write) else []
+    _close(pieces, rows)
+    return pieces
+
+
+def _goes_on(rows: list[LogEntry], entries: tuple[LogEntry, ...]) -> bool:
+    return not rows or not entries or entries[0].index == rows[-1].index + 1
+
+
+def _close(pieces: list[Job], rows: list[LogEntry]) -> None:
+    if rows and isinstance(last := pieces[-1], Write):
+        pieces[-1] = Write(last.number, tuple(rows), last.meta)
+
+
 def note(connection: sqlite3.Connection, meta: Meta) -> None:
     connection.executemany("UPDATE meta SET value = ? WHERE key = ?", [(v, k) for k, v in meta.items()])

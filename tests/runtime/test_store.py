@@ -22,7 +22,7 @@ from swarm.runtime import store as store_module
 from swarm.runtime import storefile
 from swarm.runtime.archive import Archive
 from swarm.runtime.store import Store
-from swarm.runtime.storejobs import Base, Job, KeepSnapshot, ReplaceLog, Shed, SignSnapshot, Write
+from swarm.runtime.storejobs import Base, Job, KeepSnapshot, ReplaceLog, Shed, SignSnapshot, Write, merged
 from swarm.wire.order import log_entry
 from swarm.wire.signed import decode_entry, make_entry, sign_proposal
 from tests.runtime.sns import World, renew, run
@@ -264,6 +264,30 @@ def test_entries_take_the_place_of_all_behind_the_one_they_follow(path: Path) ->
         assert (store.last_index, store.term, store.term_at(4), store.hash_at(6)) == (6, 2, 1, new[-1].hash)
         assert store.hash_at(0) == NO_HASH
         assert store.term_at(0) == 0
+
+
+def test_work_in_fewer_pieces_is_the_same_work(path: Path) -> None:
+    old = chain(9)
+    new = behind(old[5], 2, term=2)
+    kept = KeepSnapshot(snapshot(old[2]))
+    jobs: list[Job] = [
+        Write(1, tuple(old[:3]), {"term": 1}, 0),
+        Write(2, (), {"vote": "p"}),
+        Write(3, tuple(old[3:7]), {"term": 1}, 3),
+        kept,
+        Write(4, tuple(old[7:]), {"term": 1}, 7),
+        Write(5, tuple(new), {"term": 2, "vote": "s"}, 6),
+        Write(6, (), {"commit": 8}),
+    ]
+    pieces = merged(jobs)
+    assert [piece.entries if isinstance(piece, Write) else () for piece in pieces] == [
+        tuple(old[:7]), (), tuple(old[7:]), tuple(new),
+    ]  # fmt: skip
+    assert pieces[1] is kept
+    write(path, *jobs)
+    with Store(path) as store:
+        assert list(store.read(0, store.last_index, 10**9)) == [*old[:6], *new]
+        assert (store.term, store.vote, store.commit) == (2, "s", 8)
 
 
 def test_without_entries_the_log_stays_as_it_is(path: Path) -> None:
