@@ -1,11 +1,11 @@
-"""A rate is what the link did in its busiest moments, smoothed, and told alike where links are alike."""
+"""A rate is what the link did in its busiest moments, and told alike where links are alike."""
 
 from __future__ import annotations
 
 import pytest
 
 from swarm.runtime.data import Traffic
-from swarm.runtime.data_rates import WORTH_BYTES, Rates
+from swarm.runtime.data_rates import ROUNDS, WORTH_BYTES, Rates
 
 MB = 10**6
 
@@ -47,11 +47,14 @@ def test_moments_too_short_to_measure_are_part_of_the_next() -> None:
     assert link.rates.told([]) == {"up": 10 * MB, "down": 10 * MB}
 
 
-def test_a_new_measure_counts_a_quarter() -> None:
+def test_a_round_that_was_held_up_lowers_no_rate_and_a_link_that_stays_slow_is_known_in_time() -> None:
     link = Link()
     link.round((1.0, 8 * MB, 8 * MB))
-    link.round((1.0, 16 * MB, 4 * MB))
-    assert link.rates.told([]) == {"up": 10 * MB, "down": 7 * MB}
+    for _ in range(ROUNDS - 1):
+        link.round((1.0, 2 * MB, 12 * MB))
+    assert link.rates.told([]) == {"up": 8 * MB, "down": 12 * MB}
+    link.round((1.0, 2 * MB, 12 * MB))
+    assert link.rates.told([]) == {"up": 2 * MB, "down": 12 * MB}
 
 
 @pytest.mark.parametrize(
