@@ -19,6 +19,8 @@ SHORTEST_S = 0.05
 WORTH_BYTES = 1 << 20
 """A round that moved less each way has measured nothing."""
 ALIKE = 2
+FIRST = 3
+"""So many rounds are measured before anything is told."""
 ROUNDS = 8
 """After so many rounds a link that became slower is known as slow."""
 
@@ -58,8 +60,8 @@ class Rates:
         self._rounds.append(self._busiest)
 
     def told(self, others: Sequence[int]) -> dict[str, int] | None:
-        """For an Offer, in bytes a second; None before anything was measured. ``others``: what they told last."""
-        if not self._rounds:
+        """For an Offer, in bytes a second; None before enough was measured. ``others``: what they told last."""
+        if len(self._rounds) < FIRST:
             return None
         measured = [round(max(rates)) for rates in zip(*self._rounds, strict=True)]
         known = sorted(rate for rate in others if rate)
