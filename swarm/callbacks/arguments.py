@@ -126,8 +126,6 @@ def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[s
         if keywords.get("adsValData") is None:
             raise BadInput("For adaptive sync, valid adsValData is mandatory")
         raise _later("useAdaptiveSync=True", "leave it out: merging then happens every syncFrequency batches")
-    if keywords.get("commitments") == "full":
-        raise _later("commitments=full", "use commitments='result'")
     own = {name: keywords[name] for name in _OWN_OPTIONS if name in keywords}
     if TOO_FEW_PEERS_VARIABLE in environment:
         own["tooFewPeersSeconds"] = _too_few_peers_s(environment[TOO_FEW_PEERS_VARIABLE])

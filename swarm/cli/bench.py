@@ -88,7 +88,7 @@ def _show_stream(compared: Comparison) -> None:
 )
 @click.option("--method", default="mean", show_default=True, type=click.Choice(["mean"]))
 @click.option("--wire", default="fp32", show_default=True, type=click.Choice(["fp32"]))
-@click.option("--commitments", default="result", show_default=True, type=click.Choice(["result"]))
+@click.option("--commitments", default="result", show_default=True, type=click.Choice(["result", "full"]))
 @click.option("--topology", default="auto", show_default=True, type=click.Choice(["auto", "sharded", "broadcast"]))
 @click.option("--rounds", default=7, show_default=True, type=click.IntRange(1, 1000), help="measured; 2 more warm up")
 @click.option("--sns", default=1, show_default=True, type=click.IntRange(1, 5), help="network nodes")
@@ -119,7 +119,7 @@ def merge(
     from swarm.nodes.localrun import environment
     from swarm.nodes.scratch import scratch_directory
 
-    settings = bench.Settings(peers, mb, method, topology, rounds, sns, kill)
+    settings = bench.Settings(peers, mb, method, topology, rounds, sns, kill, commitments)
     with (
         ended_by_signals(),
         scratch_directory("swarm-bench-") as directory,

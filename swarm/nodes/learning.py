@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import trio
@@ -266,7 +267,8 @@ class Learning:
 
     def _reach(self, snap: e.SnapMade, phase: str) -> None:
         """Say where in the attempt this node is, for who watches."""
-        self._progress.line("phase", contract=snap.contract, round=snap.round, attempt=snap.attempt, phase=phase)
+        where = {"contract": snap.contract, "round": snap.round, "attempt": snap.attempt}
+        self._progress.line("phase", **where, phase=phase, at_s=monotonic())
 
     def _end_exchange(self) -> None:
         if self._round is not None:

@@ -17,6 +17,7 @@ import trio
 from swarm.core.contract import Contract
 from swarm.core.events import Applied
 from swarm.core.member import Member
+from swarm.core.pace import Pace
 from swarm.core.tensors import Schema
 from swarm.errors import BY_CODE, IdentityError, Refused, SwarmError, WorkerFailed
 from swarm.nodes.learning import Learning
@@ -41,6 +42,7 @@ from swarm.wire.tensorbytes import available_hashes
 
 SERVE_LAST_S = 600.0
 LEAVE_S = 3.0
+LOOK_EVERY_S = 10.0
 log = logging.getLogger("swarm.SL")
 
 
@@ -87,6 +89,7 @@ class LearningNode:
         """The newest of each contract: the models of earlier contracts are served on."""
         self._enrolling: tuple[Session, str] | None = None
         self._models: dict[str, Models] = {}
+        self._pace = Pace()
         self.failed: SwarmError | None = None
         self._joined = trio.Event()
         self._changed = trio.Event()
@@ -100,6 +103,7 @@ class LearningNode:
             await nursery.start(self.settings.channel.serve, self)
             await self._enter(control)
             self._say_ready()
+            nursery.start_soon(self._watch_pace)
             code = await self._program()
             await self._say_goodbye()
             nursery.cancel_scope.cancel()
@@ -241,14 +245,26 @@ class LearningNode:
 
     async def sync(self, session: Session, request: Sync) -> Merged:
         assert self.learning is not None
+        self._pace.asks(trio.current_time())
         try:
-            return await self.learning.ask(request)
+            answer = await self.learning.ask(request)
+            self._pace.trains(trio.current_time())
+            return answer
         except SwarmError as error:
             if not self.link.lost:  # the others need not wait for a program that may live on without them
                 await self._leave(error.message)
             raise
 
+    async def _watch_pace(self) -> None:
+        while True:
+            await trio.sleep(LOOK_EVERY_S)
+            if self.learning is not None and (said := self._pace.quiet(trio.current_time())):
+                text = f"the program (process {self.learning.session.pid}) {said}"
+                log.warning("%s", text)
+                self.progress.line("waiting", text=text)
+
     async def gone(self, session: Session) -> None:
+        self._pace.ended()
         enrolling, self._enrolling = self._enrolling, None
         if enrolling is not None and enrolling[0] is session:  # the enrolment may be on its way still
             await self._propose_leave(enrolling[1], session.gone_reason)

@@ -1,12 +1,14 @@
 """Rates: what a learning node's link moves each way, as measured while weights are exchanged.
 
 Sampled by the exchange, told with the next Offer, where shares and deadlines come from it. A rate is that of the
-busiest moments of a round (the rest of it is waiting for others), smoothed over rounds. Measures of like links differ
-by more than shares should: who is less than twice as fast or slow as the others' middle one tells what they tell.
+busiest moments of the last rounds: the rest is waiting for others, or for a processor, and a measure can only be too
+low. Measures of like links still differ by more than shares should: who is less than twice as fast or slow as the
+others' middle one tells what they tell.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 
@@ -17,6 +19,10 @@ SHORTEST_S = 0.05
 WORTH_BYTES = 1 << 20
 """A round that moved less each way has measured nothing."""
 ALIKE = 2
+FIRST = 3
+"""So many rounds are measured before anything is told."""
+ROUNDS = 8
+"""After so many rounds a link that became slower is known as slow."""
 
 
 class Rates:
@@ -27,7 +33,7 @@ class Rates:
         self._clock = clock
         self._began = self._last = (clock(), Traffic())
         self._busiest = [0.0, 0.0]
-        self._smooth: list[int] = []
+        self._rounds: deque[list[float]] = deque(maxlen=ROUNDS)
 
     def begin(self) -> None:
         """An exchange begins."""
@@ -46,19 +52,19 @@ class Rates:
         ]
 
     def end(self) -> None:
-        """The exchange has ended: what it measured counts a quarter, the rounds before it the rest."""
+        """The exchange has ended, and not been broken off."""
         self.sample()
         moved, before = self._last[1], self._began[1]
         if min(moved.sent - before.sent, moved.received - before.received) < WORTH_BYTES:
             return
-        new = [round(rate) for rate in self._busiest]
-        self._smooth = [(3 * old + now) // 4 for old, now in zip(self._smooth or new, new, strict=True)]
+        self._rounds.append(self._busiest)
 
     def told(self, others: Sequence[int]) -> dict[str, int] | None:
-        """For an Offer, in bytes a second; None before anything was measured. ``others``: what they told last."""
-        if not self._smooth:
+        """For an Offer, in bytes a second; None before enough was measured. ``others``: what they told last."""
+        if len(self._rounds) < FIRST:
             return None
+        measured = [round(max(rates)) for rates in zip(*self._rounds, strict=True)]
         known = sorted(rate for rate in others if rate)
         middle = known[len(known) // 2] if known else 0
-        up, down = (middle if rate < ALIKE * middle and middle < ALIKE * rate else rate for rate in self._smooth)
+        up, down = (middle if rate < ALIKE * middle and middle < ALIKE * rate else rate for rate in measured)
         return {"up": max(up, 1), "down": max(down, 1)}

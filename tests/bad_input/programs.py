@@ -30,7 +30,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "mergeMethod of a later version": {"mergeMethod": "coordmedian"},
     "useAdaptiveSync without data": {"useAdaptiveSync": True},
     "useAdaptiveSync of a later version": {"useAdaptiveSync": True, "adsValData": ([1], [1])},
-    "commitments of a later version": {"commitments": "full"},
     "commitments": {"commitments": "some"},
     "onTooFewPeers": {"onTooFewPeers": "panic"},
     "tooFewPeersSeconds below 0": {"tooFewPeersSeconds": -1},

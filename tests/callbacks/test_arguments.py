@@ -41,7 +41,6 @@ def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, en
         ({"mergeMethod": "coordmedian"}, "mergeMethod=coordmedian comes in a later version"),
         ({"mergeMethod": "GeoMedian"}, "mergeMethod=geomedian comes in a later version"),
         ({"useAdaptiveSync": True, "adsValData": ([1], [1])}, "useAdaptiveSync=True comes in a later version"),
-        ({"commitments": "full"}, "commitments=full comes in a later version"),
         ({"onTooFewPeers": "panic"}, "onTooFewPeers='panic' is not possible: expected wait or local or stop"),
         (
             {"environment": {"SWARM_TOO_FEW_PEERS_S": "soon"}},

@@ -1,11 +1,11 @@
-"""A rate is what the link did in its busiest moments, smoothed, and told alike where links are alike."""
+"""A rate is what the link did in its busiest moments, and told alike where links are alike."""
 
 from __future__ import annotations
 
 import pytest
 
 from swarm.runtime.data import Traffic
-from swarm.runtime.data_rates import WORTH_BYTES, Rates
+from swarm.runtime.data_rates import FIRST, ROUNDS, WORTH_BYTES, Rates
 
 MB = 10**6
 
@@ -21,6 +21,11 @@ class Link:
         self.traffic += Traffic(sent, received)
         self.rates.sample()
 
+    def rounds(self, *moments: tuple[float, int, int]) -> None:
+        """As many of the kind as are needed to tell anything."""
+        for _ in range(FIRST):
+            self.round(*moments)
+
     def round(self, *moments: tuple[float, int, int]) -> None:
         self.rates.begin()
         for moment in moments:
@@ -28,30 +33,37 @@ class Link:
         self.rates.end()
 
 
-def test_nothing_is_told_before_anything_was_measured() -> None:
+def test_nothing_is_told_before_enough_was_measured() -> None:
     link = Link()
+    link.rounds((1.0, WORTH_BYTES - 1, 10 * MB))
+    assert link.rates.told([]) is None, "small rounds measure nothing"
+    for _ in range(FIRST - 1):
+        link.round((1.0, MB * 10, MB * 10))
     assert link.rates.told([]) is None
-    link.round((1.0, WORTH_BYTES - 1, 10 * MB))
-    assert link.rates.told([]) is None, "a small round measures nothing"
+    link.round((1.0, MB * 10, MB * 10))
+    assert link.rates.told([]) is not None
 
 
 def test_the_busiest_moment_counts_and_not_the_waiting_around_it() -> None:
     link = Link()
-    link.round((3.0, 0, 0), (1.0, 10 * MB, 4 * MB), (1.0, 2 * MB, 8 * MB), (5.0, 0, 0))
+    link.rounds((3.0, 0, 0), (1.0, 10 * MB, 4 * MB), (1.0, 2 * MB, 8 * MB), (5.0, 0, 0))
     assert link.rates.told([]) == {"up": 10 * MB, "down": 8 * MB}
 
 
 def test_moments_too_short_to_measure_are_part_of_the_next() -> None:
     link = Link()
-    link.round((0.01, 5 * MB, 5 * MB), (0.99, 5 * MB, 5 * MB))
+    link.rounds((0.01, 5 * MB, 5 * MB), (0.99, 5 * MB, 5 * MB))
     assert link.rates.told([]) == {"up": 10 * MB, "down": 10 * MB}
 
 
-def test_a_new_measure_counts_a_quarter() -> None:
+def test_a_round_that_was_held_up_lowers_no_rate_and_a_link_that_stays_slow_is_known_in_time() -> None:
     link = Link()
     link.round((1.0, 8 * MB, 8 * MB))
-    link.round((1.0, 16 * MB, 4 * MB))
-    assert link.rates.told([]) == {"up": 10 * MB, "down": 7 * MB}
+    for _ in range(ROUNDS - 1):
+        link.round((1.0, 2 * MB, 12 * MB))
+    assert link.rates.told([]) == {"up": 8 * MB, "down": 12 * MB}
+    link.round((1.0, 2 * MB, 12 * MB))
+    assert link.rates.told([]) == {"up": 2 * MB, "down": 12 * MB}
 
 
 @pytest.mark.parametrize(
@@ -63,5 +75,5 @@ def test_a_new_measure_counts_a_quarter() -> None:
 )  # fmt: skip
 def test_who_is_about_as_fast_as_the_others_tells_what_they_tell(others, told) -> None:
     link = Link()
-    link.round((1.0, 10 * MB, 10 * MB))
+    link.rounds((1.0, 10 * MB, 10 * MB))
     assert link.rates.told(others) == {"up": told, "down": told}

@@ -46,6 +46,7 @@ class Settings:
     sns: int
     kill: str = "none"
     """In which phase of the middle round one learning node is SIGKILLed, if in any."""
+    commitments: str = "result"
 
     @property
     def killed_round(self) -> int | None:
@@ -83,7 +84,7 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
         "mb": mb,
         "method": settings.method,
         "wire": "fp32",
-        "commitments": "result",
+        "commitments": settings.commitments,
         "topology": _topology(settings),
         "hash": "blake3",
         "rounds": settings.rounds,
@@ -243,6 +244,7 @@ class Bench:
             merge_program.MIN_PEERS: str(self.settings.min_peers),
             merge_program.MB: str(self.settings.mb),
             merge_program.TOPOLOGY: self.settings.topology,
+            merge_program.COMMITMENTS: self.settings.commitments,
         }
 
     def _order(self, order: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ import numpy as np
 from swarm import Swarm
 from swarm.nodes.bench.inputs import Array, arrays, digest
 
-SOCKET, PEER, MIN_PEERS, MB, TOPOLOGY = (
-    f"SWARM_BENCH_{name}" for name in ("SOCKET", "PEER", "MIN_PEERS", "MB", "TOPOLOGY")
+SOCKET, PEER, MIN_PEERS, MB, TOPOLOGY, COMMITMENTS = (
+    f"SWARM_BENCH_{name}" for name in ("SOCKET", "PEER", "MIN_PEERS", "MB", "TOPOLOGY", "COMMITMENTS")
 )  # fmt: skip
 
 
@@ -33,8 +33,8 @@ class Program:
         self.say(peer=self.peer, pid=os.getpid())
 
     def run(self) -> None:
-        min_peers, topology = int(os.environ[MIN_PEERS]), os.environ[TOPOLOGY]
-        with Swarm(minPeers=min_peers, trainingContract="bench", topology=topology) as swarm:
+        options = {"topology": os.environ[TOPOLOGY], "commitments": os.environ[COMMITMENTS]}
+        with Swarm(minPeers=int(os.environ[MIN_PEERS]), trainingContract="bench", **options) as swarm:
             for line in self.orders:
                 match json.loads(line):
                     case {"round": int(round_)}:

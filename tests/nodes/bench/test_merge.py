@@ -34,6 +34,35 @@ def test_it_answers_with_exactly_the_promised_keys_and_verified_merges(mb: int, 
     assert 10**6 < answer["bytes_per_peer"] < 2.2 * 10**6  # a late peer fetches the whole model
 
 
+@pytest.mark.parametrize(
+    "phase", ["scatter", pytest.param("gather", marks=pytest.mark.slow), pytest.param("ready", marks=pytest.mark.slow)]
+)
+def test_the_others_end_the_round_in_which_a_learning_node_is_killed_with_a_merge_that_is_verified(phase: str):
+    model = ["--peers", "4", "--mb", "8", "--commitments", "full"]
+    command = ["bench", "merge", *model, "--rounds", "3", "--kill", phase, "--json"]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("swarm"), *command], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert list(answer) == ["ok", "version", "seconds", *KEYS]
+    assert (answer["ok"], answer["verified"], answer["rounds"], answer["commitments"]) == (True, True, 3, "full")
+    assert answer["recovery_s"] is not None
+    assert "round 2 of 3" in done.stderr
+    assert "one was killed" in done.stderr
+
+
+def test_the_time_of_the_killed_round_is_told_beyond_that_of_the_others():
+    measured = Measured(swarm_s=[1.0, 3.0], ring_s=[1.0, 1.0], killed_s=4.5)
+    settings = Settings(4, 100, "mean", "auto", 3, 1, kill="scatter")
+    assert merge.as_json(settings, measured)["recovery_s"] == 2.5
+    assert (settings.killed_round, settings.min_peers) == (1, 3)
+    assert (Settings(4, 100, "mean", "auto", 3, 1).killed_round, Settings(4, 100, "mean", "auto", 3, 1).min_peers) == (
+        None,
+        4,
+    )
+
+
 def test_the_arrays_have_the_size_that_is_named_and_differ():
     first, second, later = (inputs.arrays(1, peer, round_) for peer, round_ in ((0, 0), (1, 0), (0, 1)))
     assert sum(array.nbytes for array in first.values()) == 10**6
