@@ -4,7 +4,8 @@
     ├── CheckFailed     1    a check of the command failed
     ├── BadInput        2    flags, files, values
     ├── IdentityError   3    certificates, keys, handshakes
-    │   └── Replaced    3    a later start of the same state directory takes part
+    │   ├── Replaced    3    a later start of the same state directory takes part
+    │   └── RunsTwice   3    another process takes part with the same node key
     ├── Unreachable     4    not reachable, deadline passed
     ├── Refused         5    a policy or the ledger says no
     ├── WorkerFailed    6    a task or worker failed
@@ -54,6 +55,10 @@ class Replaced(IdentityError):
     kind = "replaced"
 
 
+class RunsTwice(IdentityError):
+    kind = "twice"
+
+
 class Unreachable(SwarmError):
     code = 4
 
@@ -95,8 +100,7 @@ def from_wire(fields: dict[Any, Any]) -> SwarmError:
     """The error that another process reported, as the same class here; whatever it sent, as one printable line."""
     code = fields.get("code")
     kind = BY_CODE.get(code, InternalError) if type(code) is int else InternalError
-    if fields.get("kind") == Replaced.kind:
-        kind = Replaced
+    kind = next((one for one in (Replaced, RunsTwice) if fields.get("kind") == one.kind), kind)
     return kind(_told(fields.get("message")), hint=_told(fields.get("hint")))
 
 

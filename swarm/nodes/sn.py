@@ -18,7 +18,7 @@ import trio
 
 from swarm.core import policy
 from swarm.core.events import Applied, NodeGone, NodeKnown, Recovered
-from swarm.errors import Refused, Replaced, SwarmError, Unreachable
+from swarm.errors import Refused, Replaced, RunsTwice, SwarmError, Unreachable
 from swarm.nodes import chronicle, sn_return
 from swarm.nodes.ledgerlink import acquaint
 from swarm.nodes.listening import listen_host
@@ -251,9 +251,10 @@ class NetworkNode:
                 f"{peer.identity} was removed from this network", hint="its vote and its node key are not taken back"
             )
 
-    def _note_replaced(self, error: Replaced) -> None:
-        """A later start of this directory took part: this one woke up, or the directory is an old copy."""
-        self._end(error if self.links.ever else ComeBack(f"this state directory is an old copy: {error.message}"))
+    def _note_replaced(self, error: Replaced | RunsTwice) -> None:
+        """Another process has this node key: the directory was copied; or this one slept, or its directory is old."""
+        old = isinstance(error, Replaced) and not self.links.ever
+        self._end(ComeBack(f"this state directory is an old copy: {error.message}") if old else error)
 
     def _send(self, uid: str, message: dict[str, Any]) -> None:
         link = self.links.of(uid)

@@ -15,7 +15,7 @@ import trio
 
 from swarm.core.ledger import Ledger
 from swarm.core.names import peer_id
-from swarm.errors import IdentityError, Replaced, SwarmError, Unreachable
+from swarm.errors import IdentityError, Replaced, RunsTwice, SwarmError, Unreachable
 from swarm.nodes.ledgerlink import Address, parse_address
 from swarm.runtime.change import Change
 from swarm.runtime.control import Control, Link
@@ -32,7 +32,7 @@ log = logging.getLogger("swarm.SN")
 
 class Links:
     """``ledger`` gives the address book, ``own`` this node's addresses; ``linked`` follows each link that this node
-    makes, until it ends; ``replaced`` hears that a later start of this state directory has taken this one's place."""
+    makes, until it ends; ``replaced`` hears that another process of this node key takes part."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Links:
         own: Callable[[], list[str]],
         *,
         linked: Callable[[Link], Awaitable[None]],
-        replaced: Callable[[Replaced], None],
+        replaced: Callable[[Replaced | RunsTwice], None],
     ) -> None:
         self._local = local
         self._ledger = ledger
@@ -170,7 +170,7 @@ class Links:
                 if not self._ledger().head_index:
                     _say_first_contact(entrance, tries, trio.current_time() - begun_s, error)
             except IdentityError as error:
-                if not self._ledger().head_index and not isinstance(error, Replaced):
+                if not self._ledger().head_index and not isinstance(error, Replaced | RunsTwice):
                     raise
                 self._note(error, address_text(*entrance))
             else:
@@ -185,7 +185,7 @@ class Links:
                     await self._changed.wait()
 
     def _note(self, error: SwarmError, who: str) -> None:
-        if isinstance(error, Replaced):
+        if isinstance(error, Replaced | RunsTwice):
             self._replaced(error)
         level = logging.DEBUG if isinstance(error, Unreachable) else logging.WARNING
         log.log(level, "no link to %s: %s", who, error.message)

@@ -18,7 +18,16 @@ from typing import Any
 
 import trio
 
-from swarm.errors import BadInput, IdentityError, InternalError, Refused, Replaced, SwarmError, Unreachable, from_wire
+from swarm.errors import (
+    BadInput,
+    InternalError,
+    Refused,
+    Replaced,
+    RunsTwice,
+    SwarmError,
+    Unreachable,
+    from_wire,
+)
 from swarm.runtime.mesh import Mesh, Stream
 from swarm.runtime.tls import Peer
 from swarm.wire import frame
@@ -357,8 +366,8 @@ def _is_plain(value: Any) -> bool:
     return not isinstance(value, list | dict)
 
 
-def _second_incarnation(newcomer: Link, earlier: Link) -> IdentityError:
-    return IdentityError(
+def _second_incarnation(newcomer: Link, earlier: Link) -> RunsTwice:
+    return RunsTwice(
         f"{newcomer.peer} runs twice with one node key: at {earlier.address}, which is alive, "
         f"and at {newcomer.address}",
         hint="stop one of them, or give it a state directory of its own with --state DIR",

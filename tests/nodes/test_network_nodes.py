@@ -6,132 +6,18 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
 
 import pytest
 
-from swarm.errors import Refused, SwarmError, Unreachable
-from swarm.nodes.client import Client, consult
-from swarm.nodes.launch import Launch, Process
-from swarm.nodes.local import HOST, LocalSwarm
+from swarm.errors import Refused, SwarmError
+from swarm.nodes.launch import Launch
+from swarm.nodes.local import HOST
 from swarm.nodes.promotion import promote
-from swarm.runtime.credentials import Credentials
-from tests.nodes import operators, test_swarm
-from tests.nodes.test_swarm import final, rounds
-from tests.nodes.waiting import PATIENCE_S, eventually
-
-T = TypeVar("T")
-
-
-class Network:
-    """Network nodes of as many organisations, by number from 1, and a person of each organisation."""
-
-    def __init__(self, directory: Path, launch: Launch) -> None:
-        self.swarm = LocalSwarm(directory, launch, organisations=5)
-        self.swarm.make_organisations()
-        self.directory, self.launch = directory, launch
-        self.nodes: dict[int, Process] = {}
-        self._ports: dict[int, tuple[int, int]] = {}
-        self._asked = 0
-
-    def start(self, number: int, *, at: int | None = None, fresh_ports: bool = False) -> None:
-        """This node, through the node ``at``; the first one founds the network. It keeps its ports."""
-        p2p_port, api_port = (0, 0) if fresh_ports else self._ports.get(number, (0, 0))
-        self.nodes[number] = self.swarm.start_network_node(
-            number, sentinel_port=self._ports[at][1] if at else None, p2p_port=p2p_port, api_port=api_port
-        )
-
-    def ready(self, *numbers: int) -> None:
-        self.launch.wait_ready([self.nodes[number] for number in numbers], PATIENCE_S)
-        for number in numbers:
-            said = self.nodes[number].ready()
-            assert said is not None
-            self._ports[number] = int(said["p2p_port"]), int(said["api_port"])
-
-    def of(self, count: int) -> None:
-        """So many, all that should vote voting."""
-        for number in range(1, count + 1):
-            self.start(number, at=1 if number > 1 else None)
-            self.ready(number)
-        self.voting({1: 1, 2: 1, 3: 3, 5: 5}[count])
-
-    def voting(self, voters: int, *, ask: int = 1) -> None:
-        eventually(f"{voters} voters", lambda: len(self.status(ask)["voters"]) == voters)
-
-    def kill(self, *numbers: int) -> None:
-        for number in numbers:
-            os.kill(self.nodes[number].pid, signal.SIGKILL)
-        for number in numbers:
-            gone = self.nodes.pop(number)
-            eventually(f"the end of {gone.name}", lambda gone=gone: not gone.running)
-            self.launch.processes.remove(gone)
-
-    def back(self, *numbers: int, at: int | None = None) -> None:
-        """With their directories, on their ports, by the command line that they began with or another one."""
-        for number in numbers:
-            self.start(number, at=at or (1 if number > 1 else None))
-        self.ready(*numbers)
-
-    # ---- asking
-
-    def ask(self, number: int, work: Callable[[Client], Awaitable[T]], *, by: int | None = None) -> T:
-        """By the person of this node's organisation, or of another one."""
-        self._asked += 1
-        tree = self.swarm.trees[(by or number) - 1]
-        credentials = Credentials.load(tree.certificate("swci"), tree.key("swci"), tree.capath)
-        return consult((HOST, self._ports[number][1]), credentials, self.directory / f"asking-{self._asked}", work)
-
-    def status(self, number: int) -> dict[str, Any]:
-        return self.ask(number, Client.status)
-
-    def answers(self, number: int) -> bool:
-        """Whether it listens: before it is ready, too."""
-        try:
-            self.status(number)
-        except Unreachable:
-            return False
-        return True
-
-    def notes(self, number: int) -> str:
-        return "\n".join(self.status(number)["notes"])
-
-    def write(self, number: int, *names: str) -> None:
-        """Have the ledger acknowledge contracts of these names, through this node."""
-
-        async def propose(client: Client) -> int:
-            return max([(await client.propose("ContractCreated", {"contract": name})).index for name in names])
-
-        self.ask(number, propose)
-
-    def has(self, number: int, *names: str) -> bool:
-        async def look(client: Client) -> bool:
-            return set(names) <= set((await client.ledger()).unopened)
-
-        return self.ask(number, look)
-
-    def uid(self, number: int) -> str:
-        said = self.nodes[number].ready()
-        assert said is not None
-        return str(said["uid"])
-
-    def leader(self, ask: int) -> int:
-        """The number of the node that leads, as that node says itself."""
-
-        def find() -> int:
-            uid = self.status(ask)["leader"]
-            for number in self.nodes:
-                if self.uid(number) == uid and self.status(number)["role"] == "leader":
-                    return number
-            return 0
-
-        return int(eventually("a leader", find))
-
-    def says(self, number: int, text: str) -> None:
-        log = self.swarm.directory / f"sn-{number}" / "output.log"
-        eventually(f"{text!r} in the output of sn-{number}", lambda: text in log.read_text(errors="replace"))
+from tests.nodes.networks import Network
+from tests.nodes.waiting import eventually
 
 
 @pytest.fixture
@@ -285,6 +171,28 @@ def test_a_lost_sentinel_of_two_is_given_up_by_force_and_comes_back_as_a_learner
 
 
 @pytest.mark.slow
+def test_r050_the_second_of_two_processes_with_one_node_key_ends_and_both_addresses_are_named(
+    network: Network, tmp_path: Path
+) -> None:
+    network.of(2)
+    first = network.nodes[2]
+    copied = network.directory / "sn-3"  # with the certificate of sn-2: a directory copied whole, key and all
+    shutil.copytree(first.state, copied, ignore=shutil.ignore_patterns("output.log", "logs"))
+    for kind in ("key", "certificate"):
+        source, target = (getattr(network.swarm.trees[number], kind)("sn") for number in (1, 2))
+        shutil.copy(source, target)
+    network.start(3, at=1)
+    second = network.nodes.pop(3)
+    eventually("its end", lambda: not second.running)
+    network.launch.processes.remove(second)
+    assert second.exit_code == 3
+    (line,) = [line for line in second.last_lines() if "runs twice with one node key" in line]
+    assert line.count(f"{HOST}:") == 2
+    assert first.running
+    network.write(2, "still-here")
+
+
+@pytest.mark.slow
 def test_r030_a_node_that_moved_to_other_ports_is_found_again(network: Network) -> None:
     network.of(3)
     network.kill(2)
@@ -309,58 +217,3 @@ def test_r013_a_leader_that_was_frozen_finds_itself_replaced(network: Network) -
         os.kill(frozen, signal.SIGCONT)
     eventually("it to follow", lambda: network.status(leader)["role"] == "follower")
     assert network.has(leader, "meanwhile")
-
-
-# ---- what goes on meanwhile
-
-
-def ledger_of(port: int, swarm: LocalSwarm, asking: Path) -> dict[str, Any]:
-    tree = swarm.trees[0]
-    credentials = Credentials.load(tree.certificate("swci"), tree.key("swci"), tree.capath)
-    return consult((HOST, port), credentials, asking, Client.status)
-
-
-def kill_the_leader(swarm: LocalSwarm, launch: Launch, asking: Path) -> int:
-    """Once three vote; the place of one that is left."""
-    first = swarm.api_port(0)
-    eventually("three voters", lambda: len(ledger_of(first, swarm, asking)["voters"]) == 3)
-    uid = ledger_of(first, swarm, asking)["leader"]
-    (leader,) = [node for node in swarm.network if (node.ready() or {}).get("uid") == uid]
-    os.kill(leader.pid, signal.SIGKILL)
-    eventually("its end", lambda: not leader.running)
-    launch.processes.remove(leader)
-    return (swarm.network.index(leader) + 1) % 3
-
-
-@pytest.mark.slow
-def test_training_goes_on_while_leadership_moves_and_no_round_is_lost(tmp_path: Path) -> None:
-    with Launch(environment={"PYTHONPATH": os.getcwd()}) as launch:
-        scene = test_swarm.Scene(tmp_path, launch)
-        scene.network(3)
-        gate = tmp_path / "gate"
-        peers = [scene.peer(GATE=gate, SYNCS=6), scene.peer(GATE=gate, SYNCS=6)]
-        for peer in peers:
-            scene.says(peer.node, "at the gate")
-        left = kill_the_leader(scene.swarm, launch, tmp_path / "asking")
-        gate.touch()
-        assert [scene.ended(peer) for peer in peers] == [0, 0]
-        assert final(peers[0]) == final(peers[1])
-        assert [rounds(peer) for peer in peers] == [8, 8]
-        (contract,) = scene.status(left)["contracts"]
-        assert contract["finished"]
-
-
-@pytest.mark.slow
-def test_a_task_goes_on_while_leadership_moves_and_no_slot_runs_twice(tmp_path: Path) -> None:
-    with Launch(environment={"PYTHONPATH": os.getcwd()}) as launch:
-        scene = operators.Scene(tmp_path, launch, network_nodes=3)
-        scene.operator(1, syncs=40)
-        scene.operator(2, "--accept-org", "org-1", syncs=40)
-        scene.assign("model/counting.py", peers=2)
-        scene.running()
-        scene.port = scene.swarm.api_port(kill_the_leader(scene.swarm, launch, tmp_path / "asking"))
-        run = scene.decided()
-        slots = list(run.slots.values())
-        assert [(slot.state, slot.exit_code, slot.attempt) for slot in slots] == [("done", 0, 1)] * 2, run
-        assert len({scene.log(host, slot).splitlines()[-1] for host, slot in enumerate(slots, 1)}) == 1
-    eventually("the end of all workers", lambda: not operators.workers(tmp_path), 20)
