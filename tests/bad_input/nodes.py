@@ -163,6 +163,30 @@ def _(stage: Stage) -> Told:
     return swarm(stage, "contract", "reset", "demo", *place, *identity(stage.a, "sl"))
 
 
+@case("swarm sn promote: without --force")
+def _(stage: Stage) -> Told:
+    place = ("--sn-ip", "127.0.0.1", "--sn-api-port", stage.api_port)
+    return swarm(stage, "sn", "promote", *place, *identity(stage.a, "swci"))
+
+
+@case("swarm sn promote: a network node that leads")
+def _(stage: Stage) -> Told:
+    place = ("--sn-ip", "127.0.0.1", "--sn-api-port", stage.api_port)
+    return swarm(stage, "sn", "promote", "--force", *place, *identity(stage.a, "swci"))
+
+
+@case("swarm sn remove: no such network node")
+def _(stage: Stage) -> Told:
+    place = ("--sn-ip", "127.0.0.1", "--sn-api-port", stage.api_port)
+    return swarm(stage, "sn", "remove", "sn-9", *place, *identity(stage.a, "swci"))
+
+
+@case("swarm sn remove: the only network node")
+def _(stage: Stage) -> Told:
+    place = ("--sn-ip", "127.0.0.1", "--sn-api-port", stage.api_port)
+    return swarm(stage, "sn", "remove", "sn-1", *place, *identity(stage.a, "swci"))
+
+
 @case("gen-cert: files that are there already")
 def _(stage: Stage) -> Told:
     from swarm.cli.gen_cert import command
