@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from swarm.core.events import Blank, Claim
+from swarm.core.claims import Blank, Claim
 from swarm.core.ledger import Ledger
 from swarm.wire import signed
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swarm.core.events import Applied, EntryHeader, Outcome
+from swarm.core.claims import EntryHeader
+from swarm.core.events import Applied, Outcome
 from swarm.core.ordering import LogEntry
 from swarm.core.snapshot import Snapshot
 

@@ -10,17 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from swarm.core.events import (
-    EntryHeader,
-    Event,
-    Gone,
-    TaskChanged,
-    TaskFinal,
-    TaskGone,
-    TaskKnown,
-    TaskrunnerKnown,
-    Verified,
-)
+from swarm.core.claims import EntryHeader, Verified
+from swarm.core.events import Event, Gone, TaskChanged, TaskFinal, TaskGone, TaskKnown, TaskrunnerKnown
 from swarm.core.names import Identity
 from swarm.core.run import Run
 from swarm.core.slot import Slot

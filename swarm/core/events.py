@@ -1,8 +1,7 @@
-"""What the ledger takes in and what it gives out, as plain dataclasses.
+"""What the ledger gives out, as plain dataclasses: `Applied` = a proposal's `Outcome` and the derived events in order.
 
-In: an `EntryHeader` and what the verifier found out about its proposal (`Verified`, `Unverified` or `Blank`).
-Out: `Applied` = the proposal's `Outcome` and the derived events in order. Events are facts that every node derives
-alike from the same entries; nobody proposes them. Used by core, wire/signed, the driver and the nodes.
+Events are facts that every node derives alike from the same entries; nobody proposes them. Used by core, the driver
+and the nodes. What goes in: `core/claims`.
 """
 
 from __future__ import annotations
@@ -10,75 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from swarm.core.names import Identity
 from swarm.errors import BY_CODE, InternalError, SwarmError, Unreachable
-
-# ---- in
-
-
-@dataclass(frozen=True, slots=True)
-class EntryHeader:
-    """What an entry says besides its proposal. ``time`` is the leader's, in ms, and judges certificates only."""
-
-    index: int
-    term: int
-    time: int
-    prev_hash: bytes
-    hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Anchored:
-    """An organisation's CA as the verifier read it: the certificate, its public key's SHA-256, its printed name."""
-
-    certificate: bytes
-    spki_sha256: bytes
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """A proposal whose signatures are good. ``digest`` is the SHA-256 of the signed bytes.
-
-    ``identity`` and ``node_key`` are set where the author introduces itself (Genesis, NodeJoined, ForcedRecovery),
-    ``anchors`` where the proposal brings CAs (Genesis, OrganisationAdmitted).
-    """
-
-    uid: str
-    incarnation: bytes
-    seq: int
-    kind: str
-    body: dict[str, Any]
-    network_id: bytes
-    digest: bytes
-    identity: Identity | None = None
-    node_key: bytes = b""
-    anchors: tuple[Anchored, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Unverified:
-    """A proposal that nobody can be held to: why, as the sentence, hint and code of an error."""
-
-    reason: str
-    hint: str = ""
-    code: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Blank:
-    """A leader's entry without a proposal, at the start of its term: changes nothing."""
-
-
-Claim = Verified | Unverified | Blank
 
 TaskState = Literal["draft", "final", "queued", "running", "done", "failed", "stopped"]
 Gone = Literal["lost", "restarted", "left"]
 """What may become of a node that others rely on."""
 SlotState = Literal["assigned", "starting", "running", "done", "failed", "stopped", "lost"]
-
-# ---- out
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -20,16 +20,13 @@ import msgpack
 from swarm.core import policy
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.core.board import Board
+from swarm.core.claims import Anchored, Blank, Claim, EntryHeader, Unverified, Verified
 from swarm.core.contract import Contract, Enrolment
 from swarm.core.events import (
-    Anchored,
     Applied,
-    Blank,
-    Claim,
     ContractCleared,
     ContractOpened,
     ContractReserved,
-    EntryHeader,
     Event,
     Gone,
     NodeGone,
@@ -37,8 +34,6 @@ from swarm.core.events import (
     OrganisationKnown,
     Outcome,
     SlotAssigned,
-    Unverified,
-    Verified,
 )
 from swarm.core.kinds import INTRODUCTIONS, check_body
 from swarm.core.names import Identity

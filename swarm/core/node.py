@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from swarm.core.events import Outcome, Verified
+from swarm.core.claims import Verified
+from swarm.core.events import Outcome
 from swarm.core.names import Identity
 from swarm.errors import IdentityError, Refused
 

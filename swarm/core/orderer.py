@@ -39,8 +39,9 @@ from swarm.core.asking import (
     RecoveryAsked,
     Restored,
 )
+from swarm.core.claims import Claim, EntryHeader, Unverified, Verified
 from swarm.core.consensus import Consensus
-from swarm.core.events import Claim, EntryHeader, NodeGone, NodeKnown, Unverified, Verified
+from swarm.core.events import NodeGone, NodeKnown
 from swarm.core.initiative import Initiative
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from swarm.core.events import Anchored
+from swarm.core.claims import Anchored
 from swarm.errors import Refused
 
 _KEY = re.compile(r"sha256:([0-9a-f]{64})")

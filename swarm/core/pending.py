@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from swarm.core.events import EntryHeader
+from swarm.core.claims import EntryHeader
 from swarm.core.ordering import NO_HASH
 
 

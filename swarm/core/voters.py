@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from swarm.core.events import EntryHeader, Event, NodeGone, Recovered, Verified, VotersChanged
+from swarm.core.claims import EntryHeader, Verified
+from swarm.core.events import Event, NodeGone, Recovered, VotersChanged
 from swarm.core.names import Identity
 from swarm.core.node import Node
 from swarm.errors import Refused

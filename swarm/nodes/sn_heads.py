@@ -20,7 +20,7 @@ from weakref import WeakSet
 import msgpack
 import trio
 
-from swarm.core.events import Verified
+from swarm.core.claims import Verified
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import epoch_of
 from swarm.errors import BadInput, SwarmError

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from swarm.core.events import Unverified
+from swarm.core.claims import Unverified
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import NO_HASH
 from swarm.core.snapshot import Snapshot, restored

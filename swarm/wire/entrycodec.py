@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgpack
 
-from swarm.core.events import Claim, EntryHeader
+from swarm.core.claims import Claim, EntryHeader
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import LogEntry
 from swarm.wire.order import log_entry

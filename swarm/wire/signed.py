@@ -26,7 +26,7 @@ import msgpack
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from swarm.core.events import Anchored, Blank, Claim, EntryHeader, Unverified, Verified
+from swarm.core.claims import Anchored, Blank, Claim, EntryHeader, Unverified, Verified
 from swarm.core.kinds import COUNT_MAX, INTRODUCTIONS, check_body
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity, uid_of
@@ -286,10 +286,15 @@ def _check_node_signature(envelope: _Envelope, node_key: bytes) -> None:
 def _holds(node_key: bytes, signature: bytes, signed: bytes) -> bool:
     """Remembered, since a leader looks at a proposal when it comes and again when it is committed."""
     try:
-        Ed25519PublicKey.from_public_bytes(node_key).verify(signature, signed)
+        _public(node_key).verify(signature, signed)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+@lru_cache(maxsize=256)
+def _public(node_key: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(node_key)
 
 
 # ---- bytes

@@ -27,7 +27,7 @@ from swarm.core.asking import (
     RecoveryAsked,
     Restored,
 )
-from swarm.core.events import Blank, Claim, EntryHeader, Unverified, Verified
+from swarm.core.claims import Blank, Claim, EntryHeader, Unverified, Verified
 from swarm.core.kinds import INTRODUCTIONS
 from swarm.core.ledger import Ledger
 from swarm.core.orderer import Effect, Event, Orderer

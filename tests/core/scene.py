@@ -6,15 +6,13 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
+from swarm.core.claims import Anchored, Claim, EntryHeader, Verified
 from swarm.core.events import (
     Aborted,
-    Anchored,
     Applied,
     BaseLost,
-    Claim,
     Committed,
     ContractCleared,
-    EntryHeader,
     Event,
     Finished,
     MemberEnrolled,
@@ -22,7 +20,6 @@ from swarm.core.events import (
     Offered,
     Outcome,
     SnapMade,
-    Verified,
 )
 from swarm.core.kinds import INTRODUCTIONS
 from swarm.core.ledger import Ledger

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from swarm.core.events import Blank, NodeGone, NodeKnown, OrganisationKnown, Unverified
+from swarm.core.claims import Blank, Unverified
+from swarm.core.events import NodeGone, NodeKnown, OrganisationKnown
 from swarm.core.kinds import FIELDS, check_body
 from swarm.core.ledger import Ledger
 from swarm.core.node import WINDOW

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swarm.core.asking import Answered, Blocked, Breathed, ClockJudged, Declined, NotLeading, Paused, ReadReady
-from swarm.core.events import EntryHeader
+from swarm.core.claims import EntryHeader
 from swarm.core.ordering import Received
 from tests.core.orderers import Hand, PlainCodec, Sn, propose
 from tests.core.scene import Actor

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarm.core.events import Blank, Unverified, Verified
+from swarm.core.claims import Blank, Unverified, Verified
 from swarm.core.ledger import Ledger
 from swarm.core.names import uid_of
 from swarm.errors import BadInput
