@@ -43,13 +43,18 @@ class ModelFile:
         self.path = path
 
     def sync(self) -> None:
-        """The bytes, and the name, survive a power cut when this returns. Any thread; again costs nothing."""
+        """The bytes, and the name, survive a power cut when this returns. Any thread; again costs nothing.
+
+        They take no memory of this process from then on, until somebody reads them.
+        """
         with self._syncing:
             if self._synced or self._file < 0:
                 return
             try:
                 os.fsync(self._file)
                 _sync_directory(self.path.parent)
+                if hasattr(mmap, "MADV_DONTNEED"):  # of a shared map this gives back memory, and loses nothing
+                    self._map.madvise(mmap.MADV_DONTNEED)
             except OSError as error:
                 raise ModelError(f"the model {self.path} could not be written to disk: {error.strerror}") from error
             self._synced = True

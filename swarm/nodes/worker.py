@@ -1,8 +1,8 @@
 """The training program (ML) as a child of its learning node: started, watched, ended with all its children.
 
 Started by ``run-sl``, watched by ``nodes/sl``. Guarantees: the program's output reaches the terminal untouched and the
-last lines of its stderr are kept for the error; it dies with the learning node, even if that is SIGKILLed, and its own
-children with its end.
+last lines of its stderr are kept for the error; it and its own children die with the learning node, even if that is
+SIGKILLed, and its children with its end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import trio
 
 from swarm.errors import BadInput, WorkerFailed
 from swarm.runtime import memory
-from swarm.runtime.tether import spawn
+from swarm.runtime.tether import guard, spawn
 
 LAST_LINES = 20
 STOP_S = 1.0
@@ -35,6 +35,7 @@ class Worker:
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._ended_by_kernel = memory.ended_by_kernel()
         self._process = spawn(command, environment={**os.environ, **environment}, stderr=subprocess.PIPE)
+        self._guard = guard(self._process.pid)
         self._drain = threading.Thread(target=self._forward, name="worker-stderr", daemon=True)
         self._drain.start()
 
@@ -57,12 +58,21 @@ class Worker:
                     await trio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)  # type: ignore[call-arg] # the stubs are older
             self._signal(signal.SIGKILL)
             self._process.wait()
+            self._dismiss_guard()
 
     def kill(self) -> None:
         """End what still runs of it, at once: without a loop."""
         if self._process.poll() is None:
             self._signal(signal.SIGKILL)
             self._process.wait()
+        self._dismiss_guard()
+
+    def _dismiss_guard(self) -> None:
+        """The group has ended, and its number may be another's by and by."""
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
 
     def note(self, code: int) -> str:
         """What more is known of the end with this code: the end of a sentence."""

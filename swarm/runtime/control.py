@@ -115,7 +115,11 @@ class Link:
         if self.closed.is_set():
             raise self._lost(doing)
         try:
-            await self._outbox.send(frame.pack(message))
+            data = frame.pack(message)
+            try:
+                self._outbox.send_nowait(data)  # not a turn of the loop for each message, while there is room
+            except trio.WouldBlock:
+                await self._outbox.send(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._lost(doing) from None
 

@@ -20,13 +20,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import trio
 from libp2p import new_swarm
-from libp2p.abc import INetConn, INetStream
+from libp2p.abc import IMuxedStream, INetConn, INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError, ParseError
 from libp2p.io.exceptions import IncompleteReadError
 from libp2p.network.config import ConnectionConfig, RetryConfig
-from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.protocol_muxer.exceptions import MultiselectClientError
@@ -35,14 +34,15 @@ from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.rcmgr import ResourceLimits, ResourceManager
 from libp2p.rcmgr.connection_limits import ConnectionLimits
-from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
-from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from swarm.core.names import ROLES
 from swarm.errors import BadInput, IdentityError, SwarmError, Unreachable
 from swarm.runtime.doorstep import STRANGERS_MAX, Doorstep, looks_like
+from swarm.runtime.muxer import PROTOCOL as MUXER
+from swarm.runtime.muxer import Muxer
 from swarm.runtime.secure import PROTOCOL, Raw, Session, SwarmTls
 from swarm.runtime.tls import HANDSHAKE_S, Local, Peer, address_text, too_slow
 from swarm.wire.certnames import printable
@@ -70,6 +70,7 @@ class Stream:
         self.peer = session.peer
         self.address = session.raw.who
         self._stream, self._connection, self._session = stream, connection, session
+        self._muxed: IMuxedStream = stream.muxed_stream  # type: ignore[attr-defined] # only its interface lacks it
 
     async def send_all(self, data: bytes) -> None:
         """Shielded: a cancelled write would leave half a frame and break the connection for all its streams.
@@ -78,15 +79,15 @@ class Stream:
         """
         with trio.CancelScope(shield=True):
             try:
-                await self._stream.write(data)
+                await self._muxed.write(data)
             except (BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise self._lost(error) from error
 
     async def receive_some(self) -> bytes:
         """What there is; b"" at the end, which that of a killed peer or a reset stream may look like, too."""
         try:
-            return bytes(await self._stream.read(_CHUNK))
-        except StreamEOF:
+            return bytes(await self._muxed.read(_CHUNK))
+        except MuxedStreamEOF:
             return b""
         except (BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise self._lost(error) from error
@@ -118,7 +119,7 @@ class Mesh:
         network = new_swarm(
             key_pair=keys,
             sec_opt={PROTOCOL: self._tls},
-            muxer_opt={TProtocol(YAMUX): Yamux},
+            muxer_opt={MUXER: Muxer},
             connection_config=_connection_config(),
             retry_config=RetryConfig(max_retries=0),
             resource_manager=_resource_manager(),

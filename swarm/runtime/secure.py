@@ -64,9 +64,18 @@ class Raw(RawConnection):
         self._budget: int | None = HANDSHAKE_BYTES
         _set_keepalive(stream)
 
+    async def write(self, data: bytes) -> None:
+        """libp2p's has a lock; whoever writes here holds one."""
+        try:
+            await self._tcp.send_all(data)
+        except trio.BrokenResourceError as error:
+            raise ConnectionClosedError(f"{self.who} reset the connection: {error}") from error
+        except trio.ClosedResourceError:
+            return  # closed here, on purpose
+
     async def read(self, n: int | None = None) -> bytes:
         if self._budget is None:
-            return await super().read(n)
+            return await self._receive(n)
         data = await super().read(min(n or _PIECE, HANDSHAKE_BYTES))
         self.first += data[: 4 - len(self.first)]
         self._budget -= len(data)
@@ -74,6 +83,15 @@ class Raw(RawConnection):
             self.refusal = too_much(self.who)
             raise self.refusal
         return data
+
+    async def _receive(self, n: int | None) -> bytes:
+        """Of one reader, so without libp2p's lock."""
+        try:
+            return await self._tcp.receive_some(n)
+        except trio.BrokenResourceError as error:
+            raise ConnectionClosedError(f"{self.who} reset the connection: {error}") from error
+        except trio.ClosedResourceError:
+            return b""
 
     def trust(self) -> None:
         """The handshake is over: no more counting."""

@@ -3,7 +3,7 @@
 Used by `nodes/launch` for the nodes, by `nodes/worker` for the training program, and by `engines/process`. Guarantees:
 the child leads a session and process group of its own, so a terminal's Ctrl-C reaches only the parent, which ends it in
 order; when the parent dies, even by SIGKILL, the kernel kills the child (on Linux), and with it what is tethered to the
-child in turn.
+child in turn; `guard` does the same for what a child has started itself.
 """
 
 from __future__ import annotations
@@ -54,3 +54,20 @@ def spawn(
         start_new_session=True,
         preexec_fn=tie if tethered else None,
     )
+
+
+def guard(group: int) -> subprocess.Popen[bytes] | None:
+    """A shell that SIGKILLs this process group once its parent, however it ended, is gone; None where there is no sh.
+
+    It waits at the end of a pipe that nobody writes into. Who ends the group itself kills the guard.
+    """
+    try:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r line; kill -9 "-$0" 2>/dev/null', str(group)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return None

@@ -84,3 +84,24 @@ def test_only_the_wanted_models_are_kept(tmp_path: Path) -> None:
     models.keep_only([TWO])
     assert [path.name for path in (tmp_path / "models").iterdir()] == [f"{TWO.replace(':', '-')}.bin"]
     assert bytes(models.bytes_of(TWO)) == b"efgh"
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's /proc")
+def test_a_model_that_is_on_disk_takes_no_memory_until_it_is_read(tmp_path: Path) -> None:
+    models, content = Models(tmp_path / "models", 1 << 20), bytes(range(256)) * 4096
+    held(models, ONE, content)
+    file = models.get(ONE)
+    assert resident(file.path) == 1 << 20
+    file.sync()
+    assert resident(file.path) == 0
+    assert bytes(file.bytes) == content
+    assert resident(file.path) == 1 << 20
+
+
+def resident(path: Path) -> int:
+    """Bytes of this file that this process has in memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    of_path = next(line for line in lines if line.endswith(str(path)))
+    rss = next(line for line in lines if line.startswith("Rss:"))
+    assert of_path
+    return int(rss.split()[1]) * 1024

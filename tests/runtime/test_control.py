@@ -67,14 +67,19 @@ def play(main: Callable[[], Awaitable[None]], seconds: float = 20) -> None:
 
 
 def linked(
-    server: Local, client: Local, handlers: Handlers, act: Callable[[Link], Awaitable[None]], **more: Any
+    server: Local,
+    client: Local,
+    handlers: Handlers,
+    act: Callable[[Link], Awaitable[None]],
+    seconds: float = 20,
+    **more: Any,
 ) -> None:
     async def main() -> None:
         async with serving(server, handlers, **more) as (_, mesh), serving(client, {}) as (control, _):
             link = await control.connect(HERE, mesh.listen_ports[0], deadline_s=5)
             await act(link)
 
-    play(main)
+    play(main, seconds)
 
 
 async def refusal(call: Awaitable[Any], kind: type[SwarmError]) -> SwarmError:
