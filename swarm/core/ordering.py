@@ -263,7 +263,10 @@ class Copies:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """This node and ``peer`` hold different ledgers from ``index`` on: one has lost its log. A leader leads no more."""
+    """This node and ``peer`` hold different ledgers from ``index`` on: one of them has lost its log.
+
+    Who decides alone leads no more; a leader that a majority follows goes on, and the other does not follow it.
+    """
 
     peer: str
     index: int

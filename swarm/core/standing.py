@@ -1,7 +1,7 @@
 """What a node is in the order of the ledger: its term and role, whom it follows, whom it disagrees with.
 
 The base of ``core/consensus``, which takes the events. Guarantees: a node has one role at a time; every change of role,
-term or leader is said; who had to refuse as a leader, or has been superseded, never takes part again.
+term or leader is said; who had to refuse while it decided alone, or has been superseded, never takes part again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Standing:
         self.refused = False
         """This node and another hold different ledgers."""
         self.ended = False
-        """It does nothing more: it led on with less than it had, or has been superseded."""
+        """It does nothing more: it decided alone with less than it once had, or has been superseded."""
         self.heard_s = float("-inf")
         """When a leader was last heard, on the clock of the ticks."""
         self._effects: list[Effect] = []
@@ -151,13 +151,15 @@ class Standing:
     def _disagree(self, peer: str, term: int, index: int) -> None:
         if epoch_of(term) > epoch_of(self._journal.term_at(index)):
             self._supersede(peer, term, index - 1)
-        elif not self.refused:
+        else:
             self._refuse(peer, index)
 
     def _refuse(self, peer: str, index: int) -> None:
+        """Said once. Who decides alone ends; a leader that a majority follows is not stopped by one that differs."""
+        if not self.refused:
+            self._emit(Refuse(peer, index))
         self.refused = True
-        self._emit(Refuse(peer, index))
-        if self._leadership is not None:
+        if self._leadership is not None and self._leadership.alone:
             self._end()
 
     def _supersede(self, peer: str, term: int, index: int) -> None:

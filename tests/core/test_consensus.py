@@ -262,6 +262,24 @@ def test_a_leader_that_is_refused_leads_no_more() -> None:
     assert node.handle(Received("b", Campaign(9, False, 99, 8))) == []
 
 
+def test_a_leader_that_a_majority_follows_is_not_stopped_by_one_that_differs() -> None:
+    disk = disk_of("one")
+    node = machine("a", disk)
+    node.handle(Ticked(0.0))
+    effects = node.handle(Ticked(2.0))
+    assert sent(effects)[0] == Campaign(2, True, 2, 1)
+    effects = node.handle(Received("b", Ballot(2, True, True)))
+    store(node, disk, effects)
+    node.handle(Received("b", Ballot(2, False, True)))
+    assert node.role == "leader"
+    effects = node.handle(Received("c", Answer(2, 1, False, 0, 9, 2)))
+    assert effects == [Refuse("c", 2)]
+    assert node.handle(Received("c", Answer(2, 2, False, 0, 9, 2))) == []
+    assert node.role == "leader"
+    node.handle(Proposed(next_entries(node, b"on")))
+    node.check()
+
+
 def test_what_an_only_voter_stored_it_may_have_acknowledged() -> None:
     """Also when it crashed before it could note that."""
     disk = disk_of("alone", voters=("a",), commit=1)
