@@ -183,7 +183,7 @@ class Driver:
         return self._store.entry(index) if self._store.first_index <= index <= self.head else None
 
     def entries_after(self, index: int, max_bytes: int = PIECE_BYTES) -> list[bytes]:
-        """The committed entries behind ``index``, as many as fit (at least one if there is one)."""
+        """The committed entries behind ``index``, as many as fit, at least one if there is one."""
         return self._store.raws_after(index, self.head, max_bytes)
 
     def alive(self, uids: list[str]) -> None:
@@ -336,7 +336,8 @@ class Driver:
 
     def _step(self, event: Event) -> None:
         """Hand an event to the orderer and do what it says; events that arise meanwhile wait for their turn."""
-        self._events.append(event)
+        if self._running:
+            self._events.append(event)
         if self._stepping:
             return
         self._stepping = True

@@ -55,8 +55,12 @@ class Snapshots:
         self._come = trio.Event()
         self._began = trio.Event()  # with a snapshot from elsewhere
         self._served: tuple[Snapshot, Signatures] | None = None
-        if (stored := store.snapshot()) is not None and not stored[1]:
-            self._note(stored[0])
+        if (stored := store.snapshot()) is not None:
+            snapshot, signatures = stored
+            if not signatures:
+                self._note(snapshot)
+            elif state.uid in signatures:
+                self._seen[snapshot.index] = snapshot.point
 
     async def run(self, step: Step, in_loop: Callable[..., None]) -> None:
         """Until cancelled. ``step`` tells the orderer, ``in_loop`` has something called from the store's thread."""

@@ -261,6 +261,9 @@ def test_a_node_signs_only_the_state_that_it_came_to_by_itself(world: World) -> 
                 assert answer({"point": point}) == {"signature": b""}
             with pytest.raises(BadInput):
                 answer({"point": [index, term]})
+        async with world.node("s") as node:
+            again = node.driver.snapshots.answer_cosign({"point": list(snapshot.point)})
+            assert again["signature"], "also after a restart, when it has all its signatures"
 
     run(scenario)
 
