@@ -149,9 +149,11 @@ class Consensus(Standing):
 
     def _receive_ballot(self, sender: str, ballot: Ballot) -> None:
         election = self._candidacy.election
+        if election is None or sender not in self.voters:
+            return
         if ballot.term > self.term and not (ballot.pre and ballot.granted):
             self._enter(ballot.term)
-        elif election is not None and ballot.granted and (ballot.term, ballot.pre) == (election.term, election.pre):
+        elif ballot.granted and (ballot.term, ballot.pre) == (election.term, election.pre):
             if self._candidacy.count(sender) and election.pre:
                 self._stand()
             elif self._candidacy.stands and election.is_won(self.voters):
@@ -173,14 +175,17 @@ class Consensus(Standing):
             self._note_members()
 
     def _receive_answer(self, sender: str, answer: Answer) -> None:
-        if self._leadership is not None and answer.conflict:
+        leadership = self._leadership
+        if leadership is None or not leadership.tells(sender):
+            return
+        if answer.conflict:
             self._refuse(sender, answer.conflict)
         elif answer.term > self.term:
             self._enter(answer.term)
-        elif self._leadership is not None and answer.term == self.term and answer.match > self.last_index:
+        elif answer.term == self.term and answer.match > self.last_index:
             self._refuse(sender, self.last_index + 1)  # this node has led in this term before, and forgotten it
-        elif self._leadership is not None and answer.term == self.term:
-            self._leadership.take(sender, answer)
+        elif answer.term == self.term:
+            leadership.take(sender, answer)
             self._check_removed()
 
     # ---- following

@@ -75,6 +75,10 @@ class Leadership:
         """The voters have decided to go on without this node."""
         return self.uid not in self._journal.voters and self.may_change
 
+    def tells(self, uid: str) -> bool:
+        """That node gets the entries from here."""
+        return uid in self._followers
+
     def heard(self, within_s: float) -> int:
         """How many of the other voters answered in the last so many seconds."""
         return sum(self._now_s - self._followers[uid].heard_s <= within_s for uid in self._others())
@@ -124,8 +128,8 @@ class Leadership:
                 self._ask(uid, follower)
 
     def take(self, sender: str, answer: Answer) -> None:
-        follower = self._followers.get(sender)
-        if follower is None or answer.stamp == 0:
+        follower = self._followers[sender]
+        if answer.stamp == 0:
             return
         go_on = follower.take(answer, self._journal.stored, self._now_s)
         follower.in_step = self.alone and follower.match >= self._journal.commit and self._is_fresh(follower)
