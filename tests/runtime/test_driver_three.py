@@ -127,7 +127,7 @@ def test_a_leader_whose_disk_is_full_makes_way_and_serves_reads_until_there_is_r
                 assert len(leader.driver.entries_after(0)) >= head
                 full.clear()
                 await until(lambda: level(leader, others[0]))
-                assert leader.driver.notes() == []
+                await until(lambda: leader.driver.notes() == [])
 
     run(scenario)
 
