@@ -27,4 +27,6 @@ def test_every_topic_is_there() -> None:
 
 def test_a_difference_is_seen() -> None:
     text = FILES[0].read_text()
-    assert scripts.run(text.replace("term", "trem")) == text
+    wrong = text.replace("----\n", "----\nsomething else\n")
+    assert wrong != text
+    assert scripts.run(wrong) == text
