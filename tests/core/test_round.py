@@ -379,7 +379,7 @@ def test_of_two_that_suspect_each_other_only_one_goes_at_the_deadline():
     assert actors[2].uid in members(scene)
 
 
-def test_entries_of_version_0_3_drop_both_of_two_that_suspect_each_other():
+def test_entries_that_do_not_say_fewest_drop_both_of_two_that_suspect_each_other():
     scene, actors = merging(4)
     scene.suspect(actors[0], actors[1])
     scene.suspect(actors[1], actors[0])
