@@ -22,7 +22,8 @@ LIBP2P_STAYS_IN = {"swarm.runtime.mesh", "swarm.runtime.secure", "swarm.runtime.
 # The pure rooms import from these lists and from nothing else: an allow-list, so that no clock comes in unnoticed.
 VALUES = {
     "__future__", "abc", "bisect", "collections", "dataclasses", "difflib", "enum", "fractions", "functools", "hashlib",
-    "heapq", "ipaddress", "itertools", "json", "math", "operator", "re", "reprlib", "struct", "types", "typing", "uuid",
+    "heapq", "ipaddress", "itertools", "json", "math", "operator", "re", "reprlib", "statistics", "struct", "types",
+    "typing", "uuid",
 }  # fmt: skip
 PURE = {
     "core": VALUES | {"numpy", "ml_dtypes", "msgpack"},

@@ -115,6 +115,39 @@ def test_three_lines_make_a_keras_script_a_member_of_a_swarm(tmp_path):
     assert (tmp_path / "peer-alone.npz").exists()
 
 
+@pytest.mark.slow
+def test_with_a_checkpoint_directory_a_killed_program_goes_on_where_it_was(tmp_path):
+    made, fitted = re.findall(
+        r"^(?:swarm|model)\b.*(?:checkpoint_dir|initial_epoch).*$", section("Your own script"), re.M
+    )
+    imported, _, _ = marked_lines()
+    own = made.replace('"checkpoints"', "'checkpoints-' + os.environ['SWARM_PEER']").replace("=128", "=32")
+    changed = SCRIPT.replace("import numpy as np\n", f"import numpy as np\n{imported}\n")
+    changed = changed.replace("model.fit(x, y, epochs=5)\n", f"{own}\n{fitted.replace('epochs=5', 'epochs=40')}\n")
+    (tmp_path / "train.py").write_text(changed)
+    command = ["swarm", "run", "--peers", "2", "--", "python", "train.py"]
+    here = environment(PYTHONUNBUFFERED="1")
+    with subprocess.Popen(command, cwd=tmp_path, env=here, stdout=subprocess.PIPE, text=True) as first:
+        third = next(line for line in first.stdout if "merged by 2 members after 96 batches" in line)
+        assert "2 epochs" in third
+        programs = [
+            one for one in psutil.Process(first.pid).children(recursive=True) if "train.py" in one.cmdline()[-1]
+        ]
+        min(programs, key=lambda one: one.environ()["SWARM_PEER"]).kill()
+        assert first.stdout.read()
+    assert first.returncode == 6
+    second = subprocess.run(command, cwd=tmp_path, env=here, capture_output=True, text=True, timeout=240)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert (
+        len(re.findall(r"resumed from the checkpoint of round \d+, after \d+ batches and \d+ epochs", second.stdout))
+        == 2
+    )
+    assert "Epoch 1/40" not in second.stdout
+    assert "Epoch 40/40" in second.stdout
+    with np.load(tmp_path / "peer-0.npz") as one, np.load(tmp_path / "peer-1.npz") as other:
+        assert all(np.array_equal(one[name], other[name]) for name in one.files)
+
+
 def test_two_hosts_train_one_model_with_the_commands_as_they_stand(tmp_path):
     """Two directories stand for the hosts, and two addresses of the loopback interface for theirs, with HPE's ports."""
     network = random.SystemRandom().randrange(2, 250)

@@ -70,6 +70,11 @@ class Kept:
         """Some signer has neither left nor missed it, or another live member had it when last heard."""
         return bool(self.at_hand(commit)) or any(self._members[uid].state != "left" for uid in commit.signers)
 
+    def unsaid(self, uid: str, digest: str) -> bool:
+        """Whether it would change anything to hear that this member lacks the model."""
+        commit = self.of(digest)
+        return commit is not None and not (uid in commit.missing and self.servable(commit))
+
     def lose(self) -> str | None:
         """Give up the newest; the newest earlier one that a live member holds."""
         self._commits.pop()

@@ -81,8 +81,8 @@ class Member:
             Finished: self._finished,
             MemberGone: self._gone,
             ContractCleared: self._cleared,
-            m.LedgerLost: self._ledger_lost,
-            m.LedgerBack: self._ledger_back,
+            m.LedgerLost: self._ledger,
+            m.LedgerBack: self._ledger,
             m.Ticked: self._ticked,
         }
 
@@ -223,9 +223,8 @@ class Member:
         return [part.suspect(event.uid, event.reason)]
 
     def _told_owed(self, event: m.Owed) -> list[m.Effect]:
-        if part := self._current(event.round, event.attempt):
-            part.owed = event.owed
-        return []
+        part = self._current(event.round, event.attempt)
+        return part.told(event.owed) if part else []
 
     def _current(self, round_: int, attempt: int) -> Part | None:
         """The part in this attempt, while it is not done."""
@@ -312,12 +311,14 @@ class Member:
         if self.phase is not Phase.FETCHING:
             return []
         self.phase, self._fetch_again_s = Phase.BEHIND, self._now_s + FETCH_AGAIN_S
-        missing = m.Propose("Missing", {"contract": self.contract.name, "digest": event.digest})
+        said = {"contract": self.contract.name, "digest": event.digest}
+        unsaid = self.contract.kept.unsaid(self.uid, event.digest)
+        missing: list[m.Effect] = [m.Propose("Missing", said)] if unsaid else []
         if self._patience.unserved_s is not None:
-            return [missing]  # said at the first try; every tick goes on telling whom it waits for
+            return missing  # told at the first try; every tick goes on telling whom it waits for
         self._patience.unserved_s = self._now_s
         text = f"this node is behind, and contributes nothing until it has the model {event.digest}: {event.reason}"
-        return [m.Tell(text), missing]
+        return [m.Tell(text), *missing]
 
     def _base_lost(self, event: BaseLost) -> list[m.Effect]:
         if self.phase not in (Phase.FETCHING, Phase.BEHIND):
@@ -344,12 +345,8 @@ class Member:
 
     # ---- waiting
 
-    def _ledger_lost(self, event: m.LedgerLost) -> list[m.Effect]:
-        self._patience.ledger = self._patience.ledger or (self._now_s, event.reason)
-        return []
-
-    def _ledger_back(self, event: m.LedgerBack) -> list[m.Effect]:
-        self._patience.ledger = None
+    def _ledger(self, event: m.LedgerLost | m.LedgerBack) -> list[m.Effect]:
+        self._patience.ledger_is(self._now_s, event.reason if isinstance(event, m.LedgerLost) else "")
         return []
 
     def _ticked(self, event: m.Ticked) -> list[m.Effect]:

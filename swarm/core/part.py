@@ -29,6 +29,10 @@ class Part:
     def is_of(self, round_: int, attempt: int) -> bool:
         return (self.snap.round, self.snap.attempt) == (round_, attempt)
 
+    def told(self, owed: Mapping[str, int]) -> list[Effect]:
+        self.owed = owed
+        return []
+
     def ready(self, merged: Merged) -> Effect:
         told = {"shards": list(merged.shards)} if 0 < len(merged.shards) <= SHARDS_TOLD_MAX else {}
         return self._propose("Ready", digest=merged.digest, **told)

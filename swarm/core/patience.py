@@ -29,6 +29,10 @@ class Patience:
         if self.ledger is not None:
             self.ledger = (now_s, self.ledger[1])
 
+    def ledger_is(self, now_s: float, lost: str) -> None:
+        """Why it is not there; "" when it is."""
+        self.ledger = (self.ledger or (now_s, lost)) if lost else None
+
     def for_ledger(self, now_s: float) -> list[Effect]:
         assert self.ledger is not None
         since_s, reason = self.ledger

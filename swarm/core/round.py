@@ -186,7 +186,7 @@ class Round:
         return self.without([accused], "dropped", f"was suspected by {count} of {others} others")
 
     def pass_deadline(self, attempt: int, *, fewest: bool) -> list[Event]:
-        """``fewest``: of two that suspect each other only one goes. Without it (up to version 0.3) both went."""
+        """``fewest``: of two that suspect each other only one goes. Entries from before it was there say: both."""
         now = self._current(attempt, "DeadlinePassed")
         accused = blame.most_suspected(now.suspects, now.uids)
         if accused:

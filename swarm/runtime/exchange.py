@@ -99,7 +99,7 @@ class Exchange:
         self._marks: dict[str, float] = {}
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name="exchange", daemon=True).start()
+        self._thread(self._run)
 
     def held(self, uid: str) -> None:
         """This member says that it holds the result of this attempt."""

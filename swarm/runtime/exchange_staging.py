@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from swarm.core.events import SnapMade
 from swarm.core.spans import Range, Spans
+from swarm.errors import ModelError
 from swarm.runtime.data import Stop
 
 _NORESERVE = 0x4000 if sys.platform == "linux" else 0
@@ -59,7 +60,10 @@ class Staging:
         return memoryview(self._maps[uid])
 
     def _map(self) -> mmap.mmap:
-        made = mmap.mmap(-1, self._nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        try:
+            made = mmap.mmap(-1, self._nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        except OSError as error:
+            raise ModelError(f"no memory for a contribution of {self._nbytes} bytes: {error.strerror}") from error
         if hasattr(mmap, "MADV_HUGEPAGE"):
             made.madvise(mmap.MADV_HUGEPAGE)
         return made

@@ -338,6 +338,25 @@ def test_a_model_that_nobody_serves_is_reported_missing_and_tried_again() -> Non
     assert kinds(world.tick(FETCH_AGAIN_S + 1)) == ["Fetch"]
 
 
+def test_a_missing_model_is_said_once_and_again_when_the_last_who_had_it_has_left() -> None:
+    world = World(peers=3)
+    world.offer(OTHER, THIRD)
+    world.close_window()
+    world.ready(OTHER, THIRD)
+    world.ask("begin")
+    assert kinds(world.member.handle(m.FetchFailed(RESULT, "gone"), 0.0)) == ["Tell", "Missing"]
+    world.tell(world.contract.missing(ME, RESULT))
+    assert world.contract.behind() == [ME]
+    for _ in range(3):
+        assert kinds(world.tick(FETCH_AGAIN_S)) == ["Fetch"]
+        assert world.member.handle(m.FetchFailed(RESULT, "gone"), world.now_s) == []
+    for uid in (OTHER, THIRD):
+        world.contract.gone(uid, "left", "left")
+    assert kinds(world.tick(FETCH_AGAIN_S)) == ["Fetch"]
+    assert kinds(world.member.handle(m.FetchFailed(RESULT, "gone"), world.now_s)) == ["Missing"]
+    assert any(isinstance(event, BaseLost) for event in world.contract.missing(ME, RESULT))
+
+
 def test_a_model_that_nobody_serves_is_waited_for_until_the_deadline() -> None:
     world = World(tooFewPeersSeconds=30)
     world.offer(ME, OTHER)

@@ -379,7 +379,7 @@ def test_of_two_that_suspect_each_other_only_one_goes_at_the_deadline():
     assert actors[2].uid in members(scene)
 
 
-def test_entries_of_version_0_3_drop_both_of_two_that_suspect_each_other():
+def test_entries_that_do_not_say_fewest_drop_both_of_two_that_suspect_each_other():
     scene, actors = merging(4)
     scene.suspect(actors[0], actors[1])
     scene.suspect(actors[1], actors[0])
@@ -452,3 +452,37 @@ def test_what_belongs_to_the_other_phase_is_refused():
     for actor in actors:
         scene.offer(actor)
     assert "is merging: it takes no WindowClosed" in scene.close_window().reason
+
+
+def test_a_node_that_restarts_in_mid_round_enrols_at_once_and_is_in_the_next_one():
+    scene, actors = merging(3)
+    goes, *others = actors
+    goes.restart()
+    assert scene.join(goes).accepted
+    enrolled = scene.enrol(goes)
+    assert (enrolled.result["joined"], enrolled.result["round"]) == ("again", 0)
+    assert members(scene) == uids(others)
+    assert "is merging: it takes no Offer" in scene.offer(goes).reason
+    for actor in others:
+        scene.ready(actor)
+    for actor in others:
+        scene.offer(actor)
+    assert scene.contract.waiting_for() == [goes.uid]
+    assert scene.offer(goes).accepted
+    assert members(scene) == uids(actors)
+
+
+def test_a_program_that_hangs_from_the_start_is_waited_for_by_name_until_the_window_closes_and_then_by_nobody():
+    scene = Scene()
+    *others, hung = scene.learners(3)
+    for round_ in range(2):
+        for actor in others:
+            assert scene.offer(actor).accepted
+        if round_ == 0:
+            assert scene.contract.waiting_for() == [hung.uid]
+            assert scene.close_window().accepted
+        assert members(scene) == uids(others)
+        for actor in others:
+            scene.ready(actor)
+    assert scene.contract.commits == 2
+    assert hung.uid not in scene.contract.live()
