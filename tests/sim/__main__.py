@@ -1,0 +1,184 @@
+"""``python -m tests.sim --seeds N [--seed S] [--planted yes|no] [--jobs 2] [--json]``
+
+Runs N worlds from seed S on, judges them, and (unless told not to) plants 20 bugs, one at a time, to see that each is
+found. Exit code 1 on any violation, world that gets stuck, replay that differs, fault kind that never came, or planted
+bug that no checker reports; the last line on stderr then replays the first failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import Any
+
+from tests.sim import purity
+from tests.sim.planted import BUGS, Found
+from tests.sim.scenario import Report, run
+from tests.sim.weather import KINDS
+
+REPLAY_EVERY = 50
+SEEDS_FOR_ALL_KINDS = 50
+"""With fewer seeds a kind of fault may well be missing."""
+COLLECT_EVERY = 16
+
+
+@dataclass
+class Summary:
+    first_seed: int
+    seeds: int = 0
+    rounds: int = 0
+    commits: int = 0
+    aborts: int = 0
+    faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    violations: int = 0
+    stuck: int = 0
+    replays_differ: int = 0
+    lost_updates: int = 0
+    tasks_lost: int = 0
+    tasks_run_twice: int = 0
+    failing: list[int] = field(default_factory=list)
+    planted: dict[str, int] = field(default_factory=dict)
+    """The seeds that it took to find each bug; 0: not found."""
+
+    def add(self, report: Report) -> None:
+        self.seeds += 1
+        self.rounds += report.rounds
+        self.commits += report.commits
+        self.aborts += report.aborts
+        for kind, count in report.faults.items():
+            self.faults[kind] += count
+        self.violations += len(report.violations)
+        self.violations += bool(report.failed)
+        self.stuck += report.stuck
+        self.replays_differ += report.differs
+        self.lost_updates += sum(each.promise == "P3" for each in report.violations)
+        self.tasks_lost += sum(each.promise == "P5" and "is lost" in each.text for each in report.violations)
+        self.tasks_run_twice += sum(each.promise == "P5" and "twice" in each.text for each in report.violations)
+        if not report.clean:
+            self.failing.append(report.seed)
+
+    @property
+    def missing_faults(self) -> list[str]:
+        return [kind for kind, count in self.faults.items() if not count] if self.seeds >= SEEDS_FOR_ALL_KINDS else []
+
+    @property
+    def not_found(self) -> list[str]:
+        return [name for name, seeds in self.planted.items() if not seeds]
+
+    @property
+    def ok(self) -> bool:
+        return not (self.failing or self.missing_faults or self.not_found)
+
+    def to_json(self, seconds: float) -> dict[str, Any]:
+        return {
+            "ok": self.ok,
+            "version": purity.version(),
+            "seeds": self.seeds,
+            "first_seed": self.first_seed,
+            "rounds": self.rounds,
+            "commits": self.commits,
+            "aborts": self.aborts,
+            "seconds": round(seconds, 1),
+            "faults": self.faults,
+            "violations": self.violations,
+            "lost_updates": self.lost_updates,
+            "tasks_lost": self.tasks_lost,
+            "tasks_run_twice": self.tasks_run_twice,
+            "stuck": self.stuck,
+            "replays_differ": self.replays_differ,
+            "planted": len(self.planted),
+            "planted_found": len(self.planted) - len(self.not_found),
+            "planted_seeds": {name: seeds for name, seeds in self.planted.items() if seeds},
+            "failing_seeds": self.failing,
+        }
+
+
+def one(seed: int) -> Report:
+    """One seed; every so many of them once more, without shared work, which has to give the same trace."""
+    gc.disable()  # a world is thrown away whole
+    if seed % COLLECT_EVERY == 0:
+        gc.collect()
+    again = seed % REPLAY_EVERY == 0
+    report = run(seed, trace=again)
+    if again:
+        report.differs = run(seed, shared=False, trace=True).trace != report.trace
+    return report
+
+
+def plant(name: str) -> tuple[str, Found]:
+    from tests.sim.planted import search
+
+    return name, search(name)
+
+
+def results(jobs: int, work: Any, over: Iterable[Any], chunk: int) -> Iterator[Any]:
+    if jobs == 1:
+        yield from map(work, over)
+        return
+    with get_context("fork").Pool(jobs) as pool:
+        yield from pool.imap_unordered(work, over, chunk)
+
+
+def parsed(args: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__.splitlines()[2])
+    parser.add_argument("--seeds", type=int, default=100, help="how many worlds")
+    parser.add_argument("--seed", type=int, default=0, help="the first one")
+    parser.add_argument("--planted", choices=("yes", "no"), default="no", help="whether to plant bugs, too")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    return parser.parse_args(args)
+
+
+def main(args: list[str]) -> int:
+    asked = parsed(args)
+    began_s = time.monotonic()
+    summary = Summary(asked.seed)
+    for report in results(asked.jobs, one, range(asked.seed, asked.seed + asked.seeds), 8):
+        summary.add(report)
+        if not report.clean:
+            tell(report)
+    if asked.planted == "yes":
+        for name, found in results(asked.jobs, plant, list(BUGS), 1):
+            summary.planted[name] = found.seeds
+            how = f"found by seed {found.seed}: {found.text}" if found.seeds else "NOT FOUND"
+            print(f"planted {name}: {how}", file=sys.stderr)
+        summary.planted = {name: summary.planted[name] for name in BUGS}
+    purity.check()
+    finish(summary, time.monotonic() - began_s, as_json=asked.json)
+    return 0 if summary.ok else 1
+
+
+def tell(report: Report) -> None:
+    for violation in report.violations[:3]:
+        print(f"seed {report.seed}: {violation}", file=sys.stderr)
+    if report.stuck:
+        print(f"seed {report.seed}: P4: stuck: {', '.join(report.open)}", file=sys.stderr)
+    if report.failed:
+        print(f"seed {report.seed}: {report.failed}", file=sys.stderr)
+    if report.differs:
+        print(f"seed {report.seed}: it gave another trace when it was run again", file=sys.stderr)
+
+
+def finish(summary: Summary, seconds: float, *, as_json: bool) -> None:
+    answer = summary.to_json(seconds)
+    if as_json:
+        print(json.dumps(answer))
+    else:
+        for key, value in answer.items():
+            print(f"{key}: {value}")
+    for kind in summary.missing_faults:
+        print(f"the fault {kind} never came", file=sys.stderr)
+    if summary.failing:
+        print(f"python -m tests.sim --seeds 1 --seed {min(summary.failing)} --planted no --jobs 1", file=sys.stderr)
+    elif summary.not_found:
+        print(f"python -m tests.sim.planted {summary.not_found[0]}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,238 @@
+"""One attempt of one round on one learning node: the product's `Exchanging`, with simulated bytes around it.
+
+It stands in for ``runtime/exchange``. A leaf of the model is one number. Replies carry what is there so far, and, with
+the end of a shard, its owner's signature under it. A node that lies does it here, in what it serves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from swarm.core import exchanging_steps as x
+from swarm.core import member_steps as m
+from swarm.core.events import SnapMade
+from swarm.core.exchanging import Exchanging
+from swarm.core.merge import METHODS
+from swarm.core.spans import Spans
+from swarm.core.tensors import LEAF_BYTES
+from tests.sim.history import Values
+
+if TYPE_CHECKING:
+    from tests.sim.sl import LearningNode
+
+AGAIN_S = (0.05, 0.2, 1.5)
+"""More of what grows, what is not there yet, what has had no reply."""
+MERGE_S = 0.0004
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """``what``: an offer's or a shard's bytes ``start`` to ``stop``, or (of a ``digest``) a whole model."""
+
+    what: str
+    digest: str = ""
+    round: int = -1
+    attempt: int = -1
+    of: str = ""
+    start: int = 0
+    stop: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """What is there from the start of what was wanted; ``proof`` once it is all of it."""
+
+    values: Values
+    proof: Proof | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """An owner's signature under a shard: nobody else can make one."""
+
+    owner: str
+    round: int
+    attempt: int
+    start: int
+    values: Values
+
+
+class Attempt:
+    def __init__(self, node: LearningNode, snap: SnapMade, own: Values, before: Attempt | None) -> None:
+        self.node = node
+        self.snap = snap
+        self.own = own
+        self.over = self.answered = False
+        nbytes = node.terms.leaves * LEAF_BYTES
+        same = before is not None and before.snap.round == snap.round
+        kept: dict[str, Spans] = before.machine.kept() if same and before else {}
+        self.machine = Exchanging(snap, node.uid, nbytes, kept)
+        self.came: dict[str, list[float]] = before.came if same and before else {}
+        """Contributions, as far as they are here."""
+        self.came[node.uid] = list(own)
+        self.result = [0.0] * node.terms.leaves
+        self._proofs: dict[tuple[str, int], Proof] = {}
+        self._upto: dict[int, int] = {}
+        """How far my shards may be served, by where they start."""
+        self._digests = {member.uid: member.digest for member in snap.members}
+        self._requests: dict[x.Pull, int] = {}
+
+    def begin(self) -> None:
+        self._perform_all(self.machine.begin(self.node.now_s))
+
+    def tick(self) -> None:
+        self._happened(x.Ticked())
+
+    def held(self, uid: str) -> None:
+        self._happened(x.Held(uid))
+
+    def _happened(self, event: x.Event) -> None:
+        if not self.over:
+            self._perform_all(self.machine.handle(event, self.node.now_s))
+
+    def _perform_all(self, effects: list[x.Effect]) -> None:
+        for effect in effects:
+            if not self.over:
+                self._perform(effect)
+
+    def _perform(self, effect: x.Effect) -> None:
+        match effect:
+            case x.Pull():
+                self._pull(effect, effect.start)
+            case x.Stop():
+                self.node.requests.pop(self._requests.pop(effect.pull, 0), None)
+                self._happened(x.Failed(effect.pull, effect.reason))
+            case x.Merge():
+                self._merge(effect)
+                self.node.later(MERGE_S, self._happened, x.Merged(effect.start))
+            case x.Serve():
+                self._upto[effect.shard] = effect.upto
+            case x.Blame():
+                snap = self.snap
+                self.node.happened(m.Stalled(snap.round, snap.attempt, effect.uid, effect.reason))
+            case x.Finish():
+                self._finish()
+
+    # ---- pulling
+
+    def _pull(self, pull: x.Pull, upto: int) -> None:
+        snap = self.snap
+        want = Want(pull.what, "", snap.round, snap.attempt, pull.of, upto, pull.stop)
+        source = self.node.around.uids[pull.source]
+        self._requests[pull] = self.node.request(
+            source, want, lambda reply: self._replied(pull, upto, reply), AGAIN_S[2]
+        )
+
+    def _replied(self, pull: x.Pull, upto: int, reply: Any) -> None:
+        if self.over:
+            return
+        match reply:
+            case None:
+                self._pull(pull, upto)
+            case "not yet":
+                self._happened(x.Arrived(pull, upto))
+                self._again(AGAIN_S[1], pull, upto)
+            case Bytes():
+                self._take(pull, upto, reply)
+            case _:
+                self._happened(x.Failed(pull, str(reply)))
+
+    def _again(self, delay_s: float, pull: x.Pull, upto: int) -> None:
+        self._requests[pull] = 0
+        self.node.later(delay_s, self._pull_on, pull, upto)
+
+    def _pull_on(self, pull: x.Pull, upto: int) -> None:
+        if not self.over and pull in self._requests:
+            self._pull(pull, upto)
+
+    def _take(self, pull: x.Pull, upto: int, reply: Bytes) -> None:
+        first = upto // LEAF_BYTES
+        place = self.result
+        if pull.what == "offer":
+            place = self.came.setdefault(pull.of, [0.0] * len(self.own))
+        place[first : first + len(reply.values)] = reply.values
+        upto += len(reply.values) * LEAF_BYTES
+        self._happened(x.Arrived(pull, upto))
+        if self.over:
+            return
+        if upto < pull.stop:
+            self._again(AGAIN_S[0], pull, upto)
+        elif self._good(pull, reply):
+            self._requests.pop(pull, None)
+            self._happened(x.Verified(pull))
+        else:
+            self._requests.pop(pull, None)
+            self.node.note("unmasked", self.node.uid, pull.source, pull.what, self.snap.round)
+            self._happened(x.Failed(pull, f"what it sent of its {pull.what} is not what was promised", bad=True))
+
+    def _good(self, pull: x.Pull, reply: Bytes) -> bool:
+        first, stop = pull.start // LEAF_BYTES, pull.stop // LEAF_BYTES
+        if pull.what == "shard":
+            proof = reply.proof
+            expected = (pull.of, self.snap.round, self.snap.attempt, pull.start, tuple(self.result[first:stop]))
+            if proof is None or (proof.owner, proof.round, proof.attempt, proof.start, proof.values) != expected:
+                return False
+            self._proofs[pull.of, pull.start] = proof
+            return True
+        if self.snap.topology == "broadcast":
+            promised = self.node.world.history.models[self._digests[pull.of]]
+            return tuple(self.came[pull.of]) == promised
+        return True
+
+    # ---- merging
+
+    def _merge(self, merge: x.Merge) -> None:
+        leaves = slice(merge.start // LEAF_BYTES, merge.stop // LEAF_BYTES)
+        parts = [np.array(self.came[uid][leaves], np.float32) for uid, _ in merge.parts]
+        out = np.empty(len(parts[0]), np.float32)
+        METHODS["mean"]("float32", parts, [weight for _, weight in merge.parts], out)
+        self.result[leaves] = out.tolist()
+
+    def _finish(self) -> None:
+        digest = self.node.record(tuple(self.result))
+        if not self.node.disk.hold(digest, tuple(self.result)):
+            self.node.give_up("no room for the result")
+            return
+        self.node.note("holds", self.node.uid, self.snap.round, self.snap.attempt, digest)
+        self.node.happened(m.Merged(self.snap.round, self.snap.attempt, digest))
+
+    # ---- serving
+
+    def serve(self, asker: LearningNode, want: Want) -> Any:
+        if (self.snap.round, self.snap.attempt) != (want.round, want.attempt):
+            return "that attempt is over here"
+        first, stop = want.start // LEAF_BYTES, want.stop // LEAF_BYTES
+        if want.what == "offer":
+            if self.answered:
+                return "the round is over"
+            return Bytes(self._told(asker, "contribution", self.own[first:stop]), None)
+        if want.of != self.node.uid:
+            return self._relay(want, first, stop)
+        shard = next((each for each in self.machine.mine if each.start <= want.start < each.stop), None)
+        upto = self._upto.get(shard.start, 0) if shard else 0
+        if shard is None or upto <= want.start:
+            return "not yet"
+        values = self._told(asker, "shard", tuple(self.result[first : min(upto, want.stop) // LEAF_BYTES]))
+        whole = upto == shard.stop and want.stop == shard.stop
+        before = tuple(self.result[shard.start // LEAF_BYTES : first])
+        proof = Proof(self.node.uid, want.round, want.attempt, shard.start, before + values)
+        return Bytes(values, proof if whole else None)
+
+    def _relay(self, want: Want, first: int, stop: int) -> Any:
+        for (of, start), proof in self._proofs.items():
+            if of == want.of and start <= want.start < start + len(proof.values) * LEAF_BYTES:
+                return Bytes(tuple(self.result[first:stop]), proof)
+        return "that shard is not here"
+
+    def _told(self, asker: LearningNode, what: str, values: Values) -> Values:
+        """The truth; now and then a liar tells something else, and each asker another."""
+        chance = self.node.lies.get(what, 0.0)
+        if not chance or not values or self.node.world.random.random() >= chance:
+            return values
+        checked = what == "contribution" and self.snap.topology == "broadcast"
+        self.node.note("lied", self.node.uid, what, checked)
+        self.node.around.weather.count("lie")
+        return (values[0] + 1.0 + self.node.world.random.randint(0, 9), *values[1:])

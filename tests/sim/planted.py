@@ -1,0 +1,191 @@
+"""The 20 planted bugs: one line of the product changed, in a process of its own, to see that a checker reports it.
+
+``python -m tests.sim.planted NAME`` looks for one, from seed 0 on, and answers with one JSON object. An assertion or
+another exception of the mutant does not count: only what the checkers say of the history, or that a world gets stuck.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import spec_from_loader
+from pathlib import Path
+from types import ModuleType
+
+SEEDS_MAX = 150
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """In ``module`` the text ``right``, which stands there exactly once and within one line, becomes ``wrong``."""
+
+    module: str
+    right: str
+    wrong: str
+    sns: int = 0
+    faults: tuple[str, ...] = ()
+    """What its worlds are drawn towards (see `scenario.Lean`), so that it does not take too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """``seeds``: how many it took; 0: no seed found it. ``seed`` is the last, ``text`` what its checker said."""
+
+    seeds: int
+    seed: int
+    text: str
+
+
+BUGS: dict[str, Bug] = {
+    "adopt_before_commit": Bug(
+        "member",
+        "            return [ready]\n",
+        '            return [ready, m.Answer("merged", self.contract.round, event.digest, 2)]\n',
+    ),
+    "merge_in_arrival_order": Bug("exchanging", "for uid in sorted(self._contributors)", "for uid in self.here"),
+    "acknowledge_before_persist": Bug(
+        "orderer",
+        "min(self.consensus.commit, self.head + self._breath)",
+        "min(self.consensus.last_index, self.head + self._breath)",
+    ),
+    "commit_with_one_ready_too_few": Bug("round", "return members // 2 + 1", "return max(1, members // 2)"),
+    "base_of_offers_unchecked": Bug("contract", 'if body["base"] != self.base:', "if False:"),
+    "adopted_weights_forgotten_when_all_crash": Bug(
+        "kept",
+        'return bool(self.at_hand(commit)) or any(self._members[uid].state != "left" for uid in commit.signers)',
+        "return bool(self.at_hand(commit))",
+        sns=1,
+    ),
+    "shards_of_different_contributors": Bug(
+        "exchanging",
+        "        self.blamed[uid] = reason\n",
+        "        self.blamed[uid] = reason; self._contributors = [one for one in self._contributors if one != uid]\n",
+    ),
+    "ready_before_all_bytes_are_held": Bug(
+        "exchanging",
+        "if self.finished or not self.held.covers(0, self.nbytes):",
+        "if self.finished or not self.held.covers(0, self.nbytes // 2):",
+    ),
+    "ready_counted_for_the_next_attempt": Bug(
+        "round",
+        "self.attempt = Attempt(snap)\n",
+        "self.attempt = Attempt(snap, self.attempt.ready if self.attempt else {})\n",
+        sns=1,
+        faults=("asymmetric_cut", "clog"),
+    ),
+    "own_vote_counted_twice": Bug(
+        "election",
+        "return len(self.granted.intersection(voters)) >= majority(voters)",
+        "return len(self.granted.intersection(voters)) + 1 >= majority(voters)",
+    ),
+    "vote_not_persisted": Bug(
+        "journal",
+        "self.emit(Append(self.number, self.term, self.vote, after, entries))",
+        'self.emit(Append(self.number, 0, "", after, entries))',
+    ),
+    "log_truncated_without_term_check": Bug(
+        "election",
+        "return theirs > ours or (theirs == ours and sender in journal.voters)",
+        "return campaign.last_index >= 0",
+    ),
+    "commit_of_an_older_term_by_count": Bug(
+        "leadership",
+        "if decided > self._journal.commit and decided >= self.start:",
+        "if decided > self._journal.commit:",
+    ),
+    "stale_leader_serves_reads": Bug(
+        "leadership",
+        "while self._reads and self._reads[0].stamp < confirmed:",
+        "while self._reads:",
+        sns=3,
+        faults=("partition",),
+    ),
+    "two_membership_changes_in_flight": Bug(
+        "leadership",
+        "return self._journal.voters_index > self._journal.commit",
+        "return False",
+        sns=5,
+    ),
+    "snapshot_without_the_last_lease": Bug(
+        "run",
+        '"slots": [slot.to_state() for slot in self.slots.values()],',
+        '"slots": [slot.to_state() for slot in self.slots.values() if not slot.leased],',
+    ),
+    "fence_ignored": Bug(
+        "slot", "if fence != self.fence:", "if fence > self.fence:", sns=1, faults=("loss", "duplicate")
+    ),
+    "lease_ended_by_another_clock": Bug(
+        "timekeeper",
+        'if slot.state == "lost" and quiet_s >= LEASE_S and',
+        'if slot.state == "lost" and quiet_s >= SILENCE_S and',
+        faults=("crash", "pause"),
+    ),
+    "contribution_dropped_without_a_word": Bug("member", 'self._answer("kept", note=note)]', 'self._answer("kept")]'),
+    "late_offer_merged_on_its_old_base": Bug(
+        "member", 'return "rebased" if self.lineage.late or self.lineage.moved else "own"', 'return "own"'
+    ),
+}
+
+
+class Planting(MetaPathFinder, Loader):
+    """Loads one module of ``swarm.core`` with its line changed."""
+
+    def __init__(self, bug: Bug) -> None:
+        self._bug = bug
+        self._name = f"swarm.core.{bug.module}"
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        found = PathFinder.find_spec(fullname, path)
+        assert found is not None
+        return spec_from_loader(fullname, self, origin=found.origin)
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        place = Path(str(module.__spec__.origin))
+        source = place.read_text(encoding="utf-8")
+        assert "\n" not in self._bug.right.strip("\n"), "a planted bug is in one line"
+        assert source.count(self._bug.right) == 1, f"{self._bug.right!r} does not stand once in {place}"
+        module.__file__ = str(place)
+        exec(compile(source.replace(self._bug.right, self._bug.wrong), str(place), "exec"), module.__dict__)
+
+
+def hunt(bug: Bug, seeds: int) -> Found:
+    """In a process with a bug: the first world in which a checker reports anything."""
+    from tests.sim.scenario import Lean, run
+
+    gc.disable()  # a world is thrown away whole
+    for seed in range(seeds):
+        report = run(seed, lean=Lean(bug.sns, bug.faults))
+        if report.violations or report.stuck:
+            said = str(report.violations[0]) if report.violations else f"P4: stuck: {', '.join(report.open)}"
+            return Found(seed + 1, seed, said)
+    return Found(0, seeds - 1, "")
+
+
+def search(name: str, seeds: int = SEEDS_MAX) -> Found:
+    """The same from outside: in a child process, so that nothing of the bug is left here."""
+    command = [sys.executable, "-m", "tests.sim.planted", name, str(seeds)]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert child.returncode == 0, child.stderr
+    return Found(**json.loads(child.stdout))
+
+
+def main(name: str, seeds: int) -> None:
+    assert not any(module.startswith("swarm.core") for module in sys.modules), "the bug comes before the product"
+    sys.meta_path.insert(0, Planting(BUGS[name]))
+    print(json.dumps(asdict(hunt(BUGS[name], seeds))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else SEEDS_MAX)

@@ -1,0 +1,182 @@
+"""A world from its seed: who is in it, a time of faults, then a time without, in which everything has to end.
+
+Safety is judged by the checkers over the whole history; progress (P4) here: once all is healed, every program has the
+final model, every task has ended and all SNs hold the same log, within a bounded time.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.sim.chain import Chain
+from tests.sim.checkers import Violation, check
+from tests.sim.client import Surroundings
+from tests.sim.codec import ORGANISATIONS, Codec
+from tests.sim.network import Network
+from tests.sim.sl import LearningNode, Terms, schema_of
+from tests.sim.sn import NetworkNode
+from tests.sim.swci import Commander
+from tests.sim.swop import OperatorNode
+from tests.sim.weather import Weather
+from tests.sim.world import World
+
+FAULTS_AT_LEAST_S = 10.0
+FAULTS_AT_MOST_S = 90.0
+PROGRESS_S = 300.0
+ROUNDS = (10, 11)
+
+
+@dataclass
+class Report:
+    """What became of one seed."""
+
+    seed: int
+    violations: list[Violation]
+    stuck: bool
+    faults: dict[str, int]
+    rounds: int = 0
+    commits: int = 0
+    aborts: int = 0
+    steps: int = 0
+    simulated_s: float = 0.0
+    trace: str = ""
+    open: list[str] = field(default_factory=list)
+    """Who had not come to an end, if it was stuck."""
+    differs: bool = False
+    """It gave another trace when it was run again."""
+    failed: str = ""
+    """A machine broke one of its own invariants: where."""
+
+    @property
+    def clean(self) -> bool:
+        return not (self.violations or self.stuck or self.differs or self.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Lean:
+    """What a world is drawn towards, to see one thing more often: so many SNs, these faults and no others."""
+
+    sns: int = 0
+    faults: tuple[str, ...] = ()
+
+
+class Scenario:
+    def __init__(self, seed: int, *, shared: bool = True, lean: Lean = Lean()) -> None:
+        self.world = World(seed)
+        self.random: Random = self.world.random
+        codec = Codec(self.world.history)
+        self.weather = Weather(self.world, lean.faults)
+        self._lean = lean
+        network = Network(self.world)
+        self.around = Surroundings(self.world, network, codec, Chain(codec, shared=shared), self.weather)
+        self.around.removed = self._removed
+        self._cast()
+
+    # ---- who is in it
+
+    def _cast(self) -> None:
+        random, around = self.random, self.around
+        count = self._lean.sns or random.choices((1, 2, 3, 4, 5), (22, 20, 42, 6, 10))[0]
+        organisations = ORGANISATIONS[: random.randint(1, 3)]
+        every = random.choice((10_000, 10_000, 40, 25))
+        self.sns = [
+            NetworkNode(
+                around, f"sn-{n + 1}", organisations[n % len(organisations)], founder=n == 0, snapshot_every=every
+            )
+            for n in range(count)
+        ]
+        around.sns.extend(self.sns)
+        learners = random.choices((3, 4, 5, 6, 8), (38, 28, 18, 10, 6))[0]
+        terms = self._terms(learners)
+        self.sls = [
+            LearningNode(around, f"sl-{n + 1}", organisations[n % len(organisations)], terms, random.randint(1, 3))
+            for n in range(learners)
+        ]
+        if "lie" not in self.weather.mix and random.random() < 0.15 and learners > 3:
+            liar = random.choice(self.sls)
+            liar.lies = {random.choice(("contribution", "shard")): 0.1}
+        random.choice(self.sls).lies["base"] = random.choice((0.0, 0.05, 0.2))
+        self.swops = [
+            OperatorNode(
+                around, f"swop-{n + 1}", organisations[n % len(organisations)], random.randint(1, 2), (1.0, 8.0)
+            )
+            for n in range(random.choices((1, 2, 3), (50, 35, 15))[0])
+        ]
+        places = sum(swop.places for swop in self.swops)
+        tasks = [(f"task-{n + 1}", random.randint(1, places)) for n in range(random.randint(1, 2))]
+        self.swci = Commander(around, "swci-1", organisations[0], tasks)
+
+    def _terms(self, learners: int) -> Terms:
+        random = self.random
+        leaves = random.choice((2, 3, 8))
+        topology = random.choice(("sharded", "broadcast"))
+        options = {
+            "minPeers": random.randint(max(1, learners // 2), max(1, learners - random.randint(0, 1))),
+            "topology": topology, "tooFewPeersSeconds": 0, "onTooFewPeers": random.choice(("wait", "wait", "local")),
+        }  # fmt: skip
+        pace = random.uniform(0.3, 1.6)
+        return Terms(leaves, schema_of(leaves).to_wire(), options, random.randint(*ROUNDS), (0.5 * pace, 1.5 * pace))
+
+    def _removed(self, uid: str) -> None:
+        self.world.after(self.random.uniform(1.0, 5.0), self.swci.gone.append, uid)
+
+    # ---- what happens
+
+    def run(self) -> Report:
+        """All of it. What a machine raises ends the world: see `failed`."""
+        try:
+            return self._report(self._happen())
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            report = self._report(stuck=True)
+            report.stuck, report.failed = False, f"{place.filename}:{place.lineno}: {error!r}"
+            return report
+
+    def _happen(self) -> bool:
+        """Whether it got stuck."""
+        world, weather = self.world, self.weather
+        self.sns[0].start()
+        others = [*self.sns[1:], *self.sls, *self.swops, self.swci]
+        for process in others:
+            world.after(self.random.uniform(0.0, 1.5), process.start)
+        world.run(lambda: world.now_s >= 2.0, 2.0)
+        spare = (len(self.sns) - 1) // 2
+        weather.begin(self.around.network, self.sns, self.sls, [*self.swops, self.swci], spare)
+        least_s = world.now_s + FAULTS_AT_LEAST_S
+        world.run(lambda: world.now_s >= least_s and weather.enough, FAULTS_AT_MOST_S)
+        weather.heal()
+        healed_s = world.now_s
+        return not world.run(self._ended, healed_s + PROGRESS_S)
+
+    def _ended(self) -> bool:
+        return not self._open()
+
+    def _open(self) -> list[str]:
+        """Who has not come to an end."""
+        open_ = [node.name for node in self.sls if not node.done]
+        if not self.swci.alive or not self.swci.finished:
+            open_.append(self.swci.name)
+        heads = {sn.orderer.ledger.head_hash for sn in self.sns if sn.alive}
+        if len(heads) > 1 or not all(sn.alive for sn in self.sns):
+            open_.append("sns")
+        return open_
+
+    def _report(self, stuck: bool) -> Report:
+        world, facts = self.world, self.world.history.facts
+        commits = sum(fact[0] == "Committed" for fact in facts)
+        aborts = sum(fact[0] == "Aborted" for fact in facts)
+        violations = check(world.history, ended=not stuck)
+        return Report(
+            world.seed, violations, stuck, dict(self.weather.counts), commits + aborts, commits, aborts,
+            world.steps, world.now_s, open=self._open() if stuck else [],
+        )  # fmt: skip
+
+
+def run(seed: int, *, shared: bool = True, trace: bool = False, lean: Lean = Lean()) -> Report:
+    scenario = Scenario(seed, shared=shared, lean=lean)
+    report = scenario.run()
+    if trace:
+        report.trace = scenario.world.history.trace_hash()
+    return report

@@ -1,0 +1,137 @@
+"""The world: simulated time, and processes that crash, pause and come back.
+
+Everything that happens is an entry of one heap, ordered by (time, order of scheduling), so a seed has one history.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from tests.sim.history import History
+
+Call = Callable[..., None]
+STEPS_MAX = 200_000
+"""A world that takes more has messages that breed: it is stuck."""
+
+
+class World:
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.random = Random(seed)
+        self.now_s = 0.0
+        self.history = History()
+        self.steps = 0
+        self._heap: list[tuple[float, int, Call, tuple[Any, ...]]] = []
+        self._order = 0
+
+    def at(self, when_s: float, call: Call, *args: Any) -> None:
+        self._order += 1
+        heapq.heappush(self._heap, (when_s, self._order, call, args))
+
+    def after(self, delay_s: float, call: Call, *args: Any) -> None:
+        self._order += 1
+        heapq.heappush(self._heap, (self.now_s + delay_s, self._order, call, args))
+
+    def run(self, until: Callable[[], bool], limit_s: float) -> bool:
+        """Let things happen until the condition holds (looked at now and then) or time is up. Whether it holds."""
+        heap, pop = self._heap, heapq.heappop
+        look_s = self.now_s
+        while heap and (next_s := heap[0][0]) <= limit_s and self.steps < STEPS_MAX:
+            if next_s >= look_s:
+                if until():
+                    return True
+                look_s = next_s + 0.25
+            self.now_s, _, call, args = pop(heap)
+            self.steps += 1
+            call(*args)
+        return until()
+
+
+class Process:
+    """One process on a host. What it has scheduled dies with it; while it is paused, everything waits for it."""
+
+    role = ""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.alive = False
+        self.life = 0
+        """Counts its starts."""
+        self.paused = False
+        self.skew_s = 0.0
+        """How far the host's wall clock is off."""
+        self.trap = ""
+        """What is to happen in the middle of its next write."""
+        self._backlog: list[tuple[int, Call, tuple[Any, ...]]] = []
+
+    @property
+    def now_s(self) -> float:
+        """The monotonic clock."""
+        return self.world.now_s
+
+    @property
+    def wall_ms(self) -> int:
+        return int((1_000_000 + self.world.now_s + self.skew_s) * 1000)
+
+    def later(self, delay_s: float, call: Call, *args: Any) -> None:
+        self.world.after(delay_s, self.run, self.life, call, args)
+
+    def run(self, life: int, call: Call, args: tuple[Any, ...]) -> None:
+        """Do it, unless the process that was meant has ended; later, if it is paused."""
+        if life != self.life or not self.alive:
+            return
+        if self.paused:
+            self._backlog.append((life, call, args))
+        else:
+            call(*args)
+
+    def receive(self, call: Call, *args: Any) -> None:
+        """A message for whatever runs here now."""
+        if self.alive:
+            self.run(self.life, call, args)
+
+    def note(self, kind: str, *about: Any) -> None:
+        """Record a fact about this process."""
+        self.world.history.facts.append((kind, self.world.now_s, self.name, *about))
+
+    # ---- faults
+
+    def start(self) -> None:
+        assert not self.alive
+        self.alive, self.life = True, self.life + 1
+        self.note("start", self.life)
+        self.on_start()
+
+    def crash(self, *, power: bool) -> None:
+        """The process is killed; with ``power`` its host loses what was not written through."""
+        if not self.alive:
+            return
+        self.note("crash", self.life, power)
+        self.alive, self.paused = False, False
+        self._backlog.clear()
+        self.on_crash(power)
+
+    def pause(self) -> None:
+        if self.alive:
+            self.paused = True
+
+    def resume(self) -> None:
+        if not self.paused:
+            return
+        self.paused = False
+        backlog, self._backlog = self._backlog, []
+        for place, (life, call, args) in enumerate(backlog):
+            if self.paused:  # what it did had it paused anew
+                self._backlog = backlog[place:] + self._backlog
+                return
+            self.run(life, call, args)
+
+    def on_start(self) -> None:
+        raise NotImplementedError
+
+    def on_crash(self, power: bool) -> None:
+        raise NotImplementedError
