@@ -83,6 +83,10 @@ class Contract:
     def live(self) -> list[str]:
         return sorted(uid for uid, member in self.members.items() if member.state == "live")
 
+    def to_serve(self) -> list[str]:
+        """Who may still come for the model: members that have neither left nor are lost."""
+        return sorted(uid for uid, member in self.members.items() if member.state in ("live", "dropped", "restarted"))
+
     def waiting_for(self) -> list[str]:
         """Whose word the round lacks: offers of live members, then Readys of the attempt's."""
         if self.finished:

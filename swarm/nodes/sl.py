@@ -201,7 +201,8 @@ class LearningNode:
 
     def _somebody_may_fetch(self) -> bool:
         contracts = self.link.ledger.contracts  # without those that a person has reset meanwhile
-        return any(contracts.get(name) is one.contract and one.contract.live() for name, one in self._learnings.items())
+        mine = ((contracts.get(name), one.contract) for name, one in self._learnings.items())
+        return any(now is contract and contract.to_serve() for now, contract in mine)
 
     async def _leave(self, reason: str) -> None:
         learning = self.learning
