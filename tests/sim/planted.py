@@ -125,7 +125,7 @@ BUGS: dict[str, Bug] = {
         "timekeeper",
         'if slot.state == "lost" and quiet_s >= LEASE_S and',
         'if slot.state == "lost" and quiet_s >= SILENCE_S and',
-        faults=("crash", "pause"),
+        faults=("partition",),
     ),
     "contribution_dropped_without_a_word": Bug("member", 'self._answer("kept", note=note)]', 'self._answer("kept")]'),
     "late_offer_merged_on_its_old_base": Bug(

@@ -114,7 +114,7 @@ class Scenario:
         topology = random.choice(("sharded", "broadcast"))
         options = {
             "minPeers": random.randint(max(1, learners // 2), max(1, learners - random.randint(0, 1))),
-            "topology": topology, "tooFewPeersSeconds": 0, "onTooFewPeers": random.choice(("wait", "wait", "local")),
+            "topology": topology, "tooFewPeersSeconds": 60, "onTooFewPeers": random.choice(("wait", "wait", "local")),
         }  # fmt: skip
         pace = random.uniform(0.3, 1.6)
         return Terms(leaves, schema_of(leaves).to_wire(), options, random.randint(*ROUNDS), (0.5 * pace, 1.5 * pace))

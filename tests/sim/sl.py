@@ -39,7 +39,7 @@ OF_CONTRACT = (SnapMade, Committed, Aborted, BaseLost, Finished, ContractCleared
 SYNC_S = (0.0005, 0.003)
 FETCH_S, REBASE_S = 3.0, 0.001
 TICK_S = 0.5
-COME_BACK_S = 3.0
+COME_BACK_S, SERVE_LAST_S = 3.0, 60.0
 HUGE = 2.0**60
 
 
@@ -129,6 +129,7 @@ class LearningNode(Client):
         self.attempt: Attempt | None = None
         self.last: Attempt | None = None
         self._fetch: Fetching | None = None
+        self._over_s = 0.0
         self.requests: dict[int, Any] = {}
         self._request = 0
         self._ticking = False
@@ -212,7 +213,7 @@ class LearningNode(Client):
         )  # fmt: skip
         program.asking = ""
         if kind == "end" or answer.training_over:
-            program.over = True
+            program.over, self._over_s = True, self.now_s
             self.note("program_over", self.uid, digest_of(program.values))
             self._serve_last()
         else:
@@ -221,9 +222,9 @@ class LearningNode(Client):
     def _serve_last(self) -> None:
         """Others may still fetch the final model."""
         contract = self.replica.view.contracts.get(CONTRACT)
-        if contract is None or not contract.live():
+        if contract is None or not contract.to_serve() or self.now_s - self._over_s > SERVE_LAST_S:
             self._leave()
-        elif self.uid in contract.live():
+        elif contract.members[self.uid].state != "left":
             self.propose("Leave", {"contract": CONTRACT, "reason": "finished"}, lambda outcome: self._serve_last())
         else:
             self.later(1.0, self._serve_last)
@@ -232,11 +233,15 @@ class LearningNode(Client):
         self.propose("NodeLeft", {}, self._left)
 
     def _left(self, outcome: Outcome) -> None:
+        """The process ends."""
         self.done = True
+        self.alive = False
 
     def give_up(self, reason: str) -> None:
-        """The program is told, and ends; a person starts it again."""
+        """The program is told, and ends; a person starts it again, unless the training is over for everybody."""
         self.note("gave_up", self.uid, reason)
+        if self.replica.view.contracts[CONTRACT].finished:
+            self.program.over = True
         self.world.after(COME_BACK_S, self._start_again)
         self.crash(power=False)
 
