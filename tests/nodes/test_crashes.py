@@ -156,7 +156,6 @@ def test_r094_ctrl_c_ends_an_operator_its_workers_and_what_they_started(scene: S
     scene.launch.processes.remove(operator)
 
 
-@pytest.mark.root
 def test_r017_a_program_that_the_kernel_ends_for_lack_of_memory_says_so(scene: Scene) -> None:
     group = MEMORY_GROUPS / f"swarm-test-{os.getpid()}"
     try:
