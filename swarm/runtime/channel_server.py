@@ -79,9 +79,7 @@ class ChannelServer:
         with place(self._directory) as self.path, listening(self.path) as self._listener:
             yield
 
-    async def serve(
-        self, handler: ChannelHandler, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def serve(self, handler: ChannelHandler, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled."""
         assert self._listener is not None
         listener = trio.SocketListener(self._listener)

@@ -177,6 +177,8 @@ class Link:
                 self.heard.set()
                 self.heard = trio.Event()
                 for message in decoder.feed(data):
+                    if self.closed.is_set():
+                        return  # its writer has met the end first: what came before that is lost with the rest
                     await self._take(message)
             await self._end(self._closing or "the connection ended without a goodbye")
         except SwarmError as error:

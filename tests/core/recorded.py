@@ -15,7 +15,8 @@ from typing import Any
 
 import msgpack
 
-from swarm.core.events import Applied, EntryHeader, Verified
+from swarm.core.claims import Anchored, EntryHeader, Verified
+from swarm.core.ledger import Applied
 from swarm.core.names import Identity
 from tests.core.scene import BIG, CONTRACT, Actor, Scene, digest
 
@@ -38,7 +39,7 @@ def read(path: Path) -> list[list[Any]]:
 def claim_of(entry: dict[str, Any]) -> tuple[EntryHeader, Verified]:
     header, claim = EntryHeader(**entry["header"]), dict(entry["claim"])
     identity = claim.pop("identity")
-    anchors = tuple(_anchor(each) for each in claim.pop("anchors"))
+    anchors = tuple(Anchored(**each) for each in claim.pop("anchors"))
     return header, Verified(**claim, identity=Identity(**identity) if identity else None, anchors=anchors)
 
 
@@ -55,12 +56,6 @@ def standing(scene_ledger: Any) -> dict[str, Any]:
         return {}
     members = {uid: member.state for uid, member in sorted(contract.members.items())}
     return {"round": contract.round, "base": contract.base, "commits": contract.commits, "members": members}
-
-
-def _anchor(fields: dict[str, Any]) -> Any:
-    from swarm.core.events import Anchored
-
-    return Anchored(**fields)
 
 
 def _game(chance: random.Random) -> list[Any]:

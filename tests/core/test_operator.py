@@ -250,6 +250,7 @@ def test_a_lease_that_ends_meanwhile_comes_to_nothing(host, moment):
     host.moved()
     host.held_back = set()
     host.perform(host.effects[-1])
+    assert bool(host.starts) == (moment is o.Start)  # which was under way
     assert host.running == set()
     assert host.reports() == []
     assert host.machine.at_work() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,21 @@ def test_r001_a_killed_peer_is_started_again_goes_on_from_its_checkpoint_and_end
     assert lines.pop().startswith("final ")
 
 
+def test_r004_who_dies_between_the_commit_and_its_model_adopts_it_and_never_trains_on_from_the_old_one(
+    scene: Scene,
+) -> None:
+    scene.operator(1, nodes=2)
+    scene.assign("model/dying.py")
+    run = scene.decided()
+    dying, other = run.slots.values()
+    assert [(slot.state, starts(scene, slot)) for slot in (dying, other)] == [("done", 2), ("done", 1)]
+    (committed,) = re.findall(r"round 1 merged by 2 members after .*: (\S+)", log(scene, other))
+    assert f": {committed}" not in log(scene, dying).split("Is Swarm callback in loopback mode")[1]
+    (adopted,) = re.findall(r"round \d adopted after .*: (\S+)", log(scene, dying))
+    assert adopted == committed
+    assert len(finals(scene, run)) == 1
+
+
 def test_r006_all_peers_killed_at_once_go_on_at_the_last_committed_round(scene: Scene) -> None:
     scene.operator(1, nodes=3)
     gate = train(scene, min_peers=3)
@@ -127,7 +143,19 @@ def test_r100_a_program_that_dies_fails_its_slot_and_the_others_go_on(scene: Sce
     assert len({log(scene, slot).splitlines()[-1] for slot in others}) == 1
 
 
-@pytest.mark.root
+def test_r094_ctrl_c_ends_an_operator_its_workers_and_what_they_started(scene: Scene) -> None:
+    operator = scene.operator(1)
+    scene.assign("model/ending.py for-ever")
+    scene.running()
+    eventually("the program", (scene.data(1, 0) / "here").exists)
+    os.kill(operator.pid, signal.SIGINT)
+    eventually("its end", lambda: not operator.running)
+    assert operator.exit_code == 130
+    assert not workers(scene.directory)
+    assert only(scene.decided()).reason == "its operator was stopped"
+    scene.launch.processes.remove(operator)
+
+
 def test_r017_a_program_that_the_kernel_ends_for_lack_of_memory_says_so(scene: Scene) -> None:
     group = MEMORY_GROUPS / f"swarm-test-{os.getpid()}"
     try:

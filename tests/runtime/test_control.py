@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -485,5 +486,37 @@ def test_several_links_of_one_incarnation_are_normal(server: Local, client: Loca
             links = [await control.connect(HERE, mesh.listen_ports[0], deadline_s=5) for _ in range(3)]
             for link in links:
                 assert await link.call("echo", {}, deadline_s=5) == {}
+
+    play(main)
+
+
+def test_a_reader_with_notices_in_hand_when_the_writer_meets_the_end_does_not_end_the_node(client: Local) -> None:
+    class Broken:
+        """Its other end is gone, which writing tells first; the last bytes of it are read afterwards."""
+
+        peer, address = None, "nowhere"
+
+        def __init__(self) -> None:
+            self.link: Link | None = None
+
+        async def send_all(self, data: bytes) -> None:
+            raise Unreachable("broken pipe")
+
+        async def receive_some(self) -> bytes:
+            assert self.link is not None
+            with trio.CancelScope(shield=True):
+                await self.link.closed.wait()
+            return frame.pack(["welcome"]) + frame.pack(["notice", "raft", {}])
+
+        async def abort(self) -> None:
+            pass
+
+    async def main() -> None:
+        stream = Broken()
+        stream.link = Link(stream, Control(Mesh(client), {}, anything))  # type: ignore[arg-type]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(stream.link.run, accepted=False))
+            with pytest.raises(Unreachable, match="broken pipe"):
+                await stream.link.call("status", {}, deadline_s=5)
 
     play(main)

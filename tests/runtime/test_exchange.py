@@ -18,10 +18,11 @@ from swarm.core.tensors import LEAF_BYTES, STORAGE, Schema, TensorSpec, split
 from swarm.errors import Refused
 from swarm.nodes.contribution import Contribution
 from swarm.runtime import data_client
+from swarm.runtime import exchange as exchange_module
 from swarm.runtime.data import NotYet, Region, Traffic
 from swarm.runtime.data_rates import Rates
 from swarm.runtime.exchange import Exchange
-from swarm.runtime.exchange_news import Done, News, Stalling, Stuck
+from swarm.runtime.exchange_news import Done, News, Owing, Stalling, Stuck
 from swarm.runtime.exchange_staging import Staging
 from swarm.wire import merkle, shardproof, tensorbytes
 from tests.runtime.data_nodes import NETWORK, Node, nodes, until
@@ -122,6 +123,7 @@ class Attempt:
         self.number = number
         self.stagings = stagings or [Staging(schema.nbytes) for _ in members]
         self.outcomes: Queue = Queue()
+        self.owing: dict[int, dict[str, int]] = {}
         self.own = []
         for arrays in models:
             self.own.append(bytearray(schema.nbytes))
@@ -165,6 +167,8 @@ class Attempt:
                 self.outcomes.put((index, "stalled", news.uid, news.reason))
             case Stuck():
                 self.outcomes.put((index, "failed", news.error))
+            case Owing():
+                self.owing[index] = dict(news.owed)
 
     def serve(self, index: int) -> None:
         node, exchange = self.members[index], self.exchanges[index]
@@ -475,6 +479,33 @@ def refusing(reason: str):
         raise Refused(reason)
 
     return refuse
+
+
+def test_what_the_owners_signed_for_what_came_can_be_shown_to_everybody(five) -> None:
+    attempt = Attempt(five[:3], SCHEMA, models(3), [1] * 3, "sharded")
+    attempt.start()
+    done = {outcome[0]: outcome[3] for outcome in (attempt.told() for _ in range(3))}
+    keys = {node.uid: node.state.node_public for node in five[:3]}
+    for index, exchange in enumerate(attempt.exchanges):
+        for number, shard in enumerate(attempt.snap.shards):
+            proof = exchange.proof(number)
+            if shard.owner == five[index].uid:
+                assert proof is None, "nobody shows what it signed itself"
+                continue
+            place = shardproof.ShardPlace(NETWORK, "a-contract", 3, 0, number)
+            assert proof["digest"] == done[index].shards[number]
+            assert shardproof.verify(keys[shard.owner], place, proof["digest"], proof["signature"])
+    attempt.end()
+
+
+def test_whose_bytes_are_still_to_come_is_told_while_they_do_not(five, monkeypatch) -> None:
+    monkeypatch.setattr(exchange_module, "TICK_S", 0.01)
+    attempt = Attempt(five[:2], SCHEMA, models(2), [1, 1], "sharded")
+    five[1].shelf = {}
+    attempt.start(0)
+    until(lambda: attempt.owing != {})
+    attempt.end()
+    assert attempt.owing == {0: {five[1].uid: SCHEMA.nbytes}}
 
 
 # ---- commitments: full
