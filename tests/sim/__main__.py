@@ -129,7 +129,7 @@ def parsed(args: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__.splitlines()[2])
     parser.add_argument("--seeds", type=int, default=100, help="how many worlds")
     parser.add_argument("--seed", type=int, default=0, help="the first one")
-    parser.add_argument("--planted", choices=("yes", "no"), default="no", help="whether to plant bugs, too")
+    parser.add_argument("--planted", choices=("yes", "no"), default="yes", help="whether to plant bugs, too")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return parser.parse_args(args)
