@@ -62,11 +62,14 @@ BUGS: dict[str, Bug] = {
         'return bool(self.at_hand(commit)) or any(self._members[uid].state != "left" for uid in commit.signers)',
         "return bool(self.at_hand(commit))",
         sns=1,
+        faults=("blackout",),
     ),
     "shards_of_different_contributors": Bug(
         "exchanging",
         "        self.blamed[uid] = reason\n",
         "        self.blamed[uid] = reason; self._contributors = [one for one in self._contributors if one != uid]\n",
+        sns=1,
+        faults=("clog", "asymmetric_cut"),
     ),
     "ready_before_all_bytes_are_held": Bug(
         "exchanging",
@@ -84,6 +87,7 @@ BUGS: dict[str, Bug] = {
         "election",
         "return len(self.granted.intersection(voters)) >= majority(voters)",
         "return len(self.granted.intersection(voters)) + 1 >= majority(voters)",
+        sns=3,
     ),
     "vote_not_persisted": Bug(
         "journal",

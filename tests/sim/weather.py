@@ -39,12 +39,14 @@ class Weather:
         self.counts = dict.fromkeys(KINDS, 0)
         self.over = False
         random = world.random
-        self.mix = list(faults) or random.sample(list(STRIKES), random.randint(4, 9))
+        self.mix = [kind for kind in faults if kind in STRIKES]
+        self.mix = self.mix or random.sample(list(STRIKES), random.randint(4, 9))
         if not faults and not {"crash", "partition", "pause"} & set(self.mix):
             self.mix.append("crash")
         self._until_s = 0.0
         """A fault that takes its time goes on."""
-        self._blackout_s = random.uniform(3.0, 8.0) if random.random() < 0.07 else None
+        blackout = "blackout" in faults or random.random() < 0.07
+        self._blackout_s = random.uniform(3.0, 8.0) if blackout else None
         self.every_s = random.uniform(0.3, 0.9)
         self.length = random.uniform(0.4, 1.6)
         """Of each episode, as a factor."""
