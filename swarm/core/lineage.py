@@ -21,6 +21,7 @@ class Lineage:
         self.origin = origin
         self.counted = False
         """The open ask's weights are in a committed merge."""
+        self._counted_in = ""
         self.moved: tuple[str, str] | None = None
         """The model that the change lies on now, and the digest of both together."""
         self.permille = 1000
@@ -52,7 +53,16 @@ class Lineage:
 
     def asked(self) -> None:
         self.counted, self.moved, self.permille = self._merged, None, 1000
-        self._merged = False
+        self._merged, self._counted_in = False, ""
+
+    def count(self, digest: str) -> None:
+        """The open ask's weights are in this model."""
+        self.counted, self._counted_in = True, digest
+
+    def lose(self, digest: str) -> None:
+        """This model is lost, and with it what was in it."""
+        if digest == self._counted_in:
+            self.counted, self._counted_in = False, ""
 
     def move(self, base: str, digest: str) -> None:
         self.moved, self.permille = (base, digest), PERMILLE.get(self.late, 1000)

@@ -237,7 +237,8 @@ class Member:
         if self.ask is None:
             return []
         part, phase = self.part, self.phase
-        self.lineage.counted |= part is not None and part.is_of(event.round, event.attempt)
+        if part is not None and part.is_of(event.round, event.attempt):
+            self.lineage.count(event.digest)
         if phase is Phase.MERGING and part and part.is_of(event.round, event.attempt) and not part.stalled:
             self.phase = Phase.OVERTAKEN
             return []
@@ -321,6 +322,7 @@ class Member:
         return [m.Tell(text), *missing]
 
     def _base_lost(self, event: BaseLost) -> list[m.Effect]:
+        self.lineage.lose(event.digest)
         if self.phase not in (Phase.FETCHING, Phase.BEHIND):
             return []
         self._patience.unserved_s = None
