@@ -78,7 +78,7 @@ class Scenario:
 
     def _cast(self) -> None:
         random, around = self.random, self.around
-        count = self._lean.sns or random.choices((1, 2, 3, 4, 5), (22, 20, 42, 6, 10))[0]
+        count = self._lean.sns or random.choices((1, 2, 3, 4, 5), (23, 20, 44, 5, 8))[0]
         organisations = ORGANISATIONS[: random.randint(1, 3)]
         every = random.choice((10_000, 10_000, 40, 25))
         self.sns = [
@@ -88,7 +88,7 @@ class Scenario:
             for n in range(count)
         ]
         around.sns.extend(self.sns)
-        learners = random.choices((3, 4, 5, 6, 8), (38, 28, 18, 10, 6))[0]
+        learners = random.choices((3, 4, 5, 6, 8), (42, 28, 17, 8, 5))[0]
         terms = self._terms(learners)
         self.sls = [
             LearningNode(around, f"sl-{n + 1}", organisations[n % len(organisations)], terms, random.randint(1, 3))
@@ -116,7 +116,7 @@ class Scenario:
             "minPeers": random.randint(max(1, learners // 2), max(1, learners - random.randint(0, 1))),
             "topology": topology, "tooFewPeersSeconds": 60, "onTooFewPeers": random.choice(("wait", "wait", "local")),
         }  # fmt: skip
-        pace = random.uniform(0.3, 1.6)
+        pace = random.uniform(0.3, 1.1)
         return Terms(leaves, schema_of(leaves).to_wire(), options, random.randint(*ROUNDS), (0.5 * pace, 1.5 * pace))
 
     def _removed(self, uid: str) -> None:

@@ -14,7 +14,7 @@ from swarm.core.taskrunner import DEFAULT_NAME
 from tests.sim.client import Client, Surroundings
 
 STEP_S = 0.6
-READ_S = (0.05, 0.3)
+READ_S = (0.1, 0.4)
 RETRIES = 2
 ENDED = ("done", "failed", "stopped")
 
