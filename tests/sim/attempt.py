@@ -91,7 +91,10 @@ class Attempt:
 
     def _happened(self, event: x.Event) -> None:
         if not self.over:
-            self._perform_all(self.machine.handle(event, self.node.now_s))
+            effects = self.machine.handle(event, self.node.now_s)
+            if self.node.around.checks:
+                self.machine.check()
+            self._perform_all(effects)
 
     def _perform_all(self, effects: list[x.Effect]) -> None:
         for effect in effects:

@@ -41,6 +41,8 @@ class Surroundings:
     sns: list[NetworkNode] = field(default_factory=list)
     uids: dict[str, Any] = field(default_factory=dict)
     """Processes by the uids that they have, or had."""
+    checks: bool = False
+    """Whether every machine's own invariants are looked at after every event."""
     removed: Callable[[str], None] = lambda uid: None
     """A network node comes back under another uid: a person has the old one removed."""
 

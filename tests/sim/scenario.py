@@ -71,6 +71,7 @@ class Scenario:
         self._lean = lean
         network = Network(self.world)
         self.around = Surroundings(self.world, network, codec, Chain(codec, shared=shared), self.weather)
+        self.around.checks = not shared  # of every so many seeds, which are run again
         self.around.removed = self._removed
         self._cast()
 

@@ -271,7 +271,10 @@ class LearningNode(Client):
         member = self.member
         if member is None:
             return
-        for effect in member.handle(event, self.now_s):
+        effects = member.handle(event, self.now_s)
+        if self.around.checks:
+            member.check()
+        for effect in effects:
             self._perform(effect)
 
     def _perform(self, effect: m.Effect) -> None:

@@ -283,6 +283,10 @@ class NetworkNode(Process):
         while self.alive and self.orderer.behind:
             for effect in self.orderer.handle(Breathed()):
                 self._perform(effect)
+        if self.around.checks:
+            self.orderer.consensus.check()
+            if self.orderer.head:
+                self.orderer.ledger.check()
 
     def _perform(self, effect: Any) -> None:
         match effect:
