@@ -107,7 +107,8 @@ class Member:
         contract, self._round, self._offered = self.contract, self.contract.round, ""
         if not contract.has_model:
             self.holds = contract.base  # nothing but the tensors' names and shapes
-        adopts = self.ask.kind == "begin" or (self.ask.kind == "sync" and self.lineage.given_up)
+        done = self.lineage.given_up or self.lineage.counted
+        adopts = self.ask.kind == "begin" or (self.ask.kind == "sync" and done)
         if contract.finished or self.holds != contract.base or (adopts and contract.has_model):
             return self._fetch(contract.base)
         if self._may_go_alone():
@@ -245,8 +246,6 @@ class Member:
         self.part = None
         if phase is Phase.READY and part and part.result == event.digest:
             self.holds = event.digest
-            if event.digest != self.contract.base:  # the others are a round ahead
-                return self._fetch(self.contract.base)
             return self._caught_up(len(event.members))
         ends: list[m.Effect] = [m.EndExchange()] if phase in (Phase.MERGING, Phase.OVERTAKEN) else []
         return [*ends, *self._fetch(event.digest, event.signers)]
