@@ -66,6 +66,7 @@ class Link:
         self._calls: dict[int, tuple[trio.Event, list[Any]]] = {}
         self._next_id = 0
         self._own_requests = trio.Semaphore(CONCURRENT_MAX)
+        self._asked: set[int] = set()
         self._their_requests = 0
         self._silent_beats = 0
 
@@ -76,9 +77,8 @@ class Link:
         self._calls[request] = (answered, answer)
         try:
             with trio.fail_after(deadline_s):
-                async with self._own_requests:
-                    await self._send(["request", request, verb, body], f"was asked '{verb}'")
-                    await answered.wait()
+                await self._ask(["request", request, verb, body])
+                await answered.wait()
         except trio.TooSlowError:
             raise Unreachable(
                 f"no answer from {self.peer} at {self.address} to '{verb}' within {deadline_s:g} s"
@@ -91,6 +91,16 @@ class Link:
         if kind == "error":
             raise from_wire(content)
         return content
+
+    async def _ask(self, request: list[Any]) -> None:
+        """As one of those that the other side is at: until it has answered, even if nobody waits for that any more."""
+        await self._own_requests.acquire()
+        try:
+            await self._send(request, f"was asked '{request[2]}'")
+        except BaseException:
+            self._own_requests.release()
+            raise
+        self._asked.add(request[1])
 
     async def notify(self, verb: str, body: dict[str, Any]) -> None:
         """Tell, without an answer; notices of one link arrive in order, or not at all."""
@@ -196,6 +206,9 @@ class Link:
                     raise BadInput(f"{self.peer} asked more than {CONCURRENT_MAX} things at once")
                 self._nursery.start_soon(self._answer, request, verb, body)
             case ["reply" | "error" as kind, int(request), content]:
+                if request in self._asked:
+                    self._asked.remove(request)
+                    self._own_requests.release()
                 if request in self._calls:
                     answered, answer = self._calls[request]
                     answer[:] = (kind, content if kind == "reply" or isinstance(content, dict) else {})
@@ -362,14 +375,11 @@ def _is_flat(body: dict[Any, Any]) -> bool:
         len(body) <= FIELDS_MAX
         and longest <= ITEMS_MAX
         and all(
-            isinstance(name, str) and all(map(_is_plain, value if isinstance(value, list) else [value]))
+            isinstance(name, str)
+            and not any(isinstance(item, list | dict) for item in (value if isinstance(value, list) else [value]))
             for name, value in body.items()
         )
     )
-
-
-def _is_plain(value: Any) -> bool:
-    return not isinstance(value, list | dict)
 
 
 def _second_incarnation(newcomer: Link, earlier: Link) -> RunsTwice:

@@ -288,3 +288,23 @@ def test_r040_a_leader_whose_clock_jumps_an_hour_says_so_and_hands_over(tmp_path
             await three.until(ports[0], lambda status: not status["notes"])
 
     play(main)
+
+
+def test_a_full_disk_ends_no_network_node_and_what_was_found_is_written_later(
+    state: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(name: str, data: bytes, fsync: bool = True) -> None:
+        raise BadInput("No space left on device")
+
+    node, peer = Node(state, 5), Peer(1)
+    with monkeypatch.context() as disk:
+        disk.setattr(state, "write_atomic", full)
+        node.told(peer, mine=peer.head(5, hash_of(99)))
+        node.heads.recovered(b"entry")
+        node.heads.keep()
+    assert len(node.heads.evidence) == 1
+    assert not (state.path / "heads").exists()
+    node.heads.keep()
+    assert (state.path / "recovery").read_bytes() == b"entry"
+    assert (state.path / "heads").exists()
+    assert len(list((state.path / "evidence").iterdir())) == 1
