@@ -220,6 +220,8 @@ class Heads:
         claim = verify_proposal(entry.proposal, ledger, entry.time)
         if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery" or claim.identity is None:
             raise BadInput(f"{link.peer} shows a forced recovery that nobody can have signed")
+        if claim.body["epoch"] != epoch_of(entry.term):  # nobody has signed the term
+            raise BadInput(f"{link.peer} shows the forced recovery into epoch {claim.body['epoch']} as a later one")
         ledger.voting.check_recovery(claim.identity, {**claim.body, "epoch": ledger.epoch + 1})
         if claim.body["uid"] != self._state.uid:
             who = node_name(ledger, claim.body["uid"])

@@ -13,11 +13,12 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from swarm.core.claims import Verified
 from swarm.core.ledger import Ledger
-from swarm.core.names import uid_of
+from swarm.core.names import Identity, uid_of
 from swarm.core.ordering import EPOCH_BITS, LogEntry
 from swarm.errors import BadInput, SwarmError
-from swarm.nodes import sn
+from swarm.nodes import sn, sn_heads
 from swarm.nodes.sn_heads import Heads
 from swarm.nodes.sn_return import ComeBack
 from swarm.runtime.authority import CertificateTree, issue
@@ -189,6 +190,20 @@ def test_a_recovery_that_nobody_signed_ends_nothing(state: StateDirectory) -> No
     forged = sn_entry(term=1 << EPOCH_BITS | 1)
     with pytest.raises(SwarmError, match="a forced recovery that nobody can have signed"):
         node.told(peer, recovery=forged)
+    assert not node.ended
+
+
+def test_an_earlier_recovery_shown_as_a_later_one_ends_nothing(state: StateDirectory, monkeypatch) -> None:
+    """The proposal is signed, the term of the entry around it is not."""
+    node, peer = Node(state, 10), Peer(1)
+    voting = node.driver.ledger.voting
+    voting.uids, voting.epoch = (state.uid,), 1
+    body = {"epoch": 1, "uid": peer.uid, "reason": "", "lost_after": 10}
+    signed = Verified(peer.uid, b"", 1, "ForcedRecovery", body, NETWORK, b"", Identity("org-a", bytes(32), "swci", "swci-1"))
+    monkeypatch.setattr(sn_heads, "verify_proposal", lambda *_: signed)
+    monkeypatch.setattr(voting, "check_recovery", lambda *_: None)
+    with pytest.raises(BadInput, match="the forced recovery into epoch 1 as a later one"):
+        node.told(peer, recovery=sn_entry(term=2 << EPOCH_BITS | 1))
     assert not node.ended
 
 
