@@ -199,7 +199,9 @@ def test_an_earlier_recovery_shown_as_a_later_one_ends_nothing(state: StateDirec
     voting = node.driver.ledger.voting
     voting.uids, voting.epoch = (state.uid,), 1
     body = {"epoch": 1, "uid": peer.uid, "reason": "", "lost_after": 10}
-    signed = Verified(peer.uid, b"", 1, "ForcedRecovery", body, NETWORK, b"", Identity("org-a", bytes(32), "swci", "swci-1"))
+    signed = Verified(
+        peer.uid, b"", 1, "ForcedRecovery", body, NETWORK, b"", Identity("org-a", bytes(32), "swci", "swci-1")
+    )
     monkeypatch.setattr(sn_heads, "verify_proposal", lambda *_: signed)
     monkeypatch.setattr(voting, "check_recovery", lambda *_: None)
     with pytest.raises(BadInput, match="the forced recovery into epoch 1 as a later one"):
