@@ -24,7 +24,7 @@ run-sn --rejoin --sentinel-ip 10.2.2.2 ...        its ledger is damaged or an ol
     examples=EXAMPLES,
     help="Be a network node (SN): keep the ledger with the other SNs.",
 )
-@click.option("--sentinel", is_flag=True, help="found the network and order its ledger")
+@click.option("--sentinel", is_flag=True, help="found the network: its first network node")
 @click.option("--sentinel-ip", metavar="IP", help="join the network of the sentinel there, or of any network node")
 @click.option("--sentinel-api-port", default=30304, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--rejoin", is_flag=True, help="set node key and ledger of the state directory aside: be a new node")

@@ -55,6 +55,8 @@ class Heads:
         self._theirs: dict[str, Head] = {}
         self._unchecked: dict[str, Head] = {}
         self._kept: list[bytes] = []
+        self._unsaved: dict[str, bytes] = {}
+        """What the disk has not taken yet, by the name of its file: a full one ends no network node."""
         self._recovery = b""
         """The entry of the last forced recovery."""
 
@@ -142,14 +144,29 @@ class Heads:
     def recovered(self, raw: bytes) -> None:
         """A forced recovery has been applied: who missed it is shown this entry."""
         self._recovery = raw
-        self._state.write_atomic(RECOVERY, raw)
+        self._save(RECOVERY, raw)
 
     def keep(self) -> None:
-        """What others said last, for the time after a restart."""
+        """What others said last, for the time after a restart; and what could not be written before."""
         heads = [head.raw for _, head in sorted(self._theirs.items())]
         if heads != self._kept:
             self._kept = heads
-            self._state.write_atomic(FILE, msgpack.packb(heads), fsync=False)
+            self._unsaved[FILE] = msgpack.packb(heads)
+        self._write_unsaved()
+
+    def _save(self, name: str, data: bytes) -> None:
+        self._unsaved[name] = data
+        self._write_unsaved()
+
+    def _write_unsaved(self) -> None:
+        for name, data in list(self._unsaved.items()):
+            try:
+                (self._state.path / name).parent.mkdir(mode=0o700, exist_ok=True)
+                self._state.write_atomic(name, data, fsync=name != FILE)
+            except (SwarmError, OSError) as error:
+                log.debug("%s waits to be written: %s", name, error)
+            else:
+                del self._unsaved[name]
 
     def _note(self, head: Head) -> None:
         before = self._theirs.get(head.uid)
@@ -173,8 +190,7 @@ class Heads:
         if found.name in [each.name for each in self.evidence]:
             return
         self.evidence.append(found)
-        (self._state.path / EVIDENCE).mkdir(mode=0o700, exist_ok=True)
-        self._state.write_atomic(f"{EVIDENCE}/{found.name}", found.raw())
+        self._save(f"{EVIDENCE}/{found.name}", found.raw())
         log.error(
             "THIS NETWORK HAS TWO HISTORIES: %s. The proof is kept in %s: stop training and ask both organisations",
             _named(found, self._driver.ledger),
@@ -204,6 +220,8 @@ class Heads:
         claim = verify_proposal(entry.proposal, ledger, entry.time)
         if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery" or claim.identity is None:
             raise BadInput(f"{link.peer} shows a forced recovery that nobody can have signed")
+        if claim.body["epoch"] != epoch_of(entry.term):  # nobody has signed the term
+            raise BadInput(f"{link.peer} shows the forced recovery into epoch {claim.body['epoch']} as a later one")
         ledger.voting.check_recovery(claim.identity, {**claim.body, "epoch": ledger.epoch + 1})
         if claim.body["uid"] != self._state.uid:
             who = node_name(ledger, claim.body["uid"])

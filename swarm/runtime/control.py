@@ -39,8 +39,6 @@ CONCURRENT_MAX = 64
 NOTICES_MAX = 1024
 OUTBOX_MAX = 64
 LINKS_MAX = 16
-FIELDS_MAX = 32
-ITEMS_MAX = 16384
 _BYE_S = 0.5
 
 log = logging.getLogger("swarm.control")
@@ -66,6 +64,7 @@ class Link:
         self._calls: dict[int, tuple[trio.Event, list[Any]]] = {}
         self._next_id = 0
         self._own_requests = trio.Semaphore(CONCURRENT_MAX)
+        self._asked: set[int] = set()
         self._their_requests = 0
         self._silent_beats = 0
 
@@ -76,9 +75,8 @@ class Link:
         self._calls[request] = (answered, answer)
         try:
             with trio.fail_after(deadline_s):
-                async with self._own_requests:
-                    await self._send(["request", request, verb, body], f"was asked '{verb}'")
-                    await answered.wait()
+                await self._ask(["request", request, verb, body])
+                await answered.wait()
         except trio.TooSlowError:
             raise Unreachable(
                 f"no answer from {self.peer} at {self.address} to '{verb}' within {deadline_s:g} s"
@@ -92,9 +90,24 @@ class Link:
             raise from_wire(content)
         return content
 
+    async def _ask(self, request: list[Any]) -> None:
+        """As one of those that the other side is at until it has answered, even if nobody waits for that any more."""
+        await self._own_requests.acquire()
+        try:
+            await self._send(request, f"was asked '{request[2]}'")
+        except BaseException:
+            self._own_requests.release()
+            raise
+        self._asked.add(request[1])
+
     async def notify(self, verb: str, body: dict[str, Any]) -> None:
         """Tell, without an answer; notices of one link arrive in order, or not at all."""
         await self._send(["notice", verb, body], f"was told '{verb}'")
+
+    def tell(self, verb: str, body: dict[str, Any]) -> None:
+        """The same at once, or not at all: lost when the link is closed, or the peer does not read."""
+        with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+            self._outbox.send_nowait(frame.pack(["notice", verb, body]))
 
     async def close(self, error: SwarmError | None = None) -> None:
         """Say goodbye (with the reason, if it is an error), give the peer a moment to read it, and end the link."""
@@ -162,7 +175,8 @@ class Link:
         """The only writer: whoever calls or notifies may be cancelled, a frame under way is not."""
         try:
             async for data in self._to_send:
-                await self._stream.send_all(data)
+                waiting = self._to_send.statistics().current_buffer_used
+                await self._stream.send_all(b"".join([data, *(self._to_send.receive_nowait() for _ in range(waiting))]))
         except SwarmError as error:
             await self._end(self._closing or error.message)
         except trio.ClosedResourceError:
@@ -190,17 +204,23 @@ class Link:
                 pass
             case ["welcome"]:
                 self.admitted.set()
-            case ["request", int(request), str(verb), dict(body)] if _is_flat(body):
+            case ["request", int(request), str(verb), dict(body)] if frame.is_flat(body):
                 self._their_requests += 1
                 if self._their_requests > CONCURRENT_MAX:
                     raise BadInput(f"{self.peer} asked more than {CONCURRENT_MAX} things at once")
                 self._nursery.start_soon(self._answer, request, verb, body)
             case ["reply" | "error" as kind, int(request), content]:
+                if request in self._asked:
+                    self._asked.remove(request)
+                    self._own_requests.release()
                 if request in self._calls:
                     answered, answer = self._calls[request]
                     answer[:] = (kind, content if kind == "reply" or isinstance(content, dict) else {})
                     answered.set()
-            case ["notice", str(verb), dict(body)] if _is_flat(body) and self.admitted.is_set():
+            case ["notice", str(verb), dict(body)] if frame.is_flat(body) and self.admitted.is_set():
+                if self._control.is_brief(verb):
+                    await self._handle_notice(verb, body)
+                    return
                 try:
                     self._notices.send_nowait((verb, body))
                 except trio.WouldBlock:
@@ -222,20 +242,22 @@ class Link:
             await trio.sleep(BEAT_S)
             self._silent_beats += 1
             if self._silent_beats > BEATS_MISSED_MAX:
-                seconds = BEAT_S * BEATS_MISSED_MAX
-                await self._end(f"no sign of life for {seconds:g} s")
+                await self._end(f"no sign of life for {BEAT_S * BEATS_MISSED_MAX:g} s")
                 return
             with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
                 self._outbox.send_nowait(beat)
 
     async def _handle_notices(self) -> None:
         async for verb, body in self._to_handle:
-            try:
-                await self._control.handle(self, verb, body)
-            except SwarmError as error:
-                log.warning("notice %.40r of %s: %s", verb, self.peer, error.message)
-            except Exception:
-                log.exception("notice %.40r of %s", verb, self.peer)
+            await self._handle_notice(verb, body)
+
+    async def _handle_notice(self, verb: str, body: dict[str, Any]) -> None:
+        try:
+            await self._control.handle(self, verb, body)
+        except SwarmError as error:
+            log.warning("notice %.40r of %s: %s", verb, self.peer, error.message)
+        except Exception:
+            log.exception("notice %.40r of %s", verb, self.peer)
 
     async def _answer(self, request: int, verb: str, body: dict[str, Any]) -> None:
         try:
@@ -255,9 +277,18 @@ class Link:
 
 
 class Control:
-    """Serves and makes links. `handlers`: verb → function; `authorise(peer, verb)` raises what forbids it."""
+    """Serves and makes links. `handlers`: verb → function; `authorise(peer, verb)` raises what forbids it; handlers of
+    `brief` verbs wait for nothing, so their notices are handled as they are read."""
 
-    def __init__(self, mesh: Mesh, handlers: dict[str, Handler], authorise: Callable[[Peer, str], None]) -> None:
+    def __init__(
+        self,
+        mesh: Mesh,
+        handlers: dict[str, Handler],
+        authorise: Callable[[Peer, str], None],
+        *,
+        brief: frozenset[str] = frozenset(),
+    ) -> None:
+        self.is_brief = brief.__contains__
         self.on_link: Callable[[Link], Awaitable[None]] | None = None
         self._mesh, self._handlers, self._authorise = mesh, dict(handlers), authorise
         self._links: dict[str, list[Link]] = {}
@@ -353,23 +384,6 @@ class Control:
             group.remove(link)
             if not group:
                 self._links.pop(link.peer.uid, None)
-
-
-def _is_flat(body: dict[Any, Any]) -> bool:
-    """Plain values and lists of them: a megabyte of empty maps, say, would take seventy of memory while it waits."""
-    longest = max((len(value) for value in body.values() if isinstance(value, list)), default=0)
-    return (
-        len(body) <= FIELDS_MAX
-        and longest <= ITEMS_MAX
-        and all(
-            isinstance(name, str) and all(map(_is_plain, value if isinstance(value, list) else [value]))
-            for name, value in body.items()
-        )
-    )
-
-
-def _is_plain(value: Any) -> bool:
-    return not isinstance(value, list | dict)
 
 
 def _second_incarnation(newcomer: Link, earlier: Link) -> RunsTwice:

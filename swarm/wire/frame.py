@@ -15,6 +15,8 @@ from swarm.errors import BadInput
 
 HEADER = struct.Struct(">I")
 CAP = 1 << 20
+FIELDS_MAX = 32
+ITEMS_MAX = 16384
 DEPTH_MAX = 16
 """How deep containers may nest: what is deeper than Python recurses would end whoever prints or compares it."""
 
@@ -60,6 +62,23 @@ def is_too_deep(obj: Any) -> bool:
         if not level:
             return False
     return True
+
+
+def is_flat(body: dict[Any, Any]) -> bool:
+    """Plain values and lists of them: a megabyte of empty maps, say, would take seventy of memory while it waits."""
+    longest = max((len(value) for value in body.values() if isinstance(value, list)), default=0)
+    return (
+        len(body) <= FIELDS_MAX
+        and longest <= ITEMS_MAX
+        and all(
+            isinstance(name, str) and all(map(_is_plain, value if isinstance(value, list) else [value]))
+            for name, value in body.items()
+        )
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, list | dict)
 
 
 class Decoder:

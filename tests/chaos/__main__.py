@@ -47,8 +47,8 @@ def command(minutes: float, peers: int, seed: int | None, as_json: bool) -> None
     try:
         try:
             failure = _answer(Settings(minutes, peers, seed), directory, began, as_json)
-        except SwarmError as error:
-            failure = CheckFailed(error.message, hint=error.hint)
+        except (SwarmError, ExceptionGroup) as error:
+            failure = CheckFailed(_sentence(error))
         if failure:
             _say(f"logs and history: {_keep(directory)}")
             raise failure
@@ -66,6 +66,12 @@ def _answer(settings: Settings, directory: Path, began: float, as_json: bool) ->
         for name, value in findings.as_json().items():
             click.echo(f"{name:26}{value}")
     return failure
+
+
+def _sentence(error: Exception) -> str:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error.message if isinstance(error, SwarmError) else f"chaos met {error!r}"
 
 
 def _say(line: str) -> None:

@@ -187,6 +187,7 @@ class Findings:
     tasks_lost: list[str]
     tasks_run_twice: list[str]
     orphans: list[str]
+    deaths: list[str]
     recovery_s: dict[str, list[float]]
     longest_without_commit_s: float
     computed: int
@@ -196,6 +197,7 @@ class Findings:
     def wrong(self) -> list[str]:
         lists = (
             self.digest_mismatches, self.lost_updates, self.tasks_lost, self.tasks_run_twice, self.orphans,
+            self.deaths,
         )  # fmt: skip
         sentences = [sentence for each in lists for sentence in each]
         begun, missing = sum(self.faults.values()), [kind for kind in KINDS if not self.faults[kind]]

@@ -108,11 +108,24 @@ class Faults:
         with self._hold(kind, node.name, [node.name]):
             self.cluster.kill(node)
             await trio.sleep(self.random.uniform(*RESTART_S))
-            assert node.process is not None
-            while node.process.running:
-                await trio.sleep(LOOK_S)
-            self.cluster.start(node)
-            await ready(node)
+            await self._start_again(node)
+
+    async def _start_again(self, node: Node) -> None:
+        assert node.process is not None
+        while node.process.running:
+            await trio.sleep(LOOK_S)
+        self.cluster.start(node)
+        await ready(node)
+
+    async def attend(self) -> None:
+        """For ever: start again what ended by itself, as an init system would, and write down that it did."""
+        while True:
+            await trio.sleep(LOOK_S)
+            for node in self.cluster.nodes:
+                if node.name not in self._broken and node.process is not None and not node.process.running:
+                    self.history.deaths.append(node.process.failure().message)
+                    self.history.say("death", node=node.name)
+                    await self._start_again(node)
 
     async def _kill_worker(self, kind: str) -> None:
         worker = self._pick_worker(kind.removeprefix("kill_"))

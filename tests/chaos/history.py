@@ -44,6 +44,8 @@ class History:
     """The slot and fence for which a learning node enrolled, by its uid."""
     accepted_results: Counter[str] = field(default_factory=Counter)
     """By slot: how often it became done."""
+    deaths: list[str] = field(default_factory=list)
+    """Nodes that ended though nobody had killed them."""
     doubles: set[str] = field(default_factory=set)
     """Slots for which two workers were seen alive with one fence."""
 

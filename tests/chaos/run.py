@@ -83,12 +83,11 @@ class Chaos:
     async def _live(self, desk: Desk, net: Network) -> None:
         await desk.assign(task(TASK, MIN_PEERS, self.cluster, MERGES_PAUSE_S), self.settings.peers)
         await self._commits(1, FIRST_COMMIT_S, "the first round")
+        faults = Faults(self.cluster, net, Random(self.settings.seed), self.history)
         async with trio.open_nursery() as nursery:
-            for work in (desk.mend, desk.take_notes, self._tell, self._watch_doubles):
+            for work in (desk.mend, desk.take_notes, faults.attend, self._tell, self._watch_doubles):
                 nursery.start_soon(work)
-            await Faults(self.cluster, net, Random(self.settings.seed), self.history).rampage(
-                self.settings.minutes * 60
-            )
+            await faults.rampage(self.settings.minutes * 60)
             self._faults_over_s = self.history.now_s
             await self._commits(len(self.history.commits) + 2, CALM_S, "a round after the last fault")
             nursery.cancel_scope.cancel()
@@ -150,6 +149,7 @@ class Chaos:
             tasks_lost=[f"task {name} was acknowledged and is gone" for name in self._tasks_lost],
             tasks_run_twice=twice + [f"two workers ran for {place}" for place in sorted(history.doubles)],
             orphans=self._orphans,
+            deaths=history.deaths,
             recovery_s=checks.recoveries(history),
             longest_without_commit_s=checks.longest_without_commit(history, self._faults_over_s),
             computed=checks.rounds_computed(history, records),

@@ -127,6 +127,7 @@ def test_recovery_is_the_first_whole_round_after_a_fault_and_the_longest_gap_is_
 
 def findings(**changes):
     empty = {name: [] for name in ("digest_mismatches", "lost_updates", "tasks_lost", "tasks_run_twice", "orphans")}
+    empty["deaths"] = []
     faults = dict.fromkeys(KINDS, 3)
     values = {"minutes": 4, "seed": 1, "commits": 20, "aborts": 0, "faults": faults, **empty, "recovery_s": {}}
     return Findings(**{**values, "longest_without_commit_s": 60.0, "computed": 10, **changes})
@@ -136,6 +137,7 @@ def test_a_run_has_to_be_rough_enough_and_to_get_on():
     assert findings().wrong == []
     assert findings(computed=9).wrong == ["only 9 of 20 results could be computed again"]
     assert findings(orphans=["process 7"]).wrong == ["process 7"]
+    assert findings(deaths=["sn-2 (SN) ended with exit code 2"]).wrong == ["sn-2 (SN) ended with exit code 2"]
     assert "23 faults" in findings(faults={**dict.fromkeys(KINDS, 2), "cut": 5}).wrong[0]
     assert findings(faults={**dict.fromkeys(KINDS, 3), "loss": 0}).wrong == ["no fault of kind loss"]
     assert "19 rounds" in findings(commits=19).wrong[0]

@@ -13,11 +13,12 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from swarm.core.claims import Verified
 from swarm.core.ledger import Ledger
-from swarm.core.names import uid_of
+from swarm.core.names import Identity, uid_of
 from swarm.core.ordering import EPOCH_BITS, LogEntry
 from swarm.errors import BadInput, SwarmError
-from swarm.nodes import sn
+from swarm.nodes import sn, sn_heads
 from swarm.nodes.sn_heads import Heads
 from swarm.nodes.sn_return import ComeBack
 from swarm.runtime.authority import CertificateTree, issue
@@ -192,6 +193,22 @@ def test_a_recovery_that_nobody_signed_ends_nothing(state: StateDirectory) -> No
     assert not node.ended
 
 
+def test_an_earlier_recovery_shown_as_a_later_one_ends_nothing(state: StateDirectory, monkeypatch) -> None:
+    """The proposal is signed, the term of the entry around it is not."""
+    node, peer = Node(state, 10), Peer(1)
+    voting = node.driver.ledger.voting
+    voting.uids, voting.epoch = (state.uid,), 1
+    body = {"epoch": 1, "uid": peer.uid, "reason": "", "lost_after": 10}
+    signed = Verified(
+        peer.uid, b"", 1, "ForcedRecovery", body, NETWORK, b"", Identity("org-a", bytes(32), "swci", "swci-1")
+    )
+    monkeypatch.setattr(sn_heads, "verify_proposal", lambda *_: signed)
+    monkeypatch.setattr(voting, "check_recovery", lambda *_: None)
+    with pytest.raises(BadInput, match="the forced recovery into epoch 1 as a later one"):
+        node.told(peer, recovery=sn_entry(term=2 << EPOCH_BITS | 1))
+    assert not node.ended
+
+
 def sn_entry(term: int) -> bytes:
     return make_entry(11, term, NOW_MS, hash_of(10), b"").raw
 
@@ -288,3 +305,23 @@ def test_r040_a_leader_whose_clock_jumps_an_hour_says_so_and_hands_over(tmp_path
             await three.until(ports[0], lambda status: not status["notes"])
 
     play(main)
+
+
+def test_a_full_disk_ends_no_network_node_and_what_was_found_is_written_later(
+    state: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(name: str, data: bytes, fsync: bool = True) -> None:
+        raise BadInput("No space left on device")
+
+    node, peer = Node(state, 5), Peer(1)
+    with monkeypatch.context() as disk:
+        disk.setattr(state, "write_atomic", full)
+        node.told(peer, mine=peer.head(5, hash_of(99)))
+        node.heads.recovered(b"entry")
+        node.heads.keep()
+    assert len(node.heads.evidence) == 1
+    assert not (state.path / "heads").exists()
+    node.heads.keep()
+    assert (state.path / "recovery").read_bytes() == b"entry"
+    assert (state.path / "heads").exists()
+    assert len(list((state.path / "evidence").iterdir())) == 1

@@ -520,3 +520,27 @@ def test_a_reader_with_notices_in_hand_when_the_writer_meets_the_end_does_not_en
                 await stream.link.call("status", {}, deadline_s=5)
 
     play(main)
+
+
+def test_requests_that_nobody_waits_for_any_more_count_until_they_are_answered(server: Local, client: Local) -> None:
+    gate = trio.Event()
+
+    async def wait(link: Link, body: dict[str, Any]) -> dict[str, Any]:
+        await gate.wait()
+        return body
+
+    async def act(link: Link) -> None:
+        async def give_up() -> None:
+            with pytest.raises(Unreachable, match="no answer"):
+                await link.call("wait", {}, deadline_s=0.2)
+
+        for _ in range(3):  # three times as many as may be under way
+            async with trio.open_nursery() as nursery:
+                for _ in range(CONCURRENT_MAX):
+                    nursery.start_soon(give_up)
+        assert not link.closed.is_set()
+        gate.set()
+        for n in range(2 * CONCURRENT_MAX):
+            assert await link.call("wait", {"n": n}, deadline_s=5) == {"n": n}
+
+    linked(server, client, {"wait": wait}, act)
