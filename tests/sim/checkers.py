@@ -9,28 +9,16 @@ P5 tasks       none lost, none run twice, reports by the current fence only, lea
 
 from __future__ import annotations
 
-import struct
 from bisect import bisect_left
 from collections import defaultdict
-from dataclasses import dataclass, field
-from math import gcd
-from typing import Any
 
+from tests.sim.checkers_rounds import CONTRACT, Rounds
 from tests.sim.history import Entry, Fact, History, Values
+from tests.sim.verdict import Check, Violation
 
 LEASE_MIN_S = 29.0
 LOST_MIN_S = 8.0
-CONTRACT = "digits"
 TASK_ENDED = ("done", "failed", "stopped")
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    promise: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.promise}: {self.text}"
 
 
 def check(history: History, *, ended: bool = True) -> list[Violation]:
@@ -44,20 +32,6 @@ def check(history: History, *, ended: bool = True) -> list[Violation]:
         for each in checks:
             each.end()
     return [violation for each in checks for violation in each.found]
-
-
-class Check:
-    def __init__(self) -> None:
-        self.found: list[Violation] = []
-
-    def broken(self, promise: str, text: str) -> None:
-        self.found.append(Violation(promise, text))
-
-    def see(self, fact: Fact) -> None:
-        raise NotImplementedError
-
-    def end(self) -> None:
-        """The history is over."""
 
 
 class Logs(Check):
@@ -135,192 +109,6 @@ class Logs(Check):
                 self.broken("P3", f"entry {index}, acknowledged to {name}, is not in the ledger")
             elif self._accepted[hash_] != accepted:
                 self.broken("P3", f"entry {index} was told to {name} as {accepted}, and counts as {not accepted}")
-
-
-@dataclass(slots=True)
-class Offer:
-    digest: str
-    weight: int
-    base: str
-
-
-@dataclass(slots=True)
-class Book:
-    """The contract as the checker itself keeps it from the entries."""
-
-    base: str = ""
-    initial: str = ""
-    weights: dict[str, int] = field(default_factory=dict)
-    offers: dict[tuple[int, str], Offer] = field(default_factory=dict)
-    committed: dict[int, str] = field(default_factory=dict)
-    members: dict[int, dict[str, str]] = field(default_factory=dict)
-    """Of each committed round: who is in, with which contribution."""
-    snaps: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
-    decided: set[int] = field(default_factory=set)
-    bases: list[str] = field(default_factory=list)
-    holders: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """Who said that it holds a model, and neither that it misses it nor that it leaves."""
-
-
-class Rounds(Check):
-    """The rounds of each contract, from the entries that decide them."""
-
-    def __init__(self, history: History) -> None:
-        super().__init__()
-        self.history = history
-        self.books: defaultdict[str, Book] = defaultdict(Book)
-        self._liars = {fact[3] for fact in history.facts if fact[0] == "lied" and not fact[5]}
-        """Who told what nobody can check."""
-        self._all_liars = {fact[3] for fact in history.facts if fact[0] == "lied"}
-        self._asked: dict[str, str] = {}
-        self._origin: dict[str, str] = {}
-        """The model that each program was given last."""
-        self._readys: defaultdict[tuple[int, int, str], set[str]] = defaultdict(set)
-        self._holds = {fact[3:] for fact in history.facts if fact[0] == "holds"}
-
-    def see(self, fact: Fact) -> None:
-        match fact:
-            case ("outcome", _, _, _, hash_, True):
-                self._enter(self.history.entries[hash_])
-            case ("asked", _, _, uid, _, digest):
-                self._asked[uid] = digest
-            case ("told", _, _, uid, _, "merged" | "adopted", _, digest, *_):
-                self._origin[uid] = digest
-            case ("program_died", _, _, uid):
-                self._asked.pop(uid, None)
-                self._origin.pop(uid, None)
-            case ("SnapMade", _, _, contract, round_, attempt, members, base):
-                self._snap(self.books[contract], round_, attempt, members, base)
-            case ("Committed", _, _, contract, round_, attempt, digest, members, signers, _):
-                self._commit(self.books[contract], round_, attempt, digest, members, signers)
-            case ("Aborted", _, _, contract, round_, reason):
-                self._abort(self.books[contract], round_, reason)
-                self._decide(self.books[contract], round_, self.books[contract].base)
-            case ("BaseLost", _, _, contract, digest, base):
-                self._lose(self.books[contract], digest, base)
-
-    def _enter(self, entry: Entry) -> None:
-        body = entry.body
-        book = self.books[body.get("contract", "")]
-        if entry.kind == "Enrolled":
-            book.initial = book.initial or body["initial_base"]
-            book.base = book.base or book.initial
-            book.weights[entry.author] = body["weight"]
-        elif entry.kind == "Offer":
-            weight = 0 if body.get("inactive") else book.weights[entry.author] * body.get("weight_permille", 1000)
-            book.offers[body["round"], entry.author] = Offer(body["digest"], weight, body["base"])
-            if body["base"] != book.base:
-                self.broken("P2", f"an offer of round {body['round']} on an old base was taken")
-            self._check_origin(entry.author, body)
-        elif entry.kind == "Ready":
-            self._readys[body["round"], body["attempt"], body["digest"]].add(entry.author)
-            book.holders[body["digest"]].add(entry.author)
-            self._check_ready(book, entry.author, body)
-        elif entry.kind == "Missing":
-            book.holders[body["digest"]].discard(entry.author)
-        elif entry.kind in ("Leave", "NodeLeft"):
-            for each in self.books.values():
-                for holders in each.holders.values():
-                    holders.discard(entry.author)
-
-    def _check_origin(self, uid: str, body: dict[str, Any]) -> None:
-        """Weights as a program has them are offered on the model that it trained from, until they have counted."""
-        asked, origin = self._asked.get(uid, ""), self._origin.get(uid, "")
-        if any(members.get(uid) == asked for members in self.books[CONTRACT].members.values()):
-            return
-        if body["digest"] == asked and body["base"] != (origin or self.books[CONTRACT].initial):
-            self.broken(
-                "P2", f"{uid} offered in round {body['round']} what was trained from another model than it says"
-            )
-
-    def _check_ready(self, book: Book, uid: str, body: dict[str, Any]) -> None:
-        snap = book.snaps.get((body["round"], body["attempt"]), ())
-        if uid not in self._all_liars and self._expected(book, snap, body) not in (None, body["digest"]):
-            self.broken("P2", f"{uid} was Ready in round {body['round']} with what is not the merge")
-
-    def _expected(self, book: Book, snap: Any, body: dict[str, Any]) -> str | None:
-        """The digest of the merge; None if it cannot be known, since somebody may have lied."""
-        if not snap or self._liars & {uid for uid, _, _ in snap}:
-            return None
-        merged = mean([(self.history.models[offered], weight) for _, weight, offered in snap if weight])
-        return body["digest"] if self.history.models.get(body["digest"]) == merged else "another"
-
-    def _snap(self, book: Book, round_: int, attempt: int, members: Any, base: str) -> None:
-        if round_ in book.decided:
-            self.broken("P1", f"round {round_} begins again after its decision")
-        if book.snaps.setdefault((round_, attempt), members) != members:
-            self.broken("P1", f"attempt {attempt} of round {round_} has two sets of members")
-        for uid, weight, digest in members:
-            offer = book.offers.get((round_, uid))
-            if offer is None or offer.digest != digest or offer.base != base:
-                self.broken("P2", f"{uid} is in round {round_} with what it did not offer")
-            elif weight not in (offer.weight, 0):
-                self.broken("P2", f"{uid} counts with weight {weight} in round {round_}, not {offer.weight}")
-
-    def _commit(self, book: Book, round_: int, attempt: int, digest: str, members: Any, signers: Any) -> None:
-        self._decide(book, round_, digest)
-        book.committed[round_] = digest
-        snap = book.snaps.get((round_, attempt), ())
-        book.members[round_] = {uid: offered for uid, _, offered in snap}
-        uids = {uid for uid, _, _ in snap}
-        if set(members) != uids or any(later > attempt for number, later in book.snaps if number == round_):
-            self.broken("P2", f"round {round_} was committed with other members than its last attempt has")
-        quorum = len(uids) // 2 + 1
-        ready = self._readys[round_, attempt, digest] & uids
-        if len(ready) < quorum or not set(signers) <= ready:
-            self.broken("P2", f"round {round_} was committed by {len(ready)} Readys of attempt {attempt}, not {quorum}")
-        for uid in signers:
-            if (uid, round_, attempt, digest) not in self._holds:
-                self.broken("P2", f"{uid} was Ready in round {round_} without all bytes of {digest}")
-        self._recompute(book, round_, digest, snap)
-
-    def _recompute(self, book: Book, round_: int, digest: str, snap: Any) -> None:
-        if self._liars & {uid for uid, _, _ in snap}:
-            return  # what an owner says of its own shard is bound by agreement alone, with commitments: result
-        models = self.history.models
-        parts = [(models[offered], weight) for _, weight, offered in snap if weight]
-        if digest not in models:
-            self.broken("P2", f"round {round_} was committed with a digest of nobody's bytes")
-        elif models[digest] != mean(parts):
-            self.broken("P2", f"the model of round {round_} is not the mean of its members' contributions")
-
-    def _abort(self, book: Book, round_: int, reason: str) -> None:
-        """Different results of one attempt end a round; those of two attempts have to differ."""
-        attempt = max((attempt for number, attempt in book.snaps if number == round_), default=0)
-        said = {digest for number, of, digest in self._readys if (number, of) == (round_, attempt)}
-        if "different results" in reason and len(said) < 2:
-            self.broken("P2", f"round {round_} was aborted over what was said in another attempt")
-
-    def _decide(self, book: Book, round_: int, base: str) -> None:
-        if round_ in book.decided:
-            self.broken("P1", f"round {round_} was decided twice")
-        book.decided.add(round_)
-        book.base = base
-        book.bases.append(base)
-
-    def _lose(self, book: Book, digest: str, base: str) -> None:
-        if digest != book.base:
-            self.broken("P2", f"a base was lost that is none: {digest}")
-        if book.holders[digest]:
-            self.broken("P3", f"the committed model {digest} is given up, and {min(book.holders[digest])} may hold it")
-        if base != book.initial and base not in book.bases:
-            self.broken("P2", f"after a lost base comes one that never was: {base}")
-        book.base = base
-        book.bases.append(base)
-        for round_ in [round_ for round_, committed in book.committed.items() if committed == digest]:
-            del book.members[round_]  # who was in has its contribution back
-
-
-def mean(parts: list[tuple[Values, int]]) -> Values:
-    """Σ wᵢxᵢ / Σ wᵢ, element by element in the order given, in float64, rounded once to float32."""
-    divisor = gcd(*(weight for _, weight in parts))
-    parts = [(values, weight // divisor) for values, weight in parts]
-    total = sum(weight for _, weight in parts)
-    sums = [0.0] * len(parts[0][0])
-    for values, weight in parts:
-        for at, value in enumerate(values):
-            sums[at] += value * weight
-    return tuple(struct.unpack("f", struct.pack("f", each / total))[0] for each in sums)
 
 
 class Programs(Check):

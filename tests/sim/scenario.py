@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.sim.chain import Chain
-from tests.sim.checkers import Violation, check
+from tests.sim.checkers import check
 from tests.sim.client import Surroundings
 from tests.sim.codec import ORGANISATIONS, Codec
 from tests.sim.network import Network
-from tests.sim.sl import LearningNode, Terms, schema_of
+from tests.sim.program import Terms, schema_of
+from tests.sim.sl import LearningNode
 from tests.sim.sn import NetworkNode
 from tests.sim.swci import Commander
 from tests.sim.swop import OperatorNode
+from tests.sim.verdict import Violation
 from tests.sim.weather import Weather
 from tests.sim.world import World
 

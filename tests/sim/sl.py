@@ -6,10 +6,7 @@ each leaf of the contract's schema; a model's digest is a hash of them. The prog
 
 from __future__ import annotations
 
-import hashlib
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from swarm.core import member_steps as m
@@ -27,12 +24,12 @@ from swarm.core.events import (
 )
 from swarm.core.member import Member
 from swarm.core.rebase import rebase
-from swarm.core.tensors import LEAF_BYTES, Schema, TensorSpec
 from tests.sim.attempt import Attempt, Want
 from tests.sim.chain import Replica
 from tests.sim.client import Client, Surroundings
 from tests.sim.disk import ModelDisk
 from tests.sim.history import Values
+from tests.sim.program import Program, Terms, digest_of, packed, rounded
 
 CONTRACT = "digits"
 OF_CONTRACT = (SnapMade, Committed, Aborted, BaseLost, Finished, ContractCleared, MemberGone)
@@ -43,44 +40,6 @@ COME_BACK_S, SERVE_LAST_S = 3.0, 60.0
 HUGE = 2.0**60
 
 
-def schema_of(leaves: int) -> Schema:
-    return Schema((TensorSpec("weights", "float32", (leaves * LEAF_BYTES // 4,)),))
-
-
-def digest_of(values: Values) -> str:
-    return "sha256:" + hashlib.sha256(repr(values).encode()).hexdigest()
-
-
-def rounded(values: Iterable[float]) -> Values:
-    """As float32 holds them."""
-    exact = tuple(values)
-    return struct.unpack(f"{len(exact)}f", struct.pack(f"{len(exact)}f", *exact))
-
-
-def packed(values: Values, nbytes: int) -> bytes:
-    return struct.pack(f"{len(values)}f", *values).ljust(nbytes, b"\0")
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What all programs of a world agree on."""
-
-    leaves: int
-    schema: list[Any]
-    options: dict[str, Any]
-    rounds: int
-    train_s: tuple[float, float]
-
-    @property
-    def initial_base(self) -> str:
-        return digest_of((float(self.leaves),))
-
-    @property
-    def small(self) -> Schema:
-        """The schema of the numbers that stand for the leaves."""
-        return Schema((TensorSpec("weights", "float32", (self.leaves,)),))
-
-
 class Mirror:
     """The contract as this node's replica has it at this moment."""
 
@@ -89,19 +48,6 @@ class Mirror:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._replica.view.contracts[CONTRACT], name)
-
-
-class Program:
-    """The training program. ``values`` are its weights."""
-
-    def __init__(self, values: Values, rounds: int) -> None:
-        self.values = values
-        self.batches = 0
-        self.asks = 0
-        self.rounds = rounds
-        self.over = False
-        self.asking: str = ""
-        """What it waits for at this moment: begin, sync or end."""
 
 
 class LearningNode(Client):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.sim import purity
-from tests.sim.checkers import check, mean
+from tests.sim.checkers import check
+from tests.sim.checkers_rounds import mean
 from tests.sim.history import History
 from tests.sim.planted import BUGS, search
 from tests.sim.scenario import Lean, Scenario, run
@@ -62,6 +63,13 @@ def test_an_import_from_elsewhere_is_noticed(monkeypatch):
     monkeypatch.setitem(sys.modules, "swarm.runtime.made_up", sys)
     with pytest.raises(AssertionError, match=r"imports swarm\.runtime"):
         purity.check()
+
+
+def test_the_checkers_know_nothing_of_the_product():
+    for name in ("history", "verdict", "checkers", "checkers_rounds"):
+        source = (ROOT / "tests" / "sim" / f"{name}.py").read_text(encoding="utf-8")
+        assert "import swarm" not in source, name
+        assert "from swarm" not in source, name
 
 
 @pytest.mark.parametrize("name", QUICK)
