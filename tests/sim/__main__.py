@@ -167,17 +167,30 @@ def tell(report: Report) -> None:
 
 def finish(summary: Summary, seconds: float, *, as_json: bool) -> None:
     answer = summary.to_json(seconds)
+    failure = what_failed(summary)
+    if failure is not None:
+        answer["error"] = {"code": 1, "message": failure[0], "hint": failure[1]}
     if as_json:
         print(json.dumps(answer))
     else:
         for key, value in answer.items():
             print(f"{key}: {value}")
-    for kind in summary.missing_faults:
-        print(f"the fault {kind} never came", file=sys.stderr)
+    if failure is not None:
+        print(f"{failure[0]}\n{failure[1]}", file=sys.stderr)
+
+
+def what_failed(summary: Summary) -> tuple[str, str] | None:
+    """The first that failed, in a sentence, and the command that shows it again."""
     if summary.failing:
-        print(f"python -m tests.sim --seeds 1 --seed {min(summary.failing)} --planted no --jobs 1", file=sys.stderr)
-    elif summary.not_found:
-        print(f"python -m tests.sim.planted {summary.not_found[0]}", file=sys.stderr)
+        first = min(summary.failing)
+        return f"seed {first} failed", f"python -m tests.sim --seeds 1 --seed {first} --planted no --jobs 1"
+    if summary.not_found:
+        name = summary.not_found[0]
+        return f"no checker found the planted bug {name}", f"python -m tests.sim.planted {name}"
+    if summary.missing_faults:
+        more = f"python -m tests.sim --seeds {2 * summary.seeds} --seed {summary.first_seed}"
+        return f"the fault {summary.missing_faults[0]} never came", more
+    return None
 
 
 if __name__ == "__main__":
