@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
@@ -222,7 +223,7 @@ class Heads:
             raise BadInput(f"{link.peer} shows a forced recovery that nobody can have signed")
         if claim.body["epoch"] != epoch_of(entry.term):  # nobody has signed the term
             raise BadInput(f"{link.peer} shows the forced recovery into epoch {claim.body['epoch']} as a later one")
-        ledger.voting.check_recovery(claim.identity, {**claim.body, "epoch": ledger.epoch + 1})
+        ledger.must_take_recovery(replace(claim, body={**claim.body, "epoch": ledger.epoch + 1}))
         if claim.body["uid"] != self._state.uid:
             who = node_name(ledger, claim.body["uid"])
             self._end(
