@@ -170,6 +170,8 @@ class Heads:
                 del self._unsaved[name]
 
     def _note(self, head: Head) -> None:
+        if head.uid not in self._driver.ledger.nodes:  # nobody's word: it may not join, or not have joined yet
+            return
         before = self._theirs.get(head.uid)
         if before is not None and (found := contradiction(before, head)) is not None:
             self._keep_evidence(found)
@@ -188,7 +190,7 @@ class Heads:
                 self._keep_evidence(found)
 
     def _keep_evidence(self, found: Evidence) -> None:
-        if found.name in [each.name for each in self.evidence]:
+        if found.signers in [each.signers for each in self.evidence]:  # one proves it; a liar could go on for ever
             return
         self.evidence.append(found)
         self._save(f"{EVIDENCE}/{found.name}", found.raw())
