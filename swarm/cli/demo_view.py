@@ -67,6 +67,11 @@ class View:
             f"  {time.monotonic() - self._begun:.0f} s",
         )
         parts: list[RenderableType] = [head, Text(), self._nodes(scene), Text(), self._peers(scene)]
+        parts += [
+            Text(f"{peer.name}: {peer.waiting}", style="yellow", no_wrap=True, overflow="ellipsis")
+            for peer in scene.run.swarm.peers
+            if peer.waiting
+        ]
         if scene.chaos is not None and scene.chaos.blows:
             parts += [Text(), _blows(scene.chaos.blows)]
         return Group(*parts)
@@ -209,7 +214,7 @@ def _state(process: Process, ready: bool, blow: Blow | None) -> str:
 def _phase(peer: Peer, seen: Seen) -> str:
     if peer.node.exit_code == 0:
         return "[green]done[/]"
-    return PHASES[seen.phase] + (f" [yellow]({peer.waiting})[/]" if peer.waiting else "")
+    return PHASES[seen.phase] + (" [yellow](waits)[/]" if peer.waiting else "")
 
 
 def _span(classes: tuple[int, ...]) -> str:

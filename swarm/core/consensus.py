@@ -3,7 +3,8 @@
 Driven by ``core/orderer``: every event goes through ``handle``, and the effects that come back are performed in their
 order. Guarantees, whatever is lost, doubled, reordered, cut or crashes:
 
-* nothing leaves this node (no entry, answer, vote or term) before it is stored here: *persist before send*;
+* nothing leaves this node (no answer, vote or term) before it is stored here: *persist before send*; a leader's entries
+  may, while others vote too: its own copy does not count before it is stored;
 * at most one node leads in a term, elected by a majority of the voters, and it has every entry that was committed;
 * an entry is committed only when a majority of the voters has stored it, and, while one voter decides alone, every
   learner *in step* too: one that keeps answering within a second and has all that was committed before;
@@ -173,6 +174,8 @@ class Consensus(Standing):
         self._journal.append(self.last_index, entries)
         if self.voters != voters:
             self._note_members()
+        else:
+            leadership.advance()
 
     def _receive_answer(self, sender: str, answer: Answer) -> None:
         leadership = self._leadership

@@ -102,19 +102,27 @@ class Journal:
                 return voters
         return self._log.voters_at(min(index, self.stored)) or self._founders
 
-    def read(self, after: int, max_bytes: int) -> tuple[LogEntry, ...]:
-        """Stored entries behind ``after``: at least one, more as ``max_bytes`` allows."""
+    @property
+    def shared(self) -> int:
+        """Up to here a leader's entries may leave. With other voters that is all: its own copy counts when it is
+        stored, theirs when theirs is (Raft thesis 10.2.1). What one voter decides alone it has stored before."""
+        alone = len(self.voters) == 1 or self.voters_index > self.stored
+        return self.stored if alone else self.last_index
+
+    def read(self, after: int, upto: int, max_bytes: int) -> tuple[LogEntry, ...]:
+        """Entries behind ``after`` up to ``upto``: at least one, more as ``max_bytes`` allows."""
         if after + 1 < self._from:
-            return self._log.read(after, self.stored, max_bytes)
+            return self._log.read(after, min(upto, self.stored), max_bytes)
         start = after + 1 - self._from
         stop = bisect_right(self._ends, self._bytes_before(start) + max_bytes, start + 1)
-        return tuple(self._recent[start : min(stop, self.stored + 1 - self._from)])
+        return tuple(self._recent[start : min(stop, upto + 1 - self._from)])
 
-    def fills(self, after: int, size: int) -> bool:
-        """Whether the stored entries behind ``after`` have so many bytes; older than recent ones pass for many."""
+    def fills(self, after: int, upto: int, size: int) -> bool:
+        """Whether the entries behind ``after`` up to ``upto`` have so many bytes; older than recent ones pass for
+        many."""
         if after + 1 < self._from:
             return True
-        return self._bytes_before(self.stored + 1 - self._from) - self._bytes_before(after + 1 - self._from) >= size
+        return self._bytes_before(upto + 1 - self._from) - self._bytes_before(after + 1 - self._from) >= size
 
     def _bytes_before(self, place: int) -> int:
         return self._ends[place - 1] if place else self._begin

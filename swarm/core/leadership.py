@@ -1,8 +1,8 @@
 """What a leader does in its term: it replicates, decides what is committed, and confirms that it still leads.
 
-One object for each term that ``core/consensus`` wins. Guarantees: nothing is sent before it is stored here; an entry is
-committed when a majority of the voters has stored it, and every learner in step too while one voter decides alone; of
-earlier terms' entries only those count that one of the own term follows (Raft 5.4.2).
+One object for each term that ``core/consensus`` wins. Guarantees: an entry is committed when a majority of the voters
+and this node have stored it, and every learner in step too while one voter decides alone, which sends nothing that it
+has not stored; of earlier terms' entries only those count that one of the own term follows (Raft 5.4.2).
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Leadership:
         follower = self._followers[sender]
         if answer.stamp == 0:
             return
-        go_on = follower.take(answer, self._journal.stored, self._now_s)
+        go_on = follower.take(answer, self._journal.last_index, self._journal.shared, self._now_s)
         follower.in_step = self.alone and follower.match >= self._journal.commit and self._is_fresh(follower)
         self._note_copies()
         if go_on:
@@ -164,7 +164,8 @@ class Leadership:
 
     def _decided(self) -> int:
         voters, stored = self._journal.voters, self._journal.stored
-        decided = self._majority_of([stored if uid == self.uid else self._followers[uid].match for uid in voters])
+        marks = [stored if uid == self.uid else self._followers[uid].match for uid in voters]
+        decided = min(self._majority_of(marks), stored)
         if self.alone:
             decided = min([decided, *(follower.match for follower in self._followers.values() if follower.in_step)])
         return decided
@@ -210,13 +211,13 @@ class Leadership:
 
     def _feed(self, uid: str, follower: Progress) -> None:
         """Send what is new, piece by piece, as far as it may be ahead of the answers."""
-        journal = self._journal
-        while follower.next <= journal.stored and follower.has_room(journal.fills(follower.next - 1, PIECE_BYTES)):
+        journal, upto = self._journal, self._journal.shared
+        while follower.next <= upto and follower.has_room(journal.fills(follower.next - 1, upto, PIECE_BYTES)):
             prev = follower.next - 1
             if prev < journal.first_index - 1:
                 self._ask(uid, follower)
                 return
-            entries = journal.read(prev, PIECE_BYTES)
+            entries = journal.read(prev, upto, PIECE_BYTES)
             follower.note_sent(prev + len(entries), self._now_s)
             self._send_entries(uid, follower, prev, entries, self._next_stamp(follower))
         if follower.state is State.STREAMING and not follower.flight and follower.commit_sent < journal.commit:
@@ -245,10 +246,8 @@ class Leadership:
         journal = self._journal
         follower.commit_sent = journal.commit
         one_copy = self.alone and not self.copies
-        self._send(
-            uid,
-            Entries(self.term, stamp, prev, journal.hash_at(prev), entries, journal.stored, journal.commit, one_copy),
-        )
+        last = max(journal.shared, prev + len(entries))
+        self._send(uid, Entries(self.term, stamp, prev, journal.hash_at(prev), entries, last, journal.commit, one_copy))
 
     def _send(self, uid: str, message: Message) -> None:
         self._journal.emit(Send(uid, message))
@@ -257,7 +256,7 @@ class Leadership:
 
     def check(self) -> None:
         for follower in self._followers.values():
-            follower.check(self._journal.stored)
+            follower.check(self._journal.last_index)
             assert not follower.in_step or follower.match >= self._journal.commit, "who is in step has all"
         assert set(self._others()) <= set(self._followers), "every voter is told of every entry"
         assert [read.stamp for read in self._reads] == sorted(read.stamp for read in self._reads)

@@ -104,14 +104,19 @@ class Ledger:
     def taskrunners(self) -> Mapping[str, Taskrunner]:
         return self.board.taskrunners
 
+    def must_take_recovery(self, claim: Verified) -> None:
+        """Raise what stands against this ForcedRecovery: it is followed before it is applied."""
+        self._check_order(claim)
+        self._check_right(claim)
+        self.voting.check_recovery(claim)
+
     # ---- applying
 
     def apply(self, header: EntryHeader, claim: Claim) -> Applied:
         """Take the next entry. It has to be the next one: the caller has checked the chain."""
         assert header.index == self.head_index + 1, (header.index, self.head_index)
         assert header.prev_hash == self.head_hash, f"entry {header.index} does not follow the head"
-        assert header.time >= self.time, (header.time, self.time)
-        self.time = header.time
+        self.time = max(self.time, header.time)  # a leader that lies ends nobody; the audit names the entry
         applied = self._judge(header, claim)
         self.head_index, self.head_hash = header.index, header.hash
         return applied

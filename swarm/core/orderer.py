@@ -301,7 +301,7 @@ class Orderer:
     def _check_recovery(self, claim: Claim) -> None:
         if isinstance(claim, Unverified):
             raise IdentityError(claim.reason, hint=claim.hint)
-        if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery" or claim.identity is None:
+        if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery":
             raise BadInput("a proposal that is no ForcedRecovery")
         if claim.body["uid"] != self.uid or self.consensus.ended or self.consensus.fetching:
             raise Refused("this ForcedRecovery is for another node, or this one may not take it")
@@ -311,7 +311,7 @@ class Orderer:
                 f"this node's ledger ends with entry {self.consensus.last_index}",
                 hint="ask again",
             )
-        self.ledger.voting.check_recovery(claim.identity, claim.body)
+        self.ledger.must_take_recovery(claim)  # all of it: consensus does not ask the ledger
 
     def _append(self, raw: bytes, digest: bytes) -> int:
         due = self._pending.due(self.consensus.term, self._wall_ms)

@@ -84,7 +84,7 @@ class Entries:
     prev_index: int
     prev_hash: bytes
     entries: tuple[LogEntry, ...]
-    last: int  # the leader's last stored index
+    last: int  # the leader's log up to where others may have it
     commit: int
     one_copy: bool
 

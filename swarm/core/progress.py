@@ -57,23 +57,24 @@ class Progress:
     fresh_s: float = float("-inf")
     """When it last had everything, or came nearer to it."""
 
-    def take(self, answer: Answer, stored: int, now_s: float) -> bool:
-        """Note an answer of this term. Whether there is reason to ask or to send at once."""
+    def take(self, answer: Answer, last: int, shared: int, now_s: float) -> bool:
+        """Note an answer of this term; the log ends with ``last`` and may be sent up to ``shared``. Whether there is
+        reason to ask or to send at once."""
         self.heard_s = now_s
         if answer.stamp < self.lost:
             return False
         news = answer.stamp > self.answered
         self.answered = max(self.answered, answer.stamp)
         if not answer.found:
-            return news and answer.stamp >= self.asked and self._back_to(min(answer.last, stored), answer.stamp)
-        self._note_match(min(answer.match, stored), stored, now_s)
+            return news and answer.stamp >= self.asked and self._back_to(min(answer.last, last), answer.stamp)
+        self._note_match(min(answer.match, last), shared, now_s)
         if self.state is not State.STREAMING and answer.stamp >= self.asked:
             self.state = State.STREAMING
             self.next = self.match + 1
         return True
 
-    def _note_match(self, match: int, stored: int, now_s: float) -> None:
-        if match > self.match or match >= stored:
+    def _note_match(self, match: int, shared: int, now_s: float) -> None:
+        if match > self.match or match >= shared:
             self.fresh_s = now_s
         self.match = max(self.match, match)
         self.next = max(self.next, self.match + 1)
@@ -118,8 +119,8 @@ class Progress:
     def has_room(self, full: bool) -> bool:
         return self.state is State.STREAMING and len(self.flight) < (WINDOW if full else WINDOW_OF_SMALL)
 
-    def check(self, stored: int) -> None:
-        assert self.match < self.next <= stored + 1, "nothing was sent before it was stored"
+    def check(self, last: int) -> None:
+        assert self.match < self.next <= last + 1, "nothing was sent that is not in the log"
         assert len(self.flight) <= WINDOW, "what is unanswered is bounded"
         assert list(self.flight) == sorted(set(self.flight)), "entries are sent in their order"
         assert not self.flight or self.flight[-1] == self.next - 1

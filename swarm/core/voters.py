@@ -61,9 +61,8 @@ class Voters:
         return {}, [self.end(uid, f"removed by {author}")]
 
     def recovered(self, claim: Verified, header: EntryHeader) -> Answer:
-        assert claim.identity is not None, "it introduces its author"
+        self.check_recovery(claim)
         uid = claim.body["uid"]
-        self.check_recovery(claim.identity, claim.body)
         ended = tuple(other for other in self.uids if other != uid)
         self.epoch, self.lost_after = claim.body["epoch"], claim.body["lost_after"]
         self.found(uid)
@@ -75,10 +74,11 @@ class Voters:
             VotersChanged((uid,)),
         ]
 
-    def check_recovery(self, author: Identity, body: dict[str, Any]) -> None:
+    def check_recovery(self, claim: Verified) -> None:
         """Raise what stands against this forced recovery, as far as the ledger knows."""
-        node = self._admitted(body["uid"])
-        self._check_right("ForcedRecovery", author, node.identity)
+        assert claim.identity is not None, "it introduces its author"
+        body, node = claim.body, self._admitted(claim.body["uid"])
+        self._check_right(claim.kind, claim.identity, node.identity)
         if body["epoch"] != self.epoch + 1:
             raise Refused(
                 f"a forced recovery into epoch {body['epoch']}: the ledger is in epoch {self.epoch}",

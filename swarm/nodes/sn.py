@@ -45,6 +45,7 @@ CALL_S = 5.0
 ALIVE_EVERY_S = 2.0
 
 RACING = frozenset({"Offer", "Ready", "Suspect", "Missing", "WindowClosed", "DeadlinePassed"})
+BRIEF = frozenset({"raft", "alive"})
 LEADERS_OWN = frozenset({"Configuration", "ForcedRecovery"})
 """Kinds that consensus follows as soon as they are stored: no leader takes them from anybody."""
 
@@ -76,7 +77,7 @@ async def run(settings: Settings) -> None:
         try:
             async with mesh.run(listen=[(host, settings.p2p_port), (host, settings.api_port)]):
                 node.p2p_port, node.api_port = mesh.listen_ports
-                control = Control(mesh, node.handlers(), node.authorise)
+                control = Control(mesh, node.handlers(), node.authorise, brief=BRIEF)
                 control.on_link = node.links.accepted
                 async with control.run():
                     await node.serve(control)
@@ -259,13 +260,7 @@ class NetworkNode:
     def _send(self, uid: str, message: dict[str, Any]) -> None:
         link = self.links.of(uid)
         if link is not None:
-            self._nursery.start_soon(self._notify, link, "raft", message)
-
-    async def _notify(self, link: Link, verb: str, body: dict[str, Any]) -> None:
-        try:
-            await link.notify(verb, body)
-        except SwarmError as error:
-            log.debug("to %s: %s", link.peer.identity, error.message)
+            link.tell("raft", message)
 
     async def _call(self, uid: str, verb: str, body: dict[str, Any]) -> Any:
         link = self.links.of(uid)
@@ -280,7 +275,7 @@ class NetworkNode:
             self._note_heard(heard)
             self.driver.alive(heard)
             if self.driver.role != "leader" and (leader := self.leader.link()) is not None:
-                await self._notify(leader, "alive", {"uids": heard})
+                leader.tell("alive", {"uids": heard})
             self.heads.keep()
             await trio.sleep(ALIVE_EVERY_S)
 

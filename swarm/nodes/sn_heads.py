@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
@@ -169,6 +170,8 @@ class Heads:
                 del self._unsaved[name]
 
     def _note(self, head: Head) -> None:
+        if head.uid not in self._driver.ledger.nodes:  # nobody's word: it may not join, or not have joined yet
+            return
         before = self._theirs.get(head.uid)
         if before is not None and (found := contradiction(before, head)) is not None:
             self._keep_evidence(found)
@@ -187,7 +190,7 @@ class Heads:
                 self._keep_evidence(found)
 
     def _keep_evidence(self, found: Evidence) -> None:
-        if found.name in [each.name for each in self.evidence]:
+        if found.signers in [each.signers for each in self.evidence]:  # one proves it; a liar could go on for ever
             return
         self.evidence.append(found)
         self._save(f"{EVIDENCE}/{found.name}", found.raw())
@@ -222,7 +225,7 @@ class Heads:
             raise BadInput(f"{link.peer} shows a forced recovery that nobody can have signed")
         if claim.body["epoch"] != epoch_of(entry.term):  # nobody has signed the term
             raise BadInput(f"{link.peer} shows the forced recovery into epoch {claim.body['epoch']} as a later one")
-        ledger.voting.check_recovery(claim.identity, {**claim.body, "epoch": ledger.epoch + 1})
+        ledger.must_take_recovery(replace(claim, body={**claim.body, "epoch": ledger.epoch + 1}))
         if claim.body["uid"] != self._state.uid:
             who = node_name(ledger, claim.body["uid"])
             self._end(

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import trio
 
 from swarm.core.events import Outcome
-from swarm.errors import Refused, SwarmError, Unreachable
+from swarm.errors import BadInput, Refused, SwarmError, Unreachable
 from swarm.nodes.sn_links import Links
 from swarm.runtime.answers import NotLeader
 from swarm.runtime.control import Link
@@ -44,13 +44,18 @@ class Leader:
 
     async def outcome(self, body: dict[str, Any], deadline_s: float) -> Any:
         """What has become of a proposal by now, anywhere: read where it is sure to be known."""
+        match body:
+            case {"uid": str(uid), "incarnation": bytes(incarnation), "seq": int(seq)}:
+                asked = {"uid": uid, "incarnation": incarnation, "seq": seq}  # and nothing else that came with them
+            case _:
+                raise BadInput("'outcome' says uid, incarnation and seq of a proposal")
 
         async def here(left_s: float) -> Any:
             await self._driver.catch_up(deadline_s=left_s)
-            return as_wire(self._driver.ledger.outcome_of(body["uid"], body["incarnation"], body["seq"]))
+            return as_wire(self._driver.ledger.outcome_of(uid, incarnation, seq))
 
         async def there(link: Link, left_s: float) -> Any:
-            return await link.call("outcome", {**body, "here": True}, deadline_s=left_s)
+            return await link.call("outcome", {**asked, "here": True}, deadline_s=left_s)
 
         return await (here(deadline_s) if body.get("here") else self._anywhere(here, there, deadline_s))
 

@@ -18,3 +18,15 @@ class Change:
 
     async def wait(self) -> None:
         await self._event.wait()
+
+
+async def either(one: trio.Event, other: trio.Event) -> None:
+    """Return when one of them has happened."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(wait, one)
+        nursery.start_soon(wait, other)

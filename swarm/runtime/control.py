@@ -28,6 +28,7 @@ from swarm.errors import (
     Unreachable,
     from_wire,
 )
+from swarm.runtime.change import either
 from swarm.runtime.mesh import Mesh, Stream
 from swarm.runtime.tls import Peer
 from swarm.wire import frame
@@ -322,7 +323,7 @@ class Control:
         self._nursery.start_soon(self._keep, link, False)
         try:
             with trio.fail_at(end):
-                await _either(link.admitted, link.closed)
+                await either(link.admitted, link.closed)
         except trio.TooSlowError:
             await link.close()
             raise Unreachable(f"{peer} at {link.address} did not welcome this node within {deadline_s:g} s") from None
@@ -346,7 +347,7 @@ class Control:
             if other is link or other.peer.incarnation == link.peer.incarnation or other.closed.is_set():
                 continue
             with trio.move_on_after(2 * BEAT_S):
-                await _either(other.heard, other.closed)
+                await either(other.heard, other.closed)
                 if not other.closed.is_set():
                     await link.close(_second_incarnation(link, other))
                     return
@@ -368,7 +369,7 @@ class Control:
         await self._keep(link, True)
 
     async def _welcomed(self, link: Link) -> None:
-        await _either(link.admitted, link.closed)
+        await either(link.admitted, link.closed)
         if link.admitted.is_set() and self.on_link is not None:
             try:
                 await self.on_link(link)
@@ -392,14 +393,3 @@ def _second_incarnation(newcomer: Link, earlier: Link) -> RunsTwice:
         f"and at {newcomer.address}",
         hint="stop one of them, or give it a state directory of its own with --state DIR",
     )
-
-
-async def _either(one: trio.Event, other: trio.Event) -> None:
-    async with trio.open_nursery() as nursery:
-
-        async def wait(event: trio.Event) -> None:
-            await event.wait()
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(wait, one)
-        nursery.start_soon(wait, other)

@@ -179,8 +179,8 @@ class Driver:
         return self._voice.notes()
 
     def entry_at(self, index: int) -> LogEntry | None:
-        """The committed entry, if it is in the log."""
-        return self._store.entry(index) if self._store.first_index <= index <= self.head else None
+        """The committed entry, if it is in the log (whose place a snapshot may be taking)."""
+        return next(iter(self._store.read(index - 1, min(index, self.head), 1)), None)
 
     def entries_after(self, index: int, max_bytes: int = PIECE_BYTES) -> list[bytes]:
         """The committed entries behind ``index``, as many as fit, at least one if there is one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 
 import msgpack
 
@@ -19,6 +20,8 @@ from swarm.runtime.storefile import write_voters
 Meta = dict[str, int | str | bytes]
 Signatures = dict[str, bytes]
 """Of nodes under a snapshot, by uid."""
+ROWS = 64
+"""Entries that one statement inserts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,11 @@ class Write:
         if self.entries:
             first = self.entries[0].index
             assert self.after is None or self.after == first - 1, "entries follow what they stand behind"
-            connection.execute("DELETE FROM entries WHERE idx >= ?", (first,))
-            connection.executemany(
-                "INSERT INTO entries (idx, term, hash, raw, voters) VALUES (?, ?, ?, ?, ?)",
-                [(e.index, e.term, e.hash, e.raw, write_voters(e.voters)) for e in self.entries],
-            )
+            try:
+                _insert(connection, self.entries)
+            except sqlite3.IntegrityError:  # only then there is something behind what they follow
+                connection.execute("DELETE FROM entries WHERE idx >= ?", (first,))
+                _insert(connection, self.entries)
         note(connection, self.meta)
 
 
@@ -147,5 +150,19 @@ def _close(pieces: list[Job], rows: list[LogEntry]) -> None:
         pieces[-1] = Write(last.number, tuple(rows), last.meta)
 
 
+# Each statement gives the interpreter's lock away and waits to have it back: few statements, whatever they hold.
+
+
+def _insert(connection: sqlite3.Connection, entries: tuple[LogEntry, ...]) -> None:
+    for start in range(0, len(entries), ROWS):
+        rows = [(e.index, e.term, e.hash, e.raw, write_voters(e.voters)) for e in entries[start : start + ROWS]]
+        places = ", ".join(["(?, ?, ?, ?, ?)"] * len(rows))
+        values = list(chain.from_iterable(rows))
+        connection.execute(f"INSERT INTO entries (idx, term, hash, raw, voters) VALUES {places}", values)
+
+
 def note(connection: sqlite3.Connection, meta: Meta) -> None:
-    connection.executemany("UPDATE meta SET value = ? WHERE key = ?", [(v, k) for k, v in meta.items()])
+    if meta:
+        cases, keys = " ".join(["WHEN ? THEN ?"] * len(meta)), ", ".join("?" * len(meta))
+        values = [*chain.from_iterable(meta.items()), *meta]
+        connection.execute(f"UPDATE meta SET value = CASE key {cases} END WHERE key IN ({keys})", values)

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from swarm.core.ledger import Ledger
+from swarm.core.names import uid_of
 from swarm.core.snapshot import Point
 
 _DOMAIN = b"swarm/snapshot/1\0"
@@ -31,11 +32,13 @@ def signs_point(node_key: bytes, signature: bytes, network_id: bytes, point: Poi
 
 
 def signers(ledger: Ledger, point: Point, signatures: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Whose signatures are good, among the nodes of this ledger."""
+    """Whose signatures are good, among the nodes of this ledger. It may be one that somebody sent: what it says a key
+    to be is that of the uid only if the uid is made of it."""
+    keys = {uid: ledger.nodes[uid].node_key for uid in sorted(signatures) if uid in ledger.nodes}
     return tuple(
         uid
-        for uid, signature in sorted(signatures.items())
-        if uid in ledger.nodes and signs_point(ledger.nodes[uid].node_key, signature, ledger.network_id, point)
+        for uid, key in keys.items()
+        if uid_of(key) == uid and signs_point(key, signatures[uid], ledger.network_id, point)
     )
 
 

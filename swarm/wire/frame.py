@@ -102,11 +102,6 @@ class Decoder:
         del self._buffer[:start]
         return objects
 
-    @property
-    def incomplete(self) -> bool:
-        """Bytes of a frame have come that is not whole yet: an end of the stream here is a truncation."""
-        return bool(self._buffer)
-
 
 def _over(length: int, cap: int, what: str) -> BadInput:
     return BadInput(f"a frame of {length} bytes {what}, at most {cap} are accepted")

@@ -52,6 +52,10 @@ class Evidence:
         """Of the file to keep it in."""
         return f"{self.one.index}-{self.one.uid}-{self.other.uid}"
 
+    @property
+    def signers(self) -> frozenset[str]:
+        return frozenset({self.one.uid, self.other.uid})
+
     def raw(self) -> bytes:
         return bytes(msgpack.packb([self.one.raw, self.other.raw], use_bin_type=True))
 

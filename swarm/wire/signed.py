@@ -140,11 +140,6 @@ def proposal_header(raw: bytes) -> Header:
     return _open(raw).header
 
 
-def proposal_digest(raw: bytes) -> bytes:
-    """The SHA-256 of the signed bytes: two proposals with the same one are the same proposal."""
-    return hashlib.sha256(_open(raw).signed).digest()
-
-
 # ---- entries
 
 

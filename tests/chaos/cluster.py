@@ -12,7 +12,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ RUNNER = "defaulttaskbb.taskdb.sml.hpe"
 DISK = "256m"
 MARK = "SWARM_SLOT_DIRECTORY"
 API_PORT = 30304
+PROGRAM = Path(__file__).with_name("program.py")
 
 
 @dataclass
@@ -149,16 +151,16 @@ class Cluster:
     def of(self, role: str) -> list[Node]:
         return [node for node in self.nodes if node.role == role]
 
-    def workers(self) -> list[Worker]:
+    @staticmethod
+    def workers() -> list[Worker]:
         """All that operators have started and that runs, the first process of each."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 place = process.environ().get(MARK, "")
-                if place and process.status() != psutil.STATUS_ZOMBIE:
-                    role = _role(process, place)
-                    if role:
-                        found.append(Worker(role, process.pid, Path(place).name, Path(place).parent.parent.name))
+                alive = place and process.status() != psutil.STATUS_ZOMBIE
+                if alive and (role := _role(process.cmdline())):
+                    found.append(Worker(role, process.pid, Path(place).name, Path(place).parent.parent.name))
         return found
 
 
@@ -170,14 +172,17 @@ def discard(directory: Path) -> None:
     shutil.rmtree(directory)
 
 
-def _role(process: psutil.Process, place: str) -> str:
-    """Empty for what a program has started in turn."""
-    command = process.cmdline()
+def _role(command: Sequence[str]) -> str:
+    """By its command line, as a program may have outlived its learning node; empty for what guards or helps one."""
     if "swarm.cli.run_sl" in command:
         return "sl"
-    parent = process.parent()
-    its_parent = parent.cmdline() if parent is not None else []
-    return "ml" if "swarm.cli.run_sl" in its_parent else ""
+    return "ml" if any(Path(word).name == PROGRAM.name for word in command) else ""
+
+
+def twice(workers: Iterable[Worker]) -> set[str]:
+    """Slots (with their fences) of which two learning nodes run, or two programs."""
+    found = Counter((worker.role, worker.place) for worker in workers)
+    return {place for (_, place), count in found.items() if count > 1}
 
 
 def left(known: Iterable[int]) -> dict[int, str]:
@@ -201,12 +206,10 @@ def task(name: str, peers: int, cluster: Cluster, pause_s: float) -> dict[str, A
         "Outcome": name,
         "Body": {
             "Entrypoint": "python3",
-            "Command": "program.py",
+            "Command": PROGRAM.name,
             "WorkingDir": place,
             "PrivateContent": None,
-            "SharedContent": [
-                {"Src": str(Path(__file__).with_name("program.py")), "Tgt": f"{place}/program.py", "MType": "BIND"}
-            ],
+            "SharedContent": [{"Src": str(PROGRAM), "Tgt": f"{place}/{PROGRAM.name}", "MType": "BIND"}],
             "Envvars": [{"RECORDS": str(cluster.records)}, {"MIN_PEERS": peers}, {"PAUSE_S": pause_s}],
         },
     }

@@ -16,7 +16,7 @@ from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Local
 from tests.chaos import checks
 from tests.chaos.checks import Findings
-from tests.chaos.cluster import API_PORT, RUNNER, SNS, SWOPS, Cluster, left, task
+from tests.chaos.cluster import API_PORT, RUNNER, SNS, SWOPS, Cluster, left, task, twice
 from tests.chaos.desk import Desk
 from tests.chaos.faults import KINDS, Faults, ready
 from tests.chaos.history import History
@@ -122,13 +122,12 @@ class Chaos:
             )
 
     async def _watch_doubles(self) -> None:
-        """Two learning nodes alive with one slot and fence, seen twice in a row: one that is dying does not count."""
+        """Two workers alive with one slot and fence, seen twice in a row: one that is dying does not count."""
         before: set[str] = set()
         while True:
-            places = [worker.place for worker in self.cluster.workers() if worker.role == "sl"]
-            twice = {place for place in places if places.count(place) > 1}
-            self.history.doubles |= twice & before
-            before = twice
+            doubles = twice(self.cluster.workers())
+            self.history.doubles |= doubles & before
+            before = doubles
             await trio.sleep(1)
 
     # ---- after

@@ -245,14 +245,16 @@ class World:
     # ---- promises
 
     def check_sent(self, uid: str, to: str, message: Message) -> None:
-        """Nothing leaves before it is stored."""
-        disk = self.disks[uid]
+        """Nothing leaves before it is stored, but for the entries of a leader that does not decide alone."""
+        disk, node = self.disks[uid], self.nodes[uid]
+        log = disk if node.voters == (uid,) else node._journal
         assert message.term <= disk.term or (isinstance(message, Campaign | Ballot) and message.pre)
         match message:
             case Entries():
-                assert all(disk.entry(e.index) == e for e in message.entries)
+                assert all(log.entry(e.index) == e for e in message.entries)
                 assert sum(len(e.raw) for e in message.entries[1:]) <= leadership.PIECE_BYTES
-                assert message.commit <= message.last <= disk.last_index
+                assert message.commit <= min(message.last, disk.last_index)
+                assert message.last <= max(log.last_index, message.prev_index)
             case Answer():
                 assert max(message.match, message.last) <= disk.last_index
             case Campaign(pre=False):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from swarm.core.claims import Blank, Unverified
+from swarm.core.claims import Blank, EntryHeader, Unverified
 from swarm.core.events import NodeGone, NodeKnown, OrganisationKnown
 from swarm.core.kinds import FIELDS, check_body
 from swarm.core.ledger import Ledger
@@ -442,3 +442,12 @@ def test_refused_entries_change_only_outcomes():
         if not outcome.accepted:
             assert rest(scene.ledger) == before, outcome.reason
             assert len(scene.events) == events
+
+
+def test_a_leader_that_sets_the_time_back_ends_nobody():
+    scene = Scene()
+    scene.join(Actor("sl", "sl-1"))
+    ledger, before_ms = scene.ledger, scene.ledger.time
+    header = EntryHeader(ledger.head_index + 1, 1, before_ms - 1, ledger.head_hash, bytes(32))
+    assert ledger.apply(header, Blank()).outcome.accepted
+    assert ledger.time == before_ms

@@ -282,6 +282,25 @@ def test_a_forced_recovery_lets_the_other_node_decide_and_ends_the_sentinel() ->
     assert not isinstance(sentinel.answers.get(asked), Answered), "it acknowledges nothing any longer"
 
 
+def test_consensus_follows_no_forced_recovery_that_the_ledger_would_refuse() -> None:
+    hand = Hand(2)
+    hand.begin()
+    sentinel, peer = hand.sns
+    hand.cut_off.add(sentinel.uid)
+    hand.run(2)
+    body = {"epoch": 1, "uid": peer.uid, "reason": "fire", "lost_after": peer.orderer.last_index}
+    for author, network_id in (
+        (Actor("sl", "sl-1"), hand.network_id),
+        (Actor("sn", "sn-9"), hand.network_id),
+        (Actor("swci", "swci-1", "b"), hand.network_id),
+        (Actor("swci", "swci-1"), bytes(32)),
+    ):
+        introduced = {"chain": [b"certificate"], "node_key": author.node_key, "incarnation": author.incarnation}
+        number = hand.recover(peer, propose(author, "ForcedRecovery", {**body, **introduced}, network_id))
+        assert isinstance(peer.answers[number], Declined)
+    assert peer.orderer.consensus.voters == (sentinel.uid,)
+
+
 def test_a_timekeeper_begins_anew_with_each_leader(three: Hand) -> None:
     """A node that fell silent before the change is given the whole time again: nobody heard it for the new one."""
     actor, raw = newcomer(three)

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from swarm.core.claims import Verified
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity, uid_of
+from swarm.core.node import Node as LedgerNode
+from swarm.core.node import Outcomes
 from swarm.core.ordering import EPOCH_BITS, LogEntry
 from swarm.errors import BadInput, SwarmError
 from swarm.nodes import sn, sn_heads
@@ -54,6 +56,8 @@ class Node:
             voters=(),
             judge_clock=self.judged.append,
         )
+        for peer in map(Peer, (1, 2)):
+            ledger.nodes[peer.uid] = LedgerNode(Identity("org-a", bytes(32), "sn", "sn-1"), b"", (), Outcomes(b""))
         self.grow(entries)
         local: Any = SimpleNamespace(state=state)
         self.heads = Heads(local, Clock(wall_ms=lambda: NOW_MS), self.driver, self.ended.append)
@@ -125,6 +129,21 @@ def test_two_words_of_one_node_for_one_entry_are_a_proof_against_it(state: State
     node.told(peer, mine=peer.head(30, b"x" * 32))
     (evidence,) = node.heads.evidence
     assert evidence.one.uid == evidence.other.uid == peer.uid
+
+
+def test_one_proof_of_who_lies_is_enough(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    for index in range(1, 10):
+        node.told(peer, mine=peer.head(index, b"x" * 32))
+    assert len(node.heads.notes()) == len(list((state.path / "evidence").iterdir())) == 1
+
+
+def test_who_has_not_joined_shows_no_history_of_this_network(state: StateDirectory) -> None:
+    node, stranger = Node(state, 10), Peer(3)
+    node.told(stranger, mine=stranger.head(7, b"x" * 32))
+    node.told(stranger, mine=stranger.head(12))
+    assert not node.heads.evidence
+    assert node.told(stranger)["yours"] == b""
 
 
 def test_equal_histories_and_those_of_other_epochs_prove_nothing(state: StateDirectory) -> None:
@@ -203,9 +222,24 @@ def test_an_earlier_recovery_shown_as_a_later_one_ends_nothing(state: StateDirec
         peer.uid, b"", 1, "ForcedRecovery", body, NETWORK, b"", Identity("org-a", bytes(32), "swci", "swci-1")
     )
     monkeypatch.setattr(sn_heads, "verify_proposal", lambda *_: signed)
-    monkeypatch.setattr(voting, "check_recovery", lambda *_: None)
     with pytest.raises(BadInput, match="the forced recovery into epoch 1 as a later one"):
         node.told(peer, recovery=sn_entry(term=2 << EPOCH_BITS | 1))
+    assert not node.ended
+
+
+@pytest.mark.parametrize(("role", "network"), [("sn", NETWORK), ("sl", NETWORK), ("swci", b"o" * 32)])
+def test_a_recovery_by_who_has_no_right_to_it_or_of_another_network_ends_nothing(
+    state: StateDirectory, monkeypatch, role: str, network: bytes
+) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    ledger, identity = node.driver.ledger, Identity("org-a", bytes(32), role, f"{role}-1")
+    ledger.network_id = NETWORK
+    ledger.voting.uids, ledger.voting.sentinel = (state.uid,), peer.uid
+    body = {"epoch": 1, "uid": peer.uid, "reason": "", "lost_after": 10}
+    signed = Verified(Peer(2).uid, b"", 1, "ForcedRecovery", body, network, b"", identity)
+    monkeypatch.setattr(sn_heads, "verify_proposal", lambda *_: signed)
+    with pytest.raises(SwarmError, match=r"only the role swci may|is for another network"):
+        node.told(peer, recovery=sn_entry(term=1 << EPOCH_BITS | 1))
     assert not node.ended
 
 

@@ -430,7 +430,7 @@ def test_a_full_disk_pauses_the_ledger_until_there_is_room(world: World, monkeyp
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(patient)
-                await until(lambda: node.driver._store.trouble is not None)
+                await until(lambda: node.driver._orderer._blocked.reason != "")
                 with pytest.raises(Unreachable, match="the ledger pauses: disk full: the ledger store"):
                     await node.driver.propose(node.joining(node.driver.ledger.network_id), deadline_s=1)
                 assert "disk full" in node.driver.notes()[-1]

@@ -151,6 +151,20 @@ def test_a_node_that_began_with_a_snapshot_fetches_what_it_stands_for(
     run(scenario)
 
 
+def test_while_a_snapshot_takes_the_place_of_the_log_no_entry_is_there(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            await renew(node, 3)
+            head, path = node.driver.head, node.driver._store.path
+            assert node.driver.entry_at(head) is not None
+            assert node.driver.entry_at(head + 1) is None
+            with closing(sqlite3.connect(path)) as writer, writer:
+                writer.execute("DELETE FROM entries")
+            assert node.driver.entry_at(head) is None
+
+    run(scenario)
+
+
 def test_old_entries_of_another_history_are_thrown_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill_module, "AGAIN_S", 0.05)
     genuine, drop = Snapshots.answer_piece, Archive.drop

@@ -248,7 +248,6 @@ def test_another_spelling_of_the_signatures_is_the_same_proposal(network, learne
     header, payload, node_signature, nothing = msgpack.unpackb(raw)
     wide = b"\xdd\0\0\0\4" + b"".join(map(msgpack.packb, (header, payload, node_signature, nothing)))
     assert wide != raw
-    assert signed.proposal_digest(wide) == signed.proposal_digest(raw)
     first = network.take(raw)
     assert network.take(wide) == first
 

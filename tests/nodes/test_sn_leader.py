@@ -1,0 +1,54 @@
+"""What a network node passes on to whoever leads."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+
+from swarm.errors import BadInput
+from swarm.nodes.sn_leader import Leader
+from swarm.runtime.answers import NotLeader
+from swarm.runtime.change import Change
+
+
+class Link:
+    peer = SimpleNamespace(uid="leader")
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
+        self.asked.append(body)
+        return {"accepted": True}
+
+
+async def catch_up(*, deadline_s: float) -> None:
+    raise NotLeader("leader")
+
+
+def follower(link: Link) -> Leader:
+    driver: Any = SimpleNamespace(catch_up=catch_up, leader_uid="leader", role="follower", leadership=Change())
+    links: Any = SimpleNamespace(of=lambda uid: link)
+    return Leader(driver, links, "own")
+
+
+ASKED = {"uid": "u", "incarnation": bytes(16), "seq": 2}
+
+
+def test_what_somebody_adds_to_a_question_does_not_reach_the_leader() -> None:
+    """It would be more than a link takes, which ends it."""
+    link = Link()
+    more = {f"field-{number}": number for number in range(29)}
+    trio.run(follower(link).outcome, {**ASKED, **more}, 5.0)
+    assert link.asked == [{**ASKED, "here": True}]
+
+
+@pytest.mark.parametrize("body", [{}, {**ASKED, "uid": []}, {**ASKED, "seq": None}, {**ASKED, "incarnation": "text"}])
+def test_a_question_about_no_proposal_is_refused(body: dict[str, Any]) -> None:
+    link = Link()
+    with pytest.raises(BadInput):
+        trio.run(follower(link).outcome, body, 5.0)
+    assert not link.asked

@@ -1,0 +1,39 @@
+"""Signatures under snapshots: whose they are, also when the ledger that says so came from somebody."""
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from swarm.core.ledger import Ledger
+from swarm.core.names import Identity, uid_of
+from swarm.core.node import Node, Outcomes
+from swarm.wire.cosigning import is_majority, sign_point, signers
+
+VOTER, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2))
+POINT = (7, 1, b"h" * 32, "sha256:" + "0" * 64)
+
+
+def public(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes_raw()
+
+
+UID = uid_of(public(VOTER))
+
+
+def ledger(key: Ed25519PrivateKey) -> Ledger:
+    """One that says that this is the voter's key."""
+    made = Ledger()
+    made.network_id = b"n" * 32
+    made.nodes[UID] = Node(Identity("org-a", bytes(32), "sn", "sn-1"), public(key), (), Outcomes(b""))
+    return made
+
+
+def test_a_voters_signature_counts():
+    here = ledger(VOTER)
+    assert signers(here, POINT, {UID: sign_point(VOTER, here.network_id, POINT)}) == (UID,)
+    assert not signers(here, POINT, {UID: sign_point(OTHER, here.network_id, POINT)})
+    assert not signers(here, POINT, {UID: sign_point(VOTER, b"o" * 32, POINT)})
+
+
+def test_a_state_that_gives_the_voters_another_key_is_signed_by_none_of_them():
+    forged = ledger(OTHER)
+    signed = signers(forged, POINT, {UID: sign_point(OTHER, forged.network_id, POINT)})
+    assert not is_majority(signed, (UID,))
