@@ -280,7 +280,8 @@ class Member:
         if self.holds != self.contract.base:  # the others are ahead of what was told here
             return self._fetch(self.contract.base)
         trained = self.ask.kind == "sync" and not self.lineage.counted
-        if not self.contract.finished and (self.ask.kind == "end" or (trained and not self.lineage.given_up)):
+        anew = self.ask.kind == "end" or (trained and not self.lineage.given_up) or not self.contract.has_model
+        if anew and not self.contract.finished:
             return self._pursue()
         if members:
             return [self._answer("merged", members=members)]

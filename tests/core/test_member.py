@@ -619,7 +619,7 @@ def test_the_end_of_an_earlier_round_says_nothing_about_an_offer_in_this_one() -
 
 
 def test_a_commit_that_is_told_late_hands_over_nothing_that_is_not_the_base() -> None:
-    world = World(peers=3)
+    world, newest = World(peers=3), "blake3:" + "9" * 64
     world.ask()
     world.offer(*UIDS)
     world.merged()
@@ -630,11 +630,11 @@ def test_a_commit_that_is_told_late_hands_over_nothing_that_is_not_the_base() ->
         later.offer(uid, {"contract": "c", "round": 1, "base": RESULT, "digest": OWN})
     later.close_window({"contract": "c", "round": 1})
     for uid in (OTHER, THIRD):
-        later.ready(uid, {"contract": "c", "round": 1, "attempt": 0, "digest": BASE})
+        later.ready(uid, {"contract": "c", "round": 1, "attempt": 0, "digest": newest})
     (fetch,) = world.tell(told)
-    assert fetch == m.Fetch(BASE, (OTHER, THIRD))
-    given = answer(world.member.handle(m.Fetched(BASE), 0.0))
-    assert (given.how, given.digest, given.note) == ("adopted", BASE, "")
+    assert fetch == m.Fetch(newest, (OTHER, THIRD))
+    given = answer(world.member.handle(m.Fetched(newest), 0.0))
+    assert (given.how, given.digest, given.note) == ("adopted", newest, "")
 
 
 def test_weights_of_another_ask_are_not_contributed_under_the_digest_of_this_one() -> None:
