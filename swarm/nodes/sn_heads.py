@@ -71,7 +71,8 @@ class Heads:
         if (path := self._state.path / RECOVERY).exists():
             self._recovery = path.read_bytes()
         for path in sorted((self._state.path / EVIDENCE).glob("*")):
-            self.evidence.append(read_evidence(path.read_bytes(), network_id))
+            if path.suffix != ".part":  # which a crash has left
+                self.evidence.append(read_evidence(path.read_bytes(), network_id))
 
     def notes(self) -> list[str]:
         """What a status must say of them, a sentence each."""

@@ -138,6 +138,14 @@ def test_one_proof_of_who_lies_is_enough(state: StateDirectory) -> None:
     assert len(node.heads.notes()) == len(list((state.path / "evidence").iterdir())) == 1
 
 
+def test_half_a_proof_that_a_crash_left_keeps_no_node_from_starting(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.told(peer, mine=peer.head(7, b"x" * 32))
+    (path,) = (state.path / "evidence").iterdir()
+    path.with_name(f"{path.name}.part").write_bytes(b"")
+    assert len(Node(state, 10).heads.notes()) == 1
+
+
 def test_who_has_not_joined_shows_no_history_of_this_network(state: StateDirectory) -> None:
     node, stranger = Node(state, 10), Peer(3)
     node.told(stranger, mine=stranger.head(7, b"x" * 32))
