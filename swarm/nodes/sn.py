@@ -303,7 +303,7 @@ class NetworkNode:
         return await self._feed.follow(link, body)
 
     async def _raft(self, link: Link, body: dict[str, Any]) -> None:
-        if link in self.heads.met:  # before, its vote or this node's could be one that must not be used
+        if self.heads.hears(link):
             self.driver.receive(link.peer.uid, body)
 
     async def _alive(self, link: Link, body: dict[str, Any]) -> None:
