@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = (
+    "README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/RELIABILITY.md", "certs/README.md",
+    "profiles/README.md",
+)  # fmt: skip
 # Stands in for scp between hosts: HOST:path is the folder HOST beside the current one.
 SCP = """#!/bin/sh
 place() { case "$1" in *:*) echo "../${1%%:*}/${1#*:}" ;; *) echo "$1" ;; esac; }
@@ -56,30 +60,56 @@ def test_the_certificates_folder_lets_nothing_else_in():
     assert ignored.stdout.split() == ["certs/ca-1-cert.txt", "certs/mnist/cert"]
 
 
-def roadmap_rows():
-    lines = (ROOT / "docs/ROADMAP.md").read_text(encoding="utf-8").splitlines()
+def rows_of(page):
+    """The cells of the rows of all its tables, without the heads."""
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    return [row for row in rows if row[0] != "item" and not set("".join(row)) <= set("-")]
+    rules = [at for at, row in enumerate(rows) if set("".join(row)) <= set("-:")]
+    return [row for at, row in enumerate(rows) if at not in rules and at + 1 not in rules]
+
+
+def named_tests(item, shown):
+    """Those that a row names, all of which exist."""
+    tests = re.findall(r"(tests/[\w/]+\.py)::(test_\w+)", shown)
+    for path, name in tests:
+        assert (ROOT / path).exists(), f"{item}: {path} does not exist"
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"^(async )?def {name}\(", text, re.MULTILINE), f"{item}: no {name} in {path}"
+    return tests
 
 
 def test_the_roadmap_names_tests_that_exist_and_nothing_is_done_without_one():
-    rows = roadmap_rows()
+    rows = rows_of("docs/ROADMAP.md")
     assert len(rows) > 40
     for row in rows:
         assert len(row) == 3, row
         item, state, shown = row
         assert state in ("done", "under way", "planned"), row
-        tests = re.findall(r"(tests/[\w/]+\.py)::(test_\w+)", shown)
-        for path, name in tests:
-            assert (ROOT / path).exists(), f"{item}: {path} does not exist"
-            text = (ROOT / path).read_text(encoding="utf-8")
-            assert re.search(rf"^(async )?def {name}\(", text, re.MULTILINE), f"{item}: no {name} in {path}"
-        assert tests or state != "done", f"{item} is done, but nothing shows it"
+        assert named_tests(item, shown) or state != "done", f"{item} is done, but nothing shows it"
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "certs/README.md", "profiles/README.md"]
-)
+def test_a_hundred_situations_have_their_state_and_none_holds_without_a_test():
+    rows = [row for row in rows_of("docs/RELIABILITY.md") if row[0].isdigit()]
+    assert [int(row[0]) for row in rows] == list(range(1, 101))
+    for row in rows:
+        assert len(row) == 5, row
+        number, _, _, state, shown = row
+        word = re.match(r"holds(?=$|, )|partly(?=: .)|planned$", state)
+        assert word, f"{number}: {state}"
+        tests = named_tests(number, shown)
+        assert bool(tests) == (word[0] != "planned"), f"{number} is {word[0]}, and {tests} show it"
+
+
+def test_what_the_tools_found_is_kept_dead_by_tests_that_exist():
+    rows = rows_of("docs/RELIABILITY.md")
+    (begin,) = [at for at, row in enumerate(rows) if row[0] == "100"]
+    assert len(rows[begin + 1 :]) >= 10
+    for row in rows[begin + 1 :]:
+        assert len(row) == 3, row
+        assert named_tests(row[0], row[2]), f"nothing keeps dead: {row[0]}"
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_between_documents_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)\)", text):

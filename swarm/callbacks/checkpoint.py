@@ -33,6 +33,8 @@ KEPT = 2
 _MAGIC = b"swarm checkpoint 1\n"
 _LENGTHS = struct.Struct(">II")
 _HEAD_MAX = 64 << 20
+_HEAD = {"contract": str, "base": str, "round": int, "batches": int, "epochs": int, "finished": bool}
+_OTHERS = "it was written by another program, or another version of this one"
 _NAME = re.compile(r"checkpoint-(\d{8})\.swarm")
 _PART = "checkpoint.part"
 _locks: dict[Path, int] = {}
@@ -193,7 +195,10 @@ def _read(path: Path) -> Checkpoint:
         body = bytearray(file.read())  # of its own, so that every tensor lies as numpy wants it
     if len(head) != length or _checksum(head, body) != crc:
         raise ModelError("it is torn or damaged: its checksum is not that of its bytes")
-    return _unpacked(msgpack.unpackb(head), memoryview(body))
+    try:
+        return _unpacked(msgpack.unpackb(head), memoryview(body))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # its checksum is right, and nothing else
+        raise ModelError(f"{_OTHERS}: {error!r:.80}") from error
 
 
 def _unpacked(head: Any, body: memoryview) -> Checkpoint:
@@ -206,4 +211,6 @@ def _unpacked(head: Any, body: memoryview) -> Checkpoint:
         nbytes = schema.nbytes if schema else 0
         parts[what] = tensorbytes.views(schema, body[:nbytes]) if schema else {}
         body = body[nbytes:]
+    if {name: type(value) for name, value in head.items()} != _HEAD:
+        raise ModelError(f"{_OTHERS}: its head has other fields")
     return Checkpoint(**head, weights=parts["weights"], optimizer=parts["optimizer"])

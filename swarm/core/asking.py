@@ -25,6 +25,13 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedTogether:
+    """The same for many, which become entries in one piece."""
+
+    asked: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RecoveryAsked:
     """Somebody with the right to it has signed a ForcedRecovery for this node: it decides alone from now on."""
 
@@ -89,7 +96,19 @@ class Installed:
     snapshot: Snapshot
 
 
-AskingEvent = Asked | RecoveryAsked | GaveUp | Heard | Clocked | Blocked | ClockJudged | Breathed | Fetched | Installed
+AskingEvent = (
+    Asked
+    | AskedTogether
+    | RecoveryAsked
+    | GaveUp
+    | Heard
+    | Clocked
+    | Blocked
+    | ClockJudged
+    | Breathed
+    | Fetched
+    | Installed
+)
 
 # ---- effects
 

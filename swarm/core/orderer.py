@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 from swarm.core.asking import (
     Answered,
     Asked,
+    AskedTogether,
     AskingEffect,
     AskingEvent,
     Blocked,
@@ -40,6 +40,7 @@ from swarm.core.asking import (
     Restored,
 )
 from swarm.core.claims import Claim, EntryHeader, Unverified, Verified
+from swarm.core.codec import Codec
 from swarm.core.consensus import Consensus
 from swarm.core.events import NodeGone, NodeKnown
 from swarm.core.initiative import Initiative
@@ -75,16 +76,6 @@ Event = AskingEvent | ConsensusEvent
 Effect = AskingEffect | ConsensusEffect
 
 
-class Codec(Protocol):
-    """How entries are written, and whose proposals they hold: pure."""
-
-    def make(self, index: int, term: int, time: int, prev_hash: bytes, proposal: bytes) -> LogEntry: ...
-
-    def read(self, entry: LogEntry) -> tuple[EntryHeader, bytes]: ...
-
-    def claim(self, header: EntryHeader, proposal: bytes, ledger: Ledger) -> Claim: ...
-
-
 class Orderer:
     """``log`` shows what is stored; term, vote and commit are what the store held at start, and ``ledger`` the state of
     its snapshot. ``own_proposal`` signs what this process proposes, given kind, body and seq (from 2 on)."""
@@ -118,6 +109,7 @@ class Orderer:
         self._snapshot_every = snapshot_every
         self._seq = 1  # 1 is the introduction of this incarnation
         self._pending = Pending()
+        self._made: list[LogEntry] = []  # pending, and not yet proposed to consensus
         self._held: list[tuple[int, Asked]] = []  # judged anew once this index is applied
         self._reads: dict[int, int | None] = {}  # by number: the index that a read needs, once that is known
         self._initiative: Initiative | None = None
@@ -157,8 +149,10 @@ class Orderer:
     def handle(self, event: Event) -> list[Effect]:
         match event:
             case Asked():
-                self._wall_ms = event.wall_ms
                 self._ask(event)
+            case AskedTogether():
+                for asked in event.asked:
+                    self._ask(asked)
             case RecoveryAsked():
                 self._wall_ms = event.wall_ms
                 self._recover(event)
@@ -182,11 +176,11 @@ class Orderer:
                 self._coming = event.snapshot
             case Installed():
                 self._install(event)
-            case Breathed():
-                pass
-            case _:
+            case _ if not isinstance(event, Breathed):
                 self._step(event)
+        self._flush()
         self._apply()
+        self._flush()
         self._serve_reads()
         self._replace_log()
         effects, self._effects = self._effects, []
@@ -195,6 +189,7 @@ class Orderer:
     # ---- asking
 
     def _ask(self, asked: Asked) -> None:
+        self._wall_ms = asked.wall_ms
         header = self._pending.due(self.consensus.term, asked.wall_ms)
         claim = self._codec.claim(header, asked.raw, self.ledger)
         if isinstance(claim, Verified) and (recorded := self.ledger.outcome_of_same(claim)) is not None:
@@ -212,9 +207,7 @@ class Orderer:
         elif self._blocked.reason:
             self._effects.append(Paused(asked.number, self._blocked.reason, self._blocked.hint))
         else:
-            index = self._append(asked.raw, digest)
-            if self.role == "leader":
-                self._pending.wait(index, asked.number)
+            self._pending.wait(self._append(asked.raw, digest), asked.number)
 
     def _why_not(self, raw: bytes, claim: Claim) -> str:
         """What must not become an entry, because consensus follows it whether the ledger accepts it or not."""
@@ -243,7 +236,14 @@ class Orderer:
 
     # ---- consensus
 
+    def _flush(self) -> None:
+        """Entries made one after the other are proposed in one piece, before anything else happens."""
+        if made := tuple(self._made):
+            self._made.clear()
+            self._step(Proposed(made))
+
     def _step(self, event: ConsensusEvent) -> None:
+        self._flush()
         effects = self.consensus.handle(event)
         self._effects.extend(effect for effect in effects if not isinstance(effect, Commit | Readable))
         for effect in effects:  # only now: what follows from them comes behind all of them
@@ -317,7 +317,7 @@ class Orderer:
         due = self._pending.due(self.consensus.term, self._wall_ms)
         entry = self._codec.make(due.index, due.term, due.time, due.prev_hash, raw)
         self._pending.made(replace(due, hash=entry.hash), digest)
-        self._step(Proposed((entry,)))
+        self._made.append(entry)
         return entry.index
 
     # ---- leading

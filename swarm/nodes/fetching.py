@@ -15,11 +15,9 @@ from swarm.runtime.data import DataClient, Want
 
 def fetched(contract: Contract, models: Models, client: DataClient, effect: Fetch) -> ModelFile:
     """Raises Refused with what each holder said."""
-    own = models.stored(effect.digest)
+    own = verified(contract, models, effect.digest)
     if own is not None:
-        if _digest(contract, own) == effect.digest:
-            return own
-        models.drop(own)
+        return own
     reasons = []
     for uid in effect.holders:
         file = models.incoming()
@@ -34,6 +32,15 @@ def fetched(contract: Contract, models: Models, client: DataClient, effect: Fetc
             reasons.append(error.message)
         models.drop(file)
     raise Refused("; ".join(reasons) or "no other member is known to hold it")
+
+
+def verified(contract: Contract, models: Models, digest: str) -> ModelFile | None:
+    """What an earlier process of this node left under this digest, if its bytes still are what they were."""
+    file = models.stored(digest)
+    if file is None or _digest(contract, file) == digest:
+        return file
+    models.drop(file)
+    return None
 
 
 def _digest(contract: Contract, file: ModelFile) -> str:

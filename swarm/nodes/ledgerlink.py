@@ -20,13 +20,14 @@ from swarm.runtime.control import Control, Link
 from swarm.runtime.replica import Replica
 from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
-from swarm.runtime.tls import Local
+from swarm.runtime.tls import Local, address_text
 from swarm.wire.signed import Entry, sign_proposal
 
 CALL_S = 10.0
 CATCH_UP_S = 60.0
 BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 FIRST_CONTACT_S = 60.0
+FLAGS = "--sn-ip its --host-ip and --sn-api-port its API port"
 
 Address = tuple[str, int]
 log = logging.getLogger("swarm.SL")
@@ -99,7 +100,7 @@ class LedgerLink:
                 if type(error) is not Unreachable and (not started or address in self._entrances):
                     raise
                 if not started:
-                    _say_first_contact(address, failures + 1, trio.current_time() - begun_s, error)
+                    say_first_contact(log, address, failures + 1, trio.current_time() - begun_s, error, FLAGS)
                 self._set_lost(error.message)
                 await trio.sleep(BACKOFF_S[min(failures // max(1, len(self._entrances)), len(BACKOFF_S) - 1)])
                 failures += 1
@@ -246,13 +247,15 @@ def _head(reply: Any) -> int:
     raise Unreachable("the network node does not say how far its ledger goes")
 
 
-def _say_first_contact(address: Address, tries: int, waited_s: float, error: SwarmError) -> None:
+def say_first_contact(
+    log: logging.Logger, address: Address, tries: int, waited_s: float, error: SwarmError, flags: str
+) -> None:
     """A node that has never reached its network says so at every try, and gives up in time."""
     if waited_s < FIRST_CONTACT_S:
         log.warning("no network node yet: %s", error.message)
         return
     tried = f"in {tries} tries over {waited_s:.0f} s"
     raise Unreachable(
-        f"no network node answered at {address[0]}:{address[1]} {tried}: {error.message}",
-        hint="is it started, is --sn-ip its --host-ip and --sn-api-port its API port, does a firewall drop the port?",
+        f"no network node answered at {address_text(*address)} {tried}: {error.message}",
+        hint=f"is it started, is {flags}, does a firewall drop the port?",
     ) from error

@@ -9,6 +9,7 @@ from swarm.core.contract import Contract
 from swarm.core.member_steps import Rebase
 from swarm.core.rebase import rebase
 from swarm.errors import ModelError
+from swarm.nodes.fetching import verified
 from swarm.nodes.models import ModelFile, Models
 from swarm.runtime import hashing
 from swarm.wire import tensorbytes
@@ -17,7 +18,7 @@ from swarm.wire import tensorbytes
 def rebased(contract: Contract, models: Models, own: memoryview, effect: Rebase) -> tuple[ModelFile, str]:
     """A file with the moved weights, and their digest; raises ModelError when they cannot be offered."""
     schema = contract.schema
-    origin = models.get(effect.origin) or models.stored(effect.origin)
+    origin = models.get(effect.origin) or verified(contract, models, effect.origin)
     if origin is None:
         raise ModelError(f"the model {effect.origin}, from which the program trained, is not here any more")
     file = models.incoming()

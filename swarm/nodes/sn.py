@@ -18,13 +18,13 @@ import trio
 
 from swarm.core import policy
 from swarm.core.events import Applied, NodeGone, NodeKnown, Recovered
-from swarm.errors import Refused, Replaced, RunsTwice, SwarmError, Unreachable
+from swarm.errors import BadInput, Refused, Replaced, RunsTwice, SwarmError, Unreachable
 from swarm.nodes import chronicle, sn_return
 from swarm.nodes.ledgerlink import acquaint
 from swarm.nodes.listening import listen_host
 from swarm.nodes.sn_feed import Feed
 from swarm.nodes.sn_heads import Heads
-from swarm.nodes.sn_leader import Leader, as_wire
+from swarm.nodes.sn_leader import Leader, answers_as_wire, as_wire
 from swarm.nodes.sn_links import Links
 from swarm.nodes.sn_return import ComeBack
 from swarm.nodes.status import ledger_status
@@ -41,6 +41,8 @@ from swarm.runtime.tls import Local, Peer
 from swarm.wire.signed import Entry, proposal_header, sign_proposal
 
 PROPOSE_S = 8.0
+PROPOSALS_MAX = 1024
+"""Of one question: as many as an answer of small outcomes has room for."""
 CALL_S = 5.0
 ALIVE_EVERY_S = 2.0
 
@@ -282,13 +284,17 @@ class NetworkNode:
     # ---- verbs
 
     async def _propose(self, link: Link, body: dict[str, Any]) -> dict[str, Any] | None:
-        _check_proposal(body)
-        return as_wire(await self.leader.propose(body["proposal"], PROPOSE_S))
+        raws = _proposals(body)
+        if "proposals" in body:
+            return {"outcomes": await self.leader.propose_all(raws, PROPOSE_S)}
+        return as_wire(await self.leader.propose(raws[0], PROPOSE_S))
 
     async def _forward(self, link: Link, body: dict[str, Any]) -> dict[str, Any] | None:
         """Of another network node, which finds another leader by itself when this node is none."""
-        _check_proposal(body)
-        return as_wire(await self.driver.propose(body["proposal"], deadline_s=PROPOSE_S))
+        raws = _proposals(body)
+        if "proposals" in body:
+            return {"outcomes": answers_as_wire(await self.driver.propose_all(raws, deadline_s=PROPOSE_S))}
+        return as_wire(await self.driver.propose(raws[0], deadline_s=PROPOSE_S))
 
     async def _outcome(self, link: Link, body: dict[str, Any]) -> Any:
         return await self.leader.outcome(body, PROPOSE_S)
@@ -297,7 +303,7 @@ class NetworkNode:
         return await self._feed.follow(link, body)
 
     async def _raft(self, link: Link, body: dict[str, Any]) -> None:
-        if link in self.heads.met:  # before, its vote or this node's could be one that must not be used
+        if self.heads.hears(link):
             self.driver.receive(link.peer.uid, body)
 
     async def _alive(self, link: Link, body: dict[str, Any]) -> None:
@@ -351,10 +357,16 @@ def authorise(peer: Peer, verb: str) -> None:
         )
 
 
-def _check_proposal(body: dict[str, Any]) -> None:
-    kind = proposal_header(body["proposal"]).kind
-    if kind in LEADERS_OWN:
-        raise Refused(f"a proposal of the kind {kind} is nobody's to make but the leader's")
+def _proposals(body: dict[str, Any]) -> list[bytes]:
+    """One, or a list of them that become entries together."""
+    raws = body["proposals"] if "proposals" in body else [body["proposal"]]
+    if not isinstance(raws, list) or not 0 < len(raws) <= PROPOSALS_MAX:
+        raise BadInput(f"'proposals' has to be a list of 1 to {PROPOSALS_MAX}")
+    for raw in raws:
+        kind = proposal_header(raw).kind
+        if kind in LEADERS_OWN:
+            raise Refused(f"a proposal of the kind {kind} is nobody's to make but the leader's")
+    return raws
 
 
 def _overtaken(entry: Entry) -> bool:

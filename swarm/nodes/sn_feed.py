@@ -53,8 +53,8 @@ class Feed:
                     await self._applied.wait()
                 entries = self._driver.entries_after(after)
                 after = _progress(await link.call("entries", {"entries": entries}, deadline_s=FOLLOW_S), after)
-        except SwarmError as error:
-            log.info("no more entries to %s: %s", link.peer.identity, error.message)
+        except (SwarmError, OSError) as error:  # old ones are read from files
+            log.info("no more entries to %s: %s", link.peer.identity, error)
             await link.close()
 
 

@@ -49,8 +49,7 @@ class Heads:
 
     def __init__(self, local: Local, clock: Clock, driver: Driver, end: Callable[[SwarmError], None]) -> None:
         self._state, self._clock, self._driver, self._end = local.state, clock, driver, end
-        self.met: WeakSet[Link] = WeakSet()
-        """Links over which heads were exchanged: only these may speak of the order of entries."""
+        self._met: WeakSet[Link] = WeakSet()
         self.evidence: list[Evidence] = []
         self._clocks = Clocks()
         self._theirs: dict[str, Head] = {}
@@ -71,7 +70,25 @@ class Heads:
         if (path := self._state.path / RECOVERY).exists():
             self._recovery = path.read_bytes()
         for path in sorted((self._state.path / EVIDENCE).glob("*")):
-            self.evidence.append(read_evidence(path.read_bytes(), network_id))
+            if path.suffix != ".part":  # which a crash has left
+                self.evidence.append(read_evidence(path.read_bytes(), network_id))
+
+    def hears(self, link: Link) -> bool:
+        """Whether this node takes words about the order of entries over this link.
+
+        Heads were exchanged (before, its vote or this node's could be one that must not be used), and the other side is
+        an SN of this network as far as this node can know: a stranger is heard only by who has no ledger yet, or has
+        seen an SN's signed word that it is behind, so that others may have come meanwhile.
+        """
+        ledger, uid = self._driver.ledger, link.peer.uid
+        known = ledger.nodes.get(uid)
+        ours = uid in self._driver.voters or (known is not None and known.identity.role == "sn" and not known.gone)
+        return link in self._met and (ours or not ledger.head_index or self._behind())
+
+    def _behind(self) -> bool:
+        ledger = self._driver.ledger
+        own = (ledger.epoch, ledger.head_index)
+        return any((head.epoch, head.index) > own for head in self._theirs.values() if head.uid in ledger.nodes)
 
     def notes(self) -> list[str]:
         """What a status must say of them, a sentence each."""
@@ -131,7 +148,7 @@ class Heads:
             if head.uid != link.peer.uid:
                 raise BadInput(f"{link.peer} shows the head of {head.uid} for its own")
             self._note(head)
-        self.met.add(link)
+        self._met.add(link)
 
     # ---- what follows
 

@@ -8,7 +8,7 @@ ledger waits for; an answer of a node that does not lead any longer is not waite
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import trio
@@ -22,6 +22,7 @@ from swarm.runtime.driver import Driver
 from swarm.runtime.founding import node_name
 
 AGAIN_S = 0.1
+_OUTCOME = tuple(each.name for each in fields(Outcome))
 T = TypeVar("T")
 
 
@@ -39,6 +40,20 @@ class Leader:
             # A node without a ledger does not know who leads: whoever it is linked to does.
             verb = "forward" if self._driver.leader_uid else "propose"
             return Outcome.from_wire(await link.call(verb, {"proposal": raw}, deadline_s=left_s))
+
+        return await self._anywhere(here, there, deadline_s)
+
+    async def propose_all(self, raws: list[bytes], deadline_s: float) -> list[dict[str, Any] | None]:
+        """The same for many, as it goes over the wire: an outcome each, or the error that says why there is none."""
+
+        async def here(left_s: float) -> list[dict[str, Any] | None]:
+            return answers_as_wire(await self._driver.propose_all(raws, deadline_s=left_s))
+
+        async def there(link: Link, left_s: float) -> list[dict[str, Any] | None]:
+            verb = "forward" if self._driver.leader_uid else "propose"
+            said = await link.call(verb, {"proposals": raws}, deadline_s=left_s)
+            outcomes: list[dict[str, Any] | None] = said["outcomes"]
+            return outcomes
 
         return await self._anywhere(here, there, deadline_s)
 
@@ -150,4 +165,9 @@ class Leader:
 
 
 def as_wire(outcome: Outcome | None) -> dict[str, Any] | None:
-    return asdict(outcome) if outcome is not None else None
+    return {name: getattr(outcome, name) for name in _OUTCOME} if outcome is not None else None
+
+
+def answers_as_wire(answers: list[Outcome | SwarmError]) -> list[dict[str, Any] | None]:
+    """An outcome each, or the error that says why there is none."""
+    return [{"error": answer.to_wire()} if isinstance(answer, SwarmError) else as_wire(answer) for answer in answers]

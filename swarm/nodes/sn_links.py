@@ -16,7 +16,7 @@ import trio
 from swarm.core.ledger import Ledger
 from swarm.core.names import peer_id
 from swarm.errors import IdentityError, Replaced, RunsTwice, SwarmError, Unreachable
-from swarm.nodes.ledgerlink import Address, parse_address
+from swarm.nodes.ledgerlink import Address, parse_address, say_first_contact
 from swarm.runtime.change import Change
 from swarm.runtime.control import Control, Link
 from swarm.runtime.started import TaskStatus
@@ -24,7 +24,7 @@ from swarm.runtime.tls import Local, address_text
 
 DIAL_S = 6.0
 GRACE_S = 2.0
-FIRST_CONTACT_S = 60.0
+FLAGS = "--sentinel-ip its --host-ip"
 BACKOFF_S = (0.25, 0.5, 1.0, 2.0)
 
 log = logging.getLogger("swarm.SN")
@@ -168,7 +168,7 @@ class Links:
                 link = await control.connect(*entrance, deadline_s=DIAL_S)
             except Unreachable as error:
                 if not self._ledger().head_index:
-                    _say_first_contact(entrance, tries, trio.current_time() - begun_s, error)
+                    say_first_contact(log, entrance, tries, trio.current_time() - begun_s, error, FLAGS)
             except IdentityError as error:
                 if not self._ledger().head_index and not isinstance(error, Replaced | RunsTwice):
                     raise
@@ -189,15 +189,3 @@ class Links:
             self._replaced(error)
         level = logging.DEBUG if isinstance(error, Unreachable) else logging.WARNING
         log.log(level, "no link to %s: %s", who, error.message)
-
-
-def _say_first_contact(address: Address, tries: int, waited_s: float, error: SwarmError) -> None:
-    """A node that has never reached its network says so at every try, and gives up in time."""
-    if waited_s < FIRST_CONTACT_S:
-        log.warning("no network node yet: %s", error.message)
-        return
-    tried = f"in {tries} tries over {waited_s:.0f} s"
-    raise Unreachable(
-        f"no network node answered at {address_text(*address)} {tried}: {error.message}",
-        hint="is it started, is --sentinel-ip its --host-ip, does a firewall drop the port?",
-    ) from error

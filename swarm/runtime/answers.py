@@ -6,11 +6,21 @@ driver ends; every refusal is an error of `swarm.errors` that says what to do ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
-from swarm.core.asking import Answered, Asked, Declined, GaveUp, NotLeading, Paused, ReadReady, RecoveryAsked
+from swarm.core.asking import (
+    Answered,
+    Asked,
+    AskedTogether,
+    Declined,
+    GaveUp,
+    NotLeading,
+    Paused,
+    ReadReady,
+    RecoveryAsked,
+)
 from swarm.core.events import Outcome
 from swarm.core.ordering import ReadAsked
 from swarm.errors import BY_CODE, InternalError, Refused, SwarmError, Unreachable
@@ -43,7 +53,7 @@ class LedgerSuperseded(Refused):
 class Questions:
     """``step`` hands an event to the orderer, which may answer at once or later."""
 
-    def __init__(self, step: Callable[[Question | GaveUp], None]) -> None:
+    def __init__(self, step: Callable[[Question | AskedTogether | GaveUp], None]) -> None:
         self._step = step
         self._number = 0
         self._waiting: dict[int, _Waiter] = {}
@@ -54,37 +64,69 @@ class Questions:
 
     async def ask(self, question: Question, deadline_s: float) -> Outcome | None:
         """The outcome; None for a read, which may be made now. Raises SwarmError for every other answer."""
-        waiter = self._waiting[question.number] = _Waiter()
-        self._step(question)
+        return _result((await self._ask(question, [question.number], deadline_s))[0])
+
+    async def ask_together(self, raws: Sequence[bytes], wall_ms: int, deadline_s: float) -> list[Outcome | SwarmError]:
+        """The outcome of each proposal, or why nobody can have made it. Raises what holds for all of them."""
+        asked = tuple(Asked(self.number(), raw, wall_ms) for raw in raws)
+        answers = await self._ask(AskedTogether(asked), [each.number for each in asked], deadline_s)
+        return [
+            _declined(answer) if isinstance(answer, Declined) else as_outcome(_result(answer)) for answer in answers
+        ]
+
+    async def _ask(self, event: Question | AskedTogether, numbers: list[int], deadline_s: float) -> list[_Said]:
+        waiter = _Waiter(numbers)
+        self._waiting |= dict.fromkeys(numbers, waiter)
+        self._step(event)
         with trio.move_on_after(deadline_s):
             await waiter.done.wait()
-        if self._waiting.pop(question.number, None) is not None and not waiter.done.is_set():
-            self._step(GaveUp(question.number))
+        unanswered = [number for number in numbers if self._waiting.pop(number, None) is not None]
+        for number in unanswered:
+            self._step(GaveUp(number))
+        if unanswered:
             raise Unreachable(f"the ledger did not acknowledge it within {deadline_s:g} s")
-        return _result(waiter.answer)
+        return [waiter.answers[number] for number in numbers]
 
     def answer(self, answer: Answer) -> None:
         if (waiter := self._waiting.pop(answer.number, None)) is not None:
-            waiter.release(answer)
+            waiter.take(answer.number, answer)
 
     def release(self, why: SwarmError) -> None:
         """Nobody will be answered any longer."""
         waiting, self._waiting = self._waiting, {}
-        for waiter in waiting.values():
-            waiter.release(why)
+        for number, waiter in waiting.items():
+            waiter.take(number, why)
+
+
+_Said = Answer | SwarmError
 
 
 class _Waiter:
-    def __init__(self) -> None:
+    """For the answers to all these numbers."""
+
+    def __init__(self, numbers: list[int]) -> None:
         self.done = trio.Event()
-        self.answer: Answer | SwarmError | None = None
+        self.answers: dict[int, _Said] = {}
+        self._missing = len(numbers)
 
-    def release(self, answer: Answer | SwarmError) -> None:
-        self.answer = answer
-        self.done.set()
+    def take(self, number: int, answer: _Said) -> None:
+        self.answers[number] = answer
+        self._missing -= 1
+        if not self._missing:
+            self.done.set()
 
 
-def _result(answer: Answer | SwarmError | None) -> Outcome | None:
+def as_outcome(answer: Outcome | None) -> Outcome:
+    """Of a question that is no read."""
+    assert answer is not None
+    return answer
+
+
+def _declined(answer: Declined) -> SwarmError:
+    return BY_CODE.get(answer.code, InternalError)(answer.reason, hint=answer.hint)
+
+
+def _result(answer: _Said) -> Outcome | None:
     match answer:
         case Answered():
             return answer.outcome
@@ -93,7 +135,7 @@ def _result(answer: Answer | SwarmError | None) -> Outcome | None:
         case Paused():
             raise Unreachable(f"the ledger pauses: {answer.reason}", hint=answer.hint)
         case Declined():
-            raise BY_CODE.get(answer.code, InternalError)(answer.reason, hint=answer.hint)
+            raise _declined(answer)
         case SwarmError():
             raise answer
     return None

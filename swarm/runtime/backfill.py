@@ -44,8 +44,8 @@ class Backfill:
             uid = others[turn % len(others)] if others else ""
             try:
                 await self._from(uid, network_id, upto, hash_)
-            except SwarmError as error:
-                log.info("no old entries from %s: %s", uid or "anybody", error.message)
+            except (SwarmError, OSError) as error:  # a full disk, too: there is time
+                log.info("no old entries from %s: %s", uid or "anybody", error)
                 turn += 1
                 await trio.sleep(AGAIN_S)
         log.info("the archive holds the entries up to %d", upto)

@@ -13,14 +13,13 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 import trio
 
 from swarm.core.asking import (
     Answered,
-    Asked,
     Blocked,
     Breathed,
     Clocked,
@@ -36,8 +35,9 @@ from swarm.core.asking import (
     RecoveryAsked,
     Restored,
 )
+from swarm.core.codec import Codec
 from swarm.core.ledger import Applied, Ledger, Outcome
-from swarm.core.orderer import SNAPSHOT_EVERY, Codec, Effect, Event, Orderer
+from swarm.core.orderer import SNAPSHOT_EVERY, Effect, Event, Orderer
 from swarm.core.ordering import (
     Append,
     Copies,
@@ -53,7 +53,7 @@ from swarm.core.ordering import (
 )
 from swarm.core.snapshot import restored
 from swarm.errors import Refused, SwarmError, Unreachable
-from swarm.runtime.answers import LedgerSuperseded, Questions
+from swarm.runtime.answers import LedgerSuperseded, Questions, as_outcome
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
 from swarm.runtime.founding import FORK_HINT, check_directory, genesis, node_name, sign_own
@@ -73,6 +73,7 @@ PIECE_BYTES = 256 * 1024
 GENESIS_S = 30.0
 
 log = logging.getLogger("swarm.SN")
+
 
 class Driver:
     """``call`` asks another network node: uid, verb, body. Its verbs `cosign` and `snapshot` are answered by
@@ -195,28 +196,29 @@ class Driver:
         self._step(ClockJudged(good))
 
     async def propose(self, raw: bytes, *, deadline_s: float) -> Outcome:
-        """The outcome of these bytes, accepted or refused, once their entry is committed.
+        """The outcome of these bytes, accepted or refused, once their entry is committed. Raises NotLeader if another
+        node answers; Unreachable when the ledger pauses or time is up (then the same bytes may be proposed again,
+        anywhere); another SwarmError for bytes that nobody can have signed."""
+        (answer,) = await self.propose_all([raw], deadline_s=deadline_s)
+        if isinstance(answer, SwarmError):
+            raise answer
+        return answer
 
-        Raises NotLeader where another node answers; Unreachable when the ledger pauses or the deadline passes, after
-        which the same bytes may be proposed again, here or elsewhere; another SwarmError for bytes that nobody can have
-        signed.
-        """
-        return await self._decided(Asked(self._questions.number(), raw, self._clock.wall_ms()), deadline_s)
+    async def propose_all(self, raws: Sequence[bytes], *, deadline_s: float) -> list[Outcome | SwarmError]:
+        """The same for many; what ``propose`` raises for one of them that nobody can have signed is its answer."""
+        self._check_running()
+        return await self._questions.ask_together(raws, self._clock.wall_ms(), deadline_s)
 
     async def promote(self, raw: bytes, *, deadline_s: float) -> Outcome:
         """Take a signed ForcedRecovery: this node decides alone from now on. Raises SwarmError when it may not."""
-        return await self._decided(RecoveryAsked(self._questions.number(), raw, self._clock.wall_ms()), deadline_s)
+        self._check_running()
+        asked = RecoveryAsked(self._questions.number(), raw, self._clock.wall_ms())
+        return as_outcome(await self._questions.ask(asked, deadline_s))
 
     async def catch_up(self, *, deadline_s: float) -> None:
         """Return when the ledger here holds all that was acknowledged before the call. Raises as ``propose`` does."""
         self._check_running()
         await self._questions.ask(ReadAsked(self._questions.number()), deadline_s)
-
-    async def _decided(self, question: Asked | RecoveryAsked, deadline_s: float) -> Outcome:
-        self._check_running()
-        outcome = await self._questions.ask(question, deadline_s)
-        assert outcome is not None
-        return outcome
 
     def _check_running(self) -> None:
         if self._error is not None:
@@ -338,6 +340,7 @@ class Driver:
         """Hand an event to the orderer and do what it says; events that arise meanwhile wait for their turn."""
         if self._running:
             self._events.append(event)
+        self._breathing &= not isinstance(event, Breathed)
         if self._stepping:
             return
         self._stepping = True
@@ -351,11 +354,7 @@ class Driver:
             self._stepping = False
         if self._orderer.behind and not self._breathing and self._running:
             self._breathing = True
-            self._in_loop(self._breathe)
-
-    def _breathe(self) -> None:
-        self._breathing = False
-        self._step(Breathed())
+            self._in_loop(self._step, Breathed())
 
     def _perform(self, effect: Effect) -> None:
         match effect:

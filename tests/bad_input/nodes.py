@@ -16,7 +16,7 @@ import numpy as np
 import trio
 
 from swarm.core.kinds import check_body
-from swarm.nodes import ledgerlink, sl, sn, sn_links
+from swarm.nodes import ledgerlink, sl, sn
 from swarm.nodes.starting import run_node
 from swarm.runtime.channel import check_path
 from swarm.runtime.channel_server import ChannelServer
@@ -249,7 +249,7 @@ def sl_settings(stage: Stage, of: OrganisationFiles) -> dict[str, object]:
 
 def no_sentinel(stage: Stage, port: int, patience_s: float = 0.5) -> Told:
     """A peer SN with less patience than 60 s."""
-    stage.patch.setattr(sn_links, "FIRST_CONTACT_S", patience_s)
+    stage.patch.setattr(ledgerlink, "FIRST_CONTACT_S", patience_s)
     settings = sn.Settings(p2p_port=0, api_port=0, sentinel=("127.0.0.1", port), **node_settings(stage, stage.a, "sn"))  # type: ignore[arg-type]
     with settings.state:
         return refused(lambda: _run(sn.run, settings))

@@ -7,11 +7,14 @@ import logging
 import os
 import random
 import re
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import ml_dtypes
+import msgpack
 import numpy as np
 import pytest
 
@@ -103,6 +106,28 @@ def test_a_torn_or_damaged_file_is_skipped_with_one_line_and_the_one_before_is_u
     assert kept.newest().round == 1
     last.write_bytes(whole)
     assert kept.newest().round == 2
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        None, 7, [], {}, {"weights": [], "optimizer": []}, {"weights": 3, "optimizer": []},
+        {"weights": [["w", "float32", [4]]], "optimizer": []},
+        {"weights": [], "optimizer": [], "contract": 1, "base": "", "round": 0, "batches": 0, "epochs": 0,
+         "finished": False},
+        {"weights": [], "optimizer": [], "contract": "", "base": "", "round": 0, "batches": 0, "epochs": 0,
+         "finished": False, "more": 1},
+    ],
+)  # fmt: skip
+def test_a_file_whose_checksum_is_right_and_that_is_no_checkpoint_is_skipped(kept, log, head):
+    kept.write(checkpoint(1))
+    packed = msgpack.packb(head)
+    crc = zlib.crc32(packed, len(packed))
+    raw = b"swarm checkpoint 1\n" + struct.pack(">II", len(packed), crc) + packed
+    (kept.path / "checkpoint-00000002.swarm").write_bytes(raw)
+    assert kept.newest().round == 1
+    assert len(log.messages) == 1
+    assert log.messages[0].startswith("checkpoint checkpoint-00000002.swarm is not used: ")
 
 
 def test_a_program_that_is_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path, log):

@@ -138,6 +138,14 @@ def test_one_proof_of_who_lies_is_enough(state: StateDirectory) -> None:
     assert len(node.heads.notes()) == len(list((state.path / "evidence").iterdir())) == 1
 
 
+def test_half_a_proof_that_a_crash_left_keeps_no_node_from_starting(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.told(peer, mine=peer.head(7, b"x" * 32))
+    (path,) = (state.path / "evidence").iterdir()
+    path.with_name(f"{path.name}.part").write_bytes(b"")
+    assert len(Node(state, 10).heads.notes()) == 1
+
+
 def test_who_has_not_joined_shows_no_history_of_this_network(state: StateDirectory) -> None:
     node, stranger = Node(state, 10), Peer(3)
     node.told(stranger, mine=stranger.head(7, b"x" * 32))
@@ -159,9 +167,32 @@ def test_a_head_of_somebody_else_is_refused_and_its_link_may_not_speak_of_order(
     for fields in ({"mine": Peer(2).head(7)}, {"yours": Peer(2).head(7)}, {"mine": b"?"}, {"wall_ms": None}):
         with pytest.raises(BadInput):
             node.told(peer, **fields)
-    assert peer.link not in node.heads.met
+    assert not node.heads.hears(peer.link)
     node.told(peer, mine=peer.head(7))
-    assert peer.link in node.heads.met
+    assert node.heads.hears(peer.link)
+
+
+def test_a_stranger_speaks_of_order_only_to_who_is_behind_or_has_no_ledger_yet(state: StateDirectory) -> None:
+    node, peer, stranger = Node(state, 10), Peer(1), Peer(3)
+    node.told(stranger, mine=stranger.head(12))
+    assert not node.heads.hears(stranger.link)
+    node.told(peer, mine=peer.head(12))
+    assert node.heads.hears(stranger.link)  # others may have come with the entries that this node has not
+    node.grow(12)
+    assert not node.heads.hears(stranger.link)
+    node.driver.voters = (stranger.uid,)
+    assert node.heads.hears(stranger.link)
+    empty = Node(state, 0)
+    empty.told(stranger)
+    assert empty.heads.hears(stranger.link)
+
+
+def test_who_was_removed_speaks_of_order_no_more(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.told(peer)
+    assert node.heads.hears(peer.link)
+    node.driver.ledger.nodes[peer.uid].state = "removed"
+    assert not node.heads.hears(peer.link)
 
 
 # ---- old copies

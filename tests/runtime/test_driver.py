@@ -14,7 +14,8 @@ import msgpack
 import pytest
 import trio
 
-from swarm.errors import BadInput, IdentityError, Refused, Unreachable
+from swarm.core.events import Outcome
+from swarm.errors import BadInput, IdentityError, Refused, SwarmError, Unreachable
 from swarm.runtime import store as store_module
 from swarm.runtime.answers import NotLeader
 from swarm.runtime.clock import Clock
@@ -130,6 +131,17 @@ def test_proposals_that_come_while_the_disk_writes_share_the_next_transaction(
             entries = [count for count in transactions if count]
             assert sum(entries) == 60
             assert len(entries) <= 2, "one under way, and one for all that came meanwhile"
+
+    run(scenario)
+
+
+def test_what_is_proposed_together_is_answered_one_by_one(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            first, second = (node.joining(node.driver.ledger.network_id) for _ in range(2))
+            answers = await node.driver.propose_all([first, b"nobody's", second, first], deadline_s=DEADLINE_S)
+            assert isinstance(answers[1], SwarmError)
+            assert [answer.index for answer in answers if isinstance(answer, Outcome)] == [2, 3, 2]
 
     run(scenario)
 

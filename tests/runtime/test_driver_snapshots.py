@@ -222,7 +222,7 @@ def test_a_snapshot_goes_in_pieces(world: World, monkeypatch: pytest.MonkeyPatch
     run(scenario)
 
 
-@pytest.mark.parametrize("forgery", ["state", "signatures", "voters"])
+@pytest.mark.parametrize("forgery", ["state", "signatures", "voters", "crumbs"])
 def test_a_snapshot_that_is_not_what_a_majority_signed_is_not_installed(
     world: World, monkeypatch: pytest.MonkeyPatch, forgery: str
 ) -> None:
@@ -234,6 +234,7 @@ def test_a_snapshot_that_is_not_what_a_majority_signed_is_not_installed(
             "state": {"piece": bytes([reply["piece"][0] ^ 1]) + reply["piece"][1:]},
             "signatures": {"signatures": {uid: bytes(64) for uid in reply["signatures"]}},
             "voters": {"voters": ["00000000-0000-5000-8000-000000000000"]},
+            "crumbs": {"piece": reply["piece"][:1]},
         }
         return {**reply, **changes[forgery]}
 

@@ -8,8 +8,9 @@ from typing import Any
 from tests.sim.checkers import check
 from tests.sim.codec import ORGANISATIONS
 from tests.sim.network import Fault
+from tests.sim.program import Terms, schema_of
 from tests.sim.scenario import PROGRESS_S, Scenario
-from tests.sim.sl import LearningNode, Terms, schema_of
+from tests.sim.sl import LearningNode
 from tests.sim.sn import NetworkNode
 from tests.sim.swci import Commander
 from tests.sim.swop import OperatorNode

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.sim.program import digest_of
 from tests.sim.scenario import Lean, run
-from tests.sim.sl import digest_of
 from tests.sim.stage import Stage
 
 ROUND_S = 45.0

@@ -29,7 +29,7 @@ from swarm.runtime.credentials import Credentials
 ORDER_SN = Path(__file__).parents[3] / "benchmarks/order_sn.py"
 OPAQUE, OPAQUE_BYTES = b"opaque\0", 300
 TURNS, TURN_S = 5, 1.0
-BATCH = 500
+BATCH = 5000
 """Proposals made for the first turn of many at once; for the others as many as may be needed."""
 FAIL_OVER_S = 60.0
 

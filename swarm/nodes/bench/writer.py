@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import trio
 
 from swarm.core.events import Outcome
-from swarm.errors import Refused, Unreachable
+from swarm.errors import Refused, Unreachable, from_wire
 from swarm.nodes.ledgerlink import Address
 from swarm.nodes.taskrun import TASKRUNNER
 from swarm.runtime.control import Control, Link
@@ -26,8 +27,9 @@ from swarm.wire.signed import sign_proposal
 
 ANSWER_S = 20.0
 AGAIN_S = 0.05
-AT_ONCE = 60
-"""What a link carries at once, nearly."""
+TOGETHER = 250
+"""Proposals of one question."""
+AT_ONCE = 4 * TOGETHER
 
 
 class Writer:
@@ -82,6 +84,14 @@ class Writer:
             now += took[-1]
         return took
 
+    async def write_all(self, raws: list[bytes]) -> None:
+        """In one question."""
+        said = await self._link.call("propose", {"proposals": raws}, deadline_s=ANSWER_S)
+        for wire in said["outcomes"]:
+            error = from_wire(wire["error"]) if "error" in wire else Outcome.from_wire(wire).error()
+            if error is not None:
+                raise error
+
     async def all_at_once(self, proposals: Sequence[bytes], seconds: float) -> float:
         """Write for so long, or until these are written, ``AT_ONCE`` under way at any time; writes a second."""
         waiting, written = iter(proposals), 0
@@ -89,14 +99,14 @@ class Writer:
 
         async def work() -> None:
             nonlocal written
-            for raw in waiting:
-                await self.write(raw)
-                written += 1
+            while raws := list(islice(waiting, TOGETHER)):
+                await self.write_all(raws)
+                written += len(raws)
                 if monotonic() - begun > seconds:
                     return
 
         async with trio.open_nursery() as nursery:
-            for _ in range(AT_ONCE):
+            for _ in range(AT_ONCE // TOGETHER):
                 nursery.start_soon(work)
         return written / (monotonic() - begun)
 
