@@ -234,6 +234,8 @@ class Session(BaseSession):
 
     async def write(self, data: bytes) -> None:
         async with self._write_lock:
+            if self._closed:
+                raise ConnectionClosedError(f"the connection to {self.peer} at {self.raw.who} was closed here")
             with trio.CancelScope(shield=True):
                 rest = memoryview(data)
                 while rest:
@@ -273,9 +275,10 @@ class Session(BaseSession):
         with trio.CancelScope(shield=True):
             if not self._write_lock.locked():  # else the raw connection is stuck, and so would we be
                 with trio.move_on_after(_FAREWELL_S), contextlib.suppress(Exception):
-                    with contextlib.suppress(ssl.SSLError):
-                        self._tls.unwrap()  # "no answer yet": close_notify lies in the outgoing memory
-                    await _flush(self._outgoing, self.raw)
+                    async with self._write_lock:
+                        with contextlib.suppress(ssl.SSLError):
+                            self._tls.unwrap()  # "no answer yet": close_notify lies in the outgoing memory
+                        await _flush(self._outgoing, self.raw)
             await self.raw.close()
 
     async def abort(self) -> None:
