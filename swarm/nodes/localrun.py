@@ -19,6 +19,8 @@ from swarm.nodes.launch import Launch, Process
 from swarm.nodes.local import HOST, READY_S, LocalSwarm
 
 TOO_FEW_PEERS_S = "20"
+END_S = 15.0
+"""For network nodes to end in order, all at once and on a busy machine; who does not is killed, and the run failed."""
 
 
 def environment(patience_s: str = TOO_FEW_PEERS_S) -> dict[str, str]:
@@ -134,7 +136,7 @@ class LocalRun:
             self._launch.check(self._may_end())  # it is dead: that says more than that it does not answer
             raise
         self._launch.check(self._may_end())
-        self._launch.stop()
+        self._launch.stop(END_S)
         self.stage = "done"
         self._look()
         return self._sum_up(status)
