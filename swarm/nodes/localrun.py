@@ -100,12 +100,18 @@ class LocalRun:
     def start(self, programs: Sequence[Program]) -> None:
         """Make the organisations, start the SNs, and each participant as soon as its SN is ready."""
         self.start_network()
+        try:
+            self._start_peers(programs)
+        except SwarmError as error:  # a program may have ended before the last node is ready
+            raise self.swarm.failure(error) from error
+        self.stage = "training"
+
+    def _start_peers(self, programs: Sequence[Program]) -> None:
         network = self.swarm.network
         for number, program in enumerate(programs):
             self._launch.wait_ready([network[number % self._sns]], READY_S, self._look)
             self.swarm.start_peer(program.command, environment=program.environment, cwd=program.cwd)
         self._launch.wait_ready([*network, *(peer.node for peer in self.swarm.peers)], READY_S, self._look)
-        self.stage = "training"
 
     def start_network(self) -> None:
         """The organisations, and their SNs; only the sentinel is ready then."""

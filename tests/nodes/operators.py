@@ -207,12 +207,13 @@ class Scene:
         return (self.place(host, slot) / "ml.log").read_text()
 
 
-def workers(directory: Path) -> list[psutil.Process]:
-    """All processes that an operator of this scene has started, and theirs."""
+def workers(directory: Path, word: str = "") -> list[psutil.Process]:
+    """All processes that an operator of this scene has started, and theirs; with this word in their command line."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("SWARM_SLOT_DIRECTORY", "").startswith(str(directory)):
+            ours = process.environ().get("SWARM_SLOT_DIRECTORY", "").startswith(str(directory))
+            if ours and (not word or word in process.cmdline()):
                 found.append(process)
         except psutil.Error:
             continue
@@ -220,7 +221,7 @@ def workers(directory: Path) -> list[psutil.Process]:
 
 
 def learning_nodes(directory: Path) -> list[int]:
-    return sorted(process.pid for process in workers(directory) if "swarm.cli.run_sl" in process.cmdline())
+    return sorted(process.pid for process in workers(directory, "swarm.cli.run_sl"))
 
 
 def only(run: Run) -> Slot:

@@ -49,7 +49,7 @@ def log(scene: Scene, slot: Slot) -> str:
 
 
 def kill_node(scene: Scene, slot: Slot) -> None:
-    (node,) = [one for one in workers(scene.place(1, slot)) if "swarm.cli.run_sl" in one.cmdline()]
+    (node,) = workers(scene.place(1, slot), "swarm.cli.run_sl")
     node.kill()
 
 
@@ -131,7 +131,7 @@ def test_r100_a_program_that_dies_fails_its_slot_and_the_others_go_on(scene: Sce
     slots = list(scene.running().slots.values())
     killed = first_at_the_gate(scene, slots)
     others = [slot for slot in slots if slot is not killed]
-    (program,) = [one for one in workers(scene.place(1, killed)) if "model/counting.py" in one.cmdline()]
+    (program,) = workers(scene.place(1, killed), "model/counting.py")
     program.kill()
     failed = scene.until("its end", lambda run: run.slots[killed.id].state == "failed").slots[killed.id]
     assert (failed.reason, failed.exit_code) == ("its program was killed by SIGKILL", 137)

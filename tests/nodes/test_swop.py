@@ -159,9 +159,8 @@ def test_what_ended_while_no_operator_was_there_is_reported_by_the_next(scene: S
     scene.running()
     eventually("the program", (scene.data(1, 0) / "here").exists)
     scene.kill(operator)
-    for process in workers(tmp_path):
-        if "model/ending.py" in process.cmdline():
-            process.kill()
+    for process in workers(tmp_path, "model/ending.py"):
+        process.kill()
     eventually("the end of its learning node", lambda: not learning_nodes(tmp_path))
     scene.operator(1)
     slot = only(scene.decided())
