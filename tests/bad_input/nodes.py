@@ -151,40 +151,39 @@ def _(stage: Stage) -> Told:
     return swarm(stage, "contract", "reset", "demo")
 
 
+def entrance(stage: Stage, role: str) -> tuple[object, ...]:
+    """The flags of a client command that asks the stage's network node, as this role of its organisation."""
+    return ("--sn-ip", "127.0.0.1", "--sn-api-port", stage.api_port, *identity(stage.a, role))
+
+
 @case("swarm contract reset: no such contract")
 def _(stage: Stage) -> Told:
-    place = ("--sn-ip", "127.0.0.1", "--sn-api-port", stage.api_port)
-    return swarm(stage, "contract", "reset", "demo", *place, *identity(stage.a, "swci"))
+    return swarm(stage, "contract", "reset", "demo", *entrance(stage, "swci"))
 
 
 @case("swarm contract reset: with the certificate of a learning node")
 def _(stage: Stage) -> Told:
-    place = ("--sn-ip", "127.0.0.1", "--sn-api-port", stage.api_port)
-    return swarm(stage, "contract", "reset", "demo", *place, *identity(stage.a, "sl"))
+    return swarm(stage, "contract", "reset", "demo", *entrance(stage, "sl"))
 
 
 @case("swarm sn promote: without --force")
 def _(stage: Stage) -> Told:
-    place = ("--sn-ip", "127.0.0.1", "--sn-api-port", stage.api_port)
-    return swarm(stage, "sn", "promote", *place, *identity(stage.a, "swci"))
+    return swarm(stage, "sn", "promote", *entrance(stage, "swci"))
 
 
 @case("swarm sn promote: a network node that leads")
 def _(stage: Stage) -> Told:
-    place = ("--sn-ip", "127.0.0.1", "--sn-api-port", stage.api_port)
-    return swarm(stage, "sn", "promote", "--force", *place, *identity(stage.a, "swci"))
+    return swarm(stage, "sn", "promote", "--force", *entrance(stage, "swci"))
 
 
 @case("swarm sn remove: no such network node")
 def _(stage: Stage) -> Told:
-    place = ("--sn-ip", "127.0.0.1", "--sn-api-port", stage.api_port)
-    return swarm(stage, "sn", "remove", "sn-9", *place, *identity(stage.a, "swci"))
+    return swarm(stage, "sn", "remove", "sn-9", *entrance(stage, "swci"))
 
 
 @case("swarm sn remove: the only network node")
 def _(stage: Stage) -> Told:
-    place = ("--sn-ip", "127.0.0.1", "--sn-api-port", stage.api_port)
-    return swarm(stage, "sn", "remove", "sn-1", *place, *identity(stage.a, "swci"))
+    return swarm(stage, "sn", "remove", "sn-1", *entrance(stage, "swci"))
 
 
 @case("gen-cert: files that are there already")
