@@ -26,7 +26,7 @@ from swarm.core.round import BROADCAST_BYTES
 from swarm.errors import BadInput, CheckFailed, InternalError
 from swarm.nodes.bench import merge_program
 from swarm.nodes.bench.inputs import expected_digest
-from swarm.nodes.bench.merge_kill import Victim
+from swarm.nodes.bench.merge_kill import Death
 from swarm.nodes.launch import Launch
 from swarm.nodes.local import READY_S, LocalSwarm, Peer
 from swarm.runtime.authority import CertificateTree
@@ -126,6 +126,8 @@ class Bench:
         self._watch = watch
         self._directory = directory
         self._programs: list[IO[str]] = []
+        self._numbers = list(range(settings.peers))
+        """Of the peers that live, by which their arrays are made."""
         self._pids: dict[str, list[int]] = {}
 
     def run(self) -> Measured:
@@ -164,13 +166,12 @@ class Bench:
 
     def _lose_one(self, round_: int) -> None:
         """The round in which a learning node is killed. Its contribution counts if it had done its part by then."""
-        victim = Victim(self.swarm.peers[-1], self.settings.kill)
+        death = Death(self.swarm.peers, self.settings.kill)
         self._order({"round": round_})
-        victim.look()
+        death.look()
         self._tell({"go": "sync"})
-        victim.kill(self._launch, self.measured.phases_s)
         everybody = self._in_uid_order()
-        self._forget_last()
+        self._forget(death.strike(self._launch, self.measured.phases_s))
         told = self._answers()
         self.swarm.look()
         members = {peer.rounds[-1]["members"] for peer in self.swarm.peers if peer.rounds[-1]["phases_s"]}
@@ -180,11 +181,9 @@ class Bench:
         self.measured.killed_s = seconds
         self._watch(f"round {round_ - WARM_UPS + 1} of {self.settings.rounds}  {seconds:.3f} s  one was killed")
 
-    def _forget_last(self) -> None:
-        self._programs.pop()
-        for role in ("sl", "ml"):
-            self._pids[role].pop()
-        self.swarm.peers.pop()
+    def _forget(self, place: int) -> None:
+        for each in (self._programs, self._numbers, self._pids["sl"], self._pids["ml"], self.swarm.peers):
+            each.pop(place)
 
     def _merge(self, round_: int, how: str) -> tuple[float, dict[str, float], dict[str, float]]:
         self._order({"round": round_})
@@ -266,7 +265,7 @@ class Bench:
 
     def _in_uid_order(self) -> list[int]:
         uids = [(peer.node.ready() or {})["uid"] for peer in self.swarm.peers]
-        return sorted(range(len(uids)), key=lambda peer: uids[peer])
+        return [number for _, number in sorted(zip(uids, self._numbers, strict=True))]
 
     def _bytes_per_round(self, peer: Peer) -> int:
         """Over all its rounds, which move a model each: a single one's last bytes may leave after its report."""

@@ -1,7 +1,8 @@
 """The death that `swarm bench merge --kill` measures: one learning node, SIGKILLed in a phase of a round.
 
-Used by `nodes/bench/merge`. The phase is read from what the node reports of itself; within it the kill comes when half
-of the time has passed that the phase took in the rounds before.
+Used by `nodes/bench/merge`. The phase is read from what the nodes report of themselves, and the first to reach it dies:
+a round may be over before its last one is ready. Within the phase the kill comes when half of the time has passed that
+the phase took in the rounds before.
 """
 
 from __future__ import annotations
@@ -19,27 +20,32 @@ REACHED_S = 60.0
 LOOK_EVERY_S = 0.001
 
 
-class Victim:
-    def __init__(self, peer: Peer, phase: str) -> None:
-        self._peer = peer
+class Death:
+    def __init__(self, peers: Sequence[Peer], phase: str) -> None:
+        self._peers = list(peers)
         self._phase = phase
-        self._report = Lines(peer.node.state / "report.jsonl")
-
-    def kill(self, launch: Launch, phases_s: Sequence[dict[str, float]]) -> None:
-        """To be called when the round has been asked for; returns when the node is dead."""
-        self._await_phase(launch)
-        usual_s = [line[self._phase] for line in phases_s if self._phase in line]
-        time.sleep(median(usual_s) / 2 if usual_s else 0.0)
-        launch.kill(self._peer.node)
+        self._reports = [Lines(peer.node.state / "report.jsonl") for peer in peers]
 
     def look(self) -> None:
-        """Pass over what it has reported so far."""
-        self._report.new()
+        """Pass over what they have reported so far."""
+        for report in self._reports:
+            report.new()
 
-    def _await_phase(self, launch: Launch) -> None:
+    def strike(self, launch: Launch, phases_s: Sequence[dict[str, float]]) -> int:
+        """To be called when the round has been asked for; when the node is dead, its place among the peers."""
+        victim = self._first_to_reach(launch)
+        usual_s = [line[self._phase] for line in phases_s if self._phase in line]
+        time.sleep(median(usual_s) / 2 if usual_s else 0.0)
+        launch.kill(self._peers[victim].node)
+        return victim
+
+    def _first_to_reach(self, launch: Launch) -> int:
         until = time.monotonic() + REACHED_S
-        while all(line.get("phase") != self._phase for line in self._report.new()):
+        while True:
+            for place, report in enumerate(self._reports):
+                if any(line.get("phase") == self._phase for line in report.new()):
+                    return place
             launch.check()
             if time.monotonic() > until:
-                raise InternalError(f"{self._peer.name} did not reach the phase {self._phase} in {REACHED_S:.0f} s")
+                raise InternalError(f"no learning node reached the phase {self._phase} in {REACHED_S:.0f} s")
             time.sleep(LOOK_EVERY_S)
