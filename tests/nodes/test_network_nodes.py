@@ -153,6 +153,7 @@ def test_a_lost_sentinel_of_two_is_given_up_by_force_and_comes_back_as_a_learner
     with pytest.raises(SwarmError, match="only a swci of org-2 or of the sentinel's organisation org-1 may"):
         network.ask(2, lambda client: promote(client, "a test"), by=3)
     status = network.ask(2, lambda client: promote(client, "the disk of sn-1 is gone"))
+    network.ready(2)
     assert (status["epoch"], status["voters"]) == (1, [network.uid(2)])
     network.write(2, "recovered")
     network.start(1)  # by the command line that it always had
