@@ -157,7 +157,10 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class SnapMade:
-    """Who merges what with which weights in this attempt. Sharded: every leaf is in exactly one shard, in uid order."""
+    """Who merges what with which weights in this attempt. Sharded: every leaf is in exactly one shard, in uid order.
+
+    ``entry``: the hash of the entry that made it, which no other attempt has, whatever its number.
+    """
 
     contract: str
     round: int
@@ -166,6 +169,7 @@ class SnapMade:
     shards: tuple[Shard, ...]
     topology: Literal["sharded", "broadcast"]
     base: str
+    entry: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "contract": CONTRACT,
         "round": ROUND,
         "attempt": ATTEMPT,
+        "snap": Field("the hash of a snap's entry (32 bytes)", bytes_of(32, 32)),
         "uid": UID,
         "shard": Field("the number of a shard", whole(0, 1000)),
         "first": PROOF,

@@ -286,8 +286,8 @@ class Learning:
         for index in effect.shards:
             proof = self._round.exchange.proof(index)
             if proof is not None:
-                where = {"contract": snap.contract, "round": snap.round, "attempt": snap.attempt, "shard": index}
-                body = {**where, "uid": snap.shards[index].owner, "first": proof}
+                where = {"contract": snap.contract, "round": snap.round, "attempt": snap.attempt, "snap": snap.entry}
+                body = {**where, "shard": index, "uid": snap.shards[index].owner, "first": proof}
                 self._nursery.start_soon(self._propose, m.Propose("Evidence", body))
 
     def _in_loop(self, function: Callable[..., None]) -> Callable[..., None]:

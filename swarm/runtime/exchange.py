@@ -287,7 +287,7 @@ class Exchange:
 
     def _place(self, start: int) -> shardproof.ShardPlace:
         snap, (index, _) = self._snap, self._shard(start)
-        return shardproof.ShardPlace(self._network_id, snap.contract, snap.round, snap.attempt, index)
+        return shardproof.ShardPlace(self._network_id, snap.contract, snap.round, snap.attempt, snap.entry, index)
 
     def _digest(self, start: int) -> bytes:
         _, shard = self._shard(start)

@@ -204,7 +204,7 @@ def _verify_known(envelope: _Envelope, ledger: Ledger) -> Verified:
 def _check_proofs(network_id: bytes, body: dict[str, Any], ledger: Ledger) -> None:
     """What an Evidence shows was signed by the owner that it names: whoever shows it is believed nothing else."""
     owner = ledger.nodes.get(body["uid"])
-    place = ShardPlace(network_id, body["contract"], body["round"], body["attempt"], body["shard"])
+    place = ShardPlace(network_id, body["contract"], body["round"], body["attempt"], body["snap"], body["shard"])
     for shown in (body[name] for name in ("first", "second") if name in body):
         if owner is None or not shardproof.verify(owner.node_key, place, shown["digest"], shown["signature"]):
             raise IdentityError(

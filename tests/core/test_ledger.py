@@ -342,7 +342,7 @@ class Interleavings(RuleBasedStateMachine):
     )
     def show(self, number, owner, digests):
         dispute = self.scene.contract.dispute
-        place = {"round": dispute.round, "attempt": dispute.attempt} if dispute else {}
+        place = {"round": dispute.round, "attempt": dispute.attempt, "snap": dispute.snap} if dispute else {}
         shown = [digest * 32 for digest in digests]
         self.scene.show(self.anybody(number), self.anybody(owner), *shown, **place)
 
