@@ -2,7 +2,8 @@
 
 Used by the driver; ``answer_cosign`` and ``answer_piece`` are the verbs `cosign` and `snapshot` of an SN's links.
 Guarantees: old entries leave the log only when a majority of the voters has signed the state that stands for them; a
-node signs only the state that it came to by itself; what ``fetch`` returns is whole and signed by a majority.
+node signs only the state that it came to by itself; what ``fetch`` returns is whole and signed by a majority of the
+voters that it names, and by somebody whom the ledger here knows, if there is one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from swarm.runtime.founding import node_name
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.store import Store
 from swarm.runtime.storejobs import KeepSnapshot, ReplaceLog, Signatures
-from swarm.wire.cosigning import is_majority, sign_point, signers, signs_point
+from swarm.wire.cosigning import is_majority, sign_point, signers, signs_point, vouched
 
 PIECE_BYTES = 256 * 1024
 STATE_MAX = 512 * 1024 * 1024
@@ -228,6 +229,12 @@ class Snapshots:
             raise IdentityError(f"the snapshot of {self._name(uid)} is of another network")
         if not is_majority(signers(ledger, snapshot.point, first.signatures), snapshot.voters):
             raise IdentityError(f"the snapshot of {self._name(uid)} is not signed by a majority of its voters")
+        own = self._ledger()
+        if own.head_index and not vouched(own, snapshot.point, first.signatures):
+            raise IdentityError(
+                f"the snapshot of {self._name(uid)} is signed by no network node that the ledger here has admitted",
+                hint="if all others were replaced while this one was away, start it with --rejoin",
+            )
         return snapshot, first.signatures
 
 

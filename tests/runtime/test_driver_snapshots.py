@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from swarm.core.names import uid_of
+from swarm.core.node import Node as LedgerNode
+from swarm.core.node import Outcomes
 from swarm.core.ordering import NO_HASH
-from swarm.core.snapshot import Snapshot
+from swarm.core.snapshot import Snapshot, restored, taken
 from swarm.errors import BadInput, IdentityError, Refused
 from swarm.runtime import backfill as backfill_module
 from swarm.runtime import snapshots as snapshots_module
@@ -18,6 +22,7 @@ from swarm.runtime import store as store_module
 from swarm.runtime.archive import Archive
 from swarm.runtime.replica import Replica
 from swarm.runtime.snapshots import Snapshots
+from swarm.wire.cosigning import sign_point
 from swarm.wire.signed import decode_entry, make_entry
 from tests.runtime.sns import Node, World, accepted, failure, leader_of, level, renew, run, until
 
@@ -253,6 +258,39 @@ def test_a_snapshot_that_is_not_what_a_majority_signed_is_not_installed(
                 assert peer.driver.head == 0
                 monkeypatch.setattr(Snapshots, "answer_piece", genuine)
                 await until(lambda: level(sentinel, peer))
+
+    run(scenario)
+
+
+def test_voters_that_only_the_snapshot_knows_are_no_voters_to_who_has_a_ledger(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = Snapshots.answer_piece
+    invented = Ed25519PrivateKey.generate()
+    key = invented.public_key().public_bytes_raw()
+
+    def forged(self: Snapshots, body: dict[str, object]) -> dict[str, object]:
+        stored = self._store.snapshot()
+        assert stored is not None
+        ledger = restored(stored[0])
+        real = ledger.nodes[ledger.sentinel]
+        ledger.nodes[uid_of(key)] = LedgerNode(real.identity, key, (), Outcomes(bytes(16)), joined=2)
+        ledger.voting.uids = (uid_of(key),)
+        made = taken(ledger, stored[0].term, ledger.voters)
+        signature = sign_point(invented, ledger.network_id, made.point)
+        told = {"voters": list(made.voters), "digest": made.digest, "signatures": {uid_of(key): signature}}
+        return {**genuine(self, body), **told, "size": len(made.state), "piece": made.state}
+
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel, world.peer(sentinel) as peer:
+            await renew(sentinel, 50)
+            await shed(sentinel, 40)
+            await until(lambda: level(sentinel, peer))
+            monkeypatch.setattr(Snapshots, "answer_piece", forged)
+            with pytest.raises(IdentityError, match="signed by no network node that the ledger here has admitted"):
+                await peer.driver.snapshots.fetch(sentinel.local.state.uid)
+            monkeypatch.setattr(Snapshots, "answer_piece", genuine)
+            await peer.driver.snapshots.fetch(sentinel.local.state.uid)
 
     run(scenario)
 
