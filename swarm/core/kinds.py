@@ -5,16 +5,16 @@
     OrganisationAdmitted  swci, sentinel's org      admits one more CA; OrganisationKnown
     NodeJoined            any admitted certificate  admits the node key; a new incarnation ends the earlier; NodeKnown
     NodeLeft              the node                  it leaves all contracts; NodeGone
-    NodeLost              sn                        no sign of life for too long; NodeGone, MemberGone
+    NodeLost              sn, voter                 no sign of life for too long; NodeGone, MemberGone
     Configuration         sn, the leader            these network nodes vote; VotersChanged
     ForcedRecovery        swci, see core/voters     one network node decides alone, in a new epoch; Recovered, NodeGone
     SnRemoved             swci, see core/voters     the network node will not come back; NodeGone
     Enrolled              sl, contract's org        opens the contract or joins it; ContractOpened, MemberEnrolled
     Offer                 sl, member                weights are frozen; Offered, and SnapMade once all have
-    WindowClosed          sn                        the rest came too late; SnapMade
+    WindowClosed          sn, voter                 the rest came too late; SnapMade
     Ready                 sl, member of the attempt holds all bytes; MemberReady, at the q-th Committed (and Finished)
     Suspect               sl, member of the attempt its data do not come; SnapMade (next attempt) or Aborted by majority
-    DeadlinePassed        sn                        SnapMade (next attempt) or Aborted; `fewest` says how blame is read
+    DeadlinePassed        sn, voter                 SnapMade (next attempt) or Aborted; `fewest` says how blame is read
     Missing               sl, member                cannot get the model from anybody; BaseLost when nobody can have it
     Leave                 sl, member                MemberGone, and what follows for the round
     Evidence              sl, member                what an owner signed for a disputed shard; two such: Misbehaved

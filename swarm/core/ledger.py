@@ -195,8 +195,11 @@ class Ledger:
                 f"{identity} may not propose {claim.kind}: only the role {policy.roles(claim.kind)} may",
                 hint="its certificate gives a node its role: use one of that role",
             )
-        if policy.membership(claim.kind) == "sentinel's organisation":
-            self.voting.check_sentinels(claim.kind, identity)
+        match policy.membership(claim.kind):
+            case "sentinel's organisation":
+                self.voting.check_sentinels(claim.kind, identity)
+            case "voter":
+                self.voting.check_voter(claim, identity)
 
     # ---- organisations and nodes
 

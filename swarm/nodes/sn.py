@@ -18,6 +18,7 @@ import trio
 
 from swarm.core import policy
 from swarm.core.events import Applied, NodeGone, NodeKnown, Recovered
+from swarm.core.ledger import Ledger
 from swarm.errors import BadInput, Refused, Replaced, RunsTwice, SwarmError, Unreachable
 from swarm.nodes import chronicle, sn_return
 from swarm.nodes.ledgerlink import acquaint
@@ -247,12 +248,7 @@ class NetworkNode:
 
     def authorise(self, peer: Peer, verb: str) -> None:
         authorise(peer, verb)
-        node = self.driver.ledger.nodes.get(peer.uid)
-        removed = node is not None and node.state == "removed" and peer.uid not in self.driver.voters
-        if removed and verb not in ("heads", "status"):
-            raise Refused(
-                f"{peer.identity} was removed from this network", hint="its vote and its node key are not taken back"
-            )
+        check_place(peer, verb, self.driver.ledger, self.driver.voters)
 
     def _note_replaced(self, error: Replaced | RunsTwice) -> None:
         """Another process has this node key: the directory was copied; or this one slept, or its directory is old."""
@@ -307,8 +303,12 @@ class NetworkNode:
             self.driver.receive(link.peer.uid, body)
 
     async def _alive(self, link: Link, body: dict[str, Any]) -> None:
-        self.driver.alive(list(body["uids"]))
-        self._note_heard(list(body["uids"]))
+        match body:
+            case {"uids": list(uids)} if all(isinstance(uid, str) for uid in uids):
+                self.driver.alive(uids)
+                self._note_heard(uids)
+            case _:
+                raise BadInput(f"{link.peer} does not say whom it hears")
 
     async def _cosign(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         return self.driver.snapshots.answer_cosign(body)
@@ -355,6 +355,18 @@ def authorise(peer: Peer, verb: str) -> None:
             f"{peer.identity} may not ask '{verb}' of a network node",
             hint=f"the role {peer.identity.role} of its certificate has no such right",
         )
+
+
+def check_place(peer: Peer, verb: str, ledger: Ledger, voters: tuple[str, ...]) -> None:
+    """Raise what the ledger has against this verb of this node, which has the role for it."""
+    node = ledger.nodes.get(peer.uid)
+    removed = node is not None and node.state == "removed" and peer.uid not in voters
+    if removed and verb not in ("heads", "status"):
+        raise Refused(
+            f"{peer.identity} was removed from this network", hint="its vote and its node key are not taken back"
+        )
+    if policy.membership(verb) == "admitted" and peer.uid not in dict(ledger.sns()):
+        raise Refused(f"{peer.identity} may not say '{verb}': it is no network node of this network")
 
 
 def _proposals(body: dict[str, Any]) -> list[bytes]:
