@@ -21,11 +21,14 @@ help:
 demo: .venv
 	@.venv/bin/swarm demo $(ARGS)
 
+# Several tests at once, but for those marked `alone`; ARGS="-n 0" runs one after the other.
+PYTEST = .venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: .venv
-	.venv/bin/python -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: .venv
-	.venv/bin/python -m pytest -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 lint: .venv
 	.venv/bin/ruff check .

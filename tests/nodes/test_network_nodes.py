@@ -40,6 +40,7 @@ def test_three_network_nodes_vote_and_each_takes_proposals(network: Network) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_r010_the_next_write_is_acknowledged_seconds_after_the_leader_was_killed(network: Network) -> None:
     network.of(3)
     leader = network.leader(1)
