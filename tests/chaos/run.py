@@ -15,6 +15,7 @@ from swarm.runtime.credentials import Credentials
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Local
 from tests.chaos import checks
+from tests.chaos.census import Census
 from tests.chaos.checks import Findings
 from tests.chaos.cluster import API_PORT, RUNNER, SNS, SWOPS, Cluster, left, task, twice
 from tests.chaos.desk import Desk
@@ -53,6 +54,7 @@ class Chaos:
         with network(SNS + SWOPS, self.settings.seed, desk=True) as net, self._launch() as launch:
             self.cluster = Cluster(self._directory, launch, net, self.settings.peers)
             self.cluster.prepare()
+            self._census = Census(self.cluster)
             trio.run(self._run, net)
             launch.stop()
             own = {host.pid for host in net.hosts}
@@ -85,7 +87,8 @@ class Chaos:
         await self._commits(1, FIRST_COMMIT_S, "the first round")
         faults = Faults(self.cluster, net, Random(self.settings.seed), self.history)
         async with trio.open_nursery() as nursery:
-            for work in (desk.mend, desk.take_notes, faults.attend, self._tell, self._watch_doubles):
+            works = (desk.mend, desk.take_notes, faults.attend, self._census.take, self._tell, self._watch_doubles)
+            for work in works:
                 nursery.start_soon(work)
             await faults.rampage(self.settings.minutes * 60)
             self._faults_over_s = self.history.now_s
@@ -152,4 +155,5 @@ class Chaos:
             recovery_s=checks.recoveries(history),
             longest_without_commit_s=checks.longest_without_commit(history, self._faults_over_s),
             computed=checks.rounds_computed(history, records),
+            growth=self._census.growth(),
         )
