@@ -83,6 +83,11 @@ class Interrupted(SwarmError):
     code = 130
 
 
+def as_ours(error: Exception, what: str) -> SwarmError:
+    """An error as it may be told: what is none of ours is a mistake of ours, by which ``what`` came about."""
+    return error if isinstance(error, SwarmError) else InternalError(f"{what}: {error!r}")
+
+
 BY_CODE: dict[int, type[SwarmError]] = {
     kind.code: kind
     for kind in (

@@ -38,7 +38,7 @@ from swarm.core.organisations import label
 from swarm.core.task import Task
 from swarm.core.taskrunner import Taskrunner
 from swarm.core.voters import Voters
-from swarm.errors import BadInput, IdentityError, Refused, SwarmError
+from swarm.errors import BadInput, IdentityError, InternalError, Refused, SwarmError
 
 __all__ = ["Applied", "Blank", "Claim", "EntryHeader", "Ledger", "Node", "Outcome", "Unverified", "Verified"]
 Answer = tuple[dict[str, Any], list[Event]]
@@ -57,6 +57,7 @@ class Ledger:
         self.voting = Voters(self.nodes)
         self.board = Board()
         self.training = Contracts(self.nodes, self.anchors, self.board)
+        self._mistake: InternalError | None = None
         self._kinds: dict[str, Callable[[Verified, EntryHeader], Answer]] = {
             "Genesis": self._genesis,
             "OrganisationAdmitted": self._organisation_admitted,
@@ -115,11 +116,24 @@ class Ledger:
     # ---- applying
 
     def apply(self, header: EntryHeader, claim: Claim) -> Applied:
-        """Take the next entry. It has to be the next one: the caller has checked the chain."""
+        """Take the next entry. It has to be the next one: the caller has checked the chain.
+
+        What is not valid is an outcome. An InternalError is a mistake of ours: the state may be half changed, so it
+        takes nothing more; whoever has it ends, and the entry waits in the stores for a release that knows better.
+        """
+        if self._mistake is not None:
+            raise self._mistake
         assert header.index == self.head_index + 1, (header.index, self.head_index)
         assert header.prev_hash == self.head_hash, f"entry {header.index} does not follow the head"
         self.time = max(self.time, header.time)  # a leader that lies ends nobody; the audit names the entry
-        applied = self._judge(header, claim)
+        try:
+            applied = self._judge(header, claim)
+        except Exception as error:
+            self._mistake = InternalError(
+                f"the ledger ends here, at entry {header.index} ({_described(claim)}), which fails: {error!r}",
+                hint="nothing is lost, the entry is kept: start another release of swarm, and report this with the log",
+            )
+            raise self._mistake from error
         self.head_index, self.head_hash = header.index, header.hash
         return applied
 
@@ -330,3 +344,7 @@ class Ledger:
         self.voting.check()
         self.training.check()
         self.board.check()
+
+
+def _described(claim: Claim) -> str:
+    return f"{claim.kind} of {claim.uid}" if isinstance(claim, Verified) else "of nobody"

@@ -52,7 +52,7 @@ from swarm.core.ordering import (
     Superseded,
 )
 from swarm.core.snapshot import restored
-from swarm.errors import Refused, SwarmError, Unreachable
+from swarm.errors import Refused, SwarmError, Unreachable, as_ours
 from swarm.runtime.answers import LedgerSuperseded, Questions, as_outcome
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
@@ -348,11 +348,11 @@ class Driver:
             while self._events and self._running and self._error is None:
                 for effect in self._orderer.handle(self._events.popleft()):
                     self._perform(effect)
-        except SwarmError as error:
-            self._fail(error)
+        except Exception as error:  # who called cannot help it, and trio would end with a traceback
+            self._fail(as_ours(error, f"the ledger ends here, behind entry {self.head}"))
         finally:
             self._stepping = False
-        if self._orderer.behind and not self._breathing and self._running:
+        if self._orderer.behind and not self._breathing and self._running and self._error is None:
             self._breathing = True
             self._in_loop(self._step, Breathed())
 
