@@ -101,12 +101,8 @@ class Link:
             raise
         self._asked.add(request[1])
 
-    async def notify(self, verb: str, body: dict[str, Any]) -> None:
-        """Tell, without an answer; notices of one link arrive in order, or not at all."""
-        await self._send(["notice", verb, body], f"was told '{verb}'")
-
     def tell(self, verb: str, body: dict[str, Any]) -> None:
-        """The same at once, or not at all: lost when the link is closed, or the peer does not read."""
+        """Without an answer, in order, now or never: lost when the link is closed, or when the peer does not read."""
         with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             self._outbox.send_nowait(frame.pack(["notice", verb, body]))
 
@@ -173,7 +169,7 @@ class Link:
                 await self._end("this node stops")
 
     async def _write(self) -> None:
-        """The only writer: whoever calls or notifies may be cancelled, a frame under way is not."""
+        """The only writer: whoever calls may be cancelled, a frame under way is not."""
         try:
             async for data in self._to_send:
                 waiting = self._to_send.statistics().current_buffer_used

@@ -16,7 +16,7 @@ import trio
 
 from swarm.errors import BadInput, IdentityError, InternalError, Refused, SwarmError, Unreachable
 from swarm.runtime import control as control_module
-from swarm.runtime.control import CONCURRENT_MAX, PROTOCOL, Control, Link
+from swarm.runtime.control import CONCURRENT_MAX, OUTBOX_MAX, PROTOCOL, Control, Link
 from swarm.runtime.mesh import Mesh, Stream
 from swarm.runtime.tls import Local, Peer
 from swarm.wire import frame
@@ -154,7 +154,7 @@ def test_what_is_not_authorised_is_not_done(server: Local, client: Local) -> Non
     async def act(link: Link) -> None:
         error = await refusal(link.call("note", {}, deadline_s=5), Refused)
         assert error.message == "swarm://b/sl/sl-1 may not 'note'"
-        await link.notify("note", {})
+        link.tell("note", {})
         await link.call("echo", {}, deadline_s=5)
 
     linked(server, client, {"note": note, "echo": echo}, act, authorise=authorise)
@@ -189,11 +189,13 @@ def test_notices_arrive_in_order(server: Local, client: Local) -> None:
 
     async def act(link: Link) -> None:
         for n in range(300):
-            await link.notify("note", {"n": n})
+            link.tell("note", {"n": n})
+            if n % (OUTBOX_MAX // 2) == 0:
+                await link.call("echo", {}, deadline_s=5)  # by now all that was told before has left
         while len(seen) < 300:
             await trio.sleep(0.01)
 
-    linked(server, client, {"note": note}, act)
+    linked(server, client, {"note": note, "echo": echo}, act)
     assert seen == list(range(300))
 
 
