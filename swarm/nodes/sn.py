@@ -311,7 +311,7 @@ class NetworkNode:
                 raise BadInput(f"{link.peer} does not say whom it hears")
 
     async def _cosign(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
-        return self.driver.snapshots.answer_cosign(body)
+        return self.driver.snapshots.answer_cosign(link.peer.uid, body)
 
     async def _snapshot(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         return self.driver.snapshots.answer_piece(body)

@@ -177,7 +177,7 @@ class Driver:
 
     def notes(self) -> list[str]:
         """What a status must say of the ledger, a sentence each."""
-        return self._voice.notes()
+        return [*self._voice.notes(), *self.snapshots.notes()]
 
     def entry_at(self, index: int) -> LogEntry | None:
         """The committed entry, if it is in the log (whose place a snapshot may be taking)."""

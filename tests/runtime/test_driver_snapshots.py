@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core.names import uid_of
@@ -303,22 +305,65 @@ def test_a_node_signs_only_the_state_that_it_came_to_by_itself(world: World) -> 
             stored = node.driver._store.snapshot()
             assert stored is not None
             snapshot: Snapshot = stored[0]
-            answer = node.driver.snapshots.answer_cosign
+            answer = partial(node.driver.snapshots.answer_cosign, "another")
             assert answer({"point": list(snapshot.point)})["signature"]
             index, term, hash_, digest = snapshot.point
             for point in (
-                [index, term, hash_, "sha256:0"],
                 [index, term, bytes(32), digest],
                 [99, term, hash_, digest],
             ):
                 assert answer({"point": point}) == {"signature": b""}
+            differing = answer({"point": [index, term, hash_, "sha256:0"]})
+            assert (differing["signature"], differing["differs"]) == (b"", [index, term, hash_, digest])
             with pytest.raises(BadInput):
                 answer({"point": [index, term]})
         async with world.node("s") as node:
-            again = node.driver.snapshots.answer_cosign({"point": list(snapshot.point)})
+            again = node.driver.snapshots.answer_cosign("another", {"point": list(snapshot.point)})
             assert again["signature"], "also after a restart, when it has all its signatures"
 
     run(scenario)
+
+
+def test_who_has_come_to_another_state_than_the_majority_says_so_and_ends(world: World) -> None:
+    kept: list[Node] = []
+
+    async def scenario() -> None:
+        async with world.three() as nodes:
+            with world.client() as client:
+                await diverge(nodes[2])
+                kept.extend(nodes)
+                await renew(await leader_of(*nodes), EVERY, author=client)
+                await trio.sleep_forever()
+
+    error = failure(scenario)
+    assert error.code == 70
+    assert "and a majority of the voters has signed sha256:" in error.message
+    assert "--rejoin" in error.hint
+    told = [note for node in kept[:2] for note in node.driver.notes()]
+    assert len(told) == 2
+    assert all("the state of the ledger after entry 20 differs: it is sha256:" in note for note in told)
+    assert error.message.split(" is ")[1].split()[0] in told[0], "both name the same states"
+
+
+def test_two_that_differ_say_so_and_go_on_while_nobody_can_tell_who_is_right(world: World) -> None:
+    async def scenario() -> None:
+        async with world.three() as nodes:
+            with world.client() as client:
+                await diverge(nodes[2])
+                world.network.cut_off.add(nodes[1].local.state.uid)
+                world.network.drivers[nodes[2].local.state.uid] = nodes[2].driver
+                leader = await leader_of(nodes[0], nodes[2])
+                await renew(leader, EVERY, author=client)
+                await until(lambda: all(node.driver.notes() for node in (nodes[0], nodes[2])))
+                await accepted(leader, client.joining(leader.driver.ledger.network_id))
+
+    run(scenario)
+
+
+async def diverge(node: Node) -> None:
+    """As by a flipped bit of its memory."""
+    ledger = node.driver.ledger
+    ledger.nodes[ledger.sentinel].joined += 1
 
 
 def test_without_a_majority_of_signatures_nothing_is_let_go(world: World) -> None:
