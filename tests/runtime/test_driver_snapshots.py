@@ -207,7 +207,7 @@ def test_old_entries_of_another_history_are_thrown_away(world: World, monkeypatc
                 await until(lambda: bool(dropped))
                 forged.clear()
                 await until(lambda: archive.reach() == first_index(peer) - 1)
-                assert [*peer.driver.entries_after(0)] == [*sentinel.driver.entries_after(0)][:10]
+                assert peer.driver.entries_after(0)[:10] == [*sentinel.driver.entries_after(0)][:10]
 
     run(scenario)
 
