@@ -1,8 +1,9 @@
 """What memory and descriptors the processes of a run of chaos hold, and whether that grows: the soak's measure.
 
-Made by `run`. Every process of the swarm is counted every few seconds from a minute of age on, when all is loaded.
-Growth is that within processes, which chaos replaces again and again: of all processes of a role one slope is fitted,
-each with a level of its own, so that a new one is no growth and many short lives say as much as one long one.
+Made by `run`. Every process of the swarm is counted every few seconds from the age on at which it is warm: a minute,
+when all is loaded, or in a run of hours half of one, when what it keeps of the past has come to its limit. Growth is
+that within processes, of which chaos replaces most again and again: of all processes of a role one slope is fitted,
+each with a level of its own, so that a new one is no growth.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import trio
 from tests.chaos.cluster import Cluster
 
 COUNT_EVERY_S = 5.0
-WARM_S = 60.0
 ROLES = ("sn", "swop", "sl", "ml")
 MIB, HOUR_S = 1 << 20, 3600.0
 
@@ -57,8 +57,9 @@ class Growth:
 
 
 class Census:
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, warm_s: float) -> None:
         self._cluster = cluster
+        self._warm_s = warm_s
         self._counts: dict[str, defaultdict[Identity, list[Count]]] = {role: defaultdict(list) for role in ROLES}
 
     async def take(self) -> None:
@@ -78,7 +79,7 @@ class Census:
 
     def _count(self, role: str, process: psutil.Process) -> None:
         now_s, begun_s = time.time(), process.create_time()
-        if now_s - begun_s > WARM_S:
+        if now_s - begun_s > self._warm_s:
             count = Count(now_s, process.memory_info().rss, process.num_fds())
             self._counts[role][process.pid, begun_s].append(count)
 

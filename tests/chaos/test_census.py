@@ -50,7 +50,7 @@ class Running:
 
 def test_a_process_counts_when_it_is_warm(monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1000.0)
-    census = Census(cluster=None)
+    census = Census(cluster=None, warm_s=60)
     census._count("sn", Running(1000.0, 59))
     assert census.growth()["sn"].rss_mib_max == 0
     census._count("sn", Running(1000.0, 61))
