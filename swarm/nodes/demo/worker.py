@@ -25,6 +25,7 @@ from swarm.callbacks.keras import SwarmCallback, tensor_name
 Array = np.ndarray[Any, Any]
 
 BATCH = 32
+TEST_BATCH = 512
 HIDDEN = 64
 LEARNING_RATE = 0.1
 SYNC_EVERY = 12  # batches
@@ -93,7 +94,7 @@ def main() -> None:
     given = arguments()
     here = given.directory
     said = here / "progress.jsonl"
-    x_test, y_test = load(here / "test.npz")
+    test = untuned(tf.data.Dataset.from_tensor_slices(load(here / "test.npz")).batch(TEST_BATCH))
 
     def train(
         phase: str, data: Path, *callbacks: keras.callbacks.Callback, begin_at: int = 0, epochs: int = given.epochs
@@ -108,12 +109,11 @@ def main() -> None:
             epochs=epochs,
             initial_epoch=begin_at,
             steps_per_epoch=given.steps,
-            validation_data=(x_test, y_test),
-            validation_batch_size=512,
+            validation_data=test,
             verbose=0,
             callbacks=[progress, *callbacks],
         )
-        accuracy = model.evaluate(x_test, y_test, batch_size=512, verbose=0)[1]
+        accuracy = model.evaluate(test, verbose=0)[1]
         trained = begin_at + len(history.epoch)
         progress.say("done", accuracy=accuracy, epochs=trained, seconds=time.monotonic() - begun)
         return model
@@ -174,7 +174,14 @@ def epochs_of(phase: str, progress: Path) -> int:
 
 def batches(x: Array, y: Array, seed: int) -> tf.data.Dataset:
     """Without end, so that every peer trains as many steps, however many examples it has."""
-    return tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=seed).repeat().batch(BATCH)
+    return untuned(tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=seed).repeat().batch(BATCH))
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The thread that tunes a pipeline may hear a minute late that it is to end, and the training waits for it."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def load(path: Path) -> tuple[Array, Array]:
