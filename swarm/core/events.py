@@ -88,6 +88,13 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True)
+class RulesActivated:
+    """From the next entry on the ledger's rules are of this version."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class ContractOpened:
     """The first enrolment fixed the contract's tensors and options; the round and base to offer on follow from it."""
 
@@ -333,7 +340,7 @@ class SlotChanged:
 
 
 Event = (
-    OrganisationKnown | NodeKnown | NodeGone | VotersChanged | Recovered
+    OrganisationKnown | NodeKnown | NodeGone | VotersChanged | Recovered | RulesActivated
     | ContractOpened | ContractCleared | ContractReserved | MemberEnrolled | MemberGone
     | Offered | SnapMade | MemberReady | Committed | Aborted | BaseLost | Finished | Misbehaved
     | TaskKnown | TaskFinal | TaskGone | TaskChanged | TaskrunnerKnown | TaskrunnerCleared | SwopKnown

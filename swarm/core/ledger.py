@@ -32,13 +32,14 @@ from swarm.core.events import (
     Outcome,
     SlotAssigned,
 )
-from swarm.core.kinds import INTRODUCTIONS, check_body
+from swarm.core.kinds import INTRODUCTIONS, check_body, check_kind
 from swarm.core.node import WINDOW, Node, Outcomes
 from swarm.core.organisations import label
+from swarm.core.rules import KNOWN, Rules, stated
 from swarm.core.task import Task
 from swarm.core.taskrunner import Taskrunner
 from swarm.core.voters import Voters
-from swarm.errors import BadInput, IdentityError, InternalError, Refused, SwarmError
+from swarm.errors import BadInput, IdentityError, InternalError, Outdated, Refused, SwarmError
 
 __all__ = ["Applied", "Blank", "Claim", "EntryHeader", "Ledger", "Node", "Outcome", "Unverified", "Verified"]
 Answer = tuple[dict[str, Any], list[Event]]
@@ -47,7 +48,7 @@ Answer = tuple[dict[str, Any], list[Event]]
 class Ledger:
     """The state after the entry `head_index`."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: int = KNOWN) -> None:
         self.network_id = b""
         self.head_index = 0
         self.head_hash = bytes(32)
@@ -55,6 +56,7 @@ class Ledger:
         self.anchors: dict[bytes, Anchored] = {}
         self.nodes: dict[str, Node] = {}
         self.voting = Voters(self.nodes)
+        self.rules = Rules(self.nodes, known)
         self.board = Board()
         self.training = Contracts(self.nodes, self.anchors, self.board)
         self._mistake: InternalError | None = None
@@ -65,6 +67,7 @@ class Ledger:
             "NodeLeft": self._node_left,
             "NodeLost": self._node_lost,
             "Configuration": self.voting.configured,
+            "ProtocolActivated": self.rules.activated,
             "ForcedRecovery": self.voting.recovered,
             "SnRemoved": self.voting.removed,
             "Enrolled": self.training.enrolled,
@@ -119,7 +122,8 @@ class Ledger:
         """Take the next entry. It has to be the next one: the caller has checked the chain.
 
         What is not valid is an outcome. An InternalError is a mistake of ours: the state may be half changed, so it
-        takes nothing more; whoever has it ends, and the entry waits in the stores for a release that knows better.
+        takes nothing more; whoever has it ends, and the entry waits in the stores for a release that knows better. So
+        it does when this release does not know the rules that hold from this entry on, which raises Outdated.
         """
         if self._mistake is not None:
             raise self._mistake
@@ -128,6 +132,8 @@ class Ledger:
         self.time = max(self.time, header.time)  # a leader that lies ends nobody; the audit names the entry
         try:
             applied = self._judge(header, claim)
+        except Outdated:
+            raise
         except Exception as error:
             self._mistake = InternalError(
                 f"the ledger ends here, at entry {header.index} ({_described(claim)}), which fails: {error!r}",
@@ -178,10 +184,12 @@ class Ledger:
         events: list[Event] = []
         try:
             self._check_right(claim)
-            check_body(claim.kind, claim.body)
+            check_body(claim.kind, claim.body, self.rules.judging(claim.kind, claim.body))
             result, events = self._handler(claim.kind)(claim, header)
             events = self.training.dated(events, header.hash)
             outcome = Outcome(header.index, True, result=result)
+        except Outdated:
+            raise
         except SwarmError as error:
             outcome = Outcome.refusal(header.index, error, self.training.standing(claim))
         node = self.nodes.get(claim.uid)
@@ -202,8 +210,9 @@ class Ledger:
         assert identity is not None, "an introduction brings an identity, anybody else has joined"
         if node is not None:
             node.must_be_here(claim)
-        if claim.kind not in self._kinds and claim.kind not in policy.RULES:
-            check_body(claim.kind, claim.body)  # says that it knows no such kind
+            if claim.kind != "NodeJoined":
+                self.rules.must_be_current(node, claim.kind)
+        check_kind(claim.kind, self.rules.judging(claim.kind, claim.body))
         if not policy.allowed(claim.kind, identity.role):
             raise Refused(
                 f"{identity} may not propose {claim.kind}: only the role {policy.roles(claim.kind)} may",
@@ -223,6 +232,7 @@ class Ledger:
         assert claim.identity is not None
         for anchor in claim.anchors:
             self.anchors.setdefault(anchor.spki_sha256, anchor)
+        self.rules.begin(claim.body["rules"])
         self.network_id = header.hash
         self.voting.found(claim.uid)
         known = [OrganisationKnown(label(self.anchors, key), key) for key in sorted(self.anchors)]
@@ -241,6 +251,7 @@ class Ledger:
         body = claim.body
         if body["role"] != claim.identity.role or body["incarnation"] != claim.incarnation:
             raise BadInput(f"{claim.identity} joins as role {body['role']}, its certificate says {claim.identity.role}")
+        self.rules.must_join(claim)
         if (known := self.nodes.get(claim.uid)) is not None:
             known.must_join_again(claim)
         return {}, self._join(claim, body)
@@ -263,7 +274,9 @@ class Ledger:
             events = self._back(claim.uid) if how == "back" else []
         here_since = known.joined if known is not None and not known.gone else self.head_index + 1
         addresses = tuple(body["addresses"])
-        self.nodes[claim.uid] = Node(identity, claim.node_key, addresses, outcomes, ended, joined=here_since)
+        self.nodes[claim.uid] = Node(
+            identity, claim.node_key, addresses, outcomes, ended, joined=here_since, rules=stated(body)
+        )
         return [*events, NodeKnown(claim.uid, how)]
 
     def _node_left(self, claim: Verified, header: EntryHeader) -> Answer:
@@ -310,7 +323,7 @@ class Ledger:
     def snapshot(self) -> dict[str, Any]:
         """The whole state as plain data, for msgpack: equal states give equal snapshots."""
         return {
-            "rules": 1,
+            "rules": self.rules.active,
             "head": [self.head_index, self.head_hash, self.time],
             "network_id": self.network_id,
             "voters": self.voting.to_state(),
@@ -323,6 +336,7 @@ class Ledger:
     @classmethod
     def restore(cls, state: dict[str, Any]) -> Ledger:
         new = cls()
+        new.rules.begin(state["rules"], state["head"][0] + 1)
         new.head_index, new.head_hash, new.time = state["head"]
         new.network_id = state["network_id"]
         new.anchors.update({spki: Anchored(der, spki, name) for der, spki, name in state["anchors"]})
@@ -343,6 +357,7 @@ class Ledger:
             assert all(node.outcomes.highest - WINDOW < seq <= node.outcomes.highest for seq in node.outcomes.of)
         self.voting.check()
         self.training.check()
+        self.rules.check()
         self.board.check()
 
 

@@ -39,6 +39,7 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "NodeLeft": (_EVERYBODY, "none"),
     "NodeLost": (_SN, "voter"),
     "Configuration": (_SN, "none"),
+    "ProtocolActivated": (_SN, "voter"),
     "ForcedRecovery": (_SWCI, "sentinel's or node's organisation"),
     "SnRemoved": (_SWCI, "sentinel's or node's organisation"),
     "Enrolled": (_SL, "contract's organisation"),

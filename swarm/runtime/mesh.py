@@ -335,6 +335,11 @@ def _failure(error: BaseException | None, raw: Raw) -> SwarmError:
             return too_slow(where, HANDSHAKE_S)
         is_other_talk = isinstance(error, IncompleteReadError) and not error.is_clean_close
         is_refused = isinstance(error, MultiselectClientError) and "not supported" in str(error)
+        if is_refused and raw.is_trusted:
+            return IdentityError(
+                f"{where} is a swarm node of another release, which does not speak {MUXER}",
+                hint="run the same release on both, or the one before on one of them",
+            )
         if is_other_talk or is_refused or isinstance(error, ParseError | UnicodeDecodeError):
             return IdentityError(
                 f"{where} does not speak {PROTOCOL}{looks_like(raw.first)}",

@@ -23,7 +23,7 @@ from swarm.core.divergence import Divergence, same_entry
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import FetchSnapshot, SnapshotFailed
 from swarm.core.snapshot import Point, Snapshot, restored
-from swarm.errors import BadInput, IdentityError, InternalError, SwarmError
+from swarm.errors import BadInput, IdentityError, InternalError, Outdated, SwarmError
 from swarm.runtime.backfill import Backfill
 from swarm.runtime.founding import node_name
 from swarm.runtime.statedir import StateDirectory
@@ -219,6 +219,8 @@ class Snapshots:
         async for uid in self._to_fetch:
             try:
                 snapshot, signatures = await self.fetch(uid)
+            except Outdated:
+                raise
             except SwarmError as error:
                 log.warning("no snapshot from %s: %s", self._name(uid), error.message)
                 await trio.sleep(AGAIN_S)

@@ -24,7 +24,7 @@ from tests.core.tasks import BODY, TASK, TaskScene
 BRINGING = (*INTRODUCTIONS, "OrganisationAdmitted")
 ENDING = (
     "NodeLeft", "NodeLost", "SnRemoved", "ForcedRecovery", "Configuration", "Leave", "ContractReset", "TaskrunnerReset",
-    "TaskDeleted",
+    "TaskDeleted", "ProtocolActivated",
 )  # fmt: skip
 SEEDS = 40
 STEPS = 150
@@ -103,6 +103,7 @@ class Game:
             "NodeLeft": {},
             "NodeLost": {"uid": silent.uid, "incarnation": silent.incarnation, "reason": "silent"},
             "Configuration": {"voters": [scene.sn.uid]},
+            "ProtocolActivated": {"rules": 2},
             "ForcedRecovery": {
                 **{name: joined[name] for name in ("chain", "node_key", "incarnation")},
                 "epoch": scene.ledger.epoch + 1, "uid": self.sn.uid, "reason": "", "lost_after": 1,
@@ -200,4 +201,5 @@ def test_bodies_of_nearly_every_kind_are_taken_in_these_games() -> None:
         for _ in range(STEPS):
             game.step(game.kind())
         taken |= game.taken
-    assert set(FIELDS) - taken <= {"Genesis", "ContractRebased", "LeaseEnded"}, "which need a longer story"
+    longer = {"Genesis", "ProtocolActivated", "ContractRebased", "LeaseEnded"}
+    assert set(FIELDS) - taken <= longer, "which need a longer story"
