@@ -35,8 +35,9 @@ class Outcomes:
     def record(self, seq: int, digest: bytes, outcome: Outcome) -> None:
         self.of[seq] = (digest, outcome)
         self.highest = max(self.highest, seq)
-        for old in [old for old in self.of if old <= self.highest - WINDOW]:
-            del self.of[old]
+        if self.highest > WINDOW:
+            for old in [old for old in self.of if old <= self.highest - WINDOW]:
+                del self.of[old]
 
     def to_state(self) -> list[Any]:
         rows = [
