@@ -201,7 +201,7 @@ class LearningNode:
 
     async def _leave(self, reason: str) -> None:
         learning = self.learning
-        if learning is not None and self.state.uid in learning.contract.live():
+        if learning is not None and self.state.uid in learning.contract.to_serve():  # those wait for who is dropped too
             await self._propose_leave(learning.contract.name, reason)
 
     async def _propose_leave(self, contract: str, reason: str) -> None:
