@@ -16,8 +16,9 @@ import trio
 
 from swarm.errors import BadInput, IdentityError, InternalError, Refused, SwarmError, Unreachable
 from swarm.runtime import control as control_module
-from swarm.runtime.control import CONCURRENT_MAX, OUTBOX_MAX, PROTOCOL, Control, Link
+from swarm.runtime.control import CONCURRENT_MAX, PROTOCOL, Control, Link
 from swarm.runtime.mesh import Mesh, Stream
+from swarm.runtime.outbox import WAITING_MAX
 from swarm.runtime.tls import Local, Peer
 from swarm.wire import frame
 from tests.certificates import leaf
@@ -190,7 +191,7 @@ def test_notices_arrive_in_order(server: Local, client: Local) -> None:
     async def act(link: Link) -> None:
         for n in range(300):
             link.tell("note", {"n": n})
-            if n % (OUTBOX_MAX // 2) == 0:
+            if n % (WAITING_MAX // 2) == 0:
                 await link.call("echo", {}, deadline_s=5)  # by now all that was told before has left
         while len(seen) < 300:
             await trio.sleep(0.01)
@@ -500,6 +501,9 @@ def test_a_reader_with_notices_in_hand_when_the_writer_meets_the_end_does_not_en
 
         def __init__(self) -> None:
             self.link: Link | None = None
+
+        def send_now(self, data: bytes) -> bool:
+            return False
 
         async def send_all(self, data: bytes) -> None:
             raise Unreachable("broken pipe")

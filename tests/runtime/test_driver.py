@@ -119,6 +119,7 @@ def test_proposals_that_come_while_the_disk_writes_share_the_next_transaction(
         transact(self, connection, batch)
 
     monkeypatch.setattr(Store, "_transact", counting)
+    monkeypatch.setattr(store_module, "QUICK_S", 0.0)  # a disk that the loop does not wait for
 
     async def scenario() -> None:
         async with world.sentinel() as node:
@@ -515,6 +516,7 @@ def test_a_proposal_that_is_not_acknowledged_in_time_says_so_and_may_be_made_aga
         transact(self, connection, batch)
 
     monkeypatch.setattr(Store, "_transact", slow)
+    monkeypatch.setattr(store_module, "QUICK_S", 0.0)  # a disk that the loop does not wait for
 
     async def scenario() -> None:
         async with world.sentinel() as node:
