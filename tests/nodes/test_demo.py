@@ -190,7 +190,7 @@ def test_chaos_takes_three_of_each_unless_more_are_asked_for():
 
 @pytest.mark.slow
 def test_no_thread_tunes_the_workers_pipelines():
-    """It may hear a minute late that it is to end, at the end of every training."""
+    """Which sleeps up to a minute, and the end of a training may wait for it."""
     program = (
         "import numpy as np\n"
         "from swarm.nodes.demo.worker import batches\n"

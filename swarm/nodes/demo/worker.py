@@ -178,7 +178,7 @@ def batches(x: Array, y: Array, seed: int) -> tf.data.Dataset:
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The thread that tunes a pipeline may hear a minute late that it is to end, and the training waits for it."""
+    """The thread that tunes a pipeline sleeps up to a minute, and on a busy machine a training that was over waited."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
