@@ -139,7 +139,7 @@ class Client(Process):
         self.on_entries(fresh)
         if not self._ready:  # the ledger was read as far as an SN had it
             self._ready = True
-            self.propose("NodeJoined", joined(self.role, self.node_key, self.incarnation), self.on_joined)
+            self.propose("NodeJoined", joined(self.role, self.node_key, self.incarnation, self.rules), self.on_joined)
         if self._waiting:
             self._settle()
 

@@ -25,6 +25,7 @@ from swarm.core.asking import (
     Restored,
 )
 from swarm.core.events import Outcome
+from swarm.core.ledger import Ledger
 from swarm.core.names import uid_of
 from swarm.core.orderer import Orderer
 from swarm.core.ordering import (
@@ -116,12 +117,12 @@ class NetworkNode(Process):
         self._blocked = self._fetching = False
         self._clock_good = True
         snapshot = self.disk.snapshot
-        ledger = restored(snapshot) if snapshot else None
+        ledger = restored(snapshot) if snapshot else Ledger(self.rules)
         self.first_raw, self.raws = self.disk.published()
         fresh = self._founder and self._keys == 1 and not self.disk.last_index
         self.orderer = Orderer(
             self.uid, self.incarnation, self.disk, self.around.codec, self._own_proposal,
-            term=self.disk.term, vote=self.disk.vote, commit=max(self.disk.commit, ledger.head_index if ledger else 0),
+            term=self.disk.term, vote=self.disk.vote, commit=max(self.disk.commit, ledger.head_index),
             ledger=ledger, network_id=self.network_id, founder=fresh, snapshot_every=self._snapshot_every,
         )  # fmt: skip
         self._founding = fresh
@@ -161,7 +162,7 @@ class NetworkNode(Process):
         self.later(JOIN_AGAIN_S if self.network_id else FOUND_AGAIN_S, self._introduce)
 
     def _introduced(self) -> bytes:
-        own = joined("sn", self.node_key, self.incarnation)
+        own = joined("sn", self.node_key, self.incarnation, self.rules)
         if not self._founding:
             return self._propose("NodeJoined", own, 1)
         anchors = [anchored(each).certificate for each in ORGANISATIONS]

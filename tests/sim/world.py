@@ -10,6 +10,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from swarm.core.fields import FIRST_RULES
 from tests.sim.history import History
 
 Call = Callable[..., None]
@@ -72,6 +73,8 @@ class Process:
         self.life = 0
         """Counts its starts."""
         self.paused = False
+        self.rules = FIRST_RULES
+        """The newest version of the ledger's rules that its release knows."""
         self.skew_s = 0.0
         """How far the host's wall clock is off."""
         self.trap = ""
