@@ -39,7 +39,7 @@ from swarm.core.asking import (
     RecoveryAsked,
     Restored,
 )
-from swarm.core.claims import Blank, Claim, EntryHeader, Unverified, Verified
+from swarm.core.claims import Claim, EntryHeader, Unverified, Verified
 from swarm.core.codec import Codec
 from swarm.core.consensus import Consensus
 from swarm.core.electorate import needed_first
@@ -196,13 +196,13 @@ class Orderer:
             self._effects.append(Answered(asked.number, recorded))
         elif self.role != "leader":
             self._effects.append(NotLeading(asked.number, self.leader))
-        elif isinstance(claim, Blank):
+        elif not asked.raw:
             self._effects.append(Declined(asked.number, Refused.code, "an empty proposal", ""))
         elif isinstance(claim, Unverified) and self._pending:
             self._held.append((self._pending.index, asked))  # it may rest on what is under way
         elif isinstance(claim, Unverified):
             self._effects.append(Declined(asked.number, claim.code, claim.reason, claim.hint))
-        elif why := self._why_not(claim):
+        elif isinstance(claim, Verified) and (why := self._why_not(claim)):
             self._effects.append(Declined(asked.number, Refused.code, why, ""))
         elif index := self._pending.index_of(claim.digest):
             self._pending.wait(index, asked.number)
