@@ -102,4 +102,4 @@ def test_a_task_goes_on_while_leadership_moves_and_no_slot_runs_twice(tmp_path: 
         slots = list(run.slots.values())
         assert [(slot.state, slot.exit_code, slot.attempt) for slot in slots] == [("done", 0, 1)] * 2, run
         assert len({scene.log(host, slot).splitlines()[-1] for host, slot in enumerate(slots, 1)}) == 1
-    eventually("the end of all workers", lambda: not operators.workers(tmp_path), 20)
+    eventually("the end of all workers", lambda: not operators.workers(tmp_path))

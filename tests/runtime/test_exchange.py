@@ -197,7 +197,7 @@ class Attempt:
         return [name for _, name in sorted(zip((node.uid for node in self.members), names, strict=True))]
 
     def told(self) -> tuple:
-        return self.outcomes.get(timeout=20)
+        return self.outcomes.get(timeout=60)
 
     def end(self) -> None:
         for node, exchange in zip(self.members, self.exchanges, strict=True):
