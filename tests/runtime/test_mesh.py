@@ -179,6 +179,22 @@ def test_something_else_at_the_address_is_named(dialler: Mesh) -> None:
     play(main)
 
 
+def test_a_node_of_a_release_with_another_muxer_is_named_as_that(
+    listener: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mesh_module, "MUXER", "/yamux/1.0.0")
+    earlier = Mesh(_other(tmp_path))
+
+    async def main() -> None:
+        async with listener.run(listen=[(HERE, 0)]), earlier.run():
+            said = "is a swarm node of another release, which does not speak /yamux/1.0.0"
+            with pytest.raises(IdentityError, match=said) as caught:
+                await earlier.dial(HERE, listener.listen_ports[0])
+            assert caught.value.hint == "run the same release on both, or the one before on one of them"
+
+    play(main)
+
+
 def test_only_one_security_protocol_is_offered(listener: Mesh) -> None:
     async def main() -> None:
         async with listener.run(listen=[(HERE, 0)]):
