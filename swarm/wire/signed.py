@@ -42,7 +42,6 @@ TIME_MAX = 253_402_300_800_000
 REMEMBERED_BYTES = 4096
 """Longer proposals are opened and checked each time: they are rare, and would fill the memory."""
 HASH_BYTES = 32
-NO_HASH = bytes(HASH_BYTES)
 
 _PROPOSAL_DOMAIN = b"swarm/proposal/1\0"
 _ENTRY_DOMAIN = b"swarm/entry/1\0"
