@@ -28,6 +28,7 @@ from swarm.errors import (
     Unreachable,
     from_wire,
 )
+from swarm.runtime import validity
 from swarm.runtime.change import either
 from swarm.runtime.mesh import Mesh, Stream
 from swarm.runtime.outbox import Outbox
@@ -289,6 +290,7 @@ class Control:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._mesh.accept(PROTOCOL, self._accepted)
+            nursery.start_soon(validity.watch, self._mesh.local.credentials, self._all)
             try:
                 yield
             except Exception as error:  # raised again below, outside of a nursery that would wrap it
@@ -296,11 +298,14 @@ class Control:
             finally:
                 with trio.CancelScope(shield=True):
                     async with trio.open_nursery() as goodbyes:
-                        for link in [each for group in self._links.values() for each in group]:
+                        for link in self._all():
                             goodbyes.start_soon(link.close)
                 nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
+
+    def _all(self) -> list[Link]:
+        return [link for group in self._links.values() for link in group]
 
     async def connect(self, host: str, port: int, *, peer_id: str | None = None, deadline_s: float) -> Link:
         """A link to whoever answers there (or to exactly `peer_id`); raises what kept it from being welcomed."""

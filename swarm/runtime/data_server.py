@@ -40,6 +40,7 @@ from swarm.runtime.data_protocol import (
 )
 from swarm.runtime.data_region import NotYet, Region
 from swarm.runtime.doorstep import Doorstep
+from swarm.runtime.validity import objection
 from swarm.wire import frame
 
 Find = Callable[[tls.Peer, Want], Region]
@@ -175,8 +176,11 @@ class DataServer:
                 return
             idle_s = FIRST_S
             while not self._closing.is_set():
-                reply = Reply(sock, peer, self._find, self._meter, self._closing)
-                reply.run(self._request(sock, idle_s))
+                reply, want = Reply(sock, peer, self._find, self._meter, self._closing), self._request(sock, idle_s)
+                if (why := objection(self._local.credentials, peer)) is not None:
+                    self._end(sock, {"error": why.to_wire()})
+                    return
+                reply.run(want)
                 idle_s = IDLE_S if reply.served else idle_s
         finally:
             with self._lock:
