@@ -26,6 +26,7 @@ KEPT_DEAD = [
     (20, Lean(sns=1)),  # a worker that ran twice around a reset
     (48, Lean(sns=1)),  # a later model handed over than the one that was held
     (53, Lean(sns=1)),  # a late change contributed that was never offered
+    (307, Lean()),  # nodes declared lost too early by a leader that had paused for a moment
     (2162, Lean()),  # a change that was offered a second time when a later model was lost
     (2808, Lean()),  # a base without a model, handed over when the first commit was lost
     (1338, Lean()),  # a change that was lost with the model that it was in, and its program not told
