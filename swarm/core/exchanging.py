@@ -8,8 +8,10 @@ owes bytes that did not come, or sent what cannot be used.
     scatter   Pull contributions to my shards ──► Merge chunk by chunk ──► Serve, and Sign each shard     ┐
     gather    Pull the others' shards from their owners, else from a member that holds them ──► verified  ├──► Finish
 
-One pull at a time from a member for a purpose. What fails is blamed once, and tried again while the attempt lasts:
-suspicion alone decides nothing. ``here`` outlives the attempt: the next one begins with what of it is kept.
+One pull at a time from a member for a purpose, and from few members at once, first from the next in the order of uids:
+fifty that all turned to the same one, or to all others at once, would only wait for each other. What fails is blamed
+once, and tried again while the attempt lasts: suspicion alone decides nothing. ``here`` outlives the attempt: the next
+one begins with what of it is kept.
 """
 
 from __future__ import annotations
@@ -50,6 +52,8 @@ PATIENCE = 3
 PAUSE_S = 2.0
 """Ticks further apart than this: this member itself stood still, and nobody else is to blame for it."""
 AGAIN_S = 1.0
+AT_ONCE = 8
+"""Members that are pulled from at the same time for a purpose, not counting those that failed and are tried again."""
 RELAYS = 3
 """Members that are asked for a shard of an owner that fails, before it is blamed; who is Ready is always asked."""
 
@@ -70,6 +74,7 @@ class Lane:
     what: Literal["offer", "shard"]
     of: str
     left: list[Range]
+    begun: bool = False
     pull: Pull | None = None
     upto: int = 0
     moved_s: float = 0.0
@@ -118,16 +123,13 @@ class Exchanging:
     # ---- handling
 
     def begin(self, now_s: float) -> list[Effect]:
-        for uid in self._contributors:
-            if uid == self.uid:
-                continue
-            self._lanes["offer", uid] = Lane("offer", uid, self._gaps(uid))
-        for shard in self.shards:
-            if shard.owner != self.uid:
-                lane = self._lanes.setdefault(("shard", shard.owner), Lane("shard", shard.owner, []))
-                lane.left.append((shard.start, shard.stop))
-        effects = [effect for lane in self._lanes.values() for effect in self._next(lane, now_s)]
-        return [*effects, *self._merge(list(self._waiting)), *self._finish()]
+        for uid in self._others():
+            if uid in self._contributors:
+                self._lanes["offer", uid] = Lane("offer", uid, self._gaps(uid))
+            if owned := [(shard.start, shard.stop) for shard in self.shards if shard.owner == uid]:
+                self._lanes["shard", uid] = Lane("shard", uid, owned)
+        pulls = [*self._turn_to("offer", now_s), *self._turn_to("shard", now_s)]
+        return [*pulls, *self._merge(list(self._waiting)), *self._finish()]
 
     def handle(self, event: Event, now_s: float) -> list[Effect]:
         match event:
@@ -169,6 +171,21 @@ class Exchanging:
 
     # ---- pulling
 
+    def _others(self) -> list[str]:
+        """All other members, from the one that follows in the order of uids."""
+        uids = [member.uid for member in self.snap.members]
+        at = uids.index(self.uid)
+        return uids[at + 1 :] + uids[:at]
+
+    def _turn_to(self, what: str, now_s: float) -> list[Effect]:
+        """Turn to more members for this purpose, as many as there is room for."""
+        lanes = [lane for lane in self._lanes.values() if lane.what == what]
+        room = AT_ONCE - sum(lane.pull is not None for lane in lanes)
+        fresh = [lane for lane in lanes if not lane.begun and lane.left][: max(room, 0)]
+        for lane in fresh:
+            lane.begun = True
+        return [effect for lane in fresh for effect in self._next(lane, now_s)]
+
     def _next(self, lane: Lane, now_s: float, source: str = "") -> list[Effect]:
         """Pull what the lane has left, from its own member unless another ``source`` is to be tried."""
         if not lane.left or lane.pull is not None:
@@ -206,7 +223,7 @@ class Exchanging:
             self.held.add(pull.start, pull.stop)
         elif not lane.left:
             self._whole.add(pull.of)
-        return [*self._next(lane, now_s), *self._finish()]
+        return [*self._next(lane, now_s), *self._turn_to(pull.what, now_s), *self._finish()]
 
     def _failed(self, event: Failed, now_s: float) -> list[Effect]:
         lane, pull = self._lane_of(event.pull), event.pull
@@ -221,18 +238,17 @@ class Exchanging:
         if pull.what == "offer":
             gaps = list(self._here(pull.of).gaps(pull.start, pull.stop))
             lane.left = [*(gaps or [(pull.stop, pull.stop)]), *lane.left]  # all here, not verified: ask for the end
-            return [*effects, *self._blame(pull.of, reason)]
+            return [*effects, *self._blame(pull.of, reason), *self._turn_to(pull.what, now_s)]
         lane.left.insert(0, (pull.start, pull.stop))  # from the beginning: who sent which part would not be known
         lane.tried.append(pull.source)
         lane.failure = lane.failure or reason
-        source = self._relay(lane)
-        return [*effects, *(self._next(lane, now_s, source) if source else self._blame(lane.of, lane.failure))]
+        if source := self._relay(lane):
+            return [*effects, *self._next(lane, now_s, source)]
+        return [*effects, *self._blame(lane.of, lane.failure), *self._turn_to(pull.what, now_s)]
 
     def _relay(self, lane: Lane) -> str:
         """Who else may hold this owner's shard: those who are Ready, then some others; "" when all were asked."""
-        members = [member.uid for member in self.snap.members]
-        at = members.index(self.uid)
-        others = [uid for uid in members[at + 1 :] + members[:at] if uid != lane.of][:RELAYS]
+        others = [uid for uid in self._others() if uid != lane.of][:RELAYS]
         candidates = [uid for uid in (*self._ready, *others) if uid not in (*lane.tried, *self._bad, self.uid)]
         return candidates[0] if candidates else ""
 
@@ -240,7 +256,7 @@ class Exchanging:
         self._ready.append(event.uid)
         if event.uid in (self.uid, *self._bad):
             return []
-        idle = [lane for lane in self._lanes.values() if lane.what == "shard" and lane.pull is None]
+        idle = [lane for lane in self._lanes.values() if lane.what == "shard" and lane.begun and lane.pull is None]
         return [effect for lane in idle for effect in self._next(lane, now_s, event.uid)]
 
     # ---- watching
