@@ -33,7 +33,7 @@ from swarm.nodes.status import ledger_status, rules_note
 from swarm.runtime.answers import LedgerSuperseded
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
-from swarm.runtime.control import Control, Handler, Link
+from swarm.runtime.control import Control, Handler, Link, Listener
 from swarm.runtime.credentials import Credentials
 from swarm.runtime.driver import Driver
 from swarm.runtime.founding import lives_on
@@ -51,7 +51,6 @@ CALL_S = 5.0
 ALIVE_EVERY_S = 2.0
 
 RACING = frozenset({"Offer", "Ready", "Suspect", "Missing", "WindowClosed", "DeadlinePassed"})
-BRIEF = frozenset({"raft", "alive"})
 LEADERS_OWN = frozenset({"Configuration", "ForcedRecovery"})
 """Kinds that consensus follows as soon as they are stored: no leader takes them from anybody."""
 
@@ -83,7 +82,7 @@ async def run(settings: Settings) -> None:
         try:
             async with mesh.run(listen=[(host, settings.p2p_port), (host, settings.api_port)]):
                 node.p2p_port, node.api_port = mesh.listen_ports
-                control = Control(mesh, node.handlers(), node.authorise, brief=BRIEF)
+                control = Control(mesh, node.handlers(), node.authorise, listeners=node.listeners())
                 control.on_link = node.links.accepted
                 async with control.run():
                     await node.serve(control)
@@ -156,14 +155,15 @@ class NetworkNode:
             "forward": self._forward,
             "outcome": self._outcome,
             "follow": self._follow,
-            "raft": self._raft,
-            "alive": self._alive,
             "status": self._status,
             "heads": self.heads.answer,
             "cosign": self._cosign,
             "snapshot": self._snapshot,
             "recover": self._recover,
         }
+
+    def listeners(self) -> dict[str, Listener]:
+        return {"raft": self._raft, "alive": self._alive}
 
     # ---- its life
 
@@ -302,11 +302,11 @@ class NetworkNode:
     async def _follow(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         return await self._feed.follow(link, body)
 
-    async def _raft(self, link: Link, body: dict[str, Any]) -> None:
+    def _raft(self, link: Link, body: dict[str, Any]) -> None:
         if self.heads.hears(link):
             self.driver.receive(link.peer.uid, body)
 
-    async def _alive(self, link: Link, body: dict[str, Any]) -> None:
+    def _alive(self, link: Link, body: dict[str, Any]) -> None:
         match body:
             case {"uids": list(uids)} if all(isinstance(uid, str) for uid in uids):
                 self.driver.alive(uids)

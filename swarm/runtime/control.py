@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -29,6 +30,7 @@ from swarm.errors import (
     from_wire,
 )
 from swarm.runtime import validity
+from swarm.runtime.calls import CONCURRENT_MAX, Calls
 from swarm.runtime.change import either
 from swarm.runtime.mesh import Mesh, Stream
 from swarm.runtime.outbox import Outbox
@@ -38,7 +40,6 @@ from swarm.wire import frame
 PROTOCOL = "/swarm/control/1"
 BEAT_S = 2.0
 BEATS_MISSED_MAX = 3
-CONCURRENT_MAX = 64
 NOTICES_MAX = 1024
 LINKS_MAX = 16
 _BYE_S = 0.5
@@ -46,6 +47,7 @@ _BYE_S = 0.5
 log = logging.getLogger("swarm.control")
 
 Handler = Callable[["Link", dict[str, Any]], Awaitable[dict[str, Any] | None]]
+Listener = Callable[["Link", dict[str, Any]], None]
 
 
 class Link:
@@ -62,45 +64,29 @@ class Link:
         self._error: SwarmError | None = None
         self._stream, self._control = stream, control
         self._outbox = Outbox(stream)
+        self._decoder = frame.Decoder()
         self._notices, self._to_handle = trio.open_memory_channel[tuple[str, Any]](NOTICES_MAX)
-        self._calls: dict[int, tuple[trio.Event, list[Any]]] = {}
-        self._next_id = 0
-        self._own_requests = trio.Semaphore(CONCURRENT_MAX)
-        self._asked: set[int] = set()
+        self._calls = Calls()
         self._their_requests = 0
         self._silent_beats = 0
 
     async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
         """Ask, and wait for the reply; a SwarmError of the other side is raised here as the same class."""
-        self._next_id += 1
-        request, answered, answer = self._next_id, trio.Event(), []  # type: ignore[var-annotated]
-        self._calls[request] = (answered, answer)
+
+        async def ask(number: int) -> None:
+            await self._send(frame.pack(["request", number, verb, body]), f"was asked '{verb}'")
+
         try:
-            with trio.fail_after(deadline_s):
-                await self._ask(["request", request, verb, body])
-                await answered.wait()
+            answer = await self._calls.make(ask, deadline_s)
         except trio.TooSlowError:
             raise Unreachable(
                 f"no answer from {self.peer} at {self.address} to '{verb}' within {deadline_s:g} s"
             ) from None
-        finally:
-            del self._calls[request]
-        if not answer:
+        if answer is None:
             raise self._lost(f"was asked '{verb}'")
-        kind, content = answer
-        if kind == "error":
-            raise from_wire(content)
-        return content
-
-    async def _ask(self, request: list[Any]) -> None:
-        """As one of those that the other side is at until it has answered, even if nobody waits for that any more."""
-        await self._own_requests.acquire()
-        try:
-            await self._send(frame.pack(request), f"was asked '{request[2]}'")
-        except BaseException:
-            self._own_requests.release()
-            raise
-        self._asked.add(request[1])
+        if answer.kind == "error":
+            raise from_wire(answer.content)
+        return answer.content
 
     def tell(self, verb: str, body: dict[str, Any]) -> None:
         """Without an answer, in order, now or never: lost when the link is closed, or when the peer does not read."""
@@ -115,7 +101,8 @@ class Link:
             with trio.move_on_after(_BYE_S), contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._outbox.send(farewell)
                 await self.closed.wait()  # the peer ends the connection when it has read the goodbye
-            await self._end(self._closing)
+            self._end(self._closing)
+            await self._stream.abort()
 
     def _lost(self, doing: str) -> SwarmError:
         if self._error is not None:
@@ -130,17 +117,15 @@ class Link:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._lost(doing) from None
 
-    async def _end(self, reason: str) -> None:
-        """The link is over, and with it the connection, which carries nothing else."""
+    def _end(self, reason: str) -> None:
+        """The link is over, and with it the connection, which carries nothing else: `run` ends that."""
         if self.closed.is_set():
             return
         self.reason = reason
         self.closed.set()
         self._outbox.close()
         self._notices.close()
-        for answered, _ in self._calls.values():
-            answered.set()
-        await self._stream.abort()
+        self._calls.end()
 
     # ---- its tasks
 
@@ -162,34 +147,45 @@ class Link:
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
-                await self._end("this node stops")
+                self._end("this node stops")
+                await self._stream.abort()
 
     async def _write(self) -> None:
         """The only writer: whoever calls may be cancelled, a frame under way is not."""
         try:
             await self._outbox.write()
         except SwarmError as error:
-            await self._end(self._closing or error.message)
+            self._end(self._closing or error.message)
         except trio.ClosedResourceError:
             pass
 
     async def _read(self) -> None:
-        """Drains at once, and never waits for a handler or a writer: the sender would lose the stream after 5 s."""
-        decoder = frame.Decoder()
+        """Waits for the end: what comes before is heard as it comes in, without another turn of the loop."""
         try:
-            while data := await self._stream.receive_some():
-                self._silent_beats = 0
-                self.heard.set()
-                self.heard = trio.Event()
-                for message in decoder.feed(data):
-                    if self.closed.is_set():
-                        return  # its writer has met the end first: what came before that is lost with the rest
-                    await self._take(message)
-            await self._end(self._closing or "the connection ended without a goodbye")
+            self._stream.divert(self._hear)
+            while not self.closed.is_set() and (data := await self._stream.receive_some()):
+                self._hear(data)
+            self._end(self._closing or "the connection ended without a goodbye")
         except SwarmError as error:
-            await self._end(self._closing or error.message)
+            self._end(self._closing or error.message)
 
-    async def _take(self, message: Any) -> None:
+    def _hear(self, data: bytes) -> None:
+        """Never waits for a handler or a writer: the sender would lose the stream after 5 s."""
+        self._silent_beats = 0
+        self.heard.set()
+        self.heard = trio.Event()
+        try:
+            for message in self._decoder.feed(data):
+                if self.closed.is_set():
+                    return  # its writer has met the end first: what came before that is lost with the rest
+                self._take(message)
+        except SwarmError as error:
+            self._end(self._closing or error.message)
+        except Exception as error:
+            log.exception("what %s sent", self.peer)
+            self._end(f"internal error: {type(error).__name__}")
+
+    def _take(self, message: Any) -> None:
         match message:
             case ["beat"]:
                 pass
@@ -201,30 +197,24 @@ class Link:
                     raise BadInput(f"{self.peer} asked more than {CONCURRENT_MAX} things at once")
                 self._nursery.start_soon(self._answer, request, verb, body)
             case ["reply" | "error" as kind, int(request), content]:
-                if request in self._asked:
-                    self._asked.remove(request)
-                    self._own_requests.release()
-                if request in self._calls:
-                    answered, answer = self._calls[request]
-                    answer[:] = (kind, content if kind == "reply" or isinstance(content, dict) else {})
-                    answered.set()
+                self._calls.take(kind, request, content if kind == "reply" or isinstance(content, dict) else {})
             case ["notice", str(verb), dict(body)] if frame.is_flat(body) and self.admitted.is_set():
                 if self._control.is_brief(verb):
-                    await self._handle_notice(verb, body)
+                    self._listen(verb, body)
                     return
                 try:
                     self._notices.send_nowait((verb, body))
                 except trio.WouldBlock:
                     raise BadInput(f"more than {NOTICES_MAX} notices of {self.peer} wait to be handled") from None
             case ["bye", dict(fields)]:
-                await self._end_by_peer(fields)
+                self._end_by_peer(fields)
             case _:
                 raise BadInput(f"{self.peer} sent something that is no control message")
 
-    async def _end_by_peer(self, fields: dict[str, Any]) -> None:
+    def _end_by_peer(self, fields: dict[str, Any]) -> None:
         if fields:
             self._error = from_wire(fields)
-        await self._end(self._closing or (self._error.message if self._error else f"{self.peer} said goodbye"))
+        self._end(self._closing or (self._error.message if self._error else f"{self.peer} said goodbye"))
 
     async def _beat(self) -> None:
         """Counts own beats without a sign of life, not seconds: a stall of this process blames nobody else."""
@@ -233,7 +223,7 @@ class Link:
             await trio.sleep(BEAT_S)
             self._silent_beats += 1
             if self._silent_beats > BEATS_MISSED_MAX:
-                await self._end(f"no sign of life for {BEAT_S * BEATS_MISSED_MAX:g} s")
+                self._end(f"no sign of life for {BEAT_S * BEATS_MISSED_MAX:g} s")
                 return
             with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
                 self._outbox.post(beat)
@@ -245,10 +235,20 @@ class Link:
     async def _handle_notice(self, verb: str, body: dict[str, Any]) -> None:
         try:
             await self._control.handle(self, verb, body)
-        except SwarmError as error:
+        except Exception as error:
+            self._complain(verb, error)
+
+    def _listen(self, verb: str, body: dict[str, Any]) -> None:
+        try:
+            self._control.listen(self, verb, body)
+        except Exception as error:
+            self._complain(verb, error)
+
+    def _complain(self, verb: str, error: Exception) -> None:
+        if isinstance(error, SwarmError):
             log.warning("notice %.40r of %s: %s", verb, self.peer, error.message)
-        except Exception:
-            log.exception("notice %.40r of %s", verb, self.peer)
+        else:
+            log.error("notice %.40r of %s", verb, self.peer, exc_info=error)
 
     async def _answer(self, request: int, verb: str, body: dict[str, Any]) -> None:
         try:
@@ -267,8 +267,8 @@ class Link:
 
 
 class Control:
-    """Serves and makes links. `handlers`: verb → function; `authorise(peer, verb)` raises what forbids it; handlers of
-    `brief` verbs wait for nothing, so their notices are handled as they are read."""
+    """Serves and makes links. `handlers`: verb → function; `authorise(peer, verb)` raises what forbids it; `listeners`
+    wait for nothing and answer nothing, so notices of their verbs are handled as they come in."""
 
     def __init__(
         self,
@@ -276,9 +276,10 @@ class Control:
         handlers: dict[str, Handler],
         authorise: Callable[[Peer, str], None],
         *,
-        brief: frozenset[str] = frozenset(),
+        listeners: Mapping[str, Listener] = MappingProxyType({}),
     ) -> None:
-        self.is_brief = brief.__contains__
+        self._listeners = dict(listeners)
+        self.is_brief = self._listeners.__contains__
         self.on_link: Callable[[Link], Awaitable[None]] | None = None
         self._mesh, self._handlers, self._authorise = mesh, dict(handlers), authorise
         self._links: dict[str, list[Link]] = {}
@@ -328,11 +329,18 @@ class Control:
         return link
 
     async def handle(self, link: Link, verb: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        if self.is_brief(verb):
+            self.listen(link, verb, body)
+            return None
         handler = self._handlers.get(verb)
         if handler is None:
             raise Refused(f"{verb[:40]!r} is nothing this node does", hint="do both run the same release?")
         self._authorise(link.peer, verb)
         return await handler(link, body)
+
+    def listen(self, link: Link, verb: str, body: dict[str, Any]) -> None:
+        self._authorise(link.peer, verb)
+        self._listeners[verb](link, body)
 
     async def admit(self, link: Link) -> None:
         """Another incarnation of this node is linked: wait two beats; if it lives, it stays, else it has ended."""

@@ -87,6 +87,12 @@ class Stream:
     def is_stuck(self) -> bool:
         return self._session.is_stuck
 
+    def divert(self, take: Callable[[bytes], None]) -> None:
+        """``take`` gets what comes in, from now on and as it comes; it neither raises nor waits. ``receive_some`` then
+        waits for the end, and has to be called."""
+        if isinstance(self._muxed, QuickStream):
+            self._muxed.divert(take)
+
     async def receive_some(self) -> bytes:
         """What there is; b"" at the end, which that of a killed peer or a reset stream may look like, too."""
         try:

@@ -3,12 +3,14 @@
 On the wire it is yamux. Left out are a window update for every read (each is one more TLS record, system call and
 wake-up on both sides; half a window read is soon enough), locks around what never waits (each costs a turn of the
 loop), and the text that every frame is made into for a log. Plain data for a stream that is known is delivered, and
-waited for, without libp2p; whatever is not the everyday case is libp2p's to do.
+waited for, without libp2p; whatever is not the everyday case is libp2p's to do. Who would rather not wait (for another
+turn of the loop) takes a stream's data as it comes in: see ``QuickStream.divert``.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any, cast
 
 import trio
@@ -55,9 +57,15 @@ class Muxer(Yamux):
         await self.session.write(data)  # which writes frames one after the other
 
     def deliver(self, stream: YamuxStream, data: bytes) -> None:
-        self.stream_buffers[stream.stream_id] += data
         stream.recv_window -= len(data)
-        self.stream_events[stream.stream_id].set()
+        if isinstance(stream, QuickStream) and stream.take is not None:
+            stream.take(data)
+            if not stream.note_taken(len(data)):
+                return  # nothing for whoever waits
+        else:
+            self.stream_buffers[stream.stream_id] += data
+        if stream.stream_id in self.stream_events:
+            self.stream_events[stream.stream_id].set()
 
 
 class _Sieve:
@@ -65,25 +73,36 @@ class _Sieve:
 
     def __init__(self, muxer: Muxer) -> None:
         self._muxer, self._session = muxer, muxer.session
+        self._ahead = bytearray()  # read, and not yet looked at
         self._body = 0  # of the frame that libp2p is at
 
     async def read(self, n: int | None = None) -> bytes:
         if n == HEADER_SIZE and not self._body:
             return await self._next_header()
-        data = await self._session.read(n)
+        data = await self._read(n) if n is not None else bytes(self._ahead) or await self._session.read()
+        if n is None:
+            self._ahead.clear()
         self._body -= min(self._body, len(data))
+        return data
+
+    async def _read(self, n: int) -> bytes:
+        """So many bytes, or fewer at the end; small frames are fetched in one piece."""
+        while len(self._ahead) < n and (piece := await self._session.read()):
+            self._ahead += piece
+        data = bytes(self._ahead[:n])
+        del self._ahead[:n]
         return data
 
     async def _next_header(self) -> bytes:
         """Of the next frame that is not everyday; less than a header at the end."""
         streams = self._muxer.streams
-        while len(header := await self._session.read(HEADER_SIZE)) == HEADER_SIZE:
+        while len(header := await self._read(HEADER_SIZE)) == HEADER_SIZE:
             _, kind, flags, number, length = HEADER.unpack(header)
             stream = streams.get(number)
             if kind != TYPE_DATA or flags or stream is None or not 0 < length <= stream.recv_window:
                 self._body = length if kind == TYPE_DATA else 0
                 break
-            data = await self._session.read(length)
+            data = await self._read(length)
             if len(data) < length:
                 return b""
             if number in streams:  # it may have been reset meanwhile
@@ -96,10 +115,32 @@ class _Sieve:
 
 class QuickStream(YamuxStream):
     conn: Muxer
+    take: Callable[[bytes], None] | None = None
+    """Gets the data instead of ``read``, which waits for the end then, and grants what may be sent meanwhile."""
+
+    def divert(self, take: Callable[[bytes], None]) -> None:
+        """From now on ``take`` gets what comes in, from within the reading loop of the connection: it must neither
+        raise nor take long."""
+        if (buffer := self.conn.stream_buffers.get(self.stream_id)) and not (self.closed or self.recv_closed):
+            data = bytes(buffer)
+            buffer.clear()
+            take(data)
+            self.note_taken(len(data))
+        self.take = take
+
+    def note_taken(self, count: int) -> bool:
+        """Whether the other side has to be told that it may send more."""
+        self._pending_recv_release += count
+        return self._pending_recv_release >= CREDIT
 
     async def read(self, n: int | None = -1) -> bytes:
         while not (buffer := self.conn.stream_buffers.get(self.stream_id)):
             event = self.conn.stream_events.get(self.stream_id)
+            over = self.closed or self.recv_closed or self.reset_received
+            if event is not None and event.is_set() and self.take is not None and not over:
+                self.conn.stream_events[self.stream_id] = trio.Event()
+                await self._auto_tune_and_send_window_update()
+                continue
             if event is None or event.is_set() or self.recv_closed or self.reset_received:
                 return await super().read(n)
             await event.wait()

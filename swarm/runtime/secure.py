@@ -284,7 +284,7 @@ class Session(BaseSession):
     async def read(self, n: int | None = None) -> bytes:
         """n bytes, or fewer at the end; without n what there is. libp2p gives up on many short reads."""
         if n is None:
-            return await self._read_some(_PIECE)
+            return await self._read_some(_RECORD)
         parts: list[bytes] = []
         missing = n
         while missing and (piece := await self._read_some(missing)):
@@ -293,19 +293,23 @@ class Session(BaseSession):
         return b"".join(parts)
 
     async def _read_some(self, n: int) -> bytes:
-        while not self._closed:
-            try:
-                return self._tls.read(n)  # b"" after the other side's close_notify
-            except ssl.SSLWantReadError:
-                pass
-            except ssl.SSLError as error:
-                raise ConnectionClosedError(f"TLS of {self.peer} at {self.raw.who} broke: {error}") from None
-            data = await self.raw.read(_PIECE)
-            if data:
-                self._incoming.write(data)
+        data = self._decrypted(n) if self._incoming.pending or self._tls.pending() else None
+        while data is None and not self._closed:
+            if piece := await self.raw.read(_PIECE):
+                self._incoming.write(piece)
             else:
                 self._incoming.write_eof()
-        return b""
+            data = self._decrypted(n)
+        return data or b""
+
+    def _decrypted(self, n: int) -> bytes | None:
+        """At most one record; b"" after the other side's close_notify, None before a whole record is here."""
+        try:
+            return self._tls.read(n)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLError as error:
+            raise ConnectionClosedError(f"TLS of {self.peer} at {self.raw.who} broke: {error}") from None
 
     async def close(self) -> None:
         if self._closed:

@@ -16,7 +16,8 @@ import trio
 
 from swarm.errors import BadInput, IdentityError, InternalError, Refused, SwarmError, Unreachable
 from swarm.runtime import control as control_module
-from swarm.runtime.control import CONCURRENT_MAX, PROTOCOL, Control, Link
+from swarm.runtime.calls import CONCURRENT_MAX
+from swarm.runtime.control import PROTOCOL, Control, Link
 from swarm.runtime.mesh import Mesh, Stream
 from swarm.runtime.outbox import WAITING_MAX
 from swarm.runtime.tls import Local, Peer
@@ -507,6 +508,9 @@ def test_a_reader_with_notices_in_hand_when_the_writer_meets_the_end_does_not_en
 
         async def send_all(self, data: bytes) -> None:
             raise Unreachable("broken pipe")
+
+        def divert(self, take: Callable[[bytes], None]) -> None:
+            pass
 
         async def receive_some(self) -> bytes:
             assert self.link is not None

@@ -78,3 +78,26 @@ def test_a_small_message_and_its_answer_are_two_records(tmp_path: Path, monkeypa
 
     over_a_stream(tmp_path, echo, ask)
     assert 400 <= records <= 420  # and yamux's own pings, and the end
+
+
+def test_who_takes_data_as_it_comes_gets_all_of_it_in_order_and_waits_for_the_end(tmp_path: Path) -> None:
+    data = hashlib.shake_256(b"diverted").digest(20 * CREDIT + 7)
+    taken = bytearray()
+    is_open, over = trio.Event(), trio.Event()
+
+    async def take(stream: Stream) -> None:
+        taken.extend(await receive(stream, 1))  # the rest of what has come by then is handed over
+        stream.divert(taken.extend)
+        is_open.set()
+        assert await stream.receive_some() == b"", "nothing but the end is left to wait for"
+        over.set()
+
+    async def give(stream: Stream) -> None:
+        await stream.send_all(data[:100])
+        await is_open.wait()
+        await stream.send_all(data[100:])  # many times what may be sent before the other side grants more
+        await stream.aclose()
+        await over.wait()
+
+    over_a_stream(tmp_path, take, give)
+    assert bytes(taken) == data
