@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import click
@@ -57,12 +58,15 @@ def command(
         )
     if rejoin and sentinel:
         raise BadInput("--rejoin needs a network node that has the ledger", hint="--sentinel-ip with its address")
+    gc.disable()  # nothing of what is loaded now is garbage, nor ever will be
     from swarm.nodes import sn
     from swarm.nodes.starting import run_node
     from swarm.runtime import report
     from swarm.runtime.statedir import StateDirectory, default_state_dir
     from swarm.runtime.tls import Credentials
 
+    gc.freeze()
+    gc.enable()
     credentials = Credentials.load(cert, key, capath, expect_roles=("sn",))
     with StateDirectory(state or default_state_dir(credentials.identity.name)) as directory:
         report.start(directory.path, log_level)
