@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from swarm.core import exchanging_steps as x
 from swarm.core.events import Shard, SnapMade
 from swarm.core.exchanging import CHUNK, Exchanging, places
-from swarm.core.merge import METHODS
+from swarm.core.merge import METHODS, Members
+from swarm.core.merge.method import third
 from swarm.core.tensors import LEAF_BYTES, Schema
 from swarm.errors import InternalError, Refused, SwarmError
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
@@ -81,6 +82,8 @@ class Exchange:
         self._leaves = memoryview(bytearray(schema.leaves * HASH))
         sources = _sources(uid, self._own, staging)
         self._merging = Merging(schema, METHODS[method], sources, result, self._leaves, hash_name)
+        weights = tuple(member.weight for member in snap.members if member.weight)
+        self._merging.prepare(Members(weights, third(len(weights))))
         self._machine: Exchanging | None = None
         self._early: list[x.Event] = []
         self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]
