@@ -63,14 +63,28 @@ def _floats(dtype: str, parts: Sequence[Weighed], divisor: int, out: Array) -> N
     term = np.empty(len(out), np.float64)
     for index, (part, weight) in enumerate(parts):
         target = term if index else total
-        np.copyto(target, from_bfloat16(part) if dtype == "bfloat16" else part)
+        np.copyto(target, _readable(dtype, part))
         if not isinstance(weight, int) or weight != 1:
             np.multiply(target, weight, out=target)
         if index:
             np.add(total, term, out=total)
     if divisor != 1:
         np.divide(total, divisor, out=total)
-    out[:] = to_bfloat16(total) if dtype == "bfloat16" else total
+    rounded(dtype, total, out)
+
+
+def as_float64(dtype: str, stored: Array) -> Array:
+    """Stored floats as numbers to count with, exactly."""
+    return _readable(dtype, stored).astype(np.float64)
+
+
+def rounded(dtype: str, values: Array, out: Array) -> None:
+    """Numbers in float64 as stored elements of a float type, rounded once, ties to even."""
+    out[:] = to_bfloat16(values) if dtype == "bfloat16" else values
+
+
+def _readable(dtype: str, stored: Array) -> Array:
+    return from_bfloat16(stored) if dtype == "bfloat16" else stored
 
 
 def _integers(dtype: str, parts: Sequence[Weighed], total: int, out: Array) -> None:

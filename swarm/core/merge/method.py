@@ -1,8 +1,7 @@
 """What a merge method is, to those who write one and to those who run one.
 
-Used by every method of this package, by `core/merging` (which finds out who counts how much) and by the exchange of a
-round. Guarantee: a method sees weights, distances and elements, never names, times or machines, so what it makes of
-the same contributions is the same everywhere.
+Used by every method of this package and by the exchange of a round. Guarantee: a method sees weights, distances and
+elements, never names, times or machines, so what it makes of the same contributions is the same everywhere.
 """
 
 from __future__ import annotations
