@@ -15,7 +15,7 @@ from time import perf_counter
 
 import numpy as np
 
-from swarm.core.exchanging import CHUNK
+from swarm.core.exchanging_places import CHUNK
 from swarm.core.merge import METHODS, Members
 from swarm.core.merge.method import third
 from swarm.wire.tensorbytes import finite

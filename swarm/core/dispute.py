@@ -24,7 +24,7 @@ class Dispute:
 
     @classmethod
     def of(cls, aborted: Aborted, snap: SnapMade) -> Dispute:
-        return cls(aborted.round, snap.attempt, {index: snap.shards[index].owner for index in aborted.disputed})
+        return cls(aborted.round, snap.attempt, {index: snap.owner_of(index) for index in aborted.disputed})
 
     def show(self, round_: int, attempt: int, shard: int, owner: str, digest: bytes) -> bytes:
         """One signed digest is shown; the first that was, which may be the same."""

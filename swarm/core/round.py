@@ -274,9 +274,10 @@ class Round:
         (one, first), *_ = now.ready.items()
         other, second = next((uid, said) for uid, said in now.ready.items() if said[0] != first[0])
         who = f"{self._name(one)} and {self._name(other)} hold different results, {first[0]} and {second[0]}"
-        shards = now.snap.shards
-        differing = blame.differing(first[1], second[1]) if len(first[1]) == len(shards) else ()
-        owners = ", ".join(self._name(shards[index].owner) for index in differing)
+        said, shards = len(first[1]), len(now.snap.shards)
+        differing = blame.differing(first[1], second[1]) if said and said in (shards, 2 * shards) else ()
+        uids = dict.fromkeys(now.snap.owner_of(index) for index in differing)
+        owners = ", ".join(self._name(uid) for uid in uids)
         return self._abort(f"{who}; they differ in the shards of {owners}" if owners else who, differing)
 
     def _current(self, attempt: int, kind: str) -> Attempt:

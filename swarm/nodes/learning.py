@@ -287,7 +287,7 @@ class Learning:
             proof = self._round.exchange.proof(index)
             if proof is not None:
                 where = {"contract": snap.contract, "round": snap.round, "attempt": snap.attempt, "shard": index}
-                body = {**where, "uid": snap.shards[index].owner, "first": proof}
+                body = {**where, "uid": snap.owner_of(index), "first": proof}
                 self._nursery.start_soon(self._propose, m.Propose("Evidence", body))
 
     def _in_loop(self, function: Callable[..., None]) -> Callable[..., None]:
@@ -392,4 +392,5 @@ class Learning:
             raise NotYet(f"this node does not know of attempt {want.attempt} of round {want.round} yet")
         if now is None or known != (want.round, want.attempt):
             raise Refused(f"attempt {want.attempt} of round {want.round} is over on this node")
-        return now.exchange.region(want) if want.what == "shard" else now.own.region(want)
+        merged = want.what in ("shard", "distances")
+        return now.exchange.region(want) if merged else now.own.region(want)

@@ -68,7 +68,7 @@ class Merging:
         self._hash_name = hash_name
 
     def prepare(self, members: Members) -> None:
-        """Who merges, in the order of the parts, is known."""
+        """Who merges, in the order of the parts, is known, and how far apart they are if that matters."""
         self._kernel = self._method.kernel(members)
 
     def merge(self, start: int, stop: int, parts: Sequence[tuple[str, int]]) -> None:
@@ -84,12 +84,12 @@ class Merging:
             out = merged[a:b].view(storage)
             values = [part[a:b].view(storage) for part in data]
             name = self._schema.tensors[run.tensor].name
-            if not self._method.tells:
-                _must_be_finite(run.dtype, parts, values, name)
+            if not (self._method.tells or self._method.distances):  # else it is found here, or was when measured
+                must_be_finite(run.dtype, parts, values, name)
             with np.errstate(all="ignore"):  # what is not finite is found below, with its sender
                 self._kernel(run.dtype, values, out)
             if not tensorbytes.finite(run.dtype, out):
-                _must_be_finite(run.dtype, parts, values, name)
+                must_be_finite(run.dtype, parts, values, name)
                 raise ModelError(f'the merged tensor "{name}" is beyond the range of {run.dtype}')
         merged[upto:] = 0
         self.hash(start, stop)
@@ -101,9 +101,10 @@ class Merging:
         self._leaves[at : at + len(hashes)] = hashes
 
 
-def _must_be_finite(
+def must_be_finite(
     dtype: str, parts: Sequence[tuple[str, int]], values: Sequence[np.ndarray[Any, Any]], tensor: str
 ) -> None:
+    """Raise for the first contribution with a NaN or an infinity in this stretch of the tensor."""
     for (uid, _), sent in zip(parts, values, strict=True):
         if not tensorbytes.finite(dtype, sent):
             raise BadContribution(uid, f'its tensor "{tensor}" holds NaN or infinity')

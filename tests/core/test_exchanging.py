@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.core import exchanging
 from swarm.core.events import Contributor, Shard, SnapMade
-from swarm.core.exchanging import AGAIN_S, CHUNK, PATIENCE, SILENT_S, Exchanging
+from swarm.core.exchanging import AGAIN_S, PATIENCE, SILENT_S, Exchanging
+from swarm.core.exchanging_places import CHUNK, chunks
 from swarm.core.exchanging_steps import (
     Arrived,
     Blame,
@@ -131,7 +131,7 @@ def test_in_any_order_each_chunk_is_merged_once_from_all_in_uid_order_with_the_s
     counted = tuple((member.uid, member.weight) for member in made.members if member.weight)
     if counted:
         assert all(merge.parts == counted for merge in merges)
-        mine = sorted((start, stop) for shard in machine.mine for start, stop in exchanging._chunks(shard))
+        mine = sorted((start, stop) for shard in machine.mine for start, stop in chunks(shard))
         assert sorted((merge.start, merge.stop) for merge in merges) == mine
         assert len(attempt.of(Sign)) == len(machine.mine)
         assert attempt.of(Finish) == [Finish()]
@@ -187,7 +187,7 @@ def test_a_contribution_that_is_here_whole_is_not_pulled_again_and_merged_at_onc
     made = snap("abc", attempt=1)
     attempt = Attempt(made, "a", {"b": Spans([(0, NBYTES)]), "c": Spans([(0, NBYTES)]), "gone": Spans([(0, NBYTES)])})
     assert {pull.what for pull in attempt.pulls} == {"shard"}
-    assert len(attempt.merging) == len(list(exchanging._chunks(attempt.machine.mine[0])))
+    assert len(attempt.merging) == len(list(chunks(attempt.machine.mine[0])))
 
 
 def test_several_shards_of_one_owner_are_pulled_one_after_the_other_and_each_signed() -> None:

@@ -118,6 +118,7 @@ class Attempt:
         number: int = 0,
         stagings: list[Staging] | None = None,
         full: bool = False,
+        method: str = "mean",
     ) -> None:
         self.members = members
         self.number = number
@@ -146,7 +147,7 @@ class Attempt:
                 node_keys=keys,
                 schema=schema,
                 hash_name=HASH,
-                method="mean",
+                method=method,
                 own=memoryview(own),
                 result=memoryview(result),
                 staging=staging,
@@ -177,6 +178,7 @@ class Attempt:
             ("offer", self.number): own.region,
             ("leaves", self.number): own.region,
             ("shard", self.number): exchange.region,
+            ("distances", self.number): exchange.region,
         }
 
     def start(self, *indices: int) -> None:
@@ -279,7 +281,7 @@ def test_other_weights_than_were_offered_are_found_in_a_broadcast(five) -> None:
 
 def test_a_shard_that_its_owner_did_not_sign_is_not_used(five) -> None:
     attempt = Attempt(five[:2], SCHEMA, models(2), [1, 1], "sharded")
-    mine = next(iter(attempt.exchanges[1]._regions.values()))
+    mine = next(iter(attempt.exchanges[1]._signed._regions.values()))
     forged = Region.complete(memoryview(bytes(mine.stop - mine.start)), mine.start)
     forged.finish(five[0].state.node_key.sign(b"something else"))
     attempt.start(0)
@@ -445,7 +447,7 @@ def test_a_shard_whose_owner_is_gone_is_had_from_a_member_that_holds_it(five, mo
     gone, first, second = sorted(range(3), key=lambda index: members[index].uid)
     attempt.start(gone, first)
     attempt.serve(second)  # it serves its contribution, and has not begun
-    until(lambda: len(attempt.exchanges[first]._regions) == 2)
+    until(lambda: len(attempt.exchanges[first]._signed._regions) == 2)
     attempt.exchanges[gone].cancel()
     members[gone].shelf["shard", 0] = refusing("it is gone")
     attempt.start(second)
@@ -462,7 +464,7 @@ def test_a_relayed_shard_is_used_with_its_owners_signature_only_and_who_passed_i
     attempt.serve(gone)
     attempt.serve(liar)
     members[gone].shelf["shard", 0] = refusing("it is gone")
-    region = next(iter(attempt.exchanges[gone]._regions.values()))
+    region = next(iter(attempt.exchanges[gone]._signed._regions.values()))
     forged = Region(memoryview(bytes(region.stop - region.start)), region.start)
     forged.finish(members[liar].state.node_key.sign(b"something else"))
     own = attempt.exchanges[liar].region
