@@ -17,7 +17,7 @@ import numpy as np
 
 from swarm.core.exchanging_places import CHUNK
 from swarm.core.merge import METHODS, Members
-from swarm.core.merge.method import third
+from swarm.core.merge.method import may_be_faulty
 from swarm.wire.tensorbytes import finite
 
 
@@ -50,7 +50,7 @@ def main() -> None:
         if method.distances or name == "mean":
             continue
         for how, weights in (("", [1] * given.members), (" weighted", [1 + i % 4 for i in range(given.members)])):
-            members = Members(tuple(weights), third(given.members))
+            members = Members(tuple(weights), may_be_faulty(given.members))
             ratios, times = [], []
             for _ in range(given.rounds):
                 base = seconds("mean", members, parts, out)

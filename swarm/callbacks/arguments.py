@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from swarm.core.agreement import Options
+from swarm.core.merge import METHODS
 from swarm.errors import BadInput
 from swarm.wire.messages import Checkin
 
 LOOPBACK_VARIABLE = "SWARM_LOOPBACK"
 TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
-MERGE_METHODS = ("mean", "coordmedian", "geomedian")
+MERGE_METHODS = tuple(METHODS)
 CHECKINS: tuple[Checkin, ...] = get_args(Checkin)
 KEYWORDS = frozenset(
     {"totalEpochs", "checkinModelOnTrainEnd", "nodeWeightage", "useAdaptiveSync", "logger", "checkpoint_dir"}
@@ -117,11 +118,9 @@ def _directory(value: Any) -> Path | None:
 
 
 def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[str, str]) -> Options:
-    method = str(keywords.get("mergeMethod", "mean")).lower()
+    method = str(keywords.get("mergeMethod", "mean")).rpartition(".")[2].lower()  # also of HPE's SLMergeMethod
     if method not in MERGE_METHODS:
         raise BadInput(f"Invalid value mergeMethod: {keywords['mergeMethod']}. Allowed values: {list(MERGE_METHODS)}")
-    if method != "mean":
-        raise _later(f"mergeMethod={method}", "use mergeMethod='mean'")
     if keywords.get("useAdaptiveSync", False):
         if keywords.get("adsValData") is None:
             raise BadInput("For adaptive sync, valid adsValData is mandatory")

@@ -115,7 +115,7 @@ class Contract:
     # ---- enrolling
 
     def enrol(self, uid: str, identity: Identity, asked: Enrolment) -> tuple[dict[str, Any], list[Event]]:
-        self._fixed.must_fit(self.name, identity, asked)
+        self._fixed.must_fit(self.name, uid, identity, asked, self.members)
         known = self.members.get(uid)
         if known is not None:
             known.must_be_honest(self.name)
@@ -286,15 +286,16 @@ class Contract:
     # ---- how
 
     def _terms(self, base: str) -> Terms:
-        first = self.options.initialModel == "first" and base == self.initial_base
         return Terms(
             self.name,
             self.options.minPeers,
             self.options.topology,
             self.schema.leaves,
             self.schema.nbytes,
-            first,
+            self.options.initialModel == "first" and base == self.initial_base,
             self.options.commitments == "full",
+            self.options.robust,
+            self.members,
         )
 
     def _member(self, uid: str) -> Member:

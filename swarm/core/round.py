@@ -15,7 +15,7 @@ After either the contract begins the next round: with a new number, and after AB
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Literal
@@ -33,7 +33,9 @@ from swarm.core.events import (
     Shard,
     SnapMade,
 )
+from swarm.core.membership import Member
 from swarm.core.tensors import split
+from swarm.core.weightcap import capped
 from swarm.errors import Refused
 
 ATTEMPTS = 4
@@ -57,6 +59,7 @@ class Terms:
     """What the contract says about its rounds.
 
     ``first``: only the weights of the first to enrol count. ``full``: every offer commits to its weights, leaf by leaf.
+    ``capped``: no organisation of these ``members`` may have more than a third of the weight (`core/weightcap`).
     """
 
     contract: str
@@ -66,6 +69,8 @@ class Terms:
     nbytes: int
     first: bool
     full: bool = False
+    capped: bool = False
+    members: Mapping[str, Member] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +248,8 @@ class Round:
 
     def _weights(self, uids: list[str]) -> dict[str, int]:
         weights = {uid: self.offers[uid].weight for uid in uids}
+        if self.terms.capped:
+            weights = capped(weights, {uid: self.terms.members[uid].organisation for uid in uids})
         if not self.terms.first:
             return weights
         active = [uid for uid in uids if weights[uid]]
@@ -343,7 +350,8 @@ class Round:
         for member in snap.members:
             offer = self.offers[member.uid]
             assert (member.digest, member.root) == (offer.digest, offer.root), "I5: what is merged is what was offered"
-            assert member.weight in (0, offer.weight), "I11: with the weight that was offered"
+            lowered = self.terms.capped and member.weight <= offer.weight
+            assert member.weight in (0, offer.weight) or lowered, "I11: with the weight that was offered"
             assert not self.terms.full or offer.root, "I5: every leaf is committed to before it moves"
         if snap.topology == "sharded":
             leaves = [leaf for shard in snap.shards for leaf in (shard.first_leaf, shard.stop_leaf)]

@@ -234,6 +234,7 @@ class Learning:
             schema=self.contract.schema,
             hash_name=self.contract.hash,
             method=self.contract.options.mergeMethod,
+            max_faulty=self.contract.options.maxFaulty,
             own=content,
             result=result.bytes,
             staging=self._staging,

@@ -30,7 +30,7 @@ from swarm.core.events import SnapMade
 from swarm.core.exchanging import Exchanging
 from swarm.core.exchanging_places import CHUNK, places
 from swarm.core.merge import METHODS, Members, distances
-from swarm.core.merge.method import Array, third
+from swarm.core.merge.method import Array, may_be_faulty
 from swarm.core.tensors import LEAF_BYTES, Schema
 from swarm.errors import InternalError, SwarmError
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
@@ -64,6 +64,7 @@ class Exchange:
         schema: Schema,
         hash_name: str,
         method: str,
+        max_faulty: int = -1,
         own: memoryview,
         result: memoryview,
         staging: Staging,
@@ -85,6 +86,7 @@ class Exchange:
         self._leaves = memoryview(bytearray(schema.leaves * HASH))
         sources = _sources(uid, self._own, staging)
         self._method = METHODS[method]
+        self._max_faulty = max_faulty
         self._merging = Merging(schema, self._method, sources, result, self._leaves, hash_name)
         self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]
         self._measuring = Measuring(schema, snap, self._mine, sources) if self._method.distances else None
@@ -297,7 +299,7 @@ class Exchange:
 
     def _parties(self, between: Array | None) -> Members:
         weights = tuple(member.weight for member in self._snap.members if member.weight)
-        return Members(weights, third(len(weights)), between)
+        return Members(weights, may_be_faulty(len(weights), self._max_faulty), between)
 
     def _merge(self, chunk: x.Merge) -> None:
         self._merging.merge(chunk.start, chunk.stop, chunk.parts)

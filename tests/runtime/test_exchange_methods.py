@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from swarm.core.merge import METHODS, Members, distances
-from swarm.core.merge.method import third
+from swarm.core.merge.method import may_be_faulty
 from swarm.core.tensors import FLOATS, STORAGE, Schema, TensorSpec
 from swarm.runtime.data import Region
 from swarm.runtime.exchange import Exchange
@@ -40,7 +40,7 @@ def central(name: str, models: list[dict[str, np.ndarray]], weights: list[int]) 
         for model in models
     ]
     between = np.array([[np.sum((one - other) ** 2) for other in flat] for one in flat])
-    kernel = METHODS[name].kernel(Members(tuple(weights), third(len(weights)), between))
+    kernel = METHODS[name].kernel(Members(tuple(weights), may_be_faulty(len(weights)), between))
     merged = {}
     for tensor in SCHEMA.tensors:
         out = np.empty(tensor.shape, STORAGE[tensor.dtype])

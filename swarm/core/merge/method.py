@@ -61,6 +61,6 @@ class Method:
     tells: bool = False
 
 
-def third(count: int) -> int:
-    """How many of so many members may be faulty, as long as the contract says nothing else."""
-    return (count - 1) // 3
+def may_be_faulty(count: int, most: int = -1) -> int:
+    """How many of so many members may be faulty: what the contract says, else a third, and never half of them."""
+    return min(most, (count - 1) // 2) if most >= 0 else (count - 1) // 3

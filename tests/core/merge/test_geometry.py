@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from swarm.core.merge import METHODS, Members, affine, clipping, geomedian, krum, mixing
-from swarm.core.merge.method import third
+from swarm.core.merge.method import may_be_faulty
 from swarm.core.tensors import STORAGE
 from tests.core.merge.contributions import random_parts
 
@@ -23,7 +23,7 @@ def members_of(rows: np.ndarray, weights: list[int] | None = None, faulty: int |
     wide = rows.astype(np.float64)
     between = ((wide[:, None] - wide[None]) ** 2).sum(2)
     weights = weights or [1] * len(rows)
-    return Members(tuple(weights), third(len(rows)) if faulty is None else faulty, between)
+    return Members(tuple(weights), may_be_faulty(len(rows)) if faulty is None else faulty, between)
 
 
 def merged(name: str, rows: np.ndarray, weights: list[int] | None = None, faulty: int | None = None) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.core.merge import METHODS, Members
-from swarm.core.merge.method import third
+from swarm.core.merge.method import may_be_faulty
 from swarm.core.tensors import STORAGE
 from tests.core.merge.contributions import numbers, random_parts, stored
 
@@ -20,7 +20,7 @@ WEIGHTS = st.lists(st.integers(1, 100_000), min_size=1, max_size=9) | st.integer
 
 def merged(name: str, dtype: str, parts: list, weights: list, faulty: int | None = None) -> np.ndarray:
     out = np.empty(len(parts[0]), STORAGE[dtype])
-    members = Members(tuple(weights), third(len(weights)) if faulty is None else faulty)
+    members = Members(tuple(weights), may_be_faulty(len(weights)) if faulty is None else faulty)
     METHODS[name].kernel(members)(dtype, parts, out)
     return out
 
@@ -62,7 +62,7 @@ def central(name: str, dtype: str, parts: list, weights: list, faulty: int) -> n
 @settings(deadline=None)
 @given(st.sampled_from(BOTH), st.sampled_from(sorted(STORAGE)), WEIGHTS, st.integers(0, 2**32))
 def test_every_type_and_weight_gives_what_exact_arithmetic_gives(name, dtype, weights, seed) -> None:
-    parts, faulty = random_parts(dtype, len(weights), 40, seed), third(len(weights))
+    parts, faulty = random_parts(dtype, len(weights), 40, seed), may_be_faulty(len(weights))
     result, expected = merged(name, dtype, parts, weights), central(name, dtype, parts, weights, faulty)
     if dtype == "float64" or (name == "trimmedmean" and "float" in dtype):
         # accumulated in float64: the last bit of it may differ, and what is near nothing after large terms have gone
@@ -87,7 +87,7 @@ def test_neither_order_nor_cut_nor_threads_change_a_bit(name: str, dtype: str, w
     assert merged(name, dtype, [parts[i] for i in order], [weights[i] for i in order]).tobytes() == whole.tobytes()
     borders = [0, *sorted(generator.integers(0, 70_001, 5).tolist()), 70_001]
     cuts = [slice(start, stop) for start, stop in pairwise(borders)]
-    kernel, out = METHODS[name].kernel(Members(tuple(weights), third(len(weights)))), np.empty_like(whole)
+    kernel, out = METHODS[name].kernel(Members(tuple(weights), may_be_faulty(len(weights)))), np.empty_like(whole)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda cut: kernel(dtype, [part[cut] for part in parts], out[cut]), cuts))
     assert out.tobytes() == whole.tobytes()
