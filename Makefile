@@ -21,11 +21,15 @@ help:
 demo: .venv
 	@.venv/bin/swarm demo $(ARGS)
 
+# Several tests at once, but for those marked `alone`; ARGS="-n 0" runs one after the other. The quick ones go to the
+# processes by file, because files share what they start; of the slow ones, one file would hold up the end.
+PYTEST = .venv/bin/python -m pytest -n auto
+
 test: .venv
-	.venv/bin/python -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 test-slow: .venv
-	.venv/bin/python -m pytest -m slow $(ARGS)
+	$(PYTEST) --dist worksteal -m slow $(ARGS)
 
 lint: .venv
 	.venv/bin/ruff check .

@@ -5,7 +5,8 @@
     ├── BadInput        2    flags, files, values
     ├── IdentityError   3    certificates, keys, handshakes
     │   ├── Replaced    3    a later start of the same state directory takes part
-    │   └── RunsTwice   3    another process takes part with the same node key
+    │   ├── RunsTwice   3    another process takes part with the same node key
+    │   └── Outdated    3    the network follows rules that are newer than what this node knows
     ├── Unreachable     4    not reachable, deadline passed
     ├── Refused         5    a policy or the ledger says no
     ├── WorkerFailed    6    a task or worker failed
@@ -59,6 +60,10 @@ class RunsTwice(IdentityError):
     kind = "twice"
 
 
+class Outdated(IdentityError):
+    kind = "outdated"
+
+
 class Unreachable(SwarmError):
     code = 4
 
@@ -83,6 +88,11 @@ class Interrupted(SwarmError):
     code = 130
 
 
+def as_ours(error: Exception, what: str) -> SwarmError:
+    """An error as it may be told: what is none of ours is a mistake of ours, by which ``what`` came about."""
+    return error if isinstance(error, SwarmError) else InternalError(f"{what}: {error!r}")
+
+
 BY_CODE: dict[int, type[SwarmError]] = {
     kind.code: kind
     for kind in (
@@ -100,7 +110,7 @@ def from_wire(fields: dict[Any, Any]) -> SwarmError:
     """The error that another process reported, as the same class here; whatever it sent, as one printable line."""
     code = fields.get("code")
     kind = BY_CODE.get(code, InternalError) if type(code) is int else InternalError
-    kind = next((one for one in (Replaced, RunsTwice) if fields.get("kind") == one.kind), kind)
+    kind = next((one for one in (Replaced, RunsTwice, Outdated) if fields.get("kind") == one.kind), kind)
     return kind(_told(fields.get("message")), hint=_told(fields.get("hint")))
 
 

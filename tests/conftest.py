@@ -1,4 +1,4 @@
-"""What every test stands on: no silent skips in CI, no leftovers, a home of its own, and organisations to order.
+"""What every test stands on: no silent skips in CI, its turn, no leftovers, a home of its own, organisations to order.
 
 The `organisation` fixture makes an organisation's CA and certificates in the test's own directory:
 
@@ -10,6 +10,7 @@ The `organisation` fixture makes an organisation's CA and certificates in the te
 
 from __future__ import annotations
 
+import compileall
 import ctypes
 import os
 import shutil
@@ -19,10 +20,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from tests.lanes import Lanes
+
+ROOT = Path(__file__).resolve().parent.parent
+LANES = pytest.StashKey[Lanes]()
 # Tests that need more than Python; where CI lacks what they need, they fail instead of vanishing.
 NEVER_SKIPPED_IN_CI = {"root", "netns", "docker", "slurm", "browser"}
 
@@ -37,10 +43,42 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Ctrl-C reaches what the tests start: shells ignore it for background jobs, and children inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(config, "workerinput"):
+        config.stash[LANES] = Lanes(Path(config.workerinput["lanes"]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: one more than there are cores, because tests of processes spend much of their time waiting."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell each process of `-n` where they all meet."""
+    node.workerinput["lanes"] = str(node.config._tmp_path_factory.getbasetemp())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that run alone come last, so that they keep nobody waiting in between."""
+    items.sort(key=_alone)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    lanes = item.config.stash.get(LANES, None)
+    if lanes is None:
+        return (yield)
+    with lanes.alone() if _alone(item) else lanes.beside_others():
+        return (yield)
+
+
+def _alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,6 +91,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        compileall.compile_dir(ROOT / "swarm", quiet=1)  # once here, instead of in each of hundreds of processes
         yield
 
 

@@ -17,7 +17,8 @@ CALLBACKS_MAY_USE = {
     "swarm.wire.frame", "swarm.wire.messages", "swarm.wire.tensorbytes", "swarm.runtime.channel",
 }  # fmt: skip
 PROGRAMS = {"swarm.nodes.demo.worker"}  # run as a user's program would be, and written like one
-LIBP2P_STAYS_IN = {"swarm.runtime.mesh", "swarm.runtime.secure", "swarm.runtime.muxer"}  # our transport, our muxer
+# Our transport, our muxer, and what libp2p may hold.
+LIBP2P_STAYS_IN = {"swarm.runtime.mesh", "swarm.runtime.meshlimits", "swarm.runtime.secure", "swarm.runtime.muxer"}
 
 # The pure rooms import from these lists and from nothing else: an allow-list, so that no clock comes in unnoticed.
 VALUES = {

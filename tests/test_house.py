@@ -1,12 +1,15 @@
-"""The rules of the test suite itself: what CI may not skip, and that nothing is left running."""
+"""The rules of the test suite itself: what CI may not skip, who runs beside whom, and that nothing is left running."""
 
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+
+from tests.lanes import Lanes
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,6 +38,38 @@ def test_a_marked_test_may_be_skipped_anywhere_but_in_ci(mark, ci, code, tmp_pat
     ended, out = pytest_on(SKIPPING.format(mark=mark), tmp_path, CI=ci)
     assert ended == code, out
     assert ("skipped with CI=true, although marked docker" in out) == bool(code)
+
+
+def test_one_that_runs_alone_waits_for_those_that_run_and_holds_up_those_that_come_later(tmp_path):
+    order, waits, may_end = [], threading.Event(), threading.Event()
+
+    def first():
+        with Lanes(tmp_path).beside_others():
+            waits.set()
+            assert may_end.wait(10)
+            order.append("first")
+
+    def alone():
+        with Lanes(tmp_path).alone():
+            order.append("alone")
+
+    def later():
+        with Lanes(tmp_path).beside_others():
+            order.append("later")
+
+    with Lanes(tmp_path).beside_others():  # as many of these at once as there are
+        running = [threading.Thread(target=first)]
+        running[0].start()
+        assert waits.wait(10)
+    for each in (alone, later):
+        running.append(threading.Thread(target=each))
+        running[-1].start()
+        running[-1].join(0.1)
+    assert order == []
+    may_end.set()
+    for thread in running:
+        thread.join(10)
+    assert order == ["first", "alone", "later"]
 
 
 def test_a_process_left_behind_fails_its_module(tmp_path):

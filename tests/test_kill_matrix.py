@@ -183,6 +183,7 @@ def _kill_and_check(run, kind, moment, ends_s=ENDS_S):
     assert name in said["error"]["message"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("turn", range(MOMENTS))
 def test_ctrl_c_ends_a_run_within_two_seconds(start, turn):
     moment = random.Random(f"{SEED} ctrl-c {turn}").uniform(0.3, RUN_S - 1)
@@ -190,6 +191,7 @@ def test_ctrl_c_ends_a_run_within_two_seconds(start, turn):
     _interrupt_and_check(start(*SMALL), moment)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("turn", range(3))
 def test_ctrl_c_ends_the_demo_within_two_seconds(start, turn):
     moment = random.Random(f"{SEED} demo ctrl-c {turn}").uniform(0.3, DEMO_S - 8)

@@ -171,7 +171,7 @@ def test_two_hosts_train_one_model_with_the_commands_as_they_stand(tmp_path):
             ), output))  # fmt: skip
             ends.callback(_end, started[-1][0])
         for shell, output in started:
-            code = shell.wait(timeout=60)
+            code = shell.wait(timeout=180)
             output.seek(0)
             assert code == 0, output.read()
     first, second = (np.load(host / "final.npy") for host in hosts)

@@ -19,6 +19,8 @@ import pytest
 
 from tests.bad_input.stage import Ended, Node, Stage, staged, until
 
+pytestmark = pytest.mark.alone
+
 ENDS_S = 2.0
 SEED = int(os.environ.get("SWARM_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 0}

@@ -25,7 +25,7 @@ swarm demo --dataset mnist.npz --json       your own data (the keys of Keras' mn
     cls=Command,
     examples=EXAMPLES,
     help="Two or more organisations with different data train one model on this machine: real certificates, network "
-    "nodes, learning nodes and training programs. Each peer first trains alone, then all train together; at the end "
+    "nodes, learning nodes and training programs. Each peer trains alone, and all train together; at the end "
     "the digests of the weights that the peers saved are held against the ledger's.",
 )
 @click.option("--peers", type=click.IntRange(2, 64), help="organisations that train  [default: 2; with --chaos 3]")

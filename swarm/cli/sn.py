@@ -26,6 +26,15 @@ def command() -> None:
     pass
 
 
+def _must_be_meant(context: click.Context, parameter: click.Parameter, force: bool) -> None:
+    """Before anything else is looked at: whoever has not said so is told what it means."""
+    if not force:
+        raise Refused(
+            "promoting a network node gives up what the lost ones acknowledged without it, for good",
+            hint="if they will not come back, say so: --force",
+        )
+
+
 @command.command(
     "promote",
     cls=Command,
@@ -35,16 +44,17 @@ def command() -> None:
     "Refused while whoever leads answers, or a majority is there. Needs the certificate of a command interface (SWCI) "
     "of the sentinel's organisation or of the node's.",
 )
-@click.option("--force", is_flag=True, help="yes: what the others acknowledged alone may be lost")
+@click.option(
+    "--force",
+    is_flag=True,
+    expose_value=False,
+    callback=_must_be_meant,
+    help="yes: what the others acknowledged alone may be lost",
+)
 @click.option("--reason", default=REASON, show_default=True, help="what the ledger records of it")
 @network_flags
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
-def promote(force: bool, reason: str, entrance: Entrance, as_json: bool) -> None:
-    if not force:
-        raise Refused(
-            "promoting a network node gives up what the lost ones acknowledged without it, for good",
-            hint="if they will not come back, say so: --force",
-        )
+def promote(reason: str, entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes import promotion
 
     status = ask(entrance, lambda client: promotion.promote(client, reason))

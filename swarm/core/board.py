@@ -262,12 +262,9 @@ class Board:
             "taskrunners": [taskrunner.to_state() for _, taskrunner in sorted(self.taskrunners.items())],
         }
 
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Board:
-        new = cls()
-        new.tasks = {task.name: task for task in map(Task.from_state, state["tasks"])}
-        new.taskrunners = {runner.name: runner for runner in map(Taskrunner.from_state, state["taskrunners"])}
-        return new
+    def restore(self, state: dict[str, Any]) -> None:
+        self.tasks = {task.name: task for task in map(Task.from_state, state["tasks"])}
+        self.taskrunners = {runner.name: runner for runner in map(Taskrunner.from_state, state["taskrunners"])}
 
     def check(self) -> None:
         """The invariants that hold between any two entries."""

@@ -65,5 +65,7 @@ class Unverified:
 class Blank:
     """A leader's entry without a proposal, at the start of its term: changes nothing."""
 
+    digest = b""
+
 
 Claim = Verified | Unverified | Blank

@@ -45,6 +45,7 @@ from swarm.core.ordering import (
     Ticked,
     epoch_of,
     first_term,
+    leaps,
 )
 from swarm.core.standing import Standing
 
@@ -91,6 +92,8 @@ class Consensus(Standing):
                 self._fetching = False
 
     def _receive(self, sender: str, message: Message) -> None:
+        if self.last_index and leaps(message.term, self.term):
+            return  # a broken memory or disk speaks: as good as lost
         match message:
             case Entries() | SnapshotOffered():
                 self._receive_word(sender, message)

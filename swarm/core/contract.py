@@ -256,7 +256,7 @@ class Contract:
         elif self.dispute is None:
             raise Refused(f"nobody disputes a shard of contract {self.name}")
         else:
-            other = self.dispute.show(round_, attempt, shard, owner, digest)
+            other = self.dispute.show(round_, attempt, body["snap"], shard, owner, digest)
         if digest == other:
             return []
         accused.on("excluded")

@@ -1,7 +1,8 @@
 """A dispute: two members ended an attempt with different bytes, so somebody merged or sent something wrong.
 
 Kept by `core/contract` from the ABORT to the next COMMIT. Every shard came with its owner's signature, so whoever has
-one shows it (`Evidence`); two different ones for one shard of one attempt convict the owner, without anybody's word.
+one shows it (`Evidence`); two different ones for one shard of one snap convict the owner, without anybody's word. The
+snap is named by its entry: after a forced recovery a round may honestly be run again, with another one.
 """
 
 from __future__ import annotations
@@ -19,24 +20,28 @@ class Dispute:
 
     round: int
     attempt: int
+    snap: bytes
     owners: dict[int, str]
     signed: dict[int, bytes] = field(default_factory=dict)
 
     @classmethod
     def of(cls, aborted: Aborted, snap: SnapMade) -> Dispute:
-        return cls(aborted.round, snap.attempt, {index: snap.owner_of(index) for index in aborted.disputed})
+        owners = {index: snap.owner_of(index) for index in aborted.disputed}
+        return cls(aborted.round, snap.attempt, snap.entry, owners)
 
-    def show(self, round_: int, attempt: int, shard: int, owner: str, digest: bytes) -> bytes:
+    def show(self, round_: int, attempt: int, snap: bytes, shard: int, owner: str, digest: bytes) -> bytes:
         """One signed digest is shown; the first that was, which may be the same."""
-        if (round_, attempt) != (self.round, self.attempt) or self.owners.get(shard) != owner:
+        here = (round_, attempt, snap) == (self.round, self.attempt, self.snap)
+        if not here or self.owners.get(shard) != owner:
             raise Refused(f"nobody disputes shard {shard} of attempt {attempt} of round {round_} as that of {owner}")
         return self.signed.setdefault(shard, digest)
 
     def to_state(self) -> list[Any]:
         owners = [[shard, owner] for shard, owner in sorted(self.owners.items())]
-        return [self.round, self.attempt, owners, [[shard, digest] for shard, digest in sorted(self.signed.items())]]
+        signed = [[shard, digest] for shard, digest in sorted(self.signed.items())]
+        return [self.round, self.attempt, self.snap, owners, signed]
 
     @classmethod
     def from_state(cls, state: list[Any]) -> Dispute:
-        round_, attempt, owners, signed = state
-        return cls(round_, attempt, dict(owners), dict(signed))
+        round_, attempt, snap, owners, signed = state
+        return cls(round_, attempt, snap, dict(owners), dict(signed))

@@ -16,7 +16,8 @@ Earlier ones first; at most a minority from one organisation when three or more 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from swarm.core.election import majority
 
@@ -45,6 +46,14 @@ def _choose(ordered: Sequence[tuple[str, bytes]], count: int) -> tuple[str, ...]
             chosen.append(uid)
             seats[anchor] += 1
     return tuple(chosen)
+
+
+def needed_first(uid: Any, voters: Sequence[str], behind: Collection[str]) -> list[str]:
+    """The silent voters that have to answer, or be removed, before this one may be: those that are left could not
+    decide without it. ``behind``: the nodes that answer."""
+    left = [voter for voter in voters if voter != uid]
+    silent = [voter for voter in left if voter not in behind]
+    return silent if uid in voters and left and len(left) - len(silent) < majority(left) else []
 
 
 class Electorate:

@@ -89,6 +89,13 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True)
+class RulesActivated:
+    """From the next entry on the ledger's rules are of this version."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class ContractOpened:
     """The first enrolment fixed the contract's tensors and options; the round and base to offer on follow from it."""
 
@@ -158,7 +165,10 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class SnapMade:
-    """Who merges what with which weights in this attempt. Sharded: every leaf is in exactly one shard, in uid order."""
+    """Who merges what with which weights in this attempt. Sharded: every leaf is in exactly one shard, in uid order.
+
+    ``entry``: the hash of the entry that made it, which no other attempt has, whatever its number.
+    """
 
     contract: str
     round: int
@@ -167,6 +177,7 @@ class SnapMade:
     shards: tuple[Shard, ...]
     topology: Literal["sharded", "broadcast"]
     base: str
+    entry: bytes = b""
 
     def owner_of(self, piece: int) -> str:
         """Who signs this piece: a shard, by its number; those behind are what is said about the distances in them."""
@@ -334,7 +345,7 @@ class SlotChanged:
 
 
 Event = (
-    OrganisationKnown | NodeKnown | NodeGone | VotersChanged | Recovered
+    OrganisationKnown | NodeKnown | NodeGone | VotersChanged | Recovered | RulesActivated
     | ContractOpened | ContractCleared | ContractReserved | MemberEnrolled | MemberGone
     | Offered | SnapMade | MemberReady | Committed | Aborted | BaseLost | Finished | Misbehaved
     | TaskKnown | TaskFinal | TaskGone | TaskChanged | TaskrunnerKnown | TaskrunnerCleared | SwopKnown

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 COUNT_MAX = 2**53
+FIRST_RULES = 1
+"""The version of the ledger's rules that every network can be of (`core/rules`)."""
 _NAME = re.compile(r"(?!\.{1,2}$)[a-z0-9._-]{1,64}")  # a name may name a directory: no . and ..
 _UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGEST = re.compile(r"(blake3|sha256):[0-9a-f]{64}")
@@ -22,9 +24,12 @@ Check = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class Field:
+    """``since``: the version of the ledger's rules with which it came; before that there is no such field."""
+
     expected: str
     fits: Check
     required: bool = True
+    since: int = FIRST_RULES
 
 
 def matching(pattern: re.Pattern[str]) -> Check:
@@ -57,7 +62,7 @@ def is_map(value: Any) -> bool:
 
 
 def optional(field: Field) -> Field:
-    return Field(field.expected, field.fits, required=False)
+    return replace(field, required=False)
 
 
 CERTIFICATE = bytes_of(1, 8192)

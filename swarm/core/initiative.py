@@ -1,4 +1,4 @@
-"""What a leader proposes by itself: the ends of durations, and who decides from now on.
+"""What a leader proposes by itself: the ends of durations, who decides from now on, and the rules that all know by now.
 
 Made anew by the orderer for every term that it leads, so all durations begin anew. Guarantees: nothing is proposed
 before the ledger knows this process, which it would refuse; a change of the voters only when the last one is committed.
@@ -13,6 +13,7 @@ from swarm.core.electorate import Electorate, wanted
 from swarm.core.events import Event
 from swarm.core.ledger import Ledger
 from swarm.core.timekeeper import Propose, Tick, Timekeeper
+from swarm.core.upgrade import Upgrade
 
 
 class Initiative:
@@ -22,6 +23,7 @@ class Initiative:
         self._incarnation = incarnation
         self._timekeeper: Timekeeper | None = None
         self._electorate = Electorate()
+        self._upgrade = Upgrade()
 
     @property
     def _known(self) -> bool:
@@ -44,6 +46,9 @@ class Initiative:
         )
         if voters is not None:
             proposals.append(Propose("Configuration", {"voters": list(voters)}))
+        rules = self._ledger.rules
+        if (version := self._upgrade.tick(now_s, rules.active, rules.attainable())) is not None:
+            proposals.append(Propose("ProtocolActivated", {"rules": version}))
         return proposals
 
     def applied(self, events: Iterable[Event]) -> list[Propose]:

@@ -5,16 +5,17 @@
     OrganisationAdmitted  swci, sentinel's org      admits one more CA; OrganisationKnown
     NodeJoined            any admitted certificate  admits the node key; a new incarnation ends the earlier; NodeKnown
     NodeLeft              the node                  it leaves all contracts; NodeGone
-    NodeLost              sn                        no sign of life for too long; NodeGone, MemberGone
+    NodeLost              sn, voter                 no sign of life for too long; NodeGone, MemberGone
     Configuration         sn, the leader            these network nodes vote; VotersChanged
+    ProtocolActivated     sn, voter                 newer rules hold, see core/rules; RulesActivated
     ForcedRecovery        swci, see core/voters     one network node decides alone, in a new epoch; Recovered, NodeGone
     SnRemoved             swci, see core/voters     the network node will not come back; NodeGone
     Enrolled              sl, contract's org        opens the contract or joins it; ContractOpened, MemberEnrolled
     Offer                 sl, member                weights are frozen; Offered, and SnapMade once all have
-    WindowClosed          sn                        the rest came too late; SnapMade
+    WindowClosed          sn, voter                 the rest came too late; SnapMade
     Ready                 sl, member of the attempt holds all bytes; MemberReady, at the q-th Committed (and Finished)
     Suspect               sl, member of the attempt its data do not come; SnapMade (next attempt) or Aborted by majority
-    DeadlinePassed        sn                        SnapMade (next attempt) or Aborted; `fewest` says how blame is read
+    DeadlinePassed        sn, voter                 SnapMade (next attempt) or Aborted; `fewest` says how blame is read
     Missing               sl, member                cannot get the model from anybody; BaseLost when nobody can have it
     Leave                 sl, member                MemberGone, and what follows for the round
     Evidence              sl, member                what an owner signed for a disputed shard; two such: Misbehaved
@@ -23,7 +24,8 @@
 
 Used by the ledger (which refuses a body that does not fit) and by wire/signed (which signs none that does not fit).
 The rows of tasks, taskrunners and slots stand in `core/task_kinds`.
-Guarantees: after `check_body`, every field is there with its type and within its bounds, and there is no other.
+Guarantees: after `check_body`, every field is there with its type and within its bounds, and there is no other; what
+came with later rules than the given ones does not exist, in the same words in every release.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from swarm.core.fields import (
     CONTRACT,
     COUNT_MAX,
     DIGEST,
+    FIRST_RULES,
     FLAG,
     INCARNATION,
     REASON,
@@ -48,15 +51,18 @@ from swarm.core.fields import (
     optional,
     whole,
 )
+from swarm.core.rules import KNOWN, has_kind
 from swarm.core.task_kinds import INDEX, SLOT, TASK_FIELDS
 from swarm.errors import BadInput
 
-__all__ = ["COUNT_MAX", "FIELDS", "INTRODUCTIONS", "JOINING", "check_body"]
+__all__ = ["COUNT_MAX", "FIELDS", "INTRODUCTIONS", "JOINING", "check_body", "check_kind"]
 
 TENSORS_MAX = 100_000
 EPOCH_MAX = 2**20
+RULES_MAX = 1_000_000
 ROUND = Field("the number of a round", whole(0, COUNT_MAX))
 ATTEMPT = Field("the number of an attempt", whole(0, 100))
+RULES_VERSION = Field("a version of the ledger's rules", whole(FIRST_RULES, RULES_MAX))
 ROLE = Field("a role", lambda value: value in ("sn", "sl", "swop", "swci"))
 
 
@@ -85,6 +91,7 @@ JOINING: dict[str, Field] = {
     "role": ROLE,
     "addresses": ADDRESSES,
     "incarnation": INCARNATION,
+    "rules": Field("a version of rules after the first", whole(FIRST_RULES + 1, RULES_MAX), required=False),
 }
 
 INTRODUCTIONS = ("Genesis", "NodeJoined", "ForcedRecovery")
@@ -92,9 +99,9 @@ INTRODUCTIONS = ("Genesis", "NodeJoined", "ForcedRecovery")
 
 FIELDS: dict[str, dict[str, Field]] = {
     "Genesis": {
-        "rules": Field("the version of the ledger's rules (1)", lambda value: value == 1),
+        "rules": RULES_VERSION,
         "anchors": Field("a list of CA certificates", list_of(CERTIFICATE, 1, 64)),
-        "joined": Field("what NodeJoined holds", lambda value: is_map(value) and not _misfit("NodeJoined", value)),
+        "joined": Field("what NodeJoined holds", lambda value: _is_joining(value)),
         "created": Field("a time in ms", whole(0, COUNT_MAX)),
     },
     "OrganisationAdmitted": {"ca": Field("a CA certificate", CERTIFICATE)},
@@ -102,6 +109,7 @@ FIELDS: dict[str, dict[str, Field]] = {
     "NodeLeft": {},
     "NodeLost": {"uid": UID, "incarnation": INCARNATION, "reason": REASON},
     "Configuration": {"voters": Field("one to five uids of network nodes", list_of(UID.fits, 1, 5))},
+    "ProtocolActivated": {"rules": RULES_VERSION},
     "ForcedRecovery": {
         **{name: JOINING[name] for name in ("chain", "node_key", "incarnation")},
         "epoch": Field("the number of an epoch", whole(1, EPOCH_MAX)),
@@ -150,6 +158,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "contract": CONTRACT,
         "round": ROUND,
         "attempt": ATTEMPT,
+        "snap": Field("the hash of a snap's entry (32 bytes)", bytes_of(32, 32)),
         "uid": UID,
         "shard": Field("the number of a shard", whole(0, 1000)),
         "first": PROOF,
@@ -161,26 +170,36 @@ FIELDS: dict[str, dict[str, Field]] = {
 }
 
 
-def check_body(kind: str, body: Any) -> None:
-    """Raise BadInput, naming the field, unless the body is what its kind holds."""
-    if kind not in FIELDS:
-        raise BadInput(
-            f"a proposal of the unknown kind {kind[:40]!r}",
-            hint="the author runs a newer version: upgrade this network",
-        )
-    misfit = _misfit(kind, body) if is_map(body) else "its body is no map"
+def _is_joining(value: Any) -> bool:
+    return is_map(value) and not _misfit("NodeJoined", value, KNOWN)
+
+
+def check_body(kind: str, body: Any, version: int = KNOWN) -> None:
+    """Raise BadInput, naming the field, unless the body is what its kind holds under this version of the rules."""
+    check_kind(kind, version)
+    misfit = _misfit(kind, body, version) if is_map(body) else "its body is no map"
     if misfit:
         raise BadInput(f"this {kind} proposal cannot be taken: {misfit}")
 
 
-def _misfit(kind: str, body: dict[str, Any]) -> str:
+def check_kind(kind: str, version: int) -> None:
+    """Raise BadInput unless this version of the rules has such a kind."""
+    if kind not in FIELDS or not has_kind(kind, version):
+        raise BadInput(
+            f"a proposal of the kind {kind[:40]!r}, which rules version {version} of the ledger does not have",
+            hint="if a newer release has it: it is taken once all nodes run that release, see swarm status",
+        )
+
+
+def _misfit(kind: str, body: dict[str, Any], version: int) -> str:
     fields = FIELDS[kind]
     for name in body:
-        if name not in fields:
+        field = fields.get(name)
+        if field is None or field.since > version:
             return f"unknown field {name[:40]!r}"
     for name, field in fields.items():
         if name not in body:
-            if field.required:
+            if field.required and field.since <= version:
                 return f"the field '{name}' is missing"
         elif not field.fits(body[name]):
             return f"the field '{name}' has to be {field.expected}"

@@ -18,15 +18,12 @@ from typing import Any, Literal
 import msgpack
 
 from swarm.core import policy
-from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.core.board import Board
 from swarm.core.claims import Anchored, Blank, Claim, EntryHeader, Unverified, Verified
-from swarm.core.contract import Contract, Enrolment
+from swarm.core.contract import Contract
+from swarm.core.contracts import Contracts
 from swarm.core.events import (
     Applied,
-    ContractCleared,
-    ContractOpened,
-    ContractReserved,
     Event,
     Gone,
     NodeGone,
@@ -35,24 +32,23 @@ from swarm.core.events import (
     Outcome,
     SlotAssigned,
 )
-from swarm.core.kinds import INTRODUCTIONS, check_body
-from swarm.core.names import Identity
+from swarm.core.kinds import INTRODUCTIONS, check_body, check_kind
 from swarm.core.node import WINDOW, Node, Outcomes
-from swarm.core.organisations import key_of, label
+from swarm.core.organisations import label
+from swarm.core.rules import KNOWN, Rules, stated
 from swarm.core.task import Task
 from swarm.core.taskrunner import Taskrunner
 from swarm.core.voters import Voters
-from swarm.errors import BadInput, IdentityError, Refused, SwarmError
+from swarm.errors import BadInput, IdentityError, InternalError, Outdated, Refused, SwarmError
 
 __all__ = ["Applied", "Blank", "Claim", "EntryHeader", "Ledger", "Node", "Outcome", "Unverified", "Verified"]
 Answer = tuple[dict[str, Any], list[Event]]
 
 
 class Ledger:
-    """The state after the entry `head_index`. ``unopened``: contracts that were created or reset, with the round that
-    the first enrolment opens them with."""
+    """The state after the entry `head_index`."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: int = KNOWN) -> None:
         self.network_id = b""
         self.head_index = 0
         self.head_hash = bytes(32)
@@ -60,9 +56,10 @@ class Ledger:
         self.anchors: dict[bytes, Anchored] = {}
         self.nodes: dict[str, Node] = {}
         self.voting = Voters(self.nodes)
-        self.contracts: dict[str, Contract] = {}
-        self.unopened: dict[str, int] = {DEFAULT_CONTRACT: 0}
+        self.rules = Rules(self.nodes, known)
         self.board = Board()
+        self.training = Contracts(self.nodes, self.anchors, self.board)
+        self._mistake: InternalError | None = None
         self._kinds: dict[str, Callable[[Verified, EntryHeader], Answer]] = {
             "Genesis": self._genesis,
             "OrganisationAdmitted": self._organisation_admitted,
@@ -70,12 +67,13 @@ class Ledger:
             "NodeLeft": self._node_left,
             "NodeLost": self._node_lost,
             "Configuration": self.voting.configured,
+            "ProtocolActivated": self.rules.activated,
             "ForcedRecovery": self.voting.recovered,
             "SnRemoved": self.voting.removed,
-            "Enrolled": self._enrolled,
-            "ContractReset": self._contract_reset,
-            "ContractRebased": self._contract_rebased,
-            "ContractCreated": self._contract_created,
+            "Enrolled": self.training.enrolled,
+            "ContractReset": self.training.reset,
+            "ContractRebased": self.training.rebased,
+            "ContractCreated": self.training.created,
         }
 
     # ---- reading
@@ -97,6 +95,14 @@ class Ledger:
         return self.voting.sns()
 
     @property
+    def contracts(self) -> Mapping[str, Contract]:
+        return self.training.open
+
+    @property
+    def unopened(self) -> Mapping[str, int]:
+        return self.training.unopened
+
+    @property
     def tasks(self) -> Mapping[str, Task]:
         return self.board.tasks
 
@@ -113,11 +119,27 @@ class Ledger:
     # ---- applying
 
     def apply(self, header: EntryHeader, claim: Claim) -> Applied:
-        """Take the next entry. It has to be the next one: the caller has checked the chain."""
+        """Take the next entry. It has to be the next one: the caller has checked the chain.
+
+        What is not valid is an outcome. An InternalError is a mistake of ours: the state may be half changed, so it
+        takes nothing more; whoever has it ends, and the entry waits in the stores for a release that knows better. So
+        it does when this release does not know the rules that hold from this entry on, which raises Outdated.
+        """
+        if self._mistake is not None:
+            raise self._mistake
         assert header.index == self.head_index + 1, (header.index, self.head_index)
         assert header.prev_hash == self.head_hash, f"entry {header.index} does not follow the head"
         self.time = max(self.time, header.time)  # a leader that lies ends nobody; the audit names the entry
-        applied = self._judge(header, claim)
+        try:
+            applied = self._judge(header, claim)
+        except Outdated:
+            raise
+        except Exception as error:
+            self._mistake = InternalError(
+                f"the ledger ends here, at entry {header.index} ({_described(claim)}), which fails: {error!r}",
+                hint="nothing is lost, the entry is kept: start another release of swarm, and report this with the log",
+            )
+            raise self._mistake from error
         self.head_index, self.head_hash = header.index, header.hash
         return applied
 
@@ -162,11 +184,14 @@ class Ledger:
         events: list[Event] = []
         try:
             self._check_right(claim)
-            check_body(claim.kind, claim.body)
+            check_body(claim.kind, claim.body, self.rules.judging(claim.kind, claim.body))
             result, events = self._handler(claim.kind)(claim, header)
+            events = self.training.dated(events, header.hash)
             outcome = Outcome(header.index, True, result=result)
+        except Outdated:
+            raise
         except SwarmError as error:
-            outcome = Outcome.refusal(header.index, error, self._standing(claim))
+            outcome = Outcome.refusal(header.index, error, self.training.standing(claim))
         node = self.nodes.get(claim.uid)
         if node is not None and node.incarnation == claim.incarnation:
             if outcome.accepted and node.lost:
@@ -176,7 +201,7 @@ class Ledger:
         return Applied(outcome, tuple(events))
 
     def _handler(self, kind: str) -> Callable[[Verified, EntryHeader], Answer]:
-        return self._kinds.get(kind, self._on_board if self.board.handles(kind) else self._in_contract)
+        return self._kinds.get(kind, self._on_board if self.board.handles(kind) else self.training.handle)
 
     def _check_right(self, claim: Verified) -> None:
         """Role and organisation; being a member is the contract's to judge."""
@@ -185,15 +210,19 @@ class Ledger:
         assert identity is not None, "an introduction brings an identity, anybody else has joined"
         if node is not None:
             node.must_be_here(claim)
-        if claim.kind not in self._kinds and claim.kind not in policy.RULES:
-            check_body(claim.kind, claim.body)  # says that it knows no such kind
+            if claim.kind != "NodeJoined":
+                self.rules.must_be_current(node, claim.kind)
+        check_kind(claim.kind, self.rules.judging(claim.kind, claim.body))
         if not policy.allowed(claim.kind, identity.role):
             raise Refused(
                 f"{identity} may not propose {claim.kind}: only the role {policy.roles(claim.kind)} may",
                 hint="its certificate gives a node its role: use one of that role",
             )
-        if policy.membership(claim.kind) == "sentinel's organisation":
-            self.voting.check_sentinels(claim.kind, identity)
+        match policy.membership(claim.kind):
+            case "sentinel's organisation":
+                self.voting.check_sentinels(claim.kind, identity)
+            case "voter":
+                self.voting.check_voter(claim, identity)
 
     # ---- organisations and nodes
 
@@ -203,6 +232,7 @@ class Ledger:
         assert claim.identity is not None
         for anchor in claim.anchors:
             self.anchors.setdefault(anchor.spki_sha256, anchor)
+        self.rules.begin(claim.body["rules"])
         self.network_id = header.hash
         self.voting.found(claim.uid)
         known = [OrganisationKnown(label(self.anchors, key), key) for key in sorted(self.anchors)]
@@ -221,6 +251,7 @@ class Ledger:
         body = claim.body
         if body["role"] != claim.identity.role or body["incarnation"] != claim.incarnation:
             raise BadInput(f"{claim.identity} joins as role {body['role']}, its certificate says {claim.identity.role}")
+        self.rules.must_join(claim)
         if (known := self.nodes.get(claim.uid)) is not None:
             known.must_join_again(claim)
         return {}, self._join(claim, body)
@@ -243,7 +274,9 @@ class Ledger:
             events = self._back(claim.uid) if how == "back" else []
         here_since = known.joined if known is not None and not known.gone else self.head_index + 1
         addresses = tuple(body["addresses"])
-        self.nodes[claim.uid] = Node(identity, claim.node_key, addresses, outcomes, ended, joined=here_since)
+        self.nodes[claim.uid] = Node(
+            identity, claim.node_key, addresses, outcomes, ended, joined=here_since, rules=stated(body)
+        )
         return [*events, NodeKnown(claim.uid, how)]
 
     def _node_left(self, claim: Verified, header: EntryHeader) -> Answer:
@@ -261,14 +294,10 @@ class Ledger:
 
     def _gone(self, uid: str, what: Gone, reason: str) -> list[Event]:
         """What it means for the contracts that the node is in, and for the slots that it holds."""
-        return [*self._gone_from_contracts(uid, what, reason), *self.board.gone(uid, what, reason, self.time)]
-
-    def _gone_from_contracts(self, uid: str, what: Gone, reason: str) -> list[Event]:
-        return [event for name in sorted(self.contracts) for event in self.contracts[name].gone(uid, what, reason)]
+        return [*self.training.gone(uid, what, reason), *self.board.gone(uid, what, reason, self.time)]
 
     def _back(self, uid: str) -> list[Event]:
-        for contract in self.contracts.values():
-            contract.back(uid)
+        self.training.back(uid)
         return self.board.back(uid, self.head_index + 1, self.time)
 
     # ---- tasks
@@ -283,71 +312,7 @@ class Ledger:
             return []
         colleagues = self.nodes[event.replaces].identity.anchor == self.nodes[event.swop].identity.anchor
         reason = f"left: slot {event.slot} was leased anew"
-        return self._gone_from_contracts(event.replaces, "left", reason) if colleagues else []
-
-    # ---- contracts
-
-    def _enrolled(self, claim: Verified, header: EntryHeader) -> Answer:
-        identity = self.nodes[claim.uid].identity
-        asked = self._resolved(Enrolment.of(claim.body))
-        name = claim.body["contract"]
-        slot = self.board.slot_of(claim.body, identity)
-        contract = self.contracts.get(name) or Contract(name, asked, first_round=self.unopened.get(name, 0))
-        result, events = contract.enrol(claim.uid, identity, asked)
-        if name not in self.contracts:
-            self.contracts[name] = contract
-            self.unopened.pop(name, None)
-            events = [ContractOpened(name, claim.uid), *events]
-        return result, [*events, *(slot.enrol(claim.uid) if slot else [])]
-
-    def _resolved(self, asked: Enrolment) -> Enrolment:
-        """The organisations as key hashes: names are only unique at the moment they are read."""
-        keys = tuple(sorted({key_of(self.anchors, text) for text in asked.options.organisations}))
-        return replace(asked, options=replace(asked.options, organisations=keys))
-
-    def _in_contract(self, claim: Verified, header: EntryHeader) -> Answer:
-        contract = self._contract(claim.body["contract"])
-        events = contract.handle(claim.kind, claim.uid, claim.body)
-        return contract.standing(), events
-
-    def _contract_reset(self, claim: Verified, header: EntryHeader) -> Answer:
-        contract, identity = self._steered(claim, "reset")
-        events = contract.current.cancel(f"{identity} has reset the contract")
-        self.unopened[contract.name] = contract.round + 1
-        del self.contracts[contract.name]
-        return {}, [*events, ContractCleared(contract.name, str(identity))]
-
-    def _contract_rebased(self, claim: Verified, header: EntryHeader) -> Answer:
-        contract, identity = self._steered(claim, "rebase")
-        events = contract.rebase(claim.body["digest"], identity)
-        return contract.standing(), events
-
-    def _steered(self, claim: Verified, how: str) -> tuple[Contract, Identity]:
-        contract, identity = self._contract(claim.body["contract"]), self.nodes[claim.uid].identity
-        if not contract.options.admits(identity):
-            raise Refused(f"{identity} may not {how} contract {contract.name}, which does not admit its organisation")
-        return contract, identity
-
-    def _contract_created(self, claim: Verified, header: EntryHeader) -> Answer:
-        name = claim.body["contract"]
-        if name in self.contracts or name in self.unopened:
-            return {"known": True}, []
-        self.unopened[name] = 0
-        return {"known": False}, [ContractReserved(name, str(self.nodes[claim.uid].identity))]
-
-    def _contract(self, name: str) -> Contract:
-        if name not in self.contracts:
-            raise Refused(f"there is no contract {name}: nobody has enrolled in it")
-        return self.contracts[name]
-
-    def _standing(self, claim: Verified) -> dict[str, Any]:
-        """What a refused author needs in order to do better."""
-        contract = self.contracts.get(name) if isinstance(name := claim.body.get("contract"), str) else None
-        if contract is None or claim.uid not in self.nodes:
-            return {}
-        if claim.kind == "Enrolled":
-            return {**contract.standing(), "hash": contract.hash, "options": contract.options.to_wire()}
-        return contract.standing()
+        return self.training.gone(event.replaces, "left", reason) if colleagues else []
 
     def _recorded(self, uid: str, incarnation: bytes, seq: int) -> tuple[bytes, Outcome] | None:
         node = self.nodes.get(uid)
@@ -358,27 +323,27 @@ class Ledger:
     def snapshot(self) -> dict[str, Any]:
         """The whole state as plain data, for msgpack: equal states give equal snapshots."""
         return {
-            "rules": 1,
+            "rules": self.rules.active,
             "head": [self.head_index, self.head_hash, self.time],
             "network_id": self.network_id,
             "voters": self.voting.to_state(),
             "anchors": [[a.certificate, a.spki_sha256, a.name] for _, a in sorted(self.anchors.items())],
             "nodes": [[uid, *node.to_state()] for uid, node in sorted(self.nodes.items())],
-            "contracts": [contract.to_state() for _, contract in sorted(self.contracts.items())],
-            "unopened": [[name, number] for name, number in sorted(self.unopened.items())],
+            **self.training.to_state(),
             "board": self.board.to_state(),
         }
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> Ledger:
         new = cls()
+        new.rules.begin(state["rules"], state["head"][0] + 1)
         new.head_index, new.head_hash, new.time = state["head"]
-        new.network_id, new.unopened = state["network_id"], dict(state["unopened"])
-        new.anchors = {spki: Anchored(der, spki, name) for der, spki, name in state["anchors"]}
+        new.network_id = state["network_id"]
+        new.anchors.update({spki: Anchored(der, spki, name) for der, spki, name in state["anchors"]})
         new.nodes.update({uid: Node.from_state(rest) for uid, *rest in state["nodes"]})
         new.voting.restore(state["voters"])
-        new.contracts = {each["name"]: Contract.from_state(each) for each in state["contracts"]}
-        new.board = Board.from_state(state["board"])
+        new.board.restore(state["board"])
+        new.training.restore(state)
         return new
 
     def digest(self) -> str:
@@ -387,14 +352,14 @@ class Ledger:
 
     def check(self) -> None:
         """The invariants of every part; called after each entry in tests and simulations."""
-        for contract in self.contracts.values():
-            contract.check()
-            for uid, member in contract.members.items():
-                here = member.state in ("live", "dropped")
-                assert not here or self.nodes[uid].state == "live", f"{uid} is {self.nodes[uid].state}, and {member}"
         for node in self.nodes.values():
             assert node.identity.anchor in self.anchors
             assert all(node.outcomes.highest - WINDOW < seq <= node.outcomes.highest for seq in node.outcomes.of)
-        assert not set(self.unopened) & set(self.contracts)
         self.voting.check()
+        self.training.check()
+        self.rules.check()
         self.board.check()
+
+
+def _described(claim: Claim) -> str:
+    return f"{claim.kind} of {claim.uid}" if isinstance(claim, Verified) else "of nobody"

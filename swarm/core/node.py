@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from swarm.core.claims import Verified
 from swarm.core.events import Outcome
+from swarm.core.fields import FIRST_RULES
 from swarm.core.names import Identity
 from swarm.errors import IdentityError, Refused
 
@@ -34,8 +35,9 @@ class Outcomes:
     def record(self, seq: int, digest: bytes, outcome: Outcome) -> None:
         self.of[seq] = (digest, outcome)
         self.highest = max(self.highest, seq)
-        for old in [old for old in self.of if old <= self.highest - WINDOW]:
-            del self.of[old]
+        if self.highest > WINDOW:
+            for old in [old for old in self.of if old <= self.highest - WINDOW]:
+                del self.of[old]
 
     def to_state(self) -> list[Any]:
         rows = [
@@ -63,6 +65,8 @@ class Node:
     state: Literal["live", "lost", "left", "removed"] = "live"
     joined: int = 0
     """The entry by which it came, and has been here since."""
+    rules: int = FIRST_RULES
+    """The newest version of the ledger's rules that it knows, as it has said itself."""
 
     @property
     def incarnation(self) -> bytes:
@@ -123,10 +127,11 @@ class Node:
     def to_state(self) -> list[Any]:
         identity = [self.identity.organisation, self.identity.anchor, self.identity.role, self.identity.name]
         windows = [outcomes.to_state() for outcomes in (self.outcomes, self.ended) if outcomes is not None]
-        return [identity, self.node_key, list(self.addresses), self.state, self.joined, windows]
+        return [identity, self.node_key, list(self.addresses), self.state, self.joined, self.rules, windows]
 
     @classmethod
     def from_state(cls, state: list[Any]) -> Node:
-        identity, key, addresses, standing, joined, windows = state
-        outcomes, *ended = map(Outcomes.from_state, windows)
-        return cls(Identity(*identity), key, tuple(addresses), outcomes, ended[0] if ended else None, standing, joined)
+        identity, key, addresses, standing, joined, rules, windows = state
+        outcomes, *rest = map(Outcomes.from_state, windows)
+        ended = rest[0] if rest else None
+        return cls(Identity(*identity), key, tuple(addresses), outcomes, ended, standing, joined, rules)

@@ -162,21 +162,22 @@ class Operator:
         """What the leases ask for by now."""
         if not self.following:
             return []
+        leases = self._leases()
+        held = {(slot.id, slot.fence) for slot in leases}
         effects: list[Effect] = []
-        for attempt in list(self.attempts.values()):
-            if not self.holds(attempt.lease):
-                effects += self._drop(attempt)
-            over = attempt.phase is Phase.OVER and not self.holds(attempt.lease)  # its last report is in the ledger
+        for attempt in [attempt for key, attempt in self.attempts.items() if key not in held]:
+            effects += self._drop(attempt)
+            over = attempt.phase is Phase.OVER  # its last report is in the ledger
             if over and not self._is_current(attempt.lease.run):
                 del self.attempts[attempt.key]
                 effects += [o.Forget(attempt.lease)] if attempt.on_disk else []
         effects += self._let_go(one for one in self._running() if self._is_cleared(one.lease.run) and not one.why)
-        return effects if self.stopping else [*effects, *self._take()]
+        return effects if self.stopping else [*effects, *self._take(leases)]
 
-    def _take(self) -> list[Effect]:
+    def _take(self, leases: list[Slot]) -> list[Effect]:
         """Begin with what was leased, one after the other at each place of the profile."""
         effects: list[Effect] = []
-        for slot in self._leases():
+        for slot in leases:
             attempt = self.attempts.setdefault((slot.id, slot.fence), Attempt(slot.assigned(), Phase.WAITING))
             if attempt.phase is Phase.KEPT:
                 attempt.phase = Phase.WAITING

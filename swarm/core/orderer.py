@@ -42,6 +42,7 @@ from swarm.core.asking import (
 from swarm.core.claims import Claim, EntryHeader, Unverified, Verified
 from swarm.core.codec import Codec
 from swarm.core.consensus import Consensus
+from swarm.core.electorate import needed_first
 from swarm.core.events import NodeGone, NodeKnown
 from swarm.core.initiative import Initiative
 from swarm.core.ledger import Ledger
@@ -117,8 +118,7 @@ class Orderer:
         self._blocked = Blocked()
         self._clock_good = True
         self._coming: Snapshot | None = None  # is to take the log's place
-        self._now_s = 0.0
-        self._wall_ms = 0
+        self._now_s, self._wall_ms = 0.0, 0
         self._effects: list[Effect] = []
 
     # ---- what others ask
@@ -196,25 +196,29 @@ class Orderer:
             self._effects.append(Answered(asked.number, recorded))
         elif self.role != "leader":
             self._effects.append(NotLeading(asked.number, self.leader))
+        elif not asked.raw:
+            self._effects.append(Declined(asked.number, Refused.code, "an empty proposal", ""))
         elif isinstance(claim, Unverified) and self._pending:
             self._held.append((self._pending.index, asked))  # it may rest on what is under way
         elif isinstance(claim, Unverified):
             self._effects.append(Declined(asked.number, claim.code, claim.reason, claim.hint))
-        elif why := self._why_not(asked.raw, claim):
+        elif isinstance(claim, Verified) and (why := self._why_not(claim)):
             self._effects.append(Declined(asked.number, Refused.code, why, ""))
-        elif index := self._pending.index_of(digest := _digest(claim)):
+        elif index := self._pending.index_of(claim.digest):
             self._pending.wait(index, asked.number)
         elif self._blocked.reason:
             self._effects.append(Paused(asked.number, self._blocked.reason, self._blocked.hint))
         else:
-            self._pending.wait(self._append(asked.raw, digest), asked.number)
+            self._pending.wait(self._append(asked.raw, claim.digest), asked.number)
 
-    def _why_not(self, raw: bytes, claim: Claim) -> str:
-        """What must not become an entry, because consensus follows it whether the ledger accepts it or not."""
-        kind = claim.kind if isinstance(claim, Verified) else ""
+    def _why_not(self, claim: Verified) -> str:
+        """What must not become an entry: consensus follows it though the ledger refuses it, or cannot bear it now."""
+        kind, voters = claim.kind, self.consensus.voters
         if kind in ("Configuration", "ForcedRecovery") or (kind == "Genesis" and self._pending.index):
             return f"a {kind} cannot be proposed to the leader"
-        return "" if raw else "an empty proposal"
+        silent = needed_first(claim.body.get("uid"), voters, self.consensus.behind()) if kind == "SnRemoved" else ()
+        names = ", ".join(str(self.ledger.nodes[uid].identity) for uid in silent)
+        return names and f"too few of the others would be left to decide: start {names}, or remove it first"
 
     def _forget(self, number: int) -> None:
         self._pending.forget(number)
@@ -394,7 +398,3 @@ class Orderer:
         self._effects.append(Restored())
         self._step(SnapshotInstalled(snapshot.index, snapshot.term, snapshot.hash, snapshot.voters))
         self._configure()
-
-
-def _digest(claim: Claim) -> bytes:
-    return claim.digest if isinstance(claim, Verified) else b""

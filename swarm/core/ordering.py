@@ -16,10 +16,18 @@ NO_HASH = bytes(32)
 """Stands for what comes before the first entry, whose index is 1."""
 
 EPOCH_BITS = 32
+LEAP_MAX = 2**20
+"""Elections in a row that a node may miss: weeks of nothing else, and far less than the numbers of an epoch. Behind the
+last of them an election would begin an epoch, which only a forced recovery may."""
 
 
 def epoch_of(term: int) -> int:
     return term >> EPOCH_BITS
+
+
+def leaps(term: int, own: int) -> bool:
+    """Whether this term cannot have come about by elections since this node's own, in the same epoch."""
+    return epoch_of(term) == epoch_of(own) and term > own + LEAP_MAX
 
 
 def first_term(epoch: int) -> int:

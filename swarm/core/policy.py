@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Literal
 
 Membership = Literal[
-    "none", "member", "sentinel's organisation", "sentinel's or node's organisation", "contract's organisation",
-    "task's organisation", "taskrunner's organisation", "holder",
+    "none", "admitted", "member", "voter", "sentinel's organisation", "sentinel's or node's organisation",
+    "contract's organisation", "task's organisation", "taskrunner's organisation", "holder",
 ]  # fmt: skip
 
 _EVERYBODY = frozenset({"sn", "sl", "swop", "swci"})
@@ -22,7 +22,7 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "status": (_EVERYBODY, "none"),
     "outcome": (_EVERYBODY, "none"),
     "follow": (_EVERYBODY, "none"),
-    "alive": (_SN, "none"),
+    "alive": (_SN, "admitted"),
     "entries": (_SN, "none"),
     "raft": (_SN, "none"),
     "forward": (_SN, "none"),
@@ -37,16 +37,17 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "OrganisationAdmitted": (_SWCI, "sentinel's organisation"),
     "NodeJoined": (_EVERYBODY, "none"),
     "NodeLeft": (_EVERYBODY, "none"),
-    "NodeLost": (_SN, "none"),
+    "NodeLost": (_SN, "voter"),
     "Configuration": (_SN, "none"),
+    "ProtocolActivated": (_SN, "voter"),
     "ForcedRecovery": (_SWCI, "sentinel's or node's organisation"),
     "SnRemoved": (_SWCI, "sentinel's or node's organisation"),
     "Enrolled": (_SL, "contract's organisation"),
     "Offer": (_SL, "member"),
-    "WindowClosed": (_SN, "none"),
+    "WindowClosed": (_SN, "voter"),
     "Ready": (_SL, "member"),
     "Suspect": (_SL, "member"),
-    "DeadlinePassed": (_SN, "none"),
+    "DeadlinePassed": (_SN, "voter"),
     "Missing": (_SL, "member"),
     "Leave": (_SL, "member"),
     "Evidence": (_SL, "member"),
@@ -63,7 +64,7 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "SwopListening": (_SWOP, "none"),
     "TaskDeclined": (_SWOP, "holder"),
     "SlotReported": (_SWOP, "holder"),
-    "LeaseEnded": (_SN, "none"),
+    "LeaseEnded": (_SN, "voter"),
 }
 
 

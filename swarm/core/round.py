@@ -16,7 +16,7 @@ After either the contract begins the next round: with a new number, and after AB
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, Literal
 
@@ -312,6 +312,7 @@ class Round:
         now = self.attempt
         attempt = now and [
             now.snap.attempt,
+            now.snap.entry,
             list(now.uids),
             [[uid, digest, list(shards)] for uid, (digest, shards) in now.ready.items()],
             [[accused, list(accusers)] for accused, accusers in now.suspects.items()],
@@ -325,9 +326,10 @@ class Round:
         new.offers = {uid: Offer(*rest) for uid, *rest in state["offers"]}
         new.window_closed = state["closed"]
         if state["attempt"]:
-            number, uids, ready, suspects = state["attempt"]
+            number, entry, uids, ready, suspects = state["attempt"]
             new._begin(number, uids)
             assert new.attempt is not None
+            new.attempt.snap = replace(new.attempt.snap, entry=entry)
             new.attempt.ready = {uid: (digest, tuple(shards)) for uid, digest, shards in ready}
             new.attempt.suspects = {accused: tuple(accusers) for accused, accusers in suspects}
         return new

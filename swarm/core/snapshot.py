@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 
 from swarm.core.ledger import Ledger
-from swarm.errors import BadInput, SwarmError
+from swarm.errors import BadInput, Outdated, SwarmError
 
 Point = tuple[int, int, bytes, str]
 """Index, term and hash of an entry, and the digest of the state after it: what nodes sign."""
@@ -51,6 +51,8 @@ def restored(snapshot: Snapshot) -> Ledger:
         raise BadInput(f"the snapshot at entry {snapshot.index} is damaged: its bytes do not have its digest")
     try:
         ledger = Ledger.restore(_plain(snapshot.state))
+    except Outdated:
+        raise
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError, SwarmError) as error:
         raise BadInput(f"the snapshot at entry {snapshot.index} is of another version: {error!r}") from error
     if (ledger.head_index, ledger.head_hash) != (snapshot.index, snapshot.hash):

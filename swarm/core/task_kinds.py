@@ -12,7 +12,7 @@
     TaskAssigned       swci                            TaskChanged (queued or running), SlotAssigned
     TaskDeclined       swop, its own slots             its policy says no; SlotChanged, TaskChanged
     SlotReported       swop, holder of the lease       SlotChanged, TaskChanged (done, failed)
-    LeaseEnded         sn                              no sign of life of the holder; SlotChanged, TaskChanged
+    LeaseEnded         sn, voter                       no sign of life of the holder; SlotChanged, TaskChanged
     TaskrunnerReset    swci, taskrunner's organisation TaskrunnerCleared, TaskChanged, SlotChanged
 
 A text that people gave (names, reasons, descriptions) is printable, so that no terminal is told anything by it.

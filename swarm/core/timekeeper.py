@@ -72,18 +72,19 @@ class Timekeeper:
         self._lateness_s: dict[str, float] = {}  # per contract: from minPeers offers to all
         self._attempt_s: dict[str, float] = {}  # per contract: from snap to COMMIT
         self._asked_s: dict[tuple[str, str], float] = {}  # kind and whom: proposed lately because of silence
+        self._head = -1  # of the ledger, when timers and those who are watched were last looked at
 
     def alive(self, uid: str, now_s: float) -> None:
         """A sign of life of this node, heard here or by another SN."""
-        self._heard_s[uid] = max(now_s, self._heard_s.get(uid, now_s))
+        if uid in self._heard_s:
+            self._heard_s[uid] = max(now_s, self._heard_s[uid])
 
     def handle(self, event: Tick | Event) -> list[Propose]:
         """Ticks come at least every half second; the ledger's events after they were applied."""
         match event:
             case Tick():
                 self._move_to(event.now_s)
-                self._begin_and_drop()
-                self._watch()
+                self._look()
                 return [*self._due(), *self._silent(), *self._leases_over()]
             case NodeKnown():
                 self._heard_s[event.uid] = self._now_s
@@ -97,6 +98,13 @@ class Timekeeper:
                 return []
         self._begin_and_drop()
         return []
+
+    def _look(self) -> None:
+        """What there is to time changes with the ledger only."""
+        if self._head != self._ledger.head_index:
+            self._head = self._ledger.head_index
+            self._begin_and_drop()
+            self._watch()
 
     def _move_to(self, now_s: float) -> None:
         pause_s = now_s - self._now_s
@@ -186,7 +194,7 @@ class Timekeeper:
         return over
 
     def _not_asked(self, kind: str, whom: str) -> bool:
-        if (kind, whom) in self._asked_s:
+        if self._now_s - self._asked_s.get((kind, whom), -AGAIN_S) < AGAIN_S:
             return False
         self._asked_s[kind, whom] = self._now_s
         return True

@@ -119,6 +119,11 @@ class Voters:
             whose = f"the sentinel's organisation {sentinel.organisation}"
             raise Refused(f"{author} may not propose {kind}: only a {author.role} of {whose} may")
 
+    def check_voter(self, claim: Verified, author: Identity) -> None:
+        """Raise unless the author votes: who leads does, and only who leads times anything."""
+        if claim.uid not in self.uids:
+            raise Refused(f"{author} may not propose {claim.kind}: only a network node that votes on the order may")
+
     def _admitted(self, uid: str) -> Node:
         node = self._nodes.get(uid)
         if node is None or node.identity.role != "sn" or node.gone:

@@ -19,6 +19,7 @@ from swarm.core.events import (
     NodeKnown,
     OrganisationKnown,
     Recovered,
+    RulesActivated,
     SnapMade,
     VotersChanged,
 )
@@ -35,6 +36,8 @@ def line(event: Event, ledger: Ledger) -> str | None:
             return f"{_who(event.uid, ledger)} is gone: {event.reason}"
         case VotersChanged():
             return f"the ledger is decided by {', '.join(_who(uid, ledger) for uid in event.voters)}"
+        case RulesActivated():
+            return f"the ledger follows rules version {event.version} from here on"
         case Recovered():
             ended = ", ".join(_who(uid, ledger) for uid in event.ended)
             return (

@@ -21,6 +21,7 @@ from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.starting import run_node
 from swarm.runtime.control import Control
 from swarm.runtime.credentials import Credentials
+from swarm.runtime.introduction import introduction
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
@@ -102,7 +103,8 @@ class Client:
         await self._follow()
         with trio.move_on_after(ACCEPTED_S):
             if not self._joined:
-                _accepted(await self.link.propose("NodeJoined", self._introduction(), joining=True))
+                joining = introduction(self.local, self.local.credentials.identity.role)
+                _accepted(await self.link.propose("NodeJoined", joining, joining=True))
                 self._joined = True
             return _accepted(await self.link.propose(kind, body))
         raise Unreachable(
@@ -134,15 +136,6 @@ class Client:
                 raise
             self._failed = error
             self._wake()
-
-    def _introduction(self) -> dict[str, Any]:
-        return {
-            "chain": self.local.credentials.chain,
-            "node_key": self.local.state.node_public,
-            "role": self.local.credentials.identity.role,
-            "addresses": [],
-            "incarnation": self.local.state.incarnation,
-        }
 
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
         self._wake()

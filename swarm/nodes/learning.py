@@ -287,8 +287,8 @@ class Learning:
         for index in effect.shards:
             proof = self._round.exchange.proof(index)
             if proof is not None:
-                where = {"contract": snap.contract, "round": snap.round, "attempt": snap.attempt, "shard": index}
-                body = {**where, "uid": snap.owner_of(index), "first": proof}
+                where = {"contract": snap.contract, "round": snap.round, "attempt": snap.attempt, "snap": snap.entry}
+                body = {**where, "shard": index, "uid": snap.owner_of(index), "first": proof}
                 self._nursery.start_soon(self._propose, m.Propose("Evidence", body))
 
     def _in_loop(self, function: Callable[..., None]) -> Callable[..., None]:

@@ -15,7 +15,7 @@ import trio
 
 from swarm.core.events import Applied, NodeKnown, Outcome
 from swarm.core.ledger import Ledger
-from swarm.errors import IdentityError, SwarmError, Unreachable
+from swarm.errors import IdentityError, Outdated, SwarmError, Unreachable
 from swarm.runtime.control import Control, Link
 from swarm.runtime.replica import Replica
 from swarm.runtime.started import TaskStatus
@@ -44,6 +44,14 @@ def acquaint(local: Local, ledger: Ledger, applied: Applied) -> None:
         if isinstance(event, NodeKnown):
             node = ledger.nodes[event.uid]
             local.acquaintances.learn(node.node_key, node.identity, node.incarnation)
+    local.acquaintances.rules = ledger.rules.active
+
+
+def acquaint_all(local: Local, ledger: Ledger) -> None:
+    """The same of a ledger whose entries were applied elsewhere."""
+    for node in ledger.nodes.values():
+        local.acquaintances.learn(node.node_key, node.identity, node.incarnation)
+    local.acquaintances.rules = ledger.rules.active
 
 
 class LedgerLink:
@@ -72,6 +80,8 @@ class LedgerLink:
         """The network node that was linked last: any other one comes before it."""
         self._unfit = ""
         """Why the entries of the network node at hand do not go on where the own ones end."""
+        self._outdated: Outdated | None = None
+        """From here on this release does not know what the entries mean."""
         self._linked = trio.Event()
         self._applied = trio.Event()
         self._seq = 0
@@ -111,6 +121,7 @@ class LedgerLink:
                 started = True
             failures = 0
             await link.closed.wait()
+            self._check_outdated()
             self._left = address
             who = f"{link.peer.identity.name} ({link.peer.identity.organisation})"
             self._set_lost(f"{who}: {self._unfit or link.reason}")
@@ -221,17 +232,30 @@ class LedgerLink:
             try:
                 for raw in body["entries"]:
                     self.replica.take(raw)
+            except Outdated as error:
+                self._outdated = error
+                self._wake()
+                await link.close()
+                raise
             except SwarmError as error:
                 self._unfit = error.message
                 raise
-            self._applied.set()
-            self._applied = trio.Event()
+            self._wake()
         return {"head": self.replica.head_index}
+
+    def _wake(self) -> None:
+        self._applied.set()
+        self._applied = trio.Event()
+
+    def _check_outdated(self) -> None:
+        if self._outdated is not None:
+            raise Outdated(self._outdated.message, hint=self._outdated.hint)
 
     async def _reach(self, index: int) -> None:
         """Wait until this node's own replica has applied the entry."""
         with trio.move_on_after(CATCH_UP_S):
             while self.replica.head_index < index:
+                self._check_outdated()
                 await self._applied.wait()
             return
         raise Unreachable(

@@ -31,6 +31,7 @@ from swarm.runtime.channel_server import ChannelServer, Session
 from swarm.runtime.control import Control
 from swarm.runtime.data import DataClient, DataServer, NotYet, Region, Want
 from swarm.runtime.data_rates import Rates
+from swarm.runtime.introduction import introduction
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
@@ -132,13 +133,7 @@ class LearningNode:
         self._joined.set()
 
     async def _join(self) -> None:
-        body = {
-            "chain": self.local.credentials.chain,
-            "node_key": self.state.node_public,
-            "role": "sl",
-            "addresses": [self.data_address],
-            "incarnation": self.state.incarnation,
-        }
+        body = introduction(self.local, "sl", [self.data_address])
         outcome = await self.link.propose("NodeJoined", body, joining=True)
         if not outcome.accepted:
             raise IdentityError(f"the network did not admit this learning node: {outcome.reason}")
@@ -206,7 +201,7 @@ class LearningNode:
 
     async def _leave(self, reason: str) -> None:
         learning = self.learning
-        if learning is not None and self.state.uid in learning.contract.live():
+        if learning is not None and self.state.uid in learning.contract.to_serve():  # those wait for who is dropped too
             await self._propose_leave(learning.contract.name, reason)
 
     async def _propose_leave(self, contract: str, reason: str) -> None:

@@ -18,22 +18,26 @@ import trio
 
 from swarm.core import policy
 from swarm.core.events import Applied, NodeGone, NodeKnown, Recovered
-from swarm.errors import BadInput, Refused, Replaced, RunsTwice, SwarmError, Unreachable
+from swarm.core.ledger import Ledger
+from swarm.core.names import Identity
+from swarm.errors import BadInput, Outdated, Refused, Replaced, RunsTwice, SwarmError, Unreachable
 from swarm.nodes import chronicle, sn_return
-from swarm.nodes.ledgerlink import acquaint
+from swarm.nodes.ledgerlink import acquaint, acquaint_all
 from swarm.nodes.listening import listen_host
 from swarm.nodes.sn_feed import Feed
 from swarm.nodes.sn_heads import Heads
 from swarm.nodes.sn_leader import Leader, answers_as_wire, as_wire
 from swarm.nodes.sn_links import Links
 from swarm.nodes.sn_return import ComeBack
-from swarm.nodes.status import ledger_status
+from swarm.nodes.status import ledger_status, rules_note
 from swarm.runtime.answers import LedgerSuperseded
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
 from swarm.runtime.control import Control, Handler, Link
 from swarm.runtime.credentials import Credentials
 from swarm.runtime.driver import Driver
+from swarm.runtime.founding import lives_on
+from swarm.runtime.introduction import introduction
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.store import Store
@@ -128,7 +132,7 @@ class NetworkNode:
             on_applied=self._on_applied,
             send=self._send,
             call=self._call,
-            on_restored=self._applied.tell,
+            on_restored=self._on_restored,
             clock=settings.clock,
         )
         self.heads = Heads(local, settings.clock, self.driver, self._end)
@@ -137,9 +141,10 @@ class NetworkNode:
             lambda: self.driver.ledger,
             self.addresses,
             linked=self.heads.keep_exchanging,
-            replaced=self._note_replaced,
+            ended=self._note_ended,
         )
         self.leader = Leader(self.driver, self.links, state.uid)
+        local.other_network = self._note_other_network
 
     def addresses(self) -> list[str]:
         host = self.settings.host_ip
@@ -168,6 +173,7 @@ class NetworkNode:
             self._feed = Feed(self.driver, nursery, self._applied)
             nursery.start_soon(self._until_it_ends)
             await nursery.start(self.driver.run)
+            self._on_restored()
             self.heads.read()
             await nursery.start(self.links.run, control, self._entrances)
             nursery.start_soon(self._keep_alive)
@@ -203,13 +209,6 @@ class NetworkNode:
         known = self.driver.ledger.nodes.get(state.uid)
         if known is not None and known.incarnation == state.incarnation:
             return
-        body = {
-            "chain": self.local.credentials.chain,
-            "node_key": state.node_public,
-            "role": "sn",
-            "addresses": self.addresses(),
-            "incarnation": state.incarnation,
-        }
         raw = sign_proposal(
             state.node_key,
             network_id=self.driver.ledger.network_id or state.network_id,
@@ -217,7 +216,7 @@ class NetworkNode:
             incarnation=state.incarnation,
             seq=1,
             kind="NodeJoined",
-            body=body,
+            body=introduction(self.local, "sn", self.addresses()),
             certificate_key=self.local.credentials.private_key,
         )
         while True:
@@ -247,17 +246,18 @@ class NetworkNode:
 
     def authorise(self, peer: Peer, verb: str) -> None:
         authorise(peer, verb)
-        node = self.driver.ledger.nodes.get(peer.uid)
-        removed = node is not None and node.state == "removed" and peer.uid not in self.driver.voters
-        if removed and verb not in ("heads", "status"):
-            raise Refused(
-                f"{peer.identity} was removed from this network", hint="its vote and its node key are not taken back"
-            )
+        check_place(peer, verb, self.driver.ledger, self.driver.voters)
 
-    def _note_replaced(self, error: Replaced | RunsTwice) -> None:
-        """Another process has this node key: the directory was copied; or this one slept, or its directory is old."""
+    def _note_ended(self, error: Replaced | RunsTwice | Outdated) -> None:
+        """Another process has this node key: the directory was copied; or this one slept, or its directory is old. Or
+        the release is old."""
         old = isinstance(error, Replaced) and not self.links.ever
         self._end(ComeBack(f"this state directory is an old copy: {error.message}") if old else error)
+
+    def _note_other_network(self, caller: Identity, error: SwarmError) -> None:
+        """Somebody's network node looks for its sentinel here, and finds one that has begun anew."""
+        if caller.role == "sn" and set(self.driver.ledger.nodes) == {self.local.state.uid}:
+            self._end(lives_on(self.settings.state, error))
 
     def _send(self, uid: str, message: dict[str, Any]) -> None:
         link = self.links.of(uid)
@@ -307,11 +307,15 @@ class NetworkNode:
             self.driver.receive(link.peer.uid, body)
 
     async def _alive(self, link: Link, body: dict[str, Any]) -> None:
-        self.driver.alive(list(body["uids"]))
-        self._note_heard(list(body["uids"]))
+        match body:
+            case {"uids": list(uids)} if all(isinstance(uid, str) for uid in uids):
+                self.driver.alive(uids)
+                self._note_heard(uids)
+            case _:
+                raise BadInput(f"{link.peer} does not say whom it hears")
 
     async def _cosign(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
-        return self.driver.snapshots.answer_cosign(body)
+        return self.driver.snapshots.answer_cosign(link.peer.uid, body)
 
     async def _snapshot(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         return self.driver.snapshots.answer_piece(body)
@@ -326,10 +330,16 @@ class NetworkNode:
         self._heard_ms |= {uid: now_ms for uid in uids if uid in self.driver.ledger.nodes}
 
     async def _status(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
-        notes = [*self.driver.notes(), *self.leader.notes(), *self.heads.notes(), self._returned]
+        upgrading = rules_note(self.driver.ledger)
+        notes = [*self.driver.notes(), *self.leader.notes(), *self.heads.notes(), upgrading, self._returned]
         return ledger_status(self.driver, self.local, self._heard_ms, [note for note in notes if note])
 
     # ---- applying
+
+    def _on_restored(self) -> None:
+        """The ledger is there, or there anew: what it says of nodes holds at the door, too."""
+        acquaint_all(self.local, self.driver.ledger)
+        self._applied.tell()
 
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
         self._applied.tell()
@@ -355,6 +365,18 @@ def authorise(peer: Peer, verb: str) -> None:
             f"{peer.identity} may not ask '{verb}' of a network node",
             hint=f"the role {peer.identity.role} of its certificate has no such right",
         )
+
+
+def check_place(peer: Peer, verb: str, ledger: Ledger, voters: tuple[str, ...]) -> None:
+    """Raise what the ledger has against this verb of this node, which has the role for it."""
+    node = ledger.nodes.get(peer.uid)
+    removed = node is not None and node.state == "removed" and peer.uid not in voters
+    if removed and verb not in ("heads", "status"):
+        raise Refused(
+            f"{peer.identity} was removed from this network", hint="its vote and its node key are not taken back"
+        )
+    if policy.membership(verb) == "admitted" and peer.uid not in dict(ledger.sns()):
+        raise Refused(f"{peer.identity} may not say '{verb}': it is no network node of this network")
 
 
 def _proposals(body: dict[str, Any]) -> list[bytes]:

@@ -197,7 +197,8 @@ class Heads:
         if head.index <= self._driver.ledger.head_index:
             self._compare(head)
         else:
-            self._unchecked.setdefault(head.uid, head)
+            earliest = self._unchecked.get(head.uid, head)  # the one that this node will get to first
+            self._unchecked[head.uid] = min(earliest, head, key=lambda each: each.index)
 
     def _compare(self, head: Head) -> None:
         entry = self._driver.entry_at(head.index)

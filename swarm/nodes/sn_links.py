@@ -15,7 +15,7 @@ import trio
 
 from swarm.core.ledger import Ledger
 from swarm.core.names import peer_id
-from swarm.errors import IdentityError, Replaced, RunsTwice, SwarmError, Unreachable
+from swarm.errors import IdentityError, Outdated, Replaced, RunsTwice, SwarmError, Unreachable
 from swarm.nodes.ledgerlink import Address, parse_address, say_first_contact
 from swarm.runtime.change import Change
 from swarm.runtime.control import Control, Link
@@ -32,7 +32,7 @@ log = logging.getLogger("swarm.SN")
 
 class Links:
     """``ledger`` gives the address book, ``own`` this node's addresses; ``linked`` follows each link that this node
-    makes, until it ends; ``replaced`` hears that another process of this node key takes part."""
+    makes, until it ends; ``ended`` hears why this process may not take part any longer."""
 
     def __init__(
         self,
@@ -41,13 +41,14 @@ class Links:
         own: Callable[[], list[str]],
         *,
         linked: Callable[[Link], Awaitable[None]],
-        replaced: Callable[[Replaced | RunsTwice], None],
+        ended: Callable[[Replaced | RunsTwice | Outdated], None],
     ) -> None:
         self._local = local
         self._ledger = ledger
         self._own = own
         self._linked = linked
-        self._replaced = replaced
+        self._ended = ended
+        self._outdated_for: set[str] = set()
         self._open: dict[str, list[Link]] = {}
         self._keeping: set[str] = set()
         self._changed = Change()
@@ -149,6 +150,8 @@ class Links:
                 link = await control.connect(*address, peer_id=peer_id(node.node_key), deadline_s=DIAL_S)
             except SwarmError as error:
                 self._note(error, f"{node.identity.name} ({node.identity.organisation})")
+                if isinstance(error, Outdated):
+                    self._note_outdated(uid, error)
                 continue
             await self._hold(link, made=True)
             return True
@@ -184,8 +187,15 @@ class Links:
                 while not self.network_nodes():
                     await self._changed.wait()
 
+    def _note_outdated(self, uid: str, error: Outdated) -> None:
+        """One network node alone ends nothing here by its word, unless there is but one other."""
+        self._outdated_for.add(uid)
+        others = {other for other, _ in self._ledger().sns()} - {self._local.state.uid}
+        if 2 * len(self._outdated_for & others) >= len(others):
+            self._ended(error)
+
     def _note(self, error: SwarmError, who: str) -> None:
         if isinstance(error, Replaced | RunsTwice):
-            self._replaced(error)
+            self._ended(error)
         level = logging.DEBUG if isinstance(error, Unreachable) else logging.WARNING
         log.log(level, "no link to %s: %s", who, error.message)

@@ -20,6 +20,8 @@ from swarm.core.taskrunner import Taskrunner
 from swarm.runtime.driver import Driver
 from swarm.runtime.tls import Local
 
+NAMED_MAX = 5
+
 
 def ledger_status(driver: Driver, local: Local, heard_ms: Mapping[str, int], notes: Sequence[str]) -> dict[str, Any]:
     """``heard_ms``: when this node heard of others last; ``notes``: what must be said, a sentence each.
@@ -41,6 +43,7 @@ def ledger_status(driver: Driver, local: Local, heard_ms: Mapping[str, int], not
         "leader": driver.leader_uid,
         "voters": list(voters),
         "learners": [uid for uid, _ in ledger.sns() if uid not in voters],
+        "rules": {"active": ledger.rules.active, "known": ledger.rules.known},
         "epoch": ledger.epoch,
         "term": driver.term,
         "one_copy": driver.one_copy,
@@ -56,6 +59,16 @@ def ledger_status(driver: Driver, local: Local, heard_ms: Mapping[str, int], not
     }
 
 
+def rules_note(ledger: Ledger) -> str:
+    """Whom newer rules wait for, while some nodes know them and others do not."""
+    coming = ledger.rules.coming()
+    if coming <= ledger.rules.active or not (lacking := ledger.rules.lacking(coming)):
+        return ""
+    names = ", ".join(f"{node.identity.name} ({node.identity.organisation})" for node in lacking[:NAMED_MAX])
+    more = f" and {len(lacking) - NAMED_MAX} more" if len(lacking) > NAMED_MAX else ""
+    return f"rules version {coming} is activated once these nodes are upgraded, too: {names}{more}"
+
+
 def _organisation(ledger: Ledger, anchor: bytes) -> dict[str, Any]:
     nodes = [node for node in ledger.nodes.values() if node.identity.anchor == anchor and node.state == "live"]
     return {"name": label(ledger.anchors, anchor), "key": f"sha256:{anchor.hex()}", "live_nodes": len(nodes)}
@@ -69,6 +82,7 @@ def _node(ledger: Ledger, uid: str) -> dict[str, Any]:
         "role": node.identity.role,
         "uid": uid,
         "state": node.state,
+        "rules": node.rules,
         "address": node.addresses[0] if node.addresses else "",
         "sentinel": uid == ledger.sentinel,
         "parent": _parent(ledger, uid),

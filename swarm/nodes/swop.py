@@ -32,6 +32,7 @@ from swarm.nodes.pairing import Pairing, without_effect
 from swarm.nodes.slotdirectory import SlotDirectories
 from swarm.nodes.slotwork import SlotWork
 from swarm.runtime.control import Control
+from swarm.runtime.introduction import introduction
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
@@ -112,14 +113,7 @@ class OperatorNode:
     # ---- joining
 
     async def _join(self) -> None:
-        body = {
-            "chain": self.local.credentials.chain,
-            "node_key": self.state.node_public,
-            "role": "swop",
-            "addresses": [],
-            "incarnation": self.state.incarnation,
-        }
-        outcome = await self.link.propose("NodeJoined", body, joining=True)
+        outcome = await self.link.propose("NodeJoined", introduction(self.local, "swop"), joining=True)
         if not outcome.accepted:
             raise IdentityError(f"the network did not admit this operator: {outcome.reason}")
 

@@ -31,12 +31,15 @@ class Segment:
 
     def read(self) -> list[bytes]:
         """The entries' bytes in order; raises BadInput when the file is damaged."""
-        data = self.path.read_bytes()
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise self._damaged(f"it cannot be read: {error.strerror}") from error
         body, checksum = data[:-32], data[-32:]
         if not body.startswith(MAGIC) or hashlib.sha256(body).digest() != checksum:
             raise self._damaged("its bytes do not have its checksum")
         raws, at = [], len(MAGIC)
-        while at < len(body):
+        while at + _LENGTH.size <= len(body):
             (length,) = _LENGTH.unpack_from(body, at)
             at += _LENGTH.size + length
             raws.append(body[at - length : at])

@@ -20,6 +20,8 @@ from swarm.runtime.archive import Archive
 from swarm.wire.signed import decode_entry
 
 AGAIN_S = 5.0
+SEGMENT_BYTES = 1 << 20
+"""What others give in one answer may be a single entry: a file each would leave no inodes."""
 
 log = logging.getLogger("swarm.SN")
 
@@ -53,7 +55,7 @@ class Backfill:
     async def _from(self, uid: str, network_id: bytes, upto: int, hash_: bytes) -> None:
         reach = self._archive.reach()
         raws = list(self._archive.after(reach - 1)) if reach else []
-        previous = decode_entry(raws[-1]).hash if raws else NO_HASH
+        previous, packed = decode_entry(raws[-1]).hash if raws else NO_HASH, list[bytes]()
         while reach < upto:
             taken = _entries(await self._ask(uid, reach))[: upto - reach]
             for index, raw in enumerate(taken, reach + 1):
@@ -64,8 +66,10 @@ class Backfill:
             if reach + len(taken) == upto and previous != hash_:
                 await trio.to_thread.run_sync(self._archive.drop, upto)
                 raise BadInput(f"its entry {upto} is not the one that the snapshot stands for")
-            await trio.to_thread.run_sync(self._archive.write, reach + 1, taken)
-            reach += len(taken)
+            reach, packed = reach + len(taken), packed + taken
+            if reach == upto or sum(map(len, packed)) >= SEGMENT_BYTES:
+                await trio.to_thread.run_sync(self._archive.write, reach + 1 - len(packed), packed)
+                packed = []
 
 
 def _entries(reply: Any) -> list[bytes]:

@@ -30,6 +30,7 @@ from swarm.errors import (
 )
 from swarm.runtime.change import either
 from swarm.runtime.mesh import Mesh, Stream
+from swarm.runtime.outbox import Outbox
 from swarm.runtime.tls import Peer
 from swarm.wire import frame
 
@@ -38,7 +39,6 @@ BEAT_S = 2.0
 BEATS_MISSED_MAX = 3
 CONCURRENT_MAX = 64
 NOTICES_MAX = 1024
-OUTBOX_MAX = 64
 LINKS_MAX = 16
 _BYE_S = 0.5
 
@@ -60,7 +60,7 @@ class Link:
         self._closing = ""
         self._error: SwarmError | None = None
         self._stream, self._control = stream, control
-        self._outbox, self._to_send = trio.open_memory_channel[bytes](OUTBOX_MAX)
+        self._outbox = Outbox(stream)
         self._notices, self._to_handle = trio.open_memory_channel[tuple[str, Any]](NOTICES_MAX)
         self._calls: dict[int, tuple[trio.Event, list[Any]]] = {}
         self._next_id = 0
@@ -101,14 +101,10 @@ class Link:
             raise
         self._asked.add(request[1])
 
-    async def notify(self, verb: str, body: dict[str, Any]) -> None:
-        """Tell, without an answer; notices of one link arrive in order, or not at all."""
-        await self._send(["notice", verb, body], f"was told '{verb}'")
-
     def tell(self, verb: str, body: dict[str, Any]) -> None:
-        """The same at once, or not at all: lost when the link is closed, or the peer does not read."""
+        """Without an answer, in order, now or never: lost when the link is closed, or when the peer does not read."""
         with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
-            self._outbox.send_nowait(frame.pack(["notice", verb, body]))
+            self._outbox.post(frame.pack(["notice", verb, body]))
 
     async def close(self, error: SwarmError | None = None) -> None:
         """Say goodbye (with the reason, if it is an error), give the peer a moment to read it, and end the link."""
@@ -129,11 +125,7 @@ class Link:
         if self.closed.is_set():
             raise self._lost(doing)
         try:
-            data = frame.pack(message)
-            try:
-                self._outbox.send_nowait(data)  # not a turn of the loop for each message, while there is room
-            except trio.WouldBlock:
-                await self._outbox.send(data)
+            await self._outbox.send(frame.pack(message))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._lost(doing) from None
 
@@ -145,7 +137,6 @@ class Link:
         self.closed.set()
         self._outbox.close()
         self._notices.close()
-        self._to_send.close()
         for answered, _ in self._calls.values():
             answered.set()
         await self._stream.abort()
@@ -173,11 +164,9 @@ class Link:
                 await self._end("this node stops")
 
     async def _write(self) -> None:
-        """The only writer: whoever calls or notifies may be cancelled, a frame under way is not."""
+        """The only writer: whoever calls may be cancelled, a frame under way is not."""
         try:
-            async for data in self._to_send:
-                waiting = self._to_send.statistics().current_buffer_used
-                await self._stream.send_all(b"".join([data, *(self._to_send.receive_nowait() for _ in range(waiting))]))
+            await self._outbox.write()
         except SwarmError as error:
             await self._end(self._closing or error.message)
         except trio.ClosedResourceError:
@@ -246,7 +235,7 @@ class Link:
                 await self._end(f"no sign of life for {BEAT_S * BEATS_MISSED_MAX:g} s")
                 return
             with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
-                self._outbox.send_nowait(beat)
+                self._outbox.post(beat)
 
     async def _handle_notices(self) -> None:
         async for verb, body in self._to_handle:

@@ -52,15 +52,16 @@ from swarm.core.ordering import (
     Superseded,
 )
 from swarm.core.snapshot import restored
-from swarm.errors import Refused, SwarmError, Unreachable
+from swarm.errors import Refused, SwarmError, Unreachable, as_ours
 from swarm.runtime.answers import LedgerSuperseded, Questions, as_outcome
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
 from swarm.runtime.founding import FORK_HINT, check_directory, genesis, node_name, sign_own
+from swarm.runtime.notebook import Notebook
 from swarm.runtime.snapshots import Call, Snapshots
 from swarm.runtime.started import TaskStatus
 from swarm.runtime.store import Store
-from swarm.runtime.storejobs import Meta, Write
+from swarm.runtime.storejobs import Write
 from swarm.runtime.tls import Local
 from swarm.runtime.voice import Voice
 from swarm.wire.entrycodec import SignedCodec
@@ -68,7 +69,6 @@ from swarm.wire.order import read_message, write_message
 from swarm.wire.signed import Entry
 
 TICK_S = 0.1
-NOTE_COMMIT_S = 1.0
 PIECE_BYTES = 256 * 1024
 GENESIS_S = 30.0
 
@@ -104,6 +104,7 @@ class Driver:
         self._clock = clock or Clock()
         self.snapshots = Snapshots(store, local.state, call, lambda: self.ledger)
         self._orderer = self._make_orderer(codec or SignedCodec(), snapshot_every)
+        self._notebook = Notebook(store)
         self._voice = Voice(self._orderer, store)
         self._running = False
         self._events: deque[Event] = deque()
@@ -111,7 +112,6 @@ class Driver:
         self._questions = Questions(self._step)
         self.leadership = Change()
         """Who leads has changed, as far as this node knows."""
-        self._noted = (0, 0.0)  # the commit index on disk, and when it was written
         self._end = trio.Event()
         self._error: SwarmError | None = None
 
@@ -177,7 +177,7 @@ class Driver:
 
     def notes(self) -> list[str]:
         """What a status must say of the ledger, a sentence each."""
-        return self._voice.notes()
+        return [*self._voice.notes(), *self.snapshots.notes()]
 
     def entry_at(self, index: int) -> LogEntry | None:
         """The committed entry, if it is in the log (whose place a snapshot may be taking)."""
@@ -314,15 +314,8 @@ class Driver:
         while True:
             now_s = self._clock.now_s()
             self._step(Clocked(now_s, self._clock.wall_ms()))
-            self._note_commit(now_s)
+            self._notebook.note_commit(self._orderer.consensus.commit, now_s)
             await trio.sleep(TICK_S)
-
-    def _note_commit(self, now_s: float) -> None:
-        """So that a node that restarts alone has what it knew to be committed. Appends note it in passing."""
-        commit, noted_s = self._noted
-        if self._orderer.consensus.commit > commit and now_s - noted_s >= NOTE_COMMIT_S:
-            self._noted = (self._orderer.consensus.commit, now_s)
-            self._store.submit(Write(meta={"commit": self._orderer.consensus.commit}))
 
     def _note_trouble(self) -> None:
         if self._store.failure is not None:
@@ -348,21 +341,20 @@ class Driver:
             while self._events and self._running and self._error is None:
                 for effect in self._orderer.handle(self._events.popleft()):
                     self._perform(effect)
-        except SwarmError as error:
-            self._fail(error)
+                if not self._events and (number := self._notebook.write()):  # behind what leaves without waiting for it
+                    self._events.append(Stored(number))
+        except Exception as error:  # who called cannot help it, and trio would end with a traceback
+            self._fail(as_ours(error, f"the ledger ends here, behind entry {self.head}"))
         finally:
             self._stepping = False
-        if self._orderer.behind and not self._breathing and self._running:
+        if self._orderer.behind and not self._breathing and self._running and self._error is None:
             self._breathing = True
             self._in_loop(self._step, Breathed())
 
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Append():
-                commit = self._orderer.consensus.commit
-                meta: Meta = {"term": effect.term, "vote": effect.vote, "commit": commit}
-                self._store.submit(Write(effect.number, effect.entries, meta, effect.after))
-                self._noted = (commit, self._clock.now_s())
+                self._notebook.take(effect, self._orderer.consensus.commit, self._clock.now_s())
             case Send():
                 self._send(effect.to, write_message(effect.message, self._network_id))
             case Publish():
@@ -370,6 +362,7 @@ class Driver:
             case Answered() | NotLeading() | Paused() | Declined() | ReadReady():
                 self._questions.answer(effect)
             case Keep() | FetchSnapshot() | Install():
+                self._notebook.submit()  # the store's work is done in its order
                 self.snapshots.perform(effect)
             case Restored():
                 self._local.state.set_network_id(self.ledger.network_id)

@@ -136,7 +136,8 @@ class Signed:
 
     def _spoken_of(self, what: What, start: int) -> shardproof.ShardPlace:
         snap, (number, _) = self._snap, self._numbers[what, start]
-        return shardproof.ShardPlace(self._signer.network_id, snap.contract, snap.round, snap.attempt, number)
+        of = (self._signer.network_id, snap.contract, snap.round, snap.attempt, snap.entry)
+        return shardproof.ShardPlace(*of, number)
 
     def _digest(self, what: What, start: int) -> bytes:
         _, place = self._numbers[what, start]

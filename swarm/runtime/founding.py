@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from swarm.core.ledger import Ledger
-from swarm.errors import BadInput, Refused
+from swarm.core.rules import KNOWN
+from swarm.errors import BadInput, Refused, SwarmError
+from swarm.runtime.introduction import introduction
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Local
 from swarm.wire.signed import sign_proposal
@@ -34,16 +36,20 @@ def check_directory(state: StateDirectory, ledger: Ledger, *, sentinel: bool, fo
         )
 
 
+def lives_on(state: StateDirectory, called: SwarmError) -> BadInput:
+    """For a sentinel alone in its network: a network node of another one takes it for its own sentinel."""
+    return BadInput(
+        f"this sentinel began a network of its own in {state.path}, but the one that was here lives on: "
+        f"{called.message}",
+        hint="put back the newest copy of the sentinel's directory; or let it join the others as a new node: "
+        "with an empty --state DIR and --sentinel-ip of that network node",
+    )
+
+
 def genesis(local: Local, addresses: list[str], created_ms: int) -> bytes:
     """The first proposal: the organisations of this sentinel's capath, and the sentinel itself."""
     state, credentials = local.state, local.credentials
-    joined = {
-        "chain": credentials.chain,
-        "node_key": state.node_public,
-        "role": "sn",
-        "addresses": addresses,
-        "incarnation": state.incarnation,
-    }
+    joined = introduction(local, "sn", addresses)
     anchors = [anchor.certificate for anchor in credentials.anchors]
     return sign_proposal(
         state.node_key,
@@ -52,7 +58,7 @@ def genesis(local: Local, addresses: list[str], created_ms: int) -> bytes:
         incarnation=state.incarnation,
         seq=1,
         kind="Genesis",
-        body={"rules": 1, "anchors": anchors, "joined": joined, "created": created_ms},
+        body={"rules": KNOWN, "anchors": anchors, "joined": joined, "created": created_ms},
         certificate_key=credentials.private_key,
     )
 

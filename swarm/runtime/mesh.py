@@ -25,33 +25,27 @@ from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError, ParseError
 from libp2p.io.exceptions import IncompleteReadError
-from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.config import RetryConfig
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.protocol_muxer.exceptions import MultiselectClientError
 from libp2p.protocol_muxer.multiselect import Multiselect
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
-from libp2p.rcmgr import ResourceLimits, ResourceManager
-from libp2p.rcmgr.connection_limits import ConnectionLimits
 from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from swarm.core.names import ROLES
 from swarm.errors import BadInput, IdentityError, SwarmError, Unreachable
-from swarm.runtime.doorstep import STRANGERS_MAX, Doorstep, looks_like
+from swarm.runtime.doorstep import Doorstep, looks_like
+from swarm.runtime.meshlimits import CONNECT_S, NEGOTIATE_S, connection_config, resource_manager
 from swarm.runtime.muxer import PROTOCOL as MUXER
-from swarm.runtime.muxer import Muxer
+from swarm.runtime.muxer import Muxer, QuickStream
 from swarm.runtime.secure import PROTOCOL, Raw, Session, SwarmTls
 from swarm.runtime.tls import HANDSHAKE_S, Local, Peer, address_text, too_slow
 from swarm.wire.certnames import printable
 
-CONNECTIONS_MAX = 1024
-CONNECTIONS_PER_PEER_MAX = 8
-STREAMS_MAX = 8192
-NEGOTIATE_S = 5
-CONNECT_S = 5.0
 _CLOSING_S = 0.5
 _CHUNK = 1 << 16
 
@@ -82,6 +76,15 @@ class Stream:
                 await self._muxed.write(data)
             except (BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise self._lost(error) from error
+
+    def send_now(self, data: bytes) -> bool:
+        """The same at once, for a few bytes of the only writer; False, and nothing of it, when that cannot be. If the
+        stream ``is_stuck`` afterwards, ``send_all`` (of nothing, too) sends the rest."""
+        return isinstance(self._muxed, QuickStream) and self._muxed.write_now(data)
+
+    @property
+    def is_stuck(self) -> bool:
+        return self._session.is_stuck
 
     async def receive_some(self) -> bytes:
         """What there is; b"" at the end, which that of a killed peer or a reset stream may look like, too."""
@@ -120,9 +123,9 @@ class Mesh:
             key_pair=keys,
             sec_opt={PROTOCOL: self._tls},
             muxer_opt={MUXER: Muxer},
-            connection_config=_connection_config(),
+            connection_config=connection_config(),
             retry_config=RetryConfig(max_retries=0),
-            resource_manager=_resource_manager(),
+            resource_manager=resource_manager(),
         )
         assert isinstance(network, Swarm)
         self._network = network
@@ -196,7 +199,7 @@ class Mesh:
         """Run the handler for each stream of this protocol that a peer opens."""
 
         async def on_stream(stream: INetStream) -> None:
-            session = stream.muxed_conn.secured_conn  # type: ignore[attr-defined] # yamux has it, its interface not
+            session = stream.muxed_conn.session  # type: ignore[attr-defined] # our muxer has it, its interface not
             await handler(Stream(stream, stream.swarm_conn, session))  # type: ignore[attr-defined]
 
         self._handlers.add_handler(TProtocol(protocol), on_stream)
@@ -295,7 +298,7 @@ class Mesh:
 
     def _connections(self) -> list[tuple[INetConn, Session]]:
         connections = [each for group in self._network.connections.values() for each in group if not each.is_closed]
-        return [(each, each.muxed_conn.secured_conn) for each in connections]  # type: ignore[attr-defined]
+        return [(each, each.muxed_conn.session) for each in connections]  # type: ignore[attr-defined]
 
     def _newest(self, peer_id: str, who: str) -> tuple[INetConn, Session]:
         found = [pair for pair in self._connections() if pair[1].peer.peer_id == peer_id]
@@ -335,6 +338,11 @@ def _failure(error: BaseException | None, raw: Raw) -> SwarmError:
             return too_slow(where, HANDSHAKE_S)
         is_other_talk = isinstance(error, IncompleteReadError) and not error.is_clean_close
         is_refused = isinstance(error, MultiselectClientError) and "not supported" in str(error)
+        if is_refused and raw.is_trusted:
+            return IdentityError(
+                f"{where} is a swarm node of another release, which does not speak {MUXER}",
+                hint="run the same release on both, or the one before on one of them",
+            )
         if is_other_talk or is_refused or isinstance(error, ParseError | UnicodeDecodeError):
             return IdentityError(
                 f"{where} does not speak {PROTOCOL}{looks_like(raw.first)}",
@@ -354,40 +362,3 @@ def _os_text(error: OSError) -> str:
     if isinstance(cause, socket.gaierror):  # its numbers are not those of the system
         return cause.strerror or "no such host"
     return os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)
-
-
-def _connection_config() -> ConnectionConfig:
-    return ConnectionConfig(
-        max_connections=CONNECTIONS_MAX,
-        min_connections=0,
-        low_watermark=0,  # libp2p dials nobody by itself, having no addresses: none is ever told to its peerstore
-        high_watermark=CONNECTIONS_MAX,
-        max_connections_per_peer=CONNECTIONS_PER_PEER_MAX,
-        dial_timeout=CONNECT_S,
-        inbound_upgrade_timeout=HANDSHAKE_S,
-        outbound_upgrade_timeout=HANDSHAKE_S,
-        inbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
-        outbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
-        enable_health_monitoring=False,  # control links have heartbeats of their own
-    )
-
-
-def _resource_manager() -> ResourceManager:
-    return ResourceManager(
-        limits=ResourceLimits(max_connections=2 * CONNECTIONS_MAX, max_memory_mb=1024, max_streams=STREAMS_MAX),
-        connection_limits=ConnectionLimits(
-            max_pending_inbound=2 * STRANGERS_MAX,  # one that gives way may take a moment to go
-            max_pending_outbound=2 * STRANGERS_MAX,
-            max_established_inbound=CONNECTIONS_MAX,
-            max_established_outbound=CONNECTIONS_MAX,
-            max_established_per_peer=CONNECTIONS_PER_PEER_MAX,
-            max_established_total=CONNECTIONS_MAX,
-        ),
-        enable_metrics=False,
-        enable_memory_limits=False,
-        enable_circuit_breaker=False,  # five failures of one peer would shut everybody out for 60 s
-        enable_graceful_degradation=False,
-        enable_rate_limiting=True,
-        connections_per_peer_per_sec=10.0,
-        burst_connections_per_peer=50.0,
-    )

@@ -2,16 +2,20 @@
 
 On the wire it is yamux. Left out are a window update for every read (each is one more TLS record, system call and
 wake-up on both sides; half a window read is soon enough), locks around what never waits (each costs a turn of the
-loop), and the text that every frame is made into for a log. Whatever is not the everyday case is libp2p's to do.
+loop), and the text that every frame is made into for a log. Plain data for a stream that is known is delivered, and
+waited for, without libp2p; whatever is not the everyday case is libp2p's to do.
 """
 
 from __future__ import annotations
 
 import struct
+from typing import Any, cast
 
 import trio
-from libp2p.abc import IMuxedStream
+from libp2p.abc import IMuxedStream, ISecureConn
 from libp2p.custom_types import TProtocol
+from libp2p.peer.id import ID
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 from libp2p.stream_muxer.yamux.yamux import (
     DEFAULT_WINDOW_SIZE,
     HEADER_SIZE,
@@ -22,14 +26,23 @@ from libp2p.stream_muxer.yamux.yamux import (
     YamuxStream,
 )
 
+from swarm.runtime.secure import Session
+
 PROTOCOL = TProtocol("/swarm/yamux/1")
 """Not yamux's own: under that name libp2p makes its own muxer, whatever it is given."""
 CREDIT = DEFAULT_WINDOW_SIZE // 2
 """What may be read before the other side is told that it may send as much again."""
 BODY_MAX = MAX_MESSAGE_SIZE - HEADER_SIZE
+HEADER = struct.Struct(YAMUX_HEADER_FORMAT)
 
 
 class Muxer(Yamux):
+    def __init__(self, secured_conn: ISecureConn, peer_id: ID, **options: Any) -> None:
+        assert isinstance(secured_conn, Session), type(secured_conn)
+        super().__init__(secured_conn, peer_id, **options)
+        self.session = secured_conn
+        self.secured_conn = cast(ISecureConn, _Sieve(self))  # by its `__getattr__`
+
     async def open_stream(self) -> YamuxStream:
         return _quick(await super().open_stream())
 
@@ -39,25 +52,84 @@ class Muxer(Yamux):
         return _quick(stream)
 
     async def _write_frame(self, data: bytes) -> None:
-        await self.secured_conn.write(data)  # which writes frames one after the other
+        await self.session.write(data)  # which writes frames one after the other
+
+    def deliver(self, stream: YamuxStream, data: bytes) -> None:
+        self.stream_buffers[stream.stream_id] += data
+        stream.recv_window -= len(data)
+        self.stream_events[stream.stream_id].set()
 
 
-class _Quick(YamuxStream):
+class _Sieve:
+    """What libp2p's loop reads from: the session, less the everyday frames, which are delivered on the way."""
+
+    def __init__(self, muxer: Muxer) -> None:
+        self._muxer, self._session = muxer, muxer.session
+        self._body = 0  # of the frame that libp2p is at
+
+    async def read(self, n: int | None = None) -> bytes:
+        if n == HEADER_SIZE and not self._body:
+            return await self._next_header()
+        data = await self._session.read(n)
+        self._body -= min(self._body, len(data))
+        return data
+
+    async def _next_header(self) -> bytes:
+        """Of the next frame that is not everyday; less than a header at the end."""
+        streams = self._muxer.streams
+        while len(header := await self._session.read(HEADER_SIZE)) == HEADER_SIZE:
+            _, kind, flags, number, length = HEADER.unpack(header)
+            stream = streams.get(number)
+            if kind != TYPE_DATA or flags or stream is None or not 0 < length <= stream.recv_window:
+                self._body = length if kind == TYPE_DATA else 0
+                break
+            data = await self._session.read(length)
+            if len(data) < length:
+                return b""
+            if number in streams:  # it may have been reset meanwhile
+                self._muxer.deliver(stream, data)
+        return header
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+
+class QuickStream(YamuxStream):
+    conn: Muxer
+
     async def read(self, n: int | None = -1) -> bytes:
-        buffer = self.conn.stream_buffers.get(self.stream_id)
-        if not buffer or self.closed:
+        while not (buffer := self.conn.stream_buffers.get(self.stream_id)):
+            event = self.conn.stream_events.get(self.stream_id)
+            if event is None or event.is_set() or self.recv_closed or self.reset_received:
+                return await super().read(n)
+            await event.wait()
+            if self.stream_id not in self.conn.stream_events:  # so ends a connection whose other side is gone
+                raise MuxedStreamEOF(f"stream {self.stream_id} has ended with its connection")
+        if self.closed or self.recv_closed:
             return await super().read(n)
+        self.conn.stream_events[self.stream_id] = trio.Event()
         data = bytes(buffer if n is None or n < 0 else buffer[:n])
         del buffer[: len(data)]
         await self._auto_tune_and_send_window_update(bytes_read=len(data))
         return data
 
+    def write_now(self, data: bytes) -> bool:
+        """All of it at once, without a turn of the loop; False, and nothing of it, if that cannot be."""
+        if len(data) > self.send_window or self.send_closed or self.closed:
+            return False
+        if not self.conn.session.write_now(HEADER.pack(0, TYPE_DATA, 0, self.stream_id, len(data)) + data):
+            return False
+        self.send_window -= len(data)
+        return True
+
     async def write(self, data: bytes) -> None:
+        if not data:
+            await self.conn.session.flush()
         rest = memoryview(data)
         while rest and self.send_window > 0 and not self.send_closed:
             body = rest[: min(self.send_window, BODY_MAX)]
             self.send_window -= len(body)
-            header = struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_DATA, 0, self.stream_id, len(body))
+            header = HEADER.pack(0, TYPE_DATA, 0, self.stream_id, len(body))
             await self.conn._write_frame(header + body)
             rest = rest[len(body) :]
         if rest:
@@ -76,5 +148,5 @@ class _Quick(YamuxStream):
 
 def _quick(stream: YamuxStream) -> YamuxStream:
     """libp2p makes its streams in the middle of long methods, so they are changed when they are made."""
-    stream.__class__ = _Quick
+    stream.__class__ = QuickStream
     return stream

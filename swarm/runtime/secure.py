@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ from swarm.wire.binding import NoNetworkYet
 PROTOCOL = TProtocol("/swarm/mtls/1")
 
 _PIECE = 1 << 18
+_RECORD = 1 << 14
 _FAREWELL_S = 0.5
 _UNACKNOWLEDGED_MS = 10_000
 
@@ -85,13 +87,25 @@ class Raw(RawConnection):
         return data
 
     async def _receive(self, n: int | None) -> bytes:
-        """Of one reader, so without libp2p's lock."""
+        """Of one reader, so without libp2p's lock; waiting first, so without trio's try and its turn of the loop."""
         try:
-            return await self._tcp.receive_some(n)
-        except trio.BrokenResourceError as error:
-            raise ConnectionClosedError(f"{self.who} reset the connection: {error}") from error
+            while True:
+                await trio.lowlevel.wait_readable(self._tcp.socket.fileno())
+                with contextlib.suppress(BlockingIOError):
+                    return os.read(self._tcp.socket.fileno(), n or _PIECE)
         except trio.ClosedResourceError:
             return b""
+        except (OSError, ValueError) as error:
+            if self._tcp.socket.fileno() < 0:
+                return b""  # closed here, on purpose
+            raise ConnectionClosedError(f"{self.who} reset the connection: {error}") from error
+
+    def write_now(self, data: bytes) -> int:
+        """How much of it the system takes at once. What is wrong with the connection shows when the rest is written."""
+        try:
+            return os.write(self._tcp.socket.fileno(), data)
+        except OSError:
+            return 0
 
     def trust(self) -> None:
         """The handshake is over: no more counting."""
@@ -230,13 +244,37 @@ class Session(BaseSession):
         self.peer, self.raw = peer, raw
         self._tls, self._incoming, self._outgoing = tls, incoming, outgoing
         self._write_lock = trio.Lock()
+        self._unsent = b""
         self._closed = False
+
+    @property
+    def is_stuck(self) -> bool:
+        """Part of what ``write_now`` took waits for ``flush``."""
+        return bool(self._unsent)
+
+    def write_now(self, data: bytes) -> bool:
+        """Take all of it, without a turn of the loop; False, and nothing of it, when others write or it is much.
+
+        What the system does not take at once goes with the next write: who is told that it ``is_stuck`` flushes.
+        """
+        if len(data) > _RECORD or self._closed or self._unsent or self._write_lock.locked():
+            return False
+        self._tls.write(data)
+        record = self._outgoing.read()
+        self._unsent = record[self.raw.write_now(record) :]
+        return True
+
+    async def flush(self) -> None:
+        await self.write(b"")
 
     async def write(self, data: bytes) -> None:
         async with self._write_lock:
             if self._closed:
                 raise ConnectionClosedError(f"the connection to {self.peer} at {self.raw.who} was closed here")
             with trio.CancelScope(shield=True):
+                if unsent := self._unsent:
+                    self._unsent = b""
+                    await self.raw.write(unsent)
                 rest = memoryview(data)
                 while rest:
                     rest = rest[self._tls.write(rest[:_PIECE]) :]

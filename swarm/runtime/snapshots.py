@@ -2,7 +2,10 @@
 
 Used by the driver; ``answer_cosign`` and ``answer_piece`` are the verbs `cosign` and `snapshot` of an SN's links.
 Guarantees: old entries leave the log only when a majority of the voters has signed the state that stands for them; a
-node signs only the state that it came to by itself; what ``fetch`` returns is whole and signed by a majority.
+node signs only the state that it came to by itself; what ``fetch`` returns is whole and signed by a majority of the
+voters that it names, and by somebody whom the ledger here knows, if there is one; a node whose state is not the one
+that a majority has signed after the same entry ends, unless the others run another version of swarm: another release
+may write the same state in other words.
 """
 
 from __future__ import annotations
@@ -14,17 +17,19 @@ from typing import Any
 
 import trio
 
+import swarm
 from swarm.core.asking import Fetched, Install, Installed, Keep
+from swarm.core.divergence import Divergence, same_entry
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import FetchSnapshot, SnapshotFailed
 from swarm.core.snapshot import Point, Snapshot, restored
-from swarm.errors import BadInput, IdentityError, SwarmError
+from swarm.errors import BadInput, IdentityError, InternalError, Outdated, SwarmError
 from swarm.runtime.backfill import Backfill
 from swarm.runtime.founding import node_name
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.store import Store
 from swarm.runtime.storejobs import KeepSnapshot, ReplaceLog, Signatures
-from swarm.wire.cosigning import is_majority, sign_point, signers, signs_point
+from swarm.wire.cosigning import is_majority, sign_point, signers, signs_point, vouched
 
 PIECE_BYTES = 256 * 1024
 STATE_MAX = 512 * 1024 * 1024
@@ -55,6 +60,7 @@ class Snapshots:
         self._come = trio.Event()
         self._began = trio.Event()  # with a snapshot from elsewhere
         self._served: tuple[Snapshot, Signatures] | None = None
+        self._divergence = Divergence()
         if (stored := store.snapshot()) is not None:
             snapshot, signatures = stored
             if not signatures:
@@ -120,13 +126,40 @@ class Snapshots:
             if uid in signatures:
                 continue
             try:
-                reply = await self._call(uid, "cosign", {"point": list(point)})
+                reply = await self._call(uid, "cosign", {"point": list(point), "version": swarm.__version__})
             except SwarmError as error:
                 log.debug("no signature of %s under a snapshot: %s", self._name(uid), error.message)
                 continue
             signature = reply.get("signature") if isinstance(reply, dict) else None
             if isinstance(signature, bytes) and signs_point(self._key(uid), signature, network_id, point):
                 signatures[uid] = signature
+                self._divergence.agrees(uid, snapshot.index)
+            elif isinstance(reply, dict):
+                self._compare(uid, point, reply)
+        if elsewhere := self._divergence.outvoted(point, snapshot.voters):
+            raise InternalError(
+                f"the ledger's state after entry {snapshot.index} is {snapshot.digest} here, and a majority of the "
+                f"voters has signed {elsewhere}: this node must not answer for the ledger any longer",
+                hint="check its memory and disk, and start it with --rejoin and --sentinel-ip of another network node",
+            )
+
+    def _compare(self, uid: str, own: Point, reply: dict[str, Any]) -> None:
+        """No signature: this node may not be there yet, or has come to another state, and signs that."""
+        match reply:
+            case {"differs": [int(index), int(term), bytes(hash_), str(digest)], "signed": bytes(signature)}:
+                other = index, term, hash_, digest
+            case _:
+                return
+        good = signs_point(self._key(uid), signature, self._state.network_id, other)
+        self._note_difference(uid, own, other, signed=good and reply.get("version") == swarm.__version__)
+
+    def _note_difference(self, uid: str, own: Point, other: Point, *, signed: bool) -> None:
+        if self._divergence.differs(uid, own, other, signed=signed):
+            log.error("%s", self._divergence.note(uid, self._name))
+
+    def notes(self) -> list[str]:
+        """What a status must say of the states that others have come to, a sentence each."""
+        return self._divergence.notes(self._name)
 
     def _key(self, uid: str) -> bytes:
         node = self._ledger().nodes.get(uid)
@@ -137,19 +170,23 @@ class Snapshots:
 
     # ---- for others
 
-    def answer_cosign(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The signature under a snapshot of another node, once this one has come to the same state; else none."""
+    def answer_cosign(self, uid: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The signature under a snapshot of this node, once this one has come to the same state; else none, or, when
+        it has come to another state after that entry, the signature under its own."""
         match body.get("point"):
             case [int(index), int(term), bytes(hash_), str(digest)]:
                 point = index, term, hash_, digest
             case _:
                 raise BadInput("'cosign' says index, term, hash and digest of a snapshot")
         own = self._seen.get(index)
+        if own is None or not same_entry(own, point):
+            return {"signature": b""}  # not there yet; and two histories are found out by heads
+        signature = sign_point(self._state.node_key, self._state.network_id, own)
         if own == point:
-            return {"signature": sign_point(self._state.node_key, self._state.network_id, point)}
-        if own is not None:
-            log.error("the ledgers differ at entry %d: %s elsewhere, %s here", index, digest, own[3])
-        return {"signature": b""}
+            self._divergence.agrees(uid, index)
+            return {"signature": signature}
+        self._note_difference(uid, own, point, signed=False)
+        return {"signature": b"", "differs": list(own), "signed": signature, "version": swarm.__version__}
 
     def answer_piece(self, body: dict[str, Any]) -> dict[str, Any]:
         """A piece of the newest snapshot that a majority has signed, or of the one asked for; or entries that such a
@@ -182,6 +219,8 @@ class Snapshots:
         async for uid in self._to_fetch:
             try:
                 snapshot, signatures = await self.fetch(uid)
+            except Outdated:
+                raise
             except SwarmError as error:
                 log.warning("no snapshot from %s: %s", self._name(uid), error.message)
                 await trio.sleep(AGAIN_S)
@@ -228,6 +267,12 @@ class Snapshots:
             raise IdentityError(f"the snapshot of {self._name(uid)} is of another network")
         if not is_majority(signers(ledger, snapshot.point, first.signatures), snapshot.voters):
             raise IdentityError(f"the snapshot of {self._name(uid)} is not signed by a majority of its voters")
+        own = self._ledger()
+        if own.head_index and not vouched(own, snapshot.point, first.signatures):
+            raise IdentityError(
+                f"the snapshot of {self._name(uid)} is signed by no network node that the ledger here has admitted",
+                hint="if all others were replaced while this one was away, start it with --rejoin",
+            )
         return snapshot, first.signatures
 
 

@@ -1,9 +1,13 @@
-"""The ledger on disk: entries, term, vote, commit and snapshots in one SQLite file, written by one thread.
+"""The ledger on disk: entries, term, vote, commit and snapshots in one SQLite file, written by one thread at a time.
 
-Opened by an SN, used by ``runtime/driver``; it is the ``Log`` that consensus reads. Guarantees: what ``on_stored``
-reports survives power loss (WAL, ``synchronous=FULL``) together with everything submitted before it; all that waits is
-written in one transaction, so many proposals share one fsync; an opened store is whole: from its snapshot on every
-entry decodes, follows the last one and has its hash. Entries leave the file only into the archive, or for a snapshot.
+Opened by an SN, used by ``runtime/driver``; it is the ``Log`` that consensus reads. Guarantees: what is reported, or
+written at once, survives power loss (WAL, ``synchronous=FULL``) together with everything submitted before it; all that
+waits is written in one transaction, so many proposals share one fsync; an opened store is whole: from its snapshot on
+every entry decodes, follows the last one and has its hash. Entries leave the file only into the archive, or for a
+snapshot.
+
+The store's own thread writes what is submitted. While it has nothing to do, and the disk has just shown to be quick,
+the owner may write a little itself: handing that over and back costs more than a quick disk takes.
 """
 
 from __future__ import annotations
@@ -12,8 +16,10 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 
 import msgpack
@@ -39,6 +45,11 @@ BATCH = 4096
 RETRY_S = 0.5
 SEGMENT = 2048
 """Entries of one archive segment."""
+QUICK_S = 0.002
+"""The owner may wait so long for the disk: as long as for a few turns of its loop."""
+QUICK_OF = 8
+"""Of so many transactions the quickest tells how quick it is: the others may have waited for a processor."""
+QUICK_BYTES = 1 << 16
 
 
 class Store:
@@ -54,6 +65,9 @@ class Store:
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._submitted = 0  # jobs, counted by the owner
+        self._finished = 0  # of them, counted by the thread
+        self._took_s = deque([float("inf")], QUICK_OF)  # the latest transactions
         try:
             self._reader = open_file(path)
             try:
@@ -193,17 +207,39 @@ class Store:
         ``trouble`` or ``failure`` has changed."""
         self._on_stored = on_stored
         self._on_trouble = on_trouble
+        self._connection = connect(self.path)
         self._thread = threading.Thread(target=self._write_all, name="ledger-writer", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
+        self._submitted += 1
         self._queue.put(job)
+
+    def write_now(self, writes: Sequence[Write]) -> bool:
+        """Store this before returning, or (False) nothing of it, because it may take long: then it is to be submitted.
+        Raises SwarmError when writing has ended for good."""
+        if min(self._took_s) > QUICK_S or self._finished < self._submitted or self._thread is None or self.failure:
+            return False
+        if sum(len(entry.raw) for write in writes for entry in write.entries) > QUICK_BYTES:
+            return False
+        try:
+            self._transact(self._connection, list(writes))
+        except (sqlite3.Error, OSError) as error:
+            self._roll_back(self._connection)
+            if is_passing(error):
+                return False  # the thread tries again and again, and says so
+            # Not once more: what a disk has failed to write counts as written the second time.
+            failure = sentence(self.path, error)
+            self._fail(failure)
+            raise failure from error
+        self._note(writes)
+        return True
 
     def _write_all(self) -> None:
         try:
-            with contextlib.closing(connect(self.path)) as connection:
-                while (batch := self._gather()) and self._store(connection, batch):
-                    self._report(batch)
+            while (batch := self._gather()) and self._store(self._connection, batch):
+                self._report(batch)
+                self._finished += len(batch)
         except (sqlite3.Error, OSError) as error:
             self._fail(sentence(self.path, error))
         except Exception as error:
@@ -230,8 +266,7 @@ class Store:
             try:
                 self._transact(connection, batch)
             except (sqlite3.Error, OSError) as error:
-                with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back already
-                    connection.execute("ROLLBACK")
+                self._roll_back(connection)
                 if not is_passing(error):
                     raise
                 if self.trouble is None:
@@ -246,15 +281,24 @@ class Store:
             return True
 
     def _transact(self, connection: sqlite3.Connection, batch: list[Job]) -> None:
+        begun = monotonic()
         connection.execute("BEGIN IMMEDIATE")
         for job in merged(batch):
             job.carry_out(connection)
         connection.execute("COMMIT")
+        self._took_s.append(monotonic() - begun)
 
-    def _report(self, batch: list[Job]) -> None:
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        with contextlib.suppress(sqlite3.Error):  # SQLite may have done so already
+            connection.execute("ROLLBACK")
+
+    def _note(self, batch: Sequence[Job]) -> None:
         for job in batch:
             if isinstance(job, Write) and job.entries:
                 self.last_index = job.entries[-1].index
+
+    def _report(self, batch: list[Job]) -> None:
+        self._note(batch)
         if number := max((job.number for job in batch if isinstance(job, Write)), default=0):
             self._on_stored(number)
         for job in batch:
@@ -272,6 +316,7 @@ class Store:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
+            self._connection.close()
         self._reader.close()
 
     def __enter__(self) -> Store:

@@ -131,8 +131,24 @@ def _hold(found: Audit, snapshots: Snapshots) -> None:
 
 def _snapshots(connection: sqlite3.Connection) -> Snapshots:
     columns = "idx, term, hash, voters, state, digest, signatures"
-    found = {}
-    for index, term, hash_, voters, state, digest, signatures in connection.execute(f"SELECT {columns} FROM snapshots"):
-        snapshot = Snapshot(index, term, hash_, read_voters(voters) or (), state, digest)
-        found[index] = snapshot, msgpack.unpackb(signatures)
-    return found
+    return {row[0]: _snapshot(row) for row in connection.execute(f"SELECT {columns} FROM snapshots")}
+
+
+def _snapshot(row: tuple[Any, ...]) -> tuple[Snapshot, Signatures]:
+    match row:
+        case (index, int(term), bytes(hash_), str(voters), bytes(state), str(digest), bytes(packed)):
+            signatures = _signatures(packed)
+            if signatures is not None:
+                return Snapshot(index, term, hash_, read_voters(voters) or (), state, digest), signatures
+    raise Unsound(row[0], "the snapshot after it cannot be read: its row is damaged")
+
+
+def _signatures(packed: bytes) -> Signatures | None:
+    try:
+        signatures = msgpack.unpackb(packed)
+    except Exception:  # msgpack's own errors share no base class with its UnicodeDecodeError
+        return None
+    plain = isinstance(signatures, dict) and all(
+        isinstance(uid, str) and isinstance(signature, bytes) for uid, signature in signatures.items()
+    )
+    return signatures if plain else None

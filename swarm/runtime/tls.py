@@ -26,13 +26,15 @@ from functools import partial
 from typing import Any, Literal
 
 from swarm.core import names
+from swarm.core.fields import FIRST_RULES
 from swarm.core.names import ROLES, Identity
-from swarm.errors import IdentityError, Replaced, SwarmError, Unreachable
+from swarm.core.rules import UPGRADE
+from swarm.errors import IdentityError, Outdated, Replaced, SwarmError, Unreachable
 from swarm.runtime.credentials import Credentials
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tlserrors import from_alert, from_verification
 from swarm.wire import certs
-from swarm.wire.binding import NONCE_BYTES, Binding, Hello, Side, refusal
+from swarm.wire.binding import NONCE_BYTES, Binding, Hello, OtherNetwork, Side, refusal
 
 __all__ = ["HANDSHAKE_BYTES", "HANDSHAKE_S", "Credentials", "Local", "Peer", "handshake", "handshake_socket"]
 
@@ -65,6 +67,12 @@ class Peer:
         return f"{self.identity.name} ({self.identity.organisation})"
 
 
+class _OtherOutdated(IdentityError):
+    """Read on the other side, this is about its own release."""
+
+    kind = Outdated.kind
+
+
 class Acquaintances:
     """What this process knows of node keys: whose they are, and which incarnation is the last one.
 
@@ -77,6 +85,8 @@ class Acquaintances:
         self._seen: dict[bytes, Identity] = {}
         self._taught: dict[bytes, Identity] = {}
         self._last: dict[bytes, bytes] = {}
+        self.rules = FIRST_RULES
+        """The version of the ledger's rules that the network follows: who does not know it is not let in."""
         self._lock = threading.Lock()
 
     def learn(self, node_key: bytes, identity: Identity, incarnation: bytes) -> None:
@@ -89,6 +99,12 @@ class Acquaintances:
         self._last[peer.node_key] = peer.incarnation
 
     def admit(self, identity: Identity, hello: Hello, who: str) -> None:
+        if hello.rules < self.rules:
+            raise _OtherOutdated(
+                f"{who} runs a release that knows rules version {hello.rules} of the ledger, "
+                f"this network follows version {self.rules}",
+                hint=UPGRADE,
+            )
         known = self._taught.get(hello.node_key) or self._seen.get(hello.node_key)
         if known is not None and not known.same_as(identity):
             raise IdentityError(
@@ -117,6 +133,8 @@ class Local:
     credentials: Credentials
     state: StateDirectory
     acquaintances: Acquaintances = field(default_factory=Acquaintances)
+    other_network: Callable[[Identity, OtherNetwork], None] = lambda identity, error: None
+    """Hears of who calls and belongs to another network."""
 
 
 def handshake(
@@ -149,6 +167,8 @@ def handshake(
     except SwarmError as error:
         with contextlib.suppress(OSError):
             tls.write(refusal(error))
+        if isinstance(error, OtherNetwork) and not dialler:
+            local.other_network(identity, error)
         raise
     if not local.state.network_id:
         local.state.set_network_id(binding.network_id)

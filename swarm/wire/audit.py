@@ -60,6 +60,8 @@ class Auditor:
     def _decoded(self, raw: bytes) -> Entry:
         due = self.index + 1
         try:
+            if not isinstance(raw, bytes):
+                raise BadInput("its row is damaged: it holds no bytes")
             entry = decode_entry(raw)
         except BadInput as error:
             raise Unsound(due, error.message) from error

@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from swarm.core import names
+from swarm.core.fields import FIRST_RULES
+from swarm.core.rules import KNOWN
 from swarm.errors import BadInput, IdentityError, SwarmError, Unreachable, from_wire
 from swarm.wire import frame
 from swarm.wire.certnames import printable
@@ -44,6 +46,8 @@ class Hello:
     uid: str
     incarnation: bytes
     nonce: bytes
+    rules: int
+    """The newest version of the ledger's rules that it knows."""
     raw: bytes
 
 
@@ -56,10 +60,15 @@ class Side:
     network_id: bytes
     nonce: bytes
     leaf: bytes
+    rules: int = KNOWN
 
 
 class NoNetworkYet(Unreachable):
     """One side has not reached its network yet: nothing is wrong with anybody, and another try may succeed."""
+
+
+class OtherNetwork(IdentityError):
+    """Each side belongs to a network of its own."""
 
 
 class Binding:
@@ -170,7 +179,7 @@ class Binding:
                 f"{self._peer_name} belongs to no network yet", hint="wait until it has reached its sentinel"
             )
         if own and theirs and own != theirs:
-            raise IdentityError(
+            raise OtherNetwork(
                 f"{self._peer_name} belongs to network {theirs.hex()[:16]}, this node to {own.hex()[:16]}",
                 hint="a state directory belongs to one network: use another --state DIR for another network",
             )
@@ -221,9 +230,10 @@ def _own_hello(own: Side) -> Hello:
         "uid": names.uid_of(public),
         "incarnation": own.incarnation,
         "nonce": own.nonce,
+        "rules": own.rules,
     }
     raw: bytes = msgpack.packb(fields, use_bin_type=True)
-    return Hello(own.network_id, public, str(fields["uid"]), own.incarnation, own.nonce, raw)
+    return Hello(own.network_id, public, str(fields["uid"]), own.incarnation, own.nonce, own.rules, raw)
 
 
 def _decode_hello(raw: bytes, peer_name: str) -> Hello:
@@ -240,11 +250,13 @@ def _decode_hello(raw: bytes, peer_name: str) -> Hello:
             f"{peer_name} speaks protocol {printable(str(version))}, this node speaks protocol {VERSION}",
             hint="run the same release on both, or the one before on one of them",
         )
-    network_id, uid = fields.get("network_id"), fields.get("uid")
+    network_id, uid, rules = fields.get("network_id"), fields.get("uid"), fields.get("rules", FIRST_RULES)
     if not isinstance(network_id, bytes) or len(network_id) not in (0, 32) or not isinstance(uid, str):
+        raise malformed
+    if type(rules) is not int or rules < FIRST_RULES:
         raise malformed
     for name, length in _LENGTHS.items():
         value = fields.get(name)
         if not isinstance(value, bytes) or len(value) != length:
             raise malformed
-    return Hello(network_id, fields["node_key"], uid, fields["incarnation"], fields["nonce"], raw)
+    return Hello(network_id, fields["node_key"], uid, fields["incarnation"], fields["nonce"], rules, raw)

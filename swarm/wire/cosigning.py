@@ -42,6 +42,12 @@ def signers(ledger: Ledger, point: Point, signatures: Mapping[str, bytes]) -> tu
     )
 
 
+def vouched(own: Ledger, point: Point, signatures: Mapping[str, bytes]) -> bool:
+    """Whether a network node that this ledger has admitted signed it. Who has a ledger takes no state that only nodes
+    signed which the state itself brings; who has none yet cannot tell, and believes those that it was told to join."""
+    return bool(set(signers(own, point, signatures)) & {uid for uid, _ in own.sns()})
+
+
 def is_majority(signed: Iterable[str], voters: tuple[str, ...]) -> bool:
     return len(set(signed) & set(voters)) > len(voters) // 2
 

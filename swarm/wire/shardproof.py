@@ -1,7 +1,8 @@
 """Shard proofs: an owner's signature under the digest of the shard it merged.
 
-Made and checked by the exchange of a round. Guarantee: a proof speaks for one shard of one attempt of one round of one
-contract in one network; two of them for the same shard with different digests convict their signer.
+Made and checked by the exchange of a round. Guarantee: a proof speaks for one shard of one snap, which is named by its
+entry besides contract, round and attempt, in one network; two of them for the same shard with different digests convict
+their signer, who merges the same bytes whenever it merges that snap.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from swarm.wire.tensorbytes import Buffer, hash_function
 
-DOMAIN = "swarm/shard/1"
+DOMAIN = "swarm/shard/2"
 
 
 @dataclass(frozen=True, slots=True)
 class ShardPlace:
-    """Which shard is spoken of; ``index`` is its place in the snap's list of shards."""
+    """Which shard is spoken of; ``snap`` is the hash of the snap's entry, ``index`` the place in its list of shards."""
 
     network_id: bytes
     contract: str
     round: int
     attempt: int
+    snap: bytes
     index: int
 
 

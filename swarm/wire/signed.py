@@ -195,8 +195,8 @@ def _verify_known(envelope: _Envelope, ledger: Ledger) -> Verified:
         raise IdentityError(f"this {head.kind} introduces its author {node.identity} again")
     _check_node_signature(envelope, node.node_key)
     body = _body(envelope)
-    anchors = _anchored([body["ca"]]) if head.kind == "OrganisationAdmitted" and _fits(head.kind, body) else ()
-    if head.kind == "Evidence" and _fits(head.kind, body):
+    anchors = _anchored([body["ca"]]) if head.kind == "OrganisationAdmitted" and _fits(head.kind, body, ledger) else ()
+    if head.kind == "Evidence" and _fits(head.kind, body, ledger):
         _check_proofs(head.network_id, body, ledger)
     return _verified(envelope, body, anchors=anchors)
 
@@ -204,7 +204,7 @@ def _verify_known(envelope: _Envelope, ledger: Ledger) -> Verified:
 def _check_proofs(network_id: bytes, body: dict[str, Any], ledger: Ledger) -> None:
     """What an Evidence shows was signed by the owner that it names: whoever shows it is believed nothing else."""
     owner = ledger.nodes.get(body["uid"])
-    place = ShardPlace(network_id, body["contract"], body["round"], body["attempt"], body["shard"])
+    place = ShardPlace(network_id, body["contract"], body["round"], body["attempt"], body["snap"], body["shard"])
     for shown in (body[name] for name in ("first", "second") if name in body):
         if owner is None or not shardproof.verify(owner.node_key, place, shown["digest"], shown["signature"]):
             raise IdentityError(
@@ -221,7 +221,7 @@ def _verify_introduction(envelope: _Envelope, ledger: Ledger, time_ms: int) -> V
         who = certs.describe(head.chain[0])
         raise IdentityError(f"this {head.kind} is not signed with the key of the certificate {who} that it brings")
     body = _body(envelope)
-    check_body(head.kind, body)
+    check_body(head.kind, body, ledger.rules.judging(head.kind, body))
     brought = _anchored(body["anchors"]) if head.kind == "Genesis" else ()
     anchors = brought or tuple(ledger.anchors.values())
     identity = _judge(head.chain, tuple(anchor.certificate for anchor in anchors), time_ms)
@@ -247,9 +247,9 @@ def _anchored(ders: list[bytes]) -> tuple[Anchored, ...]:
     return tuple(Anchored(anchor.certificate, anchor.spki_sha256, anchor.name) for anchor in _parsed(tuple(ders)))
 
 
-def _fits(kind: str, body: dict[str, Any]) -> bool:
+def _fits(kind: str, body: dict[str, Any], ledger: Ledger) -> bool:
     try:
-        check_body(kind, body)
+        check_body(kind, body, ledger.rules.active)
     except BadInput:
         return False  # the ledger refuses it, and records that
     return True

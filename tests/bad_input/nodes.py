@@ -171,6 +171,11 @@ def _(stage: Stage) -> Told:
     return swarm(stage, "sn", "promote", *entrance(stage, "swci"))
 
 
+@case("swarm sn promote: without --force, where no swarm runs")
+def _(stage: Stage) -> Told:
+    return swarm(stage, "sn", "promote")
+
+
 @case("swarm sn promote: a network node that leads")
 def _(stage: Stage) -> Told:
     return swarm(stage, "sn", "promote", "--force", *entrance(stage, "swci"))

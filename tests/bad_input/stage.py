@@ -31,8 +31,8 @@ from tests.certificates import OrganisationFiles, make_organisation
 
 ROOT = Path(__file__).parents[2]
 TRAINING = Path(__file__).with_name("training.py")
-READY_S = 30.0
-ENDS_S = 40.0
+READY_S = 90.0
+ENDS_S = 90.0
 T = TypeVar("T")
 
 

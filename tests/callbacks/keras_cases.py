@@ -14,26 +14,11 @@ from swarm.callbacks.checkpoint import Checkpoints
 from swarm.callbacks.keras import tensor_name
 from swarm.errors import ModelError, SwarmError, Unreachable
 from swarm.keras import SwarmCallback
-from tests.runtime.channel_node import running
 
 FINAL = "All peers and Swarm training rounds finished. Final Swarm model was loaded."
 STOP = "Swarm training is over. Stopping local training"
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 Y = X.sum(axis=1, keepdims=True)
-
-
-@pytest.fixture
-def node(tmp_path, monkeypatch):
-    with running(tmp_path / "channel") as started:
-        for name, value in started.environment.items():
-            monkeypatch.setenv(name, value)
-        yield started.node
-
-
-@pytest.fixture
-def log(caplog):
-    caplog.set_level(logging.INFO, "test.keras")
-    return caplog
 
 
 def callback(sync: Any = 4, peers: Any = 2, **keywords: Any) -> SwarmCallback:

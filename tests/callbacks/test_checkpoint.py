@@ -22,7 +22,6 @@ from swarm import Swarm
 from swarm.callbacks import checkpoint as module
 from swarm.callbacks.checkpoint import Checkpoint, Checkpoints
 from swarm.errors import BadInput
-from tests.runtime.channel_node import running
 
 WEIGHTS = {
     "f16": np.array([1.5, -0.0], np.float16),
@@ -49,12 +48,6 @@ for n in range(1, 10**6):
 def checkpoint(number: int = 1, **fields) -> Checkpoint:
     given = {"weights": WEIGHTS, "optimizer": {"m": np.ones(3)}, "finished": False, **fields}
     return Checkpoint(contract="demo", base="blake3:01", round=number, batches=4 * number, epochs=number, **given)
-
-
-@pytest.fixture
-def log(caplog):
-    caplog.set_level(logging.INFO, "test.checkpoint")
-    return caplog
 
 
 @pytest.fixture
@@ -190,14 +183,6 @@ def test_two_programs_do_not_write_into_one_directory(tmp_path):
 
 
 # ---- going on from one
-
-
-@pytest.fixture
-def node(tmp_path, monkeypatch):
-    with running(tmp_path / "channel") as started:
-        for name, value in started.environment.items():
-            monkeypatch.setenv(name, value)
-        yield started.node
 
 
 def swarm(tmp_path: Path, **options) -> Swarm:

@@ -25,7 +25,7 @@ def outcomes(tmp_path_factory):
     report = directory / "report.xml"
     command = [sys.executable, "-m", "pytest", str(CASES), "-p", "no:cacheprovider", f"--junitxml={report}"]
     run = subprocess.run(
-        [*command, f"--basetemp={directory / 'tmp'}"], cwd=CASES.parents[2], capture_output=True, text=True, timeout=240
+        [*command, f"--basetemp={directory / 'tmp'}"], cwd=CASES.parents[2], capture_output=True, text=True, timeout=600
     )
     assert report.exists(), run.stdout + run.stderr
     failures: dict[str, str] = {}

@@ -10,23 +10,8 @@ import pytest
 
 from swarm import Swarm, SwarmError
 from swarm.errors import BadInput, ModelError, Unreachable
-from tests.runtime.channel_node import running
 
 FINAL = "All peers and Swarm training rounds finished. Final Swarm model was loaded."
-
-
-@pytest.fixture
-def node(tmp_path, monkeypatch):
-    with running(tmp_path / "channel") as started:
-        for name, value in started.environment.items():
-            monkeypatch.setenv(name, value)
-        yield started.node
-
-
-@pytest.fixture
-def log(caplog):
-    caplog.set_level(logging.INFO, "test.swarm")
-    return caplog
 
 
 def swarm(**options) -> Swarm:

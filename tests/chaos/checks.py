@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.chaos.census import Growth
 from tests.chaos.faults import KINDS
 from tests.chaos.history import Commit, History
 
@@ -26,6 +27,9 @@ Array = np.ndarray[Any, Any]
 FAULTS_A_MINUTE, COMMITS_A_MINUTE = 6, 5
 WITHOUT_COMMIT_S = 60.0
 ALL_KINDS_FROM_MINUTES = 4
+SOAK_MINUTES = 60
+"""From then on a run says enough of growth to be judged by it."""
+RSS_MIB_PER_HOUR, DESCRIPTORS_PER_HOUR = 1.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,8 @@ class Findings:
     longest_without_commit_s: float
     computed: int
     """Rounds whose results were computed again."""
+    growth: dict[str, Growth]
+    """By role."""
 
     @property
     def wrong(self) -> list[str]:
@@ -212,7 +218,19 @@ class Findings:
         if self.longest_without_commit_s > WITHOUT_COMMIT_S:
             longest = f"{self.longest_without_commit_s:.0f} s"
             sentences.append(f"{longest} without a commit, at most {WITHOUT_COMMIT_S:g} s are allowed")
-        return sentences
+        return sentences + self._grown()
+
+    def _grown(self) -> list[str]:
+        """What an hour and more would have kept flat."""
+        if self.minutes < SOAK_MINUTES:
+            return []
+        limits = (("rss_mib_per_hour", RSS_MIB_PER_HOUR), ("descriptors_per_hour", DESCRIPTORS_PER_HOUR))
+        return [
+            f"{what} of {role}: {value:g}, at most {limit:g} is allowed"
+            for role, growth in self.growth.items()
+            for what, limit in limits
+            if (value := getattr(growth, what)) is not None and value > limit
+        ]
 
     def as_json(self) -> dict[str, Any]:
         every = [seconds for kind in self.recovery_s.values() for seconds in kind]
@@ -230,4 +248,5 @@ class Findings:
             "recovery_s": percentiles(every),
             "recovery_by_fault_s": {kind: percentiles(self.recovery_s.get(kind, [])) for kind in KINDS},
             "longest_without_commit_s": round(self.longest_without_commit_s, 1),
+            "growth": {role: growth.as_json() for role, growth in self.growth.items()},
         }

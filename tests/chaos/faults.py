@@ -2,7 +2,8 @@
 
 A fault begins every 5 to 10 s, of every kind in turn. Limits, so that something is promised: at most one network node
 is broken at a time, and so many workers stay untouched that a round can be made once the faults are over. What was
-killed is started again by hand (network nodes and operators, in their directories); workers are their operator's.
+killed is started again by hand (network nodes and operators, in their directories); workers are their operator's. A run
+of hours kills one process of each kind never, whatever else it does to it: what grows slowly has to show somewhere.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ STOP_S = (3.0, 20.0)
 READY_S = 60.0
 LOOK_S = 0.1
 FILLER = "filler"
+SPARED = ("sn-1", "swop-1")
+SPARED_SLOT = ".0"
+"""The end of the slot of which no worker is killed."""
 
 
 class NothingToBreak(Exception):
@@ -35,8 +39,13 @@ class NothingToBreak(Exception):
 
 
 class Faults:
-    def __init__(self, cluster: Cluster, net: Network, random: Random, history: History) -> None:
+    """``spares``: one process of each kind is never killed."""
+
+    def __init__(
+        self, cluster: Cluster, net: Network, random: Random, history: History, *, spares: bool = False
+    ) -> None:
         self.cluster, self.net, self.random, self.history = cluster, net, random, history
+        self._spares = spares
         self._broken: set[str] = set()
         """Nodes and hosts (by the name of their node), and workers by process, that a fault holds."""
         self._begin: dict[str, Callable[[str], Awaitable[None]]] = {
@@ -104,7 +113,8 @@ class Faults:
     # ---- kinds
 
     async def _kill_node(self, kind: str) -> None:
-        node = self._pick(self.cluster.of(kind.removeprefix("kill_")))
+        nodes = self.cluster.of(kind.removeprefix("kill_"))
+        node = self._pick([node for node in nodes if not (self._spares and node.name in SPARED)])
         with self._hold(kind, node.name, [node.name]):
             self.cluster.kill(node)
             await trio.sleep(self.random.uniform(*RESTART_S))
@@ -128,12 +138,18 @@ class Faults:
                     await self._start_again(node)
 
     async def _kill_worker(self, kind: str) -> None:
-        worker = self._pick_worker(kind.removeprefix("kill_"))
+        worker = self._pick_worker(kind.removeprefix("kill_"), spares=self._spares)
         with self._hold(kind, str(worker), [str(worker.pid)]), suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGKILL)
 
-    def _pick_worker(self, *roles: str) -> Worker:
-        workers = [one for one in self.cluster.workers() if one.role in roles and str(one.pid) not in self._broken]
+    def _pick_worker(self, role: str, *, spares: bool = False) -> Worker:
+        workers = [
+            one
+            for one in self.cluster.workers()
+            if one.role == role
+            and str(one.pid) not in self._broken
+            and not (spares and one.place.partition("-")[0].endswith(SPARED_SLOT))
+        ]
         if not workers:
             raise NothingToBreak
         return self.random.choice(workers)

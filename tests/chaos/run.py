@@ -15,6 +15,7 @@ from swarm.runtime.credentials import Credentials
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Local
 from tests.chaos import checks
+from tests.chaos.census import Census
 from tests.chaos.checks import Findings
 from tests.chaos.cluster import API_PORT, RUNNER, SNS, SWOPS, Cluster, left, task, twice
 from tests.chaos.desk import Desk
@@ -28,6 +29,8 @@ FIRST_COMMIT_S = 60.0
 CALM_S = 90.0
 WORKERS_END_S = 60.0
 LOOK_S = 0.2
+WARM_S, WARM_SOAK_S = 60.0, 1800.0
+"""Until all is loaded; until what is kept of the past has come to its limit."""
 TASK = "train-without-end"
 
 
@@ -36,6 +39,11 @@ class Settings:
     minutes: float
     peers: int
     seed: int
+
+    @property
+    def soaks(self) -> bool:
+        """It lasts long enough to say what grows."""
+        return self.minutes >= checks.SOAK_MINUTES
 
 
 class Chaos:
@@ -53,6 +61,7 @@ class Chaos:
         with network(SNS + SWOPS, self.settings.seed, desk=True) as net, self._launch() as launch:
             self.cluster = Cluster(self._directory, launch, net, self.settings.peers)
             self.cluster.prepare()
+            self._census = Census(self.cluster, WARM_SOAK_S if self.settings.soaks else WARM_S)
             trio.run(self._run, net)
             launch.stop()
             own = {host.pid for host in net.hosts}
@@ -83,9 +92,10 @@ class Chaos:
     async def _live(self, desk: Desk, net: Network) -> None:
         await desk.assign(task(TASK, MIN_PEERS, self.cluster, MERGES_PAUSE_S), self.settings.peers)
         await self._commits(1, FIRST_COMMIT_S, "the first round")
-        faults = Faults(self.cluster, net, Random(self.settings.seed), self.history)
+        faults = Faults(self.cluster, net, Random(self.settings.seed), self.history, spares=self.settings.soaks)
         async with trio.open_nursery() as nursery:
-            for work in (desk.mend, desk.take_notes, faults.attend, self._tell, self._watch_doubles):
+            works = (desk.mend, desk.take_notes, faults.attend, self._census.take, self._tell, self._watch_doubles)
+            for work in works:
                 nursery.start_soon(work)
             await faults.rampage(self.settings.minutes * 60)
             self._faults_over_s = self.history.now_s
@@ -152,4 +162,5 @@ class Chaos:
             recovery_s=checks.recoveries(history),
             longest_without_commit_s=checks.longest_without_commit(history, self._faults_over_s),
             computed=checks.rounds_computed(history, records),
+            growth=self._census.growth(),
         )

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEYS = [
     "minutes", "seed", "rounds_committed", "rounds_aborted", "faults", "digest_mismatches", "lost_updates",
     "tasks_lost", "tasks_run_twice", "orphans", "recovery_s", "recovery_by_fault_s", "longest_without_commit_s",
+    "growth",
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import sqlite3
 
 from swarm.core.events import Contributor
 from tests.chaos import checks
+from tests.chaos.census import Growth
 from tests.chaos.checks import Findings
 from tests.chaos.faults import KINDS
 from tests.chaos.history import Commit, Fault, History
@@ -130,7 +131,7 @@ def findings(**changes):
     empty["deaths"] = []
     faults = dict.fromkeys(KINDS, 3)
     values = {"minutes": 4, "seed": 1, "commits": 20, "aborts": 0, "faults": faults, **empty, "recovery_s": {}}
-    return Findings(**{**values, "longest_without_commit_s": 60.0, "computed": 10, **changes})
+    return Findings(**{**values, "longest_without_commit_s": 60.0, "computed": 10, "growth": {}, **changes})
 
 
 def test_a_run_has_to_be_rough_enough_and_to_get_on():
@@ -142,3 +143,14 @@ def test_a_run_has_to_be_rough_enough_and_to_get_on():
     assert findings(faults={**dict.fromkeys(KINDS, 3), "loss": 0}).wrong == ["no fault of kind loss"]
     assert "19 rounds" in findings(commits=19).wrong[0]
     assert "61 s without" in findings(longest_without_commit_s=61.0).wrong[0]
+
+
+def test_what_grows_in_an_hour_and_more_is_named_and_a_short_run_does_not_judge():
+    grown = {"sn": Growth(1.5, 0.0, 120.0, 40, 6.0), "sl": Growth(0.2, 3.0, 110.0, 30, 9.0)}
+    hours = {"minutes": 120, "commits": 600, "computed": 600, "faults": dict.fromkeys(KINDS, 90)}
+    assert findings(growth=grown, **hours).wrong == [
+        "rss_mib_per_hour of sn: 1.5, at most 1 is allowed",
+        "descriptors_per_hour of sl: 3, at most 1 is allowed",
+    ]
+    assert findings(growth=grown).wrong == []
+    assert findings(growth={"ml": Growth(None, None, 0.0, 0, 0.0)}, **hours).wrong == []

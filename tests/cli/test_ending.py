@@ -142,3 +142,20 @@ def test_a_missing_library_names_the_extra_that_brings_it(capsys):
     assert capsys.readouterr().err == (
         "error: probe needs libp2p.host, which is not installed\nhint: pip install 'swarm-learning[node]'\n"
     )
+
+
+def test_a_command_ends_with_all_that_it_has_said_and_without_taking_the_interpreter_apart():
+    """Which costs a node more than all the rest of its end: an object's last words show that it is left out."""
+    program = (
+        "import atexit, click, sys\n"
+        "from swarm.cli.ending import entry\n"
+        "class Last:\n"
+        "    def __del__(self): print('taken apart')\n"
+        "kept = Last()\n"
+        "atexit.register(print, 'registered')\n"
+        "@click.command('probe')\n"
+        "def probe(): sys.stdout.write('said'); return 5\n"
+        "entry(probe)()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (5, "saidregistered\n", "")

@@ -146,7 +146,7 @@ def test_rm_leaves_the_state_of_a_process_that_runs_there(tmp_path):
 def command(tmp_path):
     def command(name, *arguments):
         return subprocess.run(
-            [Path(sys.executable).parent / name, *arguments], capture_output=True, text=True, timeout=60, cwd=tmp_path
+            [Path(sys.executable).parent / name, *arguments], capture_output=True, text=True, timeout=180, cwd=tmp_path
         )
 
     yield command

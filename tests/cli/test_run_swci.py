@@ -41,7 +41,7 @@ def command(*arguments):
 
 
 def run(*arguments, stdin=subprocess.DEVNULL, **settings):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=60, stdin=stdin, **settings)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=180, stdin=stdin, **settings)
 
 
 def test_a_script_that_ends_well_ends_with_0(identity, usr, script):
@@ -79,7 +79,7 @@ def test_json_is_one_object_and_the_session_goes_to_stderr(identity, usr, script
 
 def test_what_is_typed_is_read_to_its_end(identity, swarm):
     typed = f"create context a with ip 127.0.0.1 {swarm.api_port(0)}\nswitch context a\nlist taskrunners\nexit\n"
-    ended = subprocess.run(command(*identity), input=typed, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command(*identity), input=typed, capture_output=True, text=True, timeout=180)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.endswith("SWCI:2 >     defaulttaskbb.taskdb.sml.hpe\nSWCI:3 > ")
 

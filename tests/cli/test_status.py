@@ -15,7 +15,7 @@ def look(swarm, identity):
     def look(*arguments, reach=None):
         flags = ["--sn-ip", "127.0.0.1", "--sn-api-port", swarm.api_port(0), *identity] if reach is None else reach
         command = [BIN / "swarm", *map(str, [*arguments, *flags])]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
     return look
 
@@ -28,7 +28,7 @@ def test_status_says_what_runs_and_who_waits(swarm, look, identity, tmp_path):
         "create task from t.yaml\nfinalize task t[b]\ncreate taskrunner r\nassign task t[b] to r with 2 peers\n"
     )
     steered = [sys.executable, "-m", "swarm.cli.run_swci", *map(str, identity), "--usr-dir", str(tmp_path)]
-    subprocess.run(steered, check=True, timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    subprocess.run(steered, check=True, timeout=180, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     shown = look("status")
     assert shown.returncode == 0, shown.stderr

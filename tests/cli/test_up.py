@@ -19,7 +19,7 @@ def swarm(tmp_path):
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PATH": f"{BIN}:{os.environ['PATH']}"}
 
     def swarm(*arguments):
-        return subprocess.run([BIN / "swarm", *arguments], capture_output=True, text=True, timeout=120, env=environment)
+        return subprocess.run([BIN / "swarm", *arguments], capture_output=True, text=True, timeout=300, env=environment)
 
     swarm.environment = environment
     yield swarm
@@ -48,7 +48,7 @@ def test_nodes_stay_until_down_and_come_back_with_their_ledger(swarm, tmp_path):
     command = shlex.split(first["commands"][0].split(" -- ")[0])
     command += ["--", sys.executable, str(MERGE_NUMBERS), "1", "0", str(tmp_path)]
     alone = {**swarm.environment, "SWARM_PEER": "0", "SWARM_PEERS": "1"}
-    trained = subprocess.run(command, capture_output=True, text=True, timeout=120, env=alone)
+    trained = subprocess.run(command, capture_output=True, text=True, timeout=300, env=alone)
     assert trained.returncode == 0, trained.stderr
 
     ended = json.loads(swarm("down", "--json").stdout)

@@ -186,7 +186,8 @@ class Scene:
             name: {"digest": digest, "signature": bytes(64)}
             for name, digest in zip(("first", "second"), digests, strict=False)
         }
-        return self.say(actor, "Evidence", {**self.where(uid=owner.uid, shard=shard), **shown, **fields})
+        place = {"snap": self.contract.snap.entry if self.contract.snap else bytes(32), "shard": shard}
+        return self.say(actor, "Evidence", {**self.where(uid=owner.uid, **place), **shown, **fields})
 
     def lose(self, actor: Actor) -> Outcome:
         body = {"uid": actor.uid, "incarnation": actor.incarnation, "reason": "no sign of life for 10 s"}

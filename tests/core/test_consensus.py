@@ -10,6 +10,7 @@ import pytest
 from swarm.core.consensus import Consensus
 from swarm.core.leadership import PIECE_BYTES
 from swarm.core.ordering import (
+    LEAP_MAX,
     NO_HASH,
     Answer,
     Append,
@@ -189,6 +190,29 @@ def test_a_message_of_an_older_term_is_answered_with_the_newer() -> None:
     disk.term = 5
     (answer,) = sent(take(machine("a", disk), disk, "b", heartbeat(disk, 4)))
     assert answer.term == 5
+
+
+@pytest.mark.parametrize("leap", [LEAP_MAX, LEAP_MAX + 1, 2**31])
+def test_a_term_that_no_elections_can_have_led_to_is_as_good_as_lost(leap: int) -> None:
+    """Else one node's broken memory would use up an epoch's terms, and nobody could be elected ever again."""
+    disk = disk_of("one")
+    term = 1 + leap
+    for message in (heartbeat(disk, term), Campaign(term, False, 2, 1), SnapshotOffered(term, 1, 2, NO_HASH, 2)):
+        node = machine("a", disk)
+        take(node, disk, "b", message)
+        assert node.term == (term if leap == LEAP_MAX else 1)
+        disk.term, disk.vote = 1, ""
+    alone = disk_of("one", voters=("a",))
+    leader = led(alone, learners=("b",))
+    take(leader, alone, "b", Answer(leader.term + leap, 1, True, 2, 2, 0))
+    assert (leader.role == "leader") == (leap > LEAP_MAX)
+
+
+def test_who_has_no_entry_yet_is_told_any_term() -> None:
+    disk, theirs = Disk(), disk_of("one")
+    node = machine("a", disk)
+    take(node, disk, "b", heartbeat(theirs, LEAP_MAX + 7, prev=0))
+    assert node.term == LEAP_MAX + 7
 
 
 def test_a_stranger_that_knows_nothing_new_is_not_followed() -> None:

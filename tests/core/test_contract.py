@@ -1,11 +1,13 @@
 """What a contract fixes, who may enrol, when it is finished, and what becomes of its base."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from swarm.core.agreement import Options
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, Misbehaved
+from swarm.core.ledger import Blank, Ledger
 from swarm.core.tensors import Schema, TensorSpec
 from swarm.errors import BadInput
 from tests.core.scene import BIG, CONTRACT, INITIAL, SMALL, Actor, Scene, digest
@@ -432,11 +434,11 @@ def disputed(count=3):
     actors = scene.learners(count, schema=BIG)
     for actor in actors:
         scene.offer(actor)
-    place = scene.where()
+    place = scene.where(snap=scene.contract.snap.entry)
     scene.ready(actors[0], shards=[b"a" * 32, b"b" * 32, b"c" * 32])
     scene.ready(actors[1], "other", shards=[b"a" * 32, b"x" * 32, b"c" * 32])
     (owner,) = [actor for actor in actors if actor.uid == sorted(each.uid for each in actors)[1]]
-    return scene, actors, owner, {key: place[key] for key in ("round", "attempt")}
+    return scene, actors, owner, {key: place[key] for key in ("round", "attempt", "snap")}
 
 
 def test_what_two_members_show_of_a_disputed_shard_convicts_its_owner():
@@ -485,8 +487,38 @@ def test_evidence_during_an_attempt_begins_the_next_one_without_the_cheat():
 def test_a_single_word_is_taken_only_about_what_is_disputed():
     scene, actors, owner, place = disputed()
     one, other = (actor for actor in actors if actor is not owner)
-    for wrong in ({"shard": 0}, {"round": 7}, {"attempt": 1}):
+    for wrong in ({"shard": 0}, {"round": 7}, {"attempt": 1}, {"snap": b"s" * 32}):
         assert "nobody disputes shard" in scene.show(one, owner, b"b" * 32, **{"shard": 1, **place, **wrong}).reason
     assert "nobody disputes shard" in scene.show(one, other, b"b" * 32, shard=1, **place).reason
     scene.commit(*actors)
     assert "nobody disputes a shard" in scene.show(one, owner, b"b" * 32, shard=1, **place).reason
+
+
+def test_a_round_that_is_run_again_has_another_snap_than_the_first_time():
+    """After a forced recovery the same members may offer the same weights again: nobody is convicted of both rounds."""
+    scene = Scene()
+    actors = scene.learners(3)
+    before = len(scene.log)
+    for actor in actors:
+        scene.offer(actor)
+    first = scene.contract.snap
+    assert first.entry == scene.log[-1][0].hash
+    again = Scene()
+    again.learners(3)
+    assert len(again.log) == before
+    again.take(Blank())  # of the node that leads in the new epoch
+    for actor in actors:
+        actor.seq -= 1
+        again.offer(actor)
+    assert replace(again.contract.snap, entry=first.entry) == first
+    assert again.contract.snap.entry not in (b"", first.entry)
+    assert Ledger.restore(again.ledger.snapshot()).contracts[CONTRACT].snap == again.contract.snap
+
+
+def test_the_next_attempt_names_the_entry_that_began_it():
+    scene = Scene()
+    actors = scene.learners(3)
+    for actor in actors:
+        scene.offer(actor)
+    scene.lose(actors[0])
+    assert (scene.contract.snap.attempt, scene.contract.snap.entry) == (1, scene.log[-1][0].hash)

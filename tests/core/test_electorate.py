@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from swarm.core.electorate import BEHIND_MAX, PASSING_S, VOTERS_MAX, Electorate, wanted
+from swarm.core.electorate import BEHIND_MAX, PASSING_S, VOTERS_MAX, Electorate, needed_first, wanted
 
 A, B, C, D = b"A", b"B", b"C", b"D"
 
@@ -159,3 +159,22 @@ def test_whatever_is_wanted_is_reached_one_by_one_when_all_answer(seed: int) -> 
             assert len(before ^ set(steps.voters)) <= 1
             assert 1 <= len(steps.voters) <= VOTERS_MAX
         assert set(steps.voters) == set(goal)
+
+
+@pytest.mark.parametrize(
+    ("uid", "voters", "answering", "first"),
+    [
+        ("b", "abc", "abc", ""),
+        ("b", "abc", "ab", "c"),  # a and c would have to decide, and c is silent
+        ("c", "abc", "ab", ""),  # the silent one itself may go
+        ("b", "abcde", "abc", "de"),
+        ("b", "abcde", "abcd", ""),
+        ("d", "abcde", "abc", ""),
+        ("b", "abcd", "abc", ""),
+        ("a", "a", "a", ""),  # its successor takes over before it goes
+        ("x", "abc", "ab", ""),  # it does not vote
+        (None, "abc", "ab", ""),
+    ],
+)
+def test_who_has_to_come_back_before_a_voter_may_go(uid: str, voters: str, answering: str, first: str) -> None:
+    assert "".join(needed_first(uid, tuple(voters), dict.fromkeys(answering, 0))) == first

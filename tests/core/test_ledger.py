@@ -263,7 +263,7 @@ def test_unknown_kinds_are_refused_and_recorded():
     actor, _ = scene.learners(2)
     for kind in ("DatasetNamed", "status"):
         outcome = scene.say(actor, kind, {})
-        assert f"unknown kind '{kind}'" in outcome.reason
+        assert f"kind '{kind}', which rules version 1 of the ledger does not have" in outcome.reason
         assert scene.ledger.outcome_of(actor.uid, actor.incarnation, actor.seq) == outcome
 
 
@@ -342,7 +342,7 @@ class Interleavings(RuleBasedStateMachine):
     )
     def show(self, number, owner, digests):
         dispute = self.scene.contract.dispute
-        place = {"round": dispute.round, "attempt": dispute.attempt} if dispute else {}
+        place = {"round": dispute.round, "attempt": dispute.attempt, "snap": dispute.snap} if dispute else {}
         shown = [digest * 32 for digest in digests]
         self.scene.show(self.anybody(number), self.anybody(owner), *shown, **place)
 

@@ -341,3 +341,48 @@ def test_entries_are_chained_across_leaders(three: Hand) -> None:
         entries = sn.disk.entries
         for before, entry in itertools.pairwise(entries):
             assert codec.read(entry)[0].prev_hash == before.hash
+
+
+# ---- who is removed while another is dead
+
+
+def removal(hand: Hand, target: Sn) -> bytes:
+    person = Actor("swci", f"swci-{target.actor.identity.name}")
+    assert hand.told(hand.leader, hand.join(person)).outcome.accepted
+    return propose(person, "SnRemoved", {"uid": target.uid}, hand.network_id)
+
+
+@pytest.mark.parametrize("which", ["another voter", "the leader"])
+def test_a_voter_that_the_others_need_is_not_removed_before_they_can_do_without(three: Hand, which: str) -> None:
+    leader = three.leader
+    other, dead = (sn for sn in three.sns if sn is not leader)
+    target = leader if which == "the leader" else other
+    three.crash(dead)
+    three.run(3)
+    raw = removal(three, target)
+    refused = leader.answers[three.ask(leader, raw)]
+    assert isinstance(refused, Declined)
+    others = f"start {dead.actor.identity}, or remove it first"
+    assert refused.reason == f"too few of the others would be left to decide: {others}"
+    three.restart(dead)
+    three.run(3)
+    assert three.told(leader, raw).outcome.accepted, "the same bytes, now"
+    three.run(20, until=lambda: all(target.uid not in sn.ledger.voters for sn in three.sns))
+    three.crash(target)
+    three.run(FAIL_OVER_S)
+    assert three.told(three.leader, newcomer(three)[1]).outcome.accepted
+
+
+def test_the_dead_one_is_removed_first_and_then_the_other(three: Hand) -> None:
+    leader = three.leader
+    other, dead = (sn for sn in three.sns if sn is not leader)
+    three.crash(dead)
+    three.run(3)
+    for target in (dead, other):
+        assert three.told(three.leader, removal(three, target)).outcome.accepted
+        three.run(20, until=lambda: len(three.leader.ledger.voters) == 1)
+    three.run(20, until=lambda: leader.orderer.consensus.voters == (leader.uid,))
+    three.crash(other)
+    three.run(5)
+    assert three.told(leader, newcomer(three)[1]).outcome.accepted
+    assert leader.orderer.consensus.one_copy, "and every status says so"

@@ -5,7 +5,7 @@ import pytest
 
 from swarm.core.events import NodeGone, NodeKnown, Recovered, VotersChanged
 from swarm.core.ledger import Ledger
-from tests.core.scene import Actor, Scene
+from tests.core.scene import CONTRACT, Actor, Scene
 
 
 class Network(Scene):
@@ -181,3 +181,29 @@ def test_a_restored_ledger_has_the_same_voters_epoch_and_order():
         network.ledger.voters, 1, network.sns[1].uid, network.ledger.sns(), network.ledger.voting.lost_after,
     )  # fmt: skip
     assert restored.digest() == network.ledger.digest()
+
+
+@pytest.mark.parametrize("kind", ["NodeLost", "WindowClosed", "DeadlinePassed", "LeaseEnded"])
+def test_only_a_node_that_votes_says_that_a_time_is_over(kind):
+    network = Network(4)
+    network.configure(*network.sns[:3])
+    sl, other = network.learners(2, minPeers=1)
+    network.offer(sl)
+    node = {"uid": other.uid, "incarnation": other.incarnation, "reason": ""}
+    bodies = {
+        "NodeLost": node,
+        "WindowClosed": {"contract": CONTRACT, "round": 0},
+        "DeadlinePassed": {"contract": CONTRACT, "round": 0, "attempt": 0},
+        "LeaseEnded": {"slot": "t/user/1", "fence": 1, "reason": ""},
+    }
+    before = network.contract.to_state()
+    for author, why in [
+        (network.sns[3], "swarm://a/sn/sn-4 may not propose {}: only a network node that votes on the order may"),
+        (sl, "swarm://b/sl/sl-1 may not propose {}: only the role sn may"),
+        (network.swci["a"], "swarm://a/swci/swci-a may not propose {}: only the role sn may"),
+    ]:
+        outcome = network.say(author, kind, bodies[kind])
+        assert (outcome.accepted, outcome.code, outcome.reason) == (False, 5, why.format(kind))
+    assert network.contract.to_state() == before
+    if kind in ("NodeLost", "WindowClosed"):
+        assert network.say(network.sns[2], kind, bodies[kind]).accepted

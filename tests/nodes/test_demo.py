@@ -1,6 +1,8 @@
 """The demo's parts without its processes: the split of the data, the digest of a saved model, what a worker says."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -184,3 +186,16 @@ def test_chaos_takes_three_of_each_unless_more_are_asked_for():
     assert (calm.peers, calm.sns, calm.patience_s) == (2, 2, "20")
     with pytest.raises(BadInput, match="2 peers and 3 network nodes cannot do without one of them"):
         play.settings(2, None, None, "digits", 0, chaos=True)
+
+
+@pytest.mark.slow
+def test_no_thread_tunes_the_workers_pipelines():
+    """Which sleeps up to a minute, and the end of a training may wait for it."""
+    program = (
+        "import numpy as np\n"
+        "from swarm.nodes.demo.worker import batches\n"
+        "made = batches(np.zeros((8, 2), np.float32), np.zeros(8, np.int64), 0)\n"
+        "print(made.options().autotune.enabled, made.cardinality().numpy())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
+    assert ended.stdout == "False -1\n", ended.stderr

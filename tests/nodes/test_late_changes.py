@@ -35,3 +35,20 @@ def test_a_peer_that_missed_merges_offers_its_change_anew_and_all_end_with_one_m
     last_gate.touch()
     assert [scene.ended(peer) for peer in [*peers, late]] == [0, 0, 0]
     assert len({final(peer) for peer in [*peers, late]}) == 1
+
+
+@pytest.mark.slow
+def test_who_was_dropped_when_the_training_ended_takes_the_last_model_and_lets_everybody_end(
+    scene: Scene, tmp_path: Path
+) -> None:
+    scene.network(1)
+    gate, own_gate = tmp_path / "gate", tmp_path / "own"
+    peers = [scene.peer(GATE=gate) for _ in range(2)]
+    late = scene.peer(GATE=own_gate)
+    for peer in [*peers, late]:
+        scene.says(peer.node, "at the gate")
+    gate.touch()
+    scene.says(scene.swarm.network[0], "contract count: finished")
+    own_gate.touch()
+    assert [scene.ended(peer) for peer in [*peers, late]] == [0, 0, 0]
+    assert len({final(peer) for peer in [*peers, late]}) == 1

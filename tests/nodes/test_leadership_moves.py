@@ -79,10 +79,7 @@ def test_training_goes_on_while_leadership_moves_and_no_round_is_lost(tmp_path: 
     with Launch(environment={"PYTHONPATH": os.getcwd()}) as launch:
         scene = test_swarm.Scene(tmp_path, launch)
         scene.network(3)
-        gate = tmp_path / "gate"
-        peers = [scene.peer(GATE=gate, SYNCS=6), scene.peer(GATE=gate, SYNCS=6)]
-        for peer in peers:
-            scene.says(peer.node, "at the gate")
+        gate, peers = scene.at_the_gate(SYNCS=6)
         left = kill_the_leader(scene.swarm, launch, tmp_path / "asking")
         gate.touch()
         assert [scene.ended(peer) for peer in peers] == [0, 0]
@@ -105,4 +102,4 @@ def test_a_task_goes_on_while_leadership_moves_and_no_slot_runs_twice(tmp_path: 
         slots = list(run.slots.values())
         assert [(slot.state, slot.exit_code, slot.attempt) for slot in slots] == [("done", 0, 1)] * 2, run
         assert len({scene.log(host, slot).splitlines()[-1] for host, slot in enumerate(slots, 1)}) == 1
-    eventually("the end of all workers", lambda: not operators.workers(tmp_path), 20)
+    eventually("the end of all workers", lambda: not operators.workers(tmp_path))

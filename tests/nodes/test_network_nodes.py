@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ def test_three_network_nodes_vote_and_each_takes_proposals(network: Network) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_r010_the_next_write_is_acknowledged_seconds_after_the_leader_was_killed(network: Network) -> None:
     network.of(3)
     leader = network.leader(1)
@@ -92,6 +94,23 @@ def test_r007_all_killed_at_once_come_back_with_all_that_was_acknowledged(networ
 
 
 @pytest.mark.slow
+def test_r009_a_sentinel_whose_directory_is_gone_is_told_that_its_network_lives_on(network: Network) -> None:
+    network.of(2)
+    network.write(1, "before")
+    network.kill(1)
+    shutil.rmtree(network.directory / "sn-1")
+    network.start(1)
+    network.says(1, "this sentinel began a network of its own")
+    sentinel = network.nodes.pop(1)
+    eventually("its end", lambda: not sentinel.running)
+    network.launch.processes.remove(sentinel)
+    said = sentinel.log.read_text()
+    assert sentinel.exit_code == 2
+    assert re.search(r"that was here lives on: swarm://org-2/sn/sn-2 at \S+ belongs to network \w{16}", said)
+    assert "with an empty --state DIR and --sentinel-ip of that network node" in said
+    assert network.has(2, "before")
+
+
 def test_an_empty_directory_joins_through_a_peer_as_another_node(network: Network) -> None:
     network.of(3)
     network.write(1, "kept")

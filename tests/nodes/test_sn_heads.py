@@ -123,6 +123,16 @@ def test_what_differs_beyond_the_own_ledger_is_found_out_when_it_gets_there(stat
     assert [each.one.index for each in node.heads.evidence] == [12]
 
 
+def test_a_word_for_an_entry_that_never_comes_keeps_no_other_from_being_looked_at(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    for index in (2**50, 2**51, 12, 13):
+        node.told(peer, mine=peer.head(index, b"x" * 32))
+    assert len(node.heads._unchecked) == 1, "one of each node: nobody fills the memory"
+    node.grow(12)
+    node.heads.applied()
+    assert [each.one.index for each in node.heads.evidence] == [12]
+
+
 def test_two_words_of_one_node_for_one_entry_are_a_proof_against_it(state: StateDirectory) -> None:
     node, peer = Node(state, 10), Peer(1)
     node.told(peer, mine=peer.head(30))

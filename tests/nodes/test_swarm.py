@@ -44,6 +44,14 @@ class Scene:
         added = {name: str(value) for name, value in environment.items()}
         return self.swarm.start_peer(PROGRAM, environment={"SWARM_ADD": str(len(self.swarm.peers) + 1), **added})
 
+    def at_the_gate(self, **environment: Any) -> tuple[Path, list[Peer]]:
+        """Two peers that have merged once and go on when this file is there."""
+        gate = self.directory / "gate"
+        peers = [self.peer(GATE=gate, **environment) for _ in range(2)]
+        for peer in peers:
+            self.says(peer.node, "at the gate")
+        return gate, peers
+
     def says(self, process: Process, text: str) -> None:
         eventually(f"{text!r} in the output of {process.name}", lambda: text in output(process))
 
@@ -125,14 +133,9 @@ def test_each_organisation_at_its_own_network_node(scene: Scene) -> None:
     assert not statuses[0]["one_copy"]
 
 
-def test_a_dead_peer_network_node_stops_nothing_and_its_learning_node_changes_over(
-    scene: Scene, tmp_path: Path
-) -> None:
+def test_a_dead_peer_network_node_stops_nothing_and_its_learning_node_changes_over(scene: Scene) -> None:
     scene.network(2)
-    gate = tmp_path / "gate"
-    peers = [scene.peer(GATE=gate), scene.peer(GATE=gate)]
-    for peer in peers:
-        scene.says(peer.node, "at the gate")
+    gate, peers = scene.at_the_gate()
     os.kill(scene.swarm.network[1].pid, signal.SIGKILL)
     gate.touch()
     assert [scene.ended(peer) for peer in peers] == [0, 0]
@@ -142,12 +145,9 @@ def test_a_dead_peer_network_node_stops_nothing_and_its_learning_node_changes_ov
     assert "ledger has one copy" in status["notes"]
 
 
-def test_a_sentinel_that_comes_back_with_its_directory_continues(scene: Scene, tmp_path: Path) -> None:
+def test_a_sentinel_that_comes_back_with_its_directory_continues(scene: Scene) -> None:
     scene.network(2)
-    gate = tmp_path / "gate"
-    peers = [scene.peer(GATE=gate), scene.peer(GATE=gate)]
-    for peer in peers:
-        scene.says(peer.node, "at the gate")
+    gate, peers = scene.at_the_gate()
     before = scene.status(1)["head"]
     os.kill(scene.swarm.network[0].pid, signal.SIGKILL)
     gate.touch()
@@ -163,12 +163,9 @@ def test_a_sentinel_that_comes_back_with_its_directory_continues(scene: Scene, t
     assert scene.status(1)["contracts"] == scene.status(0)["contracts"]
 
 
-def test_a_late_joiner_starts_from_the_committed_model(scene: Scene, tmp_path: Path) -> None:
+def test_a_late_joiner_starts_from_the_committed_model(scene: Scene) -> None:
     scene.network(1)
-    gate = tmp_path / "gate"
-    first = [scene.peer(GATE=gate), scene.peer(GATE=gate)]
-    for peer in first:
-        scene.says(peer.node, "at the gate")
+    gate, first = scene.at_the_gate()
     late = scene.peer(GATE=gate)
     scene.says(late.node, "adopted")
     gate.touch()
@@ -177,12 +174,9 @@ def test_a_late_joiner_starts_from_the_committed_model(scene: Scene, tmp_path: P
 
 
 @pytest.mark.parametrize("victim", ["SL", "ML"])
-def test_a_peer_that_is_killed_is_missed_by_nobody_above_min_peers(scene: Scene, tmp_path: Path, victim: str) -> None:
+def test_a_peer_that_is_killed_is_missed_by_nobody_above_min_peers(scene: Scene, victim: str) -> None:
     scene.network(1)
-    gate = tmp_path / "gate"
-    peers = [scene.peer(GATE=gate), scene.peer(GATE=gate)]
-    for peer in peers:
-        scene.says(peer.node, "at the gate")
+    gate, peers = scene.at_the_gate()
     peers.append(scene.peer())
     scene.says(peers[2].node, "adopted")
     peers[2].look()
@@ -219,24 +213,18 @@ def test_one_program_trains_in_several_contracts_one_after_the_other(scene: Scen
     assert one == again  # a finished contract gives its final model, and trains no more
 
 
-def test_a_peer_goes_on_alone_when_the_other_goes_while_it_waits_for_it(scene: Scene, tmp_path: Path) -> None:
+def test_a_peer_goes_on_alone_when_the_other_goes_while_it_waits_for_it(scene: Scene) -> None:
     scene.network(1)
-    gate = tmp_path / "gate"
-    peers = [scene.peer(GATE=gate, TOO_FEW="local", SWARM_TOO_FEW_PEERS_S=2) for _ in range(2)]
-    for peer in peers:
-        scene.says(peer.node, "at the gate")
+    gate, peers = scene.at_the_gate(TOO_FEW="local", SWARM_TOO_FEW_PEERS_S=2)
     os.kill(peers[1].node.pid, signal.SIGKILL)
     gate.touch()
     scene.says(peers[0].node, "training on alone, 2 of 10")
     assert scene.ended(peers[0]) == 4  # a final model takes minPeers
 
 
-def test_diverged_weights_withdraw_one_peer_and_the_swarm_goes_on(scene: Scene, tmp_path: Path) -> None:
+def test_diverged_weights_withdraw_one_peer_and_the_swarm_goes_on(scene: Scene) -> None:
     scene.network(1)
-    gate = tmp_path / "gate"
-    peers = [scene.peer(GATE=gate), scene.peer(GATE=gate)]
-    for peer in peers:
-        scene.says(peer.node, "at the gate")
+    gate, peers = scene.at_the_gate()
     diverging = scene.peer(NAN=1)
     assert scene.ended(diverging) == 7
     assert "NaN" in output(diverging.node)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Any
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def eventually(what: str, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:

@@ -59,7 +59,7 @@ class Network:
             if to not in self.drivers or self.cut or self.mute or self.cut_off & {uid, to}:
                 raise Unreachable(f"no link to {to}")
             verbs = {
-                "cosign": self.drivers[to].snapshots.answer_cosign,
+                "cosign": partial(self.drivers[to].snapshots.answer_cosign, uid),
                 "snapshot": self.drivers[to].snapshots.answer_piece,
             }
             wire = msgpack.packb(verbs[verb](msgpack.unpackb(msgpack.packb(body))))

@@ -40,3 +40,23 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     trio.run(fill)
     assert list(archive.after(0)) == [entry.raw]
     assert not failures
+
+
+def test_answers_of_one_entry_each_make_no_file_each(tmp_path: Path) -> None:
+    entries, previous = [], NO_HASH
+    for index in range(1, 101):
+        entries.append(make_entry(index, 1, 0, previous, b""))
+        previous = entries[-1].hash
+
+    async def ask(uid: str, after: int) -> Any:
+        return {"entries": [entries[after].raw]}
+
+    archive = Archive(tmp_path / "archive")
+
+    async def fill() -> None:
+        with trio.fail_after(10):
+            await Backfill(archive, ask, lambda: ["somebody"]).fill(entries[0].hash, 100, previous)
+
+    trio.run(fill)
+    assert [(segment.first, segment.last) for segment in archive.segments()] == [(1, 100)]
+    assert list(archive.after(0)) == [entry.raw for entry in entries]

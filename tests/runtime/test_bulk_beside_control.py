@@ -23,6 +23,7 @@ BULK_S = BEAT_S * (BEATS_MISSED_MAX + 1)
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_links_answer_and_live_while_four_members_exchange_a_hundred_megabytes_each(tmp_path: Path, organisation):
     schema = Schema.of({"a": np.zeros(25 * MB, np.float32)})
     generator = np.random.default_rng(7)

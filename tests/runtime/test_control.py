@@ -18,6 +18,7 @@ from swarm.errors import BadInput, IdentityError, InternalError, Refused, SwarmE
 from swarm.runtime import control as control_module
 from swarm.runtime.control import CONCURRENT_MAX, PROTOCOL, Control, Link
 from swarm.runtime.mesh import Mesh, Stream
+from swarm.runtime.outbox import WAITING_MAX
 from swarm.runtime.tls import Local, Peer
 from swarm.wire import frame
 from tests.certificates import leaf
@@ -154,7 +155,7 @@ def test_what_is_not_authorised_is_not_done(server: Local, client: Local) -> Non
     async def act(link: Link) -> None:
         error = await refusal(link.call("note", {}, deadline_s=5), Refused)
         assert error.message == "swarm://b/sl/sl-1 may not 'note'"
-        await link.notify("note", {})
+        link.tell("note", {})
         await link.call("echo", {}, deadline_s=5)
 
     linked(server, client, {"note": note, "echo": echo}, act, authorise=authorise)
@@ -189,11 +190,13 @@ def test_notices_arrive_in_order(server: Local, client: Local) -> None:
 
     async def act(link: Link) -> None:
         for n in range(300):
-            await link.notify("note", {"n": n})
+            link.tell("note", {"n": n})
+            if n % (WAITING_MAX // 2) == 0:
+                await link.call("echo", {}, deadline_s=5)  # by now all that was told before has left
         while len(seen) < 300:
             await trio.sleep(0.01)
 
-    linked(server, client, {"note": note}, act)
+    linked(server, client, {"note": note, "echo": echo}, act)
     assert seen == list(range(300))
 
 
@@ -498,6 +501,9 @@ def test_a_reader_with_notices_in_hand_when_the_writer_meets_the_end_does_not_en
 
         def __init__(self) -> None:
             self.link: Link | None = None
+
+        def send_now(self, data: bytes) -> bool:
+            return False
 
         async def send_all(self, data: bytes) -> None:
             raise Unreachable("broken pipe")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import sqlite3
 import threading
@@ -14,8 +15,10 @@ import msgpack
 import pytest
 import trio
 
-from swarm.core.events import Outcome
-from swarm.errors import BadInput, IdentityError, Refused, SwarmError, Unreachable
+from swarm.core.claims import Claim, EntryHeader
+from swarm.core.events import Applied, Outcome
+from swarm.core.ledger import Ledger
+from swarm.errors import BadInput, IdentityError, InternalError, Refused, SwarmError, Unreachable
 from swarm.runtime import store as store_module
 from swarm.runtime.answers import NotLeader
 from swarm.runtime.clock import Clock
@@ -116,6 +119,7 @@ def test_proposals_that_come_while_the_disk_writes_share_the_next_transaction(
         transact(self, connection, batch)
 
     monkeypatch.setattr(Store, "_transact", counting)
+    monkeypatch.setattr(store_module, "QUICK_S", 0.0)  # a disk that the loop does not wait for
 
     async def scenario() -> None:
         async with world.sentinel() as node:
@@ -418,6 +422,53 @@ def test_a_failing_disk_ends_the_node_with_one_sentence(world: World, monkeypatc
     assert "ledger.db failed: disk I/O error" in failure(scenario).message
 
 
+def test_an_entry_that_meets_a_mistake_of_ours_ends_the_node_with_one_sentence_and_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, heads = Ledger._judge, list[int]()
+
+    def mistaken(self: Ledger, header: EntryHeader, claim: Claim) -> Applied:
+        if header.index == 4:
+            raise ZeroDivisionError("by chance")
+        return judge(self, header, claim)
+
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            await renew(node, 2)
+            with pytest.raises(Unreachable, match="the ledger pauses: the ledger ends here, at entry 4"):
+                await renew(node)
+            heads.append(node.driver.head)
+            await trio.sleep_forever()
+
+    async def start() -> None:
+        async with world.node("s") as node:
+            heads.append(node.driver.head)
+
+    monkeypatch.setattr(Ledger, "_judge", mistaken)
+    first = failure(scenario)
+    assert (first.code, heads) == (70, [3])
+    assert re.fullmatch(r"the ledger ends here, at entry 4 \(NodeJoined of .{36}\), .*ZeroDivision.*", first.message)
+    assert failure(start).message == first.message, "nobody loops over it: each start says the same at once"
+    monkeypatch.setattr(Ledger, "_judge", judge)
+    run(start)
+    assert heads == [3, 5], "the release that knows better has it all, and its own first entry"
+
+
+def test_an_effect_that_meets_a_mistake_of_ours_ends_the_node_with_one_sentence(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as node:
+            monkeypatch.setattr(node.driver, "_publish", lambda effect: {}["nothing"])
+            with pytest.raises(Unreachable, match="the ledger pauses: the ledger ends here, behind entry 2: KeyError"):
+                await renew(node)
+            await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        run(scenario)
+    assert caught.group_contains(InternalError, match="the ledger ends here, behind entry 2")
+
+
 def test_a_full_disk_pauses_the_ledger_until_there_is_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     transact = Store._transact
     full = threading.Event()
@@ -465,6 +516,7 @@ def test_a_proposal_that_is_not_acknowledged_in_time_says_so_and_may_be_made_aga
         transact(self, connection, batch)
 
     monkeypatch.setattr(Store, "_transact", slow)
+    monkeypatch.setattr(store_module, "QUICK_S", 0.0)  # a disk that the loop does not wait for
 
     async def scenario() -> None:
         async with world.sentinel() as node:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from swarm.core.names import uid_of
+from swarm.core.node import Node as LedgerNode
+from swarm.core.node import Outcomes
 from swarm.core.ordering import NO_HASH
-from swarm.core.snapshot import Snapshot
+from swarm.core.snapshot import Snapshot, restored, taken
 from swarm.errors import BadInput, IdentityError, Refused
 from swarm.runtime import backfill as backfill_module
 from swarm.runtime import snapshots as snapshots_module
@@ -18,6 +24,7 @@ from swarm.runtime import store as store_module
 from swarm.runtime.archive import Archive
 from swarm.runtime.replica import Replica
 from swarm.runtime.snapshots import Snapshots
+from swarm.wire.cosigning import sign_point
 from swarm.wire.signed import decode_entry, make_entry
 from tests.runtime.sns import Node, World, accepted, failure, leader_of, level, renew, run, until
 
@@ -200,7 +207,7 @@ def test_old_entries_of_another_history_are_thrown_away(world: World, monkeypatc
                 await until(lambda: bool(dropped))
                 forged.clear()
                 await until(lambda: archive.reach() == first_index(peer) - 1)
-                assert [*peer.driver.entries_after(0)] == [*sentinel.driver.entries_after(0)][:10]
+                assert peer.driver.entries_after(0)[:10] == [*sentinel.driver.entries_after(0)][:10]
 
     run(scenario)
 
@@ -257,6 +264,39 @@ def test_a_snapshot_that_is_not_what_a_majority_signed_is_not_installed(
     run(scenario)
 
 
+def test_voters_that_only_the_snapshot_knows_are_no_voters_to_who_has_a_ledger(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = Snapshots.answer_piece
+    invented = Ed25519PrivateKey.generate()
+    key = invented.public_key().public_bytes_raw()
+
+    def forged(self: Snapshots, body: dict[str, object]) -> dict[str, object]:
+        stored = self._store.snapshot()
+        assert stored is not None
+        ledger = restored(stored[0])
+        real = ledger.nodes[ledger.sentinel]
+        ledger.nodes[uid_of(key)] = LedgerNode(real.identity, key, (), Outcomes(bytes(16)), joined=2)
+        ledger.voting.uids = (uid_of(key),)
+        made = taken(ledger, stored[0].term, ledger.voters)
+        signature = sign_point(invented, ledger.network_id, made.point)
+        told = {"voters": list(made.voters), "digest": made.digest, "signatures": {uid_of(key): signature}}
+        return {**genuine(self, body), **told, "size": len(made.state), "piece": made.state}
+
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel, world.peer(sentinel) as peer:
+            await renew(sentinel, 50)
+            await shed(sentinel, 40)
+            await until(lambda: level(sentinel, peer))
+            monkeypatch.setattr(Snapshots, "answer_piece", forged)
+            with pytest.raises(IdentityError, match="signed by no network node that the ledger here has admitted"):
+                await peer.driver.snapshots.fetch(sentinel.local.state.uid)
+            monkeypatch.setattr(Snapshots, "answer_piece", genuine)
+            await peer.driver.snapshots.fetch(sentinel.local.state.uid)
+
+    run(scenario)
+
+
 def test_a_node_signs_only_the_state_that_it_came_to_by_itself(world: World) -> None:
     async def scenario() -> None:
         async with world.sentinel() as node:
@@ -265,22 +305,65 @@ def test_a_node_signs_only_the_state_that_it_came_to_by_itself(world: World) -> 
             stored = node.driver._store.snapshot()
             assert stored is not None
             snapshot: Snapshot = stored[0]
-            answer = node.driver.snapshots.answer_cosign
+            answer = partial(node.driver.snapshots.answer_cosign, "another")
             assert answer({"point": list(snapshot.point)})["signature"]
             index, term, hash_, digest = snapshot.point
             for point in (
-                [index, term, hash_, "sha256:0"],
                 [index, term, bytes(32), digest],
                 [99, term, hash_, digest],
             ):
                 assert answer({"point": point}) == {"signature": b""}
+            differing = answer({"point": [index, term, hash_, "sha256:0"]})
+            assert (differing["signature"], differing["differs"]) == (b"", [index, term, hash_, digest])
             with pytest.raises(BadInput):
                 answer({"point": [index, term]})
         async with world.node("s") as node:
-            again = node.driver.snapshots.answer_cosign({"point": list(snapshot.point)})
+            again = node.driver.snapshots.answer_cosign("another", {"point": list(snapshot.point)})
             assert again["signature"], "also after a restart, when it has all its signatures"
 
     run(scenario)
+
+
+def test_who_has_come_to_another_state_than_the_majority_says_so_and_ends(world: World) -> None:
+    kept: list[Node] = []
+
+    async def scenario() -> None:
+        async with world.three() as nodes:
+            with world.client() as client:
+                await diverge(nodes[2])
+                kept.extend(nodes)
+                await renew(await leader_of(*nodes), EVERY, author=client)
+                await trio.sleep_forever()
+
+    error = failure(scenario)
+    assert error.code == 70
+    assert "and a majority of the voters has signed sha256:" in error.message
+    assert "--rejoin" in error.hint
+    told = [note for node in kept[:2] for note in node.driver.notes()]
+    assert len(told) == 2
+    assert all("the state of the ledger after entry 20 differs: it is sha256:" in note for note in told)
+    assert error.message.split(" is ")[1].split()[0] in told[0], "both name the same states"
+
+
+def test_two_that_differ_say_so_and_go_on_while_nobody_can_tell_who_is_right(world: World) -> None:
+    async def scenario() -> None:
+        async with world.three() as nodes:
+            with world.client() as client:
+                await diverge(nodes[2])
+                world.network.cut_off.add(nodes[1].local.state.uid)
+                world.network.drivers[nodes[2].local.state.uid] = nodes[2].driver
+                leader = await leader_of(nodes[0], nodes[2])
+                await renew(leader, EVERY, author=client)
+                await until(lambda: all(node.driver.notes() for node in (nodes[0], nodes[2])))
+                await accepted(leader, client.joining(leader.driver.ledger.network_id))
+
+    run(scenario)
+
+
+async def diverge(node: Node) -> None:
+    """As by a flipped bit of its memory."""
+    ledger = node.driver.ledger
+    ledger.nodes[ledger.sentinel].joined += 1
 
 
 def test_without_a_majority_of_signatures_nothing_is_let_go(world: World) -> None:

@@ -28,6 +28,8 @@ from swarm.wire import merkle, shardproof, tensorbytes
 from tests.runtime.data_nodes import NETWORK, Node, nodes, until
 
 HASH = "blake3"
+SNAP = b"s" * 32
+"""Of the entry that made the snap."""
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,8 @@ def snap_of(
     contributors = tuple(Contributor(members[i].uid, weights[i], digests[i], members[i].address) for i in order)
     cut = zip(order, split(leaves, len(order)), strict=True)
     shards = tuple(Shard(members[i].uid, first, stop) for i, (first, stop) in cut if first < stop)
-    return SnapMade("a-contract", 3, attempt, contributors, shards if topology == "sharded" else (), topology, "base")
+    shards = shards if topology == "sharded" else ()
+    return SnapMade("a-contract", 3, attempt, contributors, shards, topology, "base", SNAP)
 
 
 class Attempt:
@@ -196,7 +199,7 @@ class Attempt:
         return [name for _, name in sorted(zip((node.uid for node in self.members), names, strict=True))]
 
     def told(self) -> tuple:
-        return self.outcomes.get(timeout=20)
+        return self.outcomes.get(timeout=60)
 
     def end(self) -> None:
         for node, exchange in zip(self.members, self.exchanges, strict=True):
@@ -293,15 +296,16 @@ def test_a_shard_that_its_owner_did_not_sign_is_not_used(five) -> None:
 
 def test_a_proof_speaks_for_one_shard_of_one_attempt_only(five) -> None:
     key, public = five[0].state.node_key, five[0].state.node_public
-    place = shardproof.ShardPlace(NETWORK, "a-contract", 3, 0, 1)
+    place = shardproof.ShardPlace(NETWORK, "a-contract", 3, 0, SNAP, 1)
     proof = shardproof.sign(key, place, b"digest")
     assert shardproof.verify(public, place, b"digest", proof)
     others = [
-        shardproof.ShardPlace(b"x" * 32, "a-contract", 3, 0, 1),
-        shardproof.ShardPlace(NETWORK, "b-contract", 3, 0, 1),
-        shardproof.ShardPlace(NETWORK, "a-contract", 4, 0, 1),
-        shardproof.ShardPlace(NETWORK, "a-contract", 3, 1, 1),
-        shardproof.ShardPlace(NETWORK, "a-contract", 3, 0, 0),
+        shardproof.ShardPlace(b"x" * 32, "a-contract", 3, 0, SNAP, 1),
+        shardproof.ShardPlace(NETWORK, "b-contract", 3, 0, SNAP, 1),
+        shardproof.ShardPlace(NETWORK, "a-contract", 4, 0, SNAP, 1),
+        shardproof.ShardPlace(NETWORK, "a-contract", 3, 1, SNAP, 1),
+        shardproof.ShardPlace(NETWORK, "a-contract", 3, 0, b"t" * 32, 1),
+        shardproof.ShardPlace(NETWORK, "a-contract", 3, 0, SNAP, 0),
     ]
     assert not any(shardproof.verify(public, other, b"digest", proof) for other in others)
     assert not shardproof.verify(public, place, b"another", proof)
@@ -494,7 +498,7 @@ def test_what_the_owners_signed_for_what_came_can_be_shown_to_everybody(five) ->
             if shard.owner == five[index].uid:
                 assert proof is None, "nobody shows what it signed itself"
                 continue
-            place = shardproof.ShardPlace(NETWORK, "a-contract", 3, 0, number)
+            place = shardproof.ShardPlace(NETWORK, "a-contract", 3, 0, SNAP, number)
             assert proof["digest"] == done[index].shards[number]
             assert shardproof.verify(keys[shard.owner], place, proof["digest"], proof["signature"])
     attempt.end()

@@ -22,6 +22,7 @@ from swarm.core.ledger import Ledger
 from swarm.core.ordering import LogEntry
 from swarm.core.snapshot import Snapshot, digest_of
 from swarm.runtime import snapshots as snapshots_module
+from swarm.runtime import store as store_module
 from swarm.runtime.answers import Questions
 from swarm.runtime.archive import Archive
 from swarm.runtime.replica import Replica
@@ -70,6 +71,8 @@ def any_holds_entries(*values: Any) -> bool:
 POINTS = {
     "before an append is submitted": Point(Store, "submit", "before", holds_entries),
     "after an append is submitted": Point(Store, "submit", "after", holds_entries),
+    "before an append is written at once": Point(Store, "write_now", "before", any_holds_entries),
+    "after an append was written at once": Point(Store, "write_now", "after", any_holds_entries),
     "before the transaction": Point(Store, "_transact", "before", any_holds_entries),
     "between the insertion and the commit": Point(Write, "carry_out", "after"),
     "after the fsync": Point(Store, "_transact", "after", any_holds_entries),
@@ -91,6 +94,10 @@ POINTS = {
 }
 
 
+SLOWLY = ("before an append is submitted", "after an append is submitted", "after the store has reported")
+"""Points that a disk passes only if the loop does not wait for it."""
+
+
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(snapshots_module, "KEPT_BEHIND", 3)
@@ -101,7 +108,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 @pytest.mark.parametrize("name", POINTS)
-def test_nothing_acknowledged_is_lost_and_nothing_takes_effect_twice(world: World, name: str) -> None:
+def test_nothing_acknowledged_is_lost_and_nothing_takes_effect_twice(
+    world: World, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "QUICK_S", 0.0 if name in SLOWLY else 60.0)
     said = in_a_killed_child(lambda tell: run(work, world, POINTS[name], tell))
     raws = [raw for what, raw in said if what == "proposing"]
     indexes = [index for what, index in said if what == "acknowledged"]

@@ -14,7 +14,9 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 
 from swarm.errors import BadInput, IdentityError, Refused, Unreachable
 from swarm.runtime import mesh as mesh_module
-from swarm.runtime.mesh import CONNECTIONS_PER_PEER_MAX, Mesh, Stream
+from swarm.runtime.doorstep import STRANGERS_MAX
+from swarm.runtime.mesh import Mesh, Stream
+from swarm.runtime.meshlimits import CONNECTIONS_PER_PEER_MAX
 from swarm.runtime.secure import PROTOCOL, Raw
 from swarm.runtime.tls import Local
 from tests.certificates import leaf
@@ -237,13 +239,13 @@ def test_silent_strangers_keep_nobody_out_the_oldest_gives_way(listener: Mesh, d
     async def main() -> None:
         async with listener.run(listen=[(HERE, 0)]), dialler.run():
             port = listener.listen_ports[0]
-            strangers = [await trio.open_tcp_stream(HERE, port) for _ in range(mesh_module.STRANGERS_MAX)]
+            strangers = [await trio.open_tcp_stream(HERE, port) for _ in range(STRANGERS_MAX)]
             for stranger in strangers:
                 await stranger.receive_some()
             await dialler.dial(HERE, port)
             while await strangers[0].receive_some():
                 pass
-            assert len(listener._doorstep._standing) < mesh_module.STRANGERS_MAX
+            assert len(listener._doorstep._standing) < STRANGERS_MAX
             for stranger in strangers:
                 await stranger.aclose()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_another_protocol_version_is_refused_on_both_sides(
         if own.leaf != other.credentials.leaf:
             return hello
         raw = hello.raw.replace(b"\xa7version\x01", b"\xa7version\x02")
-        return binding.Hello(hello.network_id, hello.node_key, hello.uid, hello.incarnation, hello.nonce, raw)
+        return replace(hello, raw=raw)
 
     monkeypatch.setattr(binding, "_own_hello", newer)
     with caplog.at_level(logging.WARNING, "swarm.mesh"):

@@ -584,3 +584,87 @@ def test_an_older_store_is_brought_forward_after_a_backup(filled: Path, monkeypa
     with Store(backup) as store:
         assert store.last_index == 5
     assert "version 3" in refusal(filled).message
+
+
+# ---- writing at once
+
+
+def started(store: Store, reports: Reports) -> None:
+    """With something submitted and reported: how quick the disk is, is known."""
+    store.start(reports.on_stored, reports.on_trouble)
+    store.submit(Write(1, tuple(chain(2)), {"term": 1}))
+    store.submit(Write(2))
+    while store._finished < 2:
+        threading.Event().wait(0.001)
+
+
+def test_what_is_written_at_once_is_there_after_reopening(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "QUICK_S", 60.0)
+    entries = chain(4)
+    with Store(path) as store:
+        started(store, Reports())
+        assert store.write_now([Write(3, (entries[2],), {"vote": "a"}), Write(4, (entries[3],), {"commit": 3})])
+        assert store.last_index == 4
+    with Store(path) as store:
+        assert (store.last_index, store.vote, store.commit) == (4, "a", 3)
+
+
+def test_nothing_is_written_at_once_on_a_slow_disk_or_past_what_waits_or_much_of_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transact, gate = Store._transact, threading.Event()
+    gate.set()
+
+    def gated(self: Store, connection: sqlite3.Connection, batch: list[Write]) -> None:
+        assert gate.wait(WAIT_S)
+        transact(self, connection, batch)
+
+    monkeypatch.setattr(Store, "_transact", gated)
+    small = Write(9, meta={"term": 2})
+    with Store(path) as store:
+        assert not store.write_now([small]), "it has not been started"
+        started(store, Reports())
+        monkeypatch.setattr(store_module, "QUICK_S", 0.0)
+        assert not store.write_now([small])
+        monkeypatch.setattr(store_module, "QUICK_S", 60.0)
+        assert not store.write_now([Write(3, tuple(chain(3, size=store_module.QUICK_BYTES)[2:]))])
+        gate.clear()
+        store.submit(Write(3, meta={"term": 1}))
+        assert not store.write_now([small])
+        gate.set()
+    with Store(path) as store:
+        assert store.term == 1
+
+
+def test_a_failing_disk_is_not_asked_a_second_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failed fsync the next one succeeds, and what should have been written is gone."""
+    monkeypatch.setattr(store_module, "QUICK_S", 60.0)
+    with Store(path) as store:
+        started(store, reports := Reports())
+        failures = iter([OSError(errno.EIO, "Input/output error")])
+
+        def fail(batch: object, connection: object) -> None:
+            for failure in failures:
+                raise failure
+
+        monkeypatch.setattr(store, "_transact", fail)
+        with pytest.raises(BadInput, match=r"ledger\.db failed: .*Input/output error"):
+            store.write_now([Write(3, meta={"term": 2})])
+        assert store.failure is not None
+        assert reports.troubles == 1
+        assert not store.write_now([Write(4, meta={"term": 2})])
+
+
+def test_what_a_full_disk_does_not_take_at_once_is_the_threads_to_try_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "QUICK_S", 60.0)
+    with Store(path) as store:
+        started(store, reports := Reports())
+
+        def full(batch: object, connection: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(store, "_transact", full)
+        assert not store.write_now([Write(3, meta={"term": 2})])
+        assert (store.failure, store.trouble, reports.troubles) == (None, None, 0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import random
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -12,7 +15,7 @@ import msgpack
 import pytest
 import trio
 
-from swarm.errors import BadInput
+from swarm.errors import BadInput, SwarmError
 from swarm.runtime import snapshots as snapshots_module
 from swarm.runtime import store as store_module
 from swarm.runtime.archive import MAGIC, Archive
@@ -169,3 +172,53 @@ def test_a_directory_without_a_ledger_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_bytes(b"something else, and long enough for a look" * 100)
     with pytest.raises(BadInput):
         audit(tmp_path)
+
+
+def spoilt_rows(chance: random.Random, state: Path) -> None:
+    nasty = [0, -1, 2**62, 1.5, "", "text", b"", b"\xc1", b"\x91", b"\x81\xa1x\x01", bytes(40), None]
+    table, columns = chance.choice(
+        [
+            ("entries", ["raw", "hash", "term", "idx"]),
+            ("snapshots", ["idx", "term", "hash", "voters", "state", "digest", "signatures"]),
+        ]
+    )
+    with closing(sqlite3.connect(state / "ledger.db")) as connection, contextlib.suppress(sqlite3.Error):
+        where = f"rowid = (SELECT rowid FROM {table} ORDER BY random() LIMIT 1)"
+        connection.execute(f"UPDATE {table} SET {chance.choice(columns)} = ? WHERE {where}", (chance.choice(nasty),))
+        connection.commit()
+
+
+def spoilt_bytes(chance: random.Random, state: Path) -> None:
+    path = chance.choice([state / "ledger.db", *(segment.path for segment in Archive(state / "archive").segments())])
+    data = bytearray(path.read_bytes())
+    at = chance.randrange(len(data))
+    match chance.randrange(3):
+        case 0:
+            data[at] ^= 1 << chance.randrange(8)
+        case 1:
+            del data[at:]
+        case 2:  # its checksum is made anew: somebody has written it
+            body = MAGIC + chance.randbytes(at % 300)
+            data[:] = body + hashlib.sha256(body).digest()
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("spoil", [spoilt_rows, spoilt_bytes])
+def test_whatever_is_damaged_comes_out_as_a_sentence(state: Path, spoil: Callable[..., None], tmp_path: Path) -> None:
+    for seed in range(60):
+        copy = tmp_path / f"damaged-{seed}"
+        shutil.copytree(state, copy)
+        spoil(random.Random(seed), copy)
+        print(f"seed {seed}")  # shown when it fails
+        with contextlib.suppress(SwarmError):
+            audit(copy)
+
+
+def test_a_segment_that_cannot_be_read_is_named(state: Path) -> None:
+    segment = Archive(state / "archive").segments()[1]
+    segment.path.unlink()
+    segment.path.mkdir()
+    unsound = audit(state).unsound
+    assert unsound is not None
+    assert unsound.index == 11
+    assert "it cannot be read: Is a directory" in unsound.message

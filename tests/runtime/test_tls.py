@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from swarm.errors import IdentityError, SwarmError, Unreachable
+from swarm.errors import IdentityError, Outdated, SwarmError, Unreachable
 from swarm.runtime.tls import Local, Peer, handshake_socket
 from swarm.wire import binding, frame
 from tests.certificates import leaf
@@ -146,13 +147,35 @@ def test_another_protocol_version_is_refused_on_both_sides(
         if own.leaf != new.credentials.leaf:
             return hello
         raw = hello.raw.replace(b"\xa7version\x01", b"\xa7version\x02")
-        return binding.Hello(hello.network_id, hello.node_key, hello.uid, hello.incarnation, hello.nonce, raw)
+        return replace(hello, raw=raw)
 
     new = node(tmp_path, leaf(A, "SN-2"), [A])
     monkeypatch.setattr(binding, "_own_hello", newer)
     of_dialler, of_listener = meet(pair, new, good)
     assert_says(of_listener, "speaks protocol 2, this node speaks protocol 1")
     assert_says(of_dialler, "refused this node: .*speaks protocol 2, this node speaks protocol 1")
+
+
+def test_a_release_that_does_not_know_the_rules_that_hold_is_refused_on_both_sides(
+    pair: Any, tmp_path: Path, good: Local
+) -> None:
+    good.acquaintances.rules = 2
+    older = node(tmp_path, leaf(A, "SN-2"), [A])
+    of_dialler, of_listener = meet(pair, older, good)
+    assert_says(of_listener, "runs a release that knows rules version 1 of the ledger, this network follows version 2")
+    assert_says(of_dialler, "refused this node: .*knows rules version 1 of the ledger, this network follows version 2")
+    assert isinstance(of_dialler, Outdated)
+    assert "install the release" in of_dialler.hint
+    assert not isinstance(of_listener, Outdated), "it is not its own release that is old"
+
+
+def test_a_release_that_does_not_know_the_rules_that_hold_is_told_so_when_it_is_called(
+    pair: Any, tmp_path: Path, good: Local
+) -> None:
+    good.acquaintances.rules = 2
+    of_dialler, of_listener = meet(pair, good, node(tmp_path, leaf(A, "SN-2"), [A]))
+    assert_says(of_dialler, "knows rules version 1 of the ledger, this network follows version 2")
+    assert isinstance(of_listener, Outdated)
 
 
 def test_another_node_than_the_expected_is_refused(pair: Any, tmp_path: Path, good: Local) -> None:

@@ -22,6 +22,9 @@ from swarm.core.task_kinds import TASK_FIELDS
 from swarm.core.taskrunner import Taskrunner
 from tests.sim.codec import Codec
 
+NEWEST = 2
+"""Rules that all who follow know; which release a network node is of is its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -49,7 +52,7 @@ class Chain:
     def __init__(self, codec: Codec, *, shared: bool) -> None:
         self.codec = codec
         self.shared = shared
-        self._ledger = Ledger()
+        self._ledger = Ledger(NEWEST)
         self._steps: dict[bytes, tuple[Applied, View]] = {}
 
     def replica(self) -> Replica:
@@ -88,7 +91,7 @@ class Chain:
         while any(head):
             raws.append(head)
             head = self.codec.entries[head][0].prev_hash
-        ledger = Ledger()
+        ledger = Ledger(NEWEST)
         for raw in reversed(raws):
             header, proposal = self.codec.entries[raw]
             ledger.apply(header, self.codec.claim(header, proposal, ledger))
@@ -103,7 +106,7 @@ class Replica:
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
-        self._own = None if chain.shared else Ledger()
+        self._own = None if chain.shared else Ledger(NEWEST)
         self.view = EMPTY
 
     def take(self, raw: bytes) -> Applied:

@@ -61,6 +61,11 @@ class Logs(Check):
                 self._role(at_s, name, uid, role, term)
             case ("crash", _, name, *_):
                 self._leads.pop(name, None)
+            case ("replaced", at_s, name, before, hash_) if before == hash_:
+                index = self._history.entries[hash_].index
+                self.broken(
+                    "P1", f"{name} dropped at {at_s:.3f} s what it had stored from entry {index} on, for the same"
+                )
             case ("reconfigured", _, _, hash_):
                 self._reconfigured(self._history.entries[hash_])
             case ("acknowledged", _, name, _, proposal, index, accepted):

@@ -126,8 +126,9 @@ class Client(Process):
         """From an SN: the entries behind ``after``; none: it lives, and this node has all that it has."""
         if sn is not self.sn:
             return
-        self._heard_s = self.now_s
-        self._set_lost(False)
+        self._heard_s = self.world.now_s
+        if self.lost:
+            self._set_lost(False)
         head = self.replica.view.index
         if after > head:
             self._follow()
@@ -138,7 +139,12 @@ class Client(Process):
         self.on_entries(fresh)
         if not self._ready:  # the ledger was read as far as an SN had it
             self._ready = True
-            self.propose("NodeJoined", joined(self.role, self.node_key, self.incarnation), self.on_joined)
+            self.propose("NodeJoined", joined(self.role, self.node_key, self.incarnation, self.rules), self.on_joined)
+        if self._waiting:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Whoever was answered hears it once this node has read as far as its entry."""
         head = self.replica.view.index
         for seq, waiting in list(self._waiting.items()):
             if waiting.answer is not None and waiting.answer.index <= head and self._waiting.pop(seq, None):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swarm.core.claims import Anchored, Blank, Claim, EntryHeader, Unverified, Verified
+from swarm.core.fields import FIRST_RULES
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity
 from swarm.core.ordering import LogEntry
@@ -89,8 +90,9 @@ class Codec:
         return Unverified(f"{claim.uid} proposes {claim.kind} and has not joined this network")
 
 
-def joined(role: str, node_key: bytes, incarnation: bytes) -> dict[str, Any]:
-    """The body of a NodeJoined."""
+def joined(role: str, node_key: bytes, incarnation: bytes, rules: int) -> dict[str, Any]:
+    """The body of a NodeJoined, by a release that knows this version of the rules."""
     return {
         "chain": [b"certificate"], "node_key": node_key, "role": role, "addresses": [], "incarnation": incarnation,
+        **({"rules": rules} if rules > FIRST_RULES else {}),
     }  # fmt: skip

@@ -1,107 +1,80 @@
 """Disks: what survives a crash of the process, and what a cut of the power.
 
-`SnDisk` behaves as `runtime/store` promises: writes are transactions in order, and one is reported only when it is
-through; a crash leaves a prefix of those under way, each whole or not at all; a flipped bit is noticed at the start.
+`SnDisk` behaves as `runtime/store` promises: everything that waits becomes one transaction, reported only when it is
+through; a crash leaves the one under way whole or not at all; a flipped bit is noticed at the start.
 `ModelDisk` is a learning node's directory of models: files outlive the process at once, the power only when synced.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
-from swarm.core.ordering import Append, LogEntry
+from swarm.core.asking import Installed
+from swarm.core.ordering import Append, Stored
 from swarm.core.snapshot import Snapshot
+from tests.core.storedlog import Mark, StoredLog
 from tests.sim.history import Values
 
 KEPT_BEHIND = 12
 """Entries that stay behind a snapshot, for those who are a little late."""
-WRITE_S = (0.0003, 0.002)
+LOW_S, SPREAD_S = 0.0003, 0.002
+"""How long a transaction takes, at least, and what chance adds at most."""
 
 
-class SnDisk:
-    """An SN's store. It is the ``Log`` that consensus reads."""
+Done = Stored | Installed
+"""What the machine is told when a write is through."""
 
-    def __init__(self, random: Random) -> None:
+
+class SnDisk(StoredLog):
+    """An SN's store. What is submitted while a transaction is under way becomes the next one, in one piece."""
+
+    def __init__(self, random: Random, note: Callable[..., None]) -> None:
+        super().__init__()
         self._random = random
-        self.term = 0
-        self.vote = ""
-        self.commit = 0
-        self.entries: list[LogEntry] = []
-        self.first_index = 1
+        self._note = note
         self.snapshot: Snapshot | None = None
         self.archive: list[bytes] = []
         """The raw entries from the first on, as far as this disk ever had them in a row and dropped them."""
         self.full = False
         self.damaged = False
-        self._waiting: deque[tuple[Append | Snapshot, Callable[[], None]]] = deque()
-
-    # ---- the log that is stored
-
-    @property
-    def last_index(self) -> int:
-        return self.first_index + len(self.entries) - 1
+        self._waiting: list[Append | Snapshot] = []
+        self._under_way: list[Append | Snapshot] = []
 
     @property
     def snapshot_index(self) -> int:
         return self.snapshot.index if self.snapshot else 0
 
-    def entry(self, index: int) -> LogEntry:
-        assert index >= self.first_index, f"entry {index} is only in the snapshot"
-        return self.entries[index - self.first_index]
-
-    def read(self, after: int, upto: int, max_bytes: int) -> tuple[LogEntry, ...]:
-        assert after + 1 >= self.first_index, f"entry {after + 1} is only in the snapshot"
-        return tuple(self.entries[after + 1 - self.first_index : upto + 1 - self.first_index])
-
-    def hash_at(self, index: int) -> bytes:
-        if index == 0:
-            return bytes(32)
-        if self.snapshot is not None and index == self.snapshot.index:
-            return self.snapshot.hash
-        return self._before.hash if index == self.first_index - 1 else self.entry(index).hash
-
-    def term_at(self, index: int) -> int:
-        if index == 0:
-            return 0
-        if self.snapshot is not None and index == self.snapshot.index:
-            return self.snapshot.term
-        return self._before.term if index == self.first_index - 1 else self.entry(index).term
-
-    def voters_at(self, index: int) -> tuple[str, ...]:
-        for entry in reversed(self.entries[: max(0, index + 1 - self.first_index)]):
-            if entry.voters is not None:
-                return entry.voters
-        return self._voters_before
-
-    _before: LogEntry
-    _voters_before: tuple[str, ...] = ()
-
     # ---- writing
 
-    def submit(self, write: Append | Snapshot, done: Callable[[], None]) -> float:
-        """Begin a write; ``settle`` after the seconds that this answers with finishes it."""
-        self._waiting.append((write, done))
-        low, spread = WRITE_S
-        return low + spread * self._random.random()
+    def submit(self, write: Append | Snapshot) -> None:
+        self._waiting.append(write)
 
-    def settle(self) -> None:
-        """The oldest write is through (unless the disk is full: then it waits)."""
-        if self.full or not self._waiting:
-            return
-        write, done = self._waiting.popleft()
-        self._write(write)
-        done()
+    def begin(self) -> float:
+        """Write what waits, unless there is nothing or a transaction is under way: how long it takes; 0: not begun."""
+        if self._under_way or not self._waiting:
+            return 0.0
+        self._under_way, self._waiting = self._waiting, []
+        return LOW_S + SPREAD_S * self._random.random()
 
-    def _write(self, write: Append | Snapshot) -> None:
+    def end(self) -> list[Done]:
+        """The transaction is through: what is to be told, of each kind the last."""
+        writes, self._under_way = self._under_way, []
+        done: dict[type, Done] = {}
+        for write in writes:
+            self._carry_out(write)
+            done[type(write)] = Installed(write) if isinstance(write, Snapshot) else Stored(write.number)
+        return list(done.values())
+
+    def _carry_out(self, write: Append | Snapshot) -> None:
         if isinstance(write, Snapshot):
-            self._install(write)
+            self.snapshot = write
+            self.replace(Mark(write.index, write.term, write.hash, write.voters))
             return
-        self.term, self.vote = write.term, write.vote
-        if write.entries:
-            self.entries[write.after + 1 - self.first_index :] = write.entries
+        if write.entries and write.after < self.last_index:
+            self._note("replaced", self.entry(write.after + 1).hash, write.entries[0].hash)
+        self.write(write)
 
     def note_commit(self, commit: int) -> None:
         """In passing, with other writes: what is known to be committed may be older after a crash."""
@@ -109,41 +82,28 @@ class SnDisk:
 
     def keep(self, snapshot: Snapshot) -> None:
         """Entries far enough behind the snapshot go to the archive."""
-        first = max(self.first_index, snapshot.index - KEPT_BEHIND)
         self.snapshot = snapshot
-        gone = self.entries[: first - self.first_index]
-        if not gone:
-            return
-        voters = self.voters_at(first - 1)
-        if len(self.archive) == gone[0].index - 1:
+        gone = self.raise_floor(snapshot.index - KEPT_BEHIND)
+        if gone and len(self.archive) == gone[0].index - 1:
             self.archive.extend(entry.raw for entry in gone)
-        self._before, self._voters_before = gone[-1], voters
-        del self.entries[: len(gone)]
-        self.first_index = first
-
-    def _install(self, snapshot: Snapshot) -> None:
-        self.snapshot, self.entries, self.first_index = snapshot, [], snapshot.index + 1
-        self._before = LogEntry(snapshot.index, snapshot.term, snapshot.hash, b"", None)
-        self._voters_before, self.commit = snapshot.voters, snapshot.index
 
     def published(self) -> tuple[int, list[bytes]]:
         """The entries up to the snapshot for those who follow, and behind which index they begin."""
         if self.snapshot is None:
             return 0, []
-        if len(self.archive) < self.first_index - 1:
+        if len(self.archive) < self.floor.index:
             return self.snapshot.index, []
         return 0, [*self.archive, *(entry.raw for entry in self.entries)][: self.snapshot.index]
 
     # ---- crashing
 
     def crash(self, *, torn: bool) -> tuple[int, int]:
-        """A prefix of what is under way is through. How many writes were lost, and how many of these were begun."""
-        through = 0 if self.full or torn else self._random.randint(0, len(self._waiting))
-        for _ in range(through):
-            self._write(self._waiting.popleft()[0])
-        lost = len(self._waiting)
-        self._waiting.clear()
-        return lost, int(torn and lost > 0)
+        """The transaction under way is through or not. How many writes were lost, and how many of these were begun."""
+        if not (self.full or torn) and self._random.random() < 0.5:
+            self.end()
+        begun, waiting = len(self._under_way), len(self._waiting)
+        self._under_way, self._waiting = [], []
+        return begun + waiting, int(torn and begun > 0)
 
 
 @dataclass(slots=True)

@@ -10,9 +10,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.sim.world import Call, Process, World
+from tests.sim.world import ANY_LIFE, Call, Process, World
 
-LATENCY_S = (0.0005, 0.004)
+LOW_S, SPREAD_S = 0.0005, 0.004
+"""How long a message takes, at least, and what chance adds at most."""
 
 Link = tuple[str, str]
 
@@ -39,46 +40,52 @@ class Network:
     """Links on which messages wait, and the messages."""
     _last_s: defaultdict[Link, float] = field(default_factory=lambda: defaultdict(float))
 
+    def __post_init__(self) -> None:
+        self._chance = self.world.random.random
+
     def send(self, sender: Process, to: Process, call: Call, *args: Any) -> None:
         """``call`` runs on ``to``, if it lives then."""
         if not sender.alive:
             return
         link = (sender.name, to.name)
-        if link in self.clogged:
+        if self.clogged and link in self.clogged:
             self.clogged[link].append((to, call, args))
             return
         world = self.world
-        low, spread = LATENCY_S
-        arrives_s = world.now_s + low + spread * world.random.random()
-        for fault in self.faults:
-            if fault.links is None or link in fault.links:
-                fate_s = self._suffer(fault, to, call, args)
-                if fate_s < 0:
-                    return
-                arrives_s += fate_s
-                if fault.overtake and world.random.random() < fault.overtake:
-                    fault.seen += 1
-                    world.at(arrives_s + 0.05 * world.random.random(), to.receive, call, *args)
-                    return
-        last_s = self._last_s[link]
-        if arrives_s < last_s:
-            arrives_s = last_s
-        self._last_s[link] = arrives_s
-        world.at(arrives_s, to.receive, call, *args)
+        arrives_s = world.now_s + LOW_S + SPREAD_S * self._chance()
+        if self.faults:
+            late_s, overtakes = self._suffer(link, to, call, args)
+            if late_s < 0:
+                return
+            arrives_s += late_s
+            if overtakes:
+                world.give(arrives_s + 0.05 * self._chance(), to, ANY_LIFE, call, args)
+                return
+        last_s = self._last_s
+        if arrives_s < last_s[link]:
+            arrives_s = last_s[link]
+        last_s[link] = arrives_s
+        world.give(arrives_s, to, ANY_LIFE, call, args)
 
-    def _suffer(self, fault: Fault, to: Process, call: Call, args: tuple[Any, ...]) -> float:
-        """What is added to the message's time; below 0: it is lost."""
-        chance = self.world.random.random
-        if fault.cut or (fault.loss and chance() < fault.loss):
-            fault.seen += 1
-            return -1.0
-        if fault.double and chance() < fault.double:
-            fault.seen += 1
-            self.world.after(0.5 * chance(), to.receive, call, *args)
-        if fault.delay_s:
-            fault.seen += 1
-            return fault.delay_s * chance()
-        return 0.0
+    def _suffer(self, link: Link, to: Process, call: Call, args: tuple[Any, ...]) -> tuple[float, bool]:
+        """What is added to the message's time (below 0: it is lost), and whether it overtakes others."""
+        chance, late_s = self._chance, 0.0
+        for fault in self.faults:
+            if fault.links is not None and link not in fault.links:
+                continue
+            if fault.cut or (fault.loss and chance() < fault.loss):
+                fault.seen += 1
+                return -1.0, False
+            if fault.double and chance() < fault.double:
+                fault.seen += 1
+                self.world.give(self.world.now_s + 0.5 * chance(), to, ANY_LIFE, call, args)
+            if fault.delay_s:
+                fault.seen += 1
+                late_s += fault.delay_s * chance()
+            if fault.overtake and chance() < fault.overtake:
+                fault.seen += 1
+                return late_s, True
+        return late_s, False
 
     def clog(self, link: Link) -> None:
         self.clogged.setdefault(link, [])
@@ -87,7 +94,7 @@ class Network:
         """What has waited goes on, in order."""
         for to, call, args in self.clogged.pop(link, []):
             self._last_s[link] = max(self._last_s[link], self.world.now_s) + 0.0001
-            self.world.at(self._last_s[link], to.receive, call, *args)
+            self.world.give(self._last_s[link], to, ANY_LIFE, call, args)
 
     def heal(self) -> None:
         self.faults.clear()

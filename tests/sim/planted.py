@@ -93,11 +93,11 @@ BUGS: dict[str, Bug] = {
         "journal",
         "self.emit(Append(self.number, self.term, self.vote, after, entries))",
         'self.emit(Append(self.number, 0, "", after, entries))',
+        sns=5,
+        faults=("correlated_crash",),
     ),
     "log_truncated_without_term_check": Bug(
-        "election",
-        "return theirs > ours or (theirs == ours and sender in journal.voters)",
-        "return campaign.last_index >= 0",
+        "following", "same = min(len(entries), journal.last_index - prev)", "same = 0", sns=3, faults=("duplicate",)
     ),
     "commit_of_an_older_term_by_count": Bug(
         "leadership",

@@ -35,7 +35,7 @@ CONTRACT = "digits"
 OF_CONTRACT = (SnapMade, Committed, Aborted, BaseLost, Finished, ContractCleared, MemberGone)
 SYNC_S = (0.0005, 0.003)
 FETCH_S, REBASE_S = 3.0, 0.001
-TICK_S = 0.5
+TICK_S = 1.0
 COME_BACK_S, SERVE_LAST_S = 3.0, 60.0
 HUGE = 2.0**60
 

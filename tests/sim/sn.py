@@ -17,7 +17,6 @@ from swarm.core.asking import (
     Fetched,
     Heard,
     Install,
-    Installed,
     Keep,
     NotLeading,
     Paused,
@@ -26,6 +25,7 @@ from swarm.core.asking import (
     Restored,
 )
 from swarm.core.events import Outcome
+from swarm.core.ledger import Ledger
 from swarm.core.names import uid_of
 from swarm.core.orderer import Orderer
 from swarm.core.ordering import (
@@ -38,7 +38,6 @@ from swarm.core.ordering import (
     Role,
     Send,
     SnapshotFailed,
-    Stored,
     Superseded,
 )
 from swarm.core.snapshot import Snapshot, restored
@@ -49,13 +48,15 @@ from tests.sim.world import Process
 if TYPE_CHECKING:
     from tests.sim.client import Client, Surroundings
 
-TICK_S, IDLE_TICK_S = 0.25, 0.4
-PUSH_S = 0.008
+TICK_S, IDLE_TICK_S = 0.4, 0.5
+PUSH_S = 0.025
 LIFE_EVERY = 2
 CLOCK_EVERY = 4
 CLOCK_OFF_S = 120.0
 JOIN_AGAIN_S, FOUND_AGAIN_S = 1.5, 0.1
 SNAPSHOT_S = 2.0
+FULL_S = 0.25
+"""How often a full disk is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class NetworkNode(Process):
         self.node_key = hashlib.sha256(f"{self.name} {self._keys} {self.world.seed}".encode()).digest()
         self.uid = uid_of(self.node_key)
         self.starts = 0
-        self.disk = SnDisk(self.world.random)
+        self.disk = SnDisk(self.world.random, self.note)
         self.around.uids[self.uid] = self
 
     @property
@@ -116,12 +117,12 @@ class NetworkNode(Process):
         self._blocked = self._fetching = False
         self._clock_good = True
         snapshot = self.disk.snapshot
-        ledger = restored(snapshot) if snapshot else None
+        ledger = restored(snapshot) if snapshot else Ledger(self.rules)
         self.first_raw, self.raws = self.disk.published()
         fresh = self._founder and self._keys == 1 and not self.disk.last_index
         self.orderer = Orderer(
             self.uid, self.incarnation, self.disk, self.around.codec, self._own_proposal,
-            term=self.disk.term, vote=self.disk.vote, commit=max(self.disk.commit, ledger.head_index if ledger else 0),
+            term=self.disk.term, vote=self.disk.vote, commit=max(self.disk.commit, ledger.head_index),
             ledger=ledger, network_id=self.network_id, founder=fresh, snapshot_every=self._snapshot_every,
         )  # fmt: skip
         self._founding = fresh
@@ -161,7 +162,7 @@ class NetworkNode(Process):
         self.later(JOIN_AGAIN_S if self.network_id else FOUND_AGAIN_S, self._introduce)
 
     def _introduced(self) -> bytes:
-        own = joined("sn", self.node_key, self.incarnation)
+        own = joined("sn", self.node_key, self.incarnation, self.rules)
         if not self._founding:
             return self._propose("NodeJoined", own, 1)
         anchors = [anchored(each).certificate for each in ORGANISATIONS]
@@ -292,10 +293,7 @@ class NetworkNode(Process):
         match effect:
             case Append():
                 self.disk.note_commit(self.orderer.head)
-                write_s = self.disk.submit(effect, lambda: self._handle(Stored(effect.number)))
-                self.later(write_s, self._settle)
-                if self.trap:
-                    self.around.weather.sprung(self, write_s)
+                self._store(effect)
             case Send():
                 other = self.around.uids.get(effect.to)
                 if other is not None:
@@ -326,20 +324,31 @@ class NetworkNode(Process):
                 self._fetching = True
                 self.later(SNAPSHOT_S, self._fetch_failed)
             case Install():
-                self.later(
-                    self.disk.submit(effect.snapshot, lambda: self._handle(Installed(effect.snapshot))), self._settle
-                )
+                self._store(effect.snapshot)
             case Restored():
                 self.raws, self.first_raw = [], self.orderer.head
                 self.note("restored", self.uid, self.orderer.head)
             case Refuse() | Superseded():
                 self.note("differs", self.uid, effect.peer, effect.index)
 
-    def _settle(self) -> None:
+    def _store(self, write: Append | Snapshot) -> None:
+        self.disk.submit(write)
+        self._write()
+
+    def _write(self) -> None:
+        if write_s := self.disk.begin():
+            self.later(write_s, self._written)
+            if self.trap:
+                self.around.weather.sprung(self, write_s)
+
+    def _written(self) -> None:
         if self.disk.full:
-            self.later(0.25, self._settle)
-        else:
-            self.disk.settle()
+            self.later(FULL_S, self._written)
+            return
+        done = self.disk.end()
+        self._write()
+        for event in done:
+            self._handle(event)
 
     def _published(self, effect: Publish) -> None:
         header = effect.header

@@ -210,6 +210,11 @@ def _two_changes(made):
     made.history.entry(b"y" * 32, b"x" * 32, 51, 1, b"y", claim)
 
 
+def _dropped_for_the_same(made):
+    hash_ = made.entry("a", "Suspect", {"contract": "digits"})
+    made.fact("replaced", "sn-1", hash_, hash_)
+
+
 def _adopted_before_commit(made):
     made.told("a", digest=FIRST, values=(1.0, 2.0))
 
@@ -221,8 +226,8 @@ def _other_weights(made):
 @pytest.mark.parametrize(
     "breaks",
     [
-        _two_logs, _two_leaders, _another_outcome, _older_term_alone, _two_changes, _adopted_before_commit,
-        _other_weights,
+        _two_logs, _two_leaders, _another_outcome, _older_term_alone, _two_changes, _dropped_for_the_same,
+        _adopted_before_commit, _other_weights,
     ],
 )  # fmt: skip
 def test_p1_fails_where_agreement_does(breaks):

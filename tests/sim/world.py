@@ -5,14 +5,17 @@ Everything that happens is an entry of one heap, ordered by (time, order of sche
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from swarm.core.fields import FIRST_RULES
 from tests.sim.history import History
 
 Call = Callable[..., None]
+ANY_LIFE = 0
+"""What is given to whatever runs there then."""
 STEPS_MAX = 200_000
 """A world that takes more has messages that breed: it is stuck."""
 
@@ -24,29 +27,37 @@ class World:
         self.now_s = 0.0
         self.history = History()
         self.steps = 0
-        self._heap: list[tuple[float, int, Call, tuple[Any, ...]]] = []
+        self._heap: list[tuple[float, int, Process | None, int, Call, tuple[Any, ...]]] = []
         self._order = 0
 
-    def at(self, when_s: float, call: Call, *args: Any) -> None:
-        self._order += 1
-        heapq.heappush(self._heap, (when_s, self._order, call, args))
-
     def after(self, delay_s: float, call: Call, *args: Any) -> None:
+        """Something that no process does."""
         self._order += 1
-        heapq.heappush(self._heap, (self.now_s + delay_s, self._order, call, args))
+        heappush(self._heap, (self.now_s + delay_s, self._order, None, ANY_LIFE, call, args))
+
+    def give(self, when_s: float, process: Process, life: int, call: Call, args: tuple[Any, ...]) -> None:
+        """A process does it then, if it still is the one that was meant."""
+        self._order += 1
+        heappush(self._heap, (when_s, self._order, process, life, call, args))
 
     def run(self, until: Callable[[], bool], limit_s: float) -> bool:
         """Let things happen until the condition holds (looked at now and then) or time is up. Whether it holds."""
-        heap, pop = self._heap, heapq.heappop
+        heap = self._heap
         look_s = self.now_s
         while heap and (next_s := heap[0][0]) <= limit_s and self.steps < STEPS_MAX:
             if next_s >= look_s:
                 if until():
                     return True
                 look_s = next_s + 0.25
-            self.now_s, _, call, args = pop(heap)
+            self.now_s, _, process, life, call, args = heappop(heap)
             self.steps += 1
-            call(*args)
+            if process is None:
+                call(*args)
+            elif process.alive and (life == process.life or life == ANY_LIFE):
+                if process.paused:
+                    process.backlog.append((call, args))
+                else:
+                    call(*args)
         return until()
 
 
@@ -62,11 +73,14 @@ class Process:
         self.life = 0
         """Counts its starts."""
         self.paused = False
+        self.rules = FIRST_RULES
+        """The newest version of the ledger's rules that its release knows."""
         self.skew_s = 0.0
         """How far the host's wall clock is off."""
         self.trap = ""
         """What is to happen in the middle of its next write."""
-        self._backlog: list[tuple[int, Call, tuple[Any, ...]]] = []
+        self.backlog: list[tuple[Call, tuple[Any, ...]]] = []
+        """What has come while it is paused."""
 
     @property
     def now_s(self) -> float:
@@ -78,21 +92,8 @@ class Process:
         return int((1_000_000 + self.world.now_s + self.skew_s) * 1000)
 
     def later(self, delay_s: float, call: Call, *args: Any) -> None:
-        self.world.after(delay_s, self.run, self.life, call, args)
-
-    def run(self, life: int, call: Call, args: tuple[Any, ...]) -> None:
-        """Do it, unless the process that was meant has ended; later, if it is paused."""
-        if life != self.life or not self.alive:
-            return
-        if self.paused:
-            self._backlog.append((life, call, args))
-        else:
-            call(*args)
-
-    def receive(self, call: Call, *args: Any) -> None:
-        """A message for whatever runs here now."""
-        if self.alive:
-            self.run(self.life, call, args)
+        world = self.world
+        world.give(world.now_s + delay_s, self, self.life, call, args)
 
     def note(self, kind: str, *about: Any) -> None:
         """Record a fact about this process."""
@@ -112,7 +113,7 @@ class Process:
             return
         self.note("crash", self.life, power)
         self.alive, self.paused = False, False
-        self._backlog.clear()
+        self.backlog.clear()
         self.on_crash(power)
 
     def pause(self) -> None:
@@ -123,12 +124,14 @@ class Process:
         if not self.paused:
             return
         self.paused = False
-        backlog, self._backlog = self._backlog, []
-        for place, (life, call, args) in enumerate(backlog):
+        backlog, self.backlog = self.backlog, []
+        life = self.life
+        for place, (call, args) in enumerate(backlog):
             if self.paused:  # what it did had it paused anew
-                self._backlog = backlog[place:] + self._backlog
+                self.backlog = backlog[place:] + self.backlog
                 return
-            self.run(life, call, args)
+            if self.alive and self.life == life:
+                call(*args)
 
     def on_start(self) -> None:
         raise NotImplementedError

@@ -217,6 +217,20 @@ def test_another_step_than_the_next_is_refused(message: object) -> None:
     assert "something else than the next step" in text or "malformed hello" in text
 
 
+@pytest.mark.parametrize("rules", [0, -1, "2", 1.5, True])
+def test_a_malformed_version_of_rules_is_refused(rules: object) -> None:
+    assert "sent a malformed hello" in refused(make(2, dialler=False), hello(rules=rules))
+
+
+def test_a_hello_may_say_more_than_this_release_knows_and_less_than_later_ones_say() -> None:
+    listener = make(2, dialler=False)
+    heard = []
+    listener._check = heard.append
+    pass_on(hello(rules=None, added_in_a_later_release=[1, {"a": 2}]), listener)
+    assert [each.rules for each in heard] == [1]
+    assert [message[0] for message in frames(listener.outgoing())] == ["hello", "proof"]
+
+
 @pytest.mark.parametrize("field", ["network_id", "node_key", "uid", "incarnation", "nonce"])
 @pytest.mark.parametrize("value", [None, 5, b"short"])
 def test_a_malformed_hello_is_refused(field: str, value: object) -> None:

@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity, uid_of
 from swarm.core.node import Node, Outcomes
-from swarm.wire.cosigning import is_majority, sign_point, signers
+from swarm.wire.cosigning import is_majority, sign_point, signers, vouched
 
 VOTER, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2))
 POINT = (7, 1, b"h" * 32, "sha256:" + "0" * 64)
@@ -37,3 +37,18 @@ def test_a_state_that_gives_the_voters_another_key_is_signed_by_none_of_them():
     forged = ledger(OTHER)
     signed = signers(forged, POINT, {UID: sign_point(OTHER, forged.network_id, POINT)})
     assert not is_majority(signed, (UID,))
+
+
+def test_only_a_network_node_that_the_own_ledger_has_admitted_vouches_for_a_state():
+    here = ledger(VOTER)
+    good = {UID: sign_point(VOTER, here.network_id, POINT)}
+    invented = {uid_of(public(OTHER)): sign_point(OTHER, here.network_id, POINT)}
+    assert vouched(here, POINT, good)
+    assert vouched(here, POINT, {**invented, **good})
+    assert not vouched(here, POINT, invented)
+    assert not vouched(here, POINT, {UID: sign_point(OTHER, here.network_id, POINT)})
+    here.nodes[UID].state = "removed"
+    assert not vouched(here, POINT, good), "its word ended with its place"
+    learner = ledger(VOTER)
+    learner.nodes[UID].identity = Identity("org-a", bytes(32), "sl", "sl-1")
+    assert not vouched(learner, POINT, good)

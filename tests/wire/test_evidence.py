@@ -27,17 +27,18 @@ def scene(organisation):
 
 
 def shown(network, signer, digest, **place):
-    at = {"contract": "c", "round": 0, "attempt": 0, "index": 1, **place}
+    at = {"contract": "c", "round": 0, "attempt": 0, "snap": SNAP, "index": 1, **place}
     signature = shardproof.sign(signer.node_key, shardproof.ShardPlace(network.ledger.network_id, **at), digest)
     return {"digest": digest, "signature": signature}
 
 
 def accuse(network, accuser, accused, **shown_):
-    body = {"contract": "c", "round": 0, "attempt": 0, "uid": accused.uid, "shard": 1, **shown_}
+    body = {"contract": "c", "round": 0, "attempt": 0, "snap": SNAP, "uid": accused.uid, "shard": 1, **shown_}
     return network.take(accuser.sign(network.ledger, "Evidence", body))
 
 
 ONE, TWO = b"1" * 32, b"2" * 32
+SNAP, SNAP_AGAIN = b"s" * 32, b"t" * 32
 
 
 def test_two_signatures_for_one_shard_convict_their_signer(scene):
@@ -48,11 +49,13 @@ def test_two_signatures_for_one_shard_convict_their_signer(scene):
 
 
 @pytest.mark.parametrize(
-    "place", [{"round": 1}, {"attempt": 1}, {"index": 0}, {"contract": "d"}, {"network_id": b"x" * 32}]
+    "place",
+    [{"round": 1}, {"attempt": 1}, {"snap": SNAP_AGAIN}, {"index": 0}, {"contract": "d"}, {"network_id": b"x" * 32}],
 )
 def test_a_signature_for_another_place_proves_nothing(scene, place):
     network, accuser, accused = scene
-    at = {"network_id": network.ledger.network_id, "contract": "c", "round": 0, "attempt": 0, "index": 1, **place}
+    here = {"network_id": network.ledger.network_id, "contract": "c", "round": 0, "attempt": 0}
+    at = {**here, "snap": SNAP, "index": 1, **place}
     signature = shardproof.sign(accused.node_key, shardproof.ShardPlace(**at), TWO)
     other = {"digest": TWO, "signature": signature}
     outcome = accuse(network, accuser, accused, first=shown(network, accused, ONE), second=other)

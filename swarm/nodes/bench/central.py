@@ -2,7 +2,7 @@
 
 Used by `swarm.nodes.bench.inputs`. Members of equal weight, float32. Written from the papers' definitions with numpy's
 sort, sum and matrix products over whole tensors; it shares nothing with `swarm.core.merge` but the definitions: members
-in uid order, float64 until the one rounding at the end, coefficients in units of 2^-28 in lowest terms, the numbers of steps.
+in uid order, float64 until the one rounding at the end, coefficients in units of 2^-28 in lowest terms, how many steps.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from swarm.nodes.ledgerlink import Address
 from swarm.nodes.taskrun import TASKRUNNER
 from swarm.runtime.control import Control, Link
 from swarm.runtime.credentials import Credentials
+from swarm.runtime.introduction import introduction
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Local, Peer
@@ -39,15 +40,7 @@ class Writer:
 
     def joining(self) -> bytes:
         """The proposal that makes it a member."""
-        state, credentials = self._local.state, self._local.credentials
-        body: dict[str, object] = {
-            "chain": credentials.chain,
-            "node_key": state.node_public,
-            "role": credentials.identity.role,
-            "addresses": [],
-            "incarnation": state.incarnation,
-        }
-        return self._signed("NodeJoined", body)
+        return self._signed("NodeJoined", introduction(self._local, self._local.credentials.identity.role))
 
     def proposal(self) -> bytes:
         """One that is accepted however often it comes, and that leaves nothing behind: an operator listens (again)."""

@@ -3,7 +3,8 @@
 The ledger's leader, a learning node and an operator are SIGKILLed, and one process that is left is frozen for 10 s;
 order, victims and moments are drawn from the seed. Network nodes and operators are started again after 2 s, as a
 person or an init system would; a learning node is its operator's to start again. Driven by the demo's look, 20 times a
-second; the next blow falls when everybody is back and rounds are committed again.
+second; the next blow falls when everybody is back and rounds are committed again. Guarantee: each wait has a deadline,
+and says for what it waits.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from swarm.errors import Unreachable
 from swarm.nodes.demo.watch import Watch
 from swarm.nodes.launch import Launch, Process
 from swarm.nodes.taskrun import TaskRun
@@ -25,8 +27,13 @@ RESTART_S = 2.0
 FROZEN_S = 10.0
 CALM_ROUNDS = (1, 2)
 """Committed between two blows."""
-MOMENT_S = 0.06
-"""How far into a round a blow falls, at most."""
+LAST_ROUNDS = 2
+"""Committed after the last one, before the training may end."""
+PATIENCE_S = 90.0
+"""For each thing that is waited for; at first the peers load TensorFlow in the meantime."""
+MOMENT = 0.7
+"""How far into a round a blow falls, at most: a share of how long the last one was."""
+LOOK_S = 0.05
 TARGETS = ("leader", "learning node", "operator", "anybody")
 
 
@@ -54,18 +61,24 @@ class Blow:
 class Chaos:
     def __init__(self, run: TaskRun, launch: Launch, watch: Watch, seed: int, now_s: Callable[[], float]) -> None:
         self.blows: list[Blow] = []
+        self.over = False
+        """All blows have fallen, everybody is back, and rounds were committed since."""
+        self.waits_for = "the training to begin"
         self._run, self._launch, self._watch = run, launch, watch
         self._random = Random(seed)
         self._now_s = now_s
         self._frozen = 0
         self._course = self._play()
 
-    @property
-    def over(self) -> bool:
-        return len(self.blows) == len(TARGETS) and self.blows[-1].back_s is not None
-
     def look(self) -> None:
+        """Raises Unreachable when what has to come next did not come in time."""
         next(self._course, None)
+
+    def missed(self) -> str:
+        """What of the chaos did not come to pass, and why; empty when all did."""
+        if self.over:
+            return ""
+        return f"{len(self.blows)} of {len(TARGETS)} blows had fallen, and chaos waited for {self.waits_for}"
 
     def thaw(self) -> None:
         """Whatever ends the demo, nobody stays frozen."""
@@ -76,38 +89,60 @@ class Chaos:
 
     def _play(self) -> Iterator[None]:
         for target in self._random.sample(TARGETS, len(TARGETS)):
-            calm = self._watch.commits + self._random.randint(*CALM_ROUNDS)
-            while self._watch.commits < calm or not self._everybody_is_ready():
-                yield
-            victim = self._victim(target)
-            while victim is None or not self._strikes(victim, freezes=target == "anybody"):
-                yield
+            yield from self._calm(self._random.randint(*CALM_ROUNDS))
+            victim = None
+            for _ in self._until():
                 victim = self._victim(target)
+                if victim is not None and self._strikes(victim, freezes=target == "anybody"):
+                    break
+                yield
+            assert victim is not None
             yield from self._recover(victim)
+        yield from self._calm(LAST_ROUNDS)
+        self.over = True
 
-    def _everybody_is_ready(self) -> bool:
+    def _until(self) -> Iterator[None]:
+        """A look each time, until the patience with what is waited for is at its end."""
+        begun_s = self._now_s()
+        while self._now_s() - begun_s < PATIENCE_S:
+            yield
+        raise Unreachable(f"chaos has waited {PATIENCE_S:g} s for {self.waits_for}")
+
+    def _calm(self, rounds: int) -> Iterator[None]:
+        """Until everybody is ready and so many more rounds are committed."""
+        until = self._watch.commits + rounds
+        for _ in self._until():
+            away = [node.name for node in self._nodes() if not (node.running and node.ready())]
+            if not away and self._watch.commits >= until:
+                return
+            commits = self._watch.describe("a round to be committed")
+            self.waits_for = f"{', '.join(away)} to be ready" if away else commits
+            yield
+
+    def _nodes(self) -> list[Process]:
         swarm = self._run.swarm
-        nodes = [*swarm.network, *swarm.operators, *(peer.node for peer in swarm.peers)]
-        return all(node.running and node.ready() for node in nodes)
+        return [*swarm.network, *swarm.operators, *(peer.node for peer in swarm.peers)]
 
     def _victim(self, target: str) -> Process | None:
         swarm = self._run.swarm
         match target:
             case "leader":
                 leads = [node for node in swarm.network if (node.ready() or {}).get("uid") == self._watch.leader]
+                self.waits_for = self._watch.describe("a network node to lead the ledger")
                 return leads[0] if leads else None
             case "learning node":
                 return self._random.choice(swarm.peers).node
             case "operator":
                 return self._random.choice(swarm.operators)
             case _:
-                return self._random.choice([*swarm.network, *swarm.operators, *(peer.node for peer in swarm.peers)])
+                return self._random.choice(self._nodes())
 
     def _strikes(self, victim: Process, *, freezes: bool) -> bool:
         """Hit it while a round is in flight; False if there was none."""
-        if not self._watch.in_flight(0.05):
+        self.waits_for = self._watch.describe("a round to be in flight")
+        if not self._watch.in_flight(LOOK_S):
             return False
-        time.sleep(self._random.uniform(0, MOMENT_S))
+        time.sleep(self._random.uniform(0, MOMENT * self._watch.flight_s))
         round_, phase = self._watch.round, self._watch.phase
         if not phase:
             return False
@@ -129,14 +164,15 @@ class Chaos:
         self.thaw()
         if blow.signal == "SIGKILL":
             self._run.start_again(victim)
-            while not self._is_back(blow):
+            self.waits_for = f"{victim.name} to be ready again"
+            for _ in self._until():
+                if self._is_back(blow):
+                    break
                 yield
         blow.back_s = self._now_s()
 
     def _is_back(self, blow: Blow) -> bool:
-        swarm = self._run.swarm
-        nodes = [*swarm.network, *swarm.operators, *(peer.node for peer in swarm.peers)]
-        return any(node.name == blow.process and node.pid != blow.pid and node.ready() for node in nodes)
+        return any(node.name == blow.process and node.pid != blow.pid and node.ready() for node in self._nodes())
 
     def _pause(self, seconds: float) -> Iterator[None]:
         until = self._now_s() + seconds

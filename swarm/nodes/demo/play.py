@@ -16,7 +16,7 @@ from typing import Any
 
 from swarm.errors import BadInput, CheckFailed, Unreachable
 from swarm.nodes.demo import examples
-from swarm.nodes.demo.chaos import TARGETS, Chaos
+from swarm.nodes.demo.chaos import Chaos
 from swarm.nodes.demo.digests import digest_of_file
 from swarm.nodes.demo.watch import Watch
 from swarm.nodes.launch import Launch
@@ -29,9 +29,11 @@ STEPS = 352
 BATCH = 32
 SILENCE_S = 120.0
 CHAOS_PEERS, CHAOS_SNS, CHAOS_MIN_PEERS = 3, 3, 2
-CHAOS_PACE_S = 1.5
-"""Between two merges, as if the model were larger: so long that everything happens while it trains."""
+CHAOS_PACE_S = 1.0
+"""Between two merges, as if the model were larger: that everything happens while it trains."""
 CHAOS_PATIENCE_S = "60"
+ENOUGH = "enough"
+"""The file that tells a worker to stop when it has trained as long as was planned."""
 NEEDED = {
     "libp2p": "libp2p", "trio": "trio", "cryptography": "cryptography", "msgpack": "msgpack", "psutil": "psutil",
     "tensorflow": "tensorflow", "keras": "keras", "sklearn": "scikit-learn",
@@ -108,12 +110,12 @@ class Played:
     test_examples: int
     digests: dict[str, str]
     """By peer, of the weights file that it saved."""
-    missed: int = 0
-    """How much of the chaos did not come to pass."""
+    missed: str = ""
+    """What of the chaos did not come to pass, and why."""
 
     def failure(self) -> CheckFailed | None:
         if self.missed:
-            return CheckFailed(f"the training was over before {self.missed} of the blows had fallen")
+            return CheckFailed(f"the training was over too early: {self.missed}")
         for name, digest in self.digests.items():
             if digest != self.ran.ledger_digest:
                 return CheckFailed(
@@ -134,6 +136,8 @@ class Play:
         self.split: examples.Split | None = None
         self._launch = launch
         self._look_on = look
+        self._untold: list[Path] = []
+        """Of workers that train until they are told that it is enough."""
         self._begun_s = self._heard_s = time.monotonic()
         self._rounds = 0
 
@@ -167,7 +171,8 @@ class Play:
             *("--epochs", str(epochs), "--steps", str(steps), "--seed", str(given.seed)),
         ]
         if given.chaos:
-            arguments += ["--min-peers", str(CHAOS_MIN_PEERS), "--pace", str(CHAOS_PACE_S)]
+            arguments += ["--min-peers", str(CHAOS_MIN_PEERS), "--pace", str(CHAOS_PACE_S), "--until", ENOUGH]
+            self._untold = list(places)
         return Work("demo", arguments, _worker_environment(), places)
 
     # ---- meanwhile
@@ -191,6 +196,8 @@ class Play:
     def _look(self) -> None:
         if self.chaos is not None and self.run.stage == "training":
             self.chaos.look()
+            while self.chaos.over and self._untold:
+                (self._untold.pop() / ENOUGH).touch()
         heard = [seen.look() for seen in self.seen]
         rounds = sum(len(peer.rounds) for peer in self.run.swarm.peers)
         if any(heard) or rounds > self._rounds or self.run.stage != "training":
@@ -206,7 +213,8 @@ class Play:
         if not seen.phase:
             return f"{peer.name} is loading TensorFlow"
         waiting = f", {peer.waiting}" if peer.waiting else ""
-        return f"{peer.name} trains {seen.phase}, epoch {seen.epoch} of {seen.epochs}{waiting}"
+        planned = f" of {seen.epochs}" if seen.epoch <= seen.epochs else ""  # chaos may take longer
+        return f"{peer.name} trains {seen.phase}, epoch {seen.epoch}{planned}{waiting}"
 
     # ---- after
 
@@ -217,7 +225,7 @@ class Play:
         hash_name = (ran.ledger_digest or "").partition(":")[0]
         return Played(
             ran=replace(ran, killed=tuple(blow.as_json() for blow in blows)),
-            missed=len(TARGETS) - len(blows) if self.chaos else 0,
+            missed=self.chaos.missed() if self.chaos else "",
             swarm_accuracy=min(seen.reached["swarm"] for seen in self.seen),
             solo_accuracy={name: seen.reached["alone"] for name, seen in zip(names, self.seen, strict=True)},
             pooled_accuracy=self.seen[0].reached["pooled"],

@@ -1,12 +1,13 @@
 """The ledger as `swarm demo --chaos` sees it: which round is in flight, and which network node leads.
 
-Runs in a thread of its own beside the demo, as the first organisation's command interface. Guarantee: it only reads;
-whatever becomes of the network node that it asks, it goes on with another.
+Runs in a thread of its own beside the demo, as the first organisation's command interface. Guarantees: it only reads;
+whatever becomes of the network node that it asks, it goes on with another; it says why while it sees nothing.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +24,8 @@ from swarm.runtime.tls import Local
 from swarm.wire.signed import Entry
 
 ASK_EVERY_S = 0.25
+FLIGHT_S = 0.1
+"""Of a round, as long as none has been seen; and at most, as one that waits for somebody is no measure."""
 
 
 class Watch:
@@ -34,8 +37,13 @@ class Watch:
         self.phase = ""
         """Of the round in flight: merging, then ready; empty between rounds."""
         self.commits = 0
+        self.flight_s = FLIGHT_S
+        """How long the last round was in flight, a usual one at most."""
         self.leader = ""
         """The uid of the network node that leads, as far as it is known."""
+        self._blind = "no network node has answered yet"
+        """Why nothing can be seen at present; empty while it can."""
+        self._begun_s = 0.0
         self._in_flight = threading.Event()
         self._tree, self._address, self._state = tree, address, state
         self._closing = threading.Event()
@@ -44,6 +52,14 @@ class Watch:
     def in_flight(self, patience_s: float) -> bool:
         """Wait until a round is; False if none was."""
         return self._in_flight.wait(patience_s)
+
+    def seen(self, blind: str) -> None:
+        """The ledger was asked: why it cannot be seen at present, or an empty text."""
+        self._blind = blind
+
+    def describe(self, awaited: str) -> str:
+        """What is awaited, with what keeps it from being seen."""
+        return f"{awaited} ({self._blind})" if self._blind else awaited
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -64,10 +80,12 @@ class Watch:
             await nursery.start(reader.run)
             while not self._closing.is_set():
                 try:
-                    await reader.ledger()  # from the first time on every entry is seen
+                    await reader.follow()  # from the first time on every entry is seen
                     self.leader = str((await reader.status())["leader"] or "")
-                except SwarmError:
-                    self.leader = ""  # nobody answers at present
+                    self.seen("")
+                except SwarmError as error:
+                    self.leader = ""
+                    self.seen(error.message)
                 await trio.sleep(ASK_EVERY_S)
             reader.close()
 
@@ -75,11 +93,13 @@ class Watch:
         match event:
             case SnapMade():
                 self.round, self.phase = event.round, "merging"
+                self._begun_s = time.monotonic()
                 self._in_flight.set()
             case MemberReady():
                 self.phase = "ready"
             case Committed() | Aborted():
                 self._in_flight.clear()
+                self.flight_s = min(FLIGHT_S, time.monotonic() - self._begun_s)
                 self.round, self.phase = event.round, ""
                 self.commits += isinstance(event, Committed)
 
@@ -88,6 +108,9 @@ class _Reader(Client):
     def __init__(self, local: Local, address: Address, watch: Watch) -> None:
         super().__init__(local, address)
         self._watch = watch
+
+    async def follow(self) -> None:
+        await self._follow()
 
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
         super()._on_applied(entry, applied)

@@ -18,6 +18,7 @@ KEYS = [
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_it_answers_with_exactly_the_promised_keys():
     done = subprocess.run([SWARM, "bench", "ledger", "--json"], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr

@@ -24,7 +24,7 @@ KEYS = [
 def test_it_answers_with_exactly_the_promised_keys_and_verified_merges(mb: int, topology: str):
     command = ["bench", "merge", "--peers", "2", "--mb", str(mb), "--rounds", "2", "--topology", topology, "--json"]
     done = subprocess.run(
-        [Path(sys.executable).with_name("swarm"), *command], capture_output=True, text=True, timeout=120, check=False
+        [Path(sys.executable).with_name("swarm"), *command], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -78,7 +78,7 @@ def test_the_others_end_the_round_in_which_a_learning_node_is_killed_with_a_merg
     model = ["--peers", "4", "--mb", "8", "--commitments", "full"]
     command = ["bench", "merge", *model, "--rounds", "3", "--kill", phase, "--json"]
     done = subprocess.run(
-        [Path(sys.executable).with_name("swarm"), *command], capture_output=True, text=True, timeout=120, check=False
+        [Path(sys.executable).with_name("swarm"), *command], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)

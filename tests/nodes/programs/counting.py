@@ -20,7 +20,7 @@ from swarm import Swarm
 
 
 def wait_for(path: Path) -> None:
-    until = monotonic() + 60
+    until = monotonic() + 300
     while not path.exists():
         if monotonic() > until:
             sys.exit(f"{path} did not come")

@@ -1,0 +1,149 @@
+"""The training contracts of the network: those that are open, and the names that the first enrolment may open.
+
+Kept by the ledger, which has checked that the author is admitted and has the role. Guarantees: a refusal changes
+nothing; every snap names the entry that made it, so that two attempts of one number (a forced recovery may have a round
+run again) are never taken for one.
+
+    Enrolled           opens the contract or joins it
+    Offer ... Evidence what a member or a network node says about the round or the model: see `core/contract`
+    ContractReset      a person lets the contract be opened anew
+    ContractRebased    a person gives up a base that nobody can serve
+    ContractCreated    a person names a contract before anybody enrols
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from swarm.core.agreement import DEFAULT_CONTRACT, Enrolment
+from swarm.core.board import Board
+from swarm.core.claims import Anchored, EntryHeader, Verified
+from swarm.core.contract import Contract
+from swarm.core.events import ContractCleared, ContractOpened, ContractReserved, Event, Gone, SnapMade
+from swarm.core.names import Identity
+from swarm.core.node import Node
+from swarm.core.organisations import key_of
+from swarm.errors import Refused
+
+Answer = tuple[dict[str, Any], list[Event]]
+
+
+class Contracts:
+    """``nodes``, ``anchors`` and ``board`` are the ledger's own. ``unopened``: contracts that were created or reset,
+    with the round that the first enrolment opens them with."""
+
+    def __init__(self, nodes: Mapping[str, Node], anchors: Mapping[bytes, Anchored], board: Board) -> None:
+        self._nodes, self._anchors, self._board = nodes, anchors, board
+        self.open: dict[str, Contract] = {}
+        self.unopened: dict[str, int] = {DEFAULT_CONTRACT: 0}
+
+    # ---- the kinds
+
+    def enrolled(self, claim: Verified, header: EntryHeader) -> Answer:
+        identity = self._nodes[claim.uid].identity
+        asked = self._resolved(Enrolment.of(claim.body))
+        name = claim.body["contract"]
+        slot = self._board.slot_of(claim.body, identity)
+        contract = self.open.get(name) or Contract(name, asked, first_round=self.unopened.get(name, 0))
+        result, events = contract.enrol(claim.uid, identity, asked)
+        if name not in self.open:
+            self.open[name] = contract
+            self.unopened.pop(name, None)
+            events = [ContractOpened(name, claim.uid), *events]
+        return result, [*events, *(slot.enrol(claim.uid) if slot else [])]
+
+    def handle(self, claim: Verified, header: EntryHeader) -> Answer:
+        contract = self._contract(claim)
+        events = contract.handle(claim.kind, claim.uid, claim.body)
+        return contract.standing(), events
+
+    def reset(self, claim: Verified, header: EntryHeader) -> Answer:
+        contract, identity = self._steered(claim, "reset")
+        events = contract.current.cancel(f"{identity} has reset the contract")
+        self.unopened[contract.name] = contract.round + 1
+        del self.open[contract.name]
+        return {}, [*events, ContractCleared(contract.name, str(identity))]
+
+    def rebased(self, claim: Verified, header: EntryHeader) -> Answer:
+        contract, identity = self._steered(claim, "rebase")
+        events = contract.rebase(claim.body["digest"], identity)
+        return contract.standing(), events
+
+    def created(self, claim: Verified, header: EntryHeader) -> Answer:
+        name = claim.body["contract"]
+        if name in self.open or name in self.unopened:
+            return {"known": True}, []
+        self.unopened[name] = 0
+        return {"known": False}, [ContractReserved(name, str(self._nodes[claim.uid].identity))]
+
+    # ---- what else happens to them
+
+    def gone(self, uid: str, what: Gone, reason: str) -> list[Event]:
+        return [event for name in sorted(self.open) for event in self.open[name].gone(uid, what, reason)]
+
+    def back(self, uid: str) -> None:
+        for contract in self.open.values():
+            contract.back(uid)
+
+    def dated(self, events: list[Event], entry: bytes) -> list[Event]:
+        """The events of this entry, whose hash every snap among them is to name from now on."""
+        return [self._dated(event, entry) if isinstance(event, SnapMade) else event for event in events]
+
+    def _dated(self, snap: SnapMade, entry: bytes) -> SnapMade:
+        dated = replace(snap, entry=entry)
+        attempt = self.open[snap.contract].current.attempt
+        if attempt is not None and attempt.snap == snap:
+            attempt.snap = dated
+        return dated
+
+    def standing(self, claim: Verified) -> dict[str, Any]:
+        """What a refused author needs in order to do better."""
+        contract = self.open.get(name) if isinstance(name := claim.body.get("contract"), str) else None
+        if contract is None or claim.uid not in self._nodes:
+            return {}
+        if claim.kind == "Enrolled":
+            return {**contract.standing(), "hash": contract.hash, "options": contract.options.to_wire()}
+        return contract.standing()
+
+    # ---- how
+
+    def _resolved(self, asked: Enrolment) -> Enrolment:
+        """The organisations as key hashes: names are only unique at the moment they are read."""
+        keys = tuple(sorted({key_of(self._anchors, text) for text in asked.options.organisations}))
+        return replace(asked, options=replace(asked.options, organisations=keys))
+
+    def _contract(self, claim: Verified) -> Contract:
+        name: str = claim.body["contract"]
+        if name not in self.open:
+            raise Refused(f"there is no contract {name}: nobody has enrolled in it")
+        return self.open[name]
+
+    def _steered(self, claim: Verified, how: str) -> tuple[Contract, Identity]:
+        contract, identity = self._contract(claim), self._nodes[claim.uid].identity
+        if not contract.options.admits(identity):
+            raise Refused(f"{identity} may not {how} contract {contract.name}, which does not admit its organisation")
+        return contract, identity
+
+    # ---- keeping
+
+    def to_state(self) -> dict[str, Any]:
+        return {
+            "contracts": [contract.to_state() for _, contract in sorted(self.open.items())],
+            "unopened": [[name, number] for name, number in sorted(self.unopened.items())],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.open.update({each["name"]: Contract.from_state(each) for each in state["contracts"]})
+        self.unopened = dict(state["unopened"])
+
+    def check(self) -> None:
+        assert not set(self.unopened) & set(self.open)
+        for contract in self.open.values():
+            contract.check()
+            snap = contract.snap
+            assert snap is None or snap.entry, "every snap names its entry"
+            for uid, member in contract.members.items():
+                here = member.state in ("live", "dropped")
+                assert not here or self._nodes[uid].state == "live", f"{uid} is {self._nodes[uid].state}, and {member}"

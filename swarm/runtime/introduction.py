@@ -1,0 +1,24 @@
+"""How a process introduces itself to the ledger: the body of its NodeJoined.
+
+Used by every node when it joins, and for the genesis. Guarantee: it says of this process what the handshake proves of
+it, and the newest version of the ledger's rules that this release knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from swarm.core.rules import statement
+from swarm.runtime.tls import Local
+
+
+def introduction(local: Local, role: str, addresses: Sequence[str] = ()) -> dict[str, Any]:
+    return {
+        "chain": local.credentials.chain,
+        "node_key": local.state.node_public,
+        "role": role,
+        "addresses": list(addresses),
+        "incarnation": local.state.incarnation,
+        **statement(),
+    }

@@ -1,0 +1,73 @@
+"""Situations of bad links, with real processes on hosts of their own: slow, lossy, dripping, and silently dead ones."""
+
+import pytest
+
+from swarm.nodes.launch import Launch
+from swarm.runtime.control import BEAT_S, BEATS_MISSED_MAX
+from tests.chaos.hosts import Unavailable, check_available, network
+from tests.chaos.participants import Participants, holds, resident
+from tests.nodes.waiting import eventually
+
+pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.slow]
+
+MIB = 1 << 20
+SLOW = {"delay_s": 0.2, "loss": 0.02, "rate_bps": 10e6}
+DRIP = {"rate_bps": 8 * 1024, "queue_bytes": 16 * 1024}
+NOTICED_S = 15.0
+
+
+@pytest.fixture
+def three(tmp_path):
+    """A network node and three participants, of which two are enough."""
+    try:
+        check_available()
+    except Unavailable as error:
+        pytest.skip(str(error))
+    with network(4, seed=27) as net, Launch(environment={"TMPDIR": str(tmp_path)}) as launch:
+        yield Participants(tmp_path, launch, net, min_peers=2)
+
+
+def test_r027_rounds_complete_at_200_ms_2_percent_loss_and_10_mbit(three, record_property):
+    three.merge(1, members=3)
+    three.net.set(three.net.pairs(), **SLOW)
+    three.merge(5, members=3, patience_s=300)
+    digests = {}
+    for peer in three.peers:
+        for line in peer.rounds:
+            assert digests.setdefault(line["round"], line["digest"]) == line["digest"]
+    seconds = sorted(line["seconds"] for peer in three.peers for line in peer.rounds[-5:])
+    record_property("round_s_median", seconds[len(seconds) // 2])
+    print(f"rounds of 400 KB: median {seconds[len(seconds) // 2]:.1f} s, longest {seconds[-1]:.1f} s")
+
+
+def test_r028_who_reads_a_kibibyte_a_second_is_left_out_and_nobodys_memory_grows_with_it(three):
+    *others, slow = three.peers
+    three.merge(5, members=3)
+    nodes = [three.network_node, *(peer.node for peer in others)]
+    before = {node.name: resident(node) for node in nodes}
+    _, towards = three.net.of_host(4)
+    three.net.set(towards, **DRIP)
+    three.merge(10, members=2, of=others)
+    left_out = len(slow.rounds)
+    three.merge(20, members=2, of=others)
+    three.look()
+    assert len(slow.rounds) <= left_out + 1
+    for node in nodes:
+        assert resident(node) - before[node.name] < 32 * MIB, node.name
+    three.net.set(towards, rate_bps=0.0)
+    three.merge(2, members=3, of=[slow])
+
+
+def test_r029_a_connection_whose_packets_vanish_is_noticed_by_both_sides_in_time(three):
+    """By what they count, and not by a clock of this test: on a busy machine it is the test that is late."""
+    noticed = f"no sign of life for {BEAT_S * BEATS_MISSED_MAX:g} s"
+    assert BEAT_S * (BEATS_MISSED_MAX + 1) < NOTICED_S
+    *others, dead = three.peers
+    three.merge(2, members=3)
+    away, towards = three.net.of_host(4)
+    three.net.set([*away, *towards], cut=True)
+    eventually("the learning node's notice", lambda: holds(dead.node, noticed))
+    eventually("the network node's notice", lambda: holds(three.network_node, f"sl-4 (org-4) is gone: {noticed[:15]}"))
+    three.merge(3, members=2, of=others)
+    three.net.set([*away, *towards], cut=False)
+    three.merge(2, members=3)

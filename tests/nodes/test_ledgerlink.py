@@ -1,0 +1,94 @@
+"""Which network node a node turns to when names cannot be looked up, and what it says meanwhile."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from swarm.errors import Unreachable
+from swarm.nodes.ledgerlink import FIRST_CONTACT_S, Address, LedgerLink
+from swarm.runtime.control import Control
+from tests.certificates import leaf
+from tests.handshakes import A, B, node
+
+UNKNOWN, OTHER = ("sn-1.hospital.example", 30304), ("10.0.0.2", 30304)
+
+
+class Answering:
+    """A link to a network node whose ledger is empty."""
+
+    def __init__(self) -> None:
+        self.closed, self.reason = trio.Event(), "it was stopped"
+        identity = SimpleNamespace(role="sn", name="sn-2", organisation="b")
+        self.peer = SimpleNamespace(identity=identity)
+
+    async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+        return {"head": 0}
+
+    async def close(self) -> None:
+        self.closed.set()
+
+
+class Names:
+    """Stands for the control: one address answers, and the other is a name that nobody knows."""
+
+    def __init__(self) -> None:
+        self.tried: list[Address] = []
+        self.links: list[Answering] = []
+
+    async def connect(self, host: str, port: int, *, deadline_s: float) -> Answering:
+        self.tried.append((host, port))
+        if host == UNKNOWN[0]:
+            raise Unreachable(f"{host}:{port} is not reachable: Name or service not known")
+        self.links.append(Answering())
+        return self.links[-1]
+
+
+@pytest.fixture
+def names() -> Names:
+    return Names()
+
+
+def link(directory: Path, *entrances: Address) -> LedgerLink:
+    return LedgerLink(node(directory, leaf(B, "SL-1", key="p256"), [A, B]), entrances)
+
+
+def test_r031_a_name_that_cannot_be_looked_up_is_said_at_every_try_and_another_network_node_is_used(
+    tmp_path: Path, names: Names
+) -> None:
+    made = link(tmp_path, UNKNOWN, OTHER)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, names))
+            assert names.tried == [UNKNOWN, OTHER]
+            assert made.lost == ""
+            names.links[0].closed.set()  # it goes: any other one comes before it, and then it again
+            with trio.fail_after(10):
+                while len(names.links) < 2:
+                    await trio.sleep(0.01)
+            assert names.tried == [UNKNOWN, OTHER, UNKNOWN, OTHER]
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def test_r031_the_only_name_is_tried_again_and_again_and_given_up_in_one_sentence(
+    tmp_path: Path, names: Names, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = link(tmp_path, UNKNOWN)
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(Unreachable, match=r"^no network node answered at sn-1") as gone,
+    ):
+        trio.run(made.run, cast(Control, names), clock=MockClock(autojump_threshold=0))
+    said = "no network node yet: sn-1.hospital.example:30304 is not reachable: Name or service not known"
+    assert [record.getMessage() for record in caplog.records] == [said] * (len(names.tried) - 1)
+    assert len(names.tried) > FIRST_CONTACT_S / 2  # the longest pause between two tries
+    assert "Name or service not known" in gone.value.message
