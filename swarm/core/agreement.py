@@ -12,6 +12,7 @@ from typing import Any
 
 from swarm.core.membership import Member
 from swarm.core.merge import METHODS
+from swarm.core.merge.own import is_name
 from swarm.core.names import Identity
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, ModelError, Refused
@@ -57,7 +58,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
+            if getattr(self, name) not in choices and not (name == "mergeMethod" and is_name(str(self.mergeMethod))):
                 raise BadInput(f"{name}={getattr(self, name)!r:.80} is not possible: expected {' or '.join(choices)}")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
@@ -96,8 +97,8 @@ class Options:
 
     @property
     def robust(self) -> bool:
-        """Whether the merge method bounds what few members can do."""
-        return METHODS[self.mergeMethod].robust
+        """Whether the merge method bounds what few members can do; one of the users' own is taken to."""
+        return self.mergeMethod not in METHODS or METHODS[self.mergeMethod].robust
 
     def admits(self, identity: Identity) -> bool:
         """Whether the organisation may enrol; what stands here is resolved to key hashes when the contract opens."""

@@ -22,6 +22,7 @@ from swarm.core import member_steps as m
 from swarm.core.contract import Contract
 from swarm.core.member import Member, Phase
 from swarm.errors import InternalError, Refused, SwarmError
+from swarm.nodes import mergemethods
 from swarm.nodes.contribution import Commitments, Contribution
 from swarm.nodes.fetching import fetched
 from swarm.nodes.ledgerlink import LedgerLink
@@ -233,7 +234,7 @@ class Learning:
             node_keys={uid: node.node_key for uid, node in self._link.ledger.nodes.items()},
             schema=self.contract.schema,
             hash_name=self.contract.hash,
-            method=self.contract.options.mergeMethod,
+            method=mergemethods.find(self.contract.options.mergeMethod),
             max_faulty=self.contract.options.maxFaulty,
             own=content,
             result=result.bytes,

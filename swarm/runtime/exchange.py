@@ -29,7 +29,7 @@ from swarm.core import exchanging_steps as x
 from swarm.core.events import SnapMade
 from swarm.core.exchanging import Exchanging
 from swarm.core.exchanging_places import CHUNK, places
-from swarm.core.merge import METHODS, Members, distances
+from swarm.core.merge import Members, Method, distances
 from swarm.core.merge.method import Array, may_be_faulty
 from swarm.core.tensors import LEAF_BYTES, Schema
 from swarm.errors import InternalError, SwarmError
@@ -63,7 +63,7 @@ class Exchange:
         node_keys: Mapping[str, bytes],
         schema: Schema,
         hash_name: str,
-        method: str,
+        method: Method,
         max_faulty: int = -1,
         own: memoryview,
         result: memoryview,
@@ -85,7 +85,7 @@ class Exchange:
         self._members = {member.uid: member for member in snap.members}
         self._leaves = memoryview(bytearray(schema.leaves * HASH))
         sources = _sources(uid, self._own, staging)
-        self._method = METHODS[method]
+        self._method = method
         self._max_faulty = max_faulty
         self._merging = Merging(schema, self._method, sources, result, self._leaves, hash_name)
         self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swarm.core.events import Contributor, Shard, SnapMade
+from swarm.core.merge import METHODS
 from swarm.core.tensors import LEAF_BYTES, STORAGE, Schema, TensorSpec, split
 from swarm.errors import Refused
 from swarm.nodes.contribution import Contribution
@@ -150,7 +151,7 @@ class Attempt:
                 node_keys=keys,
                 schema=schema,
                 hash_name=HASH,
-                method=method,
+                method=METHODS[method],
                 own=memoryview(own),
                 result=memoryview(result),
                 staging=staging,
