@@ -69,19 +69,26 @@ def _weighted_median(weights: list[int]) -> Kernel:
         room = Rows(dtype, len(parts), len(out))
         for block in room.blocks():
             rows, upto = _weighed(room, [part[block] for part in parts], weights)
-            low, high = ([2 * weight < whole for weight in upto], [2 * weight <= whole for weight in upto])
-            middle = [(room.stored(_first(rows, passed)), 1) for passed in (low, high)]
+            values = np.stack(rows)
+            low, high = _passed(upto, (whole - 1) // 2), _passed(upto, whole // 2)
+            middle = [(room.stored(_taken(values, passed)), 1) for passed in (low, high)]
             mean.combine(dtype, middle, 2, out[block])
 
     return merged
 
 
-def _first(rows: list[Array], passed: list[Array]) -> Array:
-    """Of each column the first value that is not ``passed`` over."""
-    ranks = np.zeros(len(rows[0]), np.intp)
-    for row in passed:
-        ranks += row
-    return np.stack(rows).ravel().take(ranks * len(ranks) + np.arange(len(ranks)))
+def _passed(upto: list[Array], weight: int) -> Array:
+    """In how many of a column's values, from the first on, all weight so far is not more than this."""
+    count = np.zeros(len(upto[0]), np.int16)
+    for so_far in upto:
+        np.add(count, (so_far <= weight).view(np.int8), out=count)
+    return count
+
+
+def _taken(rows: Array, ranks: Array) -> Array:
+    """Of each column the value in the row of this rank."""
+    columns = rows.shape[1]
+    return rows.ravel().take(ranks.astype(np.intp) * columns + np.arange(columns))
 
 
 def _weighted_trim(weights: list[int], cut: int) -> Kernel:
