@@ -166,7 +166,8 @@ class Round:
             return []
         now.ready[uid] = (digest, shards)
         events: list[Event] = [MemberReady(self.terms.contract, self.number, attempt, uid)]
-        if len({said for said, _ in now.ready.values()}) > 1:
+        pieces = {said for _, said in now.ready.values() if said}
+        if len({said for said, _ in now.ready.values()}) > 1 or len(pieces) > 1:
             return [*events, self._dispute(now)]
         if len(now.ready) < quorum(len(now.uids)):
             return events
@@ -278,9 +279,11 @@ class Round:
 
     def _dispute(self, now: Attempt) -> Aborted:
         """Names the shards that two members hold differently, if both said what they hold; else who holds what."""
-        (one, first), *_ = now.ready.items()
-        other, second = next((uid, said) for uid, said in now.ready.items() if said[0] != first[0])
+        *_, (other, second) = now.ready.items()
+        one, first = next((uid, said) for uid, said in now.ready.items() if said != second)
         who = f"{self._name(one)} and {self._name(other)} hold different results, {first[0]} and {second[0]}"
+        if first[0] == second[0]:
+            who = f"{self._name(one)} and {self._name(other)} hold {first[0]} and were told different distances"
         said, shards = len(first[1]), len(now.snap.shards)
         differing = blame.differing(first[1], second[1]) if said and said in (shards, 2 * shards) else ()
         uids = dict.fromkeys(now.snap.owner_of(index) for index in differing)

@@ -455,6 +455,25 @@ def test_what_two_members_show_of_a_disputed_shard_convicts_its_owner():
     assert scene.contract.members[owner.uid].state == "excluded"
 
 
+def test_who_tells_two_members_different_distances_is_convicted_though_all_hold_one_result():
+    scene = Scene()
+    actors = scene.learners(3, schema=BIG, mergeMethod="geomedian")
+    for actor in actors:
+        scene.offer(actor)
+    place = scene.where(snap=scene.contract.snap.entry)
+    shards, said = [b"a" * 32, b"b" * 32, b"c" * 32], [b"1" * 32, b"2" * 32, b"3" * 32]
+    scene.ready(actors[0], shards=[*shards, *said])
+    scene.ready(actors[1], shards=[*shards, b"1" * 32, b"x" * 32, b"3" * 32])
+    aborted = scene.last(Aborted)
+    assert aborted.disputed == (4,)
+    assert "were told different distances; they differ in the shards of" in aborted.reason
+    (owner,) = [actor for actor in actors if actor.uid == sorted(each.uid for each in actors)[1]]
+    one, other = (actor for actor in actors if actor is not owner)
+    assert scene.show(one, owner, b"2" * 32, shard=4, **place).accepted
+    assert scene.show(other, owner, b"x" * 32, shard=4, **place).accepted
+    assert scene.contract.members[owner.uid].state == "excluded"
+
+
 def test_an_excluded_member_takes_no_part_until_a_person_resets_the_contract():
     scene = Scene()
     actors = scene.learners(3)

@@ -88,7 +88,8 @@ def _passed(upto: list[Array], weight: int) -> Array:
 def _taken(rows: Array, ranks: Array) -> Array:
     """Of each column the value in the row of this rank."""
     columns = rows.shape[1]
-    return rows.ravel().take(ranks.astype(np.intp) * columns + np.arange(columns))
+    taken: Array = rows.ravel().take(ranks.astype(np.intp) * columns + np.arange(columns))
+    return taken
 
 
 def _weighted_trim(weights: list[int], cut: int) -> Kernel:
