@@ -363,9 +363,9 @@ class Exchanging:
     # ---- the end
 
     def _finish(self) -> list[Effect]:
-        if self.finished or self.stage != "merging" or not self.held.covers(0, self.nbytes):
+        if self.finished or not self.held.covers(0, self.nbytes):
             return []
-        if not self.scattered:
+        if self.stage != "merging" or not self.scattered:
             return []  # it is merged, and still may turn out to be something else than was offered
         self.finished = True
         return [Finish()]
