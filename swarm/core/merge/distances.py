@@ -24,8 +24,8 @@ from swarm.core.merge.mean import as_float64
 from swarm.core.merge.method import Array
 from swarm.core.tensors import FLOATS, LEAF_BYTES, Schema
 
-COLUMNS = 1 << 12
-LANES = 1 << 9
+COLUMNS = 1 << 13
+LANES = 1 << 10
 """Columns that are looked at together, and sums that are carried from block to block."""
 FARTHEST = 2.0**900
 """A leaf counts at most so much, so that sums stay numbers whatever somebody sends."""
@@ -54,15 +54,14 @@ def of_leaf(schema: Schema, start: int, contents: Sequence[Array]) -> Array:
 
 
 def _add(sums: Array, rows: Array) -> None:
-    """Add the squares of the rows' differences, column c to lane c modulo LANES."""
-    at = 0
+    """Add the squares of the rows' differences, pair by pair, each folded to LANES."""
+    apart = np.empty((1, rows.shape[1]))
     with np.errstate(over="ignore"):
-        for number, row in enumerate(rows[:-1], start=1):
-            apart = rows[number:] - row
+        for pair, (i, j) in enumerate(_pairs(len(rows))):
+            np.subtract(rows[j], rows[i], out=apart[0])
             np.multiply(apart, apart, out=apart)
-            folded = _folded(apart, LANES)
-            sums[at : at + len(apart), : folded.shape[1]] += folded
-            at += len(apart)
+            folded = _folded(apart, LANES)[0]
+            sums[pair, : len(folded)] += folded
 
 
 def _folded(rows: Array, lanes: int) -> Array:
