@@ -41,6 +41,7 @@ from swarm.core.exchanging_steps import (
     Merge,
     Merged,
     Publish,
+    Published,
     Pull,
     Serve,
     Sign,
@@ -149,6 +150,8 @@ class Exchanging:
             case Measured():
                 self._measured[event.start] = self._working.pop(event.start)
                 return self._compare()
+            case Published():
+                return self._published()
             case Weighed():
                 return self._weighed()
             case Merged():
@@ -331,14 +334,19 @@ class Exchanging:
         effects: list[Effect] = []
         if self.stage == "measuring" and not (self._waiting or self._working):
             self.stage = "comparing"
-            for part in self._parts:
-                if part.owner == self.uid and part.start < part.stop:
-                    self.published.add(part.start, part.stop)
-            effects += [Publish()] if self.mine else []
+            effects += [Publish()] if any(self._own_parts()) else []
         if self.stage == "comparing" and self.published.covers(0, self._parts[-1].stop if self._parts else 0):
             self.stage = "weighing"
             effects += [Weigh()]
         return effects
+
+    def _published(self) -> list[Effect]:
+        for part in self._own_parts():
+            self.published.add(part.start, part.stop)
+        return self._compare()
+
+    def _own_parts(self) -> Iterator[Place]:
+        return (part for part in self._parts if part.owner == self.uid and part.start < part.stop)
 
     def _weighed(self) -> list[Effect]:
         assert self.stage == "weighing", self.stage

@@ -69,6 +69,11 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """What I have to say about distances is written down and signed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Weighed:
     """What is to be merged how is known."""
 
@@ -94,7 +99,7 @@ class Ticked:
     rtt_s: Mapping[str, float] = field(default_factory=dict)
 
 
-Event = Arrived | Verified | Failed | Spoilt | Measured | Weighed | Merged | Held | Ticked
+Event = Arrived | Verified | Failed | Spoilt | Measured | Published | Weighed | Merged | Held | Ticked
 
 # ---- effects: what is to be done -----------------------------------------------------------------------------------
 
@@ -118,7 +123,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """All of my shards is measured: sign what I have to say about it, and serve it."""
+    """All of my shards is measured: sign what I have to say about it, and serve it; `Published` tells the end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -291,6 +291,7 @@ class Exchange:
         assert self._measuring is not None
         for start in self._measuring.publish(self._uid):
             self._signed.sign("distances", start)
+        self._happened(x.Published())
 
     def _weigh(self) -> None:
         assert self._measuring is not None

@@ -26,6 +26,7 @@ from swarm.core.exchanging_steps import (
     Merge,
     Merged,
     Publish,
+    Published,
     Pull,
     Serve,
     Sign,
@@ -58,7 +59,7 @@ class Attempt:
         self.now_s = 0.0
         self.pulls: dict[Pull, int] = {}
         self.merging: list[Merge] = []
-        self.working: list[Measure | Weigh] = []
+        self.working: list[Measure | Publish | Weigh] = []
         self.said: list[Effect] = []
         self._do(self.machine.begin(0.0))
 
@@ -78,7 +79,7 @@ class Attempt:
                     self.pulls[effect] = effect.start
                 case Merge():
                     self.merging.append(effect)
-                case Measure() | Weigh():
+                case Measure() | Publish() | Weigh():
                     self.working.append(effect)
         self.said += effects
 
@@ -104,9 +105,15 @@ class Attempt:
         while self.merging:
             self.happens(Merged(self.merging.pop(0).start))
 
-    def work(self, done: Measure | Weigh) -> None:
+    def work(self, done: Measure | Publish | Weigh) -> None:
         self.working.remove(done)
-        self.happens(Weighed() if isinstance(done, Weigh) else Measured(done.start))
+        match done:
+            case Measure():
+                self.happens(Measured(done.start))
+            case Publish():
+                self.happens(Published())
+            case Weigh():
+                self.happens(Weighed())
 
     def measure_all(self) -> None:
         while self.working:
@@ -134,7 +141,7 @@ def test_in_any_order_each_chunk_is_merged_once_from_all_in_uid_order_with_the_s
         choices = [*attempt.pulls, *attempt.merging, *attempt.working]
         chosen = chance.choice(choices)
         assert not attempt.of(Finish), "something is outstanding"
-        if isinstance(chosen, Measure | Weigh):
+        if isinstance(chosen, Measure | Publish | Weigh):
             attempt.work(chosen)
         elif isinstance(chosen, Merge):
             attempt.merging.remove(chosen)
@@ -181,6 +188,17 @@ def test_a_method_that_judges_goes_through_its_stages() -> None:
     for of in "bc":
         attempt.arrive(attempt.pull("shard", of))
     assert attempt.of(Finish) == [Finish()]
+
+
+def test_nobody_weighs_before_its_own_part_is_written_down() -> None:
+    attempt = Attempt(snap("ab"), "a", judges=True)
+    attempt.arrive(attempt.pull("offer", "b"))
+    attempt.arrive(attempt.pull("distances", "b"))
+    while isinstance(attempt.working[0], Measure):
+        attempt.work(attempt.working[0])
+    assert (attempt.working, attempt.of(Weigh)) == ([Publish()], [])
+    attempt.work(attempt.working[0])
+    assert attempt.working == [Weigh()]
 
 
 def test_who_merges_nothing_waits_for_what_the_owners_say_as_well() -> None:
