@@ -20,6 +20,8 @@ from swarm.errors import CheckFailed, SwarmError
 from swarm.nodes.launch import Launch, Process
 from swarm.nodes.local import READY_S, LocalSwarm, Peer
 
+START_AT_ONCE = 4
+"""More would only wait for each other, and a hundred processes at once starve each other on a small machine."""
 PROGRAM = [sys.executable, str(Path(__file__).with_name("program.py"))]
 
 
@@ -29,7 +31,8 @@ def measure(directory: Path, launch: Launch, peers: int, rounds: int) -> dict[st
     swarm.make_organisations()
     network_node = swarm.start_network_node(1)
     launch.wait_ready([network_node], READY_S)
-    for _ in range(peers):
+    for number in range(peers):
+        launch.wait_ready([peer.node for peer in swarm.peers[: max(0, number - START_AT_ONCE + 1)]], READY_S)
         swarm.start_peer(PROGRAM, environment=environment)
     launch.wait_ended([peer.node for peer in swarm.peers], swarm.look)
     for peer in swarm.peers:

@@ -24,11 +24,16 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.lanes import Lanes
 
 ROOT = Path(__file__).resolve().parent.parent
 LANES = pytest.StashKey[Lanes]()
+
+# How long an example takes tells how busy the machine is, and nothing else.
+settings.register_profile("swarm", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("swarm")
 # Tests that need more than Python; where CI lacks what they need, they fail instead of vanishing.
 NEVER_SKIPPED_IN_CI = {"root", "netns", "docker", "slurm", "browser"}
 

@@ -12,23 +12,11 @@ import pytest
 
 from tests.bad_input import identity, nodes, programs
 from tests.bad_input.messages import CASES, UPDATING, Case, golden, write_golden, written
-from tests.bad_input.stage import TRAINING, Stage, staged
+from tests.bad_input.stage import TRAINING, Stage, shared_stage, stage
+
+__all__ = ["shared_stage", "stage"]  # fixtures
 
 ROOMS = (identity, nodes, programs)  # each adds its cases when it is imported
-
-
-@pytest.fixture(scope="module")
-def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
-
-
-@pytest.fixture
-def stage(shared_stage: Stage) -> Iterator[Stage]:
-    try:
-        yield shared_stage
-    finally:
-        shared_stage.clear()
 
 
 @pytest.fixture(scope="module")

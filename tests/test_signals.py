@@ -17,27 +17,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_input.stage import Ended, Node, Stage, staged, until
+from tests.bad_input.stage import Ended, Node, Stage, shared_stage, stage, until
+
+__all__ = ["shared_stage", "stage"]  # fixtures
 
 pytestmark = pytest.mark.alone
 
 ENDS_S = 2.0
 SEED = int(os.environ.get("SWARM_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 0}
-
-
-@pytest.fixture(scope="module")
-def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
-
-
-@pytest.fixture
-def stage(shared_stage: Stage) -> Iterator[Stage]:
-    try:
-        yield shared_stage
-    finally:
-        shared_stage.clear()
 
 
 def holds(stage: Stage, node: Node, number: signal.Signals) -> Ended:

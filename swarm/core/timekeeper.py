@@ -68,6 +68,7 @@ class Timekeeper:
         self._own_uid = own_uid
         self._now_s = now_s
         self._heard_s: dict[str, float] = {}
+        self._signs: set[str] = set()  # of life since the last tick: after a short pause they are younger than that
         self._timers: dict[Key, _Timer] = {}
         self._lateness_s: dict[str, float] = {}  # per contract: from minPeers offers to all
         self._attempt_s: dict[str, float] = {}  # per contract: from snap to COMMIT
@@ -78,6 +79,7 @@ class Timekeeper:
         """A sign of life of this node, heard here or by another SN."""
         if uid in self._heard_s:
             self._heard_s[uid] = max(now_s, self._heard_s[uid])
+            self._signs.add(uid)
 
     def handle(self, event: Tick | Event) -> list[Propose]:
         """Ticks come at least every half second; the ledger's events after they were applied."""
@@ -109,6 +111,8 @@ class Timekeeper:
     def _move_to(self, now_s: float) -> None:
         pause_s = now_s - self._now_s
         self._now_s = now_s
+        self._heard_s.update((uid, now_s) for uid in self._signs if uid in self._heard_s)
+        self._signs.clear()
         if pause_s <= PAUSE_S:
             return
         for uid in self._heard_s:

@@ -47,6 +47,7 @@ class Client:
         self._closing = trio.Event()
         self._opening = trio.Lock()
         self._following = self._joined = False
+        self._reading = trio.CancelScope()
         self._failed: SwarmError | None = None
 
     async def run(self, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
@@ -120,7 +121,7 @@ class Client:
                 raise self._failed
             if self._following:
                 return
-            with trio.move_on_after(ANSWER_S):
+            with trio.move_on_after(ANSWER_S) as self._reading:
                 await self._nursery.start(self._keep_following)
                 self._following = True
                 return
@@ -138,6 +139,8 @@ class Client:
             self._wake()
 
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
+        if not self._following:  # it answers, and there is much to read
+            self._reading.deadline = trio.current_time() + ANSWER_S
         self._wake()
 
     def _wake(self) -> None:

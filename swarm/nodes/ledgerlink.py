@@ -2,18 +2,22 @@
 
 Used by learning nodes, operators and client commands. Every entry is verified and applied here by the classes that the
 SNs use, so an SN can withhold or delay, and nothing else. Guarantees: entries reach ``on_applied`` once and in order;
-a proposal's bytes are signed once and retried as they are, so it takes effect at most once, whichever SN took it.
+a proposal's bytes are signed once and retried as they are, so it takes effect at most once, whichever SN took it. Where
+SNs were is kept in the state directory, so a node that starts again finds its network without the one that it is told.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import trio
 
-from swarm.core.events import Applied, NodeKnown, Outcome
+from swarm.core.events import Applied, NodeGone, NodeKnown, Outcome
+from swarm.core.fields import is_address
 from swarm.core.ledger import Ledger
 from swarm.errors import IdentityError, Outdated, SwarmError, Unreachable
 from swarm.runtime.control import Control, Link
@@ -27,6 +31,10 @@ CALL_S = 10.0
 CATCH_UP_S = 60.0
 BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 FIRST_CONTACT_S = 60.0
+TAKING_S = 2.0
+"""After which an SN that has sent entries is told how far they were taken, and goes on from there."""
+BREATH = 16
+REMEMBERED = "network-nodes.json"
 FLAGS = "--sn-ip its --host-ip and --sn-api-port its API port"
 
 Address = tuple[str, int]
@@ -72,6 +80,7 @@ class LedgerLink:
         self.lost = "no SN has answered yet"
         """Why there is no SN at hand; empty while there is one."""
         self._entrances = list(entrances)
+        self._remembered = _remembered(local.state)
         self._on_link = on_link
         self._report = report
         self._link: Link | None = None
@@ -107,7 +116,7 @@ class LedgerLink:
                 link, head = await self._follow(control, address)
             except SwarmError as error:
                 # What an address of the ledger leads to is another node's word: it ends nothing here.
-                if type(error) is not Unreachable and (not started or address in self._entrances):
+                if type(error) is not Unreachable and address in self._entrances:
                     raise
                 if not started:
                     say_first_contact(log, address, failures + 1, trio.current_time() - begun_s, error, FLAGS)
@@ -117,6 +126,7 @@ class LedgerLink:
                 continue
             if not started:
                 await self._reach(head)
+                self._remember()
                 task_status.started()
                 started = True
             failures = 0
@@ -180,6 +190,8 @@ class LedgerLink:
 
     def _on_entry(self, entry: Entry, applied: Applied) -> None:
         acquaint(self.local, self.ledger, applied)
+        if not self.lost and any(isinstance(event, NodeKnown | NodeGone) for event in applied.events):
+            self._remember()
         self._on_applied(entry, applied)
 
     # ---- linking
@@ -189,13 +201,24 @@ class LedgerLink:
         return known[failures % len(known)]
 
     def _known(self) -> list[Address]:
-        """SNs of the own organisation first, then those of others, then what the command line named."""
+        """SNs of the own organisation first, then those of others, then what the command line named; and before the
+        ledger is read, where they were when this node ran last."""
+        joined = self._in_ledger()
+        first = [] if joined else [*self._entrances, *self._remembered]
+        return list(dict.fromkeys([*first, *joined, *self._entrances]))
+
+    def _in_ledger(self) -> list[Address]:
         own = self.local.credentials.identity.anchor
         nodes = [node for node in map(self.ledger.nodes.__getitem__, dict(self.ledger.sns())) if node.addresses]
         nodes.sort(key=lambda node: node.identity.anchor != own)
-        joined = [parse_address(node.addresses[0]) for node in nodes]
-        first = [] if joined and self.replica.head_index else self._entrances
-        return list(dict.fromkeys([*first, *joined, *self._entrances]))
+        return [parse_address(node.addresses[0]) for node in nodes]
+
+    def _remember(self) -> None:
+        known = self._in_ledger()
+        if known != self._remembered:
+            self._remembered = known
+            with contextlib.suppress(SwarmError):  # no room for it: the next one will have
+                self.state.write_json(REMEMBERED, {"network_nodes": [address_text(*each) for each in known]})
 
     async def _follow(self, control: Control, address: Address) -> tuple[Link, int]:
         link = await control.connect(address[0], address[1], deadline_s=CALL_S)
@@ -230,8 +253,7 @@ class LedgerLink:
     async def _entries(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         if link is self._feeder:
             try:
-                for raw in body["entries"]:
-                    self.replica.take(raw)
+                await self._take(link, body["entries"])
             except Outdated as error:
                 self._outdated = error
                 self._wake()
@@ -243,6 +265,16 @@ class LedgerLink:
             self._wake()
         return {"head": self.replica.head_index}
 
+    async def _take(self, link: Link, raws: Sequence[bytes]) -> None:
+        """As many as there is time for, heartbeats going on: a busy host reads thousands of entries for minutes."""
+        until_s = trio.current_time() + TAKING_S
+        for count, raw in enumerate(raws, 1):
+            self.replica.take(raw)
+            if count % BREATH == 0:
+                await trio.lowlevel.checkpoint()
+                if link is not self._feeder or trio.current_time() > until_s:
+                    return
+
     def _wake(self) -> None:
         self._applied.set()
         self._applied = trio.Event()
@@ -252,16 +284,25 @@ class LedgerLink:
             raise Outdated(self._outdated.message, hint=self._outdated.hint)
 
     async def _reach(self, index: int) -> None:
-        """Wait until this node's own replica has applied the entry."""
-        with trio.move_on_after(CATCH_UP_S):
-            while self.replica.head_index < index:
-                self._check_outdated()
+        """Wait until this node's own replica has applied the entry: as long as it takes, while entries come."""
+        while self.replica.head_index < index:
+            self._check_outdated()
+            with trio.move_on_after(CATCH_UP_S) as silence:
                 await self._applied.wait()
-            return
-        raise Unreachable(
-            f"the ledger's entries up to {index} did not come within {CATCH_UP_S:g} s: "
-            f"this node is at {self.replica.head_index}"
-        )
+            if silence.cancelled_caught:
+                raise Unreachable(
+                    f"of the ledger's entries up to {index} none came for {CATCH_UP_S:g} s: "
+                    f"this node is at {self.replica.head_index}"
+                )
+
+
+def _remembered(state: StateDirectory) -> list[Address]:
+    """A hint, and no more than that: whatever is not as it was written counts as nothing."""
+    try:
+        said = json.loads((state.path / REMEMBERED).read_bytes())["network_nodes"]
+        return [parse_address(text) for text in said if is_address(text)]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
 
 
 def _head(reply: Any) -> int:

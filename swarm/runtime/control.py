@@ -28,6 +28,7 @@ from swarm.errors import (
     Unreachable,
     from_wire,
 )
+from swarm.runtime import validity
 from swarm.runtime.change import either
 from swarm.runtime.mesh import Mesh, Stream
 from swarm.runtime.outbox import Outbox
@@ -95,7 +96,7 @@ class Link:
         """As one of those that the other side is at until it has answered, even if nobody waits for that any more."""
         await self._own_requests.acquire()
         try:
-            await self._send(request, f"was asked '{request[2]}'")
+            await self._send(frame.pack(request), f"was asked '{request[2]}'")
         except BaseException:
             self._own_requests.release()
             raise
@@ -121,11 +122,11 @@ class Link:
             return type(self._error)(self._error.message, hint=self._error.hint)
         return Unreachable(f"lost {self.peer} at {self.address} while it {doing}: {self.reason}")
 
-    async def _send(self, message: list[Any], doing: str) -> None:
+    async def _send(self, data: bytes, doing: str) -> None:
         if self.closed.is_set():
             raise self._lost(doing)
         try:
-            await self._outbox.send(frame.pack(message))
+            await self._outbox.send(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._lost(doing) from None
 
@@ -154,7 +155,7 @@ class Link:
                 if accepted:
                     await self._control.admit(self)
                     with contextlib.suppress(SwarmError):
-                        await self._send(["welcome"], "was welcomed")
+                        await self._send(frame.pack(["welcome"]), "was welcomed")
                         self.admitted.set()
                 nursery.start_soon(self._handle_notices)
                 await self.closed.wait()
@@ -252,18 +253,17 @@ class Link:
     async def _answer(self, request: int, verb: str, body: dict[str, Any]) -> None:
         try:
             await self.admitted.wait()
-            message = ["reply", request, await self._control.handle(self, verb, body)]
-            frame.pack(message)
+            answer = frame.pack(["reply", request, await self._control.handle(self, verb, body)])
         except SwarmError as error:
-            message = ["error", request, error.to_wire()]
+            answer = frame.pack(["error", request, error.to_wire()])
         except Exception as error:
             log.exception("'%s' of %s", verb, self.peer)
             internal = InternalError(f"internal error while '{verb}' was handled: {type(error).__name__}")
-            message = ["error", request, internal.to_wire()]
+            answer = frame.pack(["error", request, internal.to_wire()])
         finally:
             self._their_requests -= 1
         with contextlib.suppress(SwarmError):
-            await self._send(message, f"was answered '{verb}'")
+            await self._send(answer, f"was answered '{verb}'")
 
 
 class Control:
@@ -290,6 +290,7 @@ class Control:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._mesh.accept(PROTOCOL, self._accepted)
+            nursery.start_soon(validity.watch, self._mesh.local.credentials, self._all)
             try:
                 yield
             except Exception as error:  # raised again below, outside of a nursery that would wrap it
@@ -297,11 +298,14 @@ class Control:
             finally:
                 with trio.CancelScope(shield=True):
                     async with trio.open_nursery() as goodbyes:
-                        for link in [each for group in self._links.values() for each in group]:
+                        for link in self._all():
                             goodbyes.start_soon(link.close)
                 nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
+
+    def _all(self) -> list[Link]:
+        return [link for group in self._links.values() for link in group]
 
     async def connect(self, host: str, port: int, *, peer_id: str | None = None, deadline_s: float) -> Link:
         """A link to whoever answers there (or to exactly `peer_id`); raises what kept it from being welcomed."""

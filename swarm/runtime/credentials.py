@@ -2,7 +2,8 @@
 
 Loaded once at start by every node. Guarantees: what is loaded passes the very checks that others will make of it, its
 key is private and its own, and its role fits the command; everything else is refused in one sentence before any socket
-is opened. The TLS contexts are built once: a file added to capath later counts from the next start on.
+is opened. The TLS contexts are built once: a CA added to capath later counts from the next start on; revocation lists
+are read again while the node runs (`runtime/validity`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Credentials:
     private_key: CertificateKey
     _server: ssl.SSLContext
     _client: ssl.SSLContext
+    _capath: Path | None = None
 
     @classmethod
     def load(cls, cert: Path, key: Path, capath: Path, *, expect_roles: Sequence[str] | None = None) -> Credentials:
@@ -53,12 +55,22 @@ class Credentials:
             )
         private_key = _load_key(key)
         _check_pair(cert, chain[0], key, private_key)
-        contexts = [_context(side, cert, key, anchors) for side in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)]
-        return cls(identity, chain, anchors, crls, private_key, *contexts)
+        server, client = (
+            _context(side, cert, key, anchors) for side in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
+        )
+        return cls(identity, chain, anchors, crls, private_key, server, client, capath)
 
     @property
     def leaf(self) -> bytes:
         return self.chain[0]
+
+    def read_revocations(self) -> None:
+        """Let the revocation lists count that capath holds by now. Raises SwarmError, and changes nothing, when one of
+        them is none, or cannot be read."""
+        if self._capath is not None:
+            _check_directory(self._capath)  # one that is gone for a moment unrevokes nobody
+            files = sorted(path for path in self._capath.glob("*.crl.pem") if path.is_file())
+            self.crls[:] = [_load_crl(path, self.anchors) for path in files]
 
     def server_context(self) -> ssl.SSLContext:
         return self._server
@@ -133,8 +145,7 @@ def _check_pair(cert: Path, leaf: bytes, key: Path, private_key: CertificateKey)
 
 
 def _load_capath(capath: Path) -> tuple[list[Anchor], list[Crl]]:
-    if not capath.is_dir():
-        raise BadInput(f"capath {capath} is not a directory", hint="it holds one PEM file for each organisation's CA")
+    _check_directory(capath)
     files = sorted(path for path in capath.glob("*.pem") if path.is_file())
     crl_files = [path for path in files if path.name.endswith(".crl.pem")]
     ders: list[bytes] = []
@@ -148,6 +159,11 @@ def _load_capath(capath: Path) -> tuple[list[Anchor], list[Crl]]:
         )
     anchors = certs.anchors_from_der(ders)
     return anchors, [_load_crl(path, anchors) for path in crl_files]
+
+
+def _check_directory(capath: Path) -> None:
+    if not capath.is_dir():
+        raise BadInput(f"capath {capath} is not a directory", hint="it holds one PEM file for each organisation's CA")
 
 
 def _load_crl(path: Path, anchors: Sequence[Anchor]) -> Crl:

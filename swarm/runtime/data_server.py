@@ -40,6 +40,8 @@ from swarm.runtime.data_protocol import (
 )
 from swarm.runtime.data_region import NotYet, Region
 from swarm.runtime.doorstep import Doorstep
+from swarm.runtime.turnstile import Turnstile
+from swarm.runtime.validity import objection
 from swarm.wire import frame
 
 Find = Callable[[tls.Peer, Want], Region]
@@ -70,6 +72,7 @@ class DataServer:
         self._address = (host, port)
         self._meter = Meter()
         self._doorstep = Doorstep()
+        self._turnstile = Turnstile()
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._connections: dict[threading.Thread, socket.socket] = {}
@@ -124,14 +127,18 @@ class DataServer:
     def _accept(self) -> None:
         while not self._closing.is_set():
             try:
-                sock, _ = self._listener.accept()
+                sock, (host, *_) = self._listener.accept()
             except TimeoutError:
                 continue
             except OSError as error:  # out of descriptors: the connections that end will free some
                 log.warning("a data connection could not be accepted: %s", error)
                 self._closing.wait(POLL_S)
                 continue
-            thread = threading.Thread(target=self._run, args=(sock,), name="data-serve", daemon=True)
+            wait_s = self._turnstile.wait_s(host)
+            if wait_s is None:
+                sock.close()
+                continue
+            thread = threading.Thread(target=self._run, args=(sock, wait_s), name="data-serve", daemon=True)
             with self._lock:
                 full = len(self._connections) >= CONNECTIONS_MAX
                 if not full:
@@ -142,8 +149,9 @@ class DataServer:
             else:
                 thread.start()
 
-    def _run(self, sock: socket.socket) -> None:
+    def _run(self, sock: socket.socket, wait_s: float) -> None:
         try:
+            self._closing.wait(wait_s)
             prepare(sock)
             with contextlib.closing(sock.dup()) as handle, self._doorstep.place(lambda: wake(handle)):
                 secured, peer = tls.handshake_socket(sock, self._local, dialler=False, roles=ROLES)
@@ -175,8 +183,11 @@ class DataServer:
                 return
             idle_s = FIRST_S
             while not self._closing.is_set():
-                reply = Reply(sock, peer, self._find, self._meter, self._closing)
-                reply.run(self._request(sock, idle_s))
+                reply, want = Reply(sock, peer, self._find, self._meter, self._closing), self._request(sock, idle_s)
+                if (why := objection(self._local.credentials, peer)) is not None:
+                    self._end(sock, {"error": why.to_wire()})
+                    return
+                reply.run(want)
                 idle_s = IDLE_S if reply.served else idle_s
         finally:
             with self._lock:

@@ -57,6 +57,7 @@ from swarm.runtime.answers import LedgerSuperseded, Questions, as_outcome
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
 from swarm.runtime.founding import FORK_HINT, check_directory, genesis, node_name, sign_own
+from swarm.runtime.news import News
 from swarm.runtime.notebook import Notebook
 from swarm.runtime.snapshots import Call, Snapshots
 from swarm.runtime.started import TaskStatus
@@ -100,11 +101,11 @@ class Driver:
         self._addresses = addresses
         self._on_applied = on_applied
         self._on_restored = on_restored
-        self._send = send
         self._clock = clock or Clock()
         self.snapshots = Snapshots(store, local.state, call, lambda: self.ledger)
         self._orderer = self._make_orderer(codec or SignedCodec(), snapshot_every)
         self._notebook = Notebook(store)
+        self._news = News(lambda to, message: send(to, write_message(message, self._network_id)))
         self._voice = Voice(self._orderer, store)
         self._running = False
         self._events: deque[Event] = deque()
@@ -244,6 +245,7 @@ class Driver:
             self._start()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._guarded, self._keep_time)
+                nursery.start_soon(self._news.run)
                 nursery.start_soon(self._guarded, self.snapshots.run, self._step, self._in_loop)
                 nursery.start_soon(self._guarded, self._begin, task_status)
                 await self._end.wait()
@@ -356,7 +358,7 @@ class Driver:
             case Append():
                 self._notebook.take(effect, self._orderer.consensus.commit, self._clock.now_s())
             case Send():
-                self._send(effect.to, write_message(effect.message, self._network_id))
+                self._news.send(effect)
             case Publish():
                 self._publish(effect)
             case Answered() | NotLeading() | Paused() | Declined() | ReadReady():

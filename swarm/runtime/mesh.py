@@ -44,6 +44,7 @@ from swarm.runtime.muxer import PROTOCOL as MUXER
 from swarm.runtime.muxer import Muxer, QuickStream
 from swarm.runtime.secure import PROTOCOL, Raw, Session, SwarmTls
 from swarm.runtime.tls import HANDSHAKE_S, Local, Peer, address_text, too_slow
+from swarm.runtime.turnstile import Turnstile
 from swarm.wire.certnames import printable
 
 _CLOSING_S = 0.5
@@ -117,6 +118,7 @@ class Mesh:
         self.listen_ports: list[int] = []
         self._handlers = Multiselect()
         self._doorstep = Doorstep()
+        self._turnstile = Turnstile()
         keys = create_new_key_pair(local.state.node_key.private_bytes_raw())
         self._tls = SwarmTls(local, keys, roles)
         network = new_swarm(
@@ -239,11 +241,17 @@ class Mesh:
                 log.error("cannot accept a connection: %s", error.strerror or error)
                 await trio.sleep(_CLOSING_S)
                 continue
-            nursery.start_soon(self._let_in, Raw(stream, initiator=False))
+            raw = Raw(stream, initiator=False)
+            wait_s = self._turnstile.wait_s(raw.host)
+            if wait_s is None:
+                await trio.aclose_forcefully(stream)
+            else:
+                nursery.start_soon(self._let_in, raw, wait_s)
 
-    async def _let_in(self, raw: Raw) -> None:
+    async def _let_in(self, raw: Raw, wait_s: float) -> None:
         """The handshake of one accepted connection; everything after it runs in libp2p's tasks."""
         try:
+            await trio.sleep(wait_s)
             with trio.fail_after(HANDSHAKE_S) as shaking, self._doorstep.place(shaking.cancel):
                 await self._network.upgrade_inbound_raw_conn(raw, Multiaddr("/ip4/0.0.0.0/tcp/0"))
                 return

@@ -58,7 +58,8 @@ class Raw(RawConnection):
 
     def __init__(self, stream: trio.SocketStream, *, initiator: bool) -> None:
         super().__init__(TrioTCPStream(stream), initiator, ConnectionType.DIRECT)
-        self.who = _address(stream)
+        self.host, port = _address(stream)
+        self.who = address_text(self.host, port)
         self._tcp = stream
         self.refusal: SwarmError | None = None
         self.first = b""
@@ -124,12 +125,12 @@ class Raw(RawConnection):
         return host.strip("[]"), int(port)
 
 
-def _address(stream: trio.SocketStream) -> str:
+def _address(stream: trio.SocketStream) -> tuple[str, int]:
     try:
         name = stream.socket.getpeername()
-    except OSError:
-        return address_text("0.0.0.0", 0)
-    return address_text(str(name[0]), int(name[1]))
+    except OSError:  # it has gone already
+        return "0.0.0.0", 0
+    return str(name[0]), int(name[1])
 
 
 def _set_keepalive(stream: trio.SocketStream) -> None:

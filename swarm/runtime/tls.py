@@ -56,7 +56,8 @@ class Peer:
     peer_id: str
     incarnation: bytes
     network_id: bytes
-    leaf: bytes
+    chain: tuple[bytes, ...]
+    """The certificates that it has shown, its own first."""
 
     @property
     def starts(self) -> int:
@@ -71,6 +72,12 @@ class _OtherOutdated(IdentityError):
     """Read on the other side, this is about its own release."""
 
     kind = Outdated.kind
+
+
+class _OtherReplaced(IdentityError):
+    """Read on the other side, this is about its own place; here, about nobody's but that one's."""
+
+    kind = Replaced.kind
 
 
 class Acquaintances:
@@ -113,7 +120,7 @@ class Acquaintances:
             )
         last = self._last.get(hello.node_key)
         if last is not None and last != hello.incarnation and hello.incarnation[:8] <= last[:8]:
-            raise Replaced(
+            raise _OtherReplaced(
                 f"{who} has been replaced: start {_starts(hello.incarnation)} of its node key came, "
                 f"start {_starts(last)} has taken its place",
                 hint="only the newest process of a state directory takes part; end this one",
@@ -152,11 +159,11 @@ def handshake(
     except (ssl.SSLError, OSError) as error:
         raise from_alert(error, who, local.credentials.leaf) from None
     try:
-        identity, leaf = _certificate_of(tls, local, who, roles)
+        identity, chain = _certificate_of(tls, local, who, roles)
         binding = Binding(
             _own_side(local),
             dialler=dialler,
-            peer_leaf=leaf,
+            peer_leaf=chain[0],
             peer_name=f"{identity} at {who}",
             expected=expected,
             check=lambda hello: local.acquaintances.admit(identity, hello, f"{identity} at {who}"),
@@ -173,7 +180,7 @@ def handshake(
     if not local.state.network_id:
         local.state.set_network_id(binding.network_id)
     peer = Peer(
-        identity, hello.node_key, hello.uid, names.peer_id(hello.node_key), hello.incarnation, binding.network_id, leaf
+        identity, hello.node_key, hello.uid, names.peer_id(hello.node_key), hello.incarnation, binding.network_id, chain
     )
     local.acquaintances.met(peer)
     return peer
@@ -243,8 +250,8 @@ def _bind(tls: _Tls, binding: Binding) -> Generator[_Want, None, Hello]:
         binding.feed(received)
 
 
-def _certificate_of(tls: _Tls, local: Local, who: str, roles: Sequence[str]) -> tuple[Identity, bytes]:
-    chain = _chain(tls)
+def _certificate_of(tls: _Tls, local: Local, who: str, roles: Sequence[str]) -> tuple[Identity, tuple[bytes, ...]]:
+    chain = tuple(_chain(tls))
     credentials = local.credentials
     try:
         identity = certs.judge(chain, credentials.anchors, credentials.crls, datetime.now(UTC))
@@ -255,7 +262,7 @@ def _certificate_of(tls: _Tls, local: Local, who: str, roles: Sequence[str]) -> 
             f"{identity} at {who} has the role {identity.role}, expected {' or '.join(roles)}",
             hint="the address belongs to another kind of node, or the node was started with another certificate",
         )
-    return identity, chain[0]
+    return identity, chain
 
 
 def _chain(tls: _Tls) -> list[bytes]:

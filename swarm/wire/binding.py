@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgpack
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from swarm.core import names
@@ -28,6 +27,7 @@ from swarm.core.rules import KNOWN
 from swarm.errors import BadInput, IdentityError, SwarmError, Unreachable, from_wire
 from swarm.wire import frame
 from swarm.wire.certnames import printable
+from swarm.wire.nodekeys import has_signed
 
 VERSION = 1
 FRAME_MAX = 4096
@@ -189,13 +189,11 @@ class Binding:
 
     def _proved(self, peer: Hello, signature: bytes) -> None:
         signed = self._transcript("listener" if self._dialler else "dialler")
-        try:
-            Ed25519PublicKey.from_public_bytes(peer.node_key).verify(signature, signed)
-        except (InvalidSignature, ValueError):
+        if not has_signed(peer.node_key, signature, signed):
             raise IdentityError(
                 f"{self._peer_name} did not prove that it holds its node key in this conversation "
                 "(a false, replayed or reflected proof)"
-            ) from None
+            )
         if self._dialler:
             self._send(["proof", self._own.node_key.sign(self._transcript("dialler"))])
         self.bound = peer

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import msgpack
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core.ledger import Ledger
 from swarm.core.names import uid_of
 from swarm.core.snapshot import Point
+from swarm.wire.nodekeys import has_signed
 
 _DOMAIN = b"swarm/snapshot/1\0"
 
@@ -24,11 +24,7 @@ def sign_point(node_key: Ed25519PrivateKey, network_id: bytes, point: Point) -> 
 
 
 def signs_point(node_key: bytes, signature: bytes, network_id: bytes, point: Point) -> bool:
-    try:
-        Ed25519PublicKey.from_public_bytes(node_key).verify(signature, _signed(network_id, point))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+    return has_signed(node_key, signature, _signed(network_id, point))
 
 
 def signers(ledger: Ledger, point: Point, signatures: Mapping[str, bytes]) -> tuple[str, ...]:

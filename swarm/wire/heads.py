@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgpack
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core.kinds import COUNT_MAX
 from swarm.core.names import uid_of
 from swarm.errors import BadInput, IdentityError
+from swarm.wire.nodekeys import has_signed
 
 VERSION = 1
 HEAD_MAX = 512
@@ -79,10 +79,8 @@ def read_head(raw: Any, network_id: bytes) -> Head:
             head = _said(said, raw)
         case _:
             raise _malformed()
-    try:
-        Ed25519PublicKey.from_public_bytes(head.node_key).verify(signature, _DOMAIN + said)
-    except (InvalidSignature, ValueError):
-        raise IdentityError(f"the head of {head.uid} at entry {head.index} is not signed with its node key") from None
+    if not has_signed(head.node_key, signature, _DOMAIN + said):
+        raise IdentityError(f"the head of {head.uid} at entry {head.index} is not signed with its node key")
     if head.network_id != network_id:
         raise BadInput(
             f"a head of network {head.network_id.hex()[:16]}, this node belongs to network {network_id.hex()[:16]}"

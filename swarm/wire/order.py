@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from swarm.core.fields import COUNT_MAX
 from swarm.core.ordering import Answer, Ballot, Campaign, Entries, LogEntry, Message, SnapshotOffered
 from swarm.errors import BadInput
 from swarm.wire.signed import HASH_BYTES, Entry, decode_entry, decode_proposal
 
 VERSION = 1
-COUNT_MAX = 2**53
 VOTERS_MAX = 16
 NAMING = (b"Genesis", b"Configuration", b"ForcedRecovery")
 

@@ -23,8 +23,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 import msgpack
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core.claims import Anchored, Blank, Claim, EntryHeader, Unverified, Verified
 from swarm.core.kinds import COUNT_MAX, INTRODUCTIONS, check_body
@@ -32,6 +31,7 @@ from swarm.core.ledger import Ledger
 from swarm.core.names import Identity, uid_of
 from swarm.errors import BadInput, IdentityError, SwarmError
 from swarm.wire import certs, frame, shardproof
+from swarm.wire.nodekeys import has_signed
 from swarm.wire.shardproof import ShardPlace
 
 VERSION = 1
@@ -42,10 +42,12 @@ TIME_MAX = 253_402_300_800_000
 REMEMBERED_BYTES = 4096
 """Longer proposals are opened and checked each time: they are rare, and would fill the memory."""
 HASH_BYTES = 32
-NO_HASH = bytes(HASH_BYTES)
 
 _PROPOSAL_DOMAIN = b"swarm/proposal/1\0"
 _ENTRY_DOMAIN = b"swarm/entry/1\0"
+
+_holds = lru_cache(maxsize=2048)(has_signed)
+"""Remembered, since a leader looks at a proposal when it comes and again when it is committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,25 +273,10 @@ def _verified(
 
 
 def _check_node_signature(envelope: _Envelope, node_key: bytes) -> None:
-    holds = _holds if len(envelope.signed) <= REMEMBERED_BYTES else _holds.__wrapped__
+    holds = _holds if len(envelope.signed) <= REMEMBERED_BYTES else has_signed
     if not holds(node_key, envelope.node_signature, envelope.signed):
         head = envelope.header
         raise IdentityError(f"this {head.kind} is not signed with the node key of {head.uid}, which it names")
-
-
-@lru_cache(maxsize=2048)
-def _holds(node_key: bytes, signature: bytes, signed: bytes) -> bool:
-    """Remembered, since a leader looks at a proposal when it comes and again when it is committed."""
-    try:
-        _public(node_key).verify(signature, signed)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-@lru_cache(maxsize=256)
-def _public(node_key: bytes) -> Ed25519PublicKey:
-    return Ed25519PublicKey.from_public_bytes(node_key)
 
 
 # ---- bytes

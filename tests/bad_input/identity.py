@@ -321,7 +321,7 @@ def _(stage: Stage) -> Told:
     from swarm.runtime.tls import Peer
 
     swci = Credentials.load(stage.a.cert("swci"), stage.a.key("swci"), stage.a.capath)
-    peer = Peer(swci.identity, bytes(32), "", "", bytes(16), bytes(32), swci.leaf)
+    peer = Peer(swci.identity, bytes(32), "", "", bytes(16), bytes(32), (swci.leaf,))
     return refused(lambda: authorise(peer, "raft"))
 
 

@@ -256,10 +256,19 @@ def identity(of: OrganisationFiles, role: str) -> tuple[object, ...]:
     return ("--key", of.key(role), "--cert", of.cert(role), "--capath", of.capath)
 
 
-@contextlib.contextmanager
-def staged(directory: Path) -> Iterator[Stage]:
-    stage = Stage(directory)
+@pytest.fixture(scope="module")
+def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    shared = Stage(tmp_path_factory.mktemp("stage"))
     try:
-        yield stage
+        yield shared
     finally:
-        stage.close()
+        shared.close()
+
+
+@pytest.fixture
+def stage(shared_stage: Stage) -> Iterator[Stage]:
+    """The one of this module, for one case."""
+    try:
+        yield shared_stage
+    finally:
+        shared_stage.clear()

@@ -21,7 +21,7 @@ def swarm(*arguments, environment=None):
         [SWARM, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=400,
         env={**os.environ, **(environment or {})},
     )
 

@@ -168,6 +168,16 @@ def test_a_new_leader_gives_everybody_the_whole_time():
     assert len(leader.pass_s(1.0)) == 2
 
 
+def test_a_sign_of_life_that_a_short_pause_kept_waiting_is_as_young_as_the_tick_behind_it():
+    leader = Leader(1)
+    leader.pass_s(1.0)
+    (actor,), leader.heard = leader.heard, []
+    leader.keeper.alive(actor.uid, leader.now_s)  # on the clock of the tick before the pause
+    leader.pass_s(1.9, step_s=1.9)
+    assert leader.pass_s(8.5) == []
+    assert [proposal.kind for proposal in leader.pass_s(1.0)] == ["NodeLost"]
+
+
 def test_a_leader_that_stood_still_counts_its_own_pause_against_nobody():
     leader = Leader(3)
     for actor in leader.actors[:2]:

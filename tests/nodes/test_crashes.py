@@ -22,7 +22,7 @@ MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 def scene(tmp_path: Path) -> Iterator[Scene]:
     with Launch(environment={"PYTHONPATH": os.getcwd()}) as launch:
         yield Scene(tmp_path, launch)
-    eventually("the end of all workers", lambda: not workers(tmp_path), 20)
+    eventually("the end of all workers", lambda: not workers(tmp_path))
 
 
 def train(scene: Scene, *, min_peers: int, **more: Path) -> Path:

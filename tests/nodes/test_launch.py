@@ -39,7 +39,7 @@ def launch():
         yield launch
 
 
-def until(condition, what, seconds=10):
+def until(condition, what, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
@@ -48,7 +48,7 @@ def until(condition, what, seconds=10):
 
 def test_a_child_is_ready_when_its_file_says_so_and_ends_with_zero(launch, tmp_path):
     node = launch.start("sn-1", "SN", python(NODE, tmp_path / "sn-1"), state=tmp_path / "sn-1")
-    launch.wait_ready([node], 10)
+    launch.wait_ready([node], 60)
     assert node.ready()["api_port"] == 1
     launch.stop()
     assert launch.table() == [{"name": "sn-1", "role": "SN", "pid": node.pid, "exit_code": 0}]
@@ -67,7 +67,7 @@ def test_the_first_death_is_named_with_its_last_lines_and_its_exit_code(launch, 
         "sn-2", "SN", python("import sys; print('error: certificate expired'); sys.exit(3)"), state=tmp_path / "b"
     )
     with pytest.raises(IdentityError, match=r"sn-2 \(SN\) ended with exit code 3; .*\n  error: certificate expired"):
-        launch.wait_ready([node, failing], 10)
+        launch.wait_ready([node, failing], 60)
 
 
 def test_a_training_programs_own_exit_code_becomes_6(launch, tmp_path):
@@ -78,7 +78,7 @@ def test_a_training_programs_own_exit_code_becomes_6(launch, tmp_path):
 
 def test_a_killed_child_is_named_with_its_signal(launch, tmp_path):
     node = launch.start("sn-1", "SN", python(NODE, tmp_path), state=tmp_path)
-    launch.wait_ready([node], 10)
+    launch.wait_ready([node], 60)
     os.kill(node.pid, signal.SIGKILL)
     with pytest.raises(WorkerFailed, match=r"sn-1 .* was killed by SIGKILL"):
         launch.wait_ended([node])
@@ -118,7 +118,7 @@ from swarm.nodes.scratch import scratch_directory
 with ended_by_signals(), scratch_directory("launch-test-") as scratch, Launch() as launch:
     node = [sys.executable, "-S", "-c", sys.argv[1]]
     children = [launch.start(n, "SN", [*node, str(scratch / n)], state=scratch / n) for n in ("a", "b")]
-    launch.wait_ready(children, 20)
+    launch.wait_ready(children, 60)
     print(scratch, *(child.pid for child in children), flush=True)
     launch.wait_ended(children)
 """

@@ -11,8 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from swarm.errors import Unreachable
-from swarm.nodes.ledgerlink import FIRST_CONTACT_S, Address, LedgerLink
+from swarm.errors import Outdated, Unreachable
+from swarm.nodes.ledgerlink import CATCH_UP_S, FIRST_CONTACT_S, Address, LedgerLink
 from swarm.runtime.control import Control
 from tests.certificates import leaf
 from tests.handshakes import A, B, node
@@ -92,3 +92,84 @@ def test_r031_the_only_name_is_tried_again_and_again_and_given_up_in_one_sentenc
     assert [record.getMessage() for record in caplog.records] == [said] * (len(names.tried) - 1)
     assert len(names.tried) > FIRST_CONTACT_S / 2  # the longest pause between two tries
     assert "Name or service not known" in gone.value.message
+
+
+class Slow:
+    """Stands for the replica, on a host that is so busy that an entry takes a tenth of a second."""
+
+    def __init__(self, clock: MockClock) -> None:
+        self.head_index, self._clock = 0, clock
+
+    def take(self, raw: bytes) -> None:
+        self.head_index += 1
+        self._clock.jump(0.1)
+
+
+def test_a_busy_node_tells_in_time_how_far_it_has_taken_entries_and_breathes_meanwhile(tmp_path: Path) -> None:
+    made, clock, breaths = link(tmp_path, OTHER), MockClock(), 0
+    made.replica = replica = cast(Any, Slow(clock))
+    feeder = made._feeder = cast(Any, Answering())
+
+    async def main() -> None:
+        nonlocal breaths
+        told: list[int] = []
+        async with trio.open_nursery() as nursery:
+
+            async def breathe() -> None:
+                nonlocal breaths
+                while True:
+                    breaths += 1
+                    await trio.lowlevel.checkpoint()
+
+            nursery.start_soon(breathe)
+            while replica.head_index < 100:
+                left = [b""] * (100 - replica.head_index)
+                told.append((await made._entries(feeder, {"entries": left}))["head"])
+            nursery.cancel_scope.cancel()
+        assert told == [32, 64, 96, 100]
+
+    trio.run(main, clock=clock)
+    assert breaths >= 3
+
+
+def test_a_long_ledger_is_read_as_long_as_entries_come(tmp_path: Path) -> None:
+    made, clock = link(tmp_path, OTHER), MockClock(autojump_threshold=0)
+    made.replica = replica = cast(Any, Slow(clock))
+    feeder = made._feeder = cast(Any, Answering())
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(made._reach, 5)
+            for _ in range(5):
+                await trio.sleep(CATCH_UP_S - 1)
+                await made._entries(feeder, {"entries": [b""]})
+        with pytest.raises(Unreachable, match=r"up to 6 none came for 60 s: this node is at 5"):
+            await made._reach(6)
+
+    trio.run(main, clock=clock)
+    assert replica.head_index == 5
+
+
+def test_a_node_that_meets_rules_that_it_does_not_know_ends_with_that_sentence(
+    tmp_path: Path, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = link(tmp_path, OTHER)
+
+    def take(raw: bytes) -> None:
+        raise Outdated("from entry 7 on this network follows rules version 2")
+
+    monkeypatch.setattr(made.replica, "take", take)
+
+    async def feed() -> None:
+        while not names.links:
+            await trio.sleep(0.01)
+        with pytest.raises(Outdated):
+            await made._entries(cast(Any, names.links[0]), {"entries": [b""]})
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed)
+            with pytest.raises(Outdated, match="from entry 7 on this network follows rules version 2"):
+                await made.run(cast(Control, names))
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))

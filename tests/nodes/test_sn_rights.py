@@ -9,7 +9,7 @@ from tests.core.scene import Actor, Scene
 
 
 def peer(actor: Actor) -> Peer:
-    return Peer(actor.identity, actor.node_key, actor.uid, "", actor.incarnation, b"", b"")
+    return Peer(actor.identity, actor.node_key, actor.uid, "", actor.incarnation, b"", ())
 
 
 def refusal(scene: Scene, actor: Actor, verb: str) -> str:

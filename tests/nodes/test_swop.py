@@ -20,7 +20,7 @@ from tests.nodes.operators import PROGRAMS, RUNNER, Scene, eventually, learning_
 def scene(tmp_path: Path) -> Iterator[Scene]:
     with Launch(environment={"PYTHONPATH": os.getcwd()}) as launch:
         yield Scene(tmp_path, launch)
-    eventually("the end of all workers", lambda: not workers(tmp_path), 20)
+    eventually("the end of all workers", lambda: not workers(tmp_path))
 
 
 def test_two_hosts_train_what_one_of_them_assigns(scene: Scene) -> None:

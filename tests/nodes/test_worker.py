@@ -48,7 +48,7 @@ def test_the_program_and_its_children_end_with_their_node_whatever_ends_it(numbe
         else:
             node.send_signal(number)
         node.wait()
-    eventually("their end", lambda: group(program) == [], 10)
+    eventually("their end", lambda: group(program) == [])
 
 
 def test_a_program_that_has_ended_leaves_no_guard_behind():

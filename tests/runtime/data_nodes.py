@@ -63,7 +63,7 @@ def nodes(directory: Path, organisation: Callable[..., object], count: int) -> I
             node.close()
 
 
-def until(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+def until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
     """Wait for a condition that another thread or process makes true."""
     pause, deadline = threading.Event(), time.monotonic() + limit_s
     while not condition():

@@ -340,7 +340,8 @@ def test_a_peer_refuses_the_network_of_a_sentinel_with_an_empty_directory(world:
         async with world.node("p") as peer, world.sentinel() as sentinel:
             digest = peer.driver.ledger.digest()
             messages: list[dict[str, Any]] = []
-            sentinel.driver._send = lambda to, message: messages.append(message)
+            own = sentinel.local.state.uid
+            world.network.send = lambda by, to, wire: messages.append(msgpack.unpackb(wire)) if by == own else None
             joining = peer.joining(sentinel.driver.ledger.network_id)  # as if it had got past the handshake
             await accepted(sentinel, joining)
             await until(lambda: bool(messages))

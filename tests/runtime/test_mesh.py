@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from swarm.runtime.mesh import Mesh, Stream
 from swarm.runtime.meshlimits import CONNECTIONS_PER_PEER_MAX
 from swarm.runtime.secure import PROTOCOL, Raw
 from swarm.runtime.tls import Local
+from swarm.runtime.turnstile import BURST, PER_S, WAITING_MAX
 from tests.certificates import leaf
 from tests.handshakes import GOOD, A, B, node
 
@@ -179,6 +181,22 @@ def test_something_else_at_the_address_is_named(dialler: Mesh) -> None:
     play(main)
 
 
+def test_a_node_of_a_release_with_another_muxer_is_named_as_that(
+    listener: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mesh_module, "MUXER", "/yamux/1.0.0")
+    earlier = Mesh(_other(tmp_path))
+
+    async def main() -> None:
+        async with listener.run(listen=[(HERE, 0)]), earlier.run():
+            said = "is a swarm node of another release, which does not speak /yamux/1.0.0"
+            with pytest.raises(IdentityError, match=said) as caught:
+                await earlier.dial(HERE, listener.listen_ports[0])
+            assert caught.value.hint == "run the same release on both, or the one before on one of them"
+
+    play(main)
+
+
 def test_only_one_security_protocol_is_offered(listener: Mesh) -> None:
     async def main() -> None:
         async with listener.run(listen=[(HERE, 0)]):
@@ -248,6 +266,34 @@ def test_silent_strangers_keep_nobody_out_the_oldest_gives_way(listener: Mesh, d
             assert len(listener._doorstep._standing) < STRANGERS_MAX
             for stranger in strangers:
                 await stranger.aclose()
+
+    play(main)
+
+
+def test_r032_who_connects_hundreds_of_times_a_second_is_held_back_and_others_come_in_meanwhile(listener: Mesh) -> None:
+    tries, greeted = 4 * BURST, 0
+
+    async def come() -> None:
+        nonlocal greeted
+        with contextlib.suppress(trio.BrokenResourceError):
+            async with await trio.open_tcp_stream(HERE, listener.listen_ports[0]) as stream:
+                came_in = bool(await stream.receive_some())
+                greeted += came_in
+
+    async def come_from_elsewhere() -> None:
+        async with await trio.open_tcp_stream(HERE, listener.listen_ports[0], local_address="127.0.0.2") as stream:
+            assert await stream.receive_some()
+
+    async def main() -> None:
+        async with listener.run(listen=[(HERE, 0)]):
+            began_s = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                for _ in range(tries):
+                    nursery.start_soon(come)
+                nursery.start_soon(come_from_elsewhere)
+            took_s = trio.current_time() - began_s
+            assert BURST <= greeted <= min(tries - 1, BURST + WAITING_MAX + PER_S * took_s + 1)
+            await come_from_elsewhere()
 
     play(main)
 

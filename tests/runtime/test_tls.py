@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from swarm.errors import IdentityError, Outdated, SwarmError, Unreachable
+from swarm.errors import IdentityError, Outdated, Replaced, SwarmError, Unreachable
 from swarm.runtime.tls import Local, Peer, handshake_socket
 from swarm.wire import binding, frame
 from tests.certificates import leaf
@@ -234,6 +234,19 @@ def test_an_ended_incarnation_is_refused(tmp_path: Path, good: Local) -> None:
     of_dialler, refusal = meet(_pair(), older, good)
     assert_says(refusal, "has been replaced: start 1 of its node key came, start 2 has taken its place")
     assert_says(of_dialler, "refused this node: .*has been replaced")
+    assert isinstance(of_dialler, Replaced)
+    assert not isinstance(refusal, Replaced), "it is about the other one"
+
+
+def test_who_calls_an_ended_incarnation_is_not_ended_by_it(tmp_path: Path, good: Local) -> None:
+    older = node(tmp_path, leaf(A, "SN-2"), [A], state="shared")
+    of_dialler = meet(_pair(), good, older)[0]
+    assert isinstance(of_dialler, Peer)
+    good.acquaintances.learn(of_dialler.node_key, of_dialler.identity, (2).to_bytes(8, "big") + os.urandom(8))
+    refusal, of_listener = meet(_pair(), good, older)
+    assert_says(refusal, "has been replaced: start 1 of its node key came, start 2 has taken its place")
+    assert not isinstance(refusal, Replaced), "an old copy of a directory would take others with it"
+    assert isinstance(of_listener, Replaced)
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

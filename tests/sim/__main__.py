@@ -2,7 +2,8 @@
 
 Runs N worlds from seed S on, judges them, and (unless told not to) plants 20 bugs, one at a time, to see that each is
 found. Exit code 1 on any violation, world that gets stuck, replay that differs, fault kind that never came, or planted
-bug that no checker reports; the last line on stderr then replays the first failure.
+bug that no checker reports; the last line on stderr then replays the first failure. A long run says on stderr how far
+it is; one that is ended (SIGTERM, Ctrl-C) says what it has done by then.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
@@ -26,6 +30,7 @@ REPLAY_EVERY = 50
 SEEDS_FOR_ALL_KINDS = 50
 """With fewer seeds a kind of fault may well be missing."""
 COLLECT_EVERY = 16
+SAY_EVERY_S = 60.0
 
 
 @dataclass
@@ -45,6 +50,8 @@ class Summary:
     failing: list[int] = field(default_factory=list)
     planted: dict[str, int] = field(default_factory=dict)
     """The seeds that it took to find each bug; 0: not found."""
+    ended: bool = False
+    """Before all was done: the seeds are those that were run."""
 
     def add(self, report: Report) -> None:
         self.seeds += 1
@@ -95,8 +102,8 @@ class Summary:
             "planted": len(self.planted),
             "planted_found": len(self.planted) - len(self.not_found),
             "planted_seeds": {name: seeds for name, seeds in self.planted.items() if seeds},
-            "failing_seeds": self.failing,
-        }
+            "failing_seeds": sorted(self.failing),
+        } | ({"ended_early": True} if self.ended else {})
 
 
 def one(seed: int) -> Report:
@@ -117,12 +124,44 @@ def plant(name: str) -> tuple[str, Found]:
     return name, search(name)
 
 
-def results(jobs: int, work: Any, over: Iterable[Any], chunk: int) -> Iterator[Any]:
+class Going:
+    """Whether to go on: until somebody wants the run to end."""
+
+    def __init__(self) -> None:
+        self.on = True
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ending, self._end)
+
+    def _end(self, *_: Any) -> None:
+        self.on = False
+
+
+def results(jobs: int, work: Any, over: Iterable[Any], chunk: int, going: Going) -> Iterator[Any]:
+    """Of each piece of work, as they come; what has begun is waited for, and nothing begins when it is to end."""
+    todo = iter(over)
     if jobs == 1:
-        yield from map(work, over)
+        yield from (work(each) for each in todo if going.on)
         return
-    with get_context("fork").Pool(jobs) as pool:
-        yield from pool.imap_unordered(work, over, chunk)
+    with ProcessPoolExecutor(jobs, get_context("fork"), _leave_signals) as pool:
+        pending: set[Future[list[Any]]] = set()
+        while True:
+            while len(pending) < 2 * jobs and going.on and (piece := list(islice(todo, chunk))):
+                pending.add(pool.submit(_each, work, piece))
+            if not pending:
+                return
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for piece_done in done:
+                yield from piece_done.result()
+
+
+def _each(work: Any, piece: list[Any]) -> list[Any]:
+    return [work(each) for each in piece]
+
+
+def _leave_signals() -> None:
+    """To the process that hands out the work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def parsed(args: list[str]) -> argparse.Namespace:
@@ -139,19 +178,35 @@ def main(args: list[str]) -> int:
     asked = parsed(args)
     began_s = time.monotonic()
     summary = Summary(asked.seed)
-    for report in results(asked.jobs, one, range(asked.seed, asked.seed + asked.seeds), 8):
-        summary.add(report)
-        if not report.clean:
-            tell(report)
-    if asked.planted == "yes":
-        for name, found in results(asked.jobs, plant, list(BUGS), 1):
-            summary.planted[name] = found.seeds
-            how = f"found by seed {found.seed}: {found.text}" if found.seeds else "NOT FOUND"
-            print(f"planted {name}: {how}", file=sys.stderr)
-        summary.planted = {name: summary.planted[name] for name in BUGS}
+    going = Going()
+    run_worlds(summary, asked.seeds, asked.jobs, going)
+    if asked.planted == "yes" and going.on:
+        run_planted(summary, asked.jobs, going)
+    summary.ended = not going.on
     purity.check()
     finish(summary, time.monotonic() - began_s, as_json=asked.json)
     return 0 if summary.ok else 1
+
+
+def run_worlds(summary: Summary, seeds: int, jobs: int, going: Going) -> None:
+    began_s = said_s = time.monotonic()
+    for report in results(jobs, one, range(summary.first_seed, summary.first_seed + seeds), 8, going):
+        summary.add(report)
+        if not report.clean:
+            tell(report)
+        if (now_s := time.monotonic()) - said_s >= SAY_EVERY_S:
+            said_s = now_s
+            left_s = (now_s - began_s) / summary.seeds * (seeds - summary.seeds)
+            failed = f"{len(summary.failing)} failed, about {left_s / 60:.0f} min to go"
+            print(f"{summary.seeds} of {seeds} seeds, {summary.rounds} rounds, {failed}", file=sys.stderr, flush=True)
+
+
+def run_planted(summary: Summary, jobs: int, going: Going) -> None:
+    for name, found in results(jobs, plant, list(BUGS), 1, going):
+        summary.planted[name] = found.seeds
+        how = f"found by seed {found.seed}: {found.text}" if found.seeds else "NOT FOUND"
+        print(f"planted {name}: {how}", file=sys.stderr)
+    summary.planted = {name: summary.planted[name] for name in BUGS if name in summary.planted}
 
 
 def tell(report: Report) -> None:

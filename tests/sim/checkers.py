@@ -193,6 +193,8 @@ class Tasks(Check):
         self._leased: dict[str, bool] = {}
         self._done: dict[str, int] = {}
         self._works: dict[tuple[str, int], str] = {}
+        self._reset: set[tuple[str, int]] = set()
+        """Leases of runs that their taskrunner has let go."""
         self._leads_since: dict[str, float] = {}
 
     def see(self, fact: Fact) -> None:
@@ -219,10 +221,16 @@ class Tasks(Check):
                 if self._works.get((slot, fence), "died") != "died":
                     self.broken("P5", f"slot {slot} is run twice with fence {fence} on {name} at {at_s:.3f} s")
                 self._works[slot, fence] = "runs"
+            case ("worker_cut_short", at_s, name, slot, fence):
+                lease = (slot, fence)
+                if self._leased.get(slot) and self._fences[slot][0] == fence and lease not in self._reset:
+                    self.broken("P5", f"slot {slot} was cut short on {name} at {at_s:.3f} s, and fence {fence} stands")
             case ("worker_ended", _, _, slot, fence, died):
                 self._works[slot, fence] = "died" if died else "ended"
 
     def _enter(self, entry: Entry) -> None:
+        if entry.kind == "TaskrunnerReset":
+            self._reset.update((slot, self._fences[slot][0]) for slot, leased in self._leased.items() if leased)
         if entry.kind != "SlotReported":
             return
         slot, fence, state = (entry.body[key] for key in ("slot", "fence", "state"))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 BEAT_S = 2.0
 SILENT_S = 6.0
 RETRY_S = (0.3, 0.6, 1.2, 2.0, 3.0)
+TRIES = len(RETRY_S)
+"""So often the SN at hand is asked in vain, then another."""
 
 Done = Callable[[Outcome], None]
 
@@ -166,9 +168,22 @@ class Client(Process):
         if waiting is None:
             return
         if waiting.answer is None:
+            if waiting.tries and waiting.tries % TRIES == 0:
+                self._leave_sn()
             self.around.network.send(self, self.sn, self.sn.asked, self, self.life, seq, waiting.raw)
         waiting.tries += 1
         self.later(RETRY_S[min(waiting.tries, len(RETRY_S)) - 1], self._ask, seq)
+
+    def turned_away(self, life: int, seq: int) -> None:
+        """The SN lives, and its ledger pauses."""
+        if life == self.life and seq in self._waiting:
+            self._leave_sn()
+
+    def _leave_sn(self) -> None:
+        """Another one may see a majority."""
+        if len(self.around.sns) > 1:
+            self._set_lost(True)
+            self._change()
 
     def answered(self, life: int, seq: int, outcome: Outcome) -> None:
         waiting = self._waiting.get(seq)

@@ -51,9 +51,11 @@ BUGS: dict[str, Bug] = {
     ),
     "merge_in_arrival_order": Bug("exchanging", "for uid in sorted(self._contributors)", "for uid in self.here"),
     "acknowledge_before_persist": Bug(
-        "orderer",
-        "min(self.consensus.commit, self.head + self._breath)",
-        "min(self.consensus.last_index, self.head + self._breath)",
+        "leadership",
+        "voters, stored = self._journal.voters, self._journal.stored",
+        "voters, stored = self._journal.voters, self._journal.last_index",
+        sns=1,
+        faults=("unsynced_write_lost",),
     ),
     "commit_with_one_ready_too_few": Bug("round", "return members // 2 + 1", "return max(1, members // 2)"),
     "base_of_offers_unchecked": Bug("contract", 'if body["base"] != self.base:', "if False:"),
@@ -120,15 +122,17 @@ BUGS: dict[str, Bug] = {
     "snapshot_without_the_last_lease": Bug(
         "run",
         '"slots": [slot.to_state() for slot in self.slots.values()],',
-        '"slots": [slot.to_state() for slot in self.slots.values() if not slot.leased],',
+        '"slots": [slot.to_state() for slot in self.slots.values()][:-1],',
+        sns=1,
+        faults=("crash", "correlated_crash"),
     ),
     "fence_ignored": Bug(
         "slot", "if fence != self.fence:", "if fence > self.fence:", sns=1, faults=("loss", "duplicate")
     ),
-    "lease_ended_by_another_clock": Bug(
-        "timekeeper",
-        'if slot.state == "lost" and quiet_s >= LEASE_S and',
-        'if slot.state == "lost" and quiet_s >= SILENCE_S and',
+    "lease_ended_by_the_holders_clock": Bug(
+        "operator",
+        "held = {(slot.id, slot.fence) for slot in leases}",
+        "held = {(slot.id, slot.fence) for slot in leases if self._lost is None}",
         faults=("partition",),
     ),
     "contribution_dropped_without_a_word": Bug("member", 'self._answer("kept", note=note)]', 'self._answer("kept")]'),

@@ -220,6 +220,12 @@ class NetworkNode(Process):
         if asker is not None:
             self._answer(asker, outcome)
 
+    def turned_away(self, life: int, number: int) -> None:
+        """The ledger takes nothing now, here or where this one asked."""
+        asker = self._askers.pop(number, None) if life == self.life else None
+        if asker is not None and asker.raw and asker.who is not self:
+            self.around.network.send(self, asker.who, asker.who.turned_away, asker.life, asker.number)
+
     def was_read(self, life: int, number: int, index: int) -> None:
         asker = self._askers.pop(number, None) if life == self.life else None
         if asker is not None:
@@ -307,7 +313,9 @@ class NetworkNode(Process):
             case NotLeading():
                 if effect.number in self._askers:
                     self._pass_on(effect.number, effect.leader)
-            case Paused() | Declined():
+            case Paused():
+                self.turned_away(self.life, effect.number)
+            case Declined():
                 self._askers.pop(effect.number, None)
             case ReadReady():
                 asker = self._askers.pop(effect.number)

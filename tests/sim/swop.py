@@ -134,6 +134,7 @@ class OperatorNode(Client):
             case o.End():
                 worker = self.directories[_key(effect.lease)].worker
                 if worker is not None:
+                    self._not_on(worker)
                     worker.asked = True
                     worker.ends_s = min(worker.ends_s, self.now_s + effect.grace_s + 0.2)
             case o.Reap(lease):
@@ -197,6 +198,11 @@ class OperatorNode(Client):
         self._finish(worker, ended=True)
         self._happened(o.Ended(directory.lease, verdict, worker.asked, directory.starts))
 
+    def _not_on(self, worker: Worker) -> None:
+        """The operator lets it go on no longer."""
+        if not worker.over and worker.ends_s > self.now_s:
+            self.note("worker_cut_short", worker.lease.slot, worker.lease.fence)
+
     def _finish(self, worker: Worker, *, ended: bool = False) -> None:
         """Nothing of the worker runs any more."""
         if worker.over:
@@ -210,6 +216,7 @@ class OperatorNode(Client):
     def _reap(self, lease: SlotAssigned) -> None:
         directory = self.directories.get(_key(lease))
         if directory is not None and directory.worker is not None:
+            self._not_on(directory.worker)
             self._finish(directory.worker, ended=True)
         self._happened(o.Reaped(lease))
 

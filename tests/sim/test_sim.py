@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ KEPT_DEAD = [
     (20, Lean(sns=1)),  # a worker that ran twice around a reset
     (48, Lean(sns=1)),  # a later model handed over than the one that was held
     (53, Lean(sns=1)),  # a late change contributed that was never offered
+    (307, Lean()),  # nodes declared lost too early by a leader that had paused for a moment
     (2162, Lean()),  # a change that was offered a second time when a later model was lost
     (2808, Lean()),  # a base without a model, handed over when the first commit was lost
     (1338, Lean()),  # a change that was lost with the model that it was in, and its program not told
@@ -110,6 +112,19 @@ def test_the_command_says_what_it_did():
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["ok"], answer["seeds"], answer["first_seed"]) == (0, True, 2, 51), done.stderr
     assert {"violations", "stuck", "faults", "planted", "planted_found", "failing_seeds"} <= set(answer)
+
+
+def test_a_run_that_is_ended_says_what_it_has_done():
+    command = [sys.executable, "-m", "tests.sim", "--seeds", "100000", "--planted", "no", "--jobs", "2", "--json"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ended:
+        children = Path(f"/proc/{ended.pid}/task/{ended.pid}/children")
+        while len(children.read_text().split()) < 2:  # its workers are there, so it listens to signals
+            assert ended.poll() is None
+        ended.send_signal(signal.SIGTERM)
+        answer = json.loads(ended.communicate(timeout=60)[0])
+    assert answer["ended_early"], answer
+    assert answer["seeds"] < 100_000
+    assert answer["ok"], answer
 
 
 # ---- checkers, with histories made by hand
@@ -350,13 +365,21 @@ def _leased_twice(made):
     _assigned(made, 9)
 
 
+def _cut_short(made):
+    _assigned(made)
+    made.fact("worker_started", "swop-1", "7.0", 7)
+    made.fact("worker_cut_short", "swop-1", "7.0", 7)
+
+
 def _lease_ended_too_early(made):
     _assigned(made)
     made.history.heard["sn-1", "op"].append(20.0)
     made.history.facts.append(("own_proposal", 40.0, "sn-1", "LeaseEnded", "7.0"))
 
 
-@pytest.mark.parametrize("breaks", [_task_lost, _old_fence, _run_twice, _leased_twice, _lease_ended_too_early])
+@pytest.mark.parametrize(
+    "breaks", [_task_lost, _old_fence, _run_twice, _leased_twice, _cut_short, _lease_ended_too_early]
+)
 def test_p5_fails_where_tasks_do(breaks):
     made = Made()
     breaks(made)

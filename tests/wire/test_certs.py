@@ -200,7 +200,7 @@ def test_a_huge_rsa_key_is_refused_quickly() -> None:
     before = time.process_time()
     with pytest.raises(IdentityError, match="an RSA key of 16384 bits"):
         judge(pair.chain, anchors, [], NOW)
-    assert time.process_time() - before < 0.05
+    assert time.process_time() - before < 0.5  # room for a whole garbage collection of this process
 
 
 def test_another_curve_is_refused() -> None:

@@ -47,7 +47,7 @@ def test_what_would_run_or_explode_costs_next_to_nothing(data: bytes) -> None:
     started = time.process_time()
     with pytest.raises(BadInput):
         profile.parse(data, "x.yaml")
-    assert time.process_time() - started < 0.5  # some ms; more on a machine that does much else
+    assert time.process_time() - started < 2  # some ms; more on a machine that does much else
     tracemalloc.start()
     try:
         alone(data)

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from swarm.core.claims import Blank, Unverified, Verified
 from swarm.core.ledger import Ledger
 from swarm.core.names import uid_of
+from swarm.core.ordering import NO_HASH
 from swarm.errors import BadInput
 from swarm.wire import signed
-from swarm.wire.signed import NO_HASH, decode_entry, decode_proposal, make_entry, sign_proposal, verify, verify_proposal
+from swarm.wire.signed import decode_entry, decode_proposal, make_entry, sign_proposal, verify, verify_proposal
 
 # Tests make their certificates when they run, minutes after this line in a long suite: the entries come after that.
 NOW_MS = int((datetime.now(UTC) + timedelta(hours=2)).timestamp() * 1000)

@@ -1,7 +1,7 @@
 """A training program for tests: adds SWARM_ADD to its weights between rounds, and prints the digest it ends with.
 
-Environment: SYNCS (rounds between start and finish), SWARM_ADD, MIN_PEERS, GATE (a file to wait for before sync 2),
-LAST_GATE (one to wait for before the last sync),
+Environment: SYNCS (rounds between start and finish), SWARM_ADD, MIN_PEERS, START (a file to wait for before sync 1),
+GATE (before sync 2), LAST_GATE (before the last sync),
 TOO_FEW (onTooFewPeers), CHECKIN (checkinModelOnTrainEnd), SIZE (numbers in the tensor), NAN (the sync at which the
 weights become NaN), CONTRACTS (trained one after the other, separated by blanks), KEPT (checkpoint_dir).
 """
@@ -43,12 +43,10 @@ def train(contract: str) -> str:
     weights = swarm.start(weights)
     syncs = int(os.environ.get("SYNCS", "3"))
     for step in range(swarm.batches_done + 1, syncs + 1):
-        if "GATE" in os.environ and step == 2:
-            print("at the gate", flush=True)
-            wait_for(Path(os.environ["GATE"]))
-        if "LAST_GATE" in os.environ and step == syncs:
-            print("at the last gate", flush=True)
-            wait_for(Path(os.environ["LAST_GATE"]))
+        for gate, before in (("START", 1), ("GATE", 2), ("LAST_GATE", syncs)):
+            if gate in os.environ and step == before:
+                print(f"at the {gate.lower().replace('_', ' ')}", flush=True)
+                wait_for(Path(os.environ[gate]))
         weights = {name: value + np.asarray(add, value.dtype) for name, value in weights.items()}
         if os.environ.get("NAN") == str(step):
             weights["w"][0] = np.nan

@@ -19,7 +19,7 @@ until = Path(os.environ["UNTIL"])
 swarm = Swarm(int(os.environ["MIN_PEERS"]), "steady", tooFewPeersSeconds=120, checkpoint_dir=os.environ["KEPT"])
 weights = swarm.start({"w": np.full(1000, add, np.float32)})
 while not until.exists() and not swarm.training_over:
-    sleep(0.1)
+    sleep(0.3)
     weights = swarm.sync({"w": weights["w"] + add}, batches=swarm.batches_done + 1)
 weights = swarm.finish(weights)
 print("final", hashlib.sha256(weights["w"].tobytes()).hexdigest(), flush=True)

@@ -1,0 +1,64 @@
+"""Messages to other network nodes on their way out: the mere news of a commit waits a moment, if entries may follow.
+
+Used by the driver. Entries carry the same news, so where one proposal comes after the other a message, and a wake-up of
+every follower, is saved for each. Guarantees: everything else leaves at once, in order; news waits ``HOLD_S`` at most,
+and not at all unless entries followed the news before as soon as that. Consensus does not notice: it bears that
+messages are late or lost, and later ones of a leader say all that earlier ones said of its commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from swarm.core.ordering import Entries, Message, Send
+
+HOLD_S = 0.002
+
+
+class News:
+    def __init__(self, send: Callable[[str, Message], None]) -> None:
+        self._send = send
+        self._held: dict[str, Entries] = {}
+        self._held_s = 0.0  # since when, the latest of them
+        self._told_s = float("-inf")  # when news left without entries, the last time
+        self._pays = False
+        self._any = trio.Event()
+
+    def send(self, effect: Send) -> None:
+        message = effect.message
+        if isinstance(message, Entries):
+            if not message.entries and not message.stamp:
+                self._tell(effect.to, message)
+                return
+            held = self._held.pop(effect.to, None)
+            if message.entries:
+                self._pays = held is not None or trio.current_time() - self._told_s < HOLD_S
+        self._send(effect.to, message)
+
+    def _tell(self, to: str, news: Entries) -> None:
+        now_s = trio.current_time()
+        if self._pays:
+            self._held[to], self._held_s = news, now_s
+            self._any.set()
+        else:
+            self._told_s = now_s
+            self._send(to, news)
+
+    async def run(self) -> None:
+        """Let go of what has waited long enough, for ever."""
+        while True:
+            if not self._held:
+                self._any = trio.Event()
+                await self._any.wait()
+            await trio.sleep_until(self._held_s + HOLD_S)
+            if trio.current_time() >= self._held_s + HOLD_S:
+                self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, {}
+        if held:
+            self._pays = False
+        for to, news in held.items():
+            self._send(to, news)

@@ -1,0 +1,87 @@
+"""Certificates that expire or are revoked while their nodes run: links end, and both sides know why."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swarm.errors import BadInput, IdentityError
+from swarm.runtime import validity
+from swarm.runtime.control import Link
+from swarm.runtime.credentials import Credentials
+from swarm.runtime.data import Region
+from tests.certificates import NOW, crl, leaf, make_organisation
+from tests.handshakes import GOOD, A, B, node
+from tests.runtime.data_nodes import nodes, want
+from tests.runtime.test_control import echo, linked, refusal
+
+MEMBER = leaf(B, "SL-1")
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validity, "CHECK_S", 0.02)
+
+
+def test_r048_a_link_ends_when_its_certificate_is_revoked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    capath = tmp_path / "capath"
+    capath.mkdir()
+    server, client = node(tmp_path, GOOD, [A, B]), node(tmp_path, MEMBER, [A, B])
+    server.credentials = replace(server.credentials, _capath=capath)
+
+    async def act(link: Link) -> None:
+        assert await link.call("echo", {}, deadline_s=5) == {}
+        with caplog.at_level(logging.WARNING, "swarm"):
+            (capath / "b.crl.pem").write_bytes(b"half a list")
+            while "go on counting" not in caplog.text:
+                await link.call("echo", {}, deadline_s=5)
+            (capath / "b.crl.pem").write_bytes(crl(B, MEMBER))
+            await link.closed.wait()
+        error = await refusal(link.call("echo", {}, deadline_s=5), IdentityError)
+        assert "was revoked by its CA" in error.message
+        assert "sl-1 (b) is cut off: the certificate" in caplog.text
+
+    linked(server, client, {"echo": echo}, act)
+
+
+def test_r047_a_link_ends_when_its_certificate_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, client = node(tmp_path, GOOD, [A, B]), node(tmp_path, MEMBER, [A, B])
+
+    async def act(link: Link) -> None:
+        assert await link.call("echo", {}, deadline_s=5) == {}
+        monkeypatch.setattr(validity, "now", lambda: NOW + timedelta(days=36500))
+        await link.closed.wait()
+        error: Any = await refusal(link.call("echo", {}, deadline_s=5), IdentityError)
+        assert "expired" in error.message
+
+    linked(server, client, {"echo": echo}, act)
+
+
+def test_weights_are_not_served_over_a_connection_whose_certificate_has_expired(
+    tmp_path: Path, organisation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with nodes(tmp_path, organisation, 2) as (holder, reader):
+        holder.shelf["offer", 0] = Region.complete(memoryview(bytes(64)))
+        reader.client.fetch(holder.address, holder.uid, want(0, 64), memoryview(bytearray(64)))
+        monkeypatch.setattr(validity, "now", lambda: NOW + timedelta(days=36500))
+        with pytest.raises(IdentityError, match="expired"):
+            reader.client.fetch(holder.address, holder.uid, want(0, 64), memoryview(bytearray(64)))
+
+
+def test_lists_that_cannot_be_read_unrevoke_nobody(tmp_path: Path) -> None:
+    ours = make_organisation(tmp_path, "a", ["sl"])
+    credentials = Credentials.load(ours.cert("sl"), ours.key("sl"), ours.capath)
+    (ours.capath / "a.crl.pem").write_bytes(crl(ours.ca))
+    credentials.read_revocations()
+    (before,) = credentials.crls
+    (ours.capath / "b.crl.pem").write_bytes(b"half a list")
+    for spoil in (lambda: None, lambda: ours.capath.rename(tmp_path / "elsewhere")):
+        spoil()
+        with pytest.raises(BadInput):
+            credentials.read_revocations()
+        assert credentials.crls == [before]
