@@ -15,19 +15,20 @@ Methods that judge whole contributions come to it in stages; any other begins in
     weighing    find out how to merge                                  ──► Weighed
     merging     as above
 
-One pull at a time from a member for a purpose. What fails is blamed once, and tried again while the attempt lasts:
-suspicion alone decides nothing. ``here`` outlives the attempt: the next one begins with what of it is kept.
+One pull at a time from a member for a purpose, and from few members at once, first from the next in the order of uids:
+fifty that all turned to the same one, or to all others at once, would only wait for each other. What fails is blamed
+once, and tried again while the attempt lasts: suspicion alone decides nothing. ``here`` outlives the attempt: the next
+one begins with what of it is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Literal, get_args
 
 from swarm.core import layout
 from swarm.core.events import SnapMade
-from swarm.core.exchanging_places import CHUNK, Lane, chunks, parts, places
-from swarm.core.exchanging_places import Place as Place
+from swarm.core.exchanging_places import CHUNK, Lane, Place, chunks, others, owned, parts, places
 from swarm.core.exchanging_steps import (
     Arrived,
     Blame,
@@ -63,6 +64,8 @@ PATIENCE = 3
 PAUSE_S = 2.0
 """Ticks further apart than this: this member itself stood still, and nobody else is to blame for it."""
 AGAIN_S = 1.0
+AT_ONCE = 8
+"""Members that are pulled from at the same time for a purpose, not counting those that failed and are tried again."""
 RELAYS = 3
 """Members that are asked for a shard of an owner that fails, before it is blamed; who is Ready is always asked."""
 
@@ -104,6 +107,7 @@ class Exchanging:
         """Those that are measured and not yet merged."""
         self._parts = parts(snap) if judges else []
         self._scattered_s = 0.0
+        self._others = others(snap, uid)
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._bad: set[str] = set()
         self._ready: list[str] = []
@@ -120,21 +124,17 @@ class Exchanging:
     # ---- handling
 
     def begin(self, now_s: float) -> list[Effect]:
-        for uid in self._contributors:
-            if uid == self.uid:
-                continue
-            self._lanes["offer", uid] = Lane("offer", uid, self._gaps(uid))
-        self._expect("distances", self._parts)
-        self._expect("shard", self.shards)
+        self._expect("offer", {uid: self._gaps(uid) for uid in self._contributors})
+        self._expect("distances", owned(self._parts))
+        self._expect("shard", owned(self.shards))
         self._scattered_s = now_s + layout.expected_s(self.snap, self.nbytes)
-        effects = [effect for lane in self._lanes.values() for effect in self._next(lane, now_s)]
-        return [*effects, *self._begin_work(list(self._waiting)), *self._compare(), *self._finish()]
+        pulls = [effect for what in get_args(What) for effect in self._turn_to(what, now_s)]
+        return [*pulls, *self._begin_work(list(self._waiting)), *self._compare(), *self._finish()]
 
-    def _expect(self, what: What, others: Iterable[Place]) -> None:
-        for place in others:
-            if place.owner != self.uid and place.start < place.stop:
-                lane = self._lanes.setdefault((what, place.owner), Lane(what, place.owner, []))
-                lane.left.append((place.start, place.stop))
+    def _expect(self, what: What, pieces: Mapping[str, list[Range]]) -> None:
+        for uid in self._others:
+            if uid in pieces:
+                self._lanes[what, uid] = Lane(what, uid, pieces[uid])
 
     def handle(self, event: Event, now_s: float) -> list[Effect]:
         match event:
@@ -183,6 +183,15 @@ class Exchanging:
 
     # ---- pulling
 
+    def _turn_to(self, what: What, now_s: float) -> list[Effect]:
+        """Turn to more members for this purpose, as many as there is room for."""
+        lanes = [lane for lane in self._lanes.values() if lane.what == what]
+        room = AT_ONCE - sum(lane.pull is not None for lane in lanes)
+        fresh = [lane for lane in lanes if not lane.begun and lane.left][: max(room, 0)]
+        for lane in fresh:
+            lane.begun = True
+        return [effect for lane in fresh for effect in self._next(lane, now_s)]
+
     def _next(self, lane: Lane, now_s: float, source: str = "") -> list[Effect]:
         """Pull what the lane has left, from its own member unless another ``source`` is to be tried."""
         if not lane.left or lane.pull is not None:
@@ -222,7 +231,7 @@ class Exchanging:
             self.published.add(pull.start, pull.stop)
         elif not lane.left:
             self._whole.add(pull.of)
-        return [*self._next(lane, now_s), *self._compare(), *self._finish()]
+        return [*self._next(lane, now_s), *self._turn_to(pull.what, now_s), *self._compare(), *self._finish()]
 
     def _failed(self, event: Failed, now_s: float) -> list[Effect]:
         lane, pull = self._lane_of(event.pull), event.pull
@@ -237,18 +246,17 @@ class Exchanging:
         if pull.what == "offer":
             gaps = list(self._here(pull.of).gaps(pull.start, pull.stop))
             lane.left = [*(gaps or [(pull.stop, pull.stop)]), *lane.left]  # all here, not verified: ask for the end
-            return [*effects, *self._blame(pull.of, reason)]
+            return [*effects, *self._blame(pull.of, reason), *self._turn_to(pull.what, now_s)]
         lane.left.insert(0, (pull.start, pull.stop))  # from the beginning: who sent which part would not be known
         lane.tried.append(pull.source)
         lane.failure = lane.failure or reason
-        source = self._relay(lane)
-        return [*effects, *(self._next(lane, now_s, source) if source else self._blame(lane.of, lane.failure))]
+        if source := self._relay(lane):
+            return [*effects, *self._next(lane, now_s, source)]
+        return [*effects, *self._blame(lane.of, lane.failure), *self._turn_to(pull.what, now_s)]
 
     def _relay(self, lane: Lane) -> str:
         """Who else may hold this owner's shard: those who are Ready, then some others; "" when all were asked."""
-        members = [member.uid for member in self.snap.members]
-        at = members.index(self.uid)
-        others = [uid for uid in members[at + 1 :] + members[:at] if uid != lane.of][:RELAYS]
+        others = [uid for uid in self._others if uid != lane.of][:RELAYS]
         candidates = [uid for uid in (*self._ready, *others) if uid not in (*lane.tried, *self._bad, self.uid)]
         return candidates[0] if candidates else ""
 
@@ -256,7 +264,7 @@ class Exchanging:
         self._ready.append(event.uid)
         if event.uid in (self.uid, *self._bad):
             return []
-        idle = [lane for lane in self._lanes.values() if lane.what != "offer" and lane.pull is None]
+        idle = [lane for lane in self._lanes.values() if lane.what != "offer" and lane.begun and lane.pull is None]
         return [effect for lane in idle for effect in self._next(lane, now_s, event.uid)]
 
     # ---- watching

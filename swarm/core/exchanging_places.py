@@ -5,7 +5,7 @@ Used by ``core/exchanging`` and ``runtime/exchange``. Guarantee: all members of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from swarm.core.events import SnapMade
@@ -33,6 +33,7 @@ class Lane:
     what: What
     of: str
     left: list[Range]
+    begun: bool = False
     pull: Pull | None = None
     upto: int = 0
     moved_s: float = 0.0
@@ -63,6 +64,22 @@ def parts(snap: SnapMade) -> list[Place]:
         found.append(Place(shard.owner, at, stop))
         at = stop
     return found
+
+
+def owned(places: Iterable[Place]) -> dict[str, list[Range]]:
+    """By owner, without what is empty."""
+    found: dict[str, list[Range]] = {}
+    for place in places:
+        if place.start < place.stop:
+            found.setdefault(place.owner, []).append((place.start, place.stop))
+    return found
+
+
+def others(snap: SnapMade, uid: str) -> list[str]:
+    """All other members, from the one that follows in the order of uids."""
+    uids = [member.uid for member in snap.members]
+    at = uids.index(uid)
+    return uids[at + 1 :] + uids[:at]
 
 
 def chunks(shard: Place) -> Iterator[Range]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from swarm.core import layout
 from swarm.core.events import Contributor, Shard, SnapMade
-from swarm.core.exchanging import AGAIN_S, PATIENCE, SILENT_S, Exchanging
+from swarm.core.exchanging import AGAIN_S, AT_ONCE, PATIENCE, SILENT_S, Exchanging
 from swarm.core.exchanging_places import CHUNK, chunks
 from swarm.core.exchanging_steps import (
     Arrived,
@@ -299,6 +299,31 @@ def test_a_contribution_that_is_here_whole_is_not_pulled_again_and_merged_at_onc
     attempt = Attempt(made, "a", {"b": Spans([(0, NBYTES)]), "c": Spans([(0, NBYTES)]), "gone": Spans([(0, NBYTES)])})
     assert {pull.what for pull in attempt.pulls} == {"shard"}
     assert len(attempt.merging) == len(list(chunks(attempt.machine.mine[0])))
+
+
+@pytest.mark.parametrize("topology", ["sharded", "broadcast"])
+def test_many_members_are_pulled_from_a_few_at_a_time_beginning_behind_oneself(topology: str) -> None:
+    uids = "abcdefghijklmnopqrst"
+    one = Attempt(snap(uids, topology=topology), "h")
+    offers = [pull.of for pull in one.pulls if pull.what == "offer"]
+    assert offers == list("ijklmnop")
+    assert len(offers) == AT_ONCE
+    one.happens(Failed(next(pull for pull in one.pulls if pull.of == "j"), "it is gone"))
+    turned_to = set(offers)
+    while one.pulls:
+        assert sum(pull.what == "offer" for pull in one.pulls) <= AT_ONCE + 1  # who failed is tried again beside them
+        assert sum(pull.what == "shard" for pull in one.pulls) <= AT_ONCE
+        pull = next(iter(one.pulls))
+        turned_to.add(pull.of)
+        one.happens(Arrived(pull, pull.stop))
+        one.happens(Verified(pull))
+        for merge in one.merging:
+            one.happens(Merged(merge.start))
+        one.merging.clear()
+        if not one.pulls:
+            one.pass_s(2 * AGAIN_S)
+    assert turned_to == set(uids) - {"h"}
+    assert one.machine.finished
 
 
 def test_several_shards_of_one_owner_are_pulled_one_after_the_other_and_each_signed() -> None:
