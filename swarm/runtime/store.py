@@ -218,7 +218,9 @@ class Store:
     def write_now(self, writes: Sequence[Write]) -> bool:
         """Store this before returning, or (False) nothing of it, because it may take long: then it is to be submitted.
         Raises SwarmError when writing has ended for good."""
-        if min(self._took_s) > QUICK_S or self._finished < self._submitted or self._thread is None or self.failure:
+        if self._finished < self._submitted or self._thread is None or self.failure:
+            return False  # looked at first: while the thread writes, what it took is its own
+        if min(self._took_s) > QUICK_S:
             return False
         if sum(len(entry.raw) for write in writes for entry in write.entries) > QUICK_BYTES:
             return False

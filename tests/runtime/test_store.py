@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -634,6 +635,28 @@ def test_nothing_is_written_at_once_on_a_slow_disk_or_past_what_waits_or_much_of
         gate.set()
     with Store(path) as store:
         assert store.term == 1
+
+
+def test_how_long_the_thread_took_is_not_looked_at_while_it_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deque that one thread reads while another adds to it ends the reader with a RuntimeError."""
+    transact, gate = Store._transact, threading.Event()
+
+    def gated(self: Store, connection: sqlite3.Connection, batch: list[Write]) -> None:
+        assert gate.wait(WAIT_S)
+        transact(self, connection, batch)
+
+    class Guarded(deque[float]):
+        def __iter__(self) -> Iterator[float]:
+            assert gate.is_set(), "the thread is writing"
+            return super().__iter__()
+
+    monkeypatch.setattr(Store, "_transact", gated)
+    with Store(path) as store:
+        store._took_s = Guarded([0.0], store_module.QUICK_OF)
+        store.start(Reports().on_stored, Reports().on_trouble)
+        store.submit(Write(1, meta={"term": 1}))
+        assert not store.write_now([Write(2, meta={"term": 2})])
+        gate.set()
 
 
 def test_a_failing_disk_is_not_asked_a_second_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
