@@ -7,7 +7,7 @@ code. Guarantees: options that exist are possible; every refusal names the optio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from swarm.core.membership import Member
@@ -70,10 +70,9 @@ class Options:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Options:
-        known = {field.name for field in fields(cls)}
         for name in wire:
-            if name not in known:
-                names = ", ".join(sorted(known))
+            if name not in _OPTIONS:
+                names = ", ".join(sorted(_OPTIONS))
                 raise BadInput(f"the contract option {name[:40]!r} is not known: expected one of {names}")
         if "minPeers" not in wire:
             raise BadInput("the contract option 'minPeers' is missing")
@@ -83,16 +82,15 @@ class Options:
         return cls(**{**wire, "organisations": tuple(organisations)})
 
     def to_wire(self) -> dict[str, Any]:
-        unsaid = {name for name, default in _LATER.items() if getattr(self, name) == default}
-        said = {name: value for name, value in asdict(self).items() if name not in unsaid}
-        return {**said, "organisations": list(self.organisations)}
+        said = {name: value for name in _OPTIONS if (value := getattr(self, name)) != _LATER.get(name)}
+        return said | {"organisations": list(self.organisations)}
 
     def difference(self, other: Options) -> str | None:
         """How ``other`` (a later enrolment) differs from these options (the contract's) first; None if not."""
-        for field in fields(self):
-            ours, theirs = getattr(self, field.name), getattr(other, field.name)
+        for name in _OPTIONS:
+            ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
-                return f"{field.name}: the contract has {_shown(ours)}, this node has {_shown(theirs)}"
+                return f"{name}: the contract has {_shown(ours)}, this node has {_shown(theirs)}"
         return None
 
     @property
@@ -103,6 +101,9 @@ class Options:
     def admits(self, identity: Identity) -> bool:
         """Whether the organisation may enrol; what stands here is resolved to key hashes when the contract opens."""
         return not self.organisations or f"sha256:{identity.anchor.hex()}" in self.organisations
+
+
+_OPTIONS = tuple(field.name for field in fields(Options))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Used by ``core/orderer``, the driver and the simulator. Who asks gives a number,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from swarm.core.claims import EntryHeader
 from swarm.core.events import Applied, Outcome
@@ -15,8 +16,7 @@ from swarm.core.snapshot import Snapshot
 # ---- events
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """Somebody proposes these bytes. The wall clock stamps the entry."""
 
     number: int
@@ -54,8 +54,7 @@ class Heard:
     uids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Clocked:
+class Clocked(NamedTuple):
     """Both clocks: durations are measured on the first, which only goes forward."""
 
     now_s: float
@@ -113,8 +112,7 @@ AskingEvent = (
 # ---- effects
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     number: int
     outcome: Outcome
 
@@ -151,8 +149,7 @@ class ReadReady:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(NamedTuple):
     """An entry has been applied: tell whoever follows."""
 
     entry: LogEntry

@@ -34,6 +34,7 @@ from swarm.core.round import HEARD, Offer, Phase, Round, Terms, quorum
 from swarm.errors import Refused
 
 __all__ = ["MEMBER", "Commit", "Contract", "Enrolment", "Member", "Options"]
+_DECIDED = (Committed, Aborted)
 
 
 class Contract:
@@ -321,7 +322,7 @@ class Contract:
 
     def _settle(self, events: list[Event]) -> list[Event]:
         """Let the contract follow what its round has decided, and see whether that makes a snap due."""
-        if not self.finished and not any(isinstance(event, Committed | Aborted) for event in events):
+        if not self.finished and not any(isinstance(event, _DECIDED) for event in events):
             events = [*events, *self.current.snap_if_due(self.live())]
         settled: list[Event] = []
         for event in events:

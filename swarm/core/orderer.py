@@ -47,7 +47,7 @@ from swarm.core.events import NodeGone, NodeKnown
 from swarm.core.initiative import Initiative
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import (
-    Commit,
+    INNER,
     Configured,
     Fit,
     Log,
@@ -249,7 +249,7 @@ class Orderer:
     def _step(self, event: ConsensusEvent) -> None:
         self._flush()
         effects = self.consensus.handle(event)
-        self._effects.extend(effect for effect in effects if not isinstance(effect, Commit | Readable))
+        self._effects.extend([effect for effect in effects if not isinstance(effect, INNER)])
         for effect in effects:  # only now: what follows from them comes behind all of them
             if isinstance(effect, Role):
                 self._take_role(effect)
@@ -320,7 +320,7 @@ class Orderer:
     def _append(self, raw: bytes, digest: bytes) -> int:
         due = self._pending.due(self.consensus.term, self._wall_ms)
         entry = self._codec.make(due.index, due.term, due.time, due.prev_hash, raw)
-        self._pending.made(replace(due, hash=entry.hash), digest)
+        self._pending.made(EntryHeader(due.index, due.term, due.time, due.prev_hash, entry.hash), digest)
         self._made.append(entry)
         return entry.index
 

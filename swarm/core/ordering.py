@@ -10,7 +10,7 @@ epoch wins* is the rule of terms itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 NO_HASH = bytes(32)
 """Stands for what comes before the first entry, whose index is 1."""
@@ -83,8 +83,7 @@ class Log(Protocol):
 # ---- messages
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
+class Entries(NamedTuple):
     """Leader to follower: what comes behind ``prev_index``; without entries a heartbeat, or the news of a commit."""
 
     term: int
@@ -108,8 +107,7 @@ class SnapshotOffered:
     last: int  # the leader's last stored index
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Follower to leader, sent when all it speaks of is stored."""
 
     term: int
@@ -145,28 +143,24 @@ Message = Entries | SnapshotOffered | Answer | Campaign | Ballot
 # ---- events
 
 
-@dataclass(frozen=True, slots=True)
-class Proposed:
+class Proposed(NamedTuple):
     """The leader's orderer made these entries: consecutive, of the current term, behind ``last_index``."""
 
     entries: tuple[LogEntry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """From a network node of this network, as its link proves."""
 
     sender: str
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Ticked:
+class Ticked(NamedTuple):
     now_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """The ``Append`` of this number is on disk, and so are all before it."""
 
     number: int
@@ -227,8 +221,7 @@ Event = (
 # ---- effects
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """Store term, vote and entries, all or nothing and in the order of the numbers; then report ``Stored``.
 
     The entries take the place of all that is stored behind ``after`` (where nothing is, they are simply appended).
@@ -242,14 +235,12 @@ class Append:
     entries: tuple[LogEntry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     to: str
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     upto: int
 
 
@@ -310,3 +301,5 @@ class Readable:
 
 
 Effect = Append | Send | Commit | Role | Copies | Refuse | Superseded | FetchSnapshot | Readable
+INNER = (Commit, Readable)
+"""The effects that end in the orderer."""

@@ -24,10 +24,10 @@ from tests.sim.verdict import Violation
 from tests.sim.weather import Weather
 from tests.sim.world import World
 
-FAULTS_AT_LEAST_S = 10.0
+FAULTS_AT_LEAST_S = 8.0
 FAULTS_AT_MOST_S = 90.0
 PROGRESS_S = 300.0
-ROUNDS = (10, 11)
+ROUNDS = 10
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Scenario:
         if "lie" not in self.weather.mix and random.random() < 0.15 and learners > 3:
             liar = random.choice(self.sls)
             liar.lies = {random.choice(("contribution", "shard")): 0.1}
-        random.choice(self.sls).lies["base"] = random.choice((0.0, 0.05, 0.2))
+        random.choice(self.sls).lies["base"] = random.choice((0.0, 0.1, 0.4))
         self.swops = [
             OperatorNode(
                 around, f"swop-{n + 1}", organisations[n % len(organisations)], random.randint(1, 2), (1.0, 8.0)
@@ -119,8 +119,9 @@ class Scenario:
             "minPeers": random.randint(max(1, learners // 2), max(1, learners - random.randint(0, 1))),
             "topology": topology, "tooFewPeersSeconds": 60, "onTooFewPeers": random.choice(("wait", "wait", "local")),
         }  # fmt: skip
-        pace = random.uniform(0.3, 1.1)
-        return Terms(leaves, schema_of(leaves).to_wire(), options, random.randint(*ROUNDS), (0.5 * pace, 1.5 * pace))
+        train_s = random.uniform(0.15, 0.45)
+        spread_s = random.choice((0.02, 0.02, 0.02, 0.5))  # all offer at once, or one after the other
+        return Terms(leaves, schema_of(leaves).to_wire(), options, ROUNDS, (train_s, train_s + spread_s))
 
     def _removed(self, uid: str) -> None:
         self.world.after(self.random.uniform(1.0, 5.0), self.swci.gone.append, uid)

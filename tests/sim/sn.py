@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swarm.core.asking import (
     Answered,
     Asked,
+    AskedTogether,
     Blocked,
     Breathed,
     Clocked,
@@ -41,6 +41,7 @@ from swarm.core.ordering import (
     Superseded,
 )
 from swarm.core.snapshot import Snapshot, restored
+from tests.sim.asker import Asker
 from tests.sim.codec import ORGANISATIONS, anchored, identity, joined
 from tests.sim.disk import SnDisk
 from tests.sim.world import Process
@@ -49,7 +50,9 @@ if TYPE_CHECKING:
     from tests.sim.client import Client, Surroundings
 
 TICK_S, IDLE_TICK_S = 0.4, 0.5
-PUSH_S = 0.025
+PUSH_S = 0.05
+GATHER_S = 0.02
+"""Proposals that come to who leads within this become entries in one piece."""
 LIFE_EVERY = 2
 CLOCK_EVERY = 4
 CLOCK_OFF_S = 120.0
@@ -57,19 +60,6 @@ JOIN_AGAIN_S, FOUND_AGAIN_S = 1.5, 0.1
 SNAPSHOT_S = 2.0
 FULL_S = 0.25
 """How often a full disk is tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who waits for a number: a client (with its own number), or another SN that has forwarded."""
-
-    who: Any
-    life: int
-    number: int
-    raw: bytes
-    """Empty: a read."""
-    hops: int
-    """How often it may still be passed on."""
 
 
 class NetworkNode(Process):
@@ -110,12 +100,14 @@ class NetworkNode(Process):
         self.starts += 1
         self._number = 0
         self._askers: dict[int, Asker] = {}
+        self._gathered: list[Asked] = []
         self._followers: dict[str, list[Any]] = {}
         self._heard: dict[str, None] = {}
         self._ticks = 0
         self._pushing = False
         self._blocked = self._fetching = False
         self._clock_good = True
+        self._checked = 0
         snapshot = self.disk.snapshot
         ledger = restored(snapshot) if snapshot else Ledger(self.rules)
         self.first_raw, self.raws = self.disk.published()
@@ -265,7 +257,16 @@ class NetworkNode(Process):
     def _ask(self, asker: Asker) -> None:
         self._number += 1
         self._askers[self._number] = asker
-        self._handle(Asked(self._number, asker.raw, self.wall_ms) if asker.raw else ReadAsked(self._number))
+        if not asker.raw or self.orderer.role != "leader":
+            self._handle(Asked(self._number, asker.raw, self.wall_ms) if asker.raw else ReadAsked(self._number))
+            return
+        self._gathered.append(Asked(self._number, asker.raw, self.wall_ms))
+        if len(self._gathered) == 1:
+            self.later(GATHER_S, self._ask_together)
+
+    def _ask_together(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        self._handle(AskedTogether(tuple(gathered)))
 
     def _answer(self, asker: Asker, outcome: Outcome) -> None:
         if asker.who is not self:
@@ -292,7 +293,8 @@ class NetworkNode(Process):
                 self._perform(effect)
         if self.around.checks:
             self.orderer.consensus.check()
-            if self.orderer.head:
+            if self.orderer.head != self._checked:
+                self._checked = self.orderer.head
                 self.orderer.ledger.check()
 
     def _perform(self, effect: Any) -> None:

@@ -47,7 +47,7 @@ class Weather:
         """A fault that takes its time goes on."""
         blackout = "blackout" in faults or random.random() < 0.07
         self._blackout_s = random.uniform(3.0, 8.0) if blackout else None
-        self.every_s = random.uniform(0.3, 0.9)
+        self.every_s = random.uniform(0.2, 0.6)
         self.length = random.uniform(0.4, 1.6)
         """Of each episode, as a factor."""
 

@@ -27,22 +27,22 @@ class World:
         self.now_s = 0.0
         self.history = History()
         self.steps = 0
-        self._heap: list[tuple[float, int, Process | None, int, Call, tuple[Any, ...]]] = []
-        self._order = 0
+        self.heap: list[tuple[float, int, Process | None, int, Call, tuple[Any, ...]]] = []
+        self.order = 0
 
     def after(self, delay_s: float, call: Call, *args: Any) -> None:
         """Something that no process does."""
-        self._order += 1
-        heappush(self._heap, (self.now_s + delay_s, self._order, None, ANY_LIFE, call, args))
+        self.order += 1
+        heappush(self.heap, (self.now_s + delay_s, self.order, None, ANY_LIFE, call, args))
 
     def give(self, when_s: float, process: Process, life: int, call: Call, args: tuple[Any, ...]) -> None:
         """A process does it then, if it still is the one that was meant."""
-        self._order += 1
-        heappush(self._heap, (when_s, self._order, process, life, call, args))
+        self.order += 1
+        heappush(self.heap, (when_s, self.order, process, life, call, args))
 
     def run(self, until: Callable[[], bool], limit_s: float) -> bool:
         """Let things happen until the condition holds (looked at now and then) or time is up. Whether it holds."""
-        heap = self._heap
+        heap = self.heap
         look_s = self.now_s
         while heap and (next_s := heap[0][0]) <= limit_s and self.steps < STEPS_MAX:
             if next_s >= look_s:
@@ -93,7 +93,8 @@ class Process:
 
     def later(self, delay_s: float, call: Call, *args: Any) -> None:
         world = self.world
-        world.give(world.now_s + delay_s, self, self.life, call, args)
+        world.order += 1
+        heappush(world.heap, (world.now_s + delay_s, world.order, self, self.life, call, args))
 
     def note(self, kind: str, *about: Any) -> None:
         """Record a fact about this process."""

@@ -1,0 +1,19 @@
+"""Who waits for an answer of a network node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(slots=True)
+class Asker:
+    """Who waits for a number: a client (with its own number), or another SN that has forwarded."""
+
+    who: Any
+    life: int
+    number: int
+    raw: bytes
+    """Empty: a read."""
+    hops: int
+    """How often it may still be passed on."""
