@@ -287,17 +287,11 @@ class Contract:
     # ---- how
 
     def _terms(self, base: str) -> Terms:
-        return Terms(
-            self.name,
-            self.options.minPeers,
-            self.options.topology,
-            self.schema.leaves,
-            self.schema.nbytes,
-            self.options.initialModel == "first" and base == self.initial_base,
-            self.options.commitments == "full",
-            self.options.robust,
-            self.members,
-        )
+        options, schema = self.options, self.schema
+        first = options.initialModel == "first" and base == self.initial_base
+        full = options.commitments == "full"
+        model = (options.topology, schema.leaves, schema.nbytes)
+        return Terms(self.name, options.minPeers, *model, first, full, options.robust, self.members)
 
     def _member(self, uid: str) -> Member:
         if uid not in self.members:
