@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from swarm.core.agreement import Options
+from swarm.core.merge import METHODS
+from swarm.core.merge.own import name_of
 from swarm.errors import BadInput
 from swarm.wire.messages import Checkin
 
 LOOPBACK_VARIABLE = "SWARM_LOOPBACK"
 TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
-MERGE_METHODS = ("mean", "coordmedian", "geomedian")
+MERGE_METHODS = tuple(METHODS)
 CHECKINS: tuple[Checkin, ...] = get_args(Checkin)
 KEYWORDS = frozenset(
     {"totalEpochs", "checkinModelOnTrainEnd", "nodeWeightage", "useAdaptiveSync", "logger", "checkpoint_dir"}
@@ -117,11 +119,7 @@ def _directory(value: Any) -> Path | None:
 
 
 def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[str, str]) -> Options:
-    method = str(keywords.get("mergeMethod", "mean")).lower()
-    if method not in MERGE_METHODS:
-        raise BadInput(f"Invalid value mergeMethod: {keywords['mergeMethod']}. Allowed values: {list(MERGE_METHODS)}")
-    if method != "mean":
-        raise _later(f"mergeMethod={method}", "use mergeMethod='mean'")
+    method = _merge_method(keywords.get("mergeMethod", "mean"))
     if keywords.get("useAdaptiveSync", False):
         if keywords.get("adsValData") is None:
             raise BadInput("For adaptive sync, valid adsValData is mandatory")
@@ -133,6 +131,20 @@ def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[s
     if organisations is None or isinstance(organisations, str):
         own["organisations"] = [organisations] if organisations else []
     return Options.from_wire({**own, "minPeers": min_peers, "mergeMethod": method})
+
+
+def _merge_method(value: Any) -> str:
+    """A name, also as HPE's SLMergeMethod; or the file of a method of one's own, which the contract names by digest."""
+    text = str(value)
+    if text.endswith(".py"):
+        try:
+            return name_of(Path(text).stem, Path(text).read_bytes())
+        except OSError as error:
+            raise BadInput(f"the merge method {text} cannot be read: {error.strerror}") from error
+    method = text.removeprefix("SLMergeMethod.").lower()
+    if method not in MERGE_METHODS:
+        raise BadInput(f"Invalid value mergeMethod: {value}. Allowed values: {list(MERGE_METHODS)}")
+    return method
 
 
 _OWN_OPTIONS = {field.name for field in fields(Options)} - {"minPeers", "mergeMethod"}

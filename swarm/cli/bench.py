@@ -8,6 +8,7 @@ import click
 
 from swarm.cli.ending import print_json
 from swarm.cli.help import Command
+from swarm.core.merge import METHODS
 from swarm.errors import BadInput
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ MERGE_EXAMPLES = """
 swarm bench merge --peers 2 --mb 1              rounds of a 1 MB model, as a training program sees them
 swarm bench merge --peers 4 --mb 100 --json     400 MB of models; one JSON object on stdout
 swarm bench merge --peers 4 --kill scatter      one learning node dies in the middle of a round
+swarm bench merge --peers 5 --method geomedian  another merge method
 """
 
 
@@ -86,7 +88,7 @@ def _show_stream(compared: Comparison) -> None:
 @click.option(
     "--mb", default=1, show_default=True, type=click.IntRange(1, 4000), help="size of the model, in 10^6 bytes"
 )
-@click.option("--method", default="mean", show_default=True, type=click.Choice(["mean"]))
+@click.option("--method", default="mean", show_default=True, type=click.Choice(list(METHODS)))
 @click.option("--wire", default="fp32", show_default=True, type=click.Choice(["fp32"]))
 @click.option("--commitments", default="result", show_default=True, type=click.Choice(["result", "full"]))
 @click.option("--topology", default="auto", show_default=True, type=click.Choice(["auto", "sharded", "broadcast"]))

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from swarm.core.membership import Member
+from swarm.core.merge import METHODS
+from swarm.core.merge.own import is_name
 from swarm.core.names import Identity
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, ModelError, Refused
@@ -18,18 +21,29 @@ DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
 """The contract of programs that name none: always there."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "mergeMethod": ("mean",),
+    "mergeMethod": tuple(METHODS),
     "onTooFewPeers": ("wait", "local", "stop"),
     "initialModel": ("mean", "first"),
     "topology": ("auto", "sharded", "broadcast"),
     "commitments": ("result", "full"),
 }
-_RANGES: dict[str, tuple[int, int]] = {"minPeers": (1, 1000), "tooFewPeersSeconds": (0, 10**9)}
+_RANGES: dict[str, tuple[int, int]] = {
+    "minPeers": (1, 1000),
+    "tooFewPeersSeconds": (0, 10**9),
+    "maxFaulty": (-1, 1000),
+    "maxPeersPerOrganisation": (0, 1000),
+}
+_LATER = {"maxFaulty": -1, "maxPeersPerOrganisation": 0}
+"""Options that came later: what says nothing is written as it was before there was anything to say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """A contract's options, in the users' spelling. ``organisations``: who may enrol; empty = all admitted."""
+    """A contract's options, in the users' spelling. ``organisations``: who may enrol; empty = all admitted.
+
+    ``maxFaulty``: how many members the merge method is to bear, whatever they send; -1 = a third.
+    ``maxPeersPerOrganisation``: 0 = any number.
+    """
 
     minPeers: int
     mergeMethod: str = "mean"
@@ -39,10 +53,12 @@ class Options:
     topology: str = "auto"
     commitments: str = "result"
     organisations: tuple[str, ...] = ()
+    maxFaulty: int = -1
+    maxPeersPerOrganisation: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
+            if getattr(self, name) not in choices and not (name == "mergeMethod" and is_name(str(self.mergeMethod))):
                 raise BadInput(f"{name}={getattr(self, name)!r:.80} is not possible: expected {' or '.join(choices)}")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
@@ -66,7 +82,8 @@ class Options:
         return cls(**{**wire, "organisations": tuple(organisations)})
 
     def to_wire(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _OPTIONS} | {"organisations": list(self.organisations)}
+        said = {name: value for name in _OPTIONS if (value := getattr(self, name)) != _LATER.get(name)}
+        return said | {"organisations": list(self.organisations)}
 
     def difference(self, other: Options) -> str | None:
         """How ``other`` (a later enrolment) differs from these options (the contract's) first; None if not."""
@@ -75,6 +92,11 @@ class Options:
             if ours != theirs:
                 return f"{name}: the contract has {_shown(ours)}, this node has {_shown(theirs)}"
         return None
+
+    @property
+    def robust(self) -> bool:
+        """Whether the merge method bounds what few members can do; one of the users' own is taken to."""
+        return self.mergeMethod not in METHODS or METHODS[self.mergeMethod].robust
 
     def admits(self, identity: Identity) -> bool:
         """Whether the organisation may enrol; what stands here is resolved to key hashes when the contract opens."""
@@ -110,11 +132,17 @@ class Enrolment:
             body["data_address"],
         )
 
-    def must_fit(self, contract: str, identity: Identity, asked: Enrolment) -> None:
+    def must_fit(
+        self, contract: str, uid: str, identity: Identity, asked: Enrolment, members: Mapping[str, Member]
+    ) -> None:
         """Refuse a later enrolment that differs from this first one, or that is not admitted; names the field."""
         hint = f"use the contract's, or another training contract; `swarm contract reset {contract}` starts it anew"
         if not self.options.admits(identity):
             raise Refused(f"contract {contract} does not admit the organisation {identity.organisation}")
+        others = [m for u, m in members.items() if u != uid and m.state != "left"]
+        peers, most = sum(m.organisation == identity.organisation for m in others), self.options.maxPeersPerOrganisation
+        if most and peers >= most:
+            raise Refused(f"contract {contract} has {peers} peers of {identity.organisation}, the most that it admits")
         tensors = self.schema.first_difference(asked.schema)
         if tensors:
             raise ModelError(f"the model does not fit contract {contract}: {tensors}", hint=hint)

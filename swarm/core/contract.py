@@ -116,7 +116,7 @@ class Contract:
     # ---- enrolling
 
     def enrol(self, uid: str, identity: Identity, asked: Enrolment) -> tuple[dict[str, Any], list[Event]]:
-        self._fixed.must_fit(self.name, identity, asked)
+        self._fixed.must_fit(self.name, uid, identity, asked, self.members)
         known = self.members.get(uid)
         if known is not None:
             known.must_be_honest(self.name)
@@ -287,16 +287,11 @@ class Contract:
     # ---- how
 
     def _terms(self, base: str) -> Terms:
-        first = self.options.initialModel == "first" and base == self.initial_base
-        return Terms(
-            self.name,
-            self.options.minPeers,
-            self.options.topology,
-            self.schema.leaves,
-            self.schema.nbytes,
-            first,
-            self.options.commitments == "full",
-        )
+        options, schema = self.options, self.schema
+        first = options.initialModel == "first" and base == self.initial_base
+        full = options.commitments == "full"
+        model = (options.topology, schema.leaves, schema.nbytes)
+        return Terms(self.name, options.minPeers, *model, first, full, options.robust, self.members)
 
     def _member(self, uid: str) -> Member:
         if uid not in self.members:

@@ -26,7 +26,7 @@ class Dispute:
 
     @classmethod
     def of(cls, aborted: Aborted, snap: SnapMade) -> Dispute:
-        owners = {index: snap.shards[index].owner for index in aborted.disputed}
+        owners = {index: snap.owner_of(index) for index in aborted.disputed}
         return cls(aborted.round, snap.attempt, snap.entry, owners)
 
     def show(self, round_: int, attempt: int, snap: bytes, shard: int, owner: str, digest: bytes) -> bytes:

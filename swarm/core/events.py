@@ -16,6 +16,7 @@ Gone = Literal["lost", "restarted", "left"]
 """What may become of a node that others rely on."""
 SlotState = Literal["assigned", "starting", "running", "done", "failed", "stopped", "lost"]
 
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a proposal. ``code`` is an exit code of `swarm.errors` (0 = accepted)."""
@@ -177,6 +178,10 @@ class SnapMade:
     topology: Literal["sharded", "broadcast"]
     base: str
     entry: bytes = b""
+
+    def owner_of(self, piece: int) -> str:
+        """Who signs this piece: a shard, by its number; those behind are what is said about the distances in them."""
+        return self.shards[piece % len(self.shards)].owner
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,13 @@ owes bytes that did not come, or sent what cannot be used.
     scatter   Pull contributions to my shards ──► Merge chunk by chunk ──► Serve, and Sign each shard     ┐
     gather    Pull the others' shards from their owners, else from a member that holds them ──► verified  ├──► Finish
 
+Methods that judge whole contributions come to it in stages; any other begins in the last one.
+
+    measuring   Measure chunk by chunk, as contributions come          ──► all of mine is measured: Publish
+    comparing   Pull what the other owners have published, as a shard  ──► all of it is here and verified: Weigh
+    weighing    find out how to merge                                  ──► Weighed
+    merging     as above
+
 One pull at a time from a member for a purpose, and from few members at once, first from the next in the order of uids:
 fifty that all turned to the same one, or to all others at once, would only wait for each other. What fails is blamed
 once, and tried again while the attempt lasts: suspicion alone decides nothing. ``here`` outlives the attempt: the next
@@ -17,11 +24,11 @@ one begins with what of it is kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from math import inf
-from typing import Literal
+from typing import Literal, get_args
 
+from swarm.core import layout
 from swarm.core.events import SnapMade
+from swarm.core.exchanging_places import CHUNK, Lane, Place, chunks, others, owned, parts, places
 from swarm.core.exchanging_steps import (
     Arrived,
     Blame,
@@ -30,8 +37,12 @@ from swarm.core.exchanging_steps import (
     Failed,
     Finish,
     Held,
+    Measure,
+    Measured,
     Merge,
     Merged,
+    Publish,
+    Published,
     Pull,
     Serve,
     Sign,
@@ -39,11 +50,12 @@ from swarm.core.exchanging_steps import (
     Stop,
     Ticked,
     Verified,
+    Weigh,
+    Weighed,
+    What,
 )
 from swarm.core.spans import Range, Spans
-from swarm.core.tensors import LEAF_BYTES
 
-CHUNK = 16 * LEAF_BYTES
 SILENT_S = 5.0
 RTTS = 20
 """A member that owes bytes is blamed when none came for SILENT_S, or this many round trips if that is longer."""
@@ -57,38 +69,18 @@ AT_ONCE = 8
 RELAYS = 3
 """Members that are asked for a shard of an owner that fails, before it is blamed; who is Ready is always asked."""
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A shard, in bytes."""
-
-    owner: str
-    start: int
-    stop: int
-
-
-@dataclass(slots=True)
-class Lane:
-    """What is pulled from one member for one purpose: ``left`` one after the other, ``pull`` now."""
-
-    what: Literal["offer", "shard"]
-    of: str
-    left: list[Range]
-    begun: bool = False
-    pull: Pull | None = None
-    upto: int = 0
-    moved_s: float = 0.0
-    heard_s: float = 0.0
-    stopping: str = ""
-    tried: list[str] = field(default_factory=list)
-    failure: str = ""
-    again_s: float | None = None
+Stage = Literal["measuring", "comparing", "weighing", "merging"]
 
 
 class Exchanging:
-    """The part of ``uid`` in the attempt of ``snap``. ``kept``: what is here of whose contribution from before."""
+    """The part of ``uid`` in the attempt of ``snap``. ``kept``: what is here of whose contribution from before.
 
-    def __init__(self, snap: SnapMade, uid: str, nbytes: int, kept: Mapping[str, Spans] | None = None) -> None:
+    ``judges``: the method needs to know how far apart the contributions are.
+    """
+
+    def __init__(
+        self, snap: SnapMade, uid: str, nbytes: int, kept: Mapping[str, Spans] | None = None, *, judges: bool = False
+    ) -> None:
         self.snap = snap
         self.uid = uid
         self.nbytes = nbytes
@@ -98,15 +90,24 @@ class Exchanging:
         """What of each contribution is here, within my shards; members stand in the order in which they came."""
         self.held = Spans()
         """The bytes of the result that are merged here, or verified."""
+        self.stage: Stage = "measuring" if judges else "merging"
+        self.published = Spans()
+        """What is here of what owners say about distances."""
         self.blamed: dict[str, str] = {}
         self.finished = False
         self._weights = {member.uid: member.weight for member in snap.members}
         self._contributors = [member.uid for member in snap.members if member.weight] if self.mine else []
         self._whole: set[str] = set()
         """Contributors whose bytes for my shards are all here and verified."""
-        self._waiting = {start: stop for shard in self.mine for start, stop in _chunks(shard)}
+        self._waiting = {start: stop for shard in self.mine for start, stop in chunks(shard)}
         """My chunks that wait for contributions."""
-        self._merging: dict[int, int] = {}
+        self._working: dict[int, int] = {}
+        """Those that are being measured or merged."""
+        self._measured: dict[int, int] = {}
+        """Those that are measured and not yet merged."""
+        self._parts = parts(snap) if judges else []
+        self._scattered_s = 0.0
+        self._others = others(snap, uid)
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._bad: set[str] = set()
         self._ready: list[str] = []
@@ -123,13 +124,17 @@ class Exchanging:
     # ---- handling
 
     def begin(self, now_s: float) -> list[Effect]:
-        for uid in self._others():
-            if uid in self._contributors:
-                self._lanes["offer", uid] = Lane("offer", uid, self._gaps(uid))
-            if owned := [(shard.start, shard.stop) for shard in self.shards if shard.owner == uid]:
-                self._lanes["shard", uid] = Lane("shard", uid, owned)
-        pulls = [*self._turn_to("offer", now_s), *self._turn_to("shard", now_s)]
-        return [*pulls, *self._merge(list(self._waiting)), *self._finish()]
+        self._expect("offer", {uid: self._gaps(uid) for uid in self._contributors})
+        self._expect("distances", owned(self._parts))
+        self._expect("shard", owned(self.shards))
+        self._scattered_s = now_s + layout.expected_s(self.snap, self.nbytes)
+        pulls = [effect for what in get_args(What) for effect in self._turn_to(what, now_s)]
+        return [*pulls, *self._begin_work(list(self._waiting)), *self._compare(), *self._finish()]
+
+    def _expect(self, what: What, pieces: Mapping[str, list[Range]]) -> None:
+        for uid in self._others:
+            if uid in pieces:
+                self._lanes[what, uid] = Lane(what, uid, pieces[uid])
 
     def handle(self, event: Event, now_s: float) -> list[Effect]:
         match event:
@@ -142,6 +147,13 @@ class Exchanging:
             case Spoilt():
                 self._bad.add(event.uid)
                 return self._blame(event.uid, event.reason)
+            case Measured():
+                self._measured[event.start] = self._working.pop(event.start)
+                return self._compare()
+            case Published():
+                return self._published()
+            case Weighed():
+                return self._weighed()
             case Merged():
                 return self._merged(event)
             case Held():
@@ -171,13 +183,7 @@ class Exchanging:
 
     # ---- pulling
 
-    def _others(self) -> list[str]:
-        """All other members, from the one that follows in the order of uids."""
-        uids = [member.uid for member in self.snap.members]
-        at = uids.index(self.uid)
-        return uids[at + 1 :] + uids[:at]
-
-    def _turn_to(self, what: str, now_s: float) -> list[Effect]:
+    def _turn_to(self, what: What, now_s: float) -> list[Effect]:
         """Turn to more members for this purpose, as many as there is room for."""
         lanes = [lane for lane in self._lanes.values() if lane.what == what]
         room = AT_ONCE - sum(lane.pull is not None for lane in lanes)
@@ -208,10 +214,10 @@ class Exchanging:
             return []
         assert event.upto <= pull.stop, (event, lane)
         since, lane.upto, lane.moved_s = lane.upto, event.upto, now_s
-        if pull.what == "shard":
+        if pull.what != "offer":
             return []
         self.here.setdefault(pull.of, Spans()).add(pull.start, event.upto)
-        return self._merge(list(self._starts(since, event.upto)))
+        return self._begin_work(list(self._starts(since, event.upto)))
 
     def _verified(self, event: Verified, now_s: float) -> list[Effect]:
         lane, pull = self._lane_of(event.pull), event.pull
@@ -221,9 +227,11 @@ class Exchanging:
         lane.pull, lane.tried, lane.failure = None, [], ""
         if pull.what == "shard":
             self.held.add(pull.start, pull.stop)
+        elif pull.what == "distances":
+            self.published.add(pull.start, pull.stop)
         elif not lane.left:
             self._whole.add(pull.of)
-        return [*self._next(lane, now_s), *self._turn_to(pull.what, now_s), *self._finish()]
+        return [*self._next(lane, now_s), *self._turn_to(pull.what, now_s), *self._compare(), *self._finish()]
 
     def _failed(self, event: Failed, now_s: float) -> list[Effect]:
         lane, pull = self._lane_of(event.pull), event.pull
@@ -248,7 +256,7 @@ class Exchanging:
 
     def _relay(self, lane: Lane) -> str:
         """Who else may hold this owner's shard: those who are Ready, then some others; "" when all were asked."""
-        others = [uid for uid in self._others() if uid != lane.of][:RELAYS]
+        others = [uid for uid in self._others if uid != lane.of][:RELAYS]
         candidates = [uid for uid in (*self._ready, *others) if uid not in (*lane.tried, *self._bad, self.uid)]
         return candidates[0] if candidates else ""
 
@@ -256,7 +264,7 @@ class Exchanging:
         self._ready.append(event.uid)
         if event.uid in (self.uid, *self._bad):
             return []
-        idle = [lane for lane in self._lanes.values() if lane.what == "shard" and lane.begun and lane.pull is None]
+        idle = [lane for lane in self._lanes.values() if lane.what != "offer" and lane.begun and lane.pull is None]
         return [effect for lane in idle for effect in self._next(lane, now_s, event.uid)]
 
     # ---- watching
@@ -264,6 +272,7 @@ class Exchanging:
     def _excuse_pause(self, now_s: float) -> None:
         pause_s, self._ticked_s = now_s - (now_s if self._ticked_s is None else self._ticked_s), now_s
         if pause_s > PAUSE_S:
+            self._scattered_s += pause_s
             for lane in self._lanes.values():
                 lane.moved_s = min(lane.moved_s + pause_s, now_s)
                 lane.heard_s = min(lane.heard_s + pause_s, now_s)
@@ -272,13 +281,20 @@ class Exchanging:
         if lane.pull is None:
             return self._again(lane, now_s)
         quiet_s = now_s - lane.moved_s
-        if lane.what == "shard":
-            patience = inf if self._waiting or self._merging else PATIENCE
-            quiet_s = max(now_s - lane.heard_s, quiet_s / patience)
+        if lane.what != "offer":
+            quiet_s = max(now_s - lane.heard_s, self._kept_waiting_s(lane, now_s) / PATIENCE)
         if lane.stopping or quiet_s < max(SILENT_S, RTTS * rtt_s.get(lane.pull.source, 0.0)):
             return []
         lane.stopping = f"no byte of its {lane.what} came for {now_s - lane.moved_s:.0f} s"
         return [Stop(lane.pull, lane.stopping)]
+
+    def _kept_waiting_s(self, lane: Lane, now_s: float) -> float:
+        """How long an owner that lives has kept this member waiting, which may be for reasons of its own."""
+        if self._waiting or self._working:
+            return 0.0
+        if lane.what == "distances":  # it says nothing before it has everything
+            return now_s - max(lane.moved_s, self._scattered_s)
+        return now_s - lane.moved_s if self.stage == "merging" else 0.0
 
     def _again(self, lane: Lane, now_s: float) -> list[Effect]:
         if lane.again_s is None or now_s < lane.again_s or lane.of in self._bad:
@@ -308,21 +324,47 @@ class Exchanging:
             chunks = range(first - (first - shard.start) % CHUNK, last, CHUNK)
             yield from (chunk for chunk in chunks if chunk in self._waiting)
 
-    def _merge(self, starts: list[int]) -> list[Effect]:
-        """Begin to merge those of these chunks that every contributor has here."""
+    def _begin_work(self, starts: list[int]) -> list[Effect]:
+        """Begin with those of these chunks that every contributor has here."""
         effects: list[Effect] = []
         for start in starts:
             stop = self._waiting[start]
             if all(self._here(uid).covers(start, stop) for uid in self._contributors):
-                self._merging[start] = self._waiting.pop(start)
-                effects.append(Merge(start, stop, tuple(self._part(uid) for uid in sorted(self._contributors))))
+                self._working[start] = self._waiting.pop(start)
+                effects.append((Merge if self.stage == "merging" else Measure)(start, stop, self._parties()))
         return effects
 
-    def _part(self, uid: str) -> tuple[str, int]:
-        return uid, self._weights[uid]
+    def _parties(self) -> tuple[tuple[str, int], ...]:
+        return tuple((uid, self._weights[uid]) for uid in sorted(self._contributors))
+
+    def _compare(self) -> list[Effect]:
+        """Go on to the next stages, if what they need is here."""
+        effects: list[Effect] = []
+        if self.stage == "measuring" and not (self._waiting or self._working):
+            self.stage = "comparing"
+            effects += [Publish()] if any(self._own_parts()) else []
+        if self.stage == "comparing" and self.published.covers(0, self._parts[-1].stop if self._parts else 0):
+            self.stage = "weighing"
+            effects += [Weigh()]
+        return effects
+
+    def _published(self) -> list[Effect]:
+        for part in self._own_parts():
+            self.published.add(part.start, part.stop)
+        return self._compare()
+
+    def _own_parts(self) -> Iterator[Place]:
+        return (part for part in self._parts if part.owner == self.uid and part.start < part.stop)
+
+    def _weighed(self) -> list[Effect]:
+        assert self.stage == "weighing", self.stage
+        self.stage = "merging"
+        self._working, self._measured = self._measured, {}
+        merges = [Merge(start, stop, self._parties()) for start, stop in sorted(self._working.items())]
+        return [*merges, *self._finish()]
 
     def _merged(self, event: Merged) -> list[Effect]:
-        stop = self._merging.pop(event.start)
+        stop = self._working.pop(event.start)
         shard = next(shard for shard in self.mine if shard.start <= event.start < shard.stop)
         before = self._upto(shard)
         self.held.add(event.start, stop)
@@ -339,7 +381,7 @@ class Exchanging:
     def _finish(self) -> list[Effect]:
         if self.finished or not self.held.covers(0, self.nbytes):
             return []
-        if not self.scattered:
+        if self.stage != "merging" or not self.scattered:
             return []  # it is merged, and still may turn out to be something else than was offered
         self.finished = True
         return [Finish()]
@@ -356,19 +398,3 @@ class Exchanging:
         assert set(self.blamed) <= set(members), "only members are blamed"
         for lane in self._lanes.values():
             assert lane.pull is None or lane.pull.start <= lane.upto <= lane.pull.stop
-
-
-def places(snap: SnapMade, uid: str, nbytes: int) -> Iterator[Place]:
-    """All shards of the attempt, as the member ``uid`` has to do with them."""
-    if snap.topology == "broadcast":  # the whole model is everybody's shard
-        yield Place(uid, 0, nbytes)
-        return
-    for shard in snap.shards:
-        start, stop = shard.first_leaf * LEAF_BYTES, min(shard.stop_leaf * LEAF_BYTES, nbytes)
-        if start < stop:
-            yield Place(shard.owner, start, stop)
-
-
-def _chunks(shard: Place) -> Iterator[Range]:
-    for start in range(shard.start, shard.stop, CHUNK):
-        yield start, min(start + CHUNK, shard.stop)

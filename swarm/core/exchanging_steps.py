@@ -9,17 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+What = Literal["offer", "distances", "shard"]
+"""What is pulled: a contribution, what an owner says about the distances in its shard, or the shard itself."""
+
 # ---- events: what has happened -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """(Also an effect.) Bytes ``start`` to ``stop`` of a contribution or a shard of ``of``, to be had from ``source``.
+    """(Also an effect.) Bytes ``start`` to ``stop`` of what is of ``of``, to be had from ``source``.
 
-    ``source`` is another than ``of`` only for shards: a member that holds them.
+    ``source`` is another than ``of`` only for what an owner has signed: a member that holds it.
     """
 
-    what: Literal["offer", "shard"]
+    what: What
     of: str
     source: str
     start: int
@@ -36,7 +39,7 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """All bytes of the pull are here and are what was promised: by the offer, or by the shard's owner's signature."""
+    """All bytes of the pull are here and are what was promised: by the offer, or by the owner's signature."""
 
     pull: Pull
 
@@ -56,6 +59,23 @@ class Spoilt:
 
     uid: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The distances in the chunk that starts here are known."""
+
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What I have to say about distances is written down and signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What is to be merged how is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +99,7 @@ class Ticked:
     rtt_s: Mapping[str, float] = field(default_factory=dict)
 
 
-Event = Arrived | Verified | Failed | Spoilt | Merged | Held | Ticked
+Event = Arrived | Verified | Failed | Spoilt | Measured | Published | Weighed | Merged | Held | Ticked
 
 # ---- effects: what is to be done -----------------------------------------------------------------------------------
 
@@ -90,6 +110,25 @@ class Stop:
 
     pull: Pull
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How far apart the parts of a chunk are; `Measured` tells the end."""
+
+    start: int
+    stop: int
+    parts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """All of my shards is measured: sign what I have to say about it, and serve it; `Published` tells the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weigh:
+    """What all owners say is here: find out how to merge, the same everywhere; `Weighed` tells the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +166,4 @@ class Finish:
     """Every byte of the result is here and verified: this member may say Ready."""
 
 
-Effect = Pull | Stop | Merge | Serve | Sign | Blame | Finish
+Effect = Pull | Stop | Measure | Publish | Weigh | Merge | Serve | Sign | Blame | Finish

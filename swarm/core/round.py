@@ -15,7 +15,7 @@ After either the contract begins the next round: with a new number, and after AB
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, Literal
@@ -33,7 +33,9 @@ from swarm.core.events import (
     Shard,
     SnapMade,
 )
+from swarm.core.membership import Member
 from swarm.core.tensors import split
+from swarm.core.weightcap import capped
 from swarm.errors import Refused
 
 ATTEMPTS = 4
@@ -57,6 +59,7 @@ class Terms:
     """What the contract says about its rounds.
 
     ``first``: only the weights of the first to enrol count. ``full``: every offer commits to its weights, leaf by leaf.
+    ``capped``: no organisation of these ``members`` may have more than a third of the weight (`core/weightcap`).
     """
 
     contract: str
@@ -66,6 +69,8 @@ class Terms:
     nbytes: int
     first: bool
     full: bool = False
+    capped: bool = False
+    members: Mapping[str, Member] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,8 @@ class Round:
             return []
         now.ready[uid] = (digest, shards)
         events: list[Event] = [MemberReady(self.terms.contract, self.number, attempt, uid)]
-        if len({said for said, _ in now.ready.values()}) > 1:
+        pieces = {said for _, said in now.ready.values() if said}
+        if len({said for said, _ in now.ready.values()}) > 1 or len(pieces) > 1:
             return [*events, self._dispute(now)]
         if len(now.ready) < quorum(len(now.uids)):
             return events
@@ -243,6 +249,8 @@ class Round:
 
     def _weights(self, uids: list[str]) -> dict[str, int]:
         weights = {uid: self.offers[uid].weight for uid in uids}
+        if self.terms.capped:
+            weights = capped(weights, {uid: self.terms.members[uid].organisation for uid in uids})
         if not self.terms.first:
             return weights
         active = [uid for uid in uids if weights[uid]]
@@ -271,12 +279,15 @@ class Round:
 
     def _dispute(self, now: Attempt) -> Aborted:
         """Names the shards that two members hold differently, if both said what they hold; else who holds what."""
-        (one, first), *_ = now.ready.items()
-        other, second = next((uid, said) for uid, said in now.ready.items() if said[0] != first[0])
+        *_, (other, second) = now.ready.items()
+        one, first = next((uid, said) for uid, said in now.ready.items() if said != second)
         who = f"{self._name(one)} and {self._name(other)} hold different results, {first[0]} and {second[0]}"
-        shards = now.snap.shards
-        differing = blame.differing(first[1], second[1]) if len(first[1]) == len(shards) else ()
-        owners = ", ".join(self._name(shards[index].owner) for index in differing)
+        if first[0] == second[0]:
+            who = f"{self._name(one)} and {self._name(other)} hold {first[0]} and were told different distances"
+        said, shards = len(first[1]), len(now.snap.shards)
+        differing = blame.differing(first[1], second[1]) if said and said in (shards, 2 * shards) else ()
+        uids = dict.fromkeys(now.snap.owner_of(index) for index in differing)
+        owners = ", ".join(self._name(uid) for uid in uids)
         return self._abort(f"{who}; they differ in the shards of {owners}" if owners else who, differing)
 
     def _current(self, attempt: int, kind: str) -> Attempt:
@@ -344,7 +355,8 @@ class Round:
         for member in snap.members:
             offer = self.offers[member.uid]
             assert (member.digest, member.root) == (offer.digest, offer.root), "I5: what is merged is what was offered"
-            assert member.weight in (0, offer.weight), "I11: with the weight that was offered"
+            lowered = self.terms.capped and member.weight <= offer.weight
+            assert member.weight in (0, offer.weight) or lowered, "I11: with the weight that was offered"
             assert not self.terms.full or offer.root, "I5: every leaf is committed to before it moves"
         if snap.topology == "sharded":
             leaves = [leaf for shard in snap.shards for leaf in (shard.first_leaf, shard.stop_leaf)]

@@ -22,6 +22,7 @@ from swarm.core import member_steps as m
 from swarm.core.contract import Contract
 from swarm.core.member import Member, Phase
 from swarm.errors import InternalError, Refused, SwarmError
+from swarm.nodes import mergemethods
 from swarm.nodes.contribution import Commitments, Contribution
 from swarm.nodes.fetching import fetched
 from swarm.nodes.ledgerlink import LedgerLink
@@ -233,7 +234,8 @@ class Learning:
             node_keys={uid: node.node_key for uid, node in self._link.ledger.nodes.items()},
             schema=self.contract.schema,
             hash_name=self.contract.hash,
-            method=self.contract.options.mergeMethod,
+            method=mergemethods.find(self.contract.options.mergeMethod),
+            max_faulty=self.contract.options.maxFaulty,
             own=content,
             result=result.bytes,
             staging=self._staging,
@@ -287,7 +289,7 @@ class Learning:
             proof = self._round.exchange.proof(index)
             if proof is not None:
                 where = {"contract": snap.contract, "round": snap.round, "attempt": snap.attempt, "snap": snap.entry}
-                body = {**where, "shard": index, "uid": snap.shards[index].owner, "first": proof}
+                body = {**where, "shard": index, "uid": snap.owner_of(index), "first": proof}
                 self._nursery.start_soon(self._propose, m.Propose("Evidence", body))
 
     def _in_loop(self, function: Callable[..., None]) -> Callable[..., None]:
@@ -392,4 +394,5 @@ class Learning:
             raise NotYet(f"this node does not know of attempt {want.attempt} of round {want.round} yet")
         if now is None or known != (want.round, want.attempt):
             raise Refused(f"attempt {want.attempt} of round {want.round} is over on this node")
-        return now.exchange.region(want) if want.what == "shard" else now.own.region(want)
+        merged = want.what in ("shard", "distances")
+        return now.exchange.region(want) if merged else now.own.region(want)

@@ -20,6 +20,7 @@ from swarm.core.member import Member
 from swarm.core.pace import Pace
 from swarm.core.tensors import Schema
 from swarm.errors import BY_CODE, IdentityError, Refused, SwarmError, WorkerFailed
+from swarm.nodes import mergemethods
 from swarm.nodes.learning import Learning
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.listening import listen_host
@@ -279,6 +280,7 @@ class LearningNode:
             await learning.run()
 
     async def _enrol(self, session: Session, schema: Schema, request: Open) -> Learning:
+        mergemethods.find(str(request.options.get("mergeMethod", "mean")))
         hash_name = available_hashes()[0]
         base = tensorbytes.initial_base(schema, hash_name)
         body = {

@@ -39,13 +39,14 @@ POLL_S = 0.25
 ROLES = ("sl",)
 """Whose certificates are taken here; which of them may have what is the serving node's matter."""
 
-KINDS = ("offer", "leaves", "shard", "model")
+KINDS = ("offer", "leaves", "distances", "shard", "model")
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
     """Bytes ``start`` to ``stop`` of an offer (by round and digest), a shard (round, attempt) or a model (digest).
 
+    "distances": of what the owners of shards say about them, one after the other (`core/exchanging_places`).
     "leaves": of the hashes of an offer's leaves, which stand one after the other; what shows that they belong to its
     Merkle root comes with them.
     """

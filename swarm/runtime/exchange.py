@@ -9,6 +9,8 @@ contributions is there for the next attempt; nothing is called back after `cance
     merge     chunk k while chunk k+1 arrives         ├ overlap, chunk by chunk
     gather    pull the others' shards as they grow    ┘
     broadcast (small models) is the same with the whole model as everybody's shard, and no gather
+
+Methods that judge whole contributions measure where others merge, then pull what all have measured, and merge then.
 """
 
 from __future__ import annotations
@@ -18,22 +20,27 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from time import monotonic
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core import exchanging_steps as x
-from swarm.core.events import Shard, SnapMade
-from swarm.core.exchanging import CHUNK, Exchanging, places
-from swarm.core.merge import METHODS
+from swarm.core.events import SnapMade
+from swarm.core.exchanging import Exchanging
+from swarm.core.exchanging_places import CHUNK, places
+from swarm.core.merge import Members, Method, distances
+from swarm.core.merge.method import Array, may_be_faulty
 from swarm.core.tensors import LEAF_BYTES, Schema
-from swarm.errors import InternalError, Refused, SwarmError
+from swarm.errors import InternalError, SwarmError
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
 from swarm.runtime.data_rates import Rates
+from swarm.runtime.exchange_measuring import Measuring
 from swarm.runtime.exchange_merging import HASH, BadContribution, Merging, ProvenLeaves
 from swarm.runtime.exchange_news import Done, News, Owing, Scattered, Stalling, Stuck
+from swarm.runtime.exchange_signed import Signed, Signer
 from swarm.runtime.exchange_staging import Staging
-from swarm.wire import merkle, shardproof, tensorbytes
+from swarm.wire import merkle, tensorbytes
 
 TICK_S = 0.25
 OWED_TICKS = 4
@@ -56,7 +63,8 @@ class Exchange:
         node_keys: Mapping[str, bytes],
         schema: Schema,
         hash_name: str,
-        method: str,
+        method: Method,
+        max_faulty: int = -1,
         own: memoryview,
         result: memoryview,
         staging: Staging,
@@ -66,9 +74,6 @@ class Exchange:
     ) -> None:
         self._snap = snap
         self._uid = uid
-        self._network_id = network_id
-        self._node_key = node_key
-        self._node_keys = node_keys
         self._schema = schema
         self._hash_name = hash_name
         self._own = own.toreadonly()
@@ -80,16 +85,18 @@ class Exchange:
         self._members = {member.uid: member for member in snap.members}
         self._leaves = memoryview(bytearray(schema.leaves * HASH))
         sources = _sources(uid, self._own, staging)
-        self._merging = Merging(schema, METHODS[method], sources, result, self._leaves, hash_name)
+        self._method = method
+        self._max_faulty = max_faulty
+        self._merging = Merging(schema, self._method, sources, result, self._leaves, hash_name)
+        self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]
+        self._measuring = Measuring(schema, snap, self._mine, sources) if self._method.distances else None
+        said = self._measuring.said if self._measuring else memoryview(b"")
+        signer = Signer(uid, network_id, node_key, node_keys)
+        self._signed = Signed(snap, signer, hash_name, result, self._leaves, said)
+        if self._measuring is None:
+            self._merging.prepare(self._parties(None))
         self._machine: Exchanging | None = None
         self._early: list[x.Event] = []
-        self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]
-        self._regions = {place.start: Region(result[place.start : place.stop], place.start) for place in self._mine}
-        """What others may have of the result, by its first byte: my shards, and in time others' that I hold."""
-        self._proofs: dict[int, bytes] = {}
-        """What the owners signed for the shards that came here, by their first byte."""
-        if snap.topology == "broadcast":
-            self._regions[0].fail("a broadcast has no shards")
         self._pulls: dict[x.Pull, Stop] = {}
         self._over = threading.Event()
         self._lock = threading.RLock()
@@ -115,23 +122,16 @@ class Exchange:
                 stop.set()
             if self._machine is not None:
                 self._staging.leave(self._snap, self._machine.kept(), list(self._pulls.values()))
-        for region in self._regions.values():
-            region.fail(f"attempt {self._snap.attempt} of round {self._snap.round} is over here")
+        self._signed.fail(f"attempt {self._snap.attempt} of round {self._snap.round} is over here")
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def region(self, want: Want) -> Region:
-        """A shard that this member merged, or one of another's that it holds; raises Refused."""
-        with self._lock:
-            for region in self._regions.values():
-                if region.start <= want.start <= want.stop <= region.stop:
-                    return region
-        raise Refused(f"bytes {want.start} to {want.stop} of {want} are not held by this node")
+        """What this member merged or measured, or holds of what others did; raises Refused."""
+        return self._signed.region(want)
 
-    def proof(self, index: int) -> dict[str, bytes] | None:
-        """What the owner of the snap's shard ``index`` signed for the bytes that came here; None when none came."""
-        start = self._snap.shards[index].first_leaf * LEAF_BYTES
-        signature = self._proofs.get(start)
-        return {"digest": self._digest(start), "signature": signature} if signature else None
+    def proof(self, piece: int) -> dict[str, bytes] | None:
+        """What the owner of this piece (`Signed`) signed for the bytes that came here; None when none came."""
+        return self._signed.proof(piece)
 
     # ---- the machine
 
@@ -142,7 +142,8 @@ class Exchange:
                 return
             senders = [m.uid for m in self._snap.members if m.weight and m.uid != self._uid] if self._mine else []
             kept = self._staging.enter(self._snap, senders, [(place.start, place.stop) for place in self._mine])
-            self._machine = Exchanging(self._snap, self._uid, self._schema.nbytes, kept)
+            judges = self._method.distances
+            self._machine = Exchanging(self._snap, self._uid, self._schema.nbytes, kept, judges=judges)
             self._rates.begin()
             self._perform(self._machine.begin(monotonic()))
             for event in self._early:
@@ -181,12 +182,18 @@ class Exchange:
                     self._thread(self._pull, effect, stop)
                 case x.Stop():
                     self._pulls[effect.pull].set()
+                case x.Measure():
+                    self._pool.submit(self._guarded, self._measure, effect)
+                case x.Publish():
+                    self._pool.submit(self._guarded, self._publish)
+                case x.Weigh():
+                    self._pool.submit(self._guarded, self._weigh)
                 case x.Merge():
                     self._pool.submit(self._guarded, self._merge, effect)
                 case x.Serve():
-                    self._regions[effect.shard].advance(effect.upto)
+                    self._signed.advance(effect.shard, effect.upto)
                 case x.Sign() if self._snap.topology == "sharded":
-                    self._pool.submit(self._guarded, self._sign, effect.shard)
+                    self._pool.submit(self._guarded, self._signed.sign, "shard", effect.shard)
                 case x.Blame():
                     self._tell(Stalling(effect.uid, effect.reason))
                 case x.Finish():
@@ -199,10 +206,13 @@ class Exchange:
 
     def _pull(self, pull: x.Pull, stop: Stop) -> None:
         try:
-            if pull.what == "offer":
-                self._pull_offer(pull, stop)
-            else:
-                self._pull_shard(pull, stop)
+            match pull.what:
+                case "offer":
+                    self._pull_offer(pull, stop)
+                case "shard":
+                    self._pull_shard(pull, stop)
+                case "distances":
+                    self._pull_distances(pull, stop)
         except FetchStopped:
             self._happened(x.Failed(pull, "it was stopped"))
         except BadContribution as error:
@@ -251,12 +261,17 @@ class Exchange:
         proof = self._fetch(pull, "", self._result, stop, arrived)
         for leaves in hashing:
             leaves.result()
-        if not shardproof.verify(self._node_keys[pull.of], self._place(pull.start), self._digest(pull.start), proof):
-            raise BadContribution(pull.source, f"the shard it sent is not signed by {_whom(pull)}")
-        region = Region(self._result[pull.start : pull.stop], pull.start)
-        region.finish(proof)
-        with self._lock:
-            self._regions[pull.start], self._proofs[pull.start] = region, proof
+        self._signed.take(pull, proof)
+
+    def _pull_distances(self, pull: x.Pull, stop: Stop) -> None:
+        assert self._measuring is not None
+        arrived = partial(self._upto, pull)
+        self._signed.take(pull, self._fetch(pull, "", self._measuring.said, stop, arrived))
+        if not distances.sound(bytes(self._measuring.said[pull.start : pull.stop])):
+            raise BadContribution(pull.of, "the distances that it says it measured are none")
+
+    def _upto(self, pull: x.Pull, upto: int) -> None:
+        self._happened(x.Arrived(pull, upto))
 
     def _fetch(
         self, pull: x.Pull, digest: str, into: memoryview, stop: Stop, on_progress: Callable[[int], None]
@@ -267,31 +282,34 @@ class Exchange:
 
     # ---- merging
 
+    def _measure(self, chunk: x.Measure) -> None:
+        assert self._measuring is not None
+        self._measuring.measure(chunk.start, chunk.stop, chunk.parts)
+        self._happened(x.Measured(chunk.start))
+
+    def _publish(self) -> None:
+        assert self._measuring is not None
+        for start in self._measuring.publish(self._uid):
+            self._signed.sign("distances", start)
+        self._happened(x.Published())
+
+    def _weigh(self) -> None:
+        assert self._measuring is not None
+        self._merging.prepare(self._parties(self._measuring.matrix()))
+        self._happened(x.Weighed())
+
+    def _parties(self, between: Array | None) -> Members:
+        weights = tuple(member.weight for member in self._snap.members if member.weight)
+        return Members(weights, may_be_faulty(len(weights), self._max_faulty), between)
+
     def _merge(self, chunk: x.Merge) -> None:
         self._merging.merge(chunk.start, chunk.stop, chunk.parts)
         self._happened(x.Merged(chunk.start))
 
-    def _sign(self, shard: int) -> None:
-        self._regions[shard].finish(shardproof.sign(self._node_key, self._place(shard), self._digest(shard)))
-
     def _finish(self) -> None:
         digest = tensorbytes.digest_of_leaves(self._schema, self._leaves, self._hash_name)
         self._marks["hash"] = monotonic()
-        shards = [place.start for place in places(self._snap, self._uid, self._schema.nbytes)]
-        digests = tuple(map(self._digest, shards)) if self._snap.topology == "sharded" else ()
-        self._tell(Done(digest, digests, self._phases()))
-
-    def _shard(self, start: int) -> tuple[int, Shard]:
-        """The shard that begins with this byte, and its place in the snap's list."""
-        return next(found for found in enumerate(self._snap.shards) if found[1].first_leaf * LEAF_BYTES == start)
-
-    def _place(self, start: int) -> shardproof.ShardPlace:
-        snap, (index, _) = self._snap, self._shard(start)
-        return shardproof.ShardPlace(self._network_id, snap.contract, snap.round, snap.attempt, snap.entry, index)
-
-    def _digest(self, start: int) -> bytes:
-        _, shard = self._shard(start)
-        return shardproof.shard_digest(self._leaves[shard.first_leaf * HASH : shard.stop_leaf * HASH], self._hash_name)
+        self._tell(Done(digest, self._signed.digests(), self._phases()))
 
     # ---- threads
 
@@ -330,7 +348,7 @@ class Exchange:
     def _mark(self, event: x.Event) -> None:
         match event:
             case x.Verified():
-                self._marks["scatter" if event.pull.what == "offer" else "gather"] = monotonic()
+                self._marks["gather" if event.pull.what == "shard" else "scatter"] = monotonic()
             case x.Merged():
                 self._marks["merge"] = monotonic()
 
@@ -341,10 +359,6 @@ class Exchange:
             until = max(at, self._marks.get(phase, at))
             phases[phase], at = until - at, until
         return phases
-
-
-def _whom(pull: x.Pull) -> str:
-    return "it" if pull.source == pull.of else f"node {pull.of[:8]}, which merged it"
 
 
 def _sources(uid: str, own: memoryview, staging: Staging) -> Callable[[str], memoryview]:

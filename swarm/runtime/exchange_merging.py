@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from swarm.core.merge import Elementwise
+from swarm.core.merge import Kernel, Members, Method
 from swarm.core.tensors import LEAF_BYTES, Schema
 from swarm.errors import ModelError
 from swarm.wire import tensorbytes
@@ -53,7 +53,7 @@ class Merging:
     def __init__(
         self,
         schema: Schema,
-        method: Elementwise,
+        method: Method,
         contribution: Callable[[str], memoryview],
         result: memoryview,
         leaves: memoryview,
@@ -61,14 +61,19 @@ class Merging:
     ) -> None:
         self._schema = schema
         self._method = method
+        self._kernel: Kernel | None = None
         self._contribution = contribution
         self._result = result
         self._leaves = leaves
         self._hash_name = hash_name
 
+    def prepare(self, members: Members) -> None:
+        """Who merges, in the order of the parts, is known, and how far apart they are if that matters."""
+        self._kernel = self._method.kernel(members)
+
     def merge(self, start: int, stop: int, parts: Sequence[tuple[str, int]]) -> None:
+        assert self._kernel is not None, "merging has not been prepared"
         data = [np.frombuffer(self._contribution(uid)[start:stop], np.uint8) for uid, _ in parts]
-        weights = [weight for _, weight in parts]
         merged = np.frombuffer(self._result[start:stop], np.uint8)
         upto = 0
         for run in self._schema.runs(start, stop):
@@ -78,10 +83,14 @@ class Merging:
             upto = b
             out = merged[a:b].view(storage)
             values = [part[a:b].view(storage) for part in data]
+            name = self._schema.tensors[run.tensor].name
+            if not (self._method.tells or self._method.distances):  # else it is found here, or was when measured
+                must_be_finite(run.dtype, parts, values, name)
             with np.errstate(all="ignore"):  # what is not finite is found below, with its sender
-                self._method(run.dtype, values, weights, out)
+                self._kernel(run.dtype, values, out)
             if not tensorbytes.finite(run.dtype, out):
-                raise _bad(run.dtype, parts, values, self._schema.tensors[run.tensor].name)
+                must_be_finite(run.dtype, parts, values, name)
+                raise ModelError(f'the merged tensor "{name}" is beyond the range of {run.dtype}')
         merged[upto:] = 0
         self.hash(start, stop)
 
@@ -92,8 +101,10 @@ class Merging:
         self._leaves[at : at + len(hashes)] = hashes
 
 
-def _bad(dtype: str, parts: Sequence[tuple[str, int]], values: list[np.ndarray[Any, Any]], tensor: str) -> ModelError:
+def must_be_finite(
+    dtype: str, parts: Sequence[tuple[str, int]], values: Sequence[np.ndarray[Any, Any]], tensor: str
+) -> None:
+    """Raise for the first contribution with a NaN or an infinity in this stretch of the tensor."""
     for (uid, _), sent in zip(parts, values, strict=True):
         if not tensorbytes.finite(dtype, sent):
-            return BadContribution(uid, f'its tensor "{tensor}" holds NaN or infinity')
-    return ModelError(f'the merged tensor "{tensor}" is beyond the range of {dtype}')
+            raise BadContribution(uid, f'its tensor "{tensor}" holds NaN or infinity')

@@ -33,7 +33,7 @@ class Stalling:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """This member holds the result. ``shards``: the digests of the snap's shards, in its order."""
+    """This member holds the result. ``shards``: the digests of the snap's shards, then of what is said about each."""
 
     digest: str
     shards: tuple[bytes, ...]

@@ -27,7 +27,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "nodeWeightage of 0": {"nodeWeightage": 0},
     "nodeWeightage in words": {"nodeWeightage": "much"},
     "mergeMethod that does not exist": {"mergeMethod": "median"},
-    "mergeMethod of a later version": {"mergeMethod": "coordmedian"},
     "useAdaptiveSync without data": {"useAdaptiveSync": True},
     "useAdaptiveSync of a later version": {"useAdaptiveSync": True, "adsValData": ([1], [1])},
     "commitments": {"commitments": "some"},

@@ -35,11 +35,11 @@ def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, en
         ({"nodeWeightage": "much"}, "Node weightage should be a number between 1-100. Received: much"),
         (
             {"mergeMethod": "median"},
-            "Invalid value mergeMethod: median. Allowed values: ['mean', 'coordmedian', 'geomedian']",
+            "Invalid value mergeMethod: median. Allowed values: ['mean', 'coordmedian', 'geomedian', 'trimmedmean', ",
         ),
         ({"useAdaptiveSync": True}, "For adaptive sync, valid adsValData is mandatory"),
-        ({"mergeMethod": "coordmedian"}, "mergeMethod=coordmedian comes in a later version"),
-        ({"mergeMethod": "GeoMedian"}, "mergeMethod=geomedian comes in a later version"),
+        ({"maxFaulty": -2}, "maxFaulty=-2 is not possible: expected a whole number from -1 to 1000"),
+        ({"maxPeersPerOrganisation": -1}, "maxPeersPerOrganisation=-1 is not possible"),
         ({"useAdaptiveSync": True, "adsValData": ([1], [1])}, "useAdaptiveSync=True comes in a later version"),
         ({"onTooFewPeers": "panic"}, "onTooFewPeers='panic' is not possible: expected wait or local or stop"),
         (
@@ -69,6 +69,8 @@ def test_numbers_may_be_written_as_text_and_the_merge_method_in_any_case():
     arguments = checked("64", "3", mergeMethod="MEAN", nodeWeightage="10", totalEpochs="5")
     assert (arguments.syncFrequency, arguments.options.minPeers) == (64, 3)
     assert (arguments.options.mergeMethod, arguments.nodeWeightage, arguments.totalEpochs) == ("mean", 10, 5)
+    assert checked(mergeMethod="GeoMedian").options.mergeMethod == "geomedian"
+    assert checked(mergeMethod="SLMergeMethod.coordmedian", maxFaulty=2).options.mergeMethod == "coordmedian"
 
 
 def test_contract_options_are_keywords_and_the_environment_overrides_the_seconds():

@@ -38,13 +38,24 @@ def test_options_survive_the_wire_and_name_the_first_difference():
     assert options.difference(Options(2)) == "topology: the contract has sharded, this node has auto"
 
 
+def test_later_options_are_written_only_when_they_say_something():
+    assert not {"maxFaulty", "maxPeersPerOrganisation"} & set(Options(2).to_wire())
+    said = Options(2, maxFaulty=1, maxPeersPerOrganisation=3)
+    assert Options.from_wire(said.to_wire()) == said
+    assert Options(2).difference(said) == "maxFaulty: the contract has -1, this node has 1"
+
+
 @pytest.mark.parametrize(
     ("wire", "sentence"),
     [
         ({}, "'minPeers' is missing"),
         ({"minPeers": 0}, "minPeers=0 is not possible"),
         ({"minPeers": True}, "minPeers=True is not possible"),
-        ({"minPeers": 2, "mergeMethod": "krum"}, "mergeMethod='krum' is not possible: expected mean"),
+        (
+            {"minPeers": 2, "mergeMethod": "median"},
+            "mergeMethod='median' is not possible: expected mean or coordmedian",
+        ),
+        ({"minPeers": 2, "maxFaulty": -2}, "maxFaulty=-2 is not possible"),
         ({"minPeers": 2, "onTooFewPeers": "panic"}, "onTooFewPeers='panic'"),
         ({"minPeers": 2, "organisations": "a"}, "organisations has to be a list"),
         ({"minPeers": 2, "organisations": [1]}, "organisations has to be a list"),
@@ -124,6 +135,30 @@ def test_organisations_limit_who_enrols_by_key_not_by_name():
     key = f"sha256:{ours.identity.anchor.hex()}"
     assert scene.enrol(newcomer(scene, 3, "a"), organisations=[key]).accepted
     assert "no organisation 'c' is admitted" in scene.enrol(ours, organisations=["c"]).reason
+
+
+def test_an_organisation_has_no_more_peers_in_a_contract_than_it_admits():
+    scene = Scene(["a", "b"])
+    first, second, other = newcomer(scene, 1, "a"), newcomer(scene, 2, "a"), newcomer(scene, 3, "b")
+    assert scene.enrol(first, maxPeersPerOrganisation=1).accepted
+    refused = scene.enrol(second, maxPeersPerOrganisation=1)
+    assert refused.reason == "contract digits has 1 peers of a, the most that it admits"
+    assert scene.enrol(other, maxPeersPerOrganisation=1).accepted
+    assert scene.enrol(first, maxPeersPerOrganisation=1).accepted, "again: it is the same peer"
+    scene.say(first, "Leave", {"contract": CONTRACT, "reason": ""})
+    assert scene.enrol(second, maxPeersPerOrganisation=1).accepted
+
+
+@pytest.mark.parametrize(("method", "expected"), [("mean", [100, 100, 20, 30]), ("geomedian", [10, 10, 20, 20])])
+def test_with_a_robust_method_no_organisation_has_more_than_a_third_of_the_weight(method, expected):
+    scene = Scene(["a", "b", "c"])
+    actors = [newcomer(scene, number, name) for number, name in enumerate(["a", "a", "b", "c"])]
+    for actor, weight in zip(actors, [100, 100, 20, 30], strict=True):
+        assert scene.enrol(actor, weight=weight, minPeers=4, mergeMethod=method).accepted
+    for actor in actors:
+        scene.offer(actor)
+    weights = {member.uid: member.weight for member in scene.contract.snap.members}
+    assert [weights[actor.uid] for actor in actors] == [1000 * weight for weight in expected]
 
 
 def test_who_has_left_offers_only_after_enrolling_again():
@@ -417,6 +452,25 @@ def test_what_two_members_show_of_a_disputed_shard_convicts_its_owner():
     assert events[0] == Misbehaved(CONTRACT, owner.uid, 0, 0, 1)
     gone = next(event for event in events if isinstance(event, MemberGone))
     assert (gone.uid, gone.what) == (owner.uid, "excluded")
+    assert scene.contract.members[owner.uid].state == "excluded"
+
+
+def test_who_tells_two_members_different_distances_is_convicted_though_all_hold_one_result():
+    scene = Scene()
+    actors = scene.learners(3, schema=BIG, mergeMethod="geomedian")
+    for actor in actors:
+        scene.offer(actor)
+    place = scene.where(snap=scene.contract.snap.entry)
+    shards, said = [b"a" * 32, b"b" * 32, b"c" * 32], [b"1" * 32, b"2" * 32, b"3" * 32]
+    scene.ready(actors[0], shards=[*shards, *said])
+    scene.ready(actors[1], shards=[*shards, b"1" * 32, b"x" * 32, b"3" * 32])
+    aborted = scene.last(Aborted)
+    assert aborted.disputed == (4,)
+    assert "were told different distances; they differ in the shards of" in aborted.reason
+    (owner,) = [actor for actor in actors if actor.uid == sorted(each.uid for each in actors)[1]]
+    one, other = (actor for actor in actors if actor is not owner)
+    assert scene.show(one, owner, b"2" * 32, shard=4, **place).accepted
+    assert scene.show(other, owner, b"x" * 32, shard=4, **place).accepted
     assert scene.contract.members[owner.uid].state == "excluded"
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.core import exchanging
+from swarm.core import layout
 from swarm.core.events import Contributor, Shard, SnapMade
-from swarm.core.exchanging import AGAIN_S, AT_ONCE, CHUNK, PATIENCE, SILENT_S, Exchanging
+from swarm.core.exchanging import AGAIN_S, AT_ONCE, PATIENCE, SILENT_S, Exchanging
+from swarm.core.exchanging_places import CHUNK, chunks
 from swarm.core.exchanging_steps import (
     Arrived,
     Blame,
@@ -20,8 +21,12 @@ from swarm.core.exchanging_steps import (
     Failed,
     Finish,
     Held,
+    Measure,
+    Measured,
     Merge,
     Merged,
+    Publish,
+    Published,
     Pull,
     Serve,
     Sign,
@@ -29,6 +34,8 @@ from swarm.core.exchanging_steps import (
     Stop,
     Ticked,
     Verified,
+    Weigh,
+    Weighed,
 )
 from swarm.core.spans import Spans
 from swarm.core.tensors import LEAF_BYTES, split
@@ -47,11 +54,12 @@ def snap(uids: str, *, weights: dict[str, int] | None = None, attempt: int = 0, 
 class Attempt:
     """One member's exchange, with the world around it: pulls that run, merges that were asked for."""
 
-    def __init__(self, snap: SnapMade, uid: str, kept: dict[str, Spans] | None = None) -> None:
-        self.machine = Exchanging(snap, uid, NBYTES, kept)
+    def __init__(self, snap: SnapMade, uid: str, kept: dict[str, Spans] | None = None, *, judges: bool = False) -> None:
+        self.machine = Exchanging(snap, uid, NBYTES, kept, judges=judges)
         self.now_s = 0.0
         self.pulls: dict[Pull, int] = {}
         self.merging: list[Merge] = []
+        self.working: list[Measure | Publish | Weigh] = []
         self.said: list[Effect] = []
         self._do(self.machine.begin(0.0))
 
@@ -71,6 +79,8 @@ class Attempt:
                     self.pulls[effect] = effect.start
                 case Merge():
                     self.merging.append(effect)
+                case Measure() | Publish() | Weigh():
+                    self.working.append(effect)
         self.said += effects
 
     def pass_s(self, seconds: float) -> list[Effect]:
@@ -95,6 +105,20 @@ class Attempt:
         while self.merging:
             self.happens(Merged(self.merging.pop(0).start))
 
+    def work(self, done: Measure | Publish | Weigh) -> None:
+        self.working.remove(done)
+        match done:
+            case Measure():
+                self.happens(Measured(done.start))
+            case Publish():
+                self.happens(Published())
+            case Weigh():
+                self.happens(Weighed())
+
+    def measure_all(self) -> None:
+        while self.working:
+            self.work(self.working[0])
+
     def of(self, kind: type) -> list:
         return [effect for effect in self.said if isinstance(effect, kind)]
 
@@ -105,18 +129,21 @@ class Attempt:
     weights=st.dictionaries(st.sampled_from("abcd"), st.sampled_from([0, 1000, 3000])),
     uid=st.sampled_from("abcd"),
     topology=st.sampled_from(["sharded", "broadcast"]),
+    judges=st.booleans(),
 )
 def test_in_any_order_each_chunk_is_merged_once_from_all_in_uid_order_with_the_snaps_weights(
-    seed, weights, uid, topology
+    seed, weights, uid, topology, judges
 ) -> None:
     chance = Random(seed)
     made = snap("abcd", weights=weights, topology=topology)
-    attempt = Attempt(made, uid)
-    while attempt.pulls or attempt.merging:
-        choices = [*attempt.pulls, *attempt.merging]
+    attempt = Attempt(made, uid, judges=judges)
+    while attempt.pulls or attempt.merging or attempt.working:
+        choices = [*attempt.pulls, *attempt.merging, *attempt.working]
         chosen = chance.choice(choices)
         assert not attempt.of(Finish), "something is outstanding"
-        if isinstance(chosen, Merge):
+        if isinstance(chosen, Measure | Publish | Weigh):
+            attempt.work(chosen)
+        elif isinstance(chosen, Merge):
             attempt.merging.remove(chosen)
             attempt.happens(Merged(chosen.start))
         elif chance.random() < 0.4:
@@ -131,10 +158,94 @@ def test_in_any_order_each_chunk_is_merged_once_from_all_in_uid_order_with_the_s
     counted = tuple((member.uid, member.weight) for member in made.members if member.weight)
     if counted:
         assert all(merge.parts == counted for merge in merges)
-        mine = sorted((start, stop) for shard in machine.mine for start, stop in exchanging._chunks(shard))
+        mine = sorted((start, stop) for shard in machine.mine for start, stop in chunks(shard))
         assert sorted((merge.start, merge.stop) for merge in merges) == mine
         assert len(attempt.of(Sign)) == len(machine.mine)
         assert attempt.of(Finish) == [Finish()]
+        measures = [(one.start, one.stop, one.parts) for one in attempt.of(Measure)]
+        assert sorted(measures) == (sorted((one.start, one.stop, one.parts) for one in merges) if judges else [])
+        assert len(attempt.of(Weigh)) == judges
+
+
+def test_a_method_that_judges_goes_through_its_stages() -> None:
+    attempt = Attempt(snap("abc"), "a", judges=True)
+    machine = attempt.machine
+    assert {(pull.what, pull.of) for pull in attempt.pulls} == {
+        (what, of) for what in ("offer", "distances", "shard") for of in "bc"
+    }
+    for of in "bc":
+        attempt.arrive(attempt.pull("offer", of))
+    assert (machine.stage, attempt.of(Merge), attempt.of(Publish)) == ("measuring", [], [])
+    attempt.measure_all()
+    assert (machine.stage, attempt.of(Publish), attempt.of(Weigh)) == ("comparing", [Publish()], [])
+    for of in "bc":
+        attempt.arrive(attempt.pull("distances", of))
+    assert (machine.stage, attempt.of(Weigh), attempt.of(Merge)) == ("weighing", [Weigh()], [])
+    attempt.work(attempt.working[0])
+    assert machine.stage == "merging"
+    assert len(attempt.of(Merge)) == len(attempt.of(Measure)) == len(list(chunks(machine.mine[0])))
+    attempt.merge_all()
+    for of in "bc":
+        attempt.arrive(attempt.pull("shard", of))
+    assert attempt.of(Finish) == [Finish()]
+
+
+def test_nobody_weighs_before_its_own_part_is_written_down() -> None:
+    attempt = Attempt(snap("ab"), "a", judges=True)
+    attempt.arrive(attempt.pull("offer", "b"))
+    attempt.arrive(attempt.pull("distances", "b"))
+    while isinstance(attempt.working[0], Measure):
+        attempt.work(attempt.working[0])
+    assert (attempt.working, attempt.of(Weigh)) == ([Publish()], [])
+    attempt.work(attempt.working[0])
+    assert attempt.working == [Weigh()]
+
+
+def test_who_merges_nothing_waits_for_what_the_owners_say_as_well() -> None:
+    made = snap("abc")
+    attempt = Attempt(replace(made, shards=(Shard("b", 0, 70), Shard("c", 70, LEAVES))), "a", judges=True)
+    assert attempt.machine.stage == "comparing"
+    assert {(pull.what, pull.of) for pull in attempt.pulls} == {
+        (what, of) for what in ("distances", "shard") for of in "bc"
+    }
+    for of in "bc":
+        attempt.arrive(attempt.pull("shard", of))
+    assert attempt.of(Finish) == []
+    for of in "bc":
+        attempt.arrive(attempt.pull("distances", of))
+    attempt.measure_all()
+    assert (attempt.of(Publish), attempt.of(Finish)) == ([], [Finish()])
+
+
+def test_what_an_owner_says_is_had_from_others_before_it_is_blamed() -> None:
+    attempt = Attempt(snap("abc"), "a", judges=True)
+    pull = attempt.pull("distances", "c")
+    relayed = attempt.happens(Failed(pull, "it is gone"))
+    assert relayed == [replace(pull, source="b")]
+    assert attempt.happens(Failed(relayed[0], "not here")) == [Blame("c", "it is gone")]
+    assert attempt.happens(Held("b")) == [replace(pull, source="b")]
+
+
+def test_an_owner_that_lives_and_never_publishes_is_blamed_once_all_can_have_sent_it_everything() -> None:
+    attempt = Attempt(snap("abc"), "a", judges=True)
+    expected_s = layout.expected_s(attempt.machine.snap, NBYTES)
+
+    def pass_alive(seconds: float) -> list[Effect]:
+        effects = []
+        for _ in range(round(seconds / 0.5)):
+            for pull in attempt.pulls:
+                attempt.happens(Arrived(pull, attempt.pulls[pull]))
+            effects += attempt.pass_s(0.5)
+        return effects
+
+    for of in "bc":
+        attempt.arrive(attempt.pull("offer", of))
+    assert pass_alive(60.0) == [], "this member itself is not done"
+    attempt.measure_all()
+    attempt.arrive(attempt.pull("distances", "b"))
+    late = attempt.pull("distances", "c")
+    stopped = [effect for effect in pass_alive(expected_s + SILENT_S * PATIENCE + 1) if isinstance(effect, Stop)]
+    assert [stop.pull for stop in stopped] == [late], "shards cannot come yet"
 
 
 def test_a_shard_is_served_as_far_as_it_is_merged_without_a_hole() -> None:
@@ -187,7 +298,7 @@ def test_a_contribution_that_is_here_whole_is_not_pulled_again_and_merged_at_onc
     made = snap("abc", attempt=1)
     attempt = Attempt(made, "a", {"b": Spans([(0, NBYTES)]), "c": Spans([(0, NBYTES)]), "gone": Spans([(0, NBYTES)])})
     assert {pull.what for pull in attempt.pulls} == {"shard"}
-    assert len(attempt.merging) == len(list(exchanging._chunks(attempt.machine.mine[0])))
+    assert len(attempt.merging) == len(list(chunks(attempt.machine.mine[0])))
 
 
 @pytest.mark.parametrize("topology", ["sharded", "broadcast"])

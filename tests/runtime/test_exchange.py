@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swarm.core.events import Contributor, Shard, SnapMade
+from swarm.core.merge import METHODS
 from swarm.core.tensors import LEAF_BYTES, STORAGE, Schema, TensorSpec, split
 from swarm.errors import Refused
 from swarm.nodes.contribution import Contribution
@@ -121,6 +122,7 @@ class Attempt:
         number: int = 0,
         stagings: list[Staging] | None = None,
         full: bool = False,
+        method: str = "mean",
     ) -> None:
         self.members = members
         self.number = number
@@ -149,7 +151,7 @@ class Attempt:
                 node_keys=keys,
                 schema=schema,
                 hash_name=HASH,
-                method="mean",
+                method=METHODS[method],
                 own=memoryview(own),
                 result=memoryview(result),
                 staging=staging,
@@ -180,6 +182,7 @@ class Attempt:
             ("offer", self.number): own.region,
             ("leaves", self.number): own.region,
             ("shard", self.number): exchange.region,
+            ("distances", self.number): exchange.region,
         }
 
     def start(self, *indices: int) -> None:
@@ -282,7 +285,7 @@ def test_other_weights_than_were_offered_are_found_in_a_broadcast(five) -> None:
 
 def test_a_shard_that_its_owner_did_not_sign_is_not_used(five) -> None:
     attempt = Attempt(five[:2], SCHEMA, models(2), [1, 1], "sharded")
-    mine = next(iter(attempt.exchanges[1]._regions.values()))
+    mine = next(iter(attempt.exchanges[1]._signed._regions.values()))
     forged = Region.complete(memoryview(bytes(mine.stop - mine.start)), mine.start)
     forged.finish(five[0].state.node_key.sign(b"something else"))
     attempt.start(0)
@@ -449,7 +452,7 @@ def test_a_shard_whose_owner_is_gone_is_had_from_a_member_that_holds_it(five, mo
     gone, first, second = sorted(range(3), key=lambda index: members[index].uid)
     attempt.start(gone, first)
     attempt.serve(second)  # it serves its contribution, and has not begun
-    until(lambda: len(attempt.exchanges[first]._regions) == 2)
+    until(lambda: len(attempt.exchanges[first]._signed._regions) == 2)
     attempt.exchanges[gone].cancel()
     members[gone].shelf["shard", 0] = refusing("it is gone")
     attempt.start(second)
@@ -466,7 +469,7 @@ def test_a_relayed_shard_is_used_with_its_owners_signature_only_and_who_passed_i
     attempt.serve(gone)
     attempt.serve(liar)
     members[gone].shelf["shard", 0] = refusing("it is gone")
-    region = next(iter(attempt.exchanges[gone]._regions.values()))
+    region = next(iter(attempt.exchanges[gone]._signed._regions.values()))
     forged = Region(memoryview(bytes(region.stop - region.start)), region.start)
     forged.finish(members[liar].state.node_key.sign(b"something else"))
     own = attempt.exchanges[liar].region

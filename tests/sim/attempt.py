@@ -15,7 +15,7 @@ from swarm.core import exchanging_steps as x
 from swarm.core import member_steps as m
 from swarm.core.events import SnapMade
 from swarm.core.exchanging import Exchanging
-from swarm.core.merge import METHODS
+from swarm.core.merge.mean import merge as mean
 from swarm.core.spans import Spans
 from swarm.core.tensors import LEAF_BYTES
 from tests.sim.history import Values
@@ -191,7 +191,7 @@ class Attempt:
         leaves = slice(merge.start // LEAF_BYTES, merge.stop // LEAF_BYTES)
         parts = [np.array(self.came[uid][leaves], np.float32) for uid, _ in merge.parts]
         out = np.empty(len(parts[0]), np.float32)
-        METHODS["mean"]("float32", parts, [weight for _, weight in merge.parts], out)
+        mean("float32", parts, [weight for _, weight in merge.parts], out)
         self.result[leaves] = out.tolist()
 
     def _finish(self) -> None:

@@ -6,14 +6,18 @@ same bits everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from swarm.core.merge import clipping, geomedian, krum, mean, mixing, ranks
+from swarm.core.merge.method import Kernel, Members, Method
 
-import numpy as np
+__all__ = ["METHODS", "Kernel", "Members", "Method"]
 
-from swarm.core.merge import mean
-
-Elementwise = Callable[[str, Sequence[np.ndarray[Any, Any]], Sequence[int], np.ndarray[Any, Any]], None]
-"""(element type, contributions, weights, out): columns are independent, so any cut of a model gives the same bits."""
-
-METHODS: dict[str, Elementwise] = {"mean": mean.merge}
+METHODS: dict[str, Method] = {
+    "mean": mean.MEAN,
+    "coordmedian": ranks.MEDIAN,
+    "geomedian": geomedian.GEOMEDIAN,
+    "trimmedmean": ranks.TRIMMED_MEAN,
+    "krum": krum.KRUM,
+    "multikrum": krum.MULTI_KRUM,
+    "centeredclip": clipping.CENTERED_CLIP,
+    "nnm+trimmedmean": mixing.NNM_TRIMMED_MEAN,
+}

@@ -1,7 +1,7 @@
 """Weighted mean, element by element: z = Σ wᵢ·xᵢ / Σ wᵢ, in the order given.
 
-Called through `swarm.core.merge.METHODS` by whoever owns a shard, chunk by chunk. Guarantees: the same bits on every
-machine and for every way of cutting a model into chunks (numpy ufuncs in fixed order; no BLAS, no sum()).
+A method of its own, and the last step of all others, which put in what they have chosen or mixed. Guarantees: the same
+bits on every machine and for every way of cutting a model into chunks (numpy ufuncs in fixed order; no BLAS, no sum()).
 
     floats   accumulated in float64, rounded once to the element type, ties to even (equal inputs of at most 32 bits
              stay as they are)
@@ -15,15 +15,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import gcd
-from typing import Any
 
 import numpy as np
 
+from swarm.core.merge.method import Array, Kernel, Members, Method
 from swarm.core.tensors import FLOATS
 
-Array = np.ndarray[Any, Any]
 BLOCK = 1 << 14
-"""Elements merged at once: few enough that the accumulator stays in a core's own cache."""
+"""Elements merged at once: few enough that what is at work stays in a core's own cache."""
+
+Weighed = tuple[Array, int | Array]
+"""Elements, and what each of them weighs: one number, or one an element (int64)."""
+
+
+def kernel(members: Members) -> Kernel:
+    def merged(dtype: str, parts: Sequence[Array], out: Array) -> None:
+        merge(dtype, parts, members.weights, out)
+
+    return merged
 
 
 def merge(dtype: str, parts: Sequence[Array], weights: Sequence[int], out: Array) -> None:
@@ -33,35 +42,61 @@ def merge(dtype: str, parts: Sequence[Array], weights: Sequence[int], out: Array
     divisor = gcd(*weights)
     assert divisor > 0, "all weights are 0"
     counted = [(part, weight // divisor) for part, weight in zip(parts, weights, strict=True) if weight]
-    kernel = _floats if dtype in FLOATS else _bools if dtype == "bool" else _integers
+    total = sum(weight for _, weight in counted)
     for start in range(0, len(out), BLOCK):
         block = slice(start, start + BLOCK)
-        kernel(dtype, [(part[block], weight) for part, weight in counted], out[block])
+        combine(dtype, [(part[block], weight) for part, weight in counted], total, out[block])
 
 
-def _floats(dtype: str, parts: list[tuple[Array, int]], out: Array) -> None:
+def combine(dtype: str, parts: Sequence[Weighed], total: int, out: Array) -> None:
+    """The mean of these, in one go; the weights of each element make up ``total``."""
+    if dtype in FLOATS:
+        _floats(dtype, parts, total, out)
+    elif dtype == "bool":
+        _bools(parts, total, out)
+    else:
+        _integers(dtype, parts, total, out)
+
+
+def _floats(dtype: str, parts: Sequence[Weighed], divisor: int, out: Array) -> None:
     total = np.empty(len(out), np.float64)
     term = np.empty(len(out), np.float64)
     for index, (part, weight) in enumerate(parts):
         target = term if index else total
-        np.copyto(target, from_bfloat16(part) if dtype == "bfloat16" else part)
-        if weight != 1:
+        np.copyto(target, _readable(dtype, part))
+        if not isinstance(weight, int) or weight != 1:
             np.multiply(target, weight, out=target)
         if index:
             np.add(total, term, out=total)
-    np.divide(total, sum(weight for _, weight in parts), out=total)
-    out[:] = to_bfloat16(total) if dtype == "bfloat16" else total
+    if divisor != 1:
+        np.divide(total, divisor, out=total)
+    rounded(dtype, total, out)
 
 
-def _integers(dtype: str, parts: list[tuple[Array, int]], out: Array) -> None:
+def as_float64(dtype: str, stored: Array) -> Array:
+    """Stored floats as numbers to count with, exactly."""
+    return _readable(dtype, stored).astype(np.float64)
+
+
+def rounded(dtype: str, values: Array, out: Array) -> None:
+    """Numbers in float64 as stored elements of a float type, rounded once, ties to even."""
+    out[:] = to_bfloat16(values) if dtype == "bfloat16" else values
+
+
+def _readable(dtype: str, stored: Array) -> Array:
+    return from_bfloat16(stored) if dtype == "bfloat16" else stored
+
+
+def _integers(dtype: str, parts: Sequence[Weighed], total: int, out: Array) -> None:
     """Exact: x = W·q + r, so Σwx/W = Σwq + Σwr/W. The first sum may wrap around on its way; what it ends at fits."""
     wide = np.uint64 if dtype == "uint64" else np.int64
-    divisor = wide(sum(weight for _, weight in parts))
+    divisor = wide(total)
     whole, rest = np.zeros(len(out), wide), np.zeros(len(out), wide)
     for part, weight in parts:
+        times = wide(weight) if isinstance(weight, int) else weight.astype(wide)
         quotient, remainder = np.divmod(part.astype(wide), divisor)
-        whole += quotient * wide(weight)
-        rest += remainder * wide(weight)
+        whole += quotient * times
+        rest += remainder * times
     more, rest = np.divmod(rest, divisor)
     whole += more
     double = rest * wide(2)
@@ -69,11 +104,11 @@ def _integers(dtype: str, parts: list[tuple[Array, int]], out: Array) -> None:
     out[:] = whole.astype(out.dtype)
 
 
-def _bools(dtype: str, parts: list[tuple[Array, int]], out: Array) -> None:
+def _bools(parts: Sequence[Weighed], total: int, out: Array) -> None:
     ayes = np.zeros(len(out), np.int64)
     for part, weight in parts:
         ayes += part.astype(np.int64) * weight
-    out[:] = 2 * ayes >= sum(weight for _, weight in parts)
+    out[:] = 2 * ayes >= total
 
 
 def from_bfloat16(bits: Array) -> Array:
@@ -89,3 +124,6 @@ def to_bfloat16(values: Array) -> Array:
     bits |= back != values
     bits += np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
     return (bits >> np.uint32(16)).astype(np.uint16)
+
+
+MEAN = Method(kernel, robust=False, tells=True)

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from swarm.nodes.bench.central import merged
+
 Array = np.ndarray[Any, np.dtype[np.float32]]
 LAYERS = (1, 7, 64, 0, 200, 28)
 """Relative sizes of the model's tensors; the one of 0 is a scalar."""
@@ -38,14 +40,7 @@ def digest(model: Iterable[Array]) -> str:
     return hashed.hexdigest()
 
 
-def expected_digest(mb: int, peers_in_order: Sequence[int], round_: int) -> str:
-    """Of the mean of these peers' arrays, summed in float64 in this order and rounded once."""
+def expected_digest(method: str, mb: int, peers_in_order: Sequence[int], round_: int) -> str:
+    """Of the merge of these peers' arrays, in this order, computed in one place."""
     contributions = [arrays(mb, peer, round_) for peer in peers_in_order]
-    return digest(_mean([model[name] for model in contributions]) for name in contributions[0])
-
-
-def _mean(columns: list[Array]) -> Array:
-    total = columns[0].astype(np.float64)
-    for column in columns[1:]:
-        total += column
-    return (total / len(columns)).astype(np.float32)
+    return digest(merged(method, contributions))

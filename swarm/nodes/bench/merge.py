@@ -196,7 +196,8 @@ class Bench:
 
     def _verify(self, in_uid_order: list[int], round_: int) -> None:
         results = {answer["digest"] for answer in self._order({"digest": True})}
-        self.measured.verified &= results == {expected_digest(self.settings.mb, in_uid_order, round_)}
+        settings = self.settings
+        self.measured.verified &= results == {expected_digest(settings.method, settings.mb, in_uid_order, round_)}
 
     def _phases_s(self, told: list[dict[str, Any]]) -> dict[str, float]:
         """The mean over the peers: the node's own phases, and the program's copies before and after them."""
@@ -244,6 +245,7 @@ class Bench:
             merge_program.MB: str(self.settings.mb),
             merge_program.TOPOLOGY: self.settings.topology,
             merge_program.COMMITMENTS: self.settings.commitments,
+            merge_program.METHOD: self.settings.method,
         }
 
     def _order(self, order: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ import numpy as np
 from swarm import Swarm
 from swarm.nodes.bench.inputs import Array, arrays, digest
 
-SOCKET, PEER, MIN_PEERS, MB, TOPOLOGY, COMMITMENTS = (
-    f"SWARM_BENCH_{name}" for name in ("SOCKET", "PEER", "MIN_PEERS", "MB", "TOPOLOGY", "COMMITMENTS")
+SOCKET, PEER, MIN_PEERS, MB, TOPOLOGY, COMMITMENTS, METHOD = (
+    f"SWARM_BENCH_{name}" for name in ("SOCKET", "PEER", "MIN_PEERS", "MB", "TOPOLOGY", "COMMITMENTS", "METHOD")
 )  # fmt: skip
 
 
@@ -33,7 +33,8 @@ class Program:
         self.say(peer=self.peer, pid=os.getpid())
 
     def run(self) -> None:
-        options = {"topology": os.environ[TOPOLOGY], "commitments": os.environ[COMMITMENTS]}
+        variables = {"topology": TOPOLOGY, "commitments": COMMITMENTS, "mergeMethod": METHOD}
+        options = {name: os.environ[variable] for name, variable in variables.items()}
         with Swarm(minPeers=int(os.environ[MIN_PEERS]), trainingContract="bench", **options) as swarm:
             for line in self.orders:
                 match json.loads(line):

@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarm.core.merge import METHODS
-from swarm.core.merge.mean import BLOCK
+from swarm.core.merge.mean import BLOCK, merge
 from swarm.core.tensors import STORAGE
 
-merge = METHODS["mean"]
 INTEGERS = sorted(name for name in STORAGE if "int" in name)
 FLOATS = ["float16", "float32", "float64", "bfloat16"]
 WEIGHTS = st.lists(st.integers(0, 100_000), min_size=1, max_size=5).filter(any)

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swarm.nodes.bench import inputs, merge
+from swarm.core.merge import METHODS, Members
+from swarm.core.merge.method import may_be_faulty
+from swarm.nodes.bench import central, inputs, merge
 from swarm.nodes.bench.merge import Measured, Settings
 
 KEYS = [
@@ -32,6 +34,41 @@ def test_it_answers_with_exactly_the_promised_keys_and_verified_merges(mb: int, 
     assert list(answer["phases_s"]) == ["copy_in", "hash", "offer", "scatter", "merge", "gather", "commit", "load"]
     assert answer["bytes_optimal"] == 10**6
     assert 10**6 < answer["bytes_per_peer"] < 2.2 * 10**6  # a late peer fetches the whole model
+
+
+SLOW = [name for name in METHODS if name not in ("mean", "geomedian")]
+
+
+@pytest.mark.parametrize(
+    ("method", "peers"),
+    [("geomedian", 2), *(pytest.param(name, 4, marks=pytest.mark.slow) for name in ("geomedian", *SLOW))],
+)
+def test_every_method_merges_what_other_code_finds_in_one_place(method: str, peers: int):
+    settings = ["--peers", str(peers), "--mb", "1", "--rounds", "2", "--topology", "sharded"]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("swarm"), "bench", "merge", *settings, "--method", method, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["method"], answer["verified"], answer["rounds"]) == (method, True, 2)
+    assert answer["bytes_per_peer"] < 1.1 * answer["bytes_optimal"], "what is said about distances is little"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_bench_finds_in_its_own_way_what_the_product_merges(method: str):
+    for peers in (2, 3, 5, 10):
+        models = [inputs.arrays(1, peer, 0) for peer in range(peers)]
+        flat = [np.concatenate(list(model.values())).astype(np.float64) for model in models]
+        between = np.array([[((one - other) ** 2).sum() for other in flat] for one in flat])
+        kernel = METHODS[method].kernel(Members((1,) * peers, may_be_faulty(peers), between))
+        for name, expected in zip(models[0], central.merged(method, models), strict=True):
+            out = np.empty_like(expected)
+            kernel("float32", [model[name] for model in models], out)
+            assert out.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -71,7 +108,7 @@ def test_the_arrays_have_the_size_that_is_named_and_differ():
 
 
 def test_one_bit_that_is_wrong_changes_the_digest_that_is_expected():
-    expected = inputs.expected_digest(1, [0, 1], 5)
+    expected = inputs.expected_digest("mean", 1, [0, 1], 5)
     mean = [
         (a.astype(np.float64) + b) / 2 for a, b in zip(*(inputs.arrays(1, p, 5).values() for p in (0, 1)), strict=True)
     ]

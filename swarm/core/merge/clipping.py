@@ -1,0 +1,36 @@
+"""Centered clipping: the mean of the contributions after each was pulled in to a ball around a centre.
+
+Karimireddy, He, Jaggi: "Learning from History for Byzantine Robust Optimization" (ICML 2021), centered clipping: from
+a centre v on, v ← v + Σ wᵢ/W · (xᵢ - v) · min(1, τ/‖xᵢ - v‖). It bears faulty members of less than half of the weight.
+
+The paper starts from the model before and leaves τ to the user. Here both come from the distances, so the method needs
+neither history nor tuning: the first centre is the member with the least weighted sum of distances to all (the medoid),
+and τ in each of STEPS is the weighted median of the distances to the centre, so at least half of the weight counts
+in full.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+from swarm.core.merge.affine import added, apart, method, middle, shares
+from swarm.core.merge.method import Members
+
+STEPS = 24
+
+
+def coefficients(members: Members) -> list[float]:
+    weights, between = shares(members), members.between
+    sums = [added(weight * sqrt(far) for weight, far in zip(weights, row, strict=True)) for row in between.tolist()]
+    centre = min(range(len(sums)), key=lambda i: (sums[i], -weights[i], i))
+    found = [float(i == centre) for i in range(len(sums))]
+    for _ in range(STEPS):
+        far = apart(between, found)
+        radius = middle(far, members.weights)
+        pulls = [w if each <= radius else w * (radius / each) for w, each in zip(weights, far, strict=True)]
+        stay = 1.0 - added(pulls)
+        found = [max(0.0, each * stay) + pull for each, pull in zip(found, pulls, strict=True)]
+    return found
+
+
+CENTERED_CLIP = method(coefficients)

@@ -1,0 +1,104 @@
+"""Every merge method once more, in one place and by other code: what the bench holds the swarm's results against.
+
+Used by `swarm.nodes.bench.inputs`. Members of equal weight, float32. Written from the papers' definitions with numpy's
+sort, sum and matrix products over whole tensors; it shares nothing with `swarm.core.merge` but the definitions: members
+in uid order, float64 until the one rounding at the end, coefficients in units of 2^-28 in lowest terms, how many steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Model = dict[str, Array]
+UNITS = 2.0**28
+WEISZFELD_STEPS, CLIPPING_STEPS = 128, 24
+
+
+def merged(method: str, models: Sequence[Model]) -> Iterator[Array]:
+    """The merged tensors, in order."""
+    count = len(models)
+    faulty = (count - 1) // 3
+    far = distances(models) if method in ("krum", "multikrum", "geomedian", "centeredclip", "nnm+trimmedmean") else None
+    for name in models[0]:
+        columns = [model[name].astype(np.float64) for model in models]
+        match method:
+            case "mean":
+                whole = _combined(columns, [1.0] * count)
+            case "coordmedian":
+                middle = np.sort(columns, axis=0)[(count - 1) // 2 : count // 2 + 1]
+                whole = (middle[0] + middle[-1]) / 2
+            case "trimmedmean":
+                whole = _trimmed(columns, faulty)
+            case "nnm+trimmedmean":
+                assert far is not None
+                near = [sorted(np.argsort(row, kind="stable")[: count - faulty].tolist()) for row in far]
+                whole = _trimmed([_combined([columns[i] for i in mix], [1.0] * len(mix)) for mix in near], faulty)
+            case _:
+                assert far is not None
+                shares = COEFFICIENTS[method](far, faulty)
+                units = np.round(shares / shares.sum() * UNITS).astype(np.int64)
+                whole = _combined(columns, (units // np.gcd.reduce(units)).tolist())
+        yield whole.astype(np.float32)
+
+
+def distances(models: Sequence[Model]) -> Array:
+    flat = [np.concatenate([array.ravel() for array in model.values()]).astype(np.float64) for model in models]
+    return np.array([[np.linalg.norm(one - other) for other in flat] for one in flat])
+
+
+def _combined(columns: Sequence[Array], weights: Sequence[float]) -> Array:
+    total = np.zeros_like(columns[0])
+    for column, weight in zip(columns, weights, strict=True):
+        total = total + column * weight
+    return np.asarray(total / np.sum(weights))
+
+
+def _trimmed(columns: Sequence[Array], faulty: int) -> Array:
+    left = list(np.sort(columns, axis=0)[faulty : len(columns) - faulty])
+    return _combined(left, [1.0] * len(left))
+
+
+def _krum(far: Array, faulty: int, chosen: int) -> Array:
+    neighbours = max(len(far) - faulty - 2, 1)
+    scores = (np.sort(far, axis=1)[:, 1 : neighbours + 1] ** 2).sum(axis=1)
+    best = np.argsort(np.round(scores / scores.max(), 12), kind="stable")[:chosen]
+    return np.isin(np.arange(len(far)), best).astype(np.float64)
+
+
+def _to(far: Array, shares: Array) -> Array:
+    """How far each is from the point with these shares."""
+    squares = far**2
+    return np.asarray(np.sqrt(np.maximum(squares @ shares - shares @ squares @ shares / 2, 0.0)))
+
+
+def _geomedian(far: Array, faulty: int) -> Array:
+    upper = np.sort(far[np.triu_indices(len(far), 1)])
+    smallest = 1e-6 * upper[(len(upper) - 1) // 2]
+    shares = np.full(len(far), 1 / len(far))
+    for _ in range(WEISZFELD_STEPS):
+        pulls = 1 / np.maximum(_to(far, shares), smallest)
+        shares = pulls / pulls.sum()
+    return shares
+
+
+def _centered(far: Array, faulty: int) -> Array:
+    shares = np.zeros(len(far))
+    shares[np.argmin(np.round(far.sum(axis=1) / far.max(), 12))] = 1.0
+    for _ in range(CLIPPING_STEPS):
+        to_centre = _to(far, shares)
+        radius = np.sort(to_centre)[(len(far) - 1) // 2]
+        pulls = np.minimum(1.0, radius / np.maximum(to_centre, 1e-300)) / len(far)
+        shares = shares * (1 - pulls.sum()) + pulls
+    return shares
+
+
+COEFFICIENTS = {
+    "krum": lambda far, faulty: _krum(far, faulty, 1),
+    "multikrum": lambda far, faulty: _krum(far, faulty, len(far) - faulty),
+    "geomedian": _geomedian,
+    "centeredclip": _centered,
+}
