@@ -7,7 +7,7 @@ Driven by ``runtime/driver``, and by the simulator, which runs this very class. 
 * who waits is answered: with the outcome, or, as soon as this node leads no longer, with whom to ask;
 * entries follow the last one in index, hash and time; a term begins with a blank entry, so that what earlier leaders
   left behind is decided at once;
-* an event applies at most ``breath`` entries: while ``behind``, ``Breathed`` goes on.
+* an event applies ``breath`` entries at most, none before what others wait for: ``Breathed`` goes on while ``behind``.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from swarm.core.initiative import Initiative
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import (
     INNER,
+    Append,
     Configured,
     Fit,
     Log,
@@ -57,6 +58,7 @@ from swarm.core.ordering import (
     Readable,
     ReadAsked,
     Role,
+    Send,
     SnapshotFailed,
     SnapshotInstalled,
     Superseded,
@@ -102,12 +104,10 @@ class Orderer:
         self.ledger = ledger or Ledger()
         self.consensus = Consensus(uid, log, term=term, vote=vote, commit=commit, founder=founder)
         self._incarnation = incarnation
-        self._log = log
-        self._codec = codec
+        self._log, self._codec = log, codec
         self._own_proposal = own_proposal
         self._network_id = network_id
-        self._breath = breath
-        self._snapshot_every = snapshot_every
+        self._breath, self._snapshot_every = breath, snapshot_every
         self._seq = 1  # 1 is the introduction of this incarnation
         self._pending = Pending()
         self._made: list[LogEntry] = []  # pending, and not yet proposed to consensus
@@ -115,8 +115,7 @@ class Orderer:
         self._reads: dict[int, int | None] = {}  # by number: the index that a read needs, once that is known
         self._initiative: Initiative | None = None
         self._learners: tuple[str, ...] = ()
-        self._blocked = Blocked()
-        self._clock_good = True
+        self._blocked, self._clock_good = Blocked(), True
         self._coming: Snapshot | None = None  # is to take the log's place
         self._now_s, self._wall_ms = 0.0, 0
         self._effects: list[Effect] = []
@@ -179,8 +178,8 @@ class Orderer:
             case _ if not isinstance(event, Breathed):
                 self._step(event)
         self._flush()
-        self._apply()
-        self._flush()
+        if isinstance(event, Breathed) or not any(isinstance(effect, Append | Send) for effect in self._effects):
+            self._apply()
         self._serve_reads()
         self._replace_log()
         effects, self._effects = self._effects, []
@@ -345,6 +344,7 @@ class Orderer:
     def _apply(self) -> None:
         for index in range(self.head + 1, min(self.consensus.commit, self.head + self._breath) + 1):
             self._take(self.consensus.entry(index))
+        self._flush()
 
     def _take(self, entry: LogEntry) -> None:
         header, proposal = self._codec.read(entry)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from swarm.core.asking import Answered, Blocked, Breathed, ClockJudged, Declined, NotLeading, Paused, ReadReady
+from swarm.core.asking import Answered, Blocked, Breathed, ClockJudged, Declined, NotLeading, Paused, Publish, ReadReady
 from swarm.core.claims import EntryHeader
-from swarm.core.ordering import Received
+from swarm.core.orderer import Effect, Event
+from swarm.core.ordering import Append, Received, Send
 from tests.core.orderers import Hand, PlainCodec, Sn, propose
 from tests.core.scene import Actor
 
@@ -175,6 +177,31 @@ def test_a_burst_is_applied_bit_by_bit() -> None:
     assert sn.orderer.head - before == 6
     hand.settle()
     assert all(isinstance(sn.answers[number], Answered) for number in numbers)
+
+
+def test_nothing_is_applied_before_what_others_wait_for_has_left(three: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry's signature and its effects are work; the next entry must not wait for it on its way to the disk."""
+    together: list[Event] = []
+
+    def watch(handle: Callable[[Event], list[Effect]]) -> Callable[[Event], list[Effect]]:
+        def watched(event: Event) -> list[Effect]:
+            effects = handle(event)
+            leaves = any(isinstance(effect, Append | Send) for effect in effects)
+            if leaves and not isinstance(event, Breathed) and any(isinstance(effect, Publish) for effect in effects):
+                together.append(event)
+            return effects
+
+        return watched
+
+    before = three.leader.orderer.head
+    for sn in three.sns:
+        monkeypatch.setattr(sn.orderer, "handle", watch(sn.orderer.handle))
+    for place in range(5):
+        three.told(three.leader, newcomer(three, f"sl-{place}")[1])
+    three.run(1)
+    assert three.level()
+    assert three.leader.orderer.head == before + 5
+    assert not together
 
 
 def test_a_read_is_answered_only_with_a_majority_and_shows_all_that_was_acknowledged(three: Hand) -> None:
