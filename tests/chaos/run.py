@@ -25,7 +25,7 @@ from tests.chaos.hosts import Network, network
 
 MIN_PEERS = 3
 MERGES_PAUSE_S = 0.1
-FIRST_COMMIT_S = 60.0
+FIRST_COMMIT_S = 120.0
 CALM_S = 90.0
 WORKERS_END_S = 60.0
 LOOK_S = 0.2

@@ -26,6 +26,7 @@ def chaos(*arguments, **more):
 @pytest.mark.root
 @pytest.mark.netns
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_minute_of_chaos_breaks_no_promise(tmp_path):
     try:
         check_available()

@@ -8,7 +8,7 @@ from tests.chaos.hosts import Unavailable, check_available, network
 from tests.chaos.participants import Participants, holds, resident
 from tests.nodes.waiting import eventually
 
-pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.slow, pytest.mark.alone]
 
 MIB = 1 << 20
 SLOW = {"delay_s": 0.2, "loss": 0.02, "rate_bps": 10e6}

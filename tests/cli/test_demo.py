@@ -74,6 +74,7 @@ def test_three_peers_with_a_file_of_ones_own_and_a_table_at_the_end(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_node_of_each_kind_is_killed_in_mid_round_and_the_training_goes_on(short_tmp):
     ended = swarm("demo", "--chaos", "--json", environment={"TMPDIR": str(short_tmp)})
     assert ended.returncode == 0, ended.stderr
