@@ -260,7 +260,10 @@ class Session(BaseSession):
         """
         if len(data) > _RECORD or self._closed or self._unsent or self._write_lock.locked():
             return False
-        self._tls.write(data)
+        try:
+            self._tls.write(data)
+        except ssl.SSLError:  # the other side has vanished: who writes it with ``write`` is told
+            return False
         record = self._outgoing.read()
         self._unsent = record[self.raw.write_now(record) :]
         return True
@@ -278,8 +281,14 @@ class Session(BaseSession):
                     await self.raw.write(unsent)
                 rest = memoryview(data)
                 while rest:
-                    rest = rest[self._tls.write(rest[:_PIECE]) :]
+                    rest = rest[self._encrypt(rest[:_PIECE]) :]
                     await self.raw.write(self._outgoing.read())
+
+    def _encrypt(self, data: memoryview) -> int:
+        try:
+            return self._tls.write(data)
+        except ssl.SSLError as error:
+            raise self._broken(error) from None
 
     async def read(self, n: int | None = None) -> bytes:
         """n bytes, or fewer at the end; without n what there is. libp2p gives up on many short reads."""
@@ -309,7 +318,10 @@ class Session(BaseSession):
         except ssl.SSLWantReadError:
             return None
         except ssl.SSLError as error:
-            raise ConnectionClosedError(f"TLS of {self.peer} at {self.raw.who} broke: {error}") from None
+            raise self._broken(error) from None
+
+    def _broken(self, error: ssl.SSLError) -> ConnectionClosedError:
+        return ConnectionClosedError(f"TLS of {self.peer} at {self.raw.who} broke: {error}")
 
     async def close(self) -> None:
         if self._closed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,23 @@ def test_a_frame_leaves_before_its_sender_waits_for_anything(server: Local, clie
         link.tell("note", {"n": 0})
         assert len(sent) == 1
         assert sent[0] > 0
+
+    linked(server, client, {"note": Taker().take}, act)
+
+
+def test_who_vanishes_while_something_is_said_to_it_ends_its_link_and_nothing_else(
+    server: Local, client: Local
+) -> None:
+    async def act(link: Link) -> None:
+        session = link._stream._session
+        session._incoming.write_eof()
+        with pytest.raises(ssl.SSLError):  # as the reader meets it
+            session._tls.read(1)
+        with pytest.raises(ssl.SSLError):  # from then on nothing can be written either
+            session._tls.write(b"x")
+        link.tell("note", {"n": 0})
+        with trio.fail_after(10):
+            await link.closed.wait()
 
     linked(server, client, {"note": Taker().take}, act)
 
