@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -189,6 +190,13 @@ class Organisation:
         files[1].touch(mode=0o600)
         files[1].write_bytes(authority._key_pem(key))
         return files
+
+
+@pytest.fixture
+def short_tmp() -> Iterator[Path]:
+    """For temporary files of a command, with a path short enough for sockets below it."""
+    with tempfile.TemporaryDirectory(prefix="swarm-test-") as path:
+        yield Path(path)
 
 
 @pytest.fixture

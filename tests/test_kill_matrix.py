@@ -11,7 +11,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,13 +85,6 @@ def command(process):
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
-
-
-@pytest.fixture
-def short_tmp():
-    """Where the run makes its temporary files; with a path short enough for sockets below it."""
-    with tempfile.TemporaryDirectory(prefix="swarm-test-") as path:
-        yield Path(path)
 
 
 @pytest.fixture

@@ -27,12 +27,12 @@ def chaos(*arguments, **more):
 @pytest.mark.netns
 @pytest.mark.slow
 @pytest.mark.alone
-def test_a_minute_of_chaos_breaks_no_promise(tmp_path):
+def test_a_minute_of_chaos_breaks_no_promise(short_tmp):
     try:
         check_available()
     except Unavailable as error:
         pytest.skip(str(error))
-    ended = chaos("--minutes", "1", "--json", env={**os.environ, "TMPDIR": str(tmp_path)})
+    ended = chaos("--minutes", "1", "--json", env={**os.environ, "TMPDIR": str(short_tmp)})
     assert ended.returncode == 0, ended.stderr
     said = json.loads(ended.stdout)
     assert list(said) == ["ok", "version", "seconds", *KEYS]
@@ -41,7 +41,7 @@ def test_a_minute_of_chaos_breaks_no_promise(tmp_path):
         assert said[name] == 0, name
     assert sum(said["faults"].values()) >= 6
     assert said["rounds_committed"] >= 5
-    assert not list(tmp_path.iterdir())
+    assert not list(short_tmp.iterdir())
 
 
 def test_where_hosts_cannot_be_made_it_says_why_in_one_sentence(tmp_path):

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +23,6 @@ def swarm(*arguments, environment=None):
         timeout=400,
         env={**os.environ, **(environment or {})},
     )
-
-
-@pytest.fixture
-def short_tmp():
-    """For temporary files, with a path short enough for sockets below it."""
-    with tempfile.TemporaryDirectory(prefix="swarm-test-") as path:
-        yield Path(path)
 
 
 @pytest.mark.slow
