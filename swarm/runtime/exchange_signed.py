@@ -10,7 +10,7 @@ Pieces are numbered as the snap's shards are; what is said about the distances i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -56,22 +56,14 @@ class Signed:
         self._lock = threading.Lock()
         self._proofs: dict[int, bytes] = {}
         """What the owners signed for the pieces that came here."""
-        self.mine = [place for place in places(snap, signer.uid, len(result)) if place.owner == signer.uid]
-        self._numbers: dict[tuple[What, int], tuple[int, Place]] = {}
-        for what, found in (("shard", self._shards(len(result))), ("distances", parts(snap) if len(said) else [])):
-            for index, place in enumerate(found):
-                number = index + (len(snap.shards) if what == "distances" else 0)
-                if place.start < place.stop:
-                    self._numbers[what, place.start] = number, place  # type: ignore[index]
+        shards = places(snap, signer.uid, len(result)) if snap.topology == "sharded" else ()
+        said_of = parts(snap) if len(said) else ()
+        self._pieces: list[tuple[What, Place]] = [("shard", place) for place in shards]
+        self._pieces += [("distances", place) for place in said_of]
+        self._numbers = {(what, place.start): number for number, (what, place) in enumerate(self._pieces)}
         self._regions = {
-            (what, start): self._region(what, place)
-            for (what, start), (_, place) in self._numbers.items()
-            if place.owner == signer.uid
+            (what, place.start): self._region(what, place) for what, place in self._pieces if place.owner == signer.uid
         }
-
-    def _shards(self, nbytes: int) -> Iterator[Place]:
-        for shard in self._snap.shards:
-            yield Place(shard.owner, shard.first_leaf * LEAF_BYTES, min(shard.stop_leaf * LEAF_BYTES, nbytes))
 
     def _region(self, what: What, place: Place) -> Region:
         return Region(self._content[what][place.start : place.stop], place.start)
@@ -85,22 +77,21 @@ class Signed:
 
     def sign(self, what: What, start: int) -> None:
         """My piece that starts here is complete."""
-        signature = shardproof.sign(self._signer.key, self._spoken_of(what, start), self._digest(what, start))
+        number = self._numbers[what, start]
+        signature = shardproof.sign(self._signer.key, self._spoken_of(number), self._digest(number))
         self._regions[what, start].finish(signature)
 
     # ---- others'
 
     def take(self, pull: Pull, signature: bytes) -> None:
         """A piece came whole. Raises BadContribution unless its owner has signed it."""
-        place = self._spoken_of(pull.what, pull.start)
-        if not shardproof.verify(
-            self._signer.node_keys[pull.of], place, self._digest(pull.what, pull.start), signature
-        ):
+        number = self._numbers[pull.what, pull.start]
+        key, place = self._signer.node_keys[pull.of], self._spoken_of(number)
+        if not shardproof.verify(key, place, self._digest(number), signature):
             what, made = ("shard", "merged") if pull.what == "shard" else ("list of distances", "measured")
             whom = "it" if pull.source == pull.of else f"node {pull.of[:8]}, which {made} it"
             raise BadContribution(pull.source, f"the {what} it sent is not signed by {whom}")
-        number, found = self._numbers[pull.what, pull.start]
-        region = self._region(pull.what, found)
+        region = self._region(*self._pieces[number])
         region.finish(signature)
         with self._lock:
             self._regions[pull.what, pull.start], self._proofs[number] = region, signature
@@ -120,12 +111,11 @@ class Signed:
         signature = self._proofs.get(number)
         if not signature:
             return None
-        return {"digest": self.digests()[number], "signature": signature}
+        return {"digest": self._digest(number), "signature": signature}
 
     def digests(self) -> tuple[bytes, ...]:
         """Of all pieces, by number."""
-        in_order = sorted((number, what, start) for (what, start), (number, _) in self._numbers.items())
-        return tuple(self._digest(what, start) for _, what, start in in_order)
+        return tuple(map(self._digest, range(len(self._pieces))))
 
     def fail(self, reason: str) -> None:
         with self._lock:
@@ -134,13 +124,13 @@ class Signed:
 
     # ---- how
 
-    def _spoken_of(self, what: What, start: int) -> shardproof.ShardPlace:
-        snap, (number, _) = self._snap, self._numbers[what, start]
+    def _spoken_of(self, number: int) -> shardproof.ShardPlace:
+        snap = self._snap
         of = (self._signer.network_id, snap.contract, snap.round, snap.attempt, snap.entry)
         return shardproof.ShardPlace(*of, number)
 
-    def _digest(self, what: What, start: int) -> bytes:
-        _, place = self._numbers[what, start]
+    def _digest(self, number: int) -> bytes:
+        what, place = self._pieces[number]
         if what == "shard":
             first, stop = place.start // LEAF_BYTES, -(-place.stop // LEAF_BYTES)
             return shardproof.shard_digest(self._leaves[first * HASH : stop * HASH], self._hash_name)
