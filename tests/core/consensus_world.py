@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass
 from itertools import pairwise
 
 from swarm.core import leadership
@@ -40,6 +39,7 @@ from swarm.core.ordering import (
     Superseded,
     Ticked,
 )
+from tests.core.storedlog import Mark, StoredLog
 
 
 def entry(index: int, term: int, prev: bytes, raw: bytes, voters: tuple[str, ...] | None = None) -> LogEntry:
@@ -47,88 +47,31 @@ def entry(index: int, term: int, prev: bytes, raw: bytes, voters: tuple[str, ...
     return LogEntry(index, term, hashlib.sha256(b"%d %d %s " % (index, term, named) + prev + raw).digest(), raw, voters)
 
 
-@dataclass(frozen=True)
-class Mark:
-    """Where a log begins, or a snapshot was taken."""
-
-    index: int = 0
-    term: int = 0
-    hash: bytes = NO_HASH
-    voters: tuple[str, ...] = ()
-
-
-class Disk:
+class Disk(StoredLog):
     """What survives a crash; also the machine's log."""
 
     def __init__(self) -> None:
-        self.floor = Mark()
+        super().__init__()
         self.snapshot = Mark()
-        self.entries: list[LogEntry] = []
-        self.term = 0
-        self.vote = ""
-        self.commit = 0
-
-    @property
-    def first_index(self) -> int:
-        return self.floor.index + 1
-
-    @property
-    def last_index(self) -> int:
-        return self.floor.index + len(self.entries)
 
     @property
     def snapshot_index(self) -> int:
         return self.snapshot.index
 
-    def entry(self, index: int) -> LogEntry:
-        assert index > self.floor.index, "compacted"
-        return self.entries[index - self.floor.index - 1]
-
-    def read(self, after: int, upto: int, max_bytes: int) -> tuple[LogEntry, ...]:
-        taken: list[LogEntry] = []
-        for index in range(after + 1, upto + 1):
-            if taken and sum(len(e.raw) for e in taken) + len(self.entry(index).raw) > max_bytes:
-                break
-            taken.append(self.entry(index))
-        return tuple(taken)
-
-    def hash_at(self, index: int) -> bytes:
-        return self.floor.hash if index == self.floor.index else self.entry(index).hash
-
-    def term_at(self, index: int) -> int:
-        return self.floor.term if index == self.floor.index else self.entry(index).term
-
-    def voters_at(self, index: int) -> tuple[str, ...]:
-        for place in range(index, self.floor.index, -1):
-            if (voters := self.entry(place).voters) is not None:
-                return voters
-        return self.floor.voters
-
-    def mark(self, index: int) -> Mark:
-        return Mark(index, self.term_at(index), self.hash_at(index), self.voters_at(index))
-
     def write(self, append: Append) -> None:
         assert append.term >= self.term, "terms do not go back"
         assert append.term > self.term or self.vote in ("", append.vote), "one vote in a term"
-        self.term, self.vote = append.term, append.vote
-        if append.entries:
-            assert self.floor.index <= append.after <= self.last_index
-            del self.entries[append.after - self.floor.index :]
-            for each in append.entries:
-                assert each.index == self.last_index + 1
-                self.entries.append(each)
+        assert all(each.index == append.after + place for place, each in enumerate(append.entries, 1))
+        super().write(append)
 
     def compact(self, upto: int, keep: int) -> None:
         """Take a snapshot of what is committed ``upto`` there; entries before it go, except the last few."""
         self.snapshot = self.mark(upto)
-        floor = self.mark(max(upto - keep, self.floor.index))
-        del self.entries[: floor.index - self.floor.index]
-        self.floor = floor
+        self.raise_floor(upto - keep)
 
     def install(self, mark: Mark) -> None:
-        self.floor = self.snapshot = mark
-        self.entries = []
-        self.commit = max(self.commit, mark.index)
+        self.snapshot = mark
+        self.replace(mark)
 
     def copy(self) -> Disk:
         other = Disk()

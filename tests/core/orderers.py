@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
@@ -32,7 +31,6 @@ from swarm.core.kinds import INTRODUCTIONS
 from swarm.core.ledger import Ledger
 from swarm.core.orderer import Effect, Event, Orderer
 from swarm.core.ordering import (
-    NO_HASH,
     Append,
     FetchSnapshot,
     LogEntry,
@@ -45,6 +43,7 @@ from swarm.core.ordering import (
 )
 from swarm.core.snapshot import Snapshot
 from tests.core.scene import Actor, anchored
+from tests.core.storedlog import Mark, StoredLog
 
 TICK_S = 0.1
 Answer = Answered | NotLeading | Paused | Declined | ReadReady
@@ -98,61 +97,25 @@ def joining(actor: Actor) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@dataclass
-class Disk:
-    """A log in memory; what is submitted waits until ``write`` is called."""
+class Disk(StoredLog):
+    """A log in memory; what is submitted waits until the test lets it be written."""
 
-    term: int = 0
-    vote: str = ""
-    commit: int = 0
-    entries: list[LogEntry] = field(default_factory=list)
-    snapshot: Snapshot | None = None
-    base: tuple[int, int, bytes, tuple[str, ...]] = (0, 0, NO_HASH, ())
-    waiting: deque[tuple[Callable[[], None], Event]] = field(default_factory=deque)
-
-    @property
-    def first_index(self) -> int:
-        return self.base[0] + 1
-
-    @property
-    def last_index(self) -> int:
-        return self.base[0] + len(self.entries)
+    def __init__(self) -> None:
+        super().__init__()
+        self.snapshot: Snapshot | None = None
+        self.waiting: deque[tuple[Callable[[], None], Event]] = deque()
 
     @property
     def snapshot_index(self) -> int:
         return self.snapshot.index if self.snapshot else 0
 
-    def entry(self, index: int) -> LogEntry:
-        assert index >= self.first_index
-        return self.entries[index - self.first_index]
-
-    def read(self, after: int, upto: int, max_bytes: int) -> tuple[LogEntry, ...]:
-        assert after >= self.base[0]
-        return tuple(self.entries[after - self.base[0] : upto - self.base[0]])
-
-    def hash_at(self, index: int) -> bytes:
-        return self.base[2] if index == self.base[0] else self.entry(index).hash
-
-    def term_at(self, index: int) -> int:
-        return self.base[1] if index == self.base[0] else self.entry(index).term
-
-    def voters_at(self, index: int) -> tuple[str, ...]:
-        named = [entry.voters for entry in self.entries if entry.index <= index and entry.voters is not None]
-        return named[-1] if named else self.base[3]
-
-    def append(self, write: Append) -> None:
-        self.term, self.vote = write.term, write.vote
-        if write.entries:
-            self.entries[write.after - self.base[0] :] = write.entries
-
     def keep(self, snapshot: Snapshot, behind: int) -> None:
-        upto = max(snapshot.index - behind, self.base[0])
-        base = (upto, self.term_at(upto), self.hash_at(upto), self.voters_at(upto))
-        self.entries, self.base, self.snapshot = list(self.read(upto, self.last_index, 0)), base, snapshot
+        self.snapshot = snapshot
+        self.raise_floor(snapshot.index - behind)
 
-    def replace(self, snapshot: Snapshot) -> None:
-        self.entries, self.snapshot, self.commit = [], snapshot, snapshot.index
-        self.base = (snapshot.index, snapshot.term, snapshot.hash, snapshot.voters)
+    def install(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.replace(Mark(snapshot.index, snapshot.term, snapshot.hash, snapshot.voters))
 
 
 class Sn:
@@ -197,7 +160,7 @@ class Sn:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Append():
-                self.disk.waiting.append((lambda: self.disk.append(effect), Stored(effect.number)))
+                self.disk.waiting.append((lambda: self.disk.write(effect), Stored(effect.number)))
             case Send():
                 self.hand.messages.append((self.uid, effect.to, effect.message))
             case Answered() | NotLeading() | Paused() | Declined() | ReadReady():
@@ -216,7 +179,7 @@ class Sn:
                 self.hand.later.append(lambda: self.handle(Fetched(other)))
             case Install():
                 snapshot = effect.snapshot
-                self.disk.waiting.append((lambda: self.disk.replace(snapshot), Installed(snapshot)))
+                self.disk.waiting.append((lambda: self.disk.install(snapshot), Installed(snapshot)))
             case Restored():
                 self.published.clear()
 

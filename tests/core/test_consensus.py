@@ -35,7 +35,8 @@ from swarm.core.ordering import (
     first_term,
 )
 from swarm.core.progress import WINDOW
-from tests.core.consensus_world import Disk, Mark, World, entry, machine, next_entries
+from tests.core.consensus_world import Disk, World, entry, machine, next_entries
+from tests.core.storedlog import Mark
 
 STEPS = 400
 

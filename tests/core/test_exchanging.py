@@ -91,6 +91,15 @@ class Attempt:
             effects += self.happens(Ticked())
         return effects
 
+    def pass_alive(self, seconds: float) -> list[Effect]:
+        """The same, while whoever is pulled from lives and has nothing more yet."""
+        effects = []
+        for _ in range(round(seconds / 0.5)):
+            for pull, upto in self.pulls.items():
+                self.happens(Arrived(pull, upto))
+            effects += self.pass_s(0.5)
+        return effects
+
     def arrive(self, pull: Pull, upto: int | None = None) -> list[Effect]:
         """Bytes up to here, all of them and verified when no end is named."""
         if upto is not None:
@@ -230,21 +239,14 @@ def test_an_owner_that_lives_and_never_publishes_is_blamed_once_all_can_have_sen
     attempt = Attempt(snap("abc"), "a", judges=True)
     expected_s = layout.expected_s(attempt.machine.snap, NBYTES)
 
-    def pass_alive(seconds: float) -> list[Effect]:
-        effects = []
-        for _ in range(round(seconds / 0.5)):
-            for pull in attempt.pulls:
-                attempt.happens(Arrived(pull, attempt.pulls[pull]))
-            effects += attempt.pass_s(0.5)
-        return effects
-
     for of in "bc":
         attempt.arrive(attempt.pull("offer", of))
-    assert pass_alive(60.0) == [], "this member itself is not done"
+    assert attempt.pass_alive(60.0) == [], "this member itself is not done"
     attempt.measure_all()
     attempt.arrive(attempt.pull("distances", "b"))
     late = attempt.pull("distances", "c")
-    stopped = [effect for effect in pass_alive(expected_s + SILENT_S * PATIENCE + 1) if isinstance(effect, Stop)]
+    effects = attempt.pass_alive(expected_s + SILENT_S * PATIENCE + 1)
+    stopped = [effect for effect in effects if isinstance(effect, Stop)]
     assert [stop.pull for stop in stopped] == [late], "shards cannot come yet"
 
 
@@ -372,25 +374,17 @@ def test_an_owner_that_lives_may_wait_for_others_but_not_when_everybody_gave_its
     attempt = Attempt(snap("abc"), "a")
     shards = [pull for pull in attempt.pulls if pull.what == "shard"]
 
-    def pass_alive(seconds: float) -> list[Effect]:
-        effects = []
-        for _ in range(round(seconds / 0.5)):
-            for pull in attempt.pulls:
-                attempt.happens(Arrived(pull, attempt.pulls[pull]))
-            effects += attempt.pass_s(0.5)
-        return effects
-
     attempt.arrive(attempt.pull("offer", "b"))
     c = attempt.pull("offer", "c")
     for upto in range(60):  # slow, and it comes
         attempt.arrive(c, c.start + upto + 1)
-        assert pass_alive(1.0) == []
+        assert attempt.pass_alive(1.0) == []
     attempt.arrive(c)
     attempt.merge_all()
     for pull in shards:
         attempt.arrive(pull, pull.start + 1)
-    assert pass_alive(SILENT_S * PATIENCE - 0.5) == []
-    assert {effect.pull for effect in pass_alive(0.5) if isinstance(effect, Stop)} == set(shards)
+    assert attempt.pass_alive(SILENT_S * PATIENCE - 0.5) == []
+    assert {effect.pull for effect in attempt.pass_alive(0.5) if isinstance(effect, Stop)} == set(shards)
 
 
 def test_a_silent_owner_is_stopped_after_the_short_time() -> None:

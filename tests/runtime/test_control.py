@@ -23,7 +23,7 @@ from swarm.runtime.outbox import WAITING_MAX
 from swarm.runtime.tls import Local, Peer
 from swarm.wire import frame
 from tests.certificates import leaf
-from tests.handshakes import GOOD, A, B, node
+from tests.handshakes import A, B, node
 
 HERE = "127.0.0.1"
 Handlers = dict[str, Callable[[Link, dict[str, Any]], Awaitable[Any]]]
@@ -39,16 +39,6 @@ async def echo(link: Link, body: dict[str, Any]) -> dict[str, Any]:
 
 async def for_ever(link: Link, body: dict[str, Any]) -> None:
     await trio.sleep_forever()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Local:
-    return node(tmp_path, GOOD, [A, B])
-
-
-@pytest.fixture
-def client(tmp_path: Path) -> Local:
-    return node(tmp_path, leaf(B, "SL-1"), [A, B])
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,21 +11,9 @@ import trio
 
 from swarm.runtime.control import Link
 from swarm.runtime.tls import Local
-from tests.certificates import leaf
-from tests.handshakes import GOOD, A, B, node
 from tests.runtime.test_control import HERE, linked, play, serving
 
 COUNT = 60
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Local:
-    return node(tmp_path, GOOD, [A, B])
-
-
-@pytest.fixture
-def client(tmp_path: Path) -> Local:
-    return node(tmp_path, leaf(B, "SL-1"), [A, B])
 
 
 class Taker:
