@@ -7,7 +7,6 @@ runs here is what runs between hosts; nodes listen on 127.0.0.1 only, on free po
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import psutil
 
 from swarm.errors import SwarmError, WorkerFailed
 from swarm.nodes.launch import Launch, Process, how_it_ended
-from swarm.runtime.authority import CertificateTree, issue
+from swarm.runtime.authority import CertificateTree, introduce, issue
 
 HOST = "127.0.0.1"
 READY_S = 60.0
@@ -106,10 +105,7 @@ class LocalSwarm:
         for tree in self.trees:
             if not tree.certificate("sn").exists():
                 issue(tree, force=True)
-        for tree in self.trees:
-            for other in self.trees:
-                if other is not tree:
-                    shutil.copy(other.authority, tree.capath)
+        introduce(self.trees)
 
     def start_network_node(
         self,

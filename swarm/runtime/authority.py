@@ -13,10 +13,12 @@ the old name would end their trust in everything it signed.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 
 from cryptography import x509
@@ -138,6 +140,12 @@ def issue(
         _write(tree.key(role), _key_pem(key), mode=0o600)
         _write(tree.certificate(role), _certificate_pem(leaves[role]), mode=0o644)
     return Issued(organisation, authority_made, authority, leaves, in_the_way)
+
+
+def introduce(trees: Sequence[CertificateTree]) -> None:
+    """Give each the CA certificates of all others, as their people would who know each other."""
+    for tree, other in permutations(trees, 2):
+        shutil.copy(other.authority, tree.capath)
 
 
 def _make_authority(

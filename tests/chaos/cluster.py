@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from swarm.nodes.launch import Launch, Process
-from swarm.runtime.authority import CertificateTree, issue
+from swarm.runtime.authority import CertificateTree, introduce, issue
 from tests.chaos.hosts import Host, Network
 
 SNS, SWOPS = 3, 2
@@ -90,10 +90,7 @@ class Cluster:
         self.records.mkdir()
         for tree in self.trees:
             issue(tree, organisation=tree.directory.name)
-        for tree in self.trees:
-            for other in self.trees:
-                if other is not tree:
-                    shutil.copy(other.authority, tree.capath)
+        introduce(self.trees)
         for number, host in enumerate(self.net.hosts[:SNS], start=1):
             place = ["--sentinel"] if number == 1 else ["--sentinel-ip", self.net.hosts[0].address]
             self._add(f"sn-{number}", number, host, ["swarm.cli.run_sn", *place, "--host-ip", host.address])

@@ -6,7 +6,6 @@ organisation's own. The programs train without end.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import psutil
 
 from swarm.nodes.launch import Launch, Process
 from swarm.nodes.local import READY_S, Lines, Peer
-from swarm.runtime.authority import CertificateTree, issue
+from swarm.runtime.authority import CertificateTree, introduce, issue
 from tests.chaos.cluster import API_PORT, MARK, PROGRAM
 from tests.chaos.hosts import Network
 from tests.nodes.waiting import eventually
@@ -55,10 +54,7 @@ class Participants:
     def _make_organisations(self) -> None:
         for tree in self._trees:
             issue(tree, organisation=tree.directory.name)
-        for tree in self._trees:
-            for other in self._trees:
-                if other is not tree:
-                    shutil.copy(other.authority, tree.capath)
+        introduce(self._trees)
 
     def _start_peer(self, number: int) -> Peer:
         place = ["--sn-ip", self.net.hosts[0].address, "--sn-api-port", str(API_PORT)]
