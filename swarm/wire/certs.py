@@ -204,6 +204,7 @@ def _parse(der: bytes, what: str) -> x509.Certificate:
     try:
         certificate = x509.load_der_x509_certificate(der)
         _touch_every_field(certificate)
+        _check_one_writing(der, certificate)
     except Exception as error:  # ValueError, UnsupportedAlgorithm, DuplicateExtension, …: the parser has no one class
         raise IdentityError(f"{what} cannot be read: {str(error)[:120]}") from None
     return certificate
@@ -214,6 +215,13 @@ def _touch_every_field(certificate: x509.Certificate) -> None:
     certificate.public_key()
     for field in _LAZY:
         getattr(certificate, field)
+
+
+def _check_one_writing(der: bytes, certificate: x509.Certificate) -> None:
+    """The signature covers neither its own header nor the count of its unused bits, which the parser lets be more
+    than 0 where those bits happen to be 0: a second certificate of the same content with another fingerprint."""
+    if not der.endswith(b"\x00" + certificate.signature):
+        raise ValueError("its signature is not whole bytes")
 
 
 def _weak_key(certificate: x509.Certificate) -> str:

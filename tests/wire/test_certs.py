@@ -274,6 +274,15 @@ def test_a_damaged_certificate_is_refused_not_believed(at: int, flip: int) -> No
         judge([bytes(damaged)], ANCHORS, [], NOW)
 
 
+def test_a_certificate_has_one_writing_whatever_its_signature_ends_with() -> None:
+    even = next(made for made in (leaf(A) for _ in range(200)) if not made.der[-1] & 1)
+    header = even.der.rindex(b"\x03\x41\x00")
+    damaged = bytearray(even.der)
+    damaged[header + 2] = 1  # "one bit is unused": true of the signature's last bit, so the parser says nothing
+    with pytest.raises(IdentityError, match="whole bytes"):
+        judge([bytes(damaged)], ANCHORS, [], NOW)
+
+
 def test_a_certificate_of_no_known_version_is_described_by_its_fingerprint() -> None:
     der = GOOD.der
     odd = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x0a", 1)
