@@ -15,6 +15,7 @@ from swarm.core.merge import METHODS
 from swarm.core.merge.own import is_name
 from swarm.core.names import Identity
 from swarm.core.tensors import Schema
+from swarm.core.wireform import WIRES
 from swarm.errors import BadInput, ModelError, Refused
 
 DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
@@ -26,6 +27,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "initialModel": ("mean", "first"),
     "topology": ("auto", "sharded", "broadcast"),
     "commitments": ("result", "full"),
+    "wire": WIRES,
 }
 _RANGES: dict[str, tuple[int, int]] = {
     "minPeers": (1, 1000),
@@ -33,7 +35,7 @@ _RANGES: dict[str, tuple[int, int]] = {
     "maxFaulty": (-1, 1000),
     "maxPeersPerOrganisation": (0, 1000),
 }
-_LATER = {"maxFaulty": -1, "maxPeersPerOrganisation": 0}
+_LATER = {"maxFaulty": -1, "maxPeersPerOrganisation": 0, "wire": "fp32"}
 """Options that came later: what says nothing is written as it was before there was anything to say."""
 
 
@@ -42,7 +44,7 @@ class Options:
     """A contract's options, in the users' spelling. ``organisations``: who may enrol; empty = all admitted.
 
     ``maxFaulty``: how many members the merge method is to bear, whatever they send; -1 = a third.
-    ``maxPeersPerOrganisation``: 0 = any number.
+    ``maxPeersPerOrganisation``: 0 = any number. ``wire``: in what form weights travel (`core/wireform`).
     """
 
     minPeers: int
@@ -55,6 +57,7 @@ class Options:
     organisations: tuple[str, ...] = ()
     maxFaulty: int = -1
     maxPeersPerOrganisation: int = 0
+    wire: str = "fp32"
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
