@@ -23,6 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from time import monotonic
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core import exchanging_steps as x
@@ -50,7 +51,8 @@ log = logging.getLogger("swarm.exchange")
 class Exchange:
     """``own`` is frozen, and ``result`` this exchange's alone, until it is done or cancelled.
 
-    ``tell(snap, news)`` hears of it: `Scattered` and `Done` at most once, `Stalling` once a member.
+    ``base``: the snap's model, once there is one. ``tell(snap, news)`` hears of it: `Scattered` and `Done` at most
+    once, `Stalling` once a member.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Exchange:
         method: Method,
         max_faulty: int = -1,
         own: memoryview,
+        base: memoryview | None = None,
         result: memoryview,
         staging: Staging,
         client: DataClient,
@@ -77,6 +80,7 @@ class Exchange:
         self._schema = schema
         self._hash_name = hash_name
         self._own = own.toreadonly()
+        self._base = base
         self._result = result
         self._staging = staging
         self._client = client
@@ -231,9 +235,15 @@ class Exchange:
 
         self._fetch(pull, member.digest, room, stop, arrived)
         if self._snap.topology == "broadcast" and not member.root:
-            sent = tensorbytes.digest(self._schema, room, self._hash_name)
+            sent = self._sent(member.digest, room)
             if sent != member.digest:
                 raise BadContribution(pull.of, f"it offered {member.digest} and sent {sent}")
+
+    def _sent(self, offered: str, room: memoryview) -> str:
+        """The digest of whole weights that came; the base goes by the ledger's, which may cover more than weights."""
+        if offered == self._snap.base and self._base is not None and np.array_equal(room, self._base):
+            return offered
+        return tensorbytes.digest(self._schema, room, self._hash_name)
 
     def _proven(self, pull: x.Pull, stop: Stop) -> ProvenLeaves:
         """The hashes that the leaves of this pull have to have by the Merkle root of their offer."""
