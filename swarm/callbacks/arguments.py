@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from swarm.core.agreement import Options
+from swarm.core.agreement import THOUSANDTHS, Options
 from swarm.core.merge import METHODS
 from swarm.core.merge.own import name_of
 from swarm.errors import BadInput
@@ -125,6 +126,7 @@ def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[s
             raise BadInput("For adaptive sync, valid adsValData is mandatory")
         raise _later("useAdaptiveSync=True", "leave it out: merging then happens every syncFrequency batches")
     own = {name: keywords[name] for name in _OWN_OPTIONS if name in keywords}
+    own |= {name: _thousandths(own[name]) for name in THOUSANDTHS & own.keys()}
     if TOO_FEW_PEERS_VARIABLE in environment:
         own["tooFewPeersSeconds"] = _too_few_peers_s(environment[TOO_FEW_PEERS_VARIABLE])
     organisations = own.get("organisations")
@@ -145,6 +147,14 @@ def _merge_method(value: Any) -> str:
     if method not in MERGE_METHODS:
         raise BadInput(f"Invalid value mergeMethod: {value}. Allowed values: {list(MERGE_METHODS)}")
     return method
+
+
+def _thousandths(value: Any) -> Any:
+    """A fraction as the contract writes it; anything else as it is, for the contract to refuse."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return value
+    whole = round(value * 1000)
+    return whole if math.isclose(whole, value * 1000, rel_tol=0, abs_tol=1e-9) else value
 
 
 _OWN_OPTIONS = {field.name for field in fields(Options)} - {"minPeers", "mergeMethod"}

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Literal
 
+from swarm.core import outer
 from swarm.core.agreement import Enrolment, Options
 from swarm.core.dispute import Dispute
 from swarm.core.events import (
@@ -47,6 +48,8 @@ class Contract:
         self.hash = fixed.hash
         self.initial_base = fixed.initial_base
         self.options = fixed.options
+        self.momenta = outer.momenta(self.schema) if self.options.outer == "nesterov" else None
+        """The tensors that a base has beside the model's, which its digest covers too."""
         self.members: dict[str, Member] = {}
         self.finished = False
         self.commits = 0

@@ -10,9 +10,9 @@ every bit of the base as it is, the sign of a zero too.
     bf16   base − x in the upper 16 bits of its float32, rounded once, ties to even. Relative error: 0.17 %
 
 (Block-wise absolute maximum: Dettmers et al. 2022, "8-bit Optimizers via Block-wise Quantization", section 2.1.) Read
-back it is base − scale·q in float64, rounded once to the element type. Guarantees: element by element in fixed order, so
-the same bytes and, read back, the same bits on every machine; a block in which nothing has changed stays as it is, bit
-for bit. What is not finite, or so far from the base that no float32 holds the scale, is not finite when it is read.
+back it is base − scale·q in float64, rounded once to the element type. Guarantees: element by element in fixed order,
+so the same bytes and, read back, the same bits on every machine; a block in which nothing has changed stays as it is,
+bit for bit. What is not finite, or so far from the base that no float32 holds the scale, is not finite when read.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The wire form: how the leaves of a model travel where a contract has ``wire: bf16`` or ``int8``.
 
-Used by the exchange of a round and by who offers. What members contribute and what owners merge is first put on what the
-wire can say (`write`, then `read`), and only that counts: it is merged, hashed, committed to and signed, as a model with
-all its bytes. So the wire form is no more than another writing of those bytes, without loss, for whoever holds the base:
-leaves, shards, digests and proofs are the model's own and know nothing of it, and a shard can be passed on as it came.
+Used by the exchange of a round and by who offers. What members contribute and what owners merge is first put on what
+the wire can say (`write`, then `read`), and only that counts: it is merged, hashed, committed to and signed, as a model
+with all its bytes. So the wire form is no more than another writing of those bytes, without loss, for whoever holds the
+base: leaves, shards, digests and proofs are the model's own and know nothing of it; a shard is passed on as it came.
 
-    leaf by leaf, each from its own bytes and those of the base alone: so a union of leaves is one range on the wire too
+    leaf by leaf, each from its own bytes and those of the base alone: a union of leaves is one range on the wire too
     a leaf: its stretches of tensors one after the other, each as `core/quantise` has it, from multiples of ALIGN on
 
 Guarantee: where each leaf lies follows from the schema alone.

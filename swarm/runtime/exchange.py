@@ -23,6 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from time import monotonic
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core import exchanging_steps as x
@@ -36,7 +37,7 @@ from swarm.core.wireform import Coding
 from swarm.errors import InternalError, SwarmError
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
 from swarm.runtime.data_rates import Rates
-from swarm.runtime.exchange_form import AsTheyAre, Coded, Form
+from swarm.runtime.exchange_form import contributions, form_of
 from swarm.runtime.exchange_measuring import Measuring
 from swarm.runtime.exchange_merging import HASH, BadContribution, Merging, ProvenLeaves
 from swarm.runtime.exchange_news import Done, News, Owing, Scattered, Stalling, Stuck
@@ -53,7 +54,8 @@ class Exchange:
     """``own`` is frozen, and ``result`` this exchange's alone, until it is done or cancelled.
 
     With ``coding`` bytes travel in its wire form, and ``own`` is in it.
-    ``tell(snap, news)`` hears of it: `Scattered` and `Done` at most once, `Stalling` once a member.
+    ``base``: the snap's model, once there is one. ``tell(snap, news)`` hears of it: `Scattered` and `Done` at most
+    once, `Stalling` once a member.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Exchange:
         method: Method,
         max_faulty: int = -1,
         own: memoryview,
+        base: memoryview | None = None,
         result: memoryview,
         coding: Coding | None = None,
         staging: Staging,
@@ -80,15 +83,16 @@ class Exchange:
         self._uid = uid
         self._schema = schema
         self._hash_name = hash_name
+        self._base = base
         self._result = result
-        self._form = _form(snap, own.toreadonly(), result, coding)
+        self._form = form_of(snap, own.toreadonly(), result, coding)
         self._staging = staging
         self._client = client
         self._rates = rates
         self._tell_it = tell
         self._members = {member.uid: member for member in snap.members}
         self._leaves = memoryview(bytearray(schema.leaves * HASH))
-        sources = _sources(uid, self._form, staging)
+        sources = contributions(uid, self._form, staging)
         self._method = method
         self._max_faulty = max_faulty
         self._merging = Merging(schema, self._method, sources, result, self._leaves, hash_name, self._form.settle)
@@ -235,9 +239,15 @@ class Exchange:
 
         self._fetch(pull, member.digest, room, stop, arrived)
         if self._snap.topology == "broadcast" and not member.root:
-            sent = tensorbytes.digest(self._schema, room, self._hash_name)
+            sent = self._sent(member.digest, room)
             if sent != member.digest:
                 raise BadContribution(pull.of, f"it offered {member.digest} and sent {sent}")
+
+    def _sent(self, offered: str, room: memoryview) -> str:
+        """The digest of whole weights that came; the base goes by the ledger's, which may cover more than weights."""
+        if offered == self._snap.base and self._base is not None and np.array_equal(room, self._base):
+            return offered
+        return tensorbytes.digest(self._schema, room, self._hash_name)
 
     def _proven(self, pull: x.Pull, stop: Stop) -> ProvenLeaves:
         """The hashes that the leaves of this pull have to have by the Merkle root of their offer."""
@@ -378,18 +388,3 @@ class Exchange:
             until = max(at, self._marks.get(phase, at))
             phases[phase], at = until - at, until
         return phases
-
-
-def _form(snap: SnapMade, own: memoryview, result: memoryview, coding: Coding | None) -> Form:
-    if coding is None:
-        return AsTheyAre(own, result)
-    return Coded(coding, own, result, settles=snap.topology == "sharded")
-
-
-def _sources(uid: str, form: Form, staging: Staging) -> Callable[[str, int, int], memoryview]:
-    """The bytes of contributions. Not a method: an exchange that refers to itself would hold its model for longer."""
-
-    def bytes_of(contributor: str, start: int, stop: int) -> memoryview:
-        return form.own(start, stop) if contributor == uid else staging.room(contributor)[start:stop]
-
-    return bytes_of

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from swarm.core.events import SnapMade
 from swarm.core.exchanging_steps import Pull
 from swarm.core.wireform import Coding
 from swarm.errors import ModelError
+from swarm.runtime.exchange_staging import Staging
 from swarm.wire import tensorbytes
 
 Upto = Callable[[int], int]
@@ -98,3 +100,18 @@ class Coded:
         if tensor is not None:
             wire = self._coding.form.wire
             raise ModelError(f'the merged tensor "{tensor}" is too far from the base to be sent as {wire}')
+
+
+def form_of(snap: SnapMade, own: memoryview, result: memoryview, coding: Coding | None) -> Form:
+    if coding is None:
+        return AsTheyAre(own, result)
+    return Coded(coding, own, result, settles=snap.topology == "sharded")
+
+
+def contributions(uid: str, form: Form, staging: Staging) -> Callable[[str, int, int], memoryview]:
+    """The bytes of contributions. Not a method: an exchange that refers to itself would hold its model for longer."""
+
+    def bytes_of(contributor: str, start: int, stop: int) -> memoryview:
+        return form.own(start, stop) if contributor == uid else staging.room(contributor)[start:stop]
+
+    return bytes_of
