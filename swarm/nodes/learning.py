@@ -75,11 +75,11 @@ class Learning:
         """What this node serves of the attempt that it knows last."""
         self._staging = Staging(contract.schema.nbytes)
         self._times = RoundTimes()
-        self._offers = Offers(contract)
         self._answered = trio.Event()
         self._answer: Merged | None = None
         self._inbox, self._events = trio.open_memory_channel[m.Event](float("inf"))
         self._token = trio.lowlevel.current_trio_token()
+        self._offers = Offers(contract, self._in_loop(lambda text: session.note("info", text)))
 
     async def run(self) -> None:
         """Until cancelled, or until the member gives up."""
@@ -212,7 +212,7 @@ class Learning:
         offered = next(member.digest for member in snap.members if member.uid == self.member.uid)
         ready = self._offers.take(offered, snap.base)
         content = self.session.out if effect.source == "own" else self.models.bytes_of(offered)
-        own = Contribution(ready.content if ready.coding else content, ready.leaves, self.contract.hash)
+        own = Contribution(content if ready.content is None else ready.content, ready.leaves, self.contract.hash)
         result = self.models.incoming(state=False)
         exchange = Exchange(
             snap=snap,
@@ -228,6 +228,7 @@ class Learning:
             base=self.models.bytes_of(snap.base) if self.models.get(snap.base) else None,
             result=result.bytes,
             coding=ready.coding,
+            most=self.contract.options.maxDeltaNorm / 1000,
             staging=self._staging,
             client=self._client,
             rates=self._rates,

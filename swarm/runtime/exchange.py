@@ -35,6 +35,7 @@ from swarm.core.merge.method import Array, may_be_faulty
 from swarm.core.tensors import LEAF_BYTES, Schema
 from swarm.core.wireform import Coding
 from swarm.errors import InternalError, SwarmError
+from swarm.runtime.clipping import Limit
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
 from swarm.runtime.data_rates import Rates
 from swarm.runtime.exchange_form import contributions, form_of
@@ -53,7 +54,8 @@ log = logging.getLogger("swarm.exchange")
 class Exchange:
     """``own`` is frozen, and ``result`` this exchange's alone, until it is done or cancelled.
 
-    With ``coding`` bytes travel in its wire form, and ``own`` is in it.
+    With ``coding`` bytes travel in its wire form, and ``own`` is in it. ``most``: how far contributions may be from the
+    base, unless it is 0.
     ``base``: the snap's model, once there is one. ``tell(snap, news)`` hears of it: `Scattered` and `Done` at most
     once, `Stalling` once a member.
     """
@@ -74,6 +76,7 @@ class Exchange:
         base: memoryview | None = None,
         result: memoryview,
         coding: Coding | None = None,
+        most: float = 0.0,
         staging: Staging,
         client: DataClient,
         rates: Rates,
@@ -95,7 +98,8 @@ class Exchange:
         sources = contributions(uid, self._form, staging)
         self._method = method
         self._max_faulty = max_faulty
-        self._merging = Merging(schema, self._method, sources, result, self._leaves, hash_name, self._form.settle)
+        held = Limit(schema, base, most).on(sources, uid) if most and base is not None else sources
+        self._merging = Merging(schema, self._method, held, result, self._leaves, hash_name, self._form.settle)
         self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]
         self._measuring = Measuring(schema, snap, self._mine, sources) if self._method.distances else None
         said = self._measuring.said if self._measuring else memoryview(b"")

@@ -47,6 +47,10 @@ def test_later_options_are_written_only_when_they_say_something():
     assert Options.from_wire(stepping.to_wire()) == stepping
     assert "wire" not in Options(2).to_wire()
     assert Options(2, wire="int8").difference(Options(2)) == "wire: the contract has int8, this node has fp32"
+    assert "maxDeltaNorm" not in Options(2).to_wire()
+    clipping = Options(2, maxDeltaNorm=2500)
+    assert Options.from_wire(clipping.to_wire()) == clipping
+    assert clipping.difference(Options(2)) == "maxDeltaNorm: the contract has 2.5, this node has 0"
     other = Options(2, outer="nesterov")
     assert other.difference(stepping) == "outerMomentum: the contract has 0.9, this node has 0.8"
 

@@ -205,11 +205,12 @@ def test_full_commitments_need_a_root_with_every_offer_and_it_is_in_the_snap():
     assert {member.root for member in scene.last(SnapMade).members} == {b"\0" * 32, b"\1" * 32}
 
 
+@pytest.mark.parametrize("options", [{"wire": "int8"}, {"maxDeltaNorm": 1000}])
 @pytest.mark.parametrize(("topology", "asked"), [("auto", True), ("broadcast", True), ("sharded", False)])
-def test_once_there_is_a_base_to_be_far_from_quantised_weights_that_all_merge_need_a_root(topology: str, asked: bool):
+def test_once_there_is_a_base_rounded_or_clipped_weights_that_all_merge_need_a_root(topology, asked, options):
     """Everybody merges what it got, so it must be told who sent one thing to one and another to the other."""
     scene = Scene()
-    actors = scene.learners(2, wire="int8", topology=topology)
+    actors = scene.learners(2, topology=topology, **options)
     for actor in actors:
         assert scene.offer(actor).accepted, "the first weights travel as they are"
     for actor in actors:

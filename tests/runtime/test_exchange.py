@@ -126,6 +126,8 @@ class Attempt:
         full: bool = False,
         method: str = "mean",
         coding: Coding | None = None,
+        base: memoryview | None = None,
+        most: float = 0.0,
     ) -> None:
         self.members = members
         self.number = number
@@ -161,6 +163,8 @@ class Attempt:
                 own=memoryview(own),
                 result=memoryview(result),
                 coding=coding,
+                base=base,
+                most=most,
                 staging=staging,
                 client=node.client,
                 rates=Rates(Traffic),
