@@ -117,6 +117,28 @@ def test_a_later_enrolment_that_differs_is_refused_with_the_field(change, code, 
     assert outcome.result["hash"] == "blake3"
 
 
+KERNEL, BIAS = SMALL.tensors
+
+
+@pytest.mark.parametrize("wire", ["fp32", "int8"])
+@pytest.mark.parametrize(
+    ("tensors", "sentence"),
+    [
+        ((KERNEL, replace(BIAS, dtype="float16")), f"tensor 2: the contract has {BIAS}, this model has "),
+        ((KERNEL, replace(BIAS, name="dense/gain")), f'the contract has {BIAS}, this model has "dense/gain" float32'),
+        ((BIAS, KERNEL), f"tensor 1: the contract has {KERNEL}, this model has {BIAS}"),
+        ((KERNEL,), f"the contract has tensor 2, {BIAS}, this model ends before it"),
+        ((KERNEL, BIAS, replace(BIAS, name="more")), 'this model has tensor 3, "more" float32 (3,), the contract ends'),
+    ],
+)
+def test_r056_another_type_name_order_or_number_of_tensors_is_refused_with_both(tensors, sentence, wire):
+    scene = Scene()
+    scene.learners(1, wire=wire)
+    outcome = scene.enrol(newcomer(scene), schema=Schema(tensors), wire=wire)
+    assert (outcome.accepted, outcome.code) == (False, 7)
+    assert sentence in outcome.reason
+
+
 def test_a_node_without_the_contracts_hash_learns_which_it_is():
     scene = Scene()
     scene.learners(1)

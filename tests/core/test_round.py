@@ -149,6 +149,25 @@ def test_weights_come_from_the_enrolment_and_an_offer_only_lowers_them():
     assert weights == {first.uid: 7000, others[0].uid: 0, others[1].uid: 50_000}
 
 
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        ({"weight_permille": 10**9}, "the field 'weight_permille' has to be a share of 1 to 1000"),
+        ({"weight": 10**9}, "unknown field 'weight'"),
+    ],
+)
+def test_r065_a_claimed_weight_of_a_billion_is_refused_and_counts_nowhere(claim, said):
+    scene = Scene()
+    actor, other = scene.learners(2, weight=7)
+    newcomer = Actor("sl", "sl-9")
+    scene.join(newcomer)
+    assert "a nodeWeightage of 1 to 100" in scene.enrol(newcomer, weight=10**9).reason
+    assert said in scene.offer(actor, **claim).reason
+    for each in (actor, other):
+        scene.offer(each)
+    assert {member.weight for member in scene.last(SnapMade).members} == {7000}
+
+
 def test_small_models_are_broadcast_and_big_ones_cut_into_equal_shards_of_whole_leaves():
     scene, _ = merging(3)
     assert (scene.last(SnapMade).topology, scene.last(SnapMade).shards) == ("broadcast", ())

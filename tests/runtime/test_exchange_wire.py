@@ -10,6 +10,7 @@ from swarm.core.wireform import Coding, WireForm
 from swarm.nodes.bench import central
 from swarm.runtime import data_client
 from swarm.runtime.data import Region
+from swarm.runtime.quantising import quantised
 from swarm.wire import tensorbytes
 from tests.runtime.data_nodes import until
 from tests.runtime.test_exchange import HASH, Attempt, Counting, five, refusing  # noqa: F401 - a fixture
@@ -192,6 +193,17 @@ def test_the_next_attempt_goes_on_with_what_is_here(five) -> None:  # noqa: F811
     assert all(result == reference for result in second.results)
     sent = sum(stop - start for one in counted for what, start, stop in one.asked if what == "offer")
     assert sent < 1.1 * SCHEMA.nbytes / 4, "half of what a first attempt of three sends"
+
+
+def test_r067_the_number_of_threads_changes_no_byte_of_what_travels(monkeypatch) -> None:
+    weights = memoryview(bytearray(SCHEMA.nbytes))
+    tensorbytes.pack(SCHEMA, models(1)[0], weights)
+    found = set()
+    for threads in (1, 2, 64):
+        monkeypatch.setattr("os.cpu_count", lambda threads=threads: threads)
+        sent, hashes = quantised(coding("int8"), weights, HASH)
+        found.add((bytes(sent), hashes))
+    assert len(found) == 1
 
 
 # ---- a limit to how far weights may be from the base
