@@ -26,7 +26,7 @@ TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
 MERGE_METHODS = tuple(METHODS)
 CHECKINS: tuple[Checkin, ...] = get_args(Checkin)
 KEYWORDS = frozenset(
-    {"totalEpochs", "checkinModelOnTrainEnd", "nodeWeightage", "useAdaptiveSync", "logger", "checkpoint_dir"}
+    {"totalEpochs", "checkinModelOnTrainEnd", "nodeWeightage", "useAdaptiveSync", "logger", "checkpoint_dir", "overlap"}
     | {field.name for field in fields(Options)}
 )
 """What every callback and ``Swarm`` accepts."""
@@ -41,6 +41,7 @@ class Arguments:
     checkinModelOnTrainEnd: Checkin
     nodeWeightage: int
     checkpoint_dir: Path | None
+    overlap: bool
 
 
 def loopback(environment: Mapping[str, str]) -> bool:
@@ -66,6 +67,7 @@ def parse(
         checkinModelOnTrainEnd=_checkin(keywords.get("checkinModelOnTrainEnd", "snapshot")),
         nodeWeightage=_weightage(keywords.get("nodeWeightage", 1)),
         checkpoint_dir=_directory(keywords.get("checkpoint_dir")),
+        overlap=_overlap(keywords.get("overlap", False)),
         options=_options(peers, keywords, environment),
     )
 
@@ -117,6 +119,12 @@ def _directory(value: Any) -> Path | None:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise BadInput(f"checkpoint_dir has to be the path of a directory, received {value!r}")
     return Path(os.fspath(value))
+
+
+def _overlap(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadInput(f"overlap has to be True or False, received {value!r:.80}")
+    return value
 
 
 def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[str, str]) -> Options:
