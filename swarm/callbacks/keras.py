@@ -44,9 +44,9 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
     """HPE's ``SwarmCallback(syncFrequency, minPeers, trainingContract, **kwargs)``.
 
     Keywords: ``totalEpochs checkinModelOnTrainEnd nodeWeightage mergeMethod adsValData adsValBatchSize logger`` as in
-    HPE Swarm Learning; ``onTooFewPeers tooFewPeersSeconds initialModel topology commitments organisations`` and ``outer
-    outerLearningRate outerMomentum`` (docs/MERGING.md) are the contract's options. With ``adsValData`` every merged
-    model is evaluated, and loss and metrics are logged. ``overlap``: train on while a round is in flight.
+    HPE Swarm Learning; ``onTooFewPeers tooFewPeersSeconds initialModel topology commitments organisations`` and ``wire
+    outer outerLearningRate outerMomentum`` (docs/MERGING.md) are the contract's options. With ``adsValData`` every
+    merged model is evaluated, and loss and metrics are logged. ``overlap``: train on while a round is in flight.
     With ``checkpoint_dir`` weights, optimizer state and counters are kept at every sync point; a program that is
     started again goes on from there: ``model.fit(…, initial_epoch=callback.initial_epoch)``.
     """
