@@ -26,7 +26,16 @@ TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
 MERGE_METHODS = tuple(METHODS)
 CHECKINS: tuple[Checkin, ...] = get_args(Checkin)
 KEYWORDS = frozenset(
-    {"totalEpochs", "checkinModelOnTrainEnd", "nodeWeightage", "useAdaptiveSync", "logger", "checkpoint_dir", "overlap"}
+    {
+        "totalEpochs",
+        "checkinModelOnTrainEnd",
+        "nodeWeightage",
+        "useAdaptiveSync",
+        "logger",
+        "checkpoint_dir",
+        "local_only",
+        "overlap",
+    }
     | {field.name for field in fields(Options)}
 )
 """What every callback and ``Swarm`` accepts."""
@@ -42,6 +51,7 @@ class Arguments:
     nodeWeightage: int
     checkpoint_dir: Path | None
     overlap: bool
+    local_only: tuple[str, ...]
 
 
 def loopback(environment: Mapping[str, str]) -> bool:
@@ -68,6 +78,7 @@ def parse(
         nodeWeightage=_weightage(keywords.get("nodeWeightage", 1)),
         checkpoint_dir=_directory(keywords.get("checkpoint_dir")),
         overlap=_overlap(keywords.get("overlap", False)),
+        local_only=_patterns(keywords.get("local_only")),
         options=_options(peers, keywords, environment),
     )
 
@@ -125,6 +136,16 @@ def _overlap(value: Any) -> bool:
     if not isinstance(value, bool):
         raise BadInput(f"overlap has to be True or False, received {value!r:.80}")
     return value
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+    given = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(given, list | tuple) or not all(isinstance(one, str) and one for one in given):
+        raise BadInput(
+            f"local_only has to be a list of patterns of tensor names, received {value!r:.80}",
+            hint='local_only=["*batch_normalization*"], for one',
+        )
+    return tuple(given)
 
 
 def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[str, str]) -> Options:

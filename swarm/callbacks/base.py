@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from swarm.callbacks import arguments
 from swarm.callbacks.checkpoint import Arrays, Checkpoint, Checkpoints, difference
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.callbacks.flight import LOADED, Flight
+from swarm.callbacks.local import staying
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, ModelError, SwarmError
 from swarm.runtime import channel
 from swarm.wire.messages import MAP_CAP, Kind, Level, Merged, Open, Sync
 
 Load = Callable[[Arrays], None]
-"""Puts the arrays, which are views of memory that the next merge overwrites, into the model."""
+"""Puts the arrays, which are views of memory that the next merge overwrites, into the model; not always all of it."""
 
 _FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
 _LEVELS: dict[Level, int] = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -47,8 +48,8 @@ def make_logger(who: str, given: logging.Logger | None) -> logging.Logger:
     return logger
 
 
-Read = Callable[[], Arrays]
-"""Gives the program's weights as they are at that moment."""
+Read = Callable[[], tuple[Arrays, Arrays]]
+"""Gives the program's weights as they are at that moment: what is shared, and what stays in this program."""
 
 
 class BatchCounter:
@@ -106,24 +107,31 @@ class Session:
         elif self.arguments.checkpoint_dir is not None:
             self.logger.info("checkpoint_dir has no effect in loopback mode")
 
-    # ---- the training's points
+    # ---- the training's points; ``local`` are tensors that stay in this program
 
-    def start(self, weights: Arrays) -> None:
+    def local_of(self, names: Iterable[str]) -> frozenset[str]:
+        """The tensors that ``local_only`` keeps in this program."""
+        with self._errors_logged():
+            return staying(self.arguments.local_only, names)
+
+    def start(self, weights: Arrays, local: Arrays) -> None:
         """Train begin: enrol, and start from the swarm's model."""
         if self.loopback:
             return
         with self._errors_logged():
-            resumed = self._fitting(weights)
+            resumed = self._fitting({**weights, **local})
             finished = self._open(weights)
+        if local:
+            self.logger.info("%d of %d tensors stay here: %s", len(local), len(weights) + len(local), _some(local))
         if finished:
             self.training_over = True
             self.logger.warning("Swarm training is over before local training. Exit gracefully.")
         if resumed is not None:
             self.batches.done, self.epochs = resumed.batches, resumed.epochs
-        begun = self._hand_over("begin", weights if resumed is None else resumed.weights, {})
-        answer, _ = self._take(begun, None)
+        begin = weights if resumed is None else {name: resumed.weights[name] for name in weights}
+        answer, _ = self._take(self._hand_over("begin", begin, {}), None)
         if resumed is not None and not self.training_over:
-            self._go_on_from(resumed, answer)
+            self._go_on_from(resumed, answer, local)
 
     def sync(self, read: Read, metrics: Mapping[str, float]) -> bool:
         """A sync point: merge, or with ``overlap`` begin to. False: no round has ended."""
@@ -131,7 +139,7 @@ class Session:
         if self.loopback or self.training_over:
             return ended
         self._merges += 1
-        self._hand_over("sync", read(), metrics)
+        self._hand_over("sync", read()[0], metrics)
         return ended if self.arguments.overlap else self.catch_up(read, wait=True)
 
     def landed(self) -> bool:
@@ -144,7 +152,7 @@ class Session:
         flight = self._flight
         if flight is None or not (flight.under_way if wait else self.landed()):
             return False
-        self._keep(*self._take(flight, read if self.arguments.overlap else None))
+        self._keep(*self._take(flight, read if self.arguments.overlap else None), read()[1])
         return True
 
     def finish(self, read: Read) -> None:
@@ -153,8 +161,9 @@ class Session:
             return
         self.catch_up(read, wait=True)
         self._log_finish()
-        answer, weights = self._take(self._hand_over("end", read(), {}), None)
-        self._keep(answer, weights, finished=answer.training_over)
+        shared, local = read()
+        answer, weights = self._take(self._hand_over("end", shared, {}), None)
+        self._keep(answer, weights, local, finished=answer.training_over)
         if answer.how in LOADED and answer.training_over:
             self.logger.info("All peers and Swarm training rounds finished. Final Swarm model was loaded.")
         else:
@@ -208,10 +217,10 @@ class Session:
             answer = flight.answer()
             with self._withdrawn_on_error():
                 if answer.how in LOADED:
-                    weights = flight.held(answer) if read is None else flight.moved(read())
+                    weights = flight.held(answer) if read is None else flight.moved(read()[0])
                     self._load(weights)
                 else:
-                    weights = flight.held(answer) if read is None else read()
+                    weights = flight.held(answer) if read is None else read()[0]
         self._log_answer(answer)
         self.training_over = self.training_over or answer.training_over
         return answer, weights
@@ -239,9 +248,12 @@ class Session:
             raise BadInput(f"the checkpoint in {self._checkpoints.path} is of another training: {other}", hint=hint)
         return resumed
 
-    def _go_on_from(self, checkpoint: Checkpoint, answer: Merged) -> None:
+    def _go_on_from(self, checkpoint: Checkpoint, answer: Merged, local: Arrays) -> None:
         """The swarm's model counts; the checkpoint's own weights only where they were trained from that very one."""
         weights = f"the swarm's weights of round {answer.round}"
+        if local:
+            self._load({name: checkpoint.weights[name] for name in local})
+            weights += ", its local tensors"
         if answer.how not in LOADED or answer.digest == checkpoint.base:
             self._load(checkpoint.weights)
             weights = "its weights"
@@ -253,7 +265,7 @@ class Session:
         text = "resumed from the checkpoint of round %d, after %d batches and %d epochs, with %s and %s"
         self.logger.info(text, checkpoint.round, checkpoint.batches, checkpoint.epochs, weights, optimizer)
 
-    def _keep(self, answer: Merged, weights: Arrays, *, finished: bool = False) -> None:
+    def _keep(self, answer: Merged, weights: Arrays, local: Arrays, *, finished: bool = False) -> None:
         """Write down where the program stands, with these weights, now that the swarm has decided."""
         if self._checkpoints is None:
             return
@@ -265,7 +277,7 @@ class Session:
                 batches=self.batches.done,
                 epochs=self.epochs,
                 finished=finished,
-                weights=weights,
+                weights={**weights, **local},
                 optimizer=self._optimizer(),
             )
         )
@@ -331,6 +343,11 @@ class Session:
             )
         self.logger.info("Swarm training may continue till trainings in min peers are done!")
         self.logger.info("Final merging starts at training end. Waiting for other peers to complete ...")
+
+
+def _some(names: Iterable[str]) -> str:
+    first = list(islice(names, 4))
+    return ", ".join(first[:3]) + (", …" if len(first) > 3 else "")
 
 
 def _plain(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -360,3 +360,28 @@ def test_with_overlap_training_goes_on_and_the_model_ends_as_the_final_one(node)
         assert 0 < np.abs(later["0:sequential/dense/kernel"] - 0.5).max() < 0.4
     assert (end["0:sequential/dense/kernel"] == 0.5).all(), "nothing was trained after the last sync point"
     assert all((weight == 0.5).all() for weight in model.get_weights())
+
+
+def with_norm(*, extra: bool) -> keras.Model:
+    layers = [keras.Input((3,)), keras.layers.Dense(4), keras.layers.BatchNormalization()]
+    layers += [keras.layers.BatchNormalization()] if extra else []
+    model = keras.Sequential([*layers, keras.layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.SGD(0.01), loss="mse")
+    return model
+
+
+def test_local_layers_stay_and_peers_with_others_of_them_have_the_same_contract(node):
+    node.merge = fill(0.5)
+    local = {"sync": 4, "local_only": ["*batch_normalization*"]}
+    for extra in (False, True):
+        model = with_norm(extra=extra)
+        fit(model, callback(**local))
+        shared = [weight for weight in model.weights if "batch_normalization" not in weight.path]
+        assert all((np.asarray(weight) == 0.5).all() for weight in shared)
+        assert not any((np.asarray(weight) == 0.5).all() for weight in model.layers[1].weights)
+    assert node.opens[0].schema == node.opens[1].schema
+    assert [name for name, *_ in node.opens[0].schema] == [
+        "0:sequential/dense/kernel", "1:sequential/dense/bias", "2:sequential/dense/kernel", "3:sequential/dense/bias",
+    ]  # fmt: skip
+    with pytest.raises(SwarmError, match=r'the pattern "\*batchnorm\*" fits none of the 8 tensors'):
+        fit(with_norm(extra=False), callback(local_only="*batchnorm*"))

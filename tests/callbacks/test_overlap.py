@@ -196,6 +196,18 @@ def test_a_checkpoint_holds_what_the_program_has_and_the_model_it_rests_on(held,
     assert newest.weights["w"].tolist() == [20.5]
 
 
+def test_tensors_that_stay_here_are_as_the_program_has_them(held, tmp_path) -> None:
+    held.node.merge = plus(10)
+    with swarm(local_only=["mine"], checkpoint_dir=tmp_path / "kept") as peer:
+        weights = peer.sync(peer.start({"w": np.zeros(1), "mine": np.zeros(1)}))
+        weights = peer.sync({"w": weights["w"] + 1, "mine": weights["mine"] + 5})
+        assert (weights["w"][0], weights["mine"][0]) == (21, 5)
+        newest = Checkpoints(tmp_path / "kept", peer.logger).newest()
+    assert newest is not None
+    assert (newest.weights["w"][0], newest.weights["mine"][0]) == (21, 5)
+    assert {name for arrays in held.node.received for name in arrays} == {"w"}
+
+
 def test_overlap_is_true_or_false() -> None:
     with pytest.raises(BadInput, match="overlap has to be True or False, received 'yes'"):
         swarm(overlap="yes")
