@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from swarm.core.agreement import Options
+from swarm.core.agreement import THOUSANDTHS, Options
 from swarm.core.merge import METHODS
 from swarm.core.merge.own import name_of
 from swarm.errors import BadInput
@@ -25,7 +26,15 @@ TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
 MERGE_METHODS = tuple(METHODS)
 CHECKINS: tuple[Checkin, ...] = get_args(Checkin)
 KEYWORDS = frozenset(
-    {"totalEpochs", "checkinModelOnTrainEnd", "nodeWeightage", "useAdaptiveSync", "logger", "checkpoint_dir"}
+    {
+        "totalEpochs",
+        "checkinModelOnTrainEnd",
+        "nodeWeightage",
+        "useAdaptiveSync",
+        "logger",
+        "checkpoint_dir",
+        "local_only",
+    }
     | {field.name for field in fields(Options)}
 )
 """What every callback and ``Swarm`` accepts."""
@@ -40,6 +49,7 @@ class Arguments:
     checkinModelOnTrainEnd: Checkin
     nodeWeightage: int
     checkpoint_dir: Path | None
+    local_only: tuple[str, ...]
 
 
 def loopback(environment: Mapping[str, str]) -> bool:
@@ -65,6 +75,7 @@ def parse(
         checkinModelOnTrainEnd=_checkin(keywords.get("checkinModelOnTrainEnd", "snapshot")),
         nodeWeightage=_weightage(keywords.get("nodeWeightage", 1)),
         checkpoint_dir=_directory(keywords.get("checkpoint_dir")),
+        local_only=_patterns(keywords.get("local_only")),
         options=_options(peers, keywords, environment),
     )
 
@@ -118,6 +129,16 @@ def _directory(value: Any) -> Path | None:
     return Path(os.fspath(value))
 
 
+def _patterns(value: Any) -> tuple[str, ...]:
+    given = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(given, list | tuple) or not all(isinstance(one, str) and one for one in given):
+        raise BadInput(
+            f"local_only has to be a list of patterns of tensor names, received {value!r:.80}",
+            hint='local_only=["*batch_normalization*"], for one',
+        )
+    return tuple(given)
+
+
 def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[str, str]) -> Options:
     method = _merge_method(keywords.get("mergeMethod", "mean"))
     if keywords.get("useAdaptiveSync", False):
@@ -125,6 +146,7 @@ def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[s
             raise BadInput("For adaptive sync, valid adsValData is mandatory")
         raise _later("useAdaptiveSync=True", "leave it out: merging then happens every syncFrequency batches")
     own = {name: keywords[name] for name in _OWN_OPTIONS if name in keywords}
+    own |= {name: _thousandths(own[name]) for name in THOUSANDTHS & own.keys()}
     if TOO_FEW_PEERS_VARIABLE in environment:
         own["tooFewPeersSeconds"] = _too_few_peers_s(environment[TOO_FEW_PEERS_VARIABLE])
     organisations = own.get("organisations")
@@ -145,6 +167,14 @@ def _merge_method(value: Any) -> str:
     if method not in MERGE_METHODS:
         raise BadInput(f"Invalid value mergeMethod: {value}. Allowed values: {list(MERGE_METHODS)}")
     return method
+
+
+def _thousandths(value: Any) -> Any:
+    """A fraction as the contract writes it; anything else as it is, for the contract to refuse."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return value
+    whole = round(value * 1000)
+    return whole if math.isclose(whole, value * 1000, rel_tol=0, abs_tol=1e-9) else value
 
 
 _OWN_OPTIONS = {field.name for field in fields(Options)} - {"minPeers", "mergeMethod"}

@@ -14,7 +14,9 @@ from swarm.core.membership import Member
 from swarm.core.merge import METHODS
 from swarm.core.merge.own import is_name
 from swarm.core.names import Identity
+from swarm.core.outer import Nesterov
 from swarm.core.tensors import Schema
+from swarm.core.wireform import WIRES
 from swarm.errors import BadInput, ModelError, Refused
 
 DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
@@ -26,15 +28,22 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "initialModel": ("mean", "first"),
     "topology": ("auto", "sharded", "broadcast"),
     "commitments": ("result", "full"),
+    "wire": WIRES,
+    "outer": ("plain", "nesterov"),
 }
 _RANGES: dict[str, tuple[int, int]] = {
     "minPeers": (1, 1000),
     "tooFewPeersSeconds": (0, 10**9),
     "maxFaulty": (-1, 1000),
     "maxPeersPerOrganisation": (0, 1000),
+    "outerLearningRate": (1, 10_000),
+    "outerMomentum": (0, 999),
 }
-_LATER = {"maxFaulty": -1, "maxPeersPerOrganisation": 0}
+_NESTEROV = {"outerLearningRate": 700, "outerMomentum": 900}
+_LATER = {"maxFaulty": -1, "maxPeersPerOrganisation": 0, "wire": "fp32", "outer": "plain", **_NESTEROV}
 """Options that came later: what says nothing is written as it was before there was anything to say."""
+THOUSANDTHS = frozenset(_NESTEROV)
+"""Options that users give as fractions; here and in the ledger they are whole numbers of 1/1000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,8 @@ class Options:
     """A contract's options, in the users' spelling. ``organisations``: who may enrol; empty = all admitted.
 
     ``maxFaulty``: how many members the merge method is to bear, whatever they send; -1 = a third.
-    ``maxPeersPerOrganisation``: 0 = any number.
+    ``maxPeersPerOrganisation``: 0 = any number. ``wire``: in what form weights travel (`core/wireform`).
+    ``outerLearningRate`` and ``outerMomentum`` in 1/1000.
     """
 
     minPeers: int
@@ -55,6 +65,10 @@ class Options:
     organisations: tuple[str, ...] = ()
     maxFaulty: int = -1
     maxPeersPerOrganisation: int = 0
+    wire: str = "fp32"
+    outer: str = "plain"
+    outerLearningRate: int = _NESTEROV["outerLearningRate"]
+    outerMomentum: int = _NESTEROV["outerMomentum"]
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -63,7 +77,9 @@ class Options:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
-                raise BadInput(f"{name}={value!r:.80} is not possible: expected a whole number from {low} to {high}")
+                raise BadInput(f"{name}={_shown(name, value)} is not possible: expected {_range(name, low, high)}")
+            if self.outer == "plain" and value != _NESTEROV.get(name, value):
+                raise BadInput(f"{name}={_shown(name, value)} has no meaning with outer='plain'", hint=_TO_NESTEROV)
         named = self.organisations
         if len(named) > 64 or not all(isinstance(text, str) and 0 < len(text) <= 80 for text in named):
             raise BadInput("organisations has to be a list of at most 64 names, or sha256:... of a CA's public key")
@@ -90,8 +106,13 @@ class Options:
         for name in _OPTIONS:
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
-                return f"{name}: the contract has {_shown(ours)}, this node has {_shown(theirs)}"
+                return f"{name}: the contract has {_shown(name, ours)}, this node has {_shown(name, theirs)}"
         return None
+
+    @property
+    def nesterov(self) -> Nesterov:
+        """What outer='nesterov' is."""
+        return Nesterov(self.outerLearningRate / 1000, self.outerMomentum / 1000)
 
     @property
     def robust(self) -> bool:
@@ -103,6 +124,7 @@ class Options:
         return not self.organisations or f"sha256:{identity.anchor.hex()}" in self.organisations
 
 
+_TO_NESTEROV = "give outer='nesterov' too, or leave it out"
 _OPTIONS = tuple(field.name for field in fields(Options))
 
 
@@ -158,5 +180,13 @@ class Enrolment:
             )
 
 
-def _shown(value: Any) -> str:
-    return ", ".join(value) or "all" if isinstance(value, tuple) else str(value)
+def _shown(name: str, value: Any) -> str:
+    if name in THOUSANDTHS and type(value) is int:
+        return f"{value / 1000:g}"
+    return ", ".join(value) or "all" if isinstance(value, tuple) else f"{value!r:.80}".strip("'")
+
+
+def _range(name: str, low: int, high: int) -> str:
+    if name in THOUSANDTHS:
+        return f"a number from {low / 1000:g} to {high / 1000:g} with at most three decimals"
+    return f"a whole number from {low} to {high}"

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Literal
 
+from swarm.core import outer
 from swarm.core.agreement import Enrolment, Options
 from swarm.core.dispute import Dispute
 from swarm.core.events import (
@@ -47,6 +48,8 @@ class Contract:
         self.hash = fixed.hash
         self.initial_base = fixed.initial_base
         self.options = fixed.options
+        self.momenta = outer.momenta(self.schema) if self.options.outer == "nesterov" else None
+        """The tensors that a base has beside the model's, which its digest covers too."""
         self.members: dict[str, Member] = {}
         self.finished = False
         self.commits = 0
@@ -180,7 +183,7 @@ class Contract:
     def _offered(self, member: Member, body: Mapping[str, Any]) -> Offer:
         weight = 0 if body.get("inactive", False) else member.weight * int(body.get("weight_permille", 1000))
         root = body.get("root", b"")
-        if self.options.commitments == "full" and not root:
+        if self.current.terms.rooted and not root:
             raise Refused(f"{member} offers without a Merkle root, which contract {self.name} asks for")
         return Offer(
             body["digest"],
@@ -291,7 +294,8 @@ class Contract:
         first = options.initialModel == "first" and base == self.initial_base
         full = options.commitments == "full"
         model = (options.topology, schema.leaves, schema.nbytes)
-        return Terms(self.name, options.minPeers, *model, first, full, options.robust, self.members)
+        quantised = options.wire != "fp32" and base != self.initial_base
+        return Terms(self.name, options.minPeers, *model, first, full, options.robust, self.members, quantised)
 
     def _member(self, uid: str) -> Member:
         if uid not in self.members:

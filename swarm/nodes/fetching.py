@@ -9,7 +9,7 @@ from swarm.core.contract import Contract
 from swarm.core.member_steps import Fetch
 from swarm.errors import Refused, SwarmError
 from swarm.nodes.models import ModelFile, Models
-from swarm.runtime import hashing
+from swarm.nodes.stepping import digest as digest_of
 from swarm.runtime.data import DataClient, Want
 
 
@@ -21,10 +21,10 @@ def fetched(contract: Contract, models: Models, client: DataClient, effect: Fetc
     reasons = []
     for uid in effect.holders:
         file = models.incoming()
-        want = Want(contract.name, 0, "model", 0, effect.digest, 0, contract.schema.nbytes)
+        want = Want(contract.name, 0, "model", 0, effect.digest, 0, file.whole.nbytes)
         try:
-            client.fetch(contract.members[uid].data_address, uid, want, file.bytes)
-            found = _digest(contract, file)
+            client.fetch(contract.members[uid].data_address, uid, want, file.whole)
+            found = digest_of(contract, file)
             if found == effect.digest:
                 return file
             reasons.append(f"{contract.members[uid]} sent {found}")
@@ -37,11 +37,7 @@ def fetched(contract: Contract, models: Models, client: DataClient, effect: Fetc
 def verified(contract: Contract, models: Models, digest: str) -> ModelFile | None:
     """What an earlier process of this node left under this digest, if its bytes still are what they were."""
     file = models.stored(digest)
-    if file is None or _digest(contract, file) == digest:
+    if file is None or digest_of(contract, file) == digest:
         return file
     models.drop(file)
     return None
-
-
-def _digest(contract: Contract, file: ModelFile) -> str:
-    return hashing.digest(contract.schema, file.bytes, contract.hash)

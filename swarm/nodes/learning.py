@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -23,13 +22,15 @@ from swarm.core.contract import Contract
 from swarm.core.member import Member, Phase
 from swarm.errors import InternalError, Refused, SwarmError
 from swarm.nodes import mergemethods
-from swarm.nodes.contribution import Commitments, Contribution
+from swarm.nodes.attempt import Attempt
+from swarm.nodes.contribution import Contribution, Offers
 from swarm.nodes.fetching import fetched
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
 from swarm.nodes.progress import Progress
 from swarm.nodes.rebasing import rebased
 from swarm.nodes.roundtimes import RoundTimes
+from swarm.nodes.stepping import stepped
 from swarm.runtime import hashing
 from swarm.runtime.channel_server import Session
 from swarm.runtime.data import DataClient, NotYet, Region, Want
@@ -44,19 +45,6 @@ from swarm.wire.messages import Merged, Sync
 TICK_S = 0.5
 OF_CONTRACT = (e.SnapMade, e.Committed, e.Aborted, e.BaseLost, e.Finished, e.ContractCleared, e.MemberGone)
 log = logging.getLogger("swarm.SL")
-
-
-@dataclass
-class Round:
-    """What this node serves of the attempt that it knows last."""
-
-    snap: e.SnapMade
-    own: Contribution
-    result: ModelFile
-    exchange: Exchange
-
-    def is_of(self, round_: int, attempt: int) -> bool:
-        return (self.snap.round, self.snap.attempt) == (round_, attempt)
 
 
 class Learning:
@@ -83,10 +71,11 @@ class Learning:
         self._progress = progress
         self._bytes_sent = bytes_sent
         self._rates = rates
-        self._round: Round | None = None
+        self._round: Attempt | None = None
+        """What this node serves of the attempt that it knows last."""
         self._staging = Staging(contract.schema.nbytes)
         self._times = RoundTimes()
-        self._commitments = Commitments(contract)
+        self._offers = Offers(contract)
         self._answered = trio.Event()
         self._answer: Merged | None = None
         self._inbox, self._events = trio.open_memory_channel[m.Event](float("inf"))
@@ -144,9 +133,10 @@ class Learning:
         """The program stands at a sync point: what it is to do. Raises what the program is to be told instead."""
         if self.error is not None:
             raise self.error
-        self._times = RoundTimes()
+        self._times = RoundTimes(self._bytes_sent())
         self._answer, self._answered = None, trio.Event()
-        digest = await trio.to_thread.run_sync(self._digest, self.session.out)
+        of = (self.contract.schema, self.session.out, self.contract.hash)
+        digest = await trio.to_thread.run_sync(hashing.digest, *of)
         self._times.reach("hashed")
         self.happened(m.Asked(request.kind, digest, request.batches, request.epochs))
         await self._answered.wait()
@@ -156,9 +146,6 @@ class Learning:
         if self._answer is None:
             raise self.error or InternalError("a sync point had no answer")
         return self._answer
-
-    def _digest(self, buffer: memoryview) -> str:
-        return hashing.digest(self.contract.schema, buffer, self.contract.hash)
 
     # ---- effects
 
@@ -200,17 +187,17 @@ class Learning:
             await self._make_durable(body["base"])
             mine = (self.member.lineage.origin, body["digest"])  # what a late change is made of, and is
             self.models.keep_only([body["base"], *mine, *(commit.digest for commit in self.contract.kept)])
-            body = {**body, **await self._committed_to(body["digest"]), **self._rates_told()}
+            body = {**body, **await self._root_of(body["digest"], body["base"]), **self._rates_told()}
         outcome = await self._link.propose(effect.kind, body)
         if not outcome.accepted:
             log.info("%s refused: %s", effect.kind, outcome.reason)
         if effect.kind == "Offer":
             self.happened(m.OfferJudged(body["round"], outcome.accepted, outcome.reason))
 
-    async def _committed_to(self, digest: str) -> dict[str, Any]:
-        held = self.models.get(digest)
+    async def _root_of(self, digest: str, base: str) -> dict[str, Any]:
+        held, model = self.models.get(digest), self.models.get(base)
         content = self.session.out if held is None else held.bytes
-        return await trio.to_thread.run_sync(self._commitments.root, digest, content)
+        return await trio.to_thread.run_sync(self._offers.root, digest, base, content, model and model.bytes)
 
     def _rates_told(self) -> dict[str, Any]:
         told = self._rates.told([offer.rate for offer in self.contract.offers.values()])
@@ -223,9 +210,10 @@ class Learning:
         self._end_exchange()  # of the round before: slower peers have gathered from it until now
         self._times.reach("snapped")
         offered = next(member.digest for member in snap.members if member.uid == self.member.uid)
+        ready = self._offers.take(offered, snap.base)
         content = self.session.out if effect.source == "own" else self.models.bytes_of(offered)
-        own = Contribution(content, self._commitments.leaves(offered), self.contract.hash)
-        result = self.models.incoming()
+        own = Contribution(ready.content if ready.coding else content, ready.leaves, self.contract.hash)
+        result = self.models.incoming(state=False)
         exchange = Exchange(
             snap=snap,
             uid=self._link.state.uid,
@@ -236,14 +224,16 @@ class Learning:
             hash_name=self.contract.hash,
             method=mergemethods.find(self.contract.options.mergeMethod),
             max_faulty=self.contract.options.maxFaulty,
-            own=content,
+            own=own.content,
+            base=self.models.bytes_of(snap.base) if self.models.get(snap.base) else None,
             result=result.bytes,
+            coding=ready.coding,
             staging=self._staging,
             client=self._client,
             rates=self._rates,
             tell=self._in_loop(self._exchanged),
         )
-        self._round = Round(snap, own, result, exchange)
+        self._round = Attempt(snap, own, result, exchange)
         exchange.start()
         self._reach(snap, "scatter")
 
@@ -260,12 +250,28 @@ class Learning:
             case Stalling():
                 log.info("round %d: %s", snap.round, news.reason)
                 self.happened(m.Stalled(snap.round, snap.attempt, news.uid, printable(news.reason, 500)))
+            case Done() if self.contract.momenta is not None:
+                self._nursery.start_soon(self._step, now, news)
             case Done():
-                self._times.exchanged(news.phases_s)
-                self.models.hold(now.result, news.digest)
-                self.happened(m.Merged(snap.round, snap.attempt, news.digest, news.shards))
+                self._hold(now, news, now.result, news.digest)
             case Stuck():
                 self._give_up(news.error)
+
+    async def _step(self, now: Attempt, done: Done) -> None:
+        """The outer step. The merge itself stays as it is while slower peers gather from it."""
+        merged, base, began_s = now.result.bytes, now.snap.base, monotonic()
+        try:
+            file, digest = await trio.to_thread.run_sync(stepped, self.contract, self.models, merged, base)
+        except SwarmError as error:
+            self._give_up(error)
+            return
+        done.phases_s["merge"] += monotonic() - began_s
+        self._hold(now, done, file, digest)
+
+    def _hold(self, now: Attempt, done: Done, file: ModelFile, digest: str) -> None:
+        self._times.exchanged(done.phases_s)
+        self.models.hold(file, digest)
+        self.happened(m.Merged(now.snap.round, now.snap.attempt, digest, done.shards))
 
     def _reach(self, snap: e.SnapMade, phase: str) -> None:
         """Say where in the attempt this node is, for who watches."""
@@ -284,13 +290,8 @@ class Learning:
         """Put before everybody what the owners of these shards signed for the bytes that they sent here."""
         if self._round is None or not self._round.is_of(effect.round, effect.attempt):
             return
-        snap = self._round.snap
-        for index in effect.shards:
-            proof = self._round.exchange.proof(index)
-            if proof is not None:
-                where = {"contract": snap.contract, "round": snap.round, "attempt": snap.attempt, "snap": snap.entry}
-                body = {**where, "shard": index, "uid": snap.owner_of(index), "first": proof}
-                self._nursery.start_soon(self._propose, m.Propose("Evidence", body))
+        for body in self._round.evidence(effect.shards):
+            self._nursery.start_soon(self._propose, m.Propose("Evidence", body))
 
     def _in_loop(self, function: Callable[..., None]) -> Callable[..., None]:
         """For calls from the exchange's threads: the same call, in the trio loop."""
@@ -369,6 +370,7 @@ class Learning:
             members=answer.members,
             seconds=self._times.seconds,
             bytes_sent=self._bytes_sent(),
+            bytes_before=self._times.bytes_before,
             asked_at_s=self._times.asked_s,
             phases_s=self._times.phases_s(),
         )
@@ -385,7 +387,7 @@ class Learning:
             file = self.models.get(want.digest)
             if file is None:
                 raise Refused(f"this node does not hold the model {want.digest}")
-            return Region.complete(file.bytes)
+            return Region.complete(file.whole)
         now = self._round
         known = (now.snap.round, now.snap.attempt) if now else (self.contract.round, -1)
         if known < (want.round, want.attempt):
@@ -394,5 +396,4 @@ class Learning:
             raise NotYet(f"this node does not know of attempt {want.attempt} of round {want.round} yet")
         if now is None or known != (want.round, want.attempt):
             raise Refused(f"attempt {want.attempt} of round {want.round} is over on this node")
-        merged = want.what in ("shard", "distances")
-        return now.exchange.region(want) if merged else now.own.region(want)
+        return now.region(want)

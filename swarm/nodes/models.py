@@ -18,9 +18,13 @@ from swarm.errors import InternalError, ModelError
 
 
 class ModelFile:
-    """One model's canonical bytes, mapped and writable. The bytes outlive this process as soon as they are written."""
+    """One model's canonical bytes, mapped and writable. The bytes outlive this process as soon as they are written.
 
-    def __init__(self, path: Path, nbytes: int) -> None:
+    ``state``: the ``state_nbytes`` behind the model, the momentum of a contract that has one; ``whole``: both.
+    """
+
+    def __init__(self, path: Path, nbytes: int, state_nbytes: int = 0) -> None:
+        model_nbytes, nbytes = nbytes, nbytes + state_nbytes
         self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -34,7 +38,8 @@ class ModelFile:
                 f"no room for a model of {nbytes} bytes in {path.parent}: {error.strerror}",
                 hint="free space there, or choose another directory with --state",
             ) from error
-        self.bytes = memoryview(self._map)
+        self.whole = memoryview(self._map)
+        self.bytes, self.state = self.whole[:model_nbytes], self.whole[model_nbytes:]
         self._syncing = threading.Lock()
         self._synced = False
 
@@ -76,10 +81,10 @@ def _sync_directory(directory: Path) -> None:
 
 
 class Models:
-    """The models of one contract's schema size in ``directory``, by digest."""
+    """The models of one contract's schema size in ``directory``, by digest, with ``state_nbytes`` of momentum each."""
 
-    def __init__(self, directory: Path, nbytes: int) -> None:
-        self.nbytes = nbytes
+    def __init__(self, directory: Path, nbytes: int, state_nbytes: int = 0) -> None:
+        self.sizes = (nbytes, state_nbytes)
         self.directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for leftover in directory.glob("incoming-*"):
@@ -87,11 +92,11 @@ class Models:
         self._held: dict[str, ModelFile] = {}
         self._numbers = itertools.count(1)
 
-    def incoming(self) -> ModelFile:
-        """A fresh file for a result or a model on its way here. Any thread."""
+    def incoming(self, *, state: bool = True) -> ModelFile:
+        """A fresh file for a result or a model on its way here, zeros until it is written. Any thread."""
         path = self.directory / f"incoming-{next(self._numbers)}"
         try:
-            return ModelFile(path, self.nbytes)
+            return ModelFile(path, *(self.sizes if state else self.sizes[:1]))
         except ModelError:
             path.unlink(missing_ok=True)
             raise
@@ -120,17 +125,20 @@ class Models:
         return self._held.get(digest)
 
     def bytes_of(self, digest: str) -> memoryview:
+        return self.file_of(digest).bytes
+
+    def file_of(self, digest: str) -> ModelFile:
         file = self._held.get(digest)
         if file is None:
             raise InternalError(f"the model {digest} was to be handed over, and this node does not hold it")
-        return file.bytes
+        return file
 
     def stored(self, digest: str) -> ModelFile | None:
         """The file that an earlier process left under this digest. Its bytes are to be verified before it is held."""
         path = self._path(digest)
-        if digest in self._held or not path.exists() or path.stat().st_size != self.nbytes:
+        if digest in self._held or not path.exists() or path.stat().st_size != sum(self.sizes):
             return None
-        return ModelFile(path, self.nbytes)
+        return ModelFile(path, *self.sizes)
 
     def keep_only(self, digests: Iterable[str]) -> None:
         """Drop all other models, also what earlier processes left."""

@@ -26,6 +26,7 @@ from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.listening import listen_host
 from swarm.nodes.models import Models
 from swarm.nodes.progress import Progress
+from swarm.nodes.stepping import sizes_of
 from swarm.nodes.worker import Worker
 from swarm.runtime import report
 from swarm.runtime.channel_server import ChannelServer, Session
@@ -319,9 +320,9 @@ class LearningNode:
 
     def _models_of(self, contract: Contract) -> Models:
         """What this process holds of the contract, also from an earlier session of its program."""
-        models = self._models.get(contract.name)
-        if models is None or models.nbytes != contract.schema.nbytes:
-            models = Models(self.state.path / "models" / contract.name, contract.schema.nbytes)
+        models, sizes = self._models.get(contract.name), sizes_of(contract)
+        if models is None or models.sizes != sizes:
+            models = Models(self.state.path / "models" / contract.name, *sizes)
             self._models[contract.name] = models
         return models
 

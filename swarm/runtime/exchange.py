@@ -23,6 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from time import monotonic
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core import exchanging_steps as x
@@ -32,9 +33,11 @@ from swarm.core.exchanging_places import CHUNK, places
 from swarm.core.merge import Members, Method, distances
 from swarm.core.merge.method import Array, may_be_faulty
 from swarm.core.tensors import LEAF_BYTES, Schema
+from swarm.core.wireform import Coding
 from swarm.errors import InternalError, SwarmError
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
 from swarm.runtime.data_rates import Rates
+from swarm.runtime.exchange_form import contributions, form_of
 from swarm.runtime.exchange_measuring import Measuring
 from swarm.runtime.exchange_merging import HASH, BadContribution, Merging, ProvenLeaves
 from swarm.runtime.exchange_news import Done, News, Owing, Scattered, Stalling, Stuck
@@ -50,7 +53,9 @@ log = logging.getLogger("swarm.exchange")
 class Exchange:
     """``own`` is frozen, and ``result`` this exchange's alone, until it is done or cancelled.
 
-    ``tell(snap, news)`` hears of it: `Scattered` and `Done` at most once, `Stalling` once a member.
+    With ``coding`` bytes travel in its wire form, and ``own`` is in it.
+    ``base``: the snap's model, once there is one. ``tell(snap, news)`` hears of it: `Scattered` and `Done` at most
+    once, `Stalling` once a member.
     """
 
     def __init__(
@@ -66,7 +71,9 @@ class Exchange:
         method: Method,
         max_faulty: int = -1,
         own: memoryview,
+        base: memoryview | None = None,
         result: memoryview,
+        coding: Coding | None = None,
         staging: Staging,
         client: DataClient,
         rates: Rates,
@@ -76,23 +83,24 @@ class Exchange:
         self._uid = uid
         self._schema = schema
         self._hash_name = hash_name
-        self._own = own.toreadonly()
+        self._base = base
         self._result = result
+        self._form = form_of(snap, own.toreadonly(), result, coding)
         self._staging = staging
         self._client = client
         self._rates = rates
         self._tell_it = tell
         self._members = {member.uid: member for member in snap.members}
         self._leaves = memoryview(bytearray(schema.leaves * HASH))
-        sources = _sources(uid, self._own, staging)
+        sources = contributions(uid, self._form, staging)
         self._method = method
         self._max_faulty = max_faulty
-        self._merging = Merging(schema, self._method, sources, result, self._leaves, hash_name)
+        self._merging = Merging(schema, self._method, sources, result, self._leaves, hash_name, self._form.settle)
         self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]
         self._measuring = Measuring(schema, snap, self._mine, sources) if self._method.distances else None
         said = self._measuring.said if self._measuring else memoryview(b"")
         signer = Signer(uid, network_id, node_key, node_keys)
-        self._signed = Signed(snap, signer, hash_name, result, self._leaves, said)
+        self._signed = Signed(snap, signer, hash_name, len(result), self._form, self._leaves, said)
         if self._measuring is None:
             self._merging.prepare(self._parties(None))
         self._machine: Exchanging | None = None
@@ -231,9 +239,15 @@ class Exchange:
 
         self._fetch(pull, member.digest, room, stop, arrived)
         if self._snap.topology == "broadcast" and not member.root:
-            sent = tensorbytes.digest(self._schema, room, self._hash_name)
+            sent = self._sent(member.digest, room)
             if sent != member.digest:
                 raise BadContribution(pull.of, f"it offered {member.digest} and sent {sent}")
+
+    def _sent(self, offered: str, room: memoryview) -> str:
+        """The digest of whole weights that came; the base goes by the ledger's, which may cover more than weights."""
+        if offered == self._snap.base and self._base is not None and np.array_equal(room, self._base):
+            return offered
+        return tensorbytes.digest(self._schema, room, self._hash_name)
 
     def _proven(self, pull: x.Pull, stop: Stop) -> ProvenLeaves:
         """The hashes that the leaves of this pull have to have by the Merkle root of their offer."""
@@ -266,7 +280,8 @@ class Exchange:
     def _pull_distances(self, pull: x.Pull, stop: Stop) -> None:
         assert self._measuring is not None
         arrived = partial(self._upto, pull)
-        self._signed.take(pull, self._fetch(pull, "", self._measuring.said, stop, arrived))
+        said = self._measuring.said[pull.start : pull.stop]
+        self._signed.take(pull, self._from(pull, "", (pull.start, pull.stop), said, stop, arrived))
         if not distances.sound(bytes(self._measuring.said[pull.start : pull.stop])):
             raise BadContribution(pull.of, "the distances that it says it measured are none")
 
@@ -276,9 +291,23 @@ class Exchange:
     def _fetch(
         self, pull: x.Pull, digest: str, into: memoryview, stop: Stop, on_progress: Callable[[int], None]
     ) -> bytes:
+        """Leaves of a model; ``on_progress`` hears up to where ``into``, a whole model, has them."""
+        room, upto = self._form.room(pull, into)
+        span = self._form.at(pull.start), self._form.at(pull.stop)
+        return self._from(pull, digest, span, room, stop, lambda offset: on_progress(upto(offset)))
+
+    def _from(
+        self,
+        pull: x.Pull,
+        digest: str,
+        span: tuple[int, int],
+        room: memoryview,
+        stop: Stop,
+        on_progress: Callable[[int], None],
+    ) -> bytes:
         snap, source = self._snap, self._members[pull.source]
-        want = Want(snap.contract, snap.round, pull.what, snap.attempt, digest, pull.start, pull.stop)
-        return self._client.fetch(source.address, source.uid, want, into[pull.start : pull.stop], on_progress, stop)
+        want = Want(snap.contract, snap.round, pull.what, snap.attempt, digest, *span)
+        return self._client.fetch(source.address, source.uid, want, room, on_progress, stop)
 
     # ---- merging
 
@@ -359,8 +388,3 @@ class Exchange:
             until = max(at, self._marks.get(phase, at))
             phases[phase], at = until - at, until
         return phases
-
-
-def _sources(uid: str, own: memoryview, staging: Staging) -> Callable[[str], memoryview]:
-    """Where each contribution lies. Not a method: an exchange that refers to itself would hold its model for longer."""
-    return lambda contributor: own if contributor == uid else staging.room(contributor)

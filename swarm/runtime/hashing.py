@@ -1,4 +1,4 @@
-"""A model's digest with all cores of this machine.
+"""A model's digest, and that of a base with its momentum, with all cores of this machine.
 
 Used by learning nodes for what lies in memory as a whole (their own weights, a fetched model); what arrives in pieces
 is hashed by the exchange as it comes. Guarantee: the digest of `wire.tensorbytes`.
@@ -17,6 +17,14 @@ STRIDE = 64 * LEAF_BYTES
 
 def digest(schema: Schema, buffer: memoryview, hash_name: str) -> str:
     return tensorbytes.digest_of_leaves(schema, leaf_hashes(schema, buffer, hash_name), hash_name)
+
+
+def base_digest(schema: Schema, state: Schema | None, whole: memoryview, hash_name: str) -> str:
+    """Of a committed base: the model, and behind it its momentum if the contract has one."""
+    model = digest(schema, whole[: schema.nbytes], hash_name)
+    if state is None:
+        return model
+    return tensorbytes.with_state(model, digest(state, whole[schema.nbytes :], hash_name), hash_name)
 
 
 def leaf_hashes(schema: Schema, buffer: memoryview, hash_name: str) -> bytes:

@@ -4,6 +4,7 @@ Used by the training side (pack, views), the learning node (leaf hashes while by
 Guarantees: equal arrays give equal bytes and one digest on every machine; nothing is copied but by `pack`.
 
     digest = H(schema hash ‖ H(leaf 0) ‖ H(leaf 1) ‖ …), written "<name of H>:<hex>"
+    of a base with momentum (core/outer): H("swarm/base/1" 0 ‖ the model's digest ‖ 0 ‖ the momentum's digest), as text
 """
 
 from __future__ import annotations
@@ -149,6 +150,11 @@ def digest(schema: Schema, buffer: Buffer, hash_name: str) -> str:
     """The digest of a model in one thread; a learning node hashes leaves as they come in instead."""
     assert memoryview(buffer).nbytes == schema.nbytes, (memoryview(buffer).nbytes, schema.nbytes)
     return digest_of_leaves(schema, leaf_hashes(buffer, hash_name), hash_name)
+
+
+def with_state(model: str, state: str, hash_name: str) -> str:
+    """The digest of a base that is a model and its momentum, from the digests of both."""
+    return _text(hash_name, hash_function(hash_name)(f"swarm/base/1\0{model}\0{state}".encode()))
 
 
 def _text(hash_name: str, value: bytes) -> str:

@@ -38,6 +38,10 @@ def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, en
             "Invalid value mergeMethod: median. Allowed values: ['mean', 'coordmedian', 'geomedian', 'trimmedmean', ",
         ),
         ({"useAdaptiveSync": True}, "For adaptive sync, valid adsValData is mandatory"),
+        ({"outer": "nesterov", "outerMomentum": 1.5}, "outerMomentum=1.5 is not possible: expected a number from 0 to"),
+        ({"outer": "nesterov", "outerMomentum": 0.12345}, "outerMomentum=0.12345 is not possible"),
+        ({"outer": "nesterov", "outerLearningRate": "much"}, "outerLearningRate=much is not possible"),
+        ({"outerLearningRate": 0.5}, "outerLearningRate=0.5 has no meaning with outer='plain'"),
         ({"maxFaulty": -2}, "maxFaulty=-2 is not possible: expected a whole number from -1 to 1000"),
         ({"maxPeersPerOrganisation": -1}, "maxPeersPerOrganisation=-1 is not possible"),
         ({"useAdaptiveSync": True, "adsValData": ([1], [1])}, "useAdaptiveSync=True comes in a later version"),
@@ -63,6 +67,13 @@ def test_defaults_are_hpes():
         "minPeers": 2, "mergeMethod": "mean", "onTooFewPeers": "wait", "tooFewPeersSeconds": 600,
         "initialModel": "mean", "topology": "auto", "commitments": "result", "organisations": [],
     }  # fmt: skip
+
+
+def test_fractions_are_thousandths_in_the_contract():
+    options = checked(outer="nesterov", outerLearningRate=1, outerMomentum=0.29).options
+    assert (options.outerLearningRate, options.outerMomentum) == (1000, 290)
+    assert (options.nesterov.rate, options.nesterov.momentum) == (1.0, 0.29)
+    assert checked(outer="nesterov").options.to_wire()["outer"] == "nesterov"
 
 
 def test_numbers_may_be_written_as_text_and_the_merge_method_in_any_case():

@@ -28,7 +28,7 @@ def model() -> tuple[bytes, str]:
 
 
 def contract(**members: Any) -> Any:
-    return SimpleNamespace(name="a-contract", hash="sha256", schema=SCHEMA, members=members)
+    return SimpleNamespace(name="a-contract", hash="sha256", schema=SCHEMA, momenta=None, members=members)
 
 
 def stored(directory, content: bytes, digest: str) -> Models:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from swarm.core.events import Contributor, Shard, SnapMade
 from swarm.core.merge import METHODS
 from swarm.core.tensors import LEAF_BYTES, STORAGE, Schema, TensorSpec, split
+from swarm.core.wireform import Coding
 from swarm.errors import Refused
 from swarm.nodes.contribution import Contribution
 from swarm.runtime import data_client
@@ -25,6 +26,7 @@ from swarm.runtime.data_rates import Rates
 from swarm.runtime.exchange import Exchange
 from swarm.runtime.exchange_news import Done, News, Owing, Stalling, Stuck
 from swarm.runtime.exchange_staging import Staging
+from swarm.runtime.quantising import quantised
 from swarm.wire import merkle, shardproof, tensorbytes
 from tests.runtime.data_nodes import NETWORK, Node, nodes, until
 
@@ -123,6 +125,7 @@ class Attempt:
         stagings: list[Staging] | None = None,
         full: bool = False,
         method: str = "mean",
+        coding: Coding | None = None,
     ) -> None:
         self.members = members
         self.number = number
@@ -134,6 +137,9 @@ class Attempt:
             self.own.append(bytearray(schema.nbytes))
             tensorbytes.pack(schema, arrays, self.own[-1])
         self.leaves = [tensorbytes.leaf_hashes(own, HASH) for own in self.own]
+        if coding is not None:
+            sent = [quantised(coding, memoryview(own), HASH) for own in self.own]
+            self.own, self.leaves = [content for content, _ in sent], [leaves for _, leaves in sent]
         digests = [tensorbytes.digest_of_leaves(schema, leaves, HASH) for leaves in self.leaves]
         self.snap = snap_of(members, weights, digests, schema.leaves, topology, number)
         if full:
@@ -154,6 +160,7 @@ class Attempt:
                 method=METHODS[method],
                 own=memoryview(own),
                 result=memoryview(result),
+                coding=coding,
                 staging=staging,
                 client=node.client,
                 rates=Rates(Traffic),

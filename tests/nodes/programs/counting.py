@@ -3,7 +3,7 @@
 Environment: SYNCS (rounds between start and finish), SWARM_ADD, MIN_PEERS, START (a file to wait for before sync 1),
 GATE (before sync 2), LAST_GATE (before the last sync),
 TOO_FEW (onTooFewPeers), CHECKIN (checkinModelOnTrainEnd), SIZE (numbers in the tensor), NAN (the sync at which the
-weights become NaN), CONTRACTS (trained one after the other, separated by blanks), KEPT (checkpoint_dir).
+weights become NaN), OUTER (outer), CONTRACTS (trained one after the other, separated by blanks), KEPT (checkpoint_dir).
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def train(contract: str) -> str:
         onTooFewPeers=os.environ.get("TOO_FEW", "wait"),
         tooFewPeersSeconds=60,
         checkinModelOnTrainEnd=os.environ.get("CHECKIN", "snapshot"),
+        outer=os.environ.get("OUTER", "plain"),
         checkpoint_dir=os.environ.get("KEPT"),
     )
     weights = {"w": np.full(int(os.environ.get("SIZE", "1000")), add, np.float32), "n": np.zeros((), np.int64)}

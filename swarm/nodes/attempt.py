@@ -1,0 +1,43 @@
+"""The attempt of a round that a learning node takes part in: what it serves of it, and what it can show of it.
+
+Kept by ``nodes/learning`` from the snap on, until the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from swarm.core.events import SnapMade
+from swarm.nodes.contribution import Contribution
+from swarm.nodes.models import ModelFile
+from swarm.runtime.data import Region, Want
+from swarm.runtime.exchange import Exchange
+
+
+@dataclass
+class Attempt:
+    """``result``: where the exchange puts the merge."""
+
+    snap: SnapMade
+    own: Contribution
+    result: ModelFile
+    exchange: Exchange
+
+    def is_of(self, round_: int, attempt: int) -> bool:
+        return (self.snap.round, self.snap.attempt) == (round_, attempt)
+
+    def region(self, want: Want) -> Region:
+        """Raises Refused for what is not here."""
+        merged = want.what in ("shard", "distances")
+        return self.exchange.region(want) if merged else self.own.region(want)
+
+    def evidence(self, shards: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """What the owners of these shards, by number in the snap, signed for the bytes that they sent here."""
+        snap = self.snap
+        where = {"contract": snap.contract, "round": snap.round, "attempt": snap.attempt, "snap": snap.entry}
+        for index in shards:
+            proof = self.exchange.proof(index)
+            if proof is not None:
+                yield {**where, "shard": index, "uid": snap.owner_of(index), "first": proof}
