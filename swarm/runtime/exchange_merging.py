@@ -18,6 +18,8 @@ from swarm.errors import ModelError
 from swarm.wire import tensorbytes
 
 HASH = tensorbytes.HASH_BYTES
+Store = Callable[[int, memoryview], None]
+"""Writes down what the result is from this byte on, where it outlives this process."""
 
 
 class BadContribution(ModelError):
@@ -48,7 +50,10 @@ class ProvenLeaves:
 
 
 class Merging:
-    """``contribution`` finds a member's; it, ``result`` and ``leaves`` (the hashes) are addressed as in the model."""
+    """``contribution`` finds a member's; it, ``result`` and ``leaves`` (the hashes) are addressed as in the model.
+
+    ``store``: none is needed where the result lies in a place that outlives this process.
+    """
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class Merging:
         result: memoryview,
         leaves: memoryview,
         hash_name: str,
+        store: Store | None = None,
     ) -> None:
         self._schema = schema
         self._method = method
@@ -66,6 +72,7 @@ class Merging:
         self._result = result
         self._leaves = leaves
         self._hash_name = hash_name
+        self._store = store
 
     def prepare(self, members: Members) -> None:
         """Who merges, in the order of the parts, is known, and how far apart they are if that matters."""
@@ -92,13 +99,15 @@ class Merging:
                 must_be_finite(run.dtype, parts, values, name)
                 raise ModelError(f'the merged tensor "{name}" is beyond the range of {run.dtype}')
         merged[upto:] = 0
-        self.hash(start, stop)
+        self.seal(start, stop)
 
-    def hash(self, start: int, stop: int) -> None:
-        """Fill in the hashes of the leaves of the result between ``start`` and ``stop``."""
+    def seal(self, start: int, stop: int) -> None:
+        """The result is here between ``start`` and ``stop``: fill in the hashes of its leaves, and write it down."""
         hashes = tensorbytes.leaf_hashes(self._result[start:stop], self._hash_name)
         at = start // LEAF_BYTES * HASH
         self._leaves[at : at + len(hashes)] = hashes
+        if self._store is not None:
+            self._store(start, self._result[start:stop])
 
 
 def must_be_finite(
