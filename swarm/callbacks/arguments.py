@@ -26,7 +26,15 @@ TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
 MERGE_METHODS = tuple(METHODS)
 CHECKINS: tuple[Checkin, ...] = get_args(Checkin)
 KEYWORDS = frozenset(
-    {"totalEpochs", "checkinModelOnTrainEnd", "nodeWeightage", "useAdaptiveSync", "logger", "checkpoint_dir"}
+    {
+        "totalEpochs",
+        "checkinModelOnTrainEnd",
+        "nodeWeightage",
+        "useAdaptiveSync",
+        "logger",
+        "checkpoint_dir",
+        "local_only",
+    }
     | {field.name for field in fields(Options)}
 )
 """What every callback and ``Swarm`` accepts."""
@@ -41,6 +49,7 @@ class Arguments:
     checkinModelOnTrainEnd: Checkin
     nodeWeightage: int
     checkpoint_dir: Path | None
+    local_only: tuple[str, ...]
 
 
 def loopback(environment: Mapping[str, str]) -> bool:
@@ -66,6 +75,7 @@ def parse(
         checkinModelOnTrainEnd=_checkin(keywords.get("checkinModelOnTrainEnd", "snapshot")),
         nodeWeightage=_weightage(keywords.get("nodeWeightage", 1)),
         checkpoint_dir=_directory(keywords.get("checkpoint_dir")),
+        local_only=_patterns(keywords.get("local_only")),
         options=_options(peers, keywords, environment),
     )
 
@@ -117,6 +127,16 @@ def _directory(value: Any) -> Path | None:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise BadInput(f"checkpoint_dir has to be the path of a directory, received {value!r}")
     return Path(os.fspath(value))
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+    given = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(given, list | tuple) or not all(isinstance(one, str) and one for one in given):
+        raise BadInput(
+            f"local_only has to be a list of patterns of tensor names, received {value!r:.80}",
+            hint='local_only=["*batch_normalization*"], for one',
+        )
+    return tuple(given)
 
 
 def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[str, str]) -> Options:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from swarm.callbacks import arguments
 from swarm.callbacks.checkpoint import Arrays, Checkpoint, Checkpoints, difference
 from swarm.callbacks.ending import tell_errors_as_sentences
+from swarm.callbacks.local import staying
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, ModelError, SwarmError
 from swarm.runtime import channel
@@ -27,7 +28,7 @@ from swarm.wire import tensorbytes
 from swarm.wire.messages import MAP_CAP, Kind, Level, Merged, Open, Sync
 
 Load = Callable[[Arrays], None]
-"""Puts the arrays, which are views of memory that the next merge overwrites, into the model."""
+"""Puts the arrays, which are views of memory that the next merge overwrites, into the model; not always all of it."""
 
 _FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
 _LOADED = ("merged", "adopted")
@@ -103,39 +104,47 @@ class Session:
         elif self.arguments.checkpoint_dir is not None:
             self.logger.info("checkpoint_dir has no effect in loopback mode")
 
-    # ---- the training's points
+    # ---- the training's points; ``local`` are tensors that stay in this program
 
-    def start(self, weights: Arrays) -> None:
+    def local_of(self, names: Iterable[str]) -> frozenset[str]:
+        """The tensors that ``local_only`` keeps in this program."""
+        with self._errors_logged():
+            return staying(self.arguments.local_only, names)
+
+    def start(self, weights: Arrays, local: Arrays) -> None:
         """Train begin: enrol, and start from the swarm's model."""
         if self.loopback:
             return
         with self._errors_logged():
-            resumed = self._fitting(weights)
+            resumed = self._fitting({**weights, **local})
             finished = self._open(weights)
+        if local:
+            self.logger.info("%d of %d tensors stay here: %s", len(local), len(weights) + len(local), _some(local))
         if finished:
             self.training_over = True
             self.logger.warning("Swarm training is over before local training. Exit gracefully.")
         if resumed is not None:
             self.batches.done, self.epochs = resumed.batches, resumed.epochs
-        answer = self._exchange("begin", weights if resumed is None else resumed.weights, {})
+        begin = weights if resumed is None else {name: resumed.weights[name] for name in weights}
+        answer = self._exchange("begin", begin, {})
         if resumed is not None and not self.training_over:
-            self._go_on_from(resumed, answer)
+            self._go_on_from(resumed, answer, local)
 
-    def sync(self, weights: Arrays, metrics: Mapping[str, float]) -> bool:
+    def sync(self, weights: Arrays, local: Arrays, metrics: Mapping[str, float]) -> bool:
         """A sync point. False: the swarm's training is over, or there is none to merge with."""
         if self.loopback or self.training_over:
             return False
         self._merges += 1
-        self._keep(self._exchange("sync", weights, metrics))
+        self._keep(self._exchange("sync", weights, metrics), local)
         return True
 
-    def finish(self, weights: Arrays) -> None:
+    def finish(self, weights: Arrays, local: Arrays) -> None:
         """Train end: wait for the others, and end with the final model."""
         if self.loopback:
             return
         self._log_finish()
         answer = self._exchange("end", weights, {})
-        self._keep(answer, finished=answer.training_over)
+        self._keep(answer, local, finished=answer.training_over)
         if answer.how in _LOADED and answer.training_over:
             self.logger.info("All peers and Swarm training rounds finished. Final Swarm model was loaded.")
         else:
@@ -212,9 +221,12 @@ class Session:
             raise BadInput(f"the checkpoint in {self._checkpoints.path} is of another training: {other}", hint=hint)
         return resumed
 
-    def _go_on_from(self, checkpoint: Checkpoint, answer: Merged) -> None:
+    def _go_on_from(self, checkpoint: Checkpoint, answer: Merged, local: Arrays) -> None:
         """The swarm's model counts; the checkpoint's own weights only where they were trained from that very one."""
         weights = f"the swarm's weights of round {answer.round}"
+        if local:
+            self._load({name: checkpoint.weights[name] for name in local})
+            weights += ", its local tensors"
         if answer.how not in _LOADED or answer.digest == checkpoint.base:
             self._load(checkpoint.weights)
             weights = "its weights"
@@ -226,7 +238,7 @@ class Session:
         text = "resumed from the checkpoint of round %d, after %d batches and %d epochs, with %s and %s"
         self.logger.info(text, checkpoint.round, checkpoint.batches, checkpoint.epochs, weights, optimizer)
 
-    def _keep(self, answer: Merged, *, finished: bool = False) -> None:
+    def _keep(self, answer: Merged, local: Arrays, *, finished: bool = False) -> None:
         """Write down where the program stands, now that the swarm has decided."""
         if self._checkpoints is None or self._channel is None or self._schema is None:
             return
@@ -239,7 +251,7 @@ class Session:
                 batches=self.batches.done,
                 epochs=self.epochs,
                 finished=finished,
-                weights=tensorbytes.views(self._schema, buffer),
+                weights={**tensorbytes.views(self._schema, buffer), **local},
                 optimizer=self._optimizer(),
             )
         )
@@ -304,6 +316,11 @@ class Session:
             )
         self.logger.info("Swarm training may continue till trainings in min peers are done!")
         self.logger.info("Final merging starts at training end. Waiting for other peers to complete ...")
+
+
+def _some(names: Iterable[str]) -> str:
+    first = list(islice(names, 4))
+    return ", ".join(first[:3]) + (", …" if len(first) > 3 else "")
 
 
 def _plain(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -16,7 +16,7 @@ names the tensor that differs.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -41,9 +41,11 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
     """HPE's ``SwarmCallback(syncFrequency, minPeers, trainingContract, **kwargs)``.
 
     Keywords: ``totalEpochs checkinModelOnTrainEnd nodeWeightage mergeMethod adsValData adsValBatchSize logger`` as in
-    HPE Swarm Learning; ``onTooFewPeers tooFewPeersSeconds initialModel topology commitments organisations`` and ``outer
-    outerLearningRate outerMomentum`` (docs/MERGING.md) are the contract's options. With ``adsValData`` every merged
-    model is evaluated, and loss and metrics are logged.
+    HPE Swarm Learning; ``onTooFewPeers tooFewPeersSeconds initialModel topology commitments organisations`` and ``wire
+    outer outerLearningRate outerMomentum`` (docs/MERGING.md) are the contract's options. With ``adsValData`` every
+    merged model is evaluated, and loss and metrics are logged.
+    ``local_only`` is a list of patterns (``*batch_normalization*``): weights whose path, without Keras' numbers, fits
+    one of them stay here (FedBN, heads and adapters of one's own).
     With ``checkpoint_dir`` weights, optimizer state and counters are kept at every sync point; a program that is
     started again goes on from there: ``model.fit(…, initial_epoch=callback.initial_epoch)``.
     """
@@ -83,7 +85,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         return self._session.epochs
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._session.start(self._weights())
+        self._session.start(*self._weights())
         self._stop_when_over()
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -94,7 +96,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         steps = (self.params or {}).get("steps")
         last = min(batch, steps - 1) if steps else batch
         due = self._session.batches.add(last - self._first_batch + 1)
-        if due and not self._session.loopback and self._session.sync(self._weights(), _numbers(logs)):
+        if due and not self._session.loopback and self._session.sync(*self._weights(), _numbers(logs)):
             self._stop_when_over()
             self._evaluate()
 
@@ -102,7 +104,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         self._session.epochs += 1
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._session.finish(self._weights())
+        self._session.finish(*self._weights())
 
     def _stop_when_over(self) -> None:
         if self._session.training_over:
@@ -111,20 +113,37 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
 
     # ---- weights
 
-    def _weights(self) -> Arrays:
-        """The model's weights, without a copy where TensorFlow allows it."""
+    def _weights(self) -> tuple[Arrays, Arrays]:
+        """The model's weights, without a copy where TensorFlow allows it: what is shared, and what stays here."""
         if not self.model.weights:
             raise ModelError(
                 "the model has no weights yet, so there is nothing to merge",
                 hint="give it an Input layer, or call model.build(shape) before fit",
             )
-        return {tensor_name(n, weight): _read(weight) for n, weight in enumerate(self.model.weights)}
+        local = self._local()
+        named = [(name, path in local, weight) for name, path, weight in self._named(local)]
+        return (
+            {name: _read(weight) for name, stays, weight in named if not stays},
+            {name: _read(weight) for name, stays, weight in named if stays},
+        )
 
-    def _load(self, merged: Arrays) -> None:
+    def _local(self) -> frozenset[str]:
+        return self._session.local_of(_path(weight) for weight in self.model.weights)
+
+    def _named(self, local: frozenset[str]) -> Iterator[tuple[str, str, Any]]:
+        """Each weight with its name and path. Shared ones are counted by themselves: peers may differ in the others."""
+        shared = 0
         for position, weight in enumerate(self.model.weights):
-            name = tensor_name(position, weight)
-            weight.assign(merged[name])
-            if not _same_bits(_read(weight), merged[name]):
+            path = _path(weight)
+            yield tensor_name(position if path in local else shared, weight), path, weight
+            shared += path not in local
+
+    def _load(self, part: Arrays) -> None:
+        for name, _, weight in self._named(self._local()):
+            if name not in part:
+                continue
+            weight.assign(part[name])
+            if not _same_bits(_read(weight), part[name]):
                 raise ModelError(f'tensor "{name}" ({weight.path}) reads back other values than were loaded into it')
 
     def _optimizer(self) -> Arrays:
@@ -178,7 +197,11 @@ def tensor_name(position: int, weight: Any) -> str:
     Keras numbers what has no name of its own by what was built before it in the process (``dense_3``), so numbers go;
     the position keeps names apart.
     """
-    return f"{position}:{re.sub(r'_[0-9]+(?=_|/|$)', '', weight.path)}"
+    return f"{position}:{_path(weight)}"
+
+
+def _path(weight: Any) -> str:
+    return re.sub(r"_[0-9]+(?=_|/|$)", "", weight.path)
 
 
 def _read(weight: Any) -> np.ndarray[Any, Any]:

@@ -12,7 +12,8 @@
 
 ``weights`` maps names to arrays of any element type that ``core/tensors`` knows; names, types and shapes are fixed by
 the first ``start`` in the contract. With ``checkpoint_dir`` a program that was killed and is started again goes on from
-its last sync point: ``batches_done``, ``epochs_done`` and ``optimizer`` say from where. Guarantees: what ``finish``
+its last sync point: ``batches_done``, ``epochs_done`` and ``optimizer`` say from where. Tensors whose names fit a
+pattern of ``local_only`` stay in this program: results have them as they were passed. Guarantees: what ``finish``
 returns is the model whose digest the ledger calls final; arrays that were passed are never written to, unless they are
 given as ``out``.
 """
@@ -83,8 +84,7 @@ class Swarm:
 
     def start(self, weights: Mapping[str, Any], *, out: Arrays | None = None) -> Weights:
         """Enrol, and start from the swarm's model. Waits for the other peers."""
-        arrays = self._begin(weights, out)
-        self._session.start(arrays)
+        self._session.start(*self._begin(weights, out))
         return self._result
 
     def sync(
@@ -97,16 +97,15 @@ class Swarm:
         out: Arrays | None = None,
     ) -> Weights:
         """Merge with the others. ``batches``, ``epochs`` (trained so far) and ``metrics`` are for people to see."""
-        session, arrays = self._session, self._begin(weights, out)
+        session, (shared, local) = self._session, self._begin(weights, out)
         session.batches.done = session.batches.done + session.batches.every if batches is None else int(batches)
         session.epochs = int(epochs)
-        session.sync(arrays, metrics or {})
+        session.sync(shared, local, metrics or {})
         return self._result
 
     def finish(self, weights: Mapping[str, Any], *, out: Arrays | None = None) -> Weights:
         """Local training has ended: wait for the others' and get the final model. Closes the session."""
-        arrays = self._begin(weights, out)
-        self._session.finish(arrays)
+        self._session.finish(*self._begin(weights, out))
         return self._result
 
     def close(self) -> None:
@@ -121,14 +120,19 @@ class Swarm:
     ) -> None:
         self.close()
 
-    def _begin(self, weights: Mapping[str, Any], out: Arrays | None) -> Arrays:
+    def _begin(self, weights: Mapping[str, Any], out: Arrays | None) -> tuple[Weights, Weights]:
+        """What is shared, and what stays here."""
         arrays = {name: np.asarray(value) for name, value in weights.items()}
         if out is not None:
             difference = Schema.of(arrays).first_difference(Schema.of(out))
             if difference:
                 raise ModelError(f"out does not fit the weights: {difference}")
         self._out, self._result = out, arrays
-        return arrays
+        local = self._session.local_of(arrays)
+        return (
+            {name: array for name, array in arrays.items() if name not in local},
+            {name: array for name, array in arrays.items() if name in local},
+        )
 
     def _optimizer_arrays(self) -> Weights:
         return {name: np.asarray(value) for name, value in self.optimizer.items()}
@@ -136,10 +140,11 @@ class Swarm:
     def _load_optimizer(self, kept: Arrays) -> None:
         self.optimizer = {name: view.copy() for name, view in kept.items()}
 
-    def _load(self, merged: Arrays) -> None:
+    def _load(self, part: Arrays) -> None:
+        """What the part does not have stays as it was passed."""
         if self._out is None:
-            self._result = {name: view.copy() for name, view in merged.items()}
+            self._result = {**self._result, **{name: view.copy() for name, view in part.items()}}
             return
-        for name, view in merged.items():
-            np.copyto(self._out[name], view, casting="equiv")
+        for name, array in {**self._result, **part}.items():
+            np.copyto(self._out[name], array, casting="equiv")
         self._result = dict(self._out)

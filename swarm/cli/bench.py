@@ -9,6 +9,7 @@ import click
 from swarm.cli.ending import print_json
 from swarm.cli.help import Command
 from swarm.core.merge import METHODS
+from swarm.core.wireform import WIRES
 from swarm.errors import BadInput
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ swarm bench merge --peers 2 --mb 1              rounds of a 1 MB model, as a tra
 swarm bench merge --peers 4 --mb 100 --json     400 MB of models; one JSON object on stdout
 swarm bench merge --peers 4 --kill scatter      one learning node dies in the middle of a round
 swarm bench merge --peers 5 --method geomedian  another merge method
+swarm bench merge --peers 4 --mb 25 --wire int8 a quarter of the bytes
 """
 
 
@@ -89,7 +91,7 @@ def _show_stream(compared: Comparison) -> None:
     "--mb", default=1, show_default=True, type=click.IntRange(1, 4000), help="size of the model, in 10^6 bytes"
 )
 @click.option("--method", default="mean", show_default=True, type=click.Choice(list(METHODS)))
-@click.option("--wire", default="fp32", show_default=True, type=click.Choice(["fp32"]))
+@click.option("--wire", default="fp32", show_default=True, type=click.Choice(list(WIRES)), help="how weights travel")
 @click.option("--commitments", default="result", show_default=True, type=click.Choice(["result", "full"]))
 @click.option("--topology", default="auto", show_default=True, type=click.Choice(["auto", "sharded", "broadcast"]))
 @click.option("--rounds", default=7, show_default=True, type=click.IntRange(1, 1000), help="measured; 2 more warm up")
@@ -121,7 +123,7 @@ def merge(
     from swarm.nodes.localrun import environment
     from swarm.nodes.scratch import scratch_directory
 
-    settings = bench.Settings(peers, mb, method, topology, rounds, sns, kill, commitments)
+    settings = bench.Settings(peers, mb, method, topology, rounds, sns, kill, commitments, wire)
     with (
         ended_by_signals(),
         scratch_directory("swarm-bench-") as directory,

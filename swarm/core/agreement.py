@@ -16,6 +16,7 @@ from swarm.core.merge.own import is_name
 from swarm.core.names import Identity
 from swarm.core.outer import Nesterov
 from swarm.core.tensors import Schema
+from swarm.core.wireform import WIRES
 from swarm.errors import BadInput, ModelError, Refused
 
 DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
@@ -27,6 +28,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "initialModel": ("mean", "first"),
     "topology": ("auto", "sharded", "broadcast"),
     "commitments": ("result", "full"),
+    "wire": WIRES,
     "outer": ("plain", "nesterov"),
 }
 _RANGES: dict[str, tuple[int, int]] = {
@@ -38,7 +40,7 @@ _RANGES: dict[str, tuple[int, int]] = {
     "outerMomentum": (0, 999),
 }
 _NESTEROV = {"outerLearningRate": 700, "outerMomentum": 900}
-_LATER = {"maxFaulty": -1, "maxPeersPerOrganisation": 0, "outer": "plain", **_NESTEROV}
+_LATER = {"maxFaulty": -1, "maxPeersPerOrganisation": 0, "wire": "fp32", "outer": "plain", **_NESTEROV}
 """Options that came later: what says nothing is written as it was before there was anything to say."""
 THOUSANDTHS = frozenset(_NESTEROV)
 """Options that users give as fractions; here and in the ledger they are whole numbers of 1/1000."""
@@ -49,7 +51,8 @@ class Options:
     """A contract's options, in the users' spelling. ``organisations``: who may enrol; empty = all admitted.
 
     ``maxFaulty``: how many members the merge method is to bear, whatever they send; -1 = a third.
-    ``maxPeersPerOrganisation``: 0 = any number. ``outerLearningRate`` and ``outerMomentum`` in 1/1000.
+    ``maxPeersPerOrganisation``: 0 = any number. ``wire``: in what form weights travel (`core/wireform`).
+    ``outerLearningRate`` and ``outerMomentum`` in 1/1000.
     """
 
     minPeers: int
@@ -62,6 +65,7 @@ class Options:
     organisations: tuple[str, ...] = ()
     maxFaulty: int = -1
     maxPeersPerOrganisation: int = 0
+    wire: str = "fp32"
     outer: str = "plain"
     outerLearningRate: int = _NESTEROV["outerLearningRate"]
     outerMomentum: int = _NESTEROV["outerMomentum"]

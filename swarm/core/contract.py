@@ -183,7 +183,7 @@ class Contract:
     def _offered(self, member: Member, body: Mapping[str, Any]) -> Offer:
         weight = 0 if body.get("inactive", False) else member.weight * int(body.get("weight_permille", 1000))
         root = body.get("root", b"")
-        if self.options.commitments == "full" and not root:
+        if self.current.terms.rooted and not root:
             raise Refused(f"{member} offers without a Merkle root, which contract {self.name} asks for")
         return Offer(
             body["digest"],
@@ -294,7 +294,8 @@ class Contract:
         first = options.initialModel == "first" and base == self.initial_base
         full = options.commitments == "full"
         model = (options.topology, schema.leaves, schema.nbytes)
-        return Terms(self.name, options.minPeers, *model, first, full, options.robust, self.members)
+        quantised = options.wire != "fp32" and base != self.initial_base
+        return Terms(self.name, options.minPeers, *model, first, full, options.robust, self.members, quantised)
 
     def _member(self, uid: str) -> Member:
         if uid not in self.members:

@@ -143,7 +143,7 @@ class Contributor:
     """``weight`` = nodeWeightage x 1000, lowered by what the offer said; 0 = counts as a member, not in the merge.
 
     ``rate``: bytes a second that its link moves each way, 0 = not measured. ``root``: the Merkle root over its weights'
-    leaves, where the contract has ``commitments: full``.
+    leaves as they are merged, where the contract asks for one (`core/round`, Terms).
     """
 
     uid: str

@@ -59,6 +59,7 @@ class Terms:
     """What the contract says about its rounds.
 
     ``first``: only the weights of the first to enrol count. ``full``: every offer commits to its weights, leaf by leaf.
+    ``quantised``: contributions travel as how far they are from the base, which all members hold.
     ``capped``: no organisation of these ``members`` may have more than a third of the weight (`core/weightcap`).
     """
 
@@ -71,6 +72,17 @@ class Terms:
     full: bool = False
     capped: bool = False
     members: Mapping[str, Member] = field(default_factory=dict, compare=False)
+    quantised: bool = False
+
+    @property
+    def sharded(self) -> bool:
+        return self.topology == "sharded" or (self.topology == "auto" and self.nbytes > BROADCAST_BYTES)
+
+    @property
+    def rooted(self) -> bool:
+        """Offers have a Merkle root: where all members merge the same bytes, and those are not what was offered whole,
+        nothing else tells who sent one thing to one and another to the other."""
+        return self.full or (self.quantised and not self.sharded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +240,7 @@ class Round:
     def _begin(self, number: int, uids: Iterable[str]) -> SnapMade:
         chosen = sorted(uids)
         weights = self._weights(chosen)
-        sharded = self.terms.topology == "sharded" or (
-            self.terms.topology == "auto" and self.terms.nbytes > BROADCAST_BYTES
-        )
+        sharded = self.terms.sharded
         snap = SnapMade(
             self.terms.contract,
             self.number,

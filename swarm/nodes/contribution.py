@@ -5,10 +5,14 @@ Used by ``nodes/learning``. Guarantee: nothing is read any more once it has ende
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from swarm.core.contract import Contract
+from swarm.core.wireform import Coding, WireForm
 from swarm.errors import Refused
 from swarm.runtime import hashing
 from swarm.runtime.data import Region, Want
+from swarm.runtime.quantising import quantised
 from swarm.wire import merkle, tensorbytes
 
 HASH = tensorbytes.HASH_BYTES
@@ -39,21 +43,42 @@ class Contribution:
         return region
 
 
-class Commitments:
-    """The leaf hashes of what was offered last, where the contract asks offers to commit to them."""
+@dataclass(frozen=True)
+class Offered:
+    """``content``: in wire form where there is a ``coding``, else empty: the weights travel as they are."""
+
+    coding: Coding | None
+    content: memoryview
+    leaves: bytes
+
+
+class Offers:
+    """What has been offered, made ready before it is: what travels, and what the offer commits to."""
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
-        self._digest = ""
-        self._leaves = b""
+        wire = contract.options.wire
+        self._form = None if wire == "fp32" else WireForm(contract.schema, wire)
+        self._made: dict[tuple[str, str], Offered] = {}
 
-    def root(self, digest: str, content: memoryview) -> dict[str, bytes]:
-        """What the offer of this content says besides its digest. Takes as long as hashing does."""
-        if self._contract.options.commitments != "full":
-            return {}
-        self._leaves = hashing.leaf_hashes(self._contract.schema, content, self._contract.hash)
-        self._digest = digest
-        return {"root": merkle.root(self._leaves, self._contract.hash)}
+    def root(self, digest: str, base: str, weights: memoryview, model: memoryview | None) -> dict[str, bytes]:
+        """What an offer of these weights says besides its digest; ``model`` is the base, None while nobody has one.
 
-    def leaves(self, digest: str) -> bytes:
-        return self._leaves if digest == self._digest else b""
+        In any thread; takes as long as quantising and hashing do.
+        """
+        contract, rooted = self._contract, self._contract.current.terms.rooted
+        known = self._made.get((digest, base))
+        if known is None or (rooted and not known.leaves):
+            if self._form is None or model is None:
+                leaves = hashing.leaf_hashes(contract.schema, weights, contract.hash) if rooted else b""
+                known = Offered(None, memoryview(b""), leaves)
+            else:
+                coding = Coding(self._form, model)
+                known = Offered(coding, *quantised(coding, weights, contract.hash if rooted else ""))
+            self._made[digest, base] = known
+        return {"root": merkle.root(known.leaves, contract.hash)} if rooted else {}
+
+    def take(self, digest: str, base: str) -> Offered:
+        """What is to travel of what was offered on this base. Nothing that was offered before is asked for any more."""
+        self._made = {(digest, base): self._made[digest, base]}
+        return self._made[digest, base]

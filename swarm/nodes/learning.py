@@ -24,7 +24,7 @@ from swarm.core.member import Member
 from swarm.errors import InternalError, SwarmError
 from swarm.nodes import mergemethods, serving
 from swarm.nodes.attempt import Attempt
-from swarm.nodes.contribution import Commitments, Contribution
+from swarm.nodes.contribution import Contribution, Offers
 from swarm.nodes.fetching import fetched
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
@@ -78,7 +78,7 @@ class Learning:
         """The digest of the model that lies where the program reads it."""
         self._staging = Staging(contract.schema.nbytes)
         self._times = RoundTimes()
-        self._commitments = Commitments(contract)
+        self._offers = Offers(contract)
         self._answered = trio.Event()
         self._answer: Merged | None = None
         self._inbox, self._events = trio.open_memory_channel[m.Event](float("inf"))
@@ -136,9 +136,10 @@ class Learning:
         """The program stands at a sync point: what it is to do. Raises what the program is to be told instead."""
         if self.error is not None:
             raise self.error
-        self._times = RoundTimes()
+        self._times = RoundTimes(self._bytes_sent())
         self._answer, self._answered = None, trio.Event()
-        digest = await trio.to_thread.run_sync(self._digest, self.session.out)
+        of = (self.contract.schema, self.session.out, self.contract.hash)
+        digest = await trio.to_thread.run_sync(hashing.digest, *of)
         self._times.reach("hashed")
         self.happened(m.Asked(request.kind, digest, request.batches, request.epochs))
         await self._answered.wait()
@@ -148,9 +149,6 @@ class Learning:
         if self._answer is None:
             raise self.error or InternalError("a sync point had no answer")
         return self._answer
-
-    def _digest(self, buffer: memoryview) -> str:
-        return hashing.digest(self.contract.schema, buffer, self.contract.hash)
 
     # ---- effects
 
@@ -192,17 +190,17 @@ class Learning:
             await self._make_durable(body["base"])
             mine = (self.member.lineage.origin, body["digest"])  # what a late change is made of, and is
             self.models.keep_only([body["base"], *mine, *(commit.digest for commit in self.contract.kept)])
-            body = {**body, **await self._committed_to(body["digest"]), **self._rates_told()}
+            body = {**body, **await self._root_of(body["digest"], body["base"]), **self._rates_told()}
         outcome = await self._link.propose(effect.kind, body)
         if not outcome.accepted:
             log.info("%s refused: %s", effect.kind, outcome.reason)
         if effect.kind == "Offer":
             self.happened(m.OfferJudged(body["round"], outcome.accepted, outcome.reason))
 
-    async def _committed_to(self, digest: str) -> dict[str, Any]:
-        held = self.models.get(digest)
+    async def _root_of(self, digest: str, base: str) -> dict[str, Any]:
+        held, model = self.models.get(digest), self.models.get(base)
         content = self.session.out if held is None else held.bytes
-        return await trio.to_thread.run_sync(self._commitments.root, digest, content)
+        return await trio.to_thread.run_sync(self._offers.root, digest, base, content, model and model.bytes)
 
     def _rates_told(self) -> dict[str, Any]:
         told = self._rates.told([offer.rate for offer in self.contract.offers.values()])
@@ -215,8 +213,9 @@ class Learning:
         self._end_exchange()  # of the round before: slower peers have gathered from it until now
         self._times.reach("snapped")
         offered = next(member.digest for member in snap.members if member.uid == self.member.uid)
+        ready = self._offers.take(offered, snap.base)
         content = self.session.out if effect.source == "own" else self.models.bytes_of(offered)
-        own = Contribution(content, self._commitments.leaves(offered), self.contract.hash)
+        own = Contribution(ready.content if ready.coding else content, ready.leaves, self.contract.hash)
         handed = self.contract.momenta is None  # else the program gets what is made of the merge
         result = self.models.result() if handed else self.models.incoming(state=False)
         self._brought = ""
@@ -230,10 +229,11 @@ class Learning:
             hash_name=self.contract.hash,
             method=mergemethods.find(self.contract.options.mergeMethod),
             max_faulty=self.contract.options.maxFaulty,
-            own=content,
+            own=own.content,
             base=self.models.bytes_of(snap.base) if self.models.get(snap.base) else None,
             result=self.session.incoming if handed else result.bytes,
             store=result.write if handed else None,
+            coding=ready.coding,
             staging=self._staging,
             client=self._client,
             rates=self._rates,
@@ -386,6 +386,7 @@ class Learning:
             members=answer.members,
             seconds=self._times.seconds,
             bytes_sent=self._bytes_sent(),
+            bytes_before=self._times.bytes_before,
             asked_at_s=self._times.asked_s,
             phases_s=self._times.phases_s(),
         )

@@ -13,7 +13,9 @@ EXCHANGED = ("scatter", "merge", "gather")
 class RoundTimes:
     """From a program's asking to its answer: ``reach`` is told each point as it comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_before: int = 0) -> None:
+        self.bytes_before = bytes_before
+        """What this node had sent until then."""
         self._at = {"asked": monotonic()}
         self._exchanged_s: dict[str, float] = {}
 

@@ -33,9 +33,11 @@ from swarm.core.exchanging_places import CHUNK, places
 from swarm.core.merge import Members, Method, distances
 from swarm.core.merge.method import Array, may_be_faulty
 from swarm.core.tensors import LEAF_BYTES, Schema
+from swarm.core.wireform import Coding
 from swarm.errors import InternalError, SwarmError
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
 from swarm.runtime.data_rates import Rates
+from swarm.runtime.exchange_form import contributions, form_of
 from swarm.runtime.exchange_measuring import Measuring
 from swarm.runtime.exchange_merging import HASH, BadContribution, Merging, ProvenLeaves, Store
 from swarm.runtime.exchange_news import Done, News, Owing, Scattered, Stalling, Stuck
@@ -52,6 +54,7 @@ class Exchange:
     """``own`` is frozen, and ``result`` this exchange's alone, until it is done or cancelled.
 
     ``store`` has written down all of the result when it is done; see `Merging`.
+    With ``coding`` bytes travel in its wire form, and ``own`` is in it.
     ``base``: the snap's model, once there is one. ``tell(snap, news)`` hears of it: `Scattered` and `Done` at most
     once, `Stalling` once a member.
     """
@@ -72,6 +75,7 @@ class Exchange:
         base: memoryview | None = None,
         result: memoryview,
         store: Store | None = None,
+        coding: Coding | None = None,
         staging: Staging,
         client: DataClient,
         rates: Rates,
@@ -81,24 +85,25 @@ class Exchange:
         self._uid = uid
         self._schema = schema
         self._hash_name = hash_name
-        self._own = own.toreadonly()
         self._base = base
         self._result = result
+        self._form = form_of(snap, own.toreadonly(), result, coding)
         self._staging = staging
         self._client = client
         self._rates = rates
         self._tell_it = tell
         self._members = {member.uid: member for member in snap.members}
         self._leaves = memoryview(bytearray(schema.leaves * HASH))
-        sources = _sources(uid, self._own, staging)
+        sources = contributions(uid, self._form, staging)
         self._method = method
         self._max_faulty = max_faulty
-        self._merging = Merging(schema, self._method, sources, result, self._leaves, hash_name, store)
+        settle = self._form.settle
+        self._merging = Merging(schema, self._method, sources, result, self._leaves, hash_name, settle, store)
         self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]
         self._measuring = Measuring(schema, snap, self._mine, sources) if self._method.distances else None
         said = self._measuring.said if self._measuring else memoryview(b"")
         signer = Signer(uid, network_id, node_key, node_keys)
-        self._signed = Signed(snap, signer, hash_name, result, self._leaves, said)
+        self._signed = Signed(snap, signer, hash_name, len(result), self._form, self._leaves, said)
         if self._measuring is None:
             self._merging.prepare(self._parties(None))
         self._machine: Exchanging | None = None
@@ -280,7 +285,8 @@ class Exchange:
     def _pull_distances(self, pull: x.Pull, stop: Stop) -> None:
         assert self._measuring is not None
         arrived = partial(self._upto, pull)
-        self._signed.take(pull, self._fetch(pull, "", self._measuring.said, stop, arrived))
+        said = self._measuring.said[pull.start : pull.stop]
+        self._signed.take(pull, self._from(pull, "", (pull.start, pull.stop), said, stop, arrived))
         if not distances.sound(bytes(self._measuring.said[pull.start : pull.stop])):
             raise BadContribution(pull.of, "the distances that it says it measured are none")
 
@@ -290,9 +296,23 @@ class Exchange:
     def _fetch(
         self, pull: x.Pull, digest: str, into: memoryview, stop: Stop, on_progress: Callable[[int], None]
     ) -> bytes:
+        """Leaves of a model; ``on_progress`` hears up to where ``into``, a whole model, has them."""
+        room, upto = self._form.room(pull, into)
+        span = self._form.at(pull.start), self._form.at(pull.stop)
+        return self._from(pull, digest, span, room, stop, lambda offset: on_progress(upto(offset)))
+
+    def _from(
+        self,
+        pull: x.Pull,
+        digest: str,
+        span: tuple[int, int],
+        room: memoryview,
+        stop: Stop,
+        on_progress: Callable[[int], None],
+    ) -> bytes:
         snap, source = self._snap, self._members[pull.source]
-        want = Want(snap.contract, snap.round, pull.what, snap.attempt, digest, pull.start, pull.stop)
-        return self._client.fetch(source.address, source.uid, want, into[pull.start : pull.stop], on_progress, stop)
+        want = Want(snap.contract, snap.round, pull.what, snap.attempt, digest, *span)
+        return self._client.fetch(source.address, source.uid, want, room, on_progress, stop)
 
     # ---- merging
 
@@ -373,8 +393,3 @@ class Exchange:
             until = max(at, self._marks.get(phase, at))
             phases[phase], at = until - at, until
         return phases
-
-
-def _sources(uid: str, own: memoryview, staging: Staging) -> Callable[[str], memoryview]:
-    """Where each contribution lies. Not a method: an exchange that refers to itself would hold its model for longer."""
-    return lambda contributor: own if contributor == uid else staging.room(contributor)

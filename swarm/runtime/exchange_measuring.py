@@ -25,7 +25,7 @@ class Measuring:
     """
 
     def __init__(
-        self, schema: Schema, snap: SnapMade, mine: Sequence[Place], contribution: Callable[[str], memoryview]
+        self, schema: Schema, snap: SnapMade, mine: Sequence[Place], contribution: Callable[[str, int, int], memoryview]
     ) -> None:
         self._schema = schema
         self._snap = snap
@@ -40,7 +40,7 @@ class Measuring:
 
     def measure(self, start: int, stop: int, parties: Sequence[tuple[str, int]]) -> None:
         place, sums = next(found for found in self._sums.values() if found[0].start <= start < found[0].stop)
-        data = [np.frombuffer(self._contribution(uid)[start:stop], np.uint8) for uid, _ in parties]
+        data = [np.frombuffer(self._contribution(uid, start, stop), np.uint8) for uid, _ in parties]
         for run in self._schema.runs(start, stop):
             tensor = self._schema.tensors[run.tensor]
             values = [row[run.start - start : run.stop - start].view(tensor.storage) for row in data]

@@ -50,19 +50,21 @@ class ProvenLeaves:
 
 
 class Merging:
-    """``contribution`` finds a member's; it, ``result`` and ``leaves`` (the hashes) are addressed as in the model.
+    """``contribution`` finds bytes of a member's. ``result`` and ``leaves`` (the hashes) are addressed as in the model.
 
-    ``store``: none is needed where the result lies in a place that outlives this process.
+    ``settle`` is told what has been merged, before it is hashed. ``store`` writes down what is final; none is needed
+    where the result lies in a place that outlives this process.
     """
 
     def __init__(
         self,
         schema: Schema,
         method: Method,
-        contribution: Callable[[str], memoryview],
+        contribution: Callable[[str, int, int], memoryview],
         result: memoryview,
         leaves: memoryview,
         hash_name: str,
+        settle: Callable[[int, int], None],
         store: Store | None = None,
     ) -> None:
         self._schema = schema
@@ -72,6 +74,7 @@ class Merging:
         self._result = result
         self._leaves = leaves
         self._hash_name = hash_name
+        self._settle = settle
         self._store = store
 
     def prepare(self, members: Members) -> None:
@@ -80,7 +83,7 @@ class Merging:
 
     def merge(self, start: int, stop: int, parts: Sequence[tuple[str, int]]) -> None:
         assert self._kernel is not None, "merging has not been prepared"
-        data = [np.frombuffer(self._contribution(uid)[start:stop], np.uint8) for uid, _ in parts]
+        data = [np.frombuffer(self._contribution(uid, start, stop), np.uint8) for uid, _ in parts]
         merged = np.frombuffer(self._result[start:stop], np.uint8)
         upto = 0
         for run in self._schema.runs(start, stop):
@@ -99,6 +102,7 @@ class Merging:
                 must_be_finite(run.dtype, parts, values, name)
                 raise ModelError(f'the merged tensor "{name}" is beyond the range of {run.dtype}')
         merged[upto:] = 0
+        self._settle(start, stop)
         self.seal(start, stop)
 
     def seal(self, start: int, stop: int) -> None:

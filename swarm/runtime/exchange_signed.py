@@ -21,6 +21,7 @@ from swarm.core.exchanging_steps import Pull, What
 from swarm.core.tensors import LEAF_BYTES
 from swarm.errors import Refused
 from swarm.runtime.data import Region, Want
+from swarm.runtime.exchange_form import Form
 from swarm.runtime.exchange_merging import HASH, BadContribution
 from swarm.wire import shardproof
 from swarm.wire.tensorbytes import hash_function
@@ -37,14 +38,18 @@ class Signer:
 
 
 class Signed:
-    """``result`` and ``leaves`` (its leaves' hashes) are the model's, ``said`` has what is said about distances."""
+    """``form`` has the result as it is served, ``leaves`` its leaves' hashes, ``said`` what is said about distances.
+
+    Regions are addressed as on the wire, everything else as in the model, which has ``nbytes``.
+    """
 
     def __init__(
         self,
         snap: SnapMade,
         signer: Signer,
         hash_name: str,
-        result: memoryview,
+        nbytes: int,
+        form: Form,
         leaves: memoryview,
         said: memoryview,
     ) -> None:
@@ -52,11 +57,12 @@ class Signed:
         self._signer = signer
         self._hash_name = hash_name
         self._leaves = leaves
-        self._content: dict[What, memoryview] = {"shard": result, "distances": said}
+        self._form = form
+        self._said = said
         self._lock = threading.Lock()
         self._proofs: dict[int, bytes] = {}
         """What the owners signed for the pieces that came here."""
-        shards = places(snap, signer.uid, len(result)) if snap.topology == "sharded" else ()
+        shards = places(snap, signer.uid, nbytes) if snap.topology == "sharded" else ()
         said_of = parts(snap) if len(said) else ()
         self._pieces: list[tuple[What, Place]] = [("shard", place) for place in shards]
         self._pieces += [("distances", place) for place in said_of]
@@ -66,14 +72,17 @@ class Signed:
         }
 
     def _region(self, what: What, place: Place) -> Region:
-        return Region(self._content[what][place.start : place.stop], place.start)
+        if what == "distances":
+            return Region(self._said[place.start : place.stop], place.start)
+        start, stop = self._form.at(place.start), self._form.at(place.stop)
+        return Region(self._form.served[start:stop], start)
 
     # ---- mine
 
     def advance(self, shard: int, upto: int) -> None:
         """My shard that starts here is final below ``upto``."""
         if ("shard", shard) in self._regions:
-            self._regions["shard", shard].advance(upto)
+            self._regions["shard", shard].advance(self._form.at(upto))
 
     def sign(self, what: What, start: int) -> None:
         """My piece that starts here is complete."""
@@ -134,4 +143,4 @@ class Signed:
         if what == "shard":
             first, stop = place.start // LEAF_BYTES, -(-place.stop // LEAF_BYTES)
             return shardproof.shard_digest(self._leaves[first * HASH : stop * HASH], self._hash_name)
-        return hash_function(self._hash_name)(self._content[what][place.start : place.stop])
+        return hash_function(self._hash_name)(self._said[place.start : place.stop])

@@ -346,3 +346,28 @@ def test_another_optimizer_begins_anew_and_that_is_said(node, tmp_path, log):
     fit(small(), callback(**kept))
     (line,) = [line for line in log.messages if line.startswith("resumed")]
     assert "a new optimizer state (that of the checkpoint does not fit: tensor 1: it has" in line
+
+
+def with_norm(*, extra: bool) -> keras.Model:
+    layers = [keras.Input((3,)), keras.layers.Dense(4), keras.layers.BatchNormalization()]
+    layers += [keras.layers.BatchNormalization()] if extra else []
+    model = keras.Sequential([*layers, keras.layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.SGD(0.01), loss="mse")
+    return model
+
+
+def test_local_layers_stay_and_peers_with_others_of_them_have_the_same_contract(node):
+    node.merge = fill(0.5)
+    local = {"sync": 4, "local_only": ["*batch_normalization*"]}
+    for extra in (False, True):
+        model = with_norm(extra=extra)
+        fit(model, callback(**local))
+        shared = [weight for weight in model.weights if "batch_normalization" not in weight.path]
+        assert all((np.asarray(weight) == 0.5).all() for weight in shared)
+        assert not any((np.asarray(weight) == 0.5).all() for weight in model.layers[1].weights)
+    assert node.opens[0].schema == node.opens[1].schema
+    assert [name for name, *_ in node.opens[0].schema] == [
+        "0:sequential/dense/kernel", "1:sequential/dense/bias", "2:sequential/dense/kernel", "3:sequential/dense/bias",
+    ]  # fmt: skip
+    with pytest.raises(SwarmError, match=r'the pattern "\*batchnorm\*" fits none of the 8 tensors'):
+        fit(with_norm(extra=False), callback(local_only="*batchnorm*"))

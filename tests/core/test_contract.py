@@ -45,6 +45,8 @@ def test_later_options_are_written_only_when_they_say_something():
     assert Options(2).difference(said) == "maxFaulty: the contract has -1, this node has 1"
     stepping = Options(2, outer="nesterov", outerMomentum=800)
     assert Options.from_wire(stepping.to_wire()) == stepping
+    assert "wire" not in Options(2).to_wire()
+    assert Options(2, wire="int8").difference(Options(2)) == "wire: the contract has int8, this node has fp32"
     other = Options(2, outer="nesterov")
     assert other.difference(stepping) == "outerMomentum: the contract has 0.9, this node has 0.8"
 
@@ -59,6 +61,7 @@ def test_later_options_are_written_only_when_they_say_something():
             {"minPeers": 2, "mergeMethod": "median"},
             "mergeMethod='median' is not possible: expected mean or coordmedian",
         ),
+        ({"minPeers": 2, "wire": "int4"}, "wire='int4' is not possible: expected fp32 or bf16 or int8"),
         ({"minPeers": 2, "outer": "adam"}, "outer='adam' is not possible: expected plain or nesterov"),
         ({"minPeers": 2, "outerMomentum": 500}, "outerMomentum=0.5 has no meaning with outer='plain'"),
         ({"minPeers": 2, "outer": "nesterov", "outerMomentum": 1000}, "expected a number from 0 to 0.999"),

@@ -205,6 +205,21 @@ def test_full_commitments_need_a_root_with_every_offer_and_it_is_in_the_snap():
     assert {member.root for member in scene.last(SnapMade).members} == {b"\0" * 32, b"\1" * 32}
 
 
+@pytest.mark.parametrize(("topology", "asked"), [("auto", True), ("broadcast", True), ("sharded", False)])
+def test_once_there_is_a_base_to_be_far_from_quantised_weights_that_all_merge_need_a_root(topology: str, asked: bool):
+    """Everybody merges what it got, so it must be told who sent one thing to one and another to the other."""
+    scene = Scene()
+    actors = scene.learners(2, wire="int8", topology=topology)
+    for actor in actors:
+        assert scene.offer(actor).accepted, "the first weights travel as they are"
+    for actor in actors:
+        scene.ready(actor)
+    assert scene.offer(actors[0]).accepted != asked
+    for actor in actors:
+        scene.offer(actor, root=bytes(32))
+    assert {member.root for member in scene.last(SnapMade).members} >= {bytes(32)}
+
+
 def test_topology_is_the_contracts_word_where_it_has_one():
     scene, _ = merging(2, schema=BIG, topology="broadcast")
     assert scene.last(SnapMade).topology == "broadcast"

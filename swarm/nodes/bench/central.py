@@ -2,12 +2,14 @@
 
 Used by `swarm.nodes.bench.inputs`. Members of equal weight, float32. Written from the papers' definitions with numpy's
 sort, sum and matrix products over whole tensors; it shares nothing with `swarm.core.merge` but the definitions: members
-in uid order, float64 until the one rounding at the end, coefficients in units of 2^-28 in lowest terms, how many steps.
+in uid order, float64 until the one rounding at the end, coefficients in units of 2^-28 in lowest terms, how many steps;
+and with `swarm.core.quantise` where leaves and blocks begin and what a block is scaled by.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,3 +104,44 @@ COEFFICIENTS = {
     "geomedian": _geomedian,
     "centeredclip": _centered,
 }
+
+
+# ---- what a contract's ``wire`` makes of them
+
+LEAF_BYTES, TENSORS_FROM, BLOCK = 65536, 64, 1024
+
+
+def as_sent(wire: str, model: Model, base: Model) -> Model:
+    """The model as those read it who got it in this form: as far from the base as the form can say."""
+    read, at = {}, 0
+    for name, array in model.items():
+        read[name] = np.array(array)
+        away = base[name].ravel().astype(np.float64) - array.ravel().astype(np.float64)
+        for first, last in _stretches(at, array.size):
+            said = away[first:last]
+            if wire == "bf16" or last - first > 1:  # of one element a scale and a byte are more than it is itself
+                said = _in_eight_digits(said) if wire == "bf16" else _in_steps(said)
+                read[name].reshape(-1)[first:last] = (base[name].ravel()[first:last] - said).astype(np.float32)
+        at += -(-array.nbytes // TENSORS_FROM) * TENSORS_FROM
+    return read
+
+
+def _stretches(at: int, size: int) -> Iterator[tuple[int, int]]:
+    """The elements of a tensor that begins at this byte, by leaf."""
+    leaves = range(LEAF_BYTES, at + 4 * size, LEAF_BYTES)
+    yield from pairwise([0, *((leaf - at) // 4 for leaf in leaves if leaf > at), size])
+
+
+def _in_eight_digits(values: Array) -> Array:
+    """Rounded to eight binary digits, fewer below the smallest normal number: bfloat16."""
+    _, exponents = np.frexp(values)
+    unit = np.ldexp(1.0, np.maximum(exponents, -125) - 8)
+    return np.asarray(np.rint(values / unit) * unit)
+
+
+def _in_steps(values: Array) -> Array:
+    """Each block of 1024 in 127 steps up to its largest."""
+    starts = np.arange(0, len(values), BLOCK)
+    steps = (np.maximum.reduceat(np.abs(values), starts) / 127).astype(np.float32)
+    step = np.repeat(steps, np.diff([*starts, len(values)])).astype(np.float64)
+    return np.asarray(np.rint(np.divide(values, step, out=np.zeros_like(values), where=step > 0)) * step)

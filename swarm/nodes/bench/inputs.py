@@ -1,6 +1,6 @@
 """What the peers of `swarm bench merge` contribute, and what must come of it, computed in one place.
 
-Used by the measured programs (`arrays`) and by the bench (`expected_digest`). Guarantees: arrays differ from peer to
+Used by the measured programs (`arrays`) and by the bench (`expected`). Guarantees: arrays differ from peer to
 peer and from round to round; the expected result is computed from the inputs by code of its own, not by the product's.
 """
 
@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
-from swarm.nodes.bench.central import merged
+from swarm.nodes.bench.central import Array, Model, as_sent, merged
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
 LAYERS = (1, 7, 64, 0, 200, 28)
 """Relative sizes of the model's tensors; the one of 0 is a scalar."""
 
@@ -40,7 +38,16 @@ def digest(model: Iterable[Array]) -> str:
     return hashed.hexdigest()
 
 
-def expected_digest(method: str, mb: int, peers_in_order: Sequence[int], round_: int) -> str:
-    """Of the merge of these peers' arrays, in this order, computed in one place."""
+def expected(
+    method: str, mb: int, peers_in_order: Sequence[int], round_: int, wire: str, base: Model | None, *, sharded: bool
+) -> Model:
+    """The merge of these peers' arrays, in this order, computed in one place.
+
+    ``base``: the result of the round before. Without one all travels as it is, and so does what everybody merges alone.
+    """
     contributions = [arrays(mb, peer, round_) for peer in peers_in_order]
-    return digest(merged(method, contributions))
+    if base is None or wire == "fp32":
+        return dict(zip(contributions[0], merged(method, contributions), strict=True))
+    contributions = [as_sent(wire, each, base) for each in contributions]
+    result = dict(zip(base, merged(method, contributions), strict=True))
+    return as_sent(wire, result, base) if sharded else result

@@ -25,7 +25,8 @@ import swarm
 from swarm.core.round import BROADCAST_BYTES
 from swarm.errors import BadInput, CheckFailed, InternalError
 from swarm.nodes.bench import merge_program
-from swarm.nodes.bench.inputs import expected_digest
+from swarm.nodes.bench.central import Model
+from swarm.nodes.bench.inputs import digest, expected
 from swarm.nodes.bench.merge_kill import Death
 from swarm.nodes.launch import Launch
 from swarm.nodes.local import READY_S, LocalSwarm, Peer
@@ -33,6 +34,8 @@ from swarm.runtime.authority import CertificateTree
 
 WARM_UPS = 2
 PHASES = ("copy_in", "hash", "offer", "scatter", "merge", "gather", "commit", "load")
+PARTS = {"fp32": 1, "bf16": 2, "int8": 4}
+"""What part of a model is moved where each float32 travels in this form."""
 RING = Path(swarm.__file__).resolve().parent.parent / "benchmarks" / "ring_tls.py"
 
 
@@ -47,6 +50,11 @@ class Settings:
     kill: str = "none"
     """In which phase of the middle round one learning node is SIGKILLed, if in any."""
     commitments: str = "result"
+    wire: str = "fp32"
+
+    @property
+    def sharded(self) -> bool:
+        return self.topology == "sharded" or (self.topology == "auto" and self.mb * 10**6 > BROADCAST_BYTES)
 
     @property
     def killed_round(self) -> int | None:
@@ -83,9 +91,9 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
         "peers": peers,
         "mb": mb,
         "method": settings.method,
-        "wire": "fp32",
+        "wire": settings.wire,
         "commitments": settings.commitments,
-        "topology": _topology(settings),
+        "topology": "sharded" if settings.sharded else "broadcast",
         "hash": "blake3",
         "rounds": settings.rounds,
         "verified": measured.verified,
@@ -96,7 +104,7 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
         "ratio": round(median(ratios), 3),
         "phases_s": {phase: _median(line[phase] for line in measured.phases_s) for phase in PHASES},
         "bytes_per_peer": measured.bytes_per_peer,
-        "bytes_optimal": 2 * (peers - 1) * mb * 10**6 // peers,
+        "bytes_optimal": 2 * (peers - 1) * mb * 10**6 // peers // PARTS[settings.wire],
         "ratio_to_link_optimum": None,
         "rss_peak_mb": measured.rss_peak_mb,
         "cpu_s": {role: _median(line[role] for line in measured.cpu_s) for role in ("sl", "ml", "sn")},
@@ -107,12 +115,6 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
 def _median(values: Iterable[float]) -> float:
     found = list(values)
     return round(median(found), 4) if found else 0.0
-
-
-def _topology(settings: Settings) -> str:
-    if settings.topology != "auto":
-        return settings.topology
-    return "broadcast" if settings.mb * 10**6 <= BROADCAST_BYTES else "sharded"
 
 
 class Bench:
@@ -128,6 +130,8 @@ class Bench:
         self._programs: list[IO[str]] = []
         self._numbers = list(range(settings.peers))
         """Of the peers that live, by which their arrays are made."""
+        self._base: Model | None = None
+        """What the last round came to."""
         self._pids: dict[str, list[int]] = {}
 
     def run(self) -> Measured:
@@ -196,8 +200,9 @@ class Bench:
 
     def _verify(self, in_uid_order: list[int], round_: int) -> None:
         results = {answer["digest"] for answer in self._order({"digest": True})}
-        settings = self.settings
-        self.measured.verified &= results == {expected_digest(settings.method, settings.mb, in_uid_order, round_)}
+        how, sharded = self.settings, self.settings.sharded
+        self._base = expected(how.method, how.mb, in_uid_order, round_, how.wire, self._base, sharded=sharded)
+        self.measured.verified &= results == {digest(self._base.values())}
 
     def _phases_s(self, told: list[dict[str, Any]]) -> dict[str, float]:
         """The mean over the peers: the node's own phases, and the program's copies before and after them."""
@@ -246,6 +251,7 @@ class Bench:
             merge_program.TOPOLOGY: self.settings.topology,
             merge_program.COMMITMENTS: self.settings.commitments,
             merge_program.METHOD: self.settings.method,
+            merge_program.WIRE: self.settings.wire,
         }
 
     def _order(self, order: dict[str, Any]) -> list[dict[str, Any]]:
@@ -270,8 +276,12 @@ class Bench:
         return [number for _, number in sorted(zip(uids, self._numbers, strict=True))]
 
     def _bytes_per_round(self, peer: Peer) -> int:
-        """Over all its rounds, which move a model each: a single one's last bytes may leave after its report."""
-        return peer.bytes_sent // (int(peer.rounds[-1]["round"]) + 1)
+        """Over all rounds after the warm-ups, which move a model each: a single one's last bytes leave after it.
+
+        Before them, when this round was asked for, everybody had what the earlier ones moved.
+        """
+        first = next(line for line in peer.rounds if line["round"] >= WARM_UPS)
+        return int((peer.bytes_sent - first["bytes_before"]) // (peer.rounds[-1]["round"] + 1 - first["round"]))
 
     def _cpu_s(self) -> dict[str, float]:
         return {

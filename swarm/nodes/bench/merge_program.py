@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from swarm import Swarm
-from swarm.nodes.bench.inputs import Array, arrays, digest
+from swarm.nodes.bench.central import Array
+from swarm.nodes.bench.inputs import arrays, digest
 
-SOCKET, PEER, MIN_PEERS, MB, TOPOLOGY, COMMITMENTS, METHOD = (
-    f"SWARM_BENCH_{name}" for name in ("SOCKET", "PEER", "MIN_PEERS", "MB", "TOPOLOGY", "COMMITMENTS", "METHOD")
+SOCKET, PEER, MIN_PEERS, MB, TOPOLOGY, COMMITMENTS, METHOD, WIRE = (
+    f"SWARM_BENCH_{name}" for name in ("SOCKET", "PEER", "MIN_PEERS", "MB", "TOPOLOGY", "COMMITMENTS", "METHOD", "WIRE")
 )  # fmt: skip
 
 
@@ -33,7 +34,7 @@ class Program:
         self.say(peer=self.peer, pid=os.getpid())
 
     def run(self) -> None:
-        variables = {"topology": TOPOLOGY, "commitments": COMMITMENTS, "mergeMethod": METHOD}
+        variables = {"topology": TOPOLOGY, "commitments": COMMITMENTS, "mergeMethod": METHOD, "wire": WIRE}
         options = {name: os.environ[variable] for name, variable in variables.items()}
         with Swarm(minPeers=int(os.environ[MIN_PEERS]), trainingContract="bench", **options) as swarm:
             for line in self.orders:

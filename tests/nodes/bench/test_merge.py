@@ -36,6 +36,32 @@ def test_it_answers_with_exactly_the_promised_keys_and_verified_merges(mb: int, 
     assert 10**6 < answer["bytes_per_peer"] < 2.2 * 10**6  # a late peer fetches the whole model
 
 
+@pytest.mark.parametrize(
+    ("wire", "how", "times"),
+    [
+        ("int8", ["--peers", "2", "--topology", "sharded"], 1.02),
+        pytest.param("bf16", ["--peers", "4", "--mb", "8"], 1.02, marks=pytest.mark.slow),
+        pytest.param("int8", ["--peers", "3", "--method", "coordmedian"], 1.53, marks=pytest.mark.slow),
+        pytest.param("int8", ["--peers", "4", "--mb", "8", "--kill", "scatter"], 3.0, marks=pytest.mark.slow),
+        pytest.param("bf16", ["--peers", "3", "--mb", "5", "--commitments", "full"], 1.02, marks=pytest.mark.slow),
+    ],
+)
+def test_weights_that_travel_in_fewer_bits_are_what_other_code_finds_and_no_more_bytes(wire, how, times):
+    """``times`` the optimum: a broadcast of three moves half as much again, and a killed node's work is done twice."""
+    command = ["bench", "merge", "--mb", "1", "--rounds", "2", *how, "--wire", wire, "--json"]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("swarm"), *command], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["wire"], answer["verified"]) == (wire, True)
+    assert (
+        answer["bytes_optimal"]
+        == 2 * (answer["peers"] - 1) * answer["mb"] * 10**6 // answer["peers"] // ({"bf16": 2, "int8": 4}[wire])
+    )
+    assert answer["bytes_per_peer"] <= times * answer["bytes_optimal"]
+
+
 SLOW = [name for name in METHODS if name not in ("mean", "geomedian")]
 
 
@@ -108,7 +134,7 @@ def test_the_arrays_have_the_size_that_is_named_and_differ():
 
 
 def test_one_bit_that_is_wrong_changes_the_digest_that_is_expected():
-    expected = inputs.expected_digest("mean", 1, [0, 1], 5)
+    expected = inputs.digest(inputs.expected("mean", 1, [0, 1], 5, "fp32", None, sharded=True).values())
     mean = [
         (a.astype(np.float64) + b) / 2 for a, b in zip(*(inputs.arrays(1, p, 5).values() for p in (0, 1)), strict=True)
     ]
