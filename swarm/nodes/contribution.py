@@ -23,10 +23,14 @@ log = logging.getLogger("swarm.SL")
 
 
 class Contribution:
-    """``leaves``: the hashes of its leaves, where the offer commits to them by a Merkle root; else empty."""
+    """``leaves``: the hashes of its leaves, where the offer commits to them by a Merkle root; else empty.
 
-    def __init__(self, content: memoryview, leaves: bytes, hash_name: str) -> None:
+    ``content`` is in the wire form of the ``coding``, if there is one.
+    """
+
+    def __init__(self, content: memoryview, leaves: bytes, hash_name: str, coding: Coding | None = None) -> None:
         self.content = content
+        self.coding = coding
         self._leaves = leaves
         self._hash_name = hash_name
         self._region = Region.complete(content)
@@ -80,10 +84,12 @@ class Offers:
             known = self._made[digest, base] = self._ready(weights, model, rooted=rooted)
         return {"root": merkle.root(known.leaves, self._contract.hash)} if rooted else {}
 
-    def take(self, digest: str, base: str) -> Offered:
-        """What is to travel of what was offered on this base. Nothing that was offered before is asked for any more."""
-        self._made = {(digest, base): self._made[digest, base]}
-        return self._made[digest, base]
+    def take(self, digest: str, base: str, weights: memoryview) -> Contribution:
+        """What these weights contribute, which were offered. Nothing that was offered before is asked for any more."""
+        made = self._made[digest, base]
+        self._made = {(digest, base): made}
+        content = weights if made.content is None else made.content
+        return Contribution(content, made.leaves, self._contract.hash, made.coding)
 
     def _ready(self, weights: memoryview, model: memoryview | None, *, rooted: bool) -> Offered:
         schema, hash_name = self._contract.schema, self._contract.hash
