@@ -16,7 +16,6 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from swarm.callbacks.arguments import LOOPBACK_VARIABLE
 from swarm.errors import BadInput, CheckFailed
 from swarm.nodes.bench import overlap_program
 from swarm.nodes.bench.orders import Programs
@@ -120,7 +119,7 @@ class Bench:
         with programs.coming(self.settings.peers):
             for number in range(self.settings.peers):
                 name = f"alone-{number + 1}"
-                environment = {**self._environment(programs, number), LOOPBACK_VARIABLE: "true"}
+                environment = {**self._environment(programs, number), "SWARM_LOOPBACK": "true"}
                 command = [sys.executable, "-m", overlap_program.__name__]
                 state = self._directory / name
                 self._alone.append(self._launch.start(name, "ML", command, state=state, environment=environment))
