@@ -34,6 +34,7 @@ KEYWORDS = frozenset(
         "logger",
         "checkpoint_dir",
         "local_only",
+        "overlap",
     }
     | {field.name for field in fields(Options)}
 )
@@ -49,6 +50,7 @@ class Arguments:
     checkinModelOnTrainEnd: Checkin
     nodeWeightage: int
     checkpoint_dir: Path | None
+    overlap: bool
     local_only: tuple[str, ...]
 
 
@@ -75,6 +77,7 @@ def parse(
         checkinModelOnTrainEnd=_checkin(keywords.get("checkinModelOnTrainEnd", "snapshot")),
         nodeWeightage=_weightage(keywords.get("nodeWeightage", 1)),
         checkpoint_dir=_directory(keywords.get("checkpoint_dir")),
+        overlap=_overlap(keywords.get("overlap", False)),
         local_only=_patterns(keywords.get("local_only")),
         options=_options(peers, keywords, environment),
     )
@@ -127,6 +130,12 @@ def _directory(value: Any) -> Path | None:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise BadInput(f"checkpoint_dir has to be the path of a directory, received {value!r}")
     return Path(os.fspath(value))
+
+
+def _overlap(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadInput(f"overlap has to be True or False, received {value!r:.80}")
+    return value
 
 
 def _patterns(value: Any) -> tuple[str, ...]:

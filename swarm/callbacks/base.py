@@ -20,18 +20,17 @@ from typing import Any
 from swarm.callbacks import arguments
 from swarm.callbacks.checkpoint import Arrays, Checkpoint, Checkpoints, difference
 from swarm.callbacks.ending import tell_errors_as_sentences
+from swarm.callbacks.flight import LOADED, Flight
 from swarm.callbacks.local import staying
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, ModelError, SwarmError
 from swarm.runtime import channel
-from swarm.wire import tensorbytes
 from swarm.wire.messages import MAP_CAP, Kind, Level, Merged, Open, Sync
 
 Load = Callable[[Arrays], None]
 """Puts the arrays, which are views of memory that the next merge overwrites, into the model; not always all of it."""
 
 _FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
-_LOADED = ("merged", "adopted")
 _LEVELS: dict[Level, int] = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -47,6 +46,10 @@ def make_logger(who: str, given: logging.Logger | None) -> logging.Logger:
         logger.setLevel(logging.INFO)
         logger.propagate = False
     return logger
+
+
+Read = Callable[[], tuple[Arrays, Arrays]]
+"""Gives the program's weights as they are at that moment: what is shared, and what stays in this program."""
 
 
 class BatchCounter:
@@ -92,8 +95,8 @@ class Session:
         self._load = load
         self._optimizer = optimizer
         self._load_optimizer = load_optimizer
-        self._schema: Schema | None = None
         self._channel: channel.Channel | None = None
+        self._flight: Flight | None = None
         self._checkpoints: Checkpoints | None = None
         self._resumed: Checkpoint | None = None
         self._log_arguments(keywords)
@@ -126,26 +129,42 @@ class Session:
         if resumed is not None:
             self.batches.done, self.epochs = resumed.batches, resumed.epochs
         begin = weights if resumed is None else {name: resumed.weights[name] for name in weights}
-        answer = self._exchange("begin", begin, {})
+        answer, _ = self._take(self._hand_over("begin", begin, {}), None)
         if resumed is not None and not self.training_over:
             self._go_on_from(resumed, answer, local)
 
-    def sync(self, weights: Arrays, local: Arrays, metrics: Mapping[str, float]) -> bool:
-        """A sync point. False: the swarm's training is over, or there is none to merge with."""
+    def sync(self, read: Read, metrics: Mapping[str, float]) -> bool:
+        """A sync point: merge, or with ``overlap`` begin to. False: no round has ended."""
+        ended = self.catch_up(read, wait=True)
         if self.loopback or self.training_over:
-            return False
+            return ended
         self._merges += 1
-        self._keep(self._exchange("sync", weights, metrics), local)
+        self._hand_over("sync", read()[0], metrics)
+        return ended if self.arguments.overlap else self.catch_up(read, wait=True)
+
+    def landed(self) -> bool:
+        """Whether the round under way has ended: `catch_up` makes use of that. Never waits."""
+        with self._errors_logged():
+            return self._flight is not None and self._flight.landed()
+
+    def catch_up(self, read: Read, *, wait: bool = False) -> bool:
+        """When the round under way has ended: put what was trained since onto its result. False: it has not."""
+        flight = self._flight
+        if flight is None or not (flight.under_way if wait else self.landed()):
+            return False
+        self._keep(*self._take(flight, read if self.arguments.overlap else None), read()[1])
         return True
 
-    def finish(self, weights: Arrays, local: Arrays) -> None:
+    def finish(self, read: Read) -> None:
         """Train end: wait for the others, and end with the final model."""
         if self.loopback:
             return
+        self.catch_up(read, wait=True)
         self._log_finish()
-        answer = self._exchange("end", weights, {})
-        self._keep(answer, local, finished=answer.training_over)
-        if answer.how in _LOADED and answer.training_over:
+        shared, local = read()
+        answer, weights = self._take(self._hand_over("end", shared, {}), None)
+        self._keep(answer, weights, local, finished=answer.training_over)
+        if answer.how in LOADED and answer.training_over:
             self.logger.info("All peers and Swarm training rounds finished. Final Swarm model was loaded.")
         else:
             self.logger.warning("No final Swarm model was loaded, own weights are kept: %s", answer.note or answer.how)
@@ -155,13 +174,12 @@ class Session:
         """Without a final merge; the learning node goes on without this program."""
         if self._channel is not None:
             self._channel.close()
-            self._channel = None
-        self._schema = None
+        self._channel = self._flight = None
 
     # ---- how
 
     def _open(self, weights: Arrays) -> bool:
-        if self._schema is not None:
+        if self._flight is not None:
             self.close()
         if self._channel is None:  # trained before with the same callback
             self._channel = channel.connect(os.environ, self._note)
@@ -177,26 +195,35 @@ class Session:
             schema=schema.to_wire(),
         )
         opened = self._channel.open(request, schema.nbytes)
-        self._schema = schema
+        self._flight = Flight(self._channel, schema)
         return opened.finished
 
-    def _exchange(self, kind: Kind, weights: Arrays, metrics: Mapping[str, float]) -> Merged:
+    def _hand_over(self, kind: Kind, weights: Arrays, metrics: Mapping[str, float]) -> Flight:
         with self._errors_logged():
-            if self._channel is None or self._schema is None:
+            if self._flight is None:
                 raise BadInput("there is no open session with a learning node: start(weights) opens one")
-            connection, schema = self._channel, self._schema
-            with self._withdrawn_on_error(connection):
-                tensorbytes.pack(schema, weights, connection.out)
-                if not self.training_over:  # else they are not merged any more, only replaced
-                    _check_finite(schema, connection.out)
+            with self._withdrawn_on_error():
+                self._flight.pack(weights, whatever=self.training_over)  # then they are only replaced
             self.logger.info("Starting Swarm merging round ...")
-            answer = connection.sync(Sync(kind, self.batches.done, self.epochs, _plain(metrics)))
-            if answer.how in _LOADED:
-                with self._withdrawn_on_error(connection):
-                    self._load(tensorbytes.views(schema, connection.incoming))
+            self._flight.begin(Sync(kind, self.batches.done, self.epochs, _plain(metrics)))
+            return self._flight
+
+    def _take(self, flight: Flight, read: Read | None) -> tuple[Merged, Arrays]:
+        """Wait for the answer and load what it brings, with what was trained since if that can be ``read``.
+
+        The answer, and what the program has now.
+        """
+        with self._errors_logged():
+            answer = flight.answer()
+            with self._withdrawn_on_error():
+                if answer.how in LOADED:
+                    weights = flight.held(answer) if read is None else flight.moved(read()[0])
+                    self._load(weights)
+                else:
+                    weights = flight.held(answer) if read is None else read()[0]
         self._log_answer(answer)
         self.training_over = self.training_over or answer.training_over
-        return answer
+        return answer, weights
 
     # ---- checkpoints
 
@@ -227,7 +254,7 @@ class Session:
         if local:
             self._load({name: checkpoint.weights[name] for name in local})
             weights += ", its local tensors"
-        if answer.how not in _LOADED or answer.digest == checkpoint.base:
+        if answer.how not in LOADED or answer.digest == checkpoint.base:
             self._load(checkpoint.weights)
             weights = "its weights"
         optimizer = "its optimizer state" if checkpoint.optimizer else "no optimizer state"
@@ -238,11 +265,10 @@ class Session:
         text = "resumed from the checkpoint of round %d, after %d batches and %d epochs, with %s and %s"
         self.logger.info(text, checkpoint.round, checkpoint.batches, checkpoint.epochs, weights, optimizer)
 
-    def _keep(self, answer: Merged, local: Arrays, *, finished: bool = False) -> None:
-        """Write down where the program stands, now that the swarm has decided."""
-        if self._checkpoints is None or self._channel is None or self._schema is None:
+    def _keep(self, answer: Merged, weights: Arrays, local: Arrays, *, finished: bool = False) -> None:
+        """Write down where the program stands, with these weights, now that the swarm has decided."""
+        if self._checkpoints is None:
             return
-        buffer = self._channel.incoming if answer.how in _LOADED else self._channel.out
         self._checkpoints.write(
             Checkpoint(
                 contract=self.arguments.trainingContract,
@@ -251,20 +277,21 @@ class Session:
                 batches=self.batches.done,
                 epochs=self.epochs,
                 finished=finished,
-                weights={**tensorbytes.views(self._schema, buffer), **local},
+                weights={**weights, **local},
                 optimizer=self._optimizer(),
             )
         )
 
     @contextlib.contextmanager
-    def _withdrawn_on_error(self, connection: channel.Channel) -> Iterator[None]:
+    def _withdrawn_on_error(self) -> Iterator[None]:
         """When this model cannot take part, the others are not to wait for it."""
         try:
             yield
         except ModelError as error:
             self.logger.error("this peer leaves the swarm; the others go on without it")
-            connection.leave(error.message, error.code)
-            self._channel = self._schema = None
+            if self._channel is not None:
+                self._channel.leave(error.message, error.code)
+            self._channel = self._flight = None
             raise
 
     @contextlib.contextmanager
@@ -296,7 +323,7 @@ class Session:
     def _log_answer(self, answer: Merged) -> None:
         if answer.note:
             self.logger.warning("%s", answer.note)
-        if answer.how in _LOADED:
+        if answer.how in LOADED:
             every, by = self.batches.every, f" by {answer.members} members" if answer.members else ""
             total = f" of {self.arguments.totalEpochs}" if self.arguments.totalEpochs else ""
             self.logger.info("Merge Done: RVInt [cur: %d Nxt: %d]", every, every)
@@ -326,11 +353,3 @@ def _some(names: Iterable[str]) -> str:
 def _plain(metrics: Mapping[str, float]) -> dict[str, float]:
     return {str(name): float(value) for name, value in islice(metrics.items(), MAP_CAP)}
 
-
-def _check_finite(schema: Schema, buffer: memoryview) -> None:
-    name = tensorbytes.first_nonfinite(schema, buffer)
-    if name is not None:
-        raise ModelError(
-            f'the weights in tensor "{name}" are not finite (NaN or infinity), so they cannot be merged',
-            hint="the training diverged: a lower learning rate or gradient clipping may help; look at the data too",
-        )

@@ -4,8 +4,11 @@
     model.fit(x, y, callbacks=[SwarmCallback(syncFrequency=128, minPeers=2, trainingContract="demo")])
 
 Train begin starts from the swarm's model, every ``syncFrequency`` batches (counted across epochs) the weights are
-merged, and train end waits for the others and loads the final model. Put it last among the callbacks: one that changes
-weights at train end (``EarlyStopping(restore_best_weights=True)``) would undo the final model otherwise.
+merged, and train end waits for the others and loads the final model. With ``overlap=True`` training goes on meanwhile:
+the merge is begun at the sync point, and what it changes is added as soon as it is there (docs/MERGING.md).
+
+Put it last among the callbacks: one that changes weights at train end (``EarlyStopping(restore_best_weights=True)``)
+would undo the final model otherwise.
 
 Exchanged are all of ``model.weights``, trainable or not (BatchNormalization's statistics, integer counters), each in
 its own element type. Not exchanged: the optimizer's state, metrics, and the state of random seeds (equal dropout masks
@@ -43,7 +46,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
     Keywords: ``totalEpochs checkinModelOnTrainEnd nodeWeightage mergeMethod adsValData adsValBatchSize logger`` as in
     HPE Swarm Learning; ``onTooFewPeers tooFewPeersSeconds initialModel topology commitments organisations`` and ``wire
     outer outerLearningRate outerMomentum`` (docs/MERGING.md) are the contract's options. With ``adsValData`` every
-    merged model is evaluated, and loss and metrics are logged.
+    merged model is evaluated, and loss and metrics are logged. ``overlap``: train on while a round is in flight.
     ``local_only`` is a list of patterns (``*batch_normalization*``): weights whose path, without Keras' numbers, fits
     one of them stay here (FedBN, heads and adapters of one's own).
     With ``checkpoint_dir`` weights, optimizer state and counters are kept at every sync point; a program that is
@@ -95,8 +98,8 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         # With steps_per_execution several batches pass between the hooks, and Keras counts on past the epoch's last.
         steps = (self.params or {}).get("steps")
         last = min(batch, steps - 1) if steps else batch
-        due = self._session.batches.add(last - self._first_batch + 1)
-        if due and not self._session.loopback and self._session.sync(*self._weights(), _numbers(logs)):
+        due, session = self._session.batches.add(last - self._first_batch + 1), self._session
+        if session.sync(self._weights, _numbers(logs)) if due else session.catch_up(self._weights):
             self._stop_when_over()
             self._evaluate()
 
@@ -104,7 +107,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         self._session.epochs += 1
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._session.finish(*self._weights())
+        self._session.finish(self._weights)
 
     def _stop_when_over(self) -> None:
         if self._session.training_over:

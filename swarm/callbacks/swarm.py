@@ -1,14 +1,17 @@
 """`Swarm`: the framework-free door to a swarm, numpy arrays in and out. For any training loop one writes oneself.
 
-    with Swarm(minPeers=2, trainingContract="demo") as swarm:
+    with Swarm(minPeers=2, trainingContract="demo", syncFrequency=100) as swarm:
         weights = swarm.start(weights)
-        for step in range(1, steps + 1):
+        for _ in range(steps):
             weights = train(weights)
-            if step % 100 == 0:
-                weights = swarm.sync(weights, batches=step)
+            if swarm.due():
+                weights = swarm.sync(weights)
             if swarm.training_over:
                 break
         weights = swarm.finish(weights)
+
+With ``overlap=True`` the same lines train on while a round is in flight: ``sync`` begins a round and returns at once,
+``due`` is true again when the round has ended, and that ``sync`` returns the swarm's model with what was trained since.
 
 ``weights`` maps names to arrays of any element type that ``core/tensors`` knows; names, types and shapes are fixed by
 the first ``start`` in the contract. With ``checkpoint_dir`` a program that was killed and is started again goes on from
@@ -22,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -53,6 +56,8 @@ class Swarm:
     ) -> None:
         self._result: Weights = {}
         self._out: Arrays | None = None
+        self._due: Literal["", "point", "landed"] = ""
+        """What `due` has said it is time for."""
         self.optimizer: Weights = {}
         """The arrays of the program's own optimizer: a checkpoint keeps what is set here, and brings it back."""
         self._session = Session(
@@ -84,7 +89,8 @@ class Swarm:
 
     def start(self, weights: Mapping[str, Any], *, out: Arrays | None = None) -> Weights:
         """Enrol, and start from the swarm's model. Waits for the other peers."""
-        self._session.start(*self._begin(weights, out))
+        self._begin(weights, out)
+        self._session.start(*self._read())
         return self._result
 
     def sync(
@@ -96,16 +102,38 @@ class Swarm:
         metrics: Mapping[str, float] | None = None,
         out: Arrays | None = None,
     ) -> Weights:
-        """Merge with the others. ``batches``, ``epochs`` (trained so far) and ``metrics`` are for people to see."""
-        session, (shared, local) = self._session, self._begin(weights, out)
-        session.batches.done = session.batches.done + session.batches.every if batches is None else int(batches)
-        session.epochs = int(epochs)
-        session.sync(shared, local, metrics or {})
+        """Merge with the others; with ``overlap`` begin to, and take over what the round before has brought.
+
+        ``batches``, ``epochs`` (trained so far) and ``metrics`` are for people to see. Without ``batches`` it is those
+        that `due` has counted, or ``syncFrequency`` more than last time.
+        """
+        session, due = self._session, self._due
+        self._begin(weights, out)
+        self._due = ""
+        session.epochs = int(epochs) or session.epochs
+        if due == "landed" and batches is None:
+            session.catch_up(self._read)
+            return self._result
+        if not due or batches is not None:
+            session.batches.done = session.batches.done + session.batches.every if batches is None else int(batches)
+        session.sync(self._read, metrics or {})
         return self._result
+
+    def due(self, batches: int = 1) -> bool:
+        """Count so many more batches: is it time to call `sync`? Every ``syncFrequency`` of them it is.
+
+        With ``overlap`` also when the round that was begun there has ended. Never waits.
+        """
+        if self._session.batches.add(batches) or self._due == "point":
+            self._due = "point"
+        elif self._session.landed():
+            self._due = "landed"
+        return bool(self._due)
 
     def finish(self, weights: Mapping[str, Any], *, out: Arrays | None = None) -> Weights:
         """Local training has ended: wait for the others' and get the final model. Closes the session."""
-        self._session.finish(*self._begin(weights, out))
+        self._begin(weights, out)
+        self._session.finish(self._read)
         return self._result
 
     def close(self) -> None:
@@ -120,18 +148,20 @@ class Swarm:
     ) -> None:
         self.close()
 
-    def _begin(self, weights: Mapping[str, Any], out: Arrays | None) -> tuple[Weights, Weights]:
-        """What is shared, and what stays here."""
+    def _begin(self, weights: Mapping[str, Any], out: Arrays | None) -> None:
         arrays = {name: np.asarray(value) for name, value in weights.items()}
         if out is not None:
             difference = Schema.of(arrays).first_difference(Schema.of(out))
             if difference:
                 raise ModelError(f"out does not fit the weights: {difference}")
         self._out, self._result = out, arrays
-        local = self._session.local_of(arrays)
+
+    def _read(self) -> tuple[Weights, Weights]:
+        """What is shared, and what stays here."""
+        local = self._session.local_of(self._result)
         return (
-            {name: array for name, array in arrays.items() if name not in local},
-            {name: array for name, array in arrays.items() if name in local},
+            {name: array for name, array in self._result.items() if name not in local},
+            {name: array for name, array in self._result.items() if name in local},
         )
 
     def _optimizer_arrays(self) -> Weights:

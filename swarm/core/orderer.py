@@ -39,7 +39,7 @@ from swarm.core.asking import (
     RecoveryAsked,
     Restored,
 )
-from swarm.core.claims import Claim, EntryHeader, Unverified, Verified
+from swarm.core.claims import Blank, EntryHeader, Unverified, Verified
 from swarm.core.codec import Codec
 from swarm.core.consensus import Consensus
 from swarm.core.electorate import needed_first
@@ -68,9 +68,10 @@ from swarm.core.ordering import (
 from swarm.core.ordering import Effect as ConsensusEffect
 from swarm.core.ordering import Event as ConsensusEvent
 from swarm.core.pending import Pending
+from swarm.core.recovery import recoverable
 from swarm.core.snapshot import Snapshot, restored, taken
 from swarm.core.timekeeper import Propose
-from swarm.errors import BadInput, IdentityError, Refused, SwarmError
+from swarm.errors import Refused, SwarmError
 
 BREATH = 32
 SNAPSHOT_EVERY = 10_000
@@ -208,7 +209,7 @@ class Orderer:
         elif self._blocked.reason:
             self._effects.append(Paused(asked.number, self._blocked.reason, self._blocked.hint))
         else:
-            self._pending.wait(self._append(asked.raw, claim.digest), asked.number)
+            self._pending.wait(self._append(asked.raw, claim), asked.number)
 
     def _why_not(self, claim: Verified) -> str:
         """What must not become an entry: consensus follows it though the ledger refuses it, or cannot bear it now."""
@@ -266,7 +267,7 @@ class Orderer:
         self._follow_log()
         self._configure()
         if self._pending.index:  # the very first entry is the genesis
-            self._append(b"", b"")
+            self._append(b"")
 
     def _release(self, leader: str) -> None:
         """Whoever waits asks again, there or here."""
@@ -290,36 +291,25 @@ class Orderer:
             self._effects.append(Answered(asked.number, recorded))
             return
         try:
-            self._check_recovery(claim)
+            may = not (self.consensus.ended or self.consensus.fetching)
+            recovery = recoverable(claim, self.uid if may else "", self.consensus.last_index)
+            self.ledger.must_take_recovery(recovery)  # all of it: consensus does not ask the ledger
         except SwarmError as error:
             self._effects.append(Declined(asked.number, error.code, error.message, error.hint))
             return
-        assert isinstance(claim, Verified)
-        due = replace(due, term=first_term(claim.body["epoch"]))
+        due = replace(due, term=first_term(recovery.body["epoch"]))
         entry = self._codec.make(due.index, due.term, due.time, due.prev_hash, asked.raw)
         self._step(Promoted(entry))  # whoever waited until now asks again
-        self._pending.made(replace(due, hash=entry.hash), claim.digest)
+        self._pending.made(replace(due, hash=entry.hash), recovery.digest)
         self._pending.wait(entry.index, asked.number)
 
-    def _check_recovery(self, claim: Claim) -> None:
-        if isinstance(claim, Unverified):
-            raise IdentityError(claim.reason, hint=claim.hint)
-        if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery":
-            raise BadInput("a proposal that is no ForcedRecovery")
-        if claim.body["uid"] != self.uid or self.consensus.ended or self.consensus.fetching:
-            raise Refused("this ForcedRecovery is for another node, or this one may not take it")
-        if claim.body["lost_after"] != self.consensus.last_index:
-            raise Refused(
-                f"this ForcedRecovery takes over entry {claim.body['lost_after']}, "
-                f"this node's ledger ends with entry {self.consensus.last_index}",
-                hint="ask again",
-            )
-        self.ledger.must_take_recovery(claim)  # all of it: consensus does not ask the ledger
-
-    def _append(self, raw: bytes, digest: bytes) -> int:
+    def _append(self, raw: bytes, claim: Verified | Blank | None = None) -> int:
+        """``claim``: what was verified just now, at the time that the entry will bear."""
         due = self._pending.due(self.consensus.term, self._wall_ms)
         entry = self._codec.make(due.index, due.term, due.time, due.prev_hash, raw)
-        self._pending.made(EntryHeader(due.index, due.term, due.time, due.prev_hash, entry.hash), digest)
+        header = EntryHeader(due.index, due.term, due.time, due.prev_hash, entry.hash)
+        same_state = self.head + 1 == due.index
+        self._pending.made(header, claim.digest if claim else b"", claim if same_state else None)
         self._made.append(entry)
         return entry.index
 
@@ -337,7 +327,7 @@ class Orderer:
             if self.role != "leader":
                 return
             self._seq += 1
-            self._append(self._own_proposal(proposal.kind, proposal.body, self._seq), b"")
+            self._append(self._own_proposal(proposal.kind, proposal.body, self._seq))
 
     # ---- applying
 
@@ -353,7 +343,8 @@ class Orderer:
                 f"a ledger of network {entry.hash.hex()[:16]}, this node belongs to {self._network_id.hex()[:16]}",
                 hint="use another --state DIR for another network",
             )
-        applied = self.ledger.apply(header, self._codec.claim(header, proposal, self.ledger))
+        claim = self._pending.claim_of(entry.index) or self._codec.claim(header, proposal, self.ledger)
+        applied = self.ledger.apply(header, claim)
         if entry.index == 1 and not applied.outcome.accepted:
             raise Refused(f"the ledger's first entry begins no network: {applied.outcome.reason}")
         self._effects.append(Publish(entry, header, proposal, applied))

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from swarm.core.claims import EntryHeader
+from swarm.core.claims import Claim, EntryHeader
 from swarm.core.ordering import NO_HASH
 
 
 @dataclass(slots=True)
 class _Waiting:
     digest: bytes
+    claim: Claim | None
     numbers: list[int] = field(default_factory=list)
 
 
@@ -39,11 +40,17 @@ class Pending:
         """What the next entry has to say of itself; its hash is made with it."""
         return EntryHeader(self.index + 1, term, max(self.time, wall_ms), self.hash, NO_HASH)
 
-    def made(self, header: EntryHeader, digest: bytes) -> None:
+    def made(self, header: EntryHeader, digest: bytes, claim: Claim | None = None) -> None:
+        """``claim``: the proposal's, if it was verified in the very state in which this entry will be applied."""
         self.follow(header)
-        self._at[header.index] = _Waiting(digest)
+        self._at[header.index] = _Waiting(digest, claim)
         if digest:
             self._index_of[digest] = header.index
+
+    def claim_of(self, index: int) -> Claim | None:
+        """What need not be verified again."""
+        waiting = self._at.get(index)
+        return waiting.claim if waiting is not None else None
 
     def index_of(self, digest: bytes) -> int:
         """The entry under way that holds this proposal; 0 if there is none."""

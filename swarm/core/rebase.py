@@ -1,7 +1,8 @@
 """Rebasing: what a late program has learned, put onto the model that the others have agreed on meanwhile.
 
-Used by the member machine (how much a late change counts) and by the learning node (the bytes). Guarantees: element by
-element in fixed order, float64 in between and rounded once, so the same inputs give the same bits on every machine.
+Used by the member machine (how much a late change counts), by the learning node (the bytes), and by callbacks whose
+program trains on while a round is in flight. Guarantees: element by element in fixed order, float64 in between and
+rounded once, so the same inputs give the same bits on every machine.
 
     floats   base + (own − origin)
     integers the same, exact, held within the range of the type
@@ -25,19 +26,24 @@ PERMILLE = {1: 707, 2: 577, 3: 500}
 
 
 def rebase(schema: Schema, own: Buffer, origin: Buffer, base: Buffer, out: memoryview) -> None:
-    """``own`` was trained from ``origin``: write ``base`` with the same change into ``out``. All are whole models."""
+    """``own`` was trained from ``origin``: write ``base`` with the same change into ``out``. All are whole models.
+
+    ``out`` may be one of the others.
+    """
     sources = [np.frombuffer(buffer, np.uint8) for buffer in (own, origin, base)]
     target = np.frombuffer(out, np.uint8)
     assert all(array.size == schema.nbytes for array in (*sources, target)), "models of this schema"
-    target[:] = 0  # padding
+    upto = 0
     for run in schema.runs(0, schema.nbytes):
         storage = schema.tensors[run.tensor].storage
         parts = [source[run.start : run.stop].view(storage) for source in sources]
         kernel = _floats if run.dtype in FLOATS else _bools if run.dtype == "bool" else _integers
         moved = target[run.start : run.stop].view(storage)
+        target[upto : run.start], upto = 0, run.stop
         for start in range(0, len(moved), BLOCK):
             block = slice(start, start + BLOCK)
             moved[block] = kernel(run.dtype, *(part[block] for part in parts))
+    target[upto:] = 0
 
 
 def _floats(dtype: str, own: Array, origin: Array, base: Array) -> Array:

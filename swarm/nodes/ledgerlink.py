@@ -3,7 +3,8 @@
 Used by learning nodes, operators and client commands. Every entry is verified and applied here by the classes that the
 SNs use, so an SN can withhold or delay, and nothing else. Guarantees: entries reach ``on_applied`` once and in order;
 a proposal's bytes are signed once and retried as they are, so it takes effect at most once, whichever SN took it. Where
-SNs were is kept in the state directory, so a node that starts again finds its network without the one that it is told.
+SNs were and what the ledger said is kept in the state directory: a node that starts again finds its network without the
+one that it is told, and reads only what is new.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from swarm.core.fields import is_address
 from swarm.core.ledger import Ledger
 from swarm.errors import IdentityError, Outdated, SwarmError, Unreachable
 from swarm.runtime.control import Control, Link
+from swarm.runtime.ledgercopy import LedgerCopy
 from swarm.runtime.replica import Replica
 from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
@@ -75,7 +77,10 @@ class LedgerLink:
         report: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.local = local
-        self.replica = Replica(local.state.network_id, on_applied=self._on_entry)
+        self.copy = LedgerCopy(local.state)
+        self.replica = self.copy.read() or Replica(local.state.network_id)
+        self.replica.on_applied = self._on_entry
+        acquaint_all(local, self.replica.ledger)
         self._on_applied = on_applied
         self.lost = "no SN has answered yet"
         """Why there is no SN at hand; empty while there is one."""
@@ -91,6 +96,7 @@ class LedgerLink:
         """Why the entries of the network node at hand do not go on where the own ones end."""
         self._outdated: Outdated | None = None
         """From here on this release does not know what the entries mean."""
+        self._begun = False  # with whatever the ledger said then
         self._linked = trio.Event()
         self._applied = trio.Event()
         self._seq = 0
@@ -109,7 +115,7 @@ class LedgerLink:
 
     async def run(self, control: Control, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Stay linked for ever. ``started`` when the first SN's ledger has been read to its head."""
-        failures, started, begun_s = 0, False, trio.current_time()
+        failures, begun_s = 0, trio.current_time()
         while True:
             address = self._next(failures)
             try:
@@ -118,17 +124,17 @@ class LedgerLink:
                 # What an address of the ledger leads to is another node's word: it ends nothing here.
                 if type(error) is not Unreachable and address in self._entrances:
                     raise
-                if not started:
+                if not self._begun:
                     say_first_contact(log, address, failures + 1, trio.current_time() - begun_s, error, FLAGS)
                 self._set_lost(error.message)
                 await trio.sleep(BACKOFF_S[min(failures // max(1, len(self._entrances)), len(BACKOFF_S) - 1)])
                 failures += 1
                 continue
-            if not started:
+            if not self._begun:
                 await self._reach(head)
                 self._remember()
+                self._begun = True
                 task_status.started()
-                started = True
             failures = 0
             await link.closed.wait()
             self._check_outdated()
@@ -226,7 +232,10 @@ class LedgerLink:
         try:
             if link.peer.identity.role != "sn":
                 raise IdentityError(f"{link.peer.identity} answers at {address[0]}:{address[1]} and is no network node")
-            head = _head(await link.call("follow", {"after": self.replica.head_index}, deadline_s=CALL_S))
+            place = {"after": self.replica.head_index, "hash": self.ledger.head_hash}
+            head, goes_on = _head(await link.call("follow", place, deadline_s=CALL_S))
+            if not goes_on:
+                raise self._disagree()
         except BaseException:
             await link.close()
             raise
@@ -234,6 +243,15 @@ class LedgerLink:
         self._linked.set()
         self._set_found()
         return link, head
+
+    def _disagree(self) -> Unreachable:
+        """The copy here is of what a forced recovery gave up, or that network node's ledger is."""
+        head = self.replica.head_index
+        if self.copy.index:
+            self.copy.forget()  # this process goes on with what it has; the next one reads all
+        if not self._begun:
+            self.replica = Replica(self.state.network_id, on_applied=self._on_entry)
+        return Unreachable(f"its ledger is another one than what this node has up to entry {head}")
 
     def _set_lost(self, reason: str) -> None:
         self._link = None
@@ -261,8 +279,11 @@ class LedgerLink:
                 raise
             except SwarmError as error:
                 self._unfit = error.message
+                self.copy.forget()
                 raise
             self._wake()
+            with contextlib.suppress(SwarmError):  # no room for it
+                self.copy.keep(self.replica)
         return {"head": self.replica.head_index}
 
     async def _take(self, link: Link, raws: Sequence[bytes]) -> None:
@@ -305,10 +326,11 @@ def _remembered(state: StateDirectory) -> list[Address]:
         return []
 
 
-def _head(reply: Any) -> int:
+def _head(reply: Any) -> tuple[int, bool]:
+    """How far the ledger goes there, and whether it goes on where the one here ends."""
     match reply:
         case {"head": int(head)}:
-            return head
+            return head, reply.get("goes_on") is not False
     raise Unreachable("the network node does not say how far its ledger goes")
 
 

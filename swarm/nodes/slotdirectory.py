@@ -72,9 +72,14 @@ class SlotDirectory:
     def starts(self) -> int:
         """How often a learning node has been started here."""
         try:
-            return int((self.path / "sl" / "starts").read_text(encoding="ascii"))
+            return int((self.node_state / "starts").read_text(encoding="ascii"))
         except (OSError, ValueError):
             return 0
+
+    @property
+    def node_state(self) -> Path:
+        """The state directory of its learning node."""
+        return self.path / "sl"
 
     @property
     def intended(self) -> bool:
@@ -84,7 +89,7 @@ class SlotDirectory:
     @property
     def touched(self) -> bool:
         """Whether a learning node has ever run here."""
-        return (self.path / "sl" / "lock").exists()
+        return (self.node_state / "lock").exists()
 
     def sl_uid(self) -> str:
         """The learning node's, once it is ready; before: empty."""
@@ -96,7 +101,7 @@ class SlotDirectory:
 
     def _ready(self) -> dict[str, Any]:
         try:
-            ready: dict[str, Any] = json.loads((self.path / "sl" / "ready.json").read_text(encoding="utf-8"))
+            ready: dict[str, Any] = json.loads((self.node_state / "ready.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return ready

@@ -11,6 +11,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -30,7 +31,8 @@ Tell = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class SlotWork:
-    """``happened`` hears what came of an effect, ``holds`` says whether the lease still goes on."""
+    """``happened`` hears what came of an effect, ``holds`` says whether the lease still goes on; ``give`` puts what the
+    operator knows of the ledger into the state directory of a learning node that is about to begin."""
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class SlotWork:
         happened: Callable[[o.Event], None],
         holds: Callable[[SlotAssigned], bool],
         tell: Tell,
+        give: Callable[[Path], None],
     ) -> None:
         self.directory = directory
         self.lease = directory.lease
@@ -54,6 +57,7 @@ class SlotWork:
         self._happened = happened
         self._holds = holds
         self._tell = tell
+        self._give = give
         self._reports: deque[o.Report] = deque()
         self._worker: Worker | None = None
         self._node_code: int | None = None
@@ -107,6 +111,7 @@ class SlotWork:
         assert self.pair is not None, "started before it was judged"
         self._starts += 1
         try:
+            self._give(self.directory.node_state)
             self._worker = self._engine.start(self.pair, self.directory.path)
         except (SwarmError, OSError) as error:
             what = f"the worker of {self.directory.path} cannot be started: {error}"

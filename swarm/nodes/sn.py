@@ -26,8 +26,9 @@ from swarm.nodes.ledgerlink import acquaint, acquaint_all
 from swarm.nodes.listening import listen_host
 from swarm.nodes.sn_feed import Feed
 from swarm.nodes.sn_heads import Heads
-from swarm.nodes.sn_leader import Leader, answers_as_wire, as_wire
+from swarm.nodes.sn_leader import Leader, as_wire
 from swarm.nodes.sn_links import Links
+from swarm.nodes.sn_proposals import PROPOSE_S, Proposals
 from swarm.nodes.sn_return import ComeBack
 from swarm.nodes.status import ledger_status, rules_note
 from swarm.runtime.answers import LedgerSuperseded
@@ -44,15 +45,10 @@ from swarm.runtime.store import Store
 from swarm.runtime.tls import Local, Peer
 from swarm.wire.signed import Entry, proposal_header, sign_proposal
 
-PROPOSE_S = 8.0
-PROPOSALS_MAX = 1024
-"""Of one question: as many as an answer of small outcomes has room for."""
 CALL_S = 5.0
 ALIVE_EVERY_S = 2.0
 
 RACING = frozenset({"Offer", "Ready", "Suspect", "Missing", "WindowClosed", "DeadlinePassed"})
-LEADERS_OWN = frozenset({"Configuration", "ForcedRecovery"})
-"""Kinds that consensus follows as soon as they are stored: no leader takes them from anybody."""
 
 log = logging.getLogger("swarm.SN")
 ready_log = logging.getLogger("swarm.blCnt")
@@ -82,7 +78,9 @@ async def run(settings: Settings) -> None:
         try:
             async with mesh.run(listen=[(host, settings.p2p_port), (host, settings.api_port)]):
                 node.p2p_port, node.api_port = mesh.listen_ports
-                control = Control(mesh, node.handlers(), node.authorise, listeners=node.listeners())
+                control = Control(
+                    mesh, node.handlers(), node.authorise, listeners=node.listeners(), prompt=node.proposals.prompt()
+                )
                 control.on_link = node.links.accepted
                 async with control.run():
                     await node.serve(control)
@@ -143,6 +141,7 @@ class NetworkNode:
             ended=self._note_ended,
         )
         self.leader = Leader(self.driver, self.links, state.uid)
+        self.proposals = Proposals(self.driver, self.leader)
         local.other_network = self._note_other_network
 
     def addresses(self) -> list[str]:
@@ -151,8 +150,7 @@ class NetworkNode:
 
     def handlers(self) -> dict[str, Handler]:
         return {
-            "propose": self._propose,
-            "forward": self._forward,
+            **self.proposals.handlers(),
             "outcome": self._outcome,
             "follow": self._follow,
             "status": self._status,
@@ -283,19 +281,6 @@ class NetworkNode:
 
     # ---- verbs
 
-    async def _propose(self, link: Link, body: dict[str, Any]) -> dict[str, Any] | None:
-        raws = _proposals(body)
-        if "proposals" in body:
-            return {"outcomes": await self.leader.propose_all(raws, PROPOSE_S)}
-        return as_wire(await self.leader.propose(raws[0], PROPOSE_S))
-
-    async def _forward(self, link: Link, body: dict[str, Any]) -> dict[str, Any] | None:
-        """Of another network node, which finds another leader by itself when this node is none."""
-        raws = _proposals(body)
-        if "proposals" in body:
-            return {"outcomes": answers_as_wire(await self.driver.propose_all(raws, deadline_s=PROPOSE_S))}
-        return as_wire(await self.driver.propose(raws[0], deadline_s=PROPOSE_S))
-
     async def _outcome(self, link: Link, body: dict[str, Any]) -> Any:
         return await self.leader.outcome(body, PROPOSE_S)
 
@@ -377,18 +362,6 @@ def check_place(peer: Peer, verb: str, ledger: Ledger, voters: tuple[str, ...]) 
         )
     if policy.membership(verb) == "admitted" and peer.uid not in dict(ledger.sns()):
         raise Refused(f"{peer.identity} may not say '{verb}': it is no network node of this network")
-
-
-def _proposals(body: dict[str, Any]) -> list[bytes]:
-    """One, or a list of them that become entries together."""
-    raws = body["proposals"] if "proposals" in body else [body["proposal"]]
-    if not isinstance(raws, list) or not 0 < len(raws) <= PROPOSALS_MAX:
-        raise BadInput(f"'proposals' has to be a list of 1 to {PROPOSALS_MAX}")
-    for raw in raws:
-        kind = proposal_header(raw).kind
-        if kind in LEADERS_OWN:
-            raise Refused(f"a proposal of the kind {kind} is nobody's to make but the leader's")
-    return raws
 
 
 def _overtaken(entry: Entry) -> bool:

@@ -33,9 +33,12 @@ class Feed:
             raise BadInput(f"'follow' says after which entry, received {after!r:.40}")
         if link in self._followers:
             raise Refused("this link follows the ledger already")
+        entry, hash_ = self._driver.entry_at(after), body.get("hash")
+        if entry is not None and hash_ is not None and entry.hash != hash_:
+            return {"head": self._driver.head, "goes_on": False}
         self._followers.add(link)
         self._nursery.start_soon(self._feed, link, after)
-        return {"head": self._driver.ledger.head_index}
+        return {"head": self._driver.head}
 
     async def _feed(self, link: Link, after: int) -> None:
         try:

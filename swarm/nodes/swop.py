@@ -19,7 +19,7 @@ from typing import Any
 import trio
 
 from swarm.core import operator_steps as o
-from swarm.core.events import Applied, NodeGone, NodeKnown, SlotAssigned, SlotChanged, TaskChanged, TaskrunnerCleared
+from swarm.core.events import Applied, NodeGone, SlotAssigned, SlotChanged, TaskChanged, TaskrunnerCleared
 from swarm.core.operator import Operator
 from swarm.core.operator_steps import Refusal, Verdict
 from swarm.core.run import Run
@@ -37,7 +37,7 @@ from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
 from swarm.wire.profile import Profile
-from swarm.wire.signed import Entry, decode_proposal
+from swarm.wire.signed import Entry
 from swarm.wire.taskfile import MakeUserContainer, body_of
 
 MAKE_USER_CONTAINER = "MAKE_USER_CONTAINER"
@@ -75,7 +75,6 @@ class OperatorNode:
         self.machine = Operator(self.state.uid, lambda: self.link.ledger)
         self.works: dict[tuple[str, int], SlotWork] = {}
         """By slot and fence."""
-        self._chains: dict[str, list[bytes]] = {}
         self._happened: deque[o.Event] = deque()
         self._deciding = self._leaving = False
         self._moved = trio.Event()
@@ -186,6 +185,7 @@ class OperatorNode:
                 happened=self.happened,
                 holds=self.machine.holds,
                 tell=self._report,
+                give=self.link.copy.give,
             )
         return self.works[key]
 
@@ -219,7 +219,8 @@ class OperatorNode:
         authors = ((task.creator, "created"), (task.finalizer, "finalized"), (run.assigner, "assigned"))
         for uid, what in authors:
             author = self.link.ledger.nodes[uid].identity
-            refusal = self.settings.acceptance.refusal(author, what, self._chains[uid], datetime.now(UTC))
+            chain = list(self.link.replica.chains[uid])
+            refusal = self.settings.acceptance.refusal(author, what, chain, datetime.now(UTC))
             if refusal is not None:
                 return refusal
         return None
@@ -259,8 +260,6 @@ class OperatorNode:
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
         for event in applied.events:
             match event:
-                case NodeKnown():
-                    self._keep_chain(event.uid, entry)
                 case SlotAssigned(swop=self.state.uid):
                     log.info("slot %s of task %s: leased, fence %d", event.slot, event.task, event.fence)
                 case TaskrunnerCleared():
@@ -269,12 +268,6 @@ class OperatorNode:
                     self._nursery.start_soon(self._listen)  # an accepted proposal brings a node back
         if any(isinstance(event, MOVING) for event in applied.events):
             self.happened(o.LedgerMoved())
-
-    def _keep_chain(self, uid: str, entry: Entry) -> None:
-        """By which certificate a node joined: this host judges it itself before it runs a task of that node."""
-        proposal = decode_proposal(entry.proposal)
-        if proposal.kind == "NodeJoined" and proposal.uid == uid:
-            self._chains[uid] = list(proposal.body["chain"])
 
 
 def authorise(peer: Peer, verb: str) -> None:

@@ -1,6 +1,6 @@
 """What somebody who asks a network node's driver gets: the outcome, or why there is none.
 
-Used by the driver and by ``nodes/sn``. Guarantees: who asks is answered, by the orderer, at the deadline or when the
+Used by the driver and by ``nodes/sn``. Guarantees: who asks is answered, by the orderer, when time is up or when the
 driver ends; every refusal is an error of `swarm.errors` that says what to do next.
 """
 
@@ -27,6 +27,7 @@ from swarm.errors import BY_CODE, InternalError, Refused, SwarmError, Unreachabl
 
 Question = Asked | RecoveryAsked | ReadAsked
 Answer = Answered | NotLeading | Paused | Declined | ReadReady
+Told = Callable[[Outcome | SwarmError], None]
 
 
 class NotLeader(Unreachable):
@@ -51,7 +52,8 @@ class LedgerSuperseded(Refused):
 
 
 class Questions:
-    """``step`` hands an event to the orderer, which may answer at once or later."""
+    """``step`` hands an event to the orderer, which may answer at once or later. Whoever asks waits for an answer, or
+    leaves a function that gets it; whose time is up is found out by ``expire``, called again and again."""
 
     def __init__(self, step: Callable[[Question | AskedTogether | GaveUp], None]) -> None:
         self._step = step
@@ -74,22 +76,50 @@ class Questions:
             _declined(answer) if isinstance(answer, Declined) else as_outcome(_result(answer)) for answer in answers
         ]
 
+    def ask_for(
+        self, raw: bytes, wall_ms: int, deadline_s: float, told: Callable[[Outcome | SwarmError], None]
+    ) -> None:
+        """``told`` gets the outcome of this proposal, or what ``ask`` would raise: within this call, or later."""
+        asked = Asked(self.number(), raw, wall_ms)
+
+        def tell(waiter: _Waiter) -> None:
+            try:
+                told(as_outcome(_result(waiter.answers[asked.number])))
+            except SwarmError as error:
+                told(error)
+
+        self._begin(asked, [asked.number], deadline_s, tell)
+
     async def _ask(self, event: Question | AskedTogether, numbers: list[int], deadline_s: float) -> list[_Said]:
-        waiter = _Waiter(numbers)
-        self._waiting |= dict.fromkeys(numbers, waiter)
-        self._step(event)
-        with trio.move_on_after(deadline_s):
-            await waiter.done.wait()
-        unanswered = [number for number in numbers if self._waiting.pop(number, None) is not None]
-        for number in unanswered:
-            self._step(GaveUp(number))
-        if unanswered:
-            raise Unreachable(f"the ledger did not acknowledge it within {deadline_s:g} s")
+        done = trio.Event()
+        waiter = self._begin(event, numbers, deadline_s, lambda waiter: done.set())
+        await done.wait()
         return [waiter.answers[number] for number in numbers]
+
+    def _begin(
+        self,
+        event: Question | AskedTogether,
+        numbers: list[int],
+        deadline_s: float,
+        done: Callable[[_Waiter], None],
+    ) -> _Waiter:
+        waiter = _Waiter(numbers, deadline_s, done)
+        for number in numbers:
+            self._waiting[number] = waiter
+        self._step(event)
+        return waiter
 
     def answer(self, answer: Answer) -> None:
         if (waiter := self._waiting.pop(answer.number, None)) is not None:
             waiter.take(answer.number, answer)
+
+    def expire(self) -> None:
+        """Answer those whose time is up."""
+        now_s = trio.current_time()
+        for number in [number for number, waiter in self._waiting.items() if waiter.end_s <= now_s]:
+            waiter = self._waiting.pop(number)
+            self._step(GaveUp(number))
+            waiter.take(number, Unreachable(f"the ledger did not acknowledge it within {waiter.deadline_s:g} s"))
 
     def release(self, why: SwarmError) -> None:
         """Nobody will be answered any longer."""
@@ -104,16 +134,17 @@ _Said = Answer | SwarmError
 class _Waiter:
     """For the answers to all these numbers."""
 
-    def __init__(self, numbers: list[int]) -> None:
-        self.done = trio.Event()
+    def __init__(self, numbers: list[int], deadline_s: float, done: Callable[[_Waiter], None]) -> None:
         self.answers: dict[int, _Said] = {}
+        self.deadline_s, self.end_s = deadline_s, trio.current_time() + deadline_s
+        self._done = done
         self._missing = len(numbers)
 
     def take(self, number: int, answer: _Said) -> None:
         self.answers[number] = answer
         self._missing -= 1
         if not self._missing:
-            self.done.set()
+            self._done(self)
 
 
 def as_outcome(answer: Outcome | None) -> Outcome:

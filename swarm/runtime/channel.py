@@ -13,7 +13,7 @@ import contextlib
 import mmap
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from swarm.errors import BadInput, InternalError, Refused, SwarmError, Unreachable, from_wire
@@ -93,8 +93,28 @@ class Channel:
 
     def sync(self, request: Sync) -> Merged:
         """Hand over what lies in ``out``; returns when the swarm has decided."""
+        self.begin(request)
+        return self.decided()
+
+    def begin(self, request: Sync) -> None:
+        """Hand over what lies in ``out``, which stays as it is until the swarm has decided."""
         where = {"begin": "at train begin", "sync": f"at batch {request.batches}", "end": "at train end"}[request.kind]
-        return self._ask(request, Merged, f"merging {where}")
+        self._begin(request, f"merging {where}")
+
+    def decided(self) -> Merged:
+        """What the swarm has decided on what was handed over last; waits for it."""
+        return self._reply(Merged)
+
+    def decided_yet(self) -> Merged | None:
+        """The same, never waiting: None while there is nothing."""
+        self._check_usable()
+        with self._shut_on_error():
+            while not self._has_answer():
+                data = self._receive(wait=False)
+                if data is None:
+                    return None
+                self._decode(data)
+        return self._reply(Merged)
 
     def leave(self, reason: str, code: int) -> None:
         """Withdraw from the contract and close. Never waits for the SL, and says nothing if it is gone."""
@@ -107,33 +127,52 @@ class Channel:
     # ---- one request, one reply
 
     def _ask(self, request: messages.FromProgram, reply: type[Reply], doing: str) -> Reply:
+        self._begin(request, doing)
+        return self._reply(reply)
+
+    def _begin(self, request: messages.FromProgram, doing: str) -> None:
         self._check_usable()
         self._doing, self._noted = doing, ""
-        answered = False
-        try:
+        with self._shut_on_error():
             self._send(request)
+
+    def _reply(self, reply: type[Reply]) -> Reply:
+        self._check_usable()
+        with self._shut_on_error():
             answer = self._answer(reply)
-            answered = True
-        finally:
-            if not answered:  # broken, or interrupted with Ctrl-C: a late answer must not meet the next question
-                self._shut()
         if isinstance(answer, messages.Error):
             raise from_wire({"code": answer.code, "message": answer.message, "hint": answer.hint})
         return answer
 
+    @contextlib.contextmanager
+    def _shut_on_error(self) -> Iterator[None]:
+        """Broken, or interrupted with Ctrl-C: a late answer must not meet the next question."""
+        try:
+            yield
+        except BaseException:
+            self._shut()
+            raise
+
     def _answer(self, reply: type[Reply]) -> Reply | messages.Error:
-        while True:
-            message = self._next()
-            if isinstance(message, reply | messages.Error):
-                return message
-            match message:
-                case messages.Note(level, text):
-                    self._noted = text
-                    self._on_note(level, text)
-                case messages.Alive():
-                    pass
-                case _:
-                    raise InternalError(f"{self.node} answered {type(message).__name__} while {self._doing}")
+        while not self._has_answer():
+            self._decode(self._receive() or b"")
+        message = self._received.pop(0)
+        if not isinstance(message, reply | messages.Error):
+            raise InternalError(f"{self.node} answered {type(message).__name__} while {self._doing}")
+        return message
+
+    def _has_answer(self) -> bool:
+        """Something is here beside what is only told along the way."""
+        while self._received and self._is_aside(self._received[0]):
+            self._received.pop(0)
+        return bool(self._received)
+
+    def _is_aside(self, message: messages.FromNode) -> bool:
+        """No answer: a line for the program's log, which it gets, or a sign of life."""
+        if isinstance(message, messages.Note):
+            self._noted = message.text
+            self._on_note(message.level, message.text)
+        return isinstance(message, messages.Note | messages.Alive)
 
     def _check_usable(self) -> None:
         if os.getpid() != self._pid:
@@ -154,15 +193,16 @@ class Channel:
         except OSError:
             pass  # the SL closed; what it said before, or the end, is read next
 
-    def _next(self) -> messages.FromNode:
-        while not self._received:
-            self._received = [messages.decode_from_node(wire) for wire in self._decoder.feed(self._receive())]
-        return self._received.pop(0)
+    def _decode(self, data: bytes) -> None:
+        self._received += [messages.decode_from_node(wire) for wire in self._decoder.feed(data)]
 
-    def _receive(self) -> bytes:
-        self._socket.settimeout(self._silence_s)
+    def _receive(self, *, wait: bool = True) -> bytes | None:
+        """What has come; None: nothing, and it was not to be waited for."""
+        self._socket.settimeout(self._silence_s if wait else 0.0)
         try:
             data, descriptors, _, _ = socket.recv_fds(self._socket, _CHUNK, DESCRIPTORS)
+        except BlockingIOError:
+            return None
         except TimeoutError:
             raise self._silent() from None
         except OSError:

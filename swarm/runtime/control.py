@@ -21,7 +21,6 @@ import trio
 
 from swarm.errors import (
     BadInput,
-    InternalError,
     Refused,
     Replaced,
     RunsTwice,
@@ -30,10 +29,11 @@ from swarm.errors import (
     from_wire,
 )
 from swarm.runtime import validity
-from swarm.runtime.calls import CONCURRENT_MAX, Calls
+from swarm.runtime.calls import Calls
 from swarm.runtime.change import either
 from swarm.runtime.mesh import Mesh, Stream
 from swarm.runtime.outbox import Outbox
+from swarm.runtime.requests import Request, Requests
 from swarm.runtime.tls import Peer
 from swarm.wire import frame
 
@@ -48,6 +48,7 @@ log = logging.getLogger("swarm.control")
 
 Handler = Callable[["Link", dict[str, Any]], Awaitable[dict[str, Any] | None]]
 Listener = Callable[["Link", dict[str, Any]], None]
+Prompt = Callable[["Link", Request], bool]
 
 
 class Link:
@@ -67,7 +68,6 @@ class Link:
         self._decoder = frame.Decoder()
         self._notices, self._to_handle = trio.open_memory_channel[tuple[str, Any]](NOTICES_MAX)
         self._calls = Calls()
-        self._their_requests = 0
         self._silent_beats = 0
 
     async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
@@ -133,7 +133,14 @@ class Link:
         """All work of the link, until it is closed."""
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self._requests = Requests(
+                    str(self.peer),
+                    self._outbox,
+                    nursery,
+                    admitted=self.admitted,
+                    handle=lambda request: self._control.handle(self, request.verb, request.body),
+                    begin=lambda request: self._control.begin(self, request),
+                )
                 nursery.start_soon(self._write)
                 nursery.start_soon(self._beat)
                 nursery.start_soon(self._read)
@@ -192,10 +199,7 @@ class Link:
             case ["welcome"]:
                 self.admitted.set()
             case ["request", int(request), str(verb), dict(body)] if frame.is_flat(body):
-                self._their_requests += 1
-                if self._their_requests > CONCURRENT_MAX:
-                    raise BadInput(f"{self.peer} asked more than {CONCURRENT_MAX} things at once")
-                self._nursery.start_soon(self._answer, request, verb, body)
+                self._requests.take(request, verb, body)
             case ["reply" | "error" as kind, int(request), content]:
                 self._calls.take(kind, request, content if kind == "reply" or isinstance(content, dict) else {})
             case ["notice", str(verb), dict(body)] if frame.is_flat(body) and self.admitted.is_set():
@@ -250,25 +254,11 @@ class Link:
         else:
             log.error("notice %.40r of %s", verb, self.peer, exc_info=error)
 
-    async def _answer(self, request: int, verb: str, body: dict[str, Any]) -> None:
-        try:
-            await self.admitted.wait()
-            answer = frame.pack(["reply", request, await self._control.handle(self, verb, body)])
-        except SwarmError as error:
-            answer = frame.pack(["error", request, error.to_wire()])
-        except Exception as error:
-            log.exception("'%s' of %s", verb, self.peer)
-            internal = InternalError(f"internal error while '{verb}' was handled: {type(error).__name__}")
-            answer = frame.pack(["error", request, internal.to_wire()])
-        finally:
-            self._their_requests -= 1
-        with contextlib.suppress(SwarmError):
-            await self._send(answer, f"was answered '{verb}'")
-
 
 class Control:
     """Serves and makes links. `handlers`: verb → function; `authorise(peer, verb)` raises what forbids it; `listeners`
-    wait for nothing and answer nothing, so notices of their verbs are handled as they come in."""
+    wait for nothing and answer nothing, so notices of their verbs are handled as they come in. `prompt` ones answer
+    requests without waiting, then or later, or say False: then the handler of the verb does."""
 
     def __init__(
         self,
@@ -277,8 +267,9 @@ class Control:
         authorise: Callable[[Peer, str], None],
         *,
         listeners: Mapping[str, Listener] = MappingProxyType({}),
+        prompt: Mapping[str, Prompt] = MappingProxyType({}),
     ) -> None:
-        self._listeners = dict(listeners)
+        self._listeners, self._prompt = dict(listeners), dict(prompt)
         self.is_brief = self._listeners.__contains__
         self.on_link: Callable[[Link], Awaitable[None]] | None = None
         self._mesh, self._handlers, self._authorise = mesh, dict(handlers), authorise
@@ -337,6 +328,12 @@ class Control:
             raise Refused(f"{verb[:40]!r} is nothing this node does", hint="do both run the same release?")
         self._authorise(link.peer, verb)
         return await handler(link, body)
+
+    def begin(self, link: Link, request: Request) -> bool:
+        if (prompt := self._prompt.get(request.verb)) is None:
+            return False
+        self._authorise(link.peer, request.verb)
+        return prompt(link, request)
 
     def listen(self, link: Link, verb: str, body: dict[str, Any]) -> None:
         self._authorise(link.peer, verb)

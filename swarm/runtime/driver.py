@@ -53,7 +53,7 @@ from swarm.core.ordering import (
 )
 from swarm.core.snapshot import restored
 from swarm.errors import Refused, SwarmError, Unreachable, as_ours
-from swarm.runtime.answers import LedgerSuperseded, Questions, as_outcome
+from swarm.runtime.answers import LedgerSuperseded, Questions, Told, as_outcome
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
 from swarm.runtime.founding import FORK_HINT, check_directory, genesis, node_name, sign_own
@@ -210,6 +210,11 @@ class Driver:
         self._check_running()
         return await self._questions.ask_together(raws, self._clock.wall_ms(), deadline_s)
 
+    def propose_for(self, raw: bytes, told: Told, *, deadline_s: float) -> None:
+        """The same without anybody who waits: ``told`` gets what ``propose`` returns or raises, now or later."""
+        self._check_running()
+        self._questions.ask_for(raw, self._clock.wall_ms(), deadline_s, told)
+
     async def promote(self, raw: bytes, *, deadline_s: float) -> Outcome:
         """Take a signed ForcedRecovery: this node decides alone from now on. Raises SwarmError when it may not."""
         self._check_running()
@@ -317,6 +322,7 @@ class Driver:
             now_s = self._clock.now_s()
             self._step(Clocked(now_s, self._clock.wall_ms()))
             self._notebook.note_commit(self._orderer.consensus.commit, now_s)
+            self._questions.expire()
             await trio.sleep(TICK_S)
 
     def _note_trouble(self) -> None:
@@ -372,7 +378,8 @@ class Driver:
                 self._local.state.set_network_id(self.ledger.network_id)
                 self._on_restored()
             case Superseded():
-                self._fail(LedgerSuperseded(self._name(effect.peer), effect.index, effect.epoch))
+                who = node_name(self.ledger, effect.peer)
+                self._fail(LedgerSuperseded(who, effect.index, effect.epoch))
             case Refuse():
                 self._refuse(effect)
             case Role() | Copies():
@@ -391,6 +398,3 @@ class Driver:
         if self.voters == (self._local.state.uid,):
             self._store.submit(Write(meta={"fork": self._voice.refused}))
             self._fail(Refused(self._voice.refused, hint=FORK_HINT))
-
-    def _name(self, uid: str | None) -> str:
-        return node_name(self.ledger, uid)

@@ -17,10 +17,14 @@ class Notebook:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._gathered: list[Write] = []
+        self._sworn: tuple[int, str] | None = None  # the term and vote that the store was given
         self._noted = (0, 0.0)  # the commit index on disk, and when it was written
 
     def take(self, append: Append, commit: int, now_s: float) -> None:
-        meta: Meta = {"term": append.term, "vote": append.vote, "commit": commit}
+        meta: Meta = {"commit": commit}
+        if (append.term, append.vote) != self._sworn:
+            self._sworn = append.term, append.vote
+            meta |= {"term": append.term, "vote": append.vote}
         self._gathered.append(Write(append.number, append.entries, meta, append.after))
         self._noted = (commit, now_s)
 

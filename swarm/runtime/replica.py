@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from swarm.core.events import NodeKnown
 from swarm.core.ledger import Applied, Ledger
+from swarm.core.snapshot import Snapshot, taken
 from swarm.errors import Refused
-from swarm.wire.signed import Entry, decode_entry, verify
+from swarm.wire.signed import Entry, decode_entry, proposal_header, verify
 
 
 def _ignore(entry: Entry, applied: Applied) -> None:
@@ -22,9 +24,22 @@ class Replica:
 
     def __init__(self, network_id: bytes, *, on_applied: Callable[[Entry, Applied], None] = _ignore) -> None:
         self.ledger = Ledger()
+        self.chains: dict[str, tuple[bytes, ...]] = {}
+        """By which certificate each node joined: who acts on its word judges that certificate, too."""
         self.on_applied = on_applied
         self._network_id = network_id
         self._term = 0
+
+    @classmethod
+    def begun(cls, ledger: Ledger, term: int, chains: dict[str, tuple[bytes, ...]]) -> Replica:
+        """One that has taken entries before, up to the head of this ledger."""
+        replica = cls(ledger.network_id)
+        replica.ledger, replica.chains, replica._term = ledger, chains, term
+        return replica
+
+    def taken(self) -> Snapshot:
+        """The state after the last entry."""
+        return taken(self.ledger, self._term, self.ledger.voters)
 
     @property
     def head_index(self) -> int:
@@ -39,8 +54,16 @@ class Replica:
             self.ledger = Ledger()
             raise Refused(f"the ledger's first entry begins no network: {applied.outcome.reason}")
         self._term = entry.term
+        for event in applied.events:
+            if isinstance(event, NodeKnown):
+                self._keep_chain(event.uid, entry)
         self.on_applied(entry, applied)
         return applied
+
+    def _keep_chain(self, uid: str, entry: Entry) -> None:
+        header = proposal_header(entry.proposal)
+        if header.uid == uid and header.chain:
+            self.chains[uid] = header.chain
 
     def _check_place(self, entry: Entry) -> None:
         due = self.head_index + 1

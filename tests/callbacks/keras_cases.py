@@ -348,6 +348,20 @@ def test_another_optimizer_begins_anew_and_that_is_said(node, tmp_path, log):
     assert "a new optimizer state (that of the checkpoint does not fit: tensor 1: it has" in line
 
 
+def test_with_overlap_training_goes_on_and_the_model_ends_as_the_final_one(node):
+    node.merge = fill(0.5)
+    model = small()
+    fit(model, callback(sync=4, overlap=True), epochs=2)
+    assert [(request.kind, request.batches) for request in node.syncs] == [
+        ("begin", 0), *(("sync", batches) for batches in (4, 8, 12, 16, 20)), ("end", 20),
+    ]  # fmt: skip
+    *synced, end = node.received[1:]
+    for later in synced:  # each time 0.5, and what was trained since the sync point before
+        assert 0 < np.abs(later["0:sequential/dense/kernel"] - 0.5).max() < 0.4
+    assert (end["0:sequential/dense/kernel"] == 0.5).all(), "nothing was trained after the last sync point"
+    assert all((weight == 0.5).all() for weight in model.get_weights())
+
+
 def with_norm(*, extra: bool) -> keras.Model:
     layers = [keras.Input((3,)), keras.layers.Dense(4), keras.layers.BatchNormalization()]
     layers += [keras.layers.BatchNormalization()] if extra else []

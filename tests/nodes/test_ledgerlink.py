@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from swarm.errors import Outdated, Unreachable
 from swarm.nodes.ledgerlink import CATCH_UP_S, FIRST_CONTACT_S, Address, LedgerLink
 from swarm.runtime.control import Control
+from swarm.runtime.ledgercopy import NAME
 from tests.certificates import leaf
 from tests.handshakes import A, B, node
 
@@ -103,6 +104,33 @@ class Slow:
     def take(self, raw: bytes) -> None:
         self.head_index += 1
         self._clock.jump(0.1)
+
+
+def test_what_it_kept_is_given_up_where_the_ledger_went_another_way(tmp_path: Path, names: Names) -> None:
+    made, replies = link(tmp_path, OTHER), [{"head": 3, "goes_on": False}, {"head": 0}]
+    (made.state.path / NAME).write_bytes(b"of what a forced recovery gave up")
+    made.replica = kept = cast(Any, Slow(MockClock()))
+    kept.head_index, kept.ledger, made.copy.index = 9, SimpleNamespace(head_hash=b"9", nodes={}, sns=list), 9
+    asked: list[Any] = []
+
+    class Differing(Answering):
+        async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+            asked.append((body["after"], body["hash"]))
+            return replies.pop(0)
+
+    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+        return Differing()
+
+    names.connect = connect  # type: ignore[method-assign]
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, names))
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert asked == [(9, b"9"), (0, bytes(32))]
+    assert not (made.state.path / NAME).exists()
 
 
 def test_a_busy_node_tells_in_time_how_far_it_has_taken_entries_and_breathes_meanwhile(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from swarm.nodes.client import Client, consult
 from swarm.nodes.launch import Launch
 from swarm.nodes.ledgerlink import REMEMBERED
 from swarm.nodes.local import HOST, READY_S, LocalSwarm
+from swarm.runtime import ledgercopy
 from swarm.runtime.credentials import Credentials
+from swarm.runtime.replica import Replica
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +66,21 @@ def test_what_is_remembered_is_a_hint_and_no_more(
 def test_a_node_that_remembers_nothing_says_who_does_not_answer(swarm: LocalSwarm, tmp_path: Path, nobody: int) -> None:
     with pytest.raises(Unreachable, match=f"no network node answered at {HOST}:{nobody}"):
         read(swarm, nobody, tmp_path / "state")
+
+
+def test_a_node_that_starts_again_reads_only_what_is_new(
+    swarm: LocalSwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgercopy, "EVERY", 1)
+    known = read(swarm, swarm.api_port(0), tmp_path / "state")
+    read_anew: list[int] = []
+    take = Replica.take
+
+    def noted(replica: Replica, raw: bytes) -> Any:
+        read_anew.append(replica.head_index + 1)
+        return take(replica, raw)
+
+    monkeypatch.setattr(Replica, "take", noted)
+    again = read(swarm, swarm.api_port(0), tmp_path / "state")
+    assert min(read_anew, default=known.head_index + 1) > known.head_index
+    assert again.head_index >= known.head_index

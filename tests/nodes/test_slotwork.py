@@ -110,6 +110,7 @@ class Stage:
                 happened=self.happened,
                 holds=self.machine.holds,
                 tell=self.tell,
+                give=lambda directory: None,
             )
             self.work.pair = PAIR
             for directory in self.slots.kept():

@@ -1,0 +1,82 @@
+"""What a node that follows the ledger has made of its entries, kept in its state directory: it goes on from there.
+
+Written and read by `nodes/ledgerlink`; an operator gives its own to the learning nodes that it starts. Guarantees: it
+is a state that this host came to by entries that it verified itself; one that is damaged, of another network or of
+another release of swarm counts as none, and then the ledger is read from its first entry: losing it costs time only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+import swarm
+from swarm.core.snapshot import Snapshot, restored
+from swarm.errors import SwarmError
+from swarm.runtime.replica import Replica
+from swarm.runtime.statedir import StateDirectory
+
+NAME = "ledger-copy"
+EVERY = 1000
+"""Entries that may have to be read again; a copy takes as long as some twenty of them."""
+_HASH_BYTES = 32
+
+
+@dataclass(slots=True)
+class LedgerCopy:
+    """The file of one node. ``index`` is the last entry that it knows."""
+
+    state: StateDirectory
+    index: int = 0
+
+    def read(self) -> Replica | None:
+        try:
+            replica = unpacked((self.state.path / NAME).read_bytes())
+        except (OSError, SwarmError, ValueError, LookupError, TypeError):
+            return None
+        if replica is None or self.state.network_id not in (b"", replica.ledger.network_id):
+            return None
+        self.state.set_network_id(replica.ledger.network_id)
+        self.index = replica.head_index
+        return replica
+
+    def keep(self, replica: Replica) -> None:
+        """If there is enough in it that is not on disk. Raises SwarmError when it cannot be written."""
+        if replica.head_index >= self.index + EVERY:
+            self.index = replica.head_index  # once, whether it can be written or not
+            self.state.write_atomic(NAME, packed(replica), fsync=False)
+
+    def give(self, directory: Path) -> None:
+        """To a node that is about to begin in this directory, which is made if need be."""
+        with contextlib.suppress(OSError):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            os.link(self.state.path / NAME, directory / NAME)  # each only ever replaces its own
+
+    def forget(self) -> None:
+        self.index = 0
+        (self.state.path / NAME).unlink(missing_ok=True)
+
+
+def packed(replica: Replica) -> bytes:
+    taken = replica.taken()
+    fields = [taken.index, taken.term, taken.hash, list(taken.voters), taken.state, taken.digest]
+    data: bytes = msgpack.packb([swarm.__version__, fields, replica.chains], use_bin_type=True)
+    return hashlib.sha256(data).digest() + data
+
+
+def unpacked(data: bytes) -> Replica | None:
+    """None for another release's, which may have made another state of the same entries. Raises whatever is wrong."""
+    if hashlib.sha256(data[_HASH_BYTES:]).digest() != data[:_HASH_BYTES]:
+        raise ValueError("damaged")
+    content: list[Any] = msgpack.unpackb(data[_HASH_BYTES:], strict_map_key=False)
+    version, (index, term, hash_, voters, state, digest), chains = content
+    if version != swarm.__version__:
+        return None
+    snapshot = Snapshot(index, term, hash_, tuple(voters), state, digest)
+    return Replica.begun(restored(snapshot), term, {uid: tuple(chain) for uid, chain in chains.items()})
