@@ -18,11 +18,12 @@ from swarm.runtime.exchange import Exchange
 
 @dataclass
 class Attempt:
-    """``result``: where the exchange puts the merge."""
+    """``result``: the file of the merge. ``handed``: the exchange puts it where the program will read it, too."""
 
     snap: SnapMade
     own: Contribution
     result: ModelFile
+    handed: bool
     exchange: Exchange
 
     def is_of(self, round_: int, attempt: int) -> bool:

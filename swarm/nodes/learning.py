@@ -14,14 +14,15 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+import numpy as np
 import trio
 
 from swarm.core import events as e
 from swarm.core import member_steps as m
 from swarm.core.contract import Contract
-from swarm.core.member import Member, Phase
-from swarm.errors import InternalError, Refused, SwarmError
-from swarm.nodes import mergemethods
+from swarm.core.member import Member
+from swarm.errors import InternalError, SwarmError
+from swarm.nodes import mergemethods, serving
 from swarm.nodes.attempt import Attempt
 from swarm.nodes.contribution import Contribution, Offers
 from swarm.nodes.fetching import fetched
@@ -33,7 +34,7 @@ from swarm.nodes.roundtimes import RoundTimes
 from swarm.nodes.stepping import stepped
 from swarm.runtime import hashing
 from swarm.runtime.channel_server import Session
-from swarm.runtime.data import DataClient, NotYet, Region, Want
+from swarm.runtime.data import DataClient, Region, Want
 from swarm.runtime.data_rates import Rates
 from swarm.runtime.exchange import Exchange
 from swarm.runtime.exchange_news import Done, News, Owing, Scattered, Stalling, Stuck
@@ -73,6 +74,8 @@ class Learning:
         self._rates = rates
         self._round: Attempt | None = None
         """What this node serves of the attempt that it knows last."""
+        self._brought = ""
+        """The digest of the model that lies where the program reads it."""
         self._staging = Staging(contract.schema.nbytes)
         self._times = RoundTimes()
         self._offers = Offers(contract)
@@ -213,7 +216,9 @@ class Learning:
         ready = self._offers.take(offered, snap.base)
         content = self.session.out if effect.source == "own" else self.models.bytes_of(offered)
         own = Contribution(ready.content if ready.coding else content, ready.leaves, self.contract.hash)
-        result = self.models.incoming(state=False)
+        handed = self.contract.momenta is None  # else the program gets what is made of the merge
+        result = self.models.result() if handed else self.models.incoming(state=False)
+        self._brought = ""
         exchange = Exchange(
             snap=snap,
             uid=self._link.state.uid,
@@ -226,14 +231,15 @@ class Learning:
             max_faulty=self.contract.options.maxFaulty,
             own=own.content,
             base=self.models.bytes_of(snap.base) if self.models.get(snap.base) else None,
-            result=result.bytes,
+            result=self.session.incoming if handed else result.bytes,
+            store=result.write if handed else None,
             coding=ready.coding,
             staging=self._staging,
             client=self._client,
             rates=self._rates,
             tell=self._in_loop(self._exchanged),
         )
-        self._round = Attempt(snap, own, result, exchange)
+        self._round = Attempt(snap, own, result, handed, exchange)
         exchange.start()
         self._reach(snap, "scatter")
 
@@ -270,6 +276,7 @@ class Learning:
 
     def _hold(self, now: Attempt, done: Done, file: ModelFile, digest: str) -> None:
         self._times.exchanged(done.phases_s)
+        self._brought = digest if now.handed else ""
         self.models.hold(file, digest)
         self.happened(m.Merged(now.snap.round, now.snap.attempt, digest, done.shards))
 
@@ -328,10 +335,8 @@ class Learning:
             # Slower peers may still gather this node's shard; the program's buffer is its own again.
             self._round.own.end("the round is over")
         if answer.how in ("merged", "adopted"):
-            file = self.models.get(answer.digest)
-            assert file is not None, "the member answered with a model that is not here"
             self._times.reach("committed")
-            await trio.to_thread.run_sync(self._load, file)
+            await self._bring(answer.digest)
             self._report(answer)
             self._nursery.start_soon(self._make_durable, answer.digest)
         elif answer.note:
@@ -346,8 +351,19 @@ class Learning:
         )
         self._answered.set()
 
+    async def _bring(self, digest: str) -> None:
+        """Have the model where the program reads it."""
+        file = self.models.file_of(digest)
+        if digest == self._brought:
+            return
+        if self._round is not None and self._round.handed:
+            self._end_exchange()
+        await trio.to_thread.run_sync(self._load, file)
+        self._brought = digest
+
     def _load(self, file: ModelFile) -> None:
-        self.session.incoming[:] = file.bytes
+        self._staging.settle()
+        np.copyto(np.frombuffer(self.session.incoming, np.uint8), np.frombuffer(file.bytes, np.uint8))
 
     async def _make_durable(self, digest: str) -> None:
         """Begun while the program trains, done before the next offer, which rests on this model."""
@@ -378,22 +394,7 @@ class Learning:
     # ---- serving peers (called by the data server's threads)
 
     def find(self, peer: Peer, want: Want) -> Region:
-        member = self.contract.members.get(peer.uid)
-        if want.contract != self.contract.name or member is None or member.state == "left":
-            raise Refused(f"{peer.identity} is no member of contract {want.contract!r} on this node")
+        serving.check_member(self.contract, peer, want)
         if want.what == "model":
-            if all(want.digest != commit.digest for commit in self.contract.kept):
-                raise NotYet(f"the model {want.digest} is none that contract {want.contract} has committed and keeps")
-            file = self.models.get(want.digest)
-            if file is None:
-                raise Refused(f"this node does not hold the model {want.digest}")
-            return Region.complete(file.whole)
-        now = self._round
-        known = (now.snap.round, now.snap.attempt) if now else (self.contract.round, -1)
-        if known < (want.round, want.attempt):
-            if self.member.phase is Phase.RESTING:  # it offered, then went on alone or began anew
-                raise Refused("the weights that this node offered are not those of its program any more")
-            raise NotYet(f"this node does not know of attempt {want.attempt} of round {want.round} yet")
-        if now is None or known != (want.round, want.attempt):
-            raise Refused(f"attempt {want.attempt} of round {want.round} is over on this node")
-        return now.region(want)
+            return serving.model(self.contract, self.models, want)
+        return serving.part(self.contract, self._round, self.member.phase, want)

@@ -1,8 +1,11 @@
-"""The models that a learning node holds: files by digest in its state directory, mapped into memory.
+"""The models that a learning node holds: files by digest in its state directory.
 
 Used by ``nodes/learning`` (results, adopted bases) and, through regions, by the data server's threads. Guarantees: a
 model named by its digest is complete; the last two committed ones are kept; a result in the making has another name
 and is gone after a restart.
+
+A file that is not needed any more is kept for the next result: to fill pages that are there costs a copy, fresh ones
+cost several.
 """
 
 from __future__ import annotations
@@ -18,30 +21,66 @@ from swarm.errors import InternalError, ModelError
 
 
 class ModelFile:
-    """One model's canonical bytes, mapped and writable. The bytes outlive this process as soon as they are written.
+    """One model's canonical bytes. They outlive this process as soon as they are written.
 
-    ``state``: the ``state_nbytes`` behind the model, the momentum of a contract that has one; ``whole``: both.
+    ``state_nbytes`` lie behind the model: the momentum of a contract that has one.
     """
 
     def __init__(self, path: Path, nbytes: int, state_nbytes: int = 0) -> None:
-        model_nbytes, nbytes = nbytes, nbytes + state_nbytes
+        self._nbytes = nbytes
+        self._size = nbytes + state_nbytes
         self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._map: mmap.mmap | None = None
         try:
-            if os.fstat(self._file).st_size != nbytes:
-                os.posix_fallocate(self._file, 0, nbytes)  # a full disk says so here, not as SIGBUS in a merge
-                os.ftruncate(self._file, nbytes)
-            self._map = mmap.mmap(self._file, nbytes)
+            if os.fstat(self._file).st_size != self._size:
+                os.posix_fallocate(self._file, 0, self._size)  # a full disk says so here, not as SIGBUS in a merge
+                os.ftruncate(self._file, self._size)
         except OSError as error:
             os.close(self._file)
             raise ModelError(
-                f"no room for a model of {nbytes} bytes in {path.parent}: {error.strerror}",
+                f"no room for a model of {self._size} bytes in {path.parent}: {error.strerror}",
                 hint="free space there, or choose another directory with --state",
             ) from error
-        self.whole = memoryview(self._map)
-        self.bytes, self.state = self.whole[:model_nbytes], self.whole[model_nbytes:]
+        self._lock = threading.Lock()
         self._syncing = threading.Lock()
         self._synced = False
+
+    @property
+    def whole(self) -> memoryview:
+        """The model and its state, mapped and writable."""
+        with self._lock:
+            if self._map is None:
+                self._map = self._mapped()
+            return memoryview(self._map)
+
+    @property
+    def bytes(self) -> memoryview:
+        return self.whole[: self._nbytes]
+
+    @property
+    def state(self) -> memoryview:
+        return self.whole[self._nbytes :]
+
+    def _mapped(self) -> mmap.mmap:
+        if self._file < 0:
+            raise ModelError(f"the model {self.path} is not held any more")
+        try:
+            return mmap.mmap(self._file, self._size)
+        except OSError as error:
+            raise ModelError(f"the model {self.path} cannot be read: {error.strerror}") from error
+
+    def write(self, start: int, content: memoryview) -> None:
+        """These bytes from ``start`` on, without taking memory for a map. Any thread."""
+        with self._lock:  # a descriptor that is closed meanwhile may be another file's
+            if self._file < 0:
+                raise ModelError(f"the model {self.path} is not held any more")
+            try:
+                while content:
+                    count = os.pwrite(self._file, content, start)
+                    start, content = start + count, content[count:]
+            except OSError as error:
+                raise ModelError(f"the model {self.path} cannot be written: {error.strerror}") from error
 
     def name(self, path: Path) -> None:
         os.replace(self.path, path)
@@ -58,18 +97,29 @@ class ModelFile:
             try:
                 os.fsync(self._file)
                 _sync_directory(self.path.parent)
-                if hasattr(mmap, "MADV_DONTNEED"):  # of a shared map this gives back memory, and loses nothing
+                # of a shared map this gives back memory, and loses nothing
+                if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
                     self._map.madvise(mmap.MADV_DONTNEED)
             except OSError as error:
                 raise ModelError(f"the model {self.path} could not be written to disk: {error.strerror}") from error
             self._synced = True
 
-    def close(self) -> None:
-        """Give the descriptor back. The memory goes when the last view of it does."""
-        with self._syncing:
+    def close(self) -> bool:
+        """Give the descriptor back; nothing is written any more. Whether nobody looks at the bytes any more, either.
+
+        The memory goes when the last view of it does.
+        """
+        with self._syncing, self._lock:
             if self._file >= 0:
                 os.close(self._file)
                 self._file = -1
+            try:
+                if self._map is not None:
+                    self._map.close()
+            except BufferError:
+                return False
+            self._map = None
+            return True
 
 
 def _sync_directory(directory: Path) -> None:
@@ -90,11 +140,19 @@ class Models:
         for leftover in directory.glob("incoming-*"):
             leftover.unlink()
         self._held: dict[str, ModelFile] = {}
+        self._spare: Path | None = None
         self._numbers = itertools.count(1)
+
+    def result(self) -> ModelFile:
+        """A file for a model every byte of which is going to be written."""
+        if self._spare is None:
+            return self.incoming()
+        path, self._spare = self._spare, None
+        return ModelFile(path, *self.sizes)
 
     def incoming(self, *, state: bool = True) -> ModelFile:
         """A fresh file for a result or a model on its way here, zeros until it is written. Any thread."""
-        path = self.directory / f"incoming-{next(self._numbers)}"
+        path = self._unnamed()
         try:
             return ModelFile(path, *(self.sizes if state else self.sizes[:1]))
         except ModelError:
@@ -118,8 +176,17 @@ class Models:
         return file in self._held.values()
 
     def drop(self, file: ModelFile) -> None:
-        file.path.unlink(missing_ok=True)
+        """Any thread."""
         file.close()
+        file.path.unlink(missing_ok=True)
+
+    def _retire(self, file: ModelFile) -> None:
+        """It is not needed any more; its pages may be, for the next result."""
+        if file.close() and self._spare is None and not self.sizes[1]:
+            file.name(self._unnamed())
+            self._spare = file.path
+        else:
+            file.path.unlink(missing_ok=True)
 
     def get(self, digest: str) -> ModelFile | None:
         return self._held.get(digest)
@@ -144,9 +211,12 @@ class Models:
         """Drop all other models, also what earlier processes left."""
         wanted = {digest: self._path(digest) for digest in digests}
         for digest in [held for held in self._held if held not in wanted]:
-            self.drop(self._held.pop(digest))
+            self._retire(self._held.pop(digest))
         for path in set(self.directory.glob("*.bin")) - set(wanted.values()):
             path.unlink(missing_ok=True)
+
+    def _unnamed(self) -> Path:
+        return self.directory / f"incoming-{next(self._numbers)}"
 
     def _path(self, digest: str) -> Path:
         return self.directory / f"{digest.replace(':', '-')}.bin"

@@ -265,6 +265,7 @@ class Reply:
             self._send(piece)
             at += len(piece)
         if want.stop < region.stop:
+            region.check()  # else what was sent may be something else already
             return b""  # what is said about all of the bytes goes with the last of them
         while (trailer := region.trailer(ALIVE_EVERY_S)) is None:
             self._send(ALIVE)

@@ -39,7 +39,7 @@ from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
 from swarm.runtime.data_rates import Rates
 from swarm.runtime.exchange_form import contributions, form_of
 from swarm.runtime.exchange_measuring import Measuring
-from swarm.runtime.exchange_merging import HASH, BadContribution, Merging, ProvenLeaves
+from swarm.runtime.exchange_merging import HASH, BadContribution, Merging, ProvenLeaves, Store
 from swarm.runtime.exchange_news import Done, News, Owing, Scattered, Stalling, Stuck
 from swarm.runtime.exchange_signed import Signed, Signer
 from swarm.runtime.exchange_staging import Staging
@@ -53,6 +53,7 @@ log = logging.getLogger("swarm.exchange")
 class Exchange:
     """``own`` is frozen, and ``result`` this exchange's alone, until it is done or cancelled.
 
+    ``store`` has written down all of the result when it is done; see `Merging`.
     With ``coding`` bytes travel in its wire form, and ``own`` is in it.
     ``base``: the snap's model, once there is one. ``tell(snap, news)`` hears of it: `Scattered` and `Done` at most
     once, `Stalling` once a member.
@@ -73,6 +74,7 @@ class Exchange:
         own: memoryview,
         base: memoryview | None = None,
         result: memoryview,
+        store: Store | None = None,
         coding: Coding | None = None,
         staging: Staging,
         client: DataClient,
@@ -95,7 +97,8 @@ class Exchange:
         sources = contributions(uid, self._form, staging)
         self._method = method
         self._max_faulty = max_faulty
-        self._merging = Merging(schema, self._method, sources, result, self._leaves, hash_name, self._form.settle)
+        settle = self._form.settle
+        self._merging = Merging(schema, self._method, sources, result, self._leaves, hash_name, settle, store)
         self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]
         self._measuring = Measuring(schema, snap, self._mine, sources) if self._method.distances else None
         said = self._measuring.said if self._measuring else memoryview(b"")
@@ -129,7 +132,8 @@ class Exchange:
             for stop in self._pulls.values():
                 stop.set()
             if self._machine is not None:
-                self._staging.leave(self._snap, self._machine.kept(), list(self._pulls.values()))
+                writers = [stop.settle for stop in self._pulls.values()]
+                self._staging.leave(self._snap, self._machine.kept(), [*writers, self._pool.shutdown])
         self._signed.fail(f"attempt {self._snap.attempt} of round {self._snap.round} is over here")
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -172,7 +176,7 @@ class Exchange:
 
     def _happened(self, event: x.Event) -> None:
         with self._lock:
-            if self._over.is_set():
+            if self._over.is_set() or self._failed:
                 return
             if self._machine is None:
                 self._early.append(event)
@@ -268,7 +272,8 @@ class Exchange:
             nonlocal hashed
             whole = upto if upto == pull.stop else upto - (upto - pull.start) % CHUNK
             for first in range(hashed, whole, CHUNK):
-                hashing.append(self._pool.submit(self._merging.hash, first, min(first + CHUNK, pull.stop)))
+                sealed = first, min(first + CHUNK, pull.stop)
+                hashing.append(self._pool.submit(self._guarded, self._merging.seal, *sealed))
             hashed = whole
             self._happened(x.Arrived(pull, upto))
 

@@ -18,6 +18,8 @@ from swarm.errors import ModelError
 from swarm.wire import tensorbytes
 
 HASH = tensorbytes.HASH_BYTES
+Store = Callable[[int, memoryview], None]
+"""Writes down what the result is from this byte on, where it outlives this process."""
 
 
 class BadContribution(ModelError):
@@ -50,7 +52,8 @@ class ProvenLeaves:
 class Merging:
     """``contribution`` finds bytes of a member's. ``result`` and ``leaves`` (the hashes) are addressed as in the model.
 
-    ``settle`` is told what has been merged, before it is hashed.
+    ``settle`` is told what has been merged, before it is hashed. ``store`` writes down what is final; none is needed
+    where the result lies in a place that outlives this process.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Merging:
         leaves: memoryview,
         hash_name: str,
         settle: Callable[[int, int], None],
+        store: Store | None = None,
     ) -> None:
         self._schema = schema
         self._method = method
@@ -71,6 +75,7 @@ class Merging:
         self._leaves = leaves
         self._hash_name = hash_name
         self._settle = settle
+        self._store = store
 
     def prepare(self, members: Members) -> None:
         """Who merges, in the order of the parts, is known, and how far apart they are if that matters."""
@@ -98,13 +103,15 @@ class Merging:
                 raise ModelError(f'the merged tensor "{name}" is beyond the range of {run.dtype}')
         merged[upto:] = 0
         self._settle(start, stop)
-        self.hash(start, stop)
+        self.seal(start, stop)
 
-    def hash(self, start: int, stop: int) -> None:
-        """Fill in the hashes of the leaves of the result between ``start`` and ``stop``."""
+    def seal(self, start: int, stop: int) -> None:
+        """The result is here between ``start`` and ``stop``: fill in the hashes of its leaves, and write it down."""
         hashes = tensorbytes.leaf_hashes(self._result[start:stop], self._hash_name)
         at = start // LEAF_BYTES * HASH
         self._leaves[at : at + len(hashes)] = hashes
+        if self._store is not None:
+            self._store(start, self._result[start:stop])
 
 
 def must_be_finite(

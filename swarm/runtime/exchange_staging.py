@@ -2,19 +2,18 @@
 
 One of them a contract on a learning node; its exchanges take it in turns. Guarantees: bytes that came in an earlier
 attempt of the round are not lost with it; memory is taken for bytes of the own shards only, about one model in all;
-nobody is given the room while a transfer of an earlier attempt may still write there.
+nobody is given the room, nor begins with a result, while an earlier attempt may still write there.
 """
 
 from __future__ import annotations
 
 import mmap
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from swarm.core.events import SnapMade
 from swarm.core.spans import Range, Spans
 from swarm.errors import ModelError
-from swarm.runtime.data import Stop
 
 _NORESERVE = 0x4000 if sys.platform == "linux" else 0
 """A contribution lies at its own place in a map as large as the model, of which only the own shards' pages are used."""
@@ -27,12 +26,12 @@ class Staging:
         self._ranges: list[Range] = []
         self._round = -1
         self._kept: dict[str, tuple[str, Spans]] = {}
-        self._writers: list[Stop] = []
+        self._writers: list[Callable[[], None]] = []
 
     def settle(self) -> None:
         """Wait until nothing is written any more by who was here before: moments, as they have been stopped."""
-        for writer in self._writers:
-            writer.settle()
+        for ended in self._writers:
+            ended()
 
     def enter(self, snap: SnapMade, senders: Iterable[str], ranges: list[Range]) -> dict[str, Spans]:
         """Room for these ranges of these members' contributions; what of them is here already."""
@@ -49,8 +48,8 @@ class Staging:
         self._round, self._kept, self._writers = snap.round, {}, []
         return {uid: spans for uid, (digest, spans) in known.items() if uid in wanted and offered[uid] == digest}
 
-    def leave(self, snap: SnapMade, kept: Mapping[str, Spans], writers: list[Stop]) -> None:
-        """``writers`` have been told to stop; ``kept`` says what of whose contribution is here."""
+    def leave(self, snap: SnapMade, kept: Mapping[str, Spans], writers: list[Callable[[], None]]) -> None:
+        """``writers`` have been told to stop, and wait for it; ``kept`` says what of whose contribution is here."""
         offered = {member.uid: member.digest for member in snap.members}
         self._kept = {uid: (offered[uid], spans) for uid, spans in kept.items()}
         self._writers = writers

@@ -73,7 +73,7 @@ def test_a_model_is_written_to_disk_once_and_dropped_at_any_time(tmp_path: Path)
     file.sync()
     models.keep_only([])
     file.sync()
-    assert list((tmp_path / "models").iterdir()) == []
+    assert models.get(ONE) is None
 
 
 def test_only_the_wanted_models_are_kept(tmp_path: Path) -> None:
@@ -82,8 +82,55 @@ def test_only_the_wanted_models_are_kept(tmp_path: Path) -> None:
     held(models, ONE, b"abcd")
     held(models, TWO, b"efgh")
     models.keep_only([TWO])
-    assert [path.name for path in (tmp_path / "models").iterdir()] == [f"{TWO.replace(':', '-')}.bin"]
+    assert [path.name for path in (tmp_path / "models").glob("*.bin")] == [f"{TWO.replace(':', '-')}.bin"]
     assert bytes(models.bytes_of(TWO)) == b"efgh"
+
+
+def test_the_next_result_is_written_into_the_file_of_a_model_that_nobody_reads_any_more(tmp_path: Path) -> None:
+    models = Models(tmp_path / "models", 4)
+    held(models, ONE, b"abcd")
+    held(models, TWO, b"efgh")
+    inode = models.file_of(ONE).path.stat().st_ino
+    models.keep_only([TWO])
+    file = models.result()
+    assert file.path.stat().st_ino == inode
+    file.write(2, memoryview(b"kl"))
+    file.write(0, memoryview(b"ij"))
+    models.hold(file, THREE)
+    assert bytes(models.bytes_of(THREE)) == b"ijkl"
+    assert sorted(path.suffix for path in (tmp_path / "models").iterdir()) == [".bin", ".bin"]
+    assert models.result().path.stat().st_ino != inode, "there is no other to spare"
+
+
+def test_a_model_that_somebody_reads_stays_as_it_is_for_them_when_it_is_dropped(tmp_path: Path) -> None:
+    models = Models(tmp_path / "models", 4)
+    held(models, ONE, b"abcd")
+    read = models.bytes_of(ONE)[1:3]
+    models.keep_only([])
+    assert list((tmp_path / "models").iterdir()) == []
+    models.result().write(0, memoryview(b"efgh"))
+    assert bytes(read) == b"bc"
+
+
+def test_who_is_late_neither_writes_nor_reads_a_file_that_has_become_another_models(tmp_path: Path) -> None:
+    models = Models(tmp_path / "models", 4)
+    held(models, ONE, b"abcd")
+    late = models.file_of(ONE)
+    models.keep_only([])
+    models.hold(models.result(), TWO)
+    for use in (lambda: late.write(0, memoryview(b"late")), lambda: late.whole):
+        with pytest.raises(ModelError, match="not held any more"):
+            use()
+    assert bytes(models.bytes_of(TWO)) == b"abcd"
+
+
+def test_a_spare_file_does_not_survive_a_restart(tmp_path: Path) -> None:
+    models = Models(tmp_path / "models", 4)
+    held(models, ONE, b"abcd")
+    models.keep_only([])
+    assert len(list((tmp_path / "models").iterdir())) == 1
+    Models(tmp_path / "models", 4)
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's /proc")

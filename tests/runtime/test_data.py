@@ -152,6 +152,20 @@ def test_a_region_that_fails_ends_its_readers_with_the_reason(two: list[Node]) -
             fetched.result(10)
 
 
+def test_a_part_that_may_have_changed_while_it_was_sent_is_not_said_to_be_whole(two: list[Node]) -> None:
+    class Overtaken(Region):
+        def piece(self, at: int, stop: int, timeout_s: float) -> memoryview:
+            content = super().piece(at, stop, timeout_s)
+            self.fail("the buffer is another's")
+            return content
+
+    holder, reader = two
+    region = holder.shelf["offer", 0] = Overtaken(memoryview(bytes(2 * MIB)))
+    region.finish()
+    with pytest.raises(Refused, match="the buffer is another's"):
+        fetch(reader, holder, 0, MIB)
+
+
 def test_connections_are_used_again_and_replaced_when_they_have_ended(two: list[Node]) -> None:
     holder, reader = two
     holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))

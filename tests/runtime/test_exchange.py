@@ -17,7 +17,7 @@ from swarm.core.events import Contributor, Shard, SnapMade
 from swarm.core.merge import METHODS
 from swarm.core.tensors import LEAF_BYTES, STORAGE, Schema, TensorSpec, split
 from swarm.core.wireform import Coding
-from swarm.errors import Refused
+from swarm.errors import ModelError, Refused
 from swarm.nodes.contribution import Contribution
 from swarm.runtime import data_client
 from swarm.runtime import exchange as exchange_module
@@ -147,6 +147,8 @@ class Attempt:
             committed = tuple(replace(member, root=roots[member.uid]) for member in self.snap.members)
             self.snap = replace(self.snap, members=committed)
         self.results = [bytearray(b"\xaa" * schema.nbytes) for _ in members]
+        self.files = [bytearray(schema.nbytes) for _ in members]
+        self.full_disks: set[int] = set()
         keys = {node.uid: node.state.node_public for node in members}
         self.exchanges = [
             Exchange(
@@ -160,6 +162,7 @@ class Attempt:
                 method=METHODS[method],
                 own=memoryview(own),
                 result=memoryview(result),
+                store=lambda start, content, i=i: self._store(i, start, content),
                 coding=coding,
                 staging=staging,
                 client=node.client,
@@ -170,6 +173,11 @@ class Attempt:
                 zip(members, self.own, self.results, self.stagings, strict=True)
             )
         ]
+
+    def _store(self, index: int, start: int, content: memoryview) -> None:
+        if index in self.full_disks:
+            raise ModelError("no space left")
+        self.files[index][start : start + len(content)] = content
 
     def _told(self, index: int, news: News) -> None:
         match news:
@@ -241,8 +249,7 @@ def test_every_member_gets_the_central_result_bit_for_bit(five, seed, dtypes, we
     reference = bytearray(schema.nbytes)
     tensorbytes.pack(schema, expected, reference)
     assert {outcome[2] for outcome in outcomes} == {tensorbytes.digest(schema, reference, HASH)}
-    for result in attempt.results:
-        assert result == reference
+    assert attempt.results == attempt.files == [reference] * len(members)
     assert all(set(outcome[3].phases_s) == {"scatter", "merge", "gather", "hash"} for outcome in outcomes)
     assert len({outcome[3].shards for outcome in outcomes}) == 1, "all say the same of each shard"
     assert len(outcomes[0][3].shards) == len(attempt.snap.shards)
@@ -338,6 +345,17 @@ def test_a_member_that_is_gone_is_named_by_the_others(five, monkeypatch) -> None
     assert {(what, uid) for _, what, uid, _ in told} == {("stalled", gone.uid)}
     assert all("Connection refused" in reason for *_, reason in told)
     assert attempt.outcomes.empty()
+
+
+def test_a_member_that_cannot_write_the_result_down_says_so_of_itself_and_the_others_go_on(five) -> None:
+    attempt = Attempt(five[:3], SCHEMA, models(3), [1, 1, 1], "broadcast")
+    attempt.full_disks = {1}
+    attempt.start()
+    told = sorted((attempt.told() for _ in range(3)), key=lambda outcome: outcome[0])
+    attempt.end()
+    assert [outcome[1] for outcome in told] == ["done", "failed", "done"]
+    assert told[1][2].message == "no space left"
+    assert list(attempt.outcomes.queue) == [], "nobody is blamed"
 
 
 def test_a_cancelled_attempt_says_nothing_more_and_the_next_one_works(five) -> None:

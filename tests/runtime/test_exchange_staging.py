@@ -73,7 +73,7 @@ def test_the_next_attempt_waits_for_a_transfer_that_still_writes() -> None:
         patched.setattr("swarm.runtime.data_client.wake", lambda sock: written.set())
         with stop.receiving(object()):  # type: ignore[arg-type]
             stop.set()
-            staging.leave(made, {}, [stop])
+            staging.leave(made, {}, [stop.settle])
             settled.start()
             assert written.wait(5), "it was woken"
             order.append("written")

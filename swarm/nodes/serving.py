@@ -1,0 +1,42 @@
+"""What a learning node lets its peers read: models that are committed, and the attempt that it takes part in.
+
+Used by ``nodes/learning`` for the data server, in its threads. Guarantees: members of the contract only; who asks for
+what may still come is told to ask again, for anything else why it is not to be had.
+"""
+
+from __future__ import annotations
+
+from swarm.core.contract import Contract
+from swarm.core.member import Phase
+from swarm.errors import Refused
+from swarm.nodes.attempt import Attempt
+from swarm.nodes.models import Models
+from swarm.runtime.data import NotYet, Region, Want
+from swarm.runtime.tls import Peer
+
+
+def check_member(contract: Contract, peer: Peer, want: Want) -> None:
+    member = contract.members.get(peer.uid)
+    if want.contract != contract.name or member is None or member.state == "left":
+        raise Refused(f"{peer.identity} is no member of contract {want.contract!r} on this node")
+
+
+def model(contract: Contract, models: Models, want: Want) -> Region:
+    if all(want.digest != commit.digest for commit in contract.kept):
+        raise NotYet(f"the model {want.digest} is none that contract {want.contract} has committed and keeps")
+    file = models.get(want.digest)
+    if file is None:
+        raise Refused(f"this node does not hold the model {want.digest}")
+    return Region.complete(file.whole)
+
+
+def part(contract: Contract, now: Attempt | None, phase: Phase, want: Want) -> Region:
+    """Of the attempt ``now``, which is the newest that this node knows."""
+    known = (now.snap.round, now.snap.attempt) if now else (contract.round, -1)
+    if known < (want.round, want.attempt):
+        if phase is Phase.RESTING:  # it offered, then went on alone or began anew
+            raise Refused("the weights that this node offered are not those of its program any more")
+        raise NotYet(f"this node does not know of attempt {want.attempt} of round {want.round} yet")
+    if now is None or known != (want.round, want.attempt):
+        raise Refused(f"attempt {want.attempt} of round {want.round} is over on this node")
+    return now.region(want)
