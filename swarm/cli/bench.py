@@ -29,6 +29,11 @@ swarm bench merge --peers 5 --method geomedian  another merge method
 swarm bench merge --peers 4 --mb 25 --wire int8 a quarter of the bytes
 """
 
+OVERLAP_EXAMPLES = """
+swarm bench overlap --peers 2 --mb 4 --step-ms 20 --every 100          what merging costs who trains on meanwhile
+swarm bench overlap --peers 2 --mb 4 --step-ms 20 --every 100 --json   one JSON object on stdout
+"""
+
 
 LEDGER_EXAMPLES = """
 swarm bench ledger                              three network nodes; etcd beside them, where it is installed
@@ -153,6 +158,43 @@ def _show_merge(settings: Settings, measured: Measured) -> None:
     click.echo(
         f"  sent by a peer {found['bytes_per_peer'] / 1e6:.1f} MB, optimum {found['bytes_optimal'] / 1e6:.1f} MB"
     )
+
+
+@command.command(
+    "overlap",
+    cls=Command,
+    examples=OVERLAP_EXAMPLES,
+    help="Training that goes on while its weights are merged (overlap=True), and the same loop alone, block by block "
+    "in turns. A step keeps a core busy for --step-ms and changes all weights. ratio 1 = merging costs no step.",
+)
+@click.option("--peers", default=2, show_default=True, type=click.IntRange(2, 64), help="learning nodes with programs")
+@click.option(
+    "--mb", default=4, show_default=True, type=click.IntRange(1, 4000), help="size of the model, in 10^6 bytes"
+)
+@click.option("--step-ms", default=20.0, show_default=True, type=click.FloatRange(1, 10_000), help="length of a step")
+@click.option("--every", default=100, show_default=True, type=click.IntRange(2, 100_000), help="steps between syncs")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def overlap(peers: int, mb: int, step_ms: float, every: int, as_json: bool) -> None:
+    from swarm.nodes.bench import overlap as bench
+    from swarm.nodes.launch import Launch, ended_by_signals
+    from swarm.nodes.localrun import environment
+    from swarm.nodes.scratch import scratch_directory
+
+    settings = bench.Settings(peers, mb, step_ms, every)
+    with (
+        ended_by_signals(),
+        scratch_directory("swarm-bench-") as directory,
+        Launch(environment=environment()) as launch,
+    ):
+        measured = bench.Bench(settings, directory, launch, lambda line: click.echo(line, err=True)).run()
+    found, failure = measured.as_json(), measured.failure()
+    if as_json:
+        print_json(found, failure=failure)
+    else:
+        click.echo(f"alone         {found['alone_steps_per_s']:8.2f} steps a second")
+        click.echo(f"in the swarm  {found['steps_per_s']:8.2f} steps a second   ratio {found['ratio']:.3f}")
+    if failure:
+        raise failure
 
 
 @command.command(
