@@ -199,7 +199,7 @@ class Learning:
     async def _root_of(self, digest: str, base: str) -> dict[str, Any]:
         held, model = self.models.get(digest), self.models.get(base)
         content = self.session.out if held is None else held.bytes
-        return await trio.to_thread.run_sync(self._offers.root, digest, base, content, model and model.bytes)
+        return await trio.to_thread.run_sync(self._offers.root, digest, base, content, model and model.read)
 
     def _rates_told(self) -> dict[str, Any]:
         before = self._round.rates if self._round else []  # the same to all; offers are there for some only
@@ -229,7 +229,7 @@ class Learning:
             method=mergemethods.find(self.contract.options.mergeMethod),
             max_faulty=self.contract.options.maxFaulty,
             own=own.content,
-            base=self.models.bytes_of(snap.base) if self.models.get(snap.base) else None,
+            base=self.models.file_of(snap.base).read if self.models.get(snap.base) else None,
             result=self.session.incoming if handed else result.bytes,
             store=result.write if handed else None,
             coding=own.coding,
