@@ -74,8 +74,7 @@ class Learning:
         self._rates = rates
         self._round: Attempt | None = None
         """What this node serves of the attempt that it knows last."""
-        self._brought = ""
-        """The digest of the model that lies where the program reads it."""
+        self._brought = ""  # the digest of the model that lies where the program reads it
         self._staging = Staging(contract.schema.nbytes)
         self._times = RoundTimes()
         self._answered = trio.Event()
@@ -203,7 +202,8 @@ class Learning:
         return await trio.to_thread.run_sync(self._offers.root, digest, base, content, model and model.read)
 
     def _rates_told(self) -> dict[str, Any]:
-        told = self._rates.told([offer.rate for offer in self.contract.offers.values()])
+        before = self._round.rates if self._round else []  # the same to all; offers are there for some only
+        told = self._rates.told(before or [offer.rate for offer in self.contract.offers.values()])
         return {"rates": told} if told else {}
 
     # ---- the exchange of one attempt
