@@ -13,8 +13,8 @@ moves by one step a round at most, and a round that is aborted or in which nobod
             what it would be were they independent. 0: all have changed alike; 1: by chance; above: against each other.
             s > 1/2: interval / 1.5, s < 1/4: interval · 1.25, each only when the round before has said the same.
 
-The mean over members of ‖Δᵢ‖² / ‖Δ‖², less 1, is the variance of Federated Dynamic Averaging (arXiv 2405.20988) relative
-to the merged change; divided by its value for independent changes it means the same for any number of members.
+The mean over members of ‖Δᵢ‖² / ‖Δ‖², less 1, is the variance of Federated Dynamic Averaging (arXiv 2405.20988)
+relative to the merged change; divided by its value for independent changes it means the same for any number of members.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ verified and committed.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
 from time import monotonic
@@ -26,6 +25,7 @@ from swarm.nodes import mergemethods, serving
 from swarm.nodes.attempt import Attempt
 from swarm.nodes.contribution import Offers
 from swarm.nodes.fetching import fetched
+from swarm.nodes.inloop import in_loop
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
 from swarm.nodes.offering import Offering
@@ -82,8 +82,7 @@ class Learning:
         self._answered = trio.Event()
         self._answer: Merged | None = None
         self._inbox, self._events = trio.open_memory_channel[m.Event](float("inf"))
-        self._token = trio.lowlevel.current_trio_token()
-        self._offers = Offers(contract, self._in_loop(lambda text: session.note("info", text)))
+        self._offers = Offers(contract, in_loop(lambda text: session.note("info", text)))
         self._offering = Offering(session, contract, models, self._offers, rates)
 
     async def run(self) -> None:
@@ -223,7 +222,7 @@ class Learning:
             method=mergemethods.find(self.contract.options.mergeMethod),
             max_faulty=self.contract.options.maxFaulty,
             own=own.content,
-            base=self.models.bytes_of(snap.base) if self.models.get(snap.base) else None,
+            base=self.models.file_of(snap.base).read if self.models.get(snap.base) else None,
             result=self.session.incoming if handed else result.bytes,
             store=result.write if handed else None,
             coding=own.coding,
@@ -231,7 +230,7 @@ class Learning:
             staging=self._staging,
             client=self._client,
             rates=self._rates,
-            tell=self._in_loop(self._exchanged),
+            tell=in_loop(self._exchanged),
         )
         self._round = Attempt(snap, own, result, handed, exchange)
         exchange.start()
@@ -270,6 +269,10 @@ class Learning:
         except SwarmError as error:
             self._give_up(error)
             return
+        if self._round is not now:  # the attempt is over, and what it brought is gone
+            if file is not now.result:
+                self.models.drop(file)
+            return
         done.phases_s["merge"] += monotonic() - began_s
         self._hold(now, done, file, digest)
 
@@ -298,15 +301,6 @@ class Learning:
             return
         for body in self._round.evidence(effect.shards):
             self._nursery.start_soon(self._propose, m.Propose("Evidence", body))
-
-    def _in_loop(self, function: Callable[..., None]) -> Callable[..., None]:
-        """For calls from the exchange's threads: the same call, in the trio loop."""
-
-        def call(*args: Any) -> None:
-            with contextlib.suppress(trio.RunFinishedError):  # the node has ended; nobody waits for this any more
-                self._token.run_sync_soon(function, *args)
-
-        return call
 
     # ---- the committed model
 

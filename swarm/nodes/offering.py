@@ -63,7 +63,7 @@ class Offering:
         """The body of an Offer with all that it says."""
         held, model = self._models.get(body["digest"]), self._models.get(body["base"])
         content = self._session.out if held is None else held.bytes
-        of = (body["digest"], body["base"], content, model and model.bytes)
+        of = (body["digest"], body["base"], content, model and model.read)
         root = await trio.to_thread.run_sync(self._offers.root, *of)
         rates = self._rates.told([offer.rate for offer in self._contract.offers.values()])
         measured = {} if self._measured is None else {"measured": self._measured}

@@ -12,6 +12,7 @@ from swarm.runtime import data_client
 from swarm.runtime.data import Region
 from swarm.runtime.quantising import quantised
 from swarm.wire import tensorbytes
+from tests.core.test_wireform import held
 from tests.runtime.data_nodes import until
 from tests.runtime.test_exchange import HASH, Attempt, Counting, five, refusing  # noqa: F401 - a fixture
 
@@ -34,7 +35,7 @@ BASE = models(1, seed=1)[0]
 def coding(wire: str) -> Coding:
     base = bytearray(SCHEMA.nbytes)
     tensorbytes.pack(SCHEMA, BASE, base)
-    return Coding(WireForm(SCHEMA, wire), memoryview(base))
+    return Coding(WireForm(SCHEMA, wire), held(base))
 
 
 def found_in_one_place(wire: str, method: str, contributions: list, *, sharded: bool) -> bytearray:
@@ -222,7 +223,7 @@ def test_r064_weights_a_million_times_too_large_are_refused(five, method, wire, 
     how = {"coding": coding(wire)} if wire != "fp32" else {}
     attempt = Attempt(
         five[:3], SCHEMA, contributions, [1] * 3, topology, method=method, full=True,
-        base=memoryview(packed), most=norm * 1.01, **how,
+        base=held(packed), most=norm * 1.01, **how,
     )  # fmt: skip
     attempt.start()
     _, what, uid, reason = attempt.told()
@@ -242,12 +243,12 @@ def test_nobody_who_keeps_to_the_limit_is_refused_for_what_rounding_adds(five) -
     packed, weights = bytearray(SCHEMA.nbytes), bytearray(SCHEMA.nbytes)
     tensorbytes.pack(SCHEMA, BASE, packed)
     tensorbytes.pack(SCHEMA, far, weights)
-    norm, near = clipped(SCHEMA, memoryview(weights), memoryview(packed), 1000.0)
+    norm, near = clipped(SCHEMA, memoryview(weights), held(packed), 1000.0)
     assert norm > 1000
     contributions = [tensorbytes.views(SCHEMA, near)] * 2
     attempt = Attempt(
         five[:2], SCHEMA, contributions, [1] * 2, "broadcast", full=True,
-        coding=coding("int8"), base=memoryview(packed), most=1000.0,
+        coding=coding("int8"), base=held(packed), most=1000.0,
     )  # fmt: skip
     attempt.start()
     assert {attempt.told()[1] for _ in range(2)} == {"done"}
