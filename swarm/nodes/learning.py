@@ -75,8 +75,7 @@ class Learning:
         self._rates = rates
         self._round: Attempt | None = None
         """What this node serves of the attempt that it knows last."""
-        self._brought = ""
-        """The digest of the model that lies where the program reads it."""
+        self._brought = ""  # the digest of the model that lies where the program reads it
         self._staging = Staging(contract.schema.nbytes)
         self._times = RoundTimes()
         self._answered = trio.Event()
@@ -192,7 +191,8 @@ class Learning:
             await self._make_durable(body["base"])
             mine = (self.member.lineage.origin, body["digest"])  # what a late change is made of, and is
             self.models.keep_only([body["base"], *mine, *(commit.digest for commit in self.contract.kept)])
-            body = await self._offering.completed(body)
+            before = self._round.rates if self._round else []  # the same to all; offers are there for some only
+            body = await self._offering.completed(body, before)
         outcome = await self._link.propose(effect.kind, body)
         if not outcome.accepted:
             log.info("%s refused: %s", effect.kind, outcome.reason)

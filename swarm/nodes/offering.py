@@ -7,7 +7,7 @@ program has found for the model that came of it, or how far its own change was f
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,13 +59,13 @@ class Offering:
         own, all_ = change(self._contract.schema, base, self._session.out), change(self._contract.schema, base, merged)
         self._coming = _whole(own / all_ * THOUSAND) if all_ > 0 else None
 
-    async def completed(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The body of an Offer with all that it says."""
+    async def completed(self, body: Mapping[str, Any], before: Sequence[int]) -> dict[str, Any]:
+        """The body of an Offer with all that it says; ``before``: the rates of the last round's members."""
         held, model = self._models.get(body["digest"]), self._models.get(body["base"])
         content = self._session.out if held is None else held.bytes
         of = (body["digest"], body["base"], content, model and model.read)
         root = await trio.to_thread.run_sync(self._offers.root, *of)
-        rates = self._rates.told([offer.rate for offer in self._contract.offers.values()])
+        rates = self._rates.told(before or [offer.rate for offer in self._contract.offers.values()])
         measured = {} if self._measured is None else {"measured": self._measured}
         return {**body, **root, **({"rates": rates} if rates else {}), **measured}
 

@@ -32,7 +32,7 @@ def offering(rule: str, own: float = 0.0) -> Offering:
 
 
 def told(one: Offering) -> int | None:
-    return trio.run(one.completed, {"digest": "d", "base": "b"}).get("measured")
+    return trio.run(one.completed, {"digest": "d", "base": "b"}, []).get("measured")
 
 
 @pytest.mark.parametrize(
