@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from swarm.core.contract import Contract
-from swarm.core.wireform import Coding, WireForm
+from swarm.core.wireform import Base, Coding, WireForm
 from swarm.errors import Refused
 from swarm.runtime import hashing
 from swarm.runtime.clipping import clipped
@@ -73,7 +73,7 @@ class Offers:
         self._form = None if wire == "fp32" else WireForm(contract.schema, wire)
         self._made: dict[tuple[str, str], Offered] = {}
 
-    def root(self, digest: str, base: str, weights: memoryview, model: memoryview | None) -> dict[str, bytes]:
+    def root(self, digest: str, base: str, weights: memoryview, model: Base | None) -> dict[str, bytes]:
         """What an offer of these weights says besides its digest; ``model`` is the base, None while nobody has one.
 
         In any thread; takes as long as clipping, quantising and hashing do.
@@ -91,7 +91,7 @@ class Offers:
         content = weights if made.content is None else made.content
         return Contribution(content, made.leaves, self._contract.hash, made.coding)
 
-    def _ready(self, weights: memoryview, model: memoryview | None, *, rooted: bool) -> Offered:
+    def _ready(self, weights: memoryview, model: Base | None, *, rooted: bool) -> Offered:
         schema, hash_name = self._contract.schema, self._contract.hash
         content = self._near(weights, model) if model is not None else None
         if self._form is not None and model is not None:
@@ -100,7 +100,7 @@ class Offers:
         leaves = hashing.leaf_hashes(schema, content or weights, hash_name) if rooted else b""
         return Offered(None, content, leaves)
 
-    def _near(self, weights: memoryview, model: memoryview) -> memoryview | None:
+    def _near(self, weights: memoryview, model: Base) -> memoryview | None:
         """Other weights to offer where the program's are further from the base than the contract allows."""
         most = self._contract.options.maxDeltaNorm / 1000
         if not most:

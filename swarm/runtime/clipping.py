@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from swarm.core import clip
 from swarm.core.tensors import LEAF_BYTES, Schema
+from swarm.core.wireform import Base
 from swarm.runtime.exchange_merging import BadContribution
 
 BytesOf = Callable[[str, int, int], memoryview]
@@ -22,13 +23,13 @@ TOLERATED = 1.05
 """So many times the limit is what rounding makes of an honest contribution, at the most: int8 adds up to 2.4 %."""
 
 
-def clipped(schema: Schema, weights: memoryview, base: memoryview, most: float) -> tuple[float, memoryview | None]:
+def clipped(schema: Schema, weights: memoryview, base: Base, most: float) -> tuple[float, memoryview | None]:
     """How far the weights are from the base, and what to offer instead of them; None: they are near enough."""
     spans = [(start, min(start + STRIDE, schema.nbytes)) for start in range(0, schema.nbytes, STRIDE)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
 
         def squares(span: tuple[int, int]) -> float:
-            return clip.squares(schema, *span, model=weights[slice(*span)], base=base[slice(*span)])
+            return clip.squares(schema, *span, model=weights[slice(*span)], base=base(*span))
 
         norm = math.sqrt(math.fsum(pool.map(squares, spans)))
         if not norm > most:
@@ -37,7 +38,7 @@ def clipped(schema: Schema, weights: memoryview, base: memoryview, most: float) 
 
         def pull(span: tuple[int, int]) -> None:
             where = slice(*span)
-            clip.pull(schema, *span, model=weights[where], base=base[where], by=most / norm, out=out[where])
+            clip.pull(schema, *span, model=weights[where], base=base(*span), by=most / norm, out=out[where])
 
         list(pool.map(pull, spans))
     return norm, out
@@ -50,7 +51,7 @@ class Limit:
     found, who spreads a little over many shards is not.
     """
 
-    def __init__(self, schema: Schema, base: memoryview, most: float) -> None:
+    def __init__(self, schema: Schema, base: Base, most: float) -> None:
         self._schema = schema
         self._base = base
         self._most = most
@@ -63,7 +64,7 @@ class Limit:
         def held(contributor: str, start: int, stop: int) -> memoryview:
             part = bytes_of(contributor, start, stop)
             if contributor != uid:  # it has clipped its own
-                self._hold(contributor, clip.squares(self._schema, start, stop, part, self._base[start:stop]))
+                self._hold(contributor, clip.squares(self._schema, start, stop, part, self._base(start, stop)))
             return part
 
         return held

@@ -33,7 +33,7 @@ from swarm.core.exchanging_places import CHUNK, places
 from swarm.core.merge import Members, Method, distances
 from swarm.core.merge.method import Array, may_be_faulty
 from swarm.core.tensors import LEAF_BYTES, Schema
-from swarm.core.wireform import Coding
+from swarm.core.wireform import Base, Coding
 from swarm.errors import InternalError, SwarmError
 from swarm.runtime.clipping import Limit
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
@@ -74,7 +74,7 @@ class Exchange:
         method: Method,
         max_faulty: int = -1,
         own: memoryview,
-        base: memoryview | None = None,
+        base: Base | None = None,
         result: memoryview,
         store: Store | None = None,
         coding: Coding | None = None,
@@ -253,7 +253,7 @@ class Exchange:
 
     def _sent(self, offered: str, room: memoryview) -> str:
         """The digest of whole weights that came; the base goes by the ledger's, which may cover more than weights."""
-        if offered == self._snap.base and self._base is not None and np.array_equal(room, self._base):
+        if offered == self._snap.base and self._base is not None and np.array_equal(room, self._base(0, len(room))):
             return offered
         return tensorbytes.digest(self._schema, room, self._hash_name)
 

@@ -124,6 +124,15 @@ def test_who_is_late_neither_writes_nor_reads_a_file_that_has_become_another_mod
     assert bytes(models.bytes_of(TWO)) == b"abcd"
 
 
+def test_a_model_whose_file_somebody_has_removed_is_dropped_like_any_other(tmp_path: Path) -> None:
+    models = Models(tmp_path / "models", 4)
+    held(models, ONE, b"abcd")
+    models.file_of(ONE).path.unlink()
+    models.keep_only([])
+    models.result().write(0, memoryview(b"efgh"))
+    assert models.get(ONE) is None
+
+
 def test_a_spare_file_does_not_survive_a_restart(tmp_path: Path) -> None:
     models = Models(tmp_path / "models", 4)
     held(models, ONE, b"abcd")
@@ -152,3 +161,16 @@ def resident(path: Path) -> int:
     rss = next(line for line in lines if line.startswith("Rss:"))
     assert of_path
     return int(rss.split()[1]) * 1024
+
+
+def test_a_piece_of_a_model_is_read_without_a_map_until_the_file_is_given_back(tmp_path):
+    models = Models(tmp_path / "models", 4096)
+    file = models.incoming()
+    file.write(100, memoryview(b"hello"))
+    assert bytes(file.read(98, 107)) == b"\0\0hello\0\0"
+    assert file._map is None
+    with pytest.raises(ModelError, match="ends at byte 4096 of at least 5000"):
+        file.read(4000, 5000)
+    models.drop(file)
+    with pytest.raises(ModelError, match="is not held any more"):
+        file.read(0, 1)

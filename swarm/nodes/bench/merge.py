@@ -26,13 +26,16 @@ from swarm.errors import BadInput, CheckFailed, InternalError
 from swarm.nodes.bench import merge_program
 from swarm.nodes.bench.central import Model
 from swarm.nodes.bench.inputs import digest, expected
+from swarm.nodes.bench.links import Links, hosts
 from swarm.nodes.bench.merge_kill import Death
 from swarm.nodes.bench.orders import Programs
 from swarm.nodes.launch import Launch
-from swarm.nodes.local import READY_S, LocalSwarm, Peer
+from swarm.nodes.local import HERE, READY_S, Host, LocalSwarm, Peer
 from swarm.runtime.authority import CertificateTree
 
 WARM_UPS = 2
+LINKED_WARM_UPS = 5
+"""On links: rates are told when they have been measured a few times."""
 PHASES = ("copy_in", "hash", "offer", "scatter", "merge", "gather", "commit", "load")
 PARTS = {"fp32": 1, "bf16": 2, "int8": 4}
 """What part of a model is moved where each float32 travels in this form."""
@@ -51,6 +54,11 @@ class Settings:
     """In which phase of the middle round one learning node is SIGKILLed, if in any."""
     commitments: str = "result"
     wire: str = "fp32"
+    links: Links | None = None
+
+    @property
+    def warm_ups(self) -> int:
+        return WARM_UPS if self.links is None else LINKED_WARM_UPS
 
     @property
     def sharded(self) -> bool:
@@ -86,6 +94,8 @@ class Measured:
 def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
     peers, mb, seconds = settings.peers, settings.mb, measured.swarm_s
     deciles = quantiles(seconds, n=10, method="inclusive") if len(seconds) > 1 else seconds * 9
+    moved = mb * 10**6 // PARTS[settings.wire]
+    optimum_s = None if settings.links is None else settings.links.optimum_s(moved)
     ratios = [ours / theirs for ours, theirs in zip(seconds, measured.ring_s, strict=True)]
     return {
         "peers": peers,
@@ -105,7 +115,7 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
         "phases_s": {phase: _median(line[phase] for line in measured.phases_s) for phase in PHASES},
         "bytes_per_peer": measured.bytes_per_peer,
         "bytes_optimal": 2 * (peers - 1) * mb * 10**6 // peers // PARTS[settings.wire],
-        "ratio_to_link_optimum": None,
+        "ratio_to_link_optimum": None if optimum_s is None else round(median(seconds) / optimum_s, 3),
         "rss_peak_mb": measured.rss_peak_mb,
         "cpu_s": {role: _median(line[role] for line in measured.cpu_s) for role in ("sl", "ml", "sn")},
         "recovery_s": None if measured.killed_s is None else round(measured.killed_s - median(seconds), 4),
@@ -117,12 +127,24 @@ def _median(values: Iterable[float]) -> float:
     return round(median(found), 4) if found else 0.0
 
 
+Places = tuple[Host, list[Host]]
+"""Of the network nodes, and of each peer; none: all are here."""
+
+
+def places(settings: Settings) -> contextlib.AbstractContextManager[Places]:
+    """To be held for longer than the nodes that run there."""
+    return contextlib.nullcontext((HERE, [])) if settings.links is None else hosts(settings.links)
+
+
 class Bench:
     """One run of the bench in ``directory``; ``watch`` hears of each round."""
 
-    def __init__(self, settings: Settings, directory: Path, launch: Launch, watch: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, places: Places, directory: Path, launch: Launch, watch: Callable[[str], None]
+    ) -> None:
         self.settings = settings
-        self.swarm = LocalSwarm(directory, launch, organisations=max(settings.peers, settings.sns))
+        organisations, (hub, hosts) = max(settings.peers, settings.sns), places
+        self.swarm = LocalSwarm(directory, launch, organisations=organisations, hub=hub, hosts=hosts)
         self.measured = Measured()
         self._launch = launch
         self._watch = watch
@@ -137,15 +159,15 @@ class Bench:
         if not RING.exists():
             raise BadInput(f"the baseline {RING} is missing", hint="run the bench from a checkout of the project")
         self._start()
-        for round_ in range(WARM_UPS):
+        for round_ in range(self.settings.warm_ups):
             self._merge(round_, "begin" if round_ == 0 else "sync")
         with ring(self.settings, self.swarm.trees[0]) as baseline:
             baseline()
             for number in range(self.settings.rounds):
                 if number == self.settings.killed_round:
-                    self._lose_one(WARM_UPS + number)
+                    self._lose_one(self.settings.warm_ups + number)
                 else:
-                    self._measure(WARM_UPS + number, baseline, ring_first=number % 2 == 1)
+                    self._measure(self.settings.warm_ups + number, baseline, ring_first=number % 2 == 1)
         self.measured.rss_peak_mb = {role: self._rss_peak_mb(pids) for role, pids in self._pids.items()}
         self._programs.tell({"end": True})
         self._launch.wait_ended([peer.node for peer in self.swarm.peers], self.swarm.look)
@@ -164,7 +186,7 @@ class Bench:
         self.measured.cpu_s.append(cpu_s)
         if phases_s:
             self.measured.phases_s.append(phases_s)
-        number = round_ - WARM_UPS + 1
+        number = round_ - self.settings.warm_ups + 1
         self._watch(f"round {number} of {self.settings.rounds}  {seconds:.3f} s  ring {self.measured.ring_s[-1]:.3f} s")
 
     def _lose_one(self, round_: int) -> None:
@@ -182,7 +204,9 @@ class Bench:
         self._verify(counted, round_)
         seconds = max(one["ended"] for one in told) - max(one["began"] for one in told)
         self.measured.killed_s = seconds
-        self._watch(f"round {round_ - WARM_UPS + 1} of {self.settings.rounds}  {seconds:.3f} s  one was killed")
+        self._watch(
+            f"round {round_ - self.settings.warm_ups + 1} of {self.settings.rounds}  {seconds:.3f} s  one was killed"
+        )
 
     def _forget(self, place: int) -> None:
         self._programs.forget(place)
@@ -256,7 +280,7 @@ class Bench:
 
         Before them, when this round was asked for, everybody had what the earlier ones moved.
         """
-        first = next(line for line in peer.rounds if line["round"] >= WARM_UPS)
+        first = next(line for line in peer.rounds if line["round"] >= self.settings.warm_ups)
         return int((peer.bytes_sent - first["bytes_before"]) // (peer.rounds[-1]["round"] + 1 - first["round"]))
 
     def _cpu_s(self) -> dict[str, float]:
