@@ -28,7 +28,7 @@ class Network:
         for tensor in self.tensors(model):
             if tensor.shape[1] > 1:
                 tensor[:] = random.standard_normal(tensor.shape) * np.sqrt(2 / tensor.shape[1])
-        return model[0]
+        return np.asarray(model[0])
 
     def tensors(self, models: Array) -> list[Array]:
         """Views (model, rows, columns) of the tensors of these models."""

@@ -45,7 +45,7 @@ class Rounds:
         self._terms = terms
         self._momenta = momenta(schema) if terms.outer else None
         self._base = _buffer(schema.nbytes)
-        self._base[:] = memoryview(np.ascontiguousarray(base)).cast("B")
+        self._base[:] = _bytes(base)
         self._momentum = _buffer(self._momenta.nbytes if self._momenta else 0)
 
     @property
@@ -63,7 +63,7 @@ class Rounds:
 
     def merge(self, offered: Sequence[Array]) -> None:
         """A round in which the peers offer these models, each float32 in canonical layout, each with weight 1."""
-        merged = self._merged([memoryview(np.ascontiguousarray(one)).cast("B") for one in offered])
+        merged = self._merged([_bytes(one) for one in offered])
         if self._terms.outer is None or self._momenta is None:
             self._base = merged
             return
@@ -109,6 +109,10 @@ class Rounds:
         sums = [distances.of_leaf(self._schema, at, [one[at : at + LEAF_BYTES] for one in values]) for at in starts]
         whole = {(0, self._schema.leaves): distances.part(0, np.stack(sums))}
         return distances.together(self._schema.leaves, len(contents), whole)
+
+
+def _bytes(model: Array) -> memoryview:
+    return memoryview(np.ascontiguousarray(model).view(np.uint8).data)
 
 
 def _buffer(nbytes: int) -> memoryview:
