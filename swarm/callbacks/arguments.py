@@ -183,7 +183,7 @@ def _thousandths(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return value
     whole = round(value * 1000)
-    return whole if math.isclose(whole, value * 1000, rel_tol=0, abs_tol=1e-9) else value
+    return whole if math.isclose(whole, value * 1000, rel_tol=1e-13, abs_tol=1e-9) else value
 
 
 _OWN_OPTIONS = {field.name for field in fields(Options)} - {"minPeers", "mergeMethod"}

@@ -26,7 +26,13 @@ swarm bench merge --peers 2 --mb 1              rounds of a 1 MB model, as a tra
 swarm bench merge --peers 4 --mb 100 --json     400 MB of models; one JSON object on stdout
 swarm bench merge --peers 4 --kill scatter      one learning node dies in the middle of a round
 swarm bench merge --peers 5 --method geomedian  another merge method
+swarm bench merge --peers 4 --mb 25 --link 100mbit   links of 100 Mbit/s, as root
 swarm bench merge --peers 4 --mb 25 --wire int8 a quarter of the bytes
+"""
+
+OVERLAP_EXAMPLES = """
+swarm bench overlap --peers 2 --mb 4 --step-ms 20 --every 100          what merging costs who trains on meanwhile
+swarm bench overlap --peers 2 --mb 4 --step-ms 20 --every 100 --json   one JSON object on stdout
 """
 
 
@@ -94,8 +100,18 @@ def _show_stream(compared: Comparison) -> None:
 @click.option("--wire", default="fp32", show_default=True, type=click.Choice(list(WIRES)), help="how weights travel")
 @click.option("--commitments", default="result", show_default=True, type=click.Choice(["result", "full"]))
 @click.option("--topology", default="auto", show_default=True, type=click.Choice(["auto", "sharded", "broadcast"]))
-@click.option("--rounds", default=7, show_default=True, type=click.IntRange(1, 1000), help="measured; 2 more warm up")
+@click.option(
+    "--rounds", default=7, show_default=True, type=click.IntRange(1, 1000), help="measured, after some that warm up"
+)
 @click.option("--sns", default=1, show_default=True, type=click.IntRange(1, 5), help="network nodes")
+@click.option(
+    "--link",
+    default="none",
+    show_default=True,
+    metavar="RATE[/RATE…]",
+    help="put each learning node behind a link of its own of this rate each way, such as 1gbit, or one rate a peer: "
+    "1gbit/1gbit/100mbit; needs root. The ring stays without.",
+)
 @click.option(
     "--kill",
     default="none",
@@ -113,23 +129,27 @@ def merge(
     topology: str,
     rounds: int,
     sns: int,
+    link: str,
     kill: str,
     as_json: bool,
 ) -> None:
     if kill != "none" and rounds < 2:
         raise BadInput("--kill needs at least 2 rounds: one of them is measured undisturbed")
+    from swarm.nodes.bench import links
     from swarm.nodes.bench import merge as bench
     from swarm.nodes.launch import Launch, ended_by_signals
     from swarm.nodes.localrun import environment
     from swarm.nodes.scratch import scratch_directory
 
-    settings = bench.Settings(peers, mb, method, topology, rounds, sns, kill, commitments, wire)
+    linked = None if link == "none" else links.parsed(link, peers)
+    settings = bench.Settings(peers, mb, method, topology, rounds, sns, kill, commitments, wire, linked)
     with (
         ended_by_signals(),
+        bench.places(settings) as places,
         scratch_directory("swarm-bench-") as directory,
         Launch(environment=environment()) as launch,
     ):
-        measured = bench.Bench(settings, directory, launch, lambda line: click.echo(line, err=True)).run()
+        measured = bench.Bench(settings, places, directory, launch, lambda line: click.echo(line, err=True)).run()
     failure = measured.failure()
     if as_json:
         print_json(bench.as_json(settings, measured), failure=failure)
@@ -148,11 +168,50 @@ def _show_merge(settings: Settings, measured: Measured) -> None:
     click.echo(f"  ring      {found['baseline_ring_tls_s']:8.3f} s   ratio {found['ratio']:.2f}")
     for phase, seconds in found["phases_s"].items():
         click.echo(f"  {phase:<9} {seconds:8.3f} s")
+    if found["ratio_to_link_optimum"] is not None:
+        click.echo(f"  links     {found['ratio_to_link_optimum']:8.2f} times the least that they allow")
     if found["recovery_s"] is not None:
         click.echo(f"  recovery  {found['recovery_s']:8.3f} s   (killed in {settings.kill})")
     click.echo(
         f"  sent by a peer {found['bytes_per_peer'] / 1e6:.1f} MB, optimum {found['bytes_optimal'] / 1e6:.1f} MB"
     )
+
+
+@command.command(
+    "overlap",
+    cls=Command,
+    examples=OVERLAP_EXAMPLES,
+    help="Training that goes on while its weights are merged (overlap=True), and the same loop alone, block by block "
+    "in turns. A step keeps a core busy for --step-ms and changes all weights. ratio 1 = merging costs no step.",
+)
+@click.option("--peers", default=2, show_default=True, type=click.IntRange(2, 64), help="learning nodes with programs")
+@click.option(
+    "--mb", default=4, show_default=True, type=click.IntRange(1, 4000), help="size of the model, in 10^6 bytes"
+)
+@click.option("--step-ms", default=20.0, show_default=True, type=click.FloatRange(1, 10_000), help="length of a step")
+@click.option("--every", default=100, show_default=True, type=click.IntRange(2, 100_000), help="steps between syncs")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def overlap(peers: int, mb: int, step_ms: float, every: int, as_json: bool) -> None:
+    from swarm.nodes.bench import overlap as bench
+    from swarm.nodes.launch import Launch, ended_by_signals
+    from swarm.nodes.localrun import environment
+    from swarm.nodes.scratch import scratch_directory
+
+    settings = bench.Settings(peers, mb, step_ms, every)
+    with (
+        ended_by_signals(),
+        scratch_directory("swarm-bench-") as directory,
+        Launch(environment=environment()) as launch,
+    ):
+        measured = bench.Bench(settings, directory, launch, lambda line: click.echo(line, err=True)).run()
+    found, failure = measured.as_json(), measured.failure()
+    if as_json:
+        print_json(found, failure=failure)
+    else:
+        click.echo(f"alone         {found['alone_steps_per_s']:8.2f} steps a second")
+        click.echo(f"in the swarm  {found['steps_per_s']:8.2f} steps a second   ratio {found['ratio']:.3f}")
+    if failure:
+        raise failure
 
 
 @command.command(

@@ -38,11 +38,14 @@ _RANGES: dict[str, tuple[int, int]] = {
     "maxPeersPerOrganisation": (0, 1000),
     "outerLearningRate": (1, 10_000),
     "outerMomentum": (0, 999),
+    "maxDeltaNorm": (0, 10**12),
 }
 _NESTEROV = {"outerLearningRate": 700, "outerMomentum": 900}
-_LATER = {"maxFaulty": -1, "maxPeersPerOrganisation": 0, "wire": "fp32", "outer": "plain", **_NESTEROV}
+_LATER = {
+    "maxFaulty": -1, "maxPeersPerOrganisation": 0, "wire": "fp32", "outer": "plain", **_NESTEROV, "maxDeltaNorm": 0,
+}  # fmt: skip
 """Options that came later: what says nothing is written as it was before there was anything to say."""
-THOUSANDTHS = frozenset(_NESTEROV)
+THOUSANDTHS = frozenset({*_NESTEROV, "maxDeltaNorm"})
 """Options that users give as fractions; here and in the ledger they are whole numbers of 1/1000."""
 
 
@@ -52,7 +55,8 @@ class Options:
 
     ``maxFaulty``: how many members the merge method is to bear, whatever they send; -1 = a third.
     ``maxPeersPerOrganisation``: 0 = any number. ``wire``: in what form weights travel (`core/wireform`).
-    ``outerLearningRate`` and ``outerMomentum`` in 1/1000.
+    ``maxDeltaNorm``: how far weights may be from the base (`core/clip`), 0 = any distance. It, ``outerLearningRate``
+    and ``outerMomentum`` are in 1/1000.
     """
 
     minPeers: int
@@ -69,6 +73,7 @@ class Options:
     outer: str = "plain"
     outerLearningRate: int = _NESTEROV["outerLearningRate"]
     outerMomentum: int = _NESTEROV["outerMomentum"]
+    maxDeltaNorm: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -113,6 +118,11 @@ class Options:
     def nesterov(self) -> Nesterov:
         """What outer='nesterov' is."""
         return Nesterov(self.outerLearningRate / 1000, self.outerMomentum / 1000)
+
+    @property
+    def alters(self) -> bool:
+        """Whether what travels may be other weights than the program's: rounded, or clipped."""
+        return self.wire != "fp32" or self.maxDeltaNorm > 0
 
     @property
     def robust(self) -> bool:

@@ -294,8 +294,8 @@ class Contract:
         first = options.initialModel == "first" and base == self.initial_base
         full = options.commitments == "full"
         model = (options.topology, schema.leaves, schema.nbytes)
-        quantised = options.wire != "fp32" and base != self.initial_base
-        return Terms(self.name, options.minPeers, *model, first, full, options.robust, self.members, quantised)
+        altered = options.alters and base != self.initial_base
+        return Terms(self.name, options.minPeers, *model, first, full, options.robust, self.members, altered)
 
     def _member(self, uid: str) -> Member:
         if uid not in self.members:

@@ -59,7 +59,7 @@ class Terms:
     """What the contract says about its rounds.
 
     ``first``: only the weights of the first to enrol count. ``full``: every offer commits to its weights, leaf by leaf.
-    ``quantised``: contributions travel as how far they are from the base, which all members hold.
+    ``altered``: weights are rounded or clipped before they travel, by how far they are from the base.
     ``capped``: no organisation of these ``members`` may have more than a third of the weight (`core/weightcap`).
     """
 
@@ -72,7 +72,7 @@ class Terms:
     full: bool = False
     capped: bool = False
     members: Mapping[str, Member] = field(default_factory=dict, compare=False)
-    quantised: bool = False
+    altered: bool = False
 
     @property
     def sharded(self) -> bool:
@@ -82,7 +82,7 @@ class Terms:
     def rooted(self) -> bool:
         """Offers have a Merkle root: where all members merge the same bytes, and those are not what was offered whole,
         nothing else tells who sent one thing to one and another to the other."""
-        return self.full or (self.quantised and not self.sharded)
+        return self.full or (self.altered and not self.sharded)
 
 
 @dataclass(frozen=True, slots=True)

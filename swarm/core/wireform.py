@@ -14,16 +14,20 @@ Guarantee: where each leaf lies follows from the schema alone.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 
 from swarm.core import quantise
+from swarm.core.merge.method import Array
 from swarm.core.tensors import LEAF_BYTES, Run, Schema
 
 ALIGN = 8
+Base = Callable[[int, int], memoryview]
+"""Bytes of the base, from and to; a piece at a time, so that nobody needs room for the whole of it."""
 WIRES = ("fp32", "bf16", "int8")
 """What a contract may ask for; fp32: everything travels as it is."""
 
@@ -70,35 +74,44 @@ class WireForm:
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """A wire form together with the base (a whole model) that both ends hold.
+    """A wire form together with the base (a model) that both ends hold.
 
     ``model`` and ``sent`` are the bytes ``start`` to ``stop`` of a model, a union of leaves, and their wire form.
     """
 
     form: WireForm
-    base: memoryview
+    base: Base
 
     def write(self, start: int, stop: int, model: memoryview, sent: memoryview) -> None:
-        values, target, base = self._arrays(start, stop, model, sent)
-        for run, first, last in self.form.stretches(start, stop):
-            storage, where = self.form.schema.tensors[run.tensor].storage, slice(run.start - start, run.stop - start)
-            wire = self.form.wire
-            quantise.write(run.dtype, wire, values[where].view(storage), base[where].view(storage), target[first:last])
+        for piece in self._pieces(start, stop, model, sent):
+            quantise.write(piece.dtype, self.form.wire, piece.values, piece.base, piece.sent)
 
     def read(self, start: int, stop: int, sent: memoryview, model: memoryview) -> None:
-        values, source, base = self._arrays(start, stop, model, sent)
-        upto = 0
-        for run, first, last in self.form.stretches(start, stop):
-            storage, where = self.form.schema.tensors[run.tensor].storage, slice(run.start - start, run.stop - start)
-            values[upto : where.start] = 0  # padding
-            upto = where.stop
-            wire = self.form.wire
-            quantise.read(run.dtype, wire, source[first:last], base[where].view(storage), values[where].view(storage))
-        values[upto:] = 0
+        np.frombuffer(model, np.uint8)[:] = 0  # padding
+        for piece in self._pieces(start, stop, model, sent):
+            quantise.read(piece.dtype, self.form.wire, piece.sent, piece.base, piece.values)
 
-    def _arrays(
-        self, start: int, stop: int, model: memoryview, sent: memoryview
-    ) -> list[np.ndarray[tuple[int], np.dtype[np.uint8]]]:
+    def _pieces(self, start: int, stop: int, model: memoryview, sent: memoryview) -> Iterator[_Piece]:
+        form, values, target = self.form, np.frombuffer(model, np.uint8), np.frombuffer(sent, np.uint8)
         assert model.nbytes == stop - start, (model.nbytes, start, stop)
-        assert sent.nbytes == self.form.at(stop) - self.form.at(start), (sent.nbytes, start, stop)
-        return [np.frombuffer(buffer, np.uint8) for buffer in (model, sent, self.base[start:stop])]
+        assert sent.nbytes == form.at(stop) - form.at(start), (sent.nbytes, start, stop)
+        for leaf in range(start, stop, LEAF_BYTES):
+            end = min(leaf + LEAF_BYTES, stop)
+            base, at = np.frombuffer(self.base(leaf, end), np.uint8), form.at(leaf) - form.at(start)
+            for run, first, last in form.stretches(leaf, end):
+                storage = form.schema.tensors[run.tensor].storage
+                yield _Piece(
+                    run.dtype,
+                    values[run.start - start : run.stop - start].view(storage),
+                    base[run.start - leaf : run.stop - leaf].view(storage),
+                    target[at + first : at + last],
+                )
+
+
+class _Piece(NamedTuple):
+    """The stored elements of a stretch, those of the base, and the bytes that they take on the wire."""
+
+    dtype: str
+    values: Array
+    base: Array
+    sent: Array

@@ -29,6 +29,11 @@ class Attempt:
     def is_of(self, round_: int, attempt: int) -> bool:
         return (self.snap.round, self.snap.attempt) == (round_, attempt)
 
+    @property
+    def rates(self) -> list[int]:
+        """What its members have told of their links, as far as they have."""
+        return [member.rate for member in self.snap.members if member.rate]
+
     def region(self, want: Want) -> Region:
         """Raises Refused for what is not here."""
         merged = want.what in ("shard", "distances")

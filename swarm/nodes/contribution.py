@@ -5,24 +5,32 @@ Used by ``nodes/learning``. Guarantee: nothing is read any more once it has ende
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from swarm.core.contract import Contract
-from swarm.core.wireform import Coding, WireForm
+from swarm.core.wireform import Base, Coding, WireForm
 from swarm.errors import Refused
 from swarm.runtime import hashing
+from swarm.runtime.clipping import clipped
 from swarm.runtime.data import Region, Want
 from swarm.runtime.quantising import quantised
 from swarm.wire import merkle, tensorbytes
 
 HASH = tensorbytes.HASH_BYTES
+log = logging.getLogger("swarm.SL")
 
 
 class Contribution:
-    """``leaves``: the hashes of its leaves, where the offer commits to them by a Merkle root; else empty."""
+    """``leaves``: the hashes of its leaves, where the offer commits to them by a Merkle root; else empty.
 
-    def __init__(self, content: memoryview, leaves: bytes, hash_name: str) -> None:
+    ``content`` is in the wire form of the ``coding``, if there is one.
+    """
+
+    def __init__(self, content: memoryview, leaves: bytes, hash_name: str, coding: Coding | None = None) -> None:
         self.content = content
+        self.coding = coding
         self._leaves = leaves
         self._hash_name = hash_name
         self._region = Region.complete(content)
@@ -45,40 +53,61 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Offered:
-    """``content``: in wire form where there is a ``coding``, else empty: the weights travel as they are."""
+    """``content``: what travels, in wire form where there is a ``coding``; None: the program's weights as they are."""
 
     coding: Coding | None
-    content: memoryview
+    content: memoryview | None
     leaves: bytes
 
 
 class Offers:
-    """What has been offered, made ready before it is: what travels, and what the offer commits to."""
+    """What has been offered, made ready before it is: what travels, and what the offer commits to.
 
-    def __init__(self, contract: Contract) -> None:
+    ``tell`` hears, from any thread, what the program should know.
+    """
+
+    def __init__(self, contract: Contract, tell: Callable[[str], None]) -> None:
         self._contract = contract
+        self._tell = tell
         wire = contract.options.wire
         self._form = None if wire == "fp32" else WireForm(contract.schema, wire)
         self._made: dict[tuple[str, str], Offered] = {}
 
-    def root(self, digest: str, base: str, weights: memoryview, model: memoryview | None) -> dict[str, bytes]:
+    def root(self, digest: str, base: str, weights: memoryview, model: Base | None) -> dict[str, bytes]:
         """What an offer of these weights says besides its digest; ``model`` is the base, None while nobody has one.
 
-        In any thread; takes as long as quantising and hashing do.
+        In any thread; takes as long as clipping, quantising and hashing do.
         """
-        contract, rooted = self._contract, self._contract.current.terms.rooted
+        rooted = self._contract.current.terms.rooted
         known = self._made.get((digest, base))
         if known is None or (rooted and not known.leaves):
-            if self._form is None or model is None:
-                leaves = hashing.leaf_hashes(contract.schema, weights, contract.hash) if rooted else b""
-                known = Offered(None, memoryview(b""), leaves)
-            else:
-                coding = Coding(self._form, model)
-                known = Offered(coding, *quantised(coding, weights, contract.hash if rooted else ""))
-            self._made[digest, base] = known
-        return {"root": merkle.root(known.leaves, contract.hash)} if rooted else {}
+            known = self._made[digest, base] = self._ready(weights, model, rooted=rooted)
+        return {"root": merkle.root(known.leaves, self._contract.hash)} if rooted else {}
 
-    def take(self, digest: str, base: str) -> Offered:
-        """What is to travel of what was offered on this base. Nothing that was offered before is asked for any more."""
-        self._made = {(digest, base): self._made[digest, base]}
-        return self._made[digest, base]
+    def take(self, digest: str, base: str, weights: memoryview) -> Contribution:
+        """What these weights contribute, which were offered. Nothing that was offered before is asked for any more."""
+        made = self._made[digest, base]
+        self._made = {(digest, base): made}
+        content = weights if made.content is None else made.content
+        return Contribution(content, made.leaves, self._contract.hash, made.coding)
+
+    def _ready(self, weights: memoryview, model: Base | None, *, rooted: bool) -> Offered:
+        schema, hash_name = self._contract.schema, self._contract.hash
+        content = self._near(weights, model) if model is not None else None
+        if self._form is not None and model is not None:
+            coding = Coding(self._form, model)
+            return Offered(coding, *quantised(coding, content or weights, hash_name if rooted else ""))
+        leaves = hashing.leaf_hashes(schema, content or weights, hash_name) if rooted else b""
+        return Offered(None, content, leaves)
+
+    def _near(self, weights: memoryview, model: Base) -> memoryview | None:
+        """Other weights to offer where the program's are further from the base than the contract allows."""
+        most = self._contract.options.maxDeltaNorm / 1000
+        if not most:
+            return None
+        norm, near = clipped(self._contract.schema, weights, model, most)
+        if near is not None:
+            text = f"the change since the last model has the norm {norm:.6g}: clipped to {most:g} (maxDeltaNorm)"
+            log.info("%s", text)
+            self._tell(text)
+        return near

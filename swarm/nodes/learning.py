@@ -24,7 +24,7 @@ from swarm.core.member import Member
 from swarm.errors import InternalError, SwarmError
 from swarm.nodes import mergemethods, serving
 from swarm.nodes.attempt import Attempt
-from swarm.nodes.contribution import Contribution, Offers
+from swarm.nodes.contribution import Offers
 from swarm.nodes.fetching import fetched
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
@@ -74,15 +74,14 @@ class Learning:
         self._rates = rates
         self._round: Attempt | None = None
         """What this node serves of the attempt that it knows last."""
-        self._brought = ""
-        """The digest of the model that lies where the program reads it."""
+        self._brought = ""  # the digest of the model that lies where the program reads it
         self._staging = Staging(contract.schema.nbytes)
         self._times = RoundTimes()
-        self._offers = Offers(contract)
         self._answered = trio.Event()
         self._answer: Merged | None = None
         self._inbox, self._events = trio.open_memory_channel[m.Event](float("inf"))
         self._token = trio.lowlevel.current_trio_token()
+        self._offers = Offers(contract, self._in_loop(lambda text: session.note("info", text)))
 
     async def run(self) -> None:
         """Until cancelled, or until the member gives up."""
@@ -200,10 +199,11 @@ class Learning:
     async def _root_of(self, digest: str, base: str) -> dict[str, Any]:
         held, model = self.models.get(digest), self.models.get(base)
         content = self.session.out if held is None else held.bytes
-        return await trio.to_thread.run_sync(self._offers.root, digest, base, content, model and model.bytes)
+        return await trio.to_thread.run_sync(self._offers.root, digest, base, content, model and model.read)
 
     def _rates_told(self) -> dict[str, Any]:
-        told = self._rates.told([offer.rate for offer in self.contract.offers.values()])
+        before = self._round.rates if self._round else []  # the same to all; offers are there for some only
+        told = self._rates.told(before or [offer.rate for offer in self.contract.offers.values()])
         return {"rates": told} if told else {}
 
     # ---- the exchange of one attempt
@@ -213,9 +213,8 @@ class Learning:
         self._end_exchange()  # of the round before: slower peers have gathered from it until now
         self._times.reach("snapped")
         offered = next(member.digest for member in snap.members if member.uid == self.member.uid)
-        ready = self._offers.take(offered, snap.base)
         content = self.session.out if effect.source == "own" else self.models.bytes_of(offered)
-        own = Contribution(ready.content if ready.coding else content, ready.leaves, self.contract.hash)
+        own = self._offers.take(offered, snap.base, content)
         handed = self.contract.momenta is None  # else the program gets what is made of the merge
         result = self.models.result() if handed else self.models.incoming(state=False)
         self._brought = ""
@@ -230,10 +229,11 @@ class Learning:
             method=mergemethods.find(self.contract.options.mergeMethod),
             max_faulty=self.contract.options.maxFaulty,
             own=own.content,
-            base=self.models.bytes_of(snap.base) if self.models.get(snap.base) else None,
+            base=self.models.file_of(snap.base).read if self.models.get(snap.base) else None,
             result=self.session.incoming if handed else result.bytes,
             store=result.write if handed else None,
-            coding=ready.coding,
+            coding=own.coding,
+            most=self.contract.options.maxDeltaNorm / 1000,
             staging=self._staging,
             client=self._client,
             rates=self._rates,

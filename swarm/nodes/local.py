@@ -1,7 +1,7 @@
 """A whole swarm on this machine: organisations with certificates of their own, network nodes, learning nodes.
 
 Used by `swarm demo|run|up`. Guarantees: every organisation has its own CA and every node its own certificate, so what
-runs here is what runs between hosts; nodes listen on 127.0.0.1 only, on free ports.
+runs here is what runs between hosts; nodes listen on 127.0.0.1 only (or on made hosts' addresses), on free ports.
 """
 
 from __future__ import annotations
@@ -21,6 +21,17 @@ from swarm.runtime.authority import CertificateTree, introduce, issue
 
 HOST = "127.0.0.1"
 READY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where nodes run and listen. ``enter``: what a command begins with to run there; nothing for here."""
+
+    address: str = HOST
+    enter: tuple[str, ...] = ()
+
+
+HERE = Host()
 
 
 @dataclass
@@ -90,9 +101,16 @@ class Peer:
 
 
 class LocalSwarm:
-    """Made in `directory`: org-N for the certificates, and one state directory a node."""
+    """Made in `directory`: org-N for the certificates, and one state directory a node.
 
-    def __init__(self, directory: Path, launch: Launch, *, organisations: int) -> None:
+    ``hub``: where the network nodes run; ``hosts``: where peers do, in their order; here where none is named.
+    """
+
+    def __init__(
+        self, directory: Path, launch: Launch, *, organisations: int, hub: Host = HERE, hosts: Sequence[Host] = ()
+    ) -> None:
+        self.hub = hub
+        self.hosts = list(hosts)
         self.directory = directory
         self.launch = launch
         self.trees = [CertificateTree(directory / f"org-{n}", str(n)) for n in range(1, organisations + 1)]
@@ -119,9 +137,9 @@ class LocalSwarm:
         """SN `number`, from 1; without the sentinel's API port it is the sentinel itself."""
         place = ["--sentinel"]
         if sentinel_port is not None:
-            place = ["--sentinel-ip", HOST, "--sentinel-api-port", str(sentinel_port)]
+            place = ["--sentinel-ip", self.hub.address, "--sentinel-api-port", str(sentinel_port)]
         command = [
-            *(sys.executable, *program, *place, "--host-ip", HOST),
+            *(*self.hub.enter, sys.executable, *program, *place, "--host-ip", self.hub.address),
             *("--sn-p2p-port", str(p2p_port), "--sn-api-port", str(api_port)),
         ]
         process = self._start("sn", self.trees[number - 1], command)
@@ -133,10 +151,10 @@ class LocalSwarm:
     ) -> Peer:
         """The next SL with its program, at its own organisation's SN if that has one."""
         number = len(self.peers)
-        tree = self.trees[number]
+        tree, host = self.trees[number], self.hosts[number] if self.hosts else HERE
         command = [
-            *(sys.executable, "-m", "swarm.cli.run_sl", "--host-ip", HOST, "--sl-fs-port", "0"),
-            *("--sn-ip", HOST, "--sn-api-port", str(self.api_port(number % len(self.network)))),
+            *(*host.enter, sys.executable, "-m", "swarm.cli.run_sl", "--host-ip", host.address, "--sl-fs-port", "0"),
+            *("--sn-ip", self.hub.address, "--sn-api-port", str(self.api_port(number % len(self.network)))),
         ]
         return self.add_peer(self._start("sl", tree, command, ["--", *program], environment, cwd))
 

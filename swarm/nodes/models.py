@@ -70,6 +70,19 @@ class ModelFile:
         except OSError as error:
             raise ModelError(f"the model {self.path} cannot be read: {error.strerror}") from error
 
+    def read(self, start: int, stop: int) -> memoryview:
+        """These bytes of the model, without taking memory for a map. Any thread."""
+        with self._lock:
+            if self._file < 0:
+                raise ModelError(f"the model {self.path} is not held any more")
+            try:
+                content = os.pread(self._file, stop - start, start)
+            except OSError as error:
+                raise ModelError(f"the model {self.path} cannot be read: {error.strerror}") from error
+        if len(content) != stop - start:
+            raise ModelError(f"the model {self.path} ends at byte {start + len(content)} of at least {stop}")
+        return memoryview(content)
+
     def write(self, start: int, content: memoryview) -> None:
         """These bytes from ``start`` on, without taking memory for a map. Any thread."""
         with self._lock:  # a descriptor that is closed meanwhile may be another file's

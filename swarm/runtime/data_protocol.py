@@ -142,19 +142,20 @@ def receive_frame(sock: ssl.SSLSocket, check: Check) -> Any:
 
 # ---- bytes on the wire
 
-_RECEIVED, _SENT, _RESENT = 128, 200, 208
-"""Offsets of tcpi_bytes_received, tcpi_bytes_sent and tcpi_bytes_retrans in Linux's struct tcp_info."""
+_ACKED, _RECEIVED, _SENT, _RESENT = 120, 128, 200, 208
+"""Offsets of tcpi_bytes_acked, _received, _sent and _retrans in Linux's struct tcp_info."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bytes on the wire, below TLS."""
+    """Bytes on the wire, below TLS. ``arrived``: of those sent, so many are known to be there; others are in queues."""
 
     sent: int = 0
     received: int = 0
+    arrived: int = 0
 
     def __add__(self, other: Traffic) -> Traffic:
-        return Traffic(self.sent + other.sent, self.received + other.received)
+        return Traffic(self.sent + other.sent, self.received + other.received, self.arrived + other.arrived)
 
 
 class Meter:
@@ -201,5 +202,6 @@ def _below_tls(sock: ssl.SSLSocket) -> Traffic:
         return Traffic()
     if len(info) < _RESENT + 8:
         return Traffic()
-    received, sent, resent = (int.from_bytes(info[at : at + 8], "little") for at in (_RECEIVED, _SENT, _RESENT))
-    return Traffic(sent - resent, received)
+    offsets = (_ACKED, _RECEIVED, _SENT, _RESENT)
+    arrived, received, sent, resent = (int.from_bytes(info[at : at + 8], "little") for at in offsets)
+    return Traffic(sent - resent, received, arrived)

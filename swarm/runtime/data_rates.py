@@ -46,7 +46,7 @@ class Rates:
         if now_s - last_s < SHORTEST_S:
             return
         self._last = (now_s, traffic)
-        moved = (traffic.sent - last.sent, traffic.received - last.received)
+        moved = (traffic.arrived - last.arrived, traffic.received - last.received)
         self._busiest = [
             max(known, nbytes / (now_s - last_s)) for known, nbytes in zip(self._busiest, moved, strict=True)
         ]
@@ -55,12 +55,12 @@ class Rates:
         """The exchange has ended, and not been broken off."""
         self.sample()
         moved, before = self._last[1], self._began[1]
-        if min(moved.sent - before.sent, moved.received - before.received) < WORTH_BYTES:
+        if min(moved.arrived - before.arrived, moved.received - before.received) < WORTH_BYTES:
             return
         self._rounds.append(self._busiest)
 
     def told(self, others: Sequence[int]) -> dict[str, int] | None:
-        """For an Offer, in bytes a second; None before enough was measured. ``others``: what they told last."""
+        """For an Offer, in bytes a second; None before enough was measured. ``others``: what all told last."""
         if len(self._rounds) < FIRST:
             return None
         measured = [round(max(rates)) for rates in zip(*self._rounds, strict=True)]

@@ -33,8 +33,9 @@ from swarm.core.exchanging_places import CHUNK, places
 from swarm.core.merge import Members, Method, distances
 from swarm.core.merge.method import Array, may_be_faulty
 from swarm.core.tensors import LEAF_BYTES, Schema
-from swarm.core.wireform import Coding
+from swarm.core.wireform import Base, Coding
 from swarm.errors import InternalError, SwarmError
+from swarm.runtime.clipping import Limit
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
 from swarm.runtime.data_rates import Rates
 from swarm.runtime.exchange_form import contributions, form_of
@@ -54,7 +55,8 @@ class Exchange:
     """``own`` is frozen, and ``result`` this exchange's alone, until it is done or cancelled.
 
     ``store`` has written down all of the result when it is done; see `Merging`.
-    With ``coding`` bytes travel in its wire form, and ``own`` is in it.
+    With ``coding`` bytes travel in its wire form, and ``own`` is in it. ``most``: how far contributions may be from the
+    base, unless it is 0.
     ``base``: the snap's model, once there is one. ``tell(snap, news)`` hears of it: `Scattered` and `Done` at most
     once, `Stalling` once a member.
     """
@@ -72,10 +74,11 @@ class Exchange:
         method: Method,
         max_faulty: int = -1,
         own: memoryview,
-        base: memoryview | None = None,
+        base: Base | None = None,
         result: memoryview,
         store: Store | None = None,
         coding: Coding | None = None,
+        most: float = 0.0,
         staging: Staging,
         client: DataClient,
         rates: Rates,
@@ -97,8 +100,9 @@ class Exchange:
         sources = contributions(uid, self._form, staging)
         self._method = method
         self._max_faulty = max_faulty
+        held = Limit(schema, base, most).on(sources, uid) if most and base is not None else sources
         settle = self._form.settle
-        self._merging = Merging(schema, self._method, sources, result, self._leaves, hash_name, settle, store)
+        self._merging = Merging(schema, self._method, held, result, self._leaves, hash_name, settle, store)
         self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]
         self._measuring = Measuring(schema, snap, self._mine, sources) if self._method.distances else None
         said = self._measuring.said if self._measuring else memoryview(b"")
@@ -249,7 +253,7 @@ class Exchange:
 
     def _sent(self, offered: str, room: memoryview) -> str:
         """The digest of whole weights that came; the base goes by the ledger's, which may cover more than weights."""
-        if offered == self._snap.base and self._base is not None and np.array_equal(room, self._base):
+        if offered == self._snap.base and self._base is not None and np.array_equal(room, self._base(0, len(room))):
             return offered
         return tensorbytes.digest(self._schema, room, self._hash_name)
 

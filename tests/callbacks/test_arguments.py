@@ -42,6 +42,10 @@ def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, en
         ({"outer": "nesterov", "outerMomentum": 0.12345}, "outerMomentum=0.12345 is not possible"),
         ({"outer": "nesterov", "outerLearningRate": "much"}, "outerLearningRate=much is not possible"),
         ({"outerLearningRate": 0.5}, "outerLearningRate=0.5 has no meaning with outer='plain'"),
+        ({"maxDeltaNorm": -1}, "maxDeltaNorm=-1 is not possible: expected a number from 0 to 1e+09 with at most three"),
+        ({"maxDeltaNorm": float("nan")}, "maxDeltaNorm=nan is not possible"),
+        ({"maxDeltaNorm": 0.0001}, "maxDeltaNorm=0.0001 is not possible"),
+        ({"wire": "int4"}, "wire='int4' is not possible: expected fp32 or bf16 or int8"),
         ({"maxFaulty": -2}, "maxFaulty=-2 is not possible: expected a whole number from -1 to 1000"),
         ({"maxPeersPerOrganisation": -1}, "maxPeersPerOrganisation=-1 is not possible"),
         ({"useAdaptiveSync": True, "adsValData": ([1], [1])}, "useAdaptiveSync=True comes in a later version"),
@@ -74,6 +78,7 @@ def test_fractions_are_thousandths_in_the_contract():
     assert (options.outerLearningRate, options.outerMomentum) == (1000, 290)
     assert (options.nesterov.rate, options.nesterov.momentum) == (1.0, 0.29)
     assert checked(outer="nesterov").options.to_wire()["outer"] == "nesterov"
+    assert checked(maxDeltaNorm=1_234_567.891).options.maxDeltaNorm == 1_234_567_891
 
 
 def test_numbers_may_be_written_as_text_and_the_merge_method_in_any_case():

@@ -151,6 +151,26 @@ def test_r056_weights_of_another_shape_are_named_and_the_peer_withdraws(node):
     assert node.gone_sessions[0].withdrew.code == 7
 
 
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        ({"w": np.zeros(2), "added": np.zeros(3)}, 'this model has tensor 2, "added" float64 (3,), the contract ends'),
+        ({}, "the model has 0 bytes of weights"),
+        ({"v": np.zeros(2)}, 'the contract has "w" float64 (2,), this model has "v" float64 (2,)'),
+        ({"w": np.zeros(2, np.float32)}, "the contract has float64 (2,), this model has float32 (2,)"),
+    ],
+)
+def test_r070_a_model_that_changes_between_two_rounds_is_refused_before_anything_is_sent(node, later, said):
+    with swarm() as peer:
+        peer.start({"w": np.zeros(2)})
+        with pytest.raises(ModelError) as refused:
+            peer.sync(later)
+    assert said in refused.value.message
+    assert [request.kind for request in node.syncs] == ["begin"]
+    assert node.gone_event.wait(5)
+    assert node.gone_sessions[0].withdrew.code == 7
+
+
 def test_weights_that_nothing_can_merge_are_refused_before_anything_is_opened(node):
     with swarm() as peer, pytest.raises(ModelError, match=r'tensor "name" has element type .*, which cannot be merged'):
         peer.start({"name": np.array(["text"])})

@@ -47,6 +47,10 @@ def test_later_options_are_written_only_when_they_say_something():
     assert Options.from_wire(stepping.to_wire()) == stepping
     assert "wire" not in Options(2).to_wire()
     assert Options(2, wire="int8").difference(Options(2)) == "wire: the contract has int8, this node has fp32"
+    assert "maxDeltaNorm" not in Options(2).to_wire()
+    clipping = Options(2, maxDeltaNorm=2500)
+    assert Options.from_wire(clipping.to_wire()) == clipping
+    assert clipping.difference(Options(2)) == "maxDeltaNorm: the contract has 2.5, this node has 0"
     other = Options(2, outer="nesterov")
     assert other.difference(stepping) == "outerMomentum: the contract has 0.9, this node has 0.8"
 
@@ -111,6 +115,28 @@ def test_a_later_enrolment_that_differs_is_refused_with_the_field(change, code, 
     assert sentence in outcome.reason
     assert "swarm contract reset digits" in outcome.hint
     assert outcome.result["hash"] == "blake3"
+
+
+KERNEL, BIAS = SMALL.tensors
+
+
+@pytest.mark.parametrize("wire", ["fp32", "int8"])
+@pytest.mark.parametrize(
+    ("tensors", "sentence"),
+    [
+        ((KERNEL, replace(BIAS, dtype="float16")), f"tensor 2: the contract has {BIAS}, this model has "),
+        ((KERNEL, replace(BIAS, name="dense/gain")), f'the contract has {BIAS}, this model has "dense/gain" float32'),
+        ((BIAS, KERNEL), f"tensor 1: the contract has {KERNEL}, this model has {BIAS}"),
+        ((KERNEL,), f"the contract has tensor 2, {BIAS}, this model ends before it"),
+        ((KERNEL, BIAS, replace(BIAS, name="more")), 'this model has tensor 3, "more" float32 (3,), the contract ends'),
+    ],
+)
+def test_r056_another_type_name_order_or_number_of_tensors_is_refused_with_both(tensors, sentence, wire):
+    scene = Scene()
+    scene.learners(1, wire=wire)
+    outcome = scene.enrol(newcomer(scene), schema=Schema(tensors), wire=wire)
+    assert (outcome.accepted, outcome.code) == (False, 7)
+    assert sentence in outcome.reason
 
 
 def test_a_node_without_the_contracts_hash_learns_which_it_is():

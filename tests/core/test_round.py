@@ -149,6 +149,25 @@ def test_weights_come_from_the_enrolment_and_an_offer_only_lowers_them():
     assert weights == {first.uid: 7000, others[0].uid: 0, others[1].uid: 50_000}
 
 
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        ({"weight_permille": 10**9}, "the field 'weight_permille' has to be a share of 1 to 1000"),
+        ({"weight": 10**9}, "unknown field 'weight'"),
+    ],
+)
+def test_r065_a_claimed_weight_of_a_billion_is_refused_and_counts_nowhere(claim, said):
+    scene = Scene()
+    actor, other = scene.learners(2, weight=7)
+    newcomer = Actor("sl", "sl-9")
+    scene.join(newcomer)
+    assert "a nodeWeightage of 1 to 100" in scene.enrol(newcomer, weight=10**9).reason
+    assert said in scene.offer(actor, **claim).reason
+    for each in (actor, other):
+        scene.offer(each)
+    assert {member.weight for member in scene.last(SnapMade).members} == {7000}
+
+
 def test_small_models_are_broadcast_and_big_ones_cut_into_equal_shards_of_whole_leaves():
     scene, _ = merging(3)
     assert (scene.last(SnapMade).topology, scene.last(SnapMade).shards) == ("broadcast", ())
@@ -205,11 +224,12 @@ def test_full_commitments_need_a_root_with_every_offer_and_it_is_in_the_snap():
     assert {member.root for member in scene.last(SnapMade).members} == {b"\0" * 32, b"\1" * 32}
 
 
+@pytest.mark.parametrize("options", [{"wire": "int8"}, {"maxDeltaNorm": 1000}])
 @pytest.mark.parametrize(("topology", "asked"), [("auto", True), ("broadcast", True), ("sharded", False)])
-def test_once_there_is_a_base_to_be_far_from_quantised_weights_that_all_merge_need_a_root(topology: str, asked: bool):
+def test_once_there_is_a_base_rounded_or_clipped_weights_that_all_merge_need_a_root(topology, asked, options):
     """Everybody merges what it got, so it must be told who sent one thing to one and another to the other."""
     scene = Scene()
-    actors = scene.learners(2, wire="int8", topology=topology)
+    actors = scene.learners(2, topology=topology, **options)
     for actor in actors:
         assert scene.offer(actor).accepted, "the first weights travel as they are"
     for actor in actors:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from swarm.core import quantise
 from swarm.core.tensors import FLOATS, LEAF_BYTES, STORAGE, Schema, TensorSpec
-from swarm.core.wireform import WIRES, Coding, WireForm
+from swarm.core.wireform import WIRES, Base, Coding, WireForm
 from swarm.nodes.bench import central
 from swarm.wire import tensorbytes
 
@@ -24,6 +24,11 @@ def packed(schema: Schema, arrays: dict[str, np.ndarray]) -> bytearray:
     buffer = bytearray(schema.nbytes)
     tensorbytes.pack(schema, arrays, buffer)
     return buffer
+
+
+def held(model: bytearray | memoryview) -> Base:
+    """A base that lies in memory."""
+    return lambda start, stop: memoryview(model)[start:stop]
 
 
 def drawn(generator: np.random.Generator, schema: Schema, near: dict | None = None) -> dict[str, np.ndarray]:
@@ -40,7 +45,7 @@ def drawn(generator: np.random.Generator, schema: Schema, near: dict | None = No
 
 
 def sent_and_read(schema: Schema, wire: str, model: bytearray, base: bytearray) -> tuple[bytearray, bytearray]:
-    coding = Coding(WireForm(schema, wire), memoryview(base))
+    coding = Coding(WireForm(schema, wire), held(base))
     sent, read = bytearray(coding.form.nbytes), bytearray(b"\xaa" * schema.nbytes)
     coding.write(0, schema.nbytes, memoryview(model), memoryview(sent))
     coding.read(0, schema.nbytes, memoryview(sent), memoryview(read))
@@ -67,7 +72,7 @@ def test_a_model_cut_at_any_leaf_travels_and_is_read_in_the_same_bytes_and_integ
     sent, read = sent_and_read(schema, wire, model, base)
     form = WireForm(schema, wire)
     assert form.nbytes <= schema.nbytes
-    coding = Coding(form, memoryview(base))
+    coding = Coding(form, held(base))
     cuts = sorted({0, schema.nbytes, *(int(leaf) * LEAF_BYTES for leaf in generator.integers(0, schema.leaves, 3))})
     for start, stop in pairwise(cuts):
         first, last = form.at(start), form.at(stop)

@@ -29,11 +29,15 @@ def three_at_their_gates(scene: Scene, gate: Path, own_gate: Path, **environment
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({}, ""), ({"WIRE": "int8", "MAX_NORM": 20, "SIZE": 5000}, "the norm 70.7107: clipped to 20 (maxDeltaNorm)")],
+)
 def test_a_peer_that_missed_merges_offers_its_change_anew_and_all_end_with_one_model(
-    scene: Scene, tmp_path: Path
+    scene: Scene, tmp_path: Path, options: dict[str, Any], said: str
 ) -> None:
     gate, own_gate, last_gate = tmp_path / "gate", tmp_path / "own", tmp_path / "last"
-    *peers, late = three_at_their_gates(scene, gate, own_gate, LAST_GATE=last_gate, SYNCS=4)
+    *peers, late = three_at_their_gates(scene, gate, own_gate, LAST_GATE=last_gate, SYNCS=4, **options)
     os.kill(late.node.pid, signal.SIGSTOP)
     try:
         gate.touch()  # two merges without it, as soon as it counts as lost
@@ -46,6 +50,7 @@ def test_a_peer_that_missed_merges_offers_its_change_anew_and_all_end_with_one_m
     last_gate.touch()
     assert [scene.ended(peer) for peer in [*peers, late]] == [0, 0, 0]
     assert len({final(peer) for peer in [*peers, late]}) == 1
+    assert said in peers[0].node.log.read_text()
 
 
 @pytest.mark.slow

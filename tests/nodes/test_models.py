@@ -152,3 +152,16 @@ def resident(path: Path) -> int:
     rss = next(line for line in lines if line.startswith("Rss:"))
     assert of_path
     return int(rss.split()[1]) * 1024
+
+
+def test_a_piece_of_a_model_is_read_without_a_map_until_the_file_is_given_back(tmp_path):
+    models = Models(tmp_path / "models", 4096)
+    file = models.incoming()
+    file.write(100, memoryview(b"hello"))
+    assert bytes(file.read(98, 107)) == b"\0\0hello\0\0"
+    assert file._map is None
+    with pytest.raises(ModelError, match="ends at byte 4096 of at least 5000"):
+        file.read(4000, 5000)
+    models.drop(file)
+    with pytest.raises(ModelError, match="is not held any more"):
+        file.read(0, 1)

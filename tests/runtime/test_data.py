@@ -288,6 +288,7 @@ def test_what_is_received_is_counted_like_what_is_sent(two: list[Node]) -> None:
     fetch(reader, holder, 0, 8 * MIB)
     assert 8 * MIB < reader.client.traffic.received < 8 * MIB * 1.004
     assert reader.client.traffic.received <= holder.server.traffic.sent
+    assert 8 * MIB < holder.server.traffic.arrived <= holder.server.traffic.sent + 1, "TCP confirms its SYN, too"
     assert holder.server.traffic.received <= reader.client.traffic.sent < 16_384
 
 

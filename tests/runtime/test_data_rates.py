@@ -13,12 +13,12 @@ MB = 10**6
 class Link:
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.traffic = Traffic(5 * MB, 7 * MB)
+        self.traffic = Traffic(9 * MB, 7 * MB, 5 * MB)
         self.rates = Rates(lambda: self.traffic, lambda: self.now_s)
 
     def moves(self, seconds: float, sent: int, received: int) -> None:
         self.now_s += seconds
-        self.traffic += Traffic(sent, received)
+        self.traffic += Traffic(2 * sent, received, sent)  # what was sent and has not arrived does not count
         self.rates.sample()
 
     def rounds(self, *moments: tuple[float, int, int]) -> None:

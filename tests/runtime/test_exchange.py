@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from swarm.core.events import Contributor, Shard, SnapMade
 from swarm.core.merge import METHODS
 from swarm.core.tensors import LEAF_BYTES, STORAGE, Schema, TensorSpec, split
-from swarm.core.wireform import Coding
+from swarm.core.wireform import Base, Coding
 from swarm.errors import ModelError, Refused
 from swarm.nodes.contribution import Contribution
 from swarm.runtime import data_client
@@ -126,6 +126,8 @@ class Attempt:
         full: bool = False,
         method: str = "mean",
         coding: Coding | None = None,
+        base: Base | None = None,
+        most: float = 0.0,
     ) -> None:
         self.members = members
         self.number = number
@@ -164,6 +166,8 @@ class Attempt:
                 result=memoryview(result),
                 store=lambda start, content, i=i: self._store(i, start, content),
                 coding=coding,
+                base=base,
+                most=most,
                 staging=staging,
                 client=node.client,
                 rates=Rates(Traffic),

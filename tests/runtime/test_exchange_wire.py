@@ -10,7 +10,9 @@ from swarm.core.wireform import Coding, WireForm
 from swarm.nodes.bench import central
 from swarm.runtime import data_client
 from swarm.runtime.data import Region
+from swarm.runtime.quantising import quantised
 from swarm.wire import tensorbytes
+from tests.core.test_wireform import held
 from tests.runtime.data_nodes import until
 from tests.runtime.test_exchange import HASH, Attempt, Counting, five, refusing  # noqa: F401 - a fixture
 
@@ -33,7 +35,7 @@ BASE = models(1, seed=1)[0]
 def coding(wire: str) -> Coding:
     base = bytearray(SCHEMA.nbytes)
     tensorbytes.pack(SCHEMA, BASE, base)
-    return Coding(WireForm(SCHEMA, wire), memoryview(base))
+    return Coding(WireForm(SCHEMA, wire), held(base))
 
 
 def found_in_one_place(wire: str, method: str, contributions: list, *, sharded: bool) -> bytearray:
@@ -192,3 +194,62 @@ def test_the_next_attempt_goes_on_with_what_is_here(five) -> None:  # noqa: F811
     assert all(result == reference for result in second.results)
     sent = sum(stop - start for one in counted for what, start, stop in one.asked if what == "offer")
     assert sent < 1.1 * SCHEMA.nbytes / 4, "half of what a first attempt of three sends"
+
+
+def test_r067_the_number_of_threads_changes_no_byte_of_what_travels(monkeypatch) -> None:
+    weights = memoryview(bytearray(SCHEMA.nbytes))
+    tensorbytes.pack(SCHEMA, models(1)[0], weights)
+    found = set()
+    for threads in (1, 2, 64):
+        monkeypatch.setattr("os.cpu_count", lambda threads=threads: threads)
+        sent, hashes = quantised(coding("int8"), weights, HASH)
+        found.add((bytes(sent), hashes))
+    assert len(found) == 1
+
+
+# ---- a limit to how far weights may be from the base
+
+
+@pytest.mark.parametrize("topology", ["sharded", "broadcast"])
+@pytest.mark.parametrize("wire", ["fp32", "int8"])
+@pytest.mark.parametrize("method", ["mean", "krum"])
+def test_r064_weights_a_million_times_too_large_are_refused(five, method, wire, topology) -> None:  # noqa: F811
+    """And their sender is named, by each owner that sees enough of them."""
+    contributions = [{name: BASE[name] + array / 1000 for name, array in model.items()} for model in models(3)]
+    norm = max(np.sqrt(sum(np.sum((m[n] - BASE[n]) ** 2.0) for n in SHAPES)) for m in contributions)
+    contributions[1] = {name: BASE[name] + (array - BASE[name]) * 10**6 for name, array in contributions[1].items()}
+    packed = bytearray(SCHEMA.nbytes)
+    tensorbytes.pack(SCHEMA, BASE, packed)
+    how = {"coding": coding(wire)} if wire != "fp32" else {}
+    attempt = Attempt(
+        five[:3], SCHEMA, contributions, [1] * 3, topology, method=method, full=True,
+        base=held(packed), most=norm * 1.01, **how,
+    )  # fmt: skip
+    attempt.start()
+    _, what, uid, reason = attempt.told()
+    attempt.end()
+    assert (what, uid) == ("stalled", five[1].uid)
+    assert reason.startswith("its change since the last model has the norm ")
+    assert reason.endswith(f"or more: at most {norm * 1.01:g} is allowed")
+
+
+def test_nobody_who_keeps_to_the_limit_is_refused_for_what_rounding_adds(five) -> None:  # noqa: F811
+    """The worst that int8 can do: all but one element of each block a little beyond half a step."""
+    from swarm.runtime.clipping import clipped
+
+    worst = np.tile(np.array([127.0] + [0.5001] * 1023, np.float32), 1300)
+    change = {"a": worst[:300_000], "one": np.float32(0).reshape(()), "b": worst[300_032:1_301_032].reshape(1000, 1001)}
+    far = {name: BASE[name] + array for name, array in change.items()}
+    packed, weights = bytearray(SCHEMA.nbytes), bytearray(SCHEMA.nbytes)
+    tensorbytes.pack(SCHEMA, BASE, packed)
+    tensorbytes.pack(SCHEMA, far, weights)
+    norm, near = clipped(SCHEMA, memoryview(weights), held(packed), 1000.0)
+    assert norm > 1000
+    contributions = [tensorbytes.views(SCHEMA, near)] * 2
+    attempt = Attempt(
+        five[:2], SCHEMA, contributions, [1] * 2, "broadcast", full=True,
+        coding=coding("int8"), base=held(packed), most=1000.0,
+    )  # fmt: skip
+    attempt.start()
+    assert {attempt.told()[1] for _ in range(2)} == {"done"}
+    attempt.end()

@@ -176,7 +176,12 @@ class OperatorNode(Client):
         directory.starts += 1
         directory.worker = Worker(directory.lease, self.now_s + low + (high - low) * random.random(), verdict)
         self.note("worker_started", directory.lease.slot, directory.lease.fence)
-        self._soon(o.Started(directory.lease))
+        low, spread = LOOK_S
+        self.later(low + spread * random.random(), self._started, directory)
+
+    def _started(self, directory: Directory) -> None:
+        """Only now it is watched: it has started before it has ended, however late this operator's process is."""
+        self._happened(o.Started(directory.lease))
         self._watch(directory)
 
     def _watch(self, directory: Directory) -> None:

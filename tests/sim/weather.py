@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from swarm.core.election import majority
 from tests.sim.network import Fault, Link
 from tests.sim.world import Process
 
@@ -245,7 +246,7 @@ class Weather:
         """At rest, and noticed when it is read: of a model, or (as long as others have it) of the ledger."""
         random = self.world.random
         if self.spare_sns and random.random() < 0.3:
-            if victims := [sn for sn in self.sns if self._is_spare(sn)]:
+            if victims := [sn for sn in self.sns if self.is_spare(sn)]:
                 sn = random.choice(victims)
                 self.spare_sns -= 1
                 self.count("bit_flip")
@@ -258,10 +259,15 @@ class Weather:
         if node.disk.files:
             self.count("bit_flip", node.disk.flip_bit(random.choice(sorted(node.disk.files))))
 
-    def _is_spare(self, sn: NetworkNode) -> bool:
-        """Whether the voters go on without it. One of two or of one is never lost for good here."""
-        known = [other.orderer.consensus.voters for other in self.sns if other.life]
-        return bool(sn.disk.last_index) and all(len(voters) >= 3 for voters in known)
+    def is_spare(self, sn: NetworkNode) -> bool:
+        """Whether the ledger goes on without what it has stored: of the voters, as each node knows them, a majority
+        keeps what it has. Everybody who is gone counts: who does not vote may by an entry that is under way."""
+        if not sn.disk.last_index:
+            return False
+        known = [other.orderer.consensus for other in self.sns if other.life]
+        there = {other.uid for other in self.sns if other is not sn and not other.disk.damaged}
+        gone = {sn.uid}.union(*(each.voters + each.learners for each in known)) - there
+        return all(len(each.voters) - len(gone) >= majority(each.voters) for each in known)
 
     def _disk_full(self) -> None:
         process: Any = self.world.random.choice([*self.sns, *self.sls])

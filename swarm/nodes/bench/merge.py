@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median, quantiles
-from typing import IO, Any
+from typing import Any
 
 import psutil
 
@@ -27,12 +26,16 @@ from swarm.errors import BadInput, CheckFailed, InternalError
 from swarm.nodes.bench import merge_program
 from swarm.nodes.bench.central import Model
 from swarm.nodes.bench.inputs import digest, expected
+from swarm.nodes.bench.links import Links, hosts
 from swarm.nodes.bench.merge_kill import Death
+from swarm.nodes.bench.orders import Programs
 from swarm.nodes.launch import Launch
-from swarm.nodes.local import READY_S, LocalSwarm, Peer
+from swarm.nodes.local import HERE, READY_S, Host, LocalSwarm, Peer
 from swarm.runtime.authority import CertificateTree
 
 WARM_UPS = 2
+LINKED_WARM_UPS = 5
+"""On links: rates are told when they have been measured a few times."""
 PHASES = ("copy_in", "hash", "offer", "scatter", "merge", "gather", "commit", "load")
 PARTS = {"fp32": 1, "bf16": 2, "int8": 4}
 """What part of a model is moved where each float32 travels in this form."""
@@ -51,6 +54,11 @@ class Settings:
     """In which phase of the middle round one learning node is SIGKILLed, if in any."""
     commitments: str = "result"
     wire: str = "fp32"
+    links: Links | None = None
+
+    @property
+    def warm_ups(self) -> int:
+        return WARM_UPS if self.links is None else LINKED_WARM_UPS
 
     @property
     def sharded(self) -> bool:
@@ -86,6 +94,8 @@ class Measured:
 def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
     peers, mb, seconds = settings.peers, settings.mb, measured.swarm_s
     deciles = quantiles(seconds, n=10, method="inclusive") if len(seconds) > 1 else seconds * 9
+    moved = mb * 10**6 // PARTS[settings.wire]
+    optimum_s = None if settings.links is None else settings.links.optimum_s(moved)
     ratios = [ours / theirs for ours, theirs in zip(seconds, measured.ring_s, strict=True)]
     return {
         "peers": peers,
@@ -105,7 +115,7 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
         "phases_s": {phase: _median(line[phase] for line in measured.phases_s) for phase in PHASES},
         "bytes_per_peer": measured.bytes_per_peer,
         "bytes_optimal": 2 * (peers - 1) * mb * 10**6 // peers // PARTS[settings.wire],
-        "ratio_to_link_optimum": None,
+        "ratio_to_link_optimum": None if optimum_s is None else round(median(seconds) / optimum_s, 3),
         "rss_peak_mb": measured.rss_peak_mb,
         "cpu_s": {role: _median(line[role] for line in measured.cpu_s) for role in ("sl", "ml", "sn")},
         "recovery_s": None if measured.killed_s is None else round(measured.killed_s - median(seconds), 4),
@@ -117,17 +127,28 @@ def _median(values: Iterable[float]) -> float:
     return round(median(found), 4) if found else 0.0
 
 
+Places = tuple[Host, list[Host]]
+"""Of the network nodes, and of each peer; none: all are here."""
+
+
+def places(settings: Settings) -> contextlib.AbstractContextManager[Places]:
+    """To be held for longer than the nodes that run there."""
+    return contextlib.nullcontext((HERE, [])) if settings.links is None else hosts(settings.links)
+
+
 class Bench:
     """One run of the bench in ``directory``; ``watch`` hears of each round."""
 
-    def __init__(self, settings: Settings, directory: Path, launch: Launch, watch: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, places: Places, directory: Path, launch: Launch, watch: Callable[[str], None]
+    ) -> None:
         self.settings = settings
-        self.swarm = LocalSwarm(directory, launch, organisations=max(settings.peers, settings.sns))
+        organisations, (hub, hosts) = max(settings.peers, settings.sns), places
+        self.swarm = LocalSwarm(directory, launch, organisations=organisations, hub=hub, hosts=hosts)
         self.measured = Measured()
         self._launch = launch
         self._watch = watch
-        self._directory = directory
-        self._programs: list[IO[str]] = []
+        self._programs = Programs(launch, directory / "orders")
         self._numbers = list(range(settings.peers))
         """Of the peers that live, by which their arrays are made."""
         self._base: Model | None = None
@@ -138,17 +159,17 @@ class Bench:
         if not RING.exists():
             raise BadInput(f"the baseline {RING} is missing", hint="run the bench from a checkout of the project")
         self._start()
-        for round_ in range(WARM_UPS):
+        for round_ in range(self.settings.warm_ups):
             self._merge(round_, "begin" if round_ == 0 else "sync")
         with ring(self.settings, self.swarm.trees[0]) as baseline:
             baseline()
             for number in range(self.settings.rounds):
                 if number == self.settings.killed_round:
-                    self._lose_one(WARM_UPS + number)
+                    self._lose_one(self.settings.warm_ups + number)
                 else:
-                    self._measure(WARM_UPS + number, baseline, ring_first=number % 2 == 1)
+                    self._measure(self.settings.warm_ups + number, baseline, ring_first=number % 2 == 1)
         self.measured.rss_peak_mb = {role: self._rss_peak_mb(pids) for role, pids in self._pids.items()}
-        self._tell({"end": True})
+        self._programs.tell({"end": True})
         self._launch.wait_ended([peer.node for peer in self.swarm.peers], self.swarm.look)
         self.measured.bytes_per_peer = max(self._bytes_per_round(peer) for peer in self.swarm.peers)
         return self.measured
@@ -165,41 +186,44 @@ class Bench:
         self.measured.cpu_s.append(cpu_s)
         if phases_s:
             self.measured.phases_s.append(phases_s)
-        number = round_ - WARM_UPS + 1
+        number = round_ - self.settings.warm_ups + 1
         self._watch(f"round {number} of {self.settings.rounds}  {seconds:.3f} s  ring {self.measured.ring_s[-1]:.3f} s")
 
     def _lose_one(self, round_: int) -> None:
         """The round in which a learning node is killed. Its contribution counts if it had done its part by then."""
         death = Death(self.swarm.peers, self.settings.kill)
-        self._order({"round": round_})
+        self._programs.order({"round": round_})
         death.look()
-        self._tell({"go": "sync"})
+        self._programs.tell({"go": "sync"})
         everybody = self._in_uid_order()
         self._forget(death.strike(self._launch, self.measured.phases_s))
-        told = self._answers()
+        told = self._programs.answers()
         self.swarm.look()
         members = {peer.rounds[-1]["members"] for peer in self.swarm.peers if peer.rounds[-1]["phases_s"]}
         counted = everybody if members == {self.settings.peers} else self._in_uid_order()
         self._verify(counted, round_)
         seconds = max(one["ended"] for one in told) - max(one["began"] for one in told)
         self.measured.killed_s = seconds
-        self._watch(f"round {round_ - WARM_UPS + 1} of {self.settings.rounds}  {seconds:.3f} s  one was killed")
+        self._watch(
+            f"round {round_ - self.settings.warm_ups + 1} of {self.settings.rounds}  {seconds:.3f} s  one was killed"
+        )
 
     def _forget(self, place: int) -> None:
-        for each in (self._programs, self._numbers, self._pids["sl"], self._pids["ml"], self.swarm.peers):
+        self._programs.forget(place)
+        for each in (self._numbers, self._pids["sl"], self.swarm.peers):
             each.pop(place)
 
     def _merge(self, round_: int, how: str) -> tuple[float, dict[str, float], dict[str, float]]:
-        self._order({"round": round_})
+        self._programs.order({"round": round_})
         before = self._cpu_s()
-        told = self._order({"go": how})
+        told = self._programs.order({"go": how})
         cpu_s = {role: used - before[role] for role, used in self._cpu_s().items()}
         self._verify(self._in_uid_order(), round_)
         seconds = max(one["ended"] for one in told) - max(one["began"] for one in told)
         return seconds, cpu_s, self._phases_s(told)
 
     def _verify(self, in_uid_order: list[int], round_: int) -> None:
-        results = {answer["digest"] for answer in self._order({"digest": True})}
+        results = {answer["digest"] for answer in self._programs.order({"digest": True})}
         how, sharded = self.settings, self.settings.sharded
         self._base = expected(how.method, how.mb, in_uid_order, round_, how.wire, self._base, sharded=sharded)
         self.measured.verified &= results == {digest(self._base.values())}
@@ -226,26 +250,19 @@ class Bench:
         self._launch.wait_ready([local.start_network_node(1)], READY_S)
         for number in range(2, settings.sns + 1):
             self._launch.wait_ready([local.start_network_node(number, sentinel_port=local.api_port(0))], READY_S)
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(self._directory / "orders"))
-            listener.listen(settings.peers)
-            listener.settimeout(READY_S)
+        with self._programs.coming(settings.peers):
             for number in range(settings.peers):
                 local.start_peer([sys.executable, "-m", merge_program.__name__], environment=self._environment(number))
             self._launch.wait_ready([peer.node for peer in local.peers], READY_S)
-            lines = [listener.accept()[0].makefile("rw", encoding="utf-8") for _ in range(settings.peers)]
-        introduced = sorted(((json.loads(line.readline()), line) for line in lines), key=lambda pair: pair[0]["peer"])
-        self._programs = [line for _, line in introduced]
         self._pids = {
             "sl": [peer.node.pid for peer in local.peers],
-            "ml": [said["pid"] for said, _ in introduced],
+            "ml": self._programs.pids,
             "sn": [node.pid for node in local.network],
         }
 
     def _environment(self, peer: int) -> dict[str, str]:
         return {
-            merge_program.SOCKET: str(self._directory / "orders"),
-            merge_program.PEER: str(peer),
+            **self._programs.environment(peer),
             merge_program.MIN_PEERS: str(self.settings.min_peers),
             merge_program.MB: str(self.settings.mb),
             merge_program.TOPOLOGY: self.settings.topology,
@@ -253,23 +270,6 @@ class Bench:
             merge_program.METHOD: self.settings.method,
             merge_program.WIRE: self.settings.wire,
         }
-
-    def _order(self, order: dict[str, Any]) -> list[dict[str, Any]]:
-        """Give all programs an order at once; their answers, by peer."""
-        self._tell(order)
-        return self._answers()
-
-    def _tell(self, order: dict[str, Any]) -> None:
-        for program in self._programs:
-            program.write(json.dumps(order) + "\n")
-            program.flush()
-
-    def _answers(self) -> list[dict[str, Any]]:
-        answers = [program.readline() for program in self._programs]
-        if not all(answers):
-            self._launch.check()
-            raise InternalError("a program of the bench ended before its time")
-        return [json.loads(answer) for answer in answers]
 
     def _in_uid_order(self) -> list[int]:
         uids = [(peer.node.ready() or {})["uid"] for peer in self.swarm.peers]
@@ -280,7 +280,7 @@ class Bench:
 
         Before them, when this round was asked for, everybody had what the earlier ones moved.
         """
-        first = next(line for line in peer.rounds if line["round"] >= WARM_UPS)
+        first = next(line for line in peer.rounds if line["round"] >= self.settings.warm_ups)
         return int((peer.bytes_sent - first["bytes_before"]) // (peer.rounds[-1]["round"] + 1 - first["round"]))
 
     def _cpu_s(self) -> dict[str, float]:

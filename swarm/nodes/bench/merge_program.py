@@ -6,9 +6,7 @@ Started by `run-sl` as any training program is; the bench orders its rounds over
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 from time import monotonic
 from typing import Any
 
@@ -17,28 +15,26 @@ import numpy as np
 from swarm import Swarm
 from swarm.nodes.bench.central import Array
 from swarm.nodes.bench.inputs import arrays, digest
+from swarm.nodes.bench.ordered import Orders
 
-SOCKET, PEER, MIN_PEERS, MB, TOPOLOGY, COMMITMENTS, METHOD, WIRE = (
-    f"SWARM_BENCH_{name}" for name in ("SOCKET", "PEER", "MIN_PEERS", "MB", "TOPOLOGY", "COMMITMENTS", "METHOD", "WIRE")
+MIN_PEERS, MB, TOPOLOGY, COMMITMENTS, METHOD, WIRE = (
+    f"SWARM_BENCH_{name}" for name in ("MIN_PEERS", "MB", "TOPOLOGY", "COMMITMENTS", "METHOD", "WIRE")
 )  # fmt: skip
 
 
 class Program:
     def __init__(self) -> None:
-        self.peer, self.mb = int(os.environ[PEER]), int(os.environ[MB])
+        self.mb = int(os.environ[MB])
         self.given: dict[str, Array] = {}
         self.out: dict[str, Array] = {}
-        line = socket.socket(socket.AF_UNIX)
-        line.connect(os.environ[SOCKET])
-        self.orders = line.makefile("rw", encoding="utf-8")
-        self.say(peer=self.peer, pid=os.getpid())
+        self.orders = Orders()
 
     def run(self) -> None:
         variables = {"topology": TOPOLOGY, "commitments": COMMITMENTS, "mergeMethod": METHOD, "wire": WIRE}
         options = {name: os.environ[variable] for name, variable in variables.items()}
         with Swarm(minPeers=int(os.environ[MIN_PEERS]), trainingContract="bench", **options) as swarm:
-            for line in self.orders:
-                match json.loads(line):
+            for order in self.orders:
+                match order:
                     case {"round": int(round_)}:
                         self.prepare(round_)
                     case {"go": "begin"}:
@@ -46,25 +42,21 @@ class Program:
                     case {"go": "sync"}:
                         self.timed(swarm.sync)
                     case {"digest": _}:
-                        self.say(digest=digest(self.out.values()))
+                        self.orders.say(digest=digest(self.out.values()))
                     case {"end": _}:
                         swarm.finish(self.given, out=self.out)
                         return
 
     def prepare(self, round_: int) -> None:
-        self.given = arrays(self.mb, self.peer, round_)
+        self.given = arrays(self.mb, self.orders.peer, round_)
         if not self.out:
             self.out = {name: np.empty_like(array) for name, array in self.given.items()}
-        self.say(prepared=round_)
+        self.orders.say(prepared=round_)
 
     def timed(self, merge: Any) -> None:
         began = monotonic()
         merge(self.given, out=self.out)
-        self.say(began=began, ended=monotonic())
-
-    def say(self, **fields: Any) -> None:
-        self.orders.write(json.dumps(fields) + "\n")
-        self.orders.flush()
+        self.orders.say(began=began, ended=monotonic())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Environment: SYNCS (rounds between start and finish), SWARM_ADD, MIN_PEERS, START (a file to wait for before sync 1),
 GATE (before sync 2), LAST_GATE (before the last sync),
 TOO_FEW (onTooFewPeers), CHECKIN (checkinModelOnTrainEnd), SIZE (numbers in the tensor), NAN (the sync at which the
-weights become NaN), OUTER (outer), CONTRACTS (trained one after the other, separated by blanks), KEPT (checkpoint_dir).
+weights become NaN), OUTER (outer), WIRE (wire), MAX_NORM (maxDeltaNorm),
+CONTRACTS (trained one after the other, separated by blanks), KEPT (checkpoint_dir).
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def train(contract: str) -> str:
         tooFewPeersSeconds=60,
         checkinModelOnTrainEnd=os.environ.get("CHECKIN", "snapshot"),
         outer=os.environ.get("OUTER", "plain"),
+        wire=os.environ.get("WIRE", "fp32"),
+        maxDeltaNorm=float(os.environ.get("MAX_NORM", "0")),
         checkpoint_dir=os.environ.get("KEPT"),
     )
     weights = {"w": np.full(int(os.environ.get("SIZE", "1000")), add, np.float32), "n": np.zeros((), np.int64)}
