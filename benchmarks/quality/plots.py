@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -21,6 +22,8 @@ from matplotlib import pyplot  # noqa: E402 (after the settings that it reads)
 
 SIZE = (9.0, 3.2)
 """Inches, a panel."""
+LABEL = 20
+"""Letters in a line below a group of bars."""
 
 
 def draw(experiment: Experiment, rows: Sequence[Row], file: Path) -> None:
@@ -38,7 +41,7 @@ def draw(experiment: Experiment, rows: Sequence[Row], file: Path) -> None:
         axis.set_ylabel(experiment.measures[0].title)
         axis.grid(axis="y", alpha=0.3)
     handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+    figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 4), frameon=False)
     file.parent.mkdir(exist_ok=True)
     figure.savefig(file, metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
@@ -60,7 +63,7 @@ def _bars(axis: Any, experiment: Experiment, rows: Sequence[Row]) -> None:
         places = [at + (number - (len(series) - 1) / 2) * width for at in range(len(groups))]
         spreads = [_spread(mine[group], measure) for group in groups]
         axis.bar(places, heights, width, yerr=spreads, label=name, error_kw={"elinewidth": 0.8})
-    axis.set_xticks(range(len(groups)), groups)
+    axis.set_xticks(range(len(groups)), [fill(group, LABEL) for group in groups])
     axis.set_ylim(0, 100)
 
 

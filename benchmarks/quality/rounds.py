@@ -98,7 +98,8 @@ class Rounds:
     def _form(self, own: memoryview, result: memoryview) -> Form:
         if self._terms.wire == "fp32":
             return AsTheyAre(own, result)
-        coding = Coding(WireForm(self._schema, self._terms.wire), self._base)
+        base = self._base
+        coding = Coding(WireForm(self._schema, self._terms.wire), lambda start, stop: base[start:stop])
         sent = _buffer(coding.form.nbytes)
         coding.write(0, self._schema.nbytes, own, sent)
         return Coded(coding, sent, result, settles=True)

@@ -104,7 +104,7 @@ def test_bytes_are_those_of_the_products_wire_form() -> None:
     sent_by = {
         wire: Rounds(network.schema, Terms(wire=wire), network.initial(0)).bytes_sent(4, 1) for wire in sent.WIRES
     }
-    # The first round as the model is. 2,410 elements in four tensors, each from a multiple of 64 on, of 8 in other forms.
+    # The first round as the model is. 2,410 elements in four tensors, each from a multiple of 64 on, or else of 8.
     whole, halves, bytes_and_scales = 8192 + 128 + 1280 + 64, 4096 + 64 + 640 + 24, 2056 + 40 + 328 + 16
     forms = {"fp32": whole, "bf16": halves, "int8": bytes_and_scales}
     assert sent_by == {wire: (whole + form) * 6 // 4 for wire, form in forms.items()}
