@@ -1,7 +1,7 @@
 """The arguments of the callbacks: HPE Swarm Learning's names, defaults, checks and error texts, and our own options.
 
 Called by ``callbacks/base`` when a callback or a ``Swarm`` is made. Guarantees: what comes out is valid; an argument
-whose machinery comes in a later version is refused, never ignored; one that nobody knows is named in a warning.
+that nobody knows is named in a warning.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from swarm.core.agreement import THOUSANDTHS, Options
+from swarm.core.interval import RULES
 from swarm.core.merge import METHODS
 from swarm.core.merge.own import name_of
 from swarm.errors import BadInput
@@ -64,8 +65,13 @@ def parse(
     trainingContract: Any,
     keywords: Mapping[str, Any],
     environment: Mapping[str, str],
+    *,
+    evaluates: bool,
 ) -> Arguments:
-    """The arguments, checked in HPE's order; raises BadInput with HPE's text."""
+    """The arguments, checked in HPE's order; raises BadInput with HPE's text.
+
+    ``evaluates``: the callback evaluates models on adsValData itself; otherwise the program tells it the loss.
+    """
     frequency = _positive(syncFrequency, "syncFrequency has to be a positive integer")
     peers = _positive(minPeers, "minPeers have to be a positive integer")
     if not isinstance(trainingContract, str) or not trainingContract:
@@ -79,7 +85,7 @@ def parse(
         checkpoint_dir=_directory(keywords.get("checkpoint_dir")),
         overlap=_overlap(keywords.get("overlap", False)),
         local_only=_patterns(keywords.get("local_only")),
-        options=_options(peers, keywords, environment),
+        options=_options(peers, keywords, environment, evaluates=evaluates),
     )
 
 
@@ -148,13 +154,14 @@ def _patterns(value: Any) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[str, str]) -> Options:
+def _options(
+    min_peers: int, keywords: Mapping[str, Any], environment: Mapping[str, str], *, evaluates: bool
+) -> Options:
     method = _merge_method(keywords.get("mergeMethod", "mean"))
-    if keywords.get("useAdaptiveSync", False):
-        if keywords.get("adsValData") is None:
-            raise BadInput("For adaptive sync, valid adsValData is mandatory")
-        raise _later("useAdaptiveSync=True", "leave it out: merging then happens every syncFrequency batches")
     own = {name: keywords[name] for name in _OWN_OPTIONS if name in keywords}
+    own["useAdaptiveSync"] = _sync_rule(keywords.get("useAdaptiveSync", False))
+    if evaluates and own["useAdaptiveSync"] == "hpe" and keywords.get("adsValData") is None:
+        raise BadInput("For adaptive sync, valid adsValData is mandatory")
     own |= {name: _thousandths(own[name]) for name in THOUSANDTHS & own.keys()}
     if TOO_FEW_PEERS_VARIABLE in environment:
         own["tooFewPeersSeconds"] = _too_few_peers_s(environment[TOO_FEW_PEERS_VARIABLE])
@@ -162,6 +169,15 @@ def _options(min_peers: int, keywords: Mapping[str, Any], environment: Mapping[s
     if organisations is None or isinstance(organisations, str):
         own["organisations"] = [organisations] if organisations else []
     return Options.from_wire({**own, "minPeers": min_peers, "mergeMethod": method})
+
+
+def _sync_rule(value: Any) -> str:
+    """HPE's True and False, or the name of a rule."""
+    rule = {True: "hpe", False: "fixed"}.get(value, value) if isinstance(value, bool) else value
+    if not isinstance(rule, str) or rule not in RULES:
+        allowed = ["True", "False", *(repr(name) for name in RULES)]
+        raise BadInput(f"Invalid value useAdaptiveSync: {value!r:.80}. Allowed values: {', '.join(allowed)}")
+    return rule
 
 
 def _merge_method(value: Any) -> str:
@@ -197,7 +213,3 @@ def _too_few_peers_s(text: str) -> int:
             hint="0 waits without end",
         )
     return number
-
-
-def _later(what: str, hint: str) -> BadInput:
-    return BadInput(f"{what} comes in a later version", hint=hint)

@@ -22,6 +22,7 @@ from swarm.callbacks.checkpoint import Arrays, Checkpoint, Checkpoints, differen
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.callbacks.flight import LOADED, Flight
 from swarm.callbacks.local import staying
+from swarm.core.interval import in_batches
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, ModelError, SwarmError
 from swarm.runtime import channel
@@ -53,16 +54,25 @@ Read = Callable[[], tuple[Arrays, Arrays]]
 
 
 class BatchCounter:
-    """Counts batches across epochs; ``add`` says whether the next multiple of ``every`` was reached."""
+    """Counts batches across epochs; ``add`` says whether the next multiple of ``every`` was reached.
+
+    Multiples count from batch 0, and once ``every`` has changed from the batch that `retime` names.
+    """
 
     def __init__(self, every: int) -> None:
         self.every = every
         self.done = 0
+        self._from = 0
 
     def add(self, batches: int) -> bool:
-        before = self.done // self.every
+        before = (self.done - self._from) // self.every
         self.done += batches
-        return self.done // self.every > before
+        return (self.done - self._from) // self.every > before
+
+    def retime(self, every: int, point: int) -> None:
+        """It is another interval from the sync point at this batch on."""
+        if every != self.every:
+            self.every, self._from = every, point
 
 
 class Session:
@@ -85,13 +95,17 @@ class Session:
         tell_errors_as_sentences()
         self.logger = make_logger(who, keywords.get("logger"))
         with self._errors_logged():
-            self.arguments = arguments.parse(syncFrequency, minPeers, trainingContract, keywords, os.environ)
+            self.arguments = arguments.parse(
+                syncFrequency, minPeers, trainingContract, keywords, os.environ, evaluates="adsValData" in known
+            )
         arguments.warn_of_unknown(who, keywords, known, self.logger)
         self.loopback = arguments.loopback(os.environ)
         self.training_over = False
         self.batches = BatchCounter(self.arguments.syncFrequency)
         self.epochs = 0
         self._merges = 0
+        self._point = 0
+        """The batch of the last sync point."""
         self._load = load
         self._optimizer = optimizer
         self._load_optimizer = load_optimizer
@@ -139,8 +153,15 @@ class Session:
         if self.loopback or self.training_over:
             return ended
         self._merges += 1
+        if self._merges == 1 and self.follows_loss and not {"val_loss", "loss"} & metrics.keys():
+            self.logger.warning('useAdaptiveSync goes by the loss, and none was given: metrics={"val_loss": …} of sync')
         self._hand_over("sync", read()[0], metrics)
         return ended if self.arguments.overlap else self.catch_up(read, wait=True)
+
+    @property
+    def follows_loss(self) -> bool:
+        """The interval between sync points goes by the loss of the merged models."""
+        return self.arguments.options.useAdaptiveSync == "hpe"
 
     def landed(self) -> bool:
         """Whether the round under way has ended: `catch_up` makes use of that. Never waits."""
@@ -184,7 +205,7 @@ class Session:
         if self._channel is None:  # trained before with the same callback
             self._channel = channel.connect(os.environ, self._note)
             self.training_over = False
-            self.batches, self.epochs, self._merges = BatchCounter(self.batches.every), 0, 0
+            self.batches, self.epochs, self._merges = BatchCounter(self.arguments.syncFrequency), 0, 0
         schema = Schema.of(weights)
         request = Open(
             contract=self.arguments.trainingContract,
@@ -206,6 +227,7 @@ class Session:
                 self._flight.pack(weights, whatever=self.training_over)  # then they are only replaced
             self.logger.info("Starting Swarm merging round ...")
             self._flight.begin(Sync(kind, self.batches.done, self.epochs, _plain(metrics)))
+            self._point = self.batches.done
             return self._flight
 
     def _take(self, flight: Flight, read: Read | None) -> tuple[Merged, Arrays]:
@@ -222,8 +244,13 @@ class Session:
                 else:
                     weights = flight.held(answer) if read is None else read()[0]
         self._log_answer(answer)
+        self.batches.retime(self._next(answer), self._point)
         self.training_over = self.training_over or answer.training_over
         return answer, weights
+
+    def _next(self, answer: Merged) -> int:
+        """Batches from the sync point that is answered to the next one."""
+        return in_batches(self.arguments.syncFrequency, answer.interval)
 
     # ---- checkpoints
 
@@ -324,9 +351,9 @@ class Session:
         if answer.note:
             self.logger.warning("%s", answer.note)
         if answer.how in LOADED:
-            every, by = self.batches.every, f" by {answer.members} members" if answer.members else ""
+            by = f" by {answer.members} members" if answer.members else ""
             total = f" of {self.arguments.totalEpochs}" if self.arguments.totalEpochs else ""
-            self.logger.info("Merge Done: RVInt [cur: %d Nxt: %d]", every, every)
+            self.logger.info("Merge Done: RVInt [cur: %d Nxt: %d]", self.batches.every, self._next(answer))
             self.logger.info(
                 "round %d %s%s after %d batches, %d%s epochs: %s",
                 answer.round, answer.how, by, self.batches.done, self.epochs, total, answer.digest,
@@ -352,4 +379,3 @@ def _some(names: Iterable[str]) -> str:
 
 def _plain(metrics: Mapping[str, float]) -> dict[str, float]:
     return {str(name): float(value) for name, value in islice(metrics.items(), MAP_CAP)}
-

@@ -50,6 +50,8 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
     is in flight.
     ``local_only`` is a list of patterns (``*batch_normalization*``): weights whose path, without Keras' numbers, fits
     one of them stay here (FedBN, heads and adapters of one's own).
+    ``useAdaptiveSync``: True lets the interval follow the loss on ``adsValData``, "drift" how far the changes of the
+    members are from each other.
     With ``checkpoint_dir`` weights, optimizer state and counters are kept at every sync point; a program that is
     started again goes on from there: ``model.fit(…, initial_epoch=callback.initial_epoch)``.
     """
@@ -77,6 +79,8 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             self.logger.info("%s has no effect with Keras", name)
         self._validation = kwargs.get("adsValData")
         self._validation_batch_size = kwargs.get("adsValBatchSize")
+        self._validated: dict[str, float] = {}
+        """Loss and metrics of the last merged model."""
         if self._validation is None:
             self.logger.info("WARNING: valData is not available to compute Loss and metrics")
 
@@ -91,6 +95,8 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         self._session.start(*self._weights())
         self._stop_when_over()
+        if self._session.follows_loss and not self._session.loopback:
+            self._evaluate()
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._first_batch = batch
@@ -100,7 +106,8 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         steps = (self.params or {}).get("steps")
         last = min(batch, steps - 1) if steps else batch
         due, session = self._session.batches.add(last - self._first_batch + 1), self._session
-        if session.sync(self._weights, _numbers(logs)) if due else session.catch_up(self._weights):
+        metrics = _numbers(logs) | self._validated if due else {}
+        if session.sync(self._weights, metrics) if due else session.catch_up(self._weights):
             self._stop_when_over()
             self._evaluate()
 
@@ -179,6 +186,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         results = self.model.evaluate(**fed, batch_size=self._validation_batch_size, verbose=0, return_dict=True)
         for variable, value in state:
             variable.assign(value)
+        self._validated = {f"val_{name}": float(value) for name, value in results.items()}
         self.logger.info("merged model: %s", ", ".join(f"{name} {value:.4f}" for name, value in results.items()))
 
 

@@ -104,7 +104,8 @@ class Swarm:
     ) -> Weights:
         """Merge with the others; with ``overlap`` begin to, and take over what the round before has brought.
 
-        ``batches``, ``epochs`` (trained so far) and ``metrics`` are for people to see. Without ``batches`` it is those
+        ``batches``, ``epochs`` (trained so far) and ``metrics`` are for people to see; with ``useAdaptiveSync=True``
+        the interval goes by ``val_loss`` of the metrics, or else ``loss``. Without ``batches`` it is those
         that `due` has counted, or ``syncFrequency`` more than last time.
         """
         session, due = self._session, self._due
@@ -120,7 +121,7 @@ class Swarm:
         return self._result
 
     def due(self, batches: int = 1) -> bool:
-        """Count so many more batches: is it time to call `sync`? Every ``syncFrequency`` of them it is.
+        """Count so many more batches: is it time to call `sync`? Every ``syncFrequency`` of them, unless it adapts.
 
         With ``overlap`` also when the round that was begun there has ended. Never waits.
         """

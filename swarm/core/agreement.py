@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from swarm.core.interval import RULES
 from swarm.core.membership import Member
 from swarm.core.merge import METHODS
 from swarm.core.merge.own import is_name
@@ -30,6 +31,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "commitments": ("result", "full"),
     "wire": WIRES,
     "outer": ("plain", "nesterov"),
+    "useAdaptiveSync": RULES,
 }
 _RANGES: dict[str, tuple[int, int]] = {
     "minPeers": (1, 1000),
@@ -43,6 +45,7 @@ _RANGES: dict[str, tuple[int, int]] = {
 _NESTEROV = {"outerLearningRate": 700, "outerMomentum": 900}
 _LATER = {
     "maxFaulty": -1, "maxPeersPerOrganisation": 0, "wire": "fp32", "outer": "plain", **_NESTEROV, "maxDeltaNorm": 0,
+    "useAdaptiveSync": "fixed",
 }  # fmt: skip
 """Options that came later: what says nothing is written as it was before there was anything to say."""
 THOUSANDTHS = frozenset({*_NESTEROV, "maxDeltaNorm"})
@@ -56,7 +59,7 @@ class Options:
     ``maxFaulty``: how many members the merge method is to bear, whatever they send; -1 = a third.
     ``maxPeersPerOrganisation``: 0 = any number. ``wire``: in what form weights travel (`core/wireform`).
     ``maxDeltaNorm``: how far weights may be from the base (`core/clip`), 0 = any distance. It, ``outerLearningRate``
-    and ``outerMomentum`` are in 1/1000.
+    and ``outerMomentum`` are in 1/1000. ``useAdaptiveSync``: what the sync interval follows (`core/interval`).
     """
 
     minPeers: int
@@ -74,6 +77,7 @@ class Options:
     outerLearningRate: int = _NESTEROV["outerLearningRate"]
     outerMomentum: int = _NESTEROV["outerMomentum"]
     maxDeltaNorm: int = 0
+    useAdaptiveSync: str = "fixed"
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():

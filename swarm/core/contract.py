@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any, Literal
 
 from swarm.core import outer
@@ -28,6 +29,7 @@ from swarm.core.events import (
     Misbehaved,
     SnapMade,
 )
+from swarm.core.interval import Interval
 from swarm.core.kept import Commit, Kept
 from swarm.core.membership import MEMBER, Member
 from swarm.core.names import Identity
@@ -54,6 +56,7 @@ class Contract:
         self.finished = False
         self.commits = 0
         self.kept = Kept(self.members)
+        self.interval = Interval(self.options.useAdaptiveSync)
         self.dispute: Dispute | None = None
         self.current = Round(first_round, self.initial_base, self._terms(self.initial_base))
 
@@ -174,27 +177,12 @@ class Contract:
             raise Refused(
                 f"{member} offers on base {body['base']}, round {self.round} of contract {self.name} is on {self.base}"
             )
-        events = self.current.offer(uid, self._offered(member, body))
+        events = self.current.offer(uid, Offer.of(member, body, self.current.terms))
+        self.interval.tell(uid, body.get("measured"))
         member.on("offered")
         if self.kept.newest:
             self.kept.newest.held_by(uid)
         return self._settle(events)
-
-    def _offered(self, member: Member, body: Mapping[str, Any]) -> Offer:
-        weight = 0 if body.get("inactive", False) else member.weight * int(body.get("weight_permille", 1000))
-        root = body.get("root", b"")
-        if self.current.terms.rooted and not root:
-            raise Refused(f"{member} offers without a Merkle root, which contract {self.name} asks for")
-        return Offer(
-            body["digest"],
-            weight,
-            body.get("stop", False),
-            member.data_address,
-            member.ordinal,
-            str(member),
-            min(body.get("rates", {"": 0}).values()),
-            root,
-        )
 
     def close_window(self, body: Mapping[str, Any]) -> list[Event]:
         self._heard(body, "WindowClosed")
@@ -346,10 +334,12 @@ class Contract:
         self.kept.add(event)
         self.commits += 1
         self.finished = event.finished
-        self._next_round(event.digest)
+        assert self.snap is not None, "I2: what is committed was merged"
+        self._next_round(event.digest, {member.uid: member.weight for member in self.snap.members})
         return [Finished(self.name, event.digest)] if event.finished else []
 
-    def _next_round(self, base: str) -> None:
+    def _next_round(self, base: str, merged: Mapping[str, int] = MappingProxyType({})) -> None:
+        self.interval.next_round(merged)
         self.current = Round(self.current.number + 1, base, self._terms(base))
 
     def _lose_base(self, reason: str) -> list[Event]:
@@ -370,7 +360,7 @@ class Contract:
         return {
             "name": self.name, "fixed": fixed, "members": members, "finished": self.finished, "commits": self.commits,
             "kept": self.kept.to_state(), "round": self.current.to_state(),
-            "dispute": self.dispute and self.dispute.to_state(),
+            "dispute": self.dispute and self.dispute.to_state(), **self.interval.to_state(),
         }  # fmt: skip
 
     @classmethod
@@ -380,6 +370,7 @@ class Contract:
         new.members.update({uid: Member(*rest) for uid, *rest in state["members"]})
         new.finished, new.commits = state["finished"], state["commits"]
         new.kept.restore(state["kept"])
+        new.interval.restore(state)
         new.dispute = Dispute.from_state(state["dispute"]) if state.get("dispute") else None
         new.current = Round.from_state(state["round"], new._terms(state["round"]["base"]))
         return new

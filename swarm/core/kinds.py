@@ -51,6 +51,7 @@ from swarm.core.fields import (
     optional,
     whole,
 )
+from swarm.core.interval import MEASURED_MAX
 from swarm.core.rules import KNOWN, has_kind
 from swarm.core.task_kinds import INDEX, SLOT, TASK_FIELDS
 from swarm.errors import BadInput
@@ -141,6 +142,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "counters": Field("counts of batches and epochs", _counters, required=False),
         "rates": Field("the rates 'up' and 'down' in bytes a second", _rates, required=False),
         "root": Field("a Merkle root (32 bytes)", bytes_of(32, 32), required=False),
+        "measured": Field("a measurement, see core/interval", whole(0, MEASURED_MAX), required=False),
     },
     "WindowClosed": {"contract": CONTRACT, "round": ROUND},
     "Ready": {

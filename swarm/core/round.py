@@ -101,6 +101,23 @@ class Offer:
     rate: int = 0
     root: bytes = b""
 
+    @classmethod
+    def of(cls, member: Member, body: Mapping[str, Any], terms: Terms) -> Offer:
+        """What the body of a member's Offer says; raises Refused when the contract asks for more."""
+        root = body.get("root", b"")
+        if terms.rooted and not root:
+            raise Refused(f"{member} offers without a Merkle root, which contract {terms.contract} asks for")
+        return cls(
+            body["digest"],
+            0 if body.get("inactive", False) else member.weight * int(body.get("weight_permille", 1000)),
+            body.get("stop", False),
+            member.data_address,
+            member.ordinal,
+            str(member),
+            min(body.get("rates", {"": 0}).values()),
+            root,
+        )
+
 
 @dataclass(slots=True)
 class Attempt:

@@ -8,7 +8,6 @@ verified and committed.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
 from time import monotonic
@@ -26,8 +25,10 @@ from swarm.nodes import mergemethods, serving
 from swarm.nodes.attempt import Attempt
 from swarm.nodes.contribution import Offers
 from swarm.nodes.fetching import fetched
+from swarm.nodes.inloop import in_loop
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
+from swarm.nodes.offering import Offering
 from swarm.nodes.progress import Progress
 from swarm.nodes.rebasing import rebased
 from swarm.nodes.roundtimes import RoundTimes
@@ -80,8 +81,8 @@ class Learning:
         self._answered = trio.Event()
         self._answer: Merged | None = None
         self._inbox, self._events = trio.open_memory_channel[m.Event](float("inf"))
-        self._token = trio.lowlevel.current_trio_token()
-        self._offers = Offers(contract, self._in_loop(lambda text: session.note("info", text)))
+        self._offers = Offers(contract, in_loop(lambda text: session.note("info", text)))
+        self._offering = Offering(session, contract, models, self._offers, rates)
 
     async def run(self) -> None:
         """Until cancelled, or until the member gives up."""
@@ -140,6 +141,7 @@ class Learning:
         of = (self.contract.schema, self.session.out, self.contract.hash)
         digest = await trio.to_thread.run_sync(hashing.digest, *of)
         self._times.reach("hashed")
+        self._offering.asked(request.metrics)
         self.happened(m.Asked(request.kind, digest, request.batches, request.epochs))
         await self._answered.wait()
         return self._given()
@@ -189,22 +191,13 @@ class Learning:
             await self._make_durable(body["base"])
             mine = (self.member.lineage.origin, body["digest"])  # what a late change is made of, and is
             self.models.keep_only([body["base"], *mine, *(commit.digest for commit in self.contract.kept)])
-            body = {**body, **await self._root_of(body["digest"], body["base"]), **self._rates_told()}
+            before = self._round.rates if self._round else []  # the same to all; offers are there for some only
+            body = await self._offering.completed(body, before)
         outcome = await self._link.propose(effect.kind, body)
         if not outcome.accepted:
             log.info("%s refused: %s", effect.kind, outcome.reason)
         if effect.kind == "Offer":
             self.happened(m.OfferJudged(body["round"], outcome.accepted, outcome.reason))
-
-    async def _root_of(self, digest: str, base: str) -> dict[str, Any]:
-        held, model = self.models.get(digest), self.models.get(base)
-        content = self.session.out if held is None else held.bytes
-        return await trio.to_thread.run_sync(self._offers.root, digest, base, content, model and model.read)
-
-    def _rates_told(self) -> dict[str, Any]:
-        before = self._round.rates if self._round else []  # the same to all; offers are there for some only
-        told = self._rates.told(before or [offer.rate for offer in self.contract.offers.values()])
-        return {"rates": told} if told else {}
 
     # ---- the exchange of one attempt
 
@@ -237,7 +230,7 @@ class Learning:
             staging=self._staging,
             client=self._client,
             rates=self._rates,
-            tell=self._in_loop(self._exchanged),
+            tell=in_loop(self._exchanged),
         )
         self._round = Attempt(snap, own, result, handed, exchange)
         exchange.start()
@@ -256,20 +249,29 @@ class Learning:
             case Stalling():
                 log.info("round %d: %s", snap.round, news.reason)
                 self.happened(m.Stalled(snap.round, snap.attempt, news.uid, printable(news.reason, 500)))
-            case Done() if self.contract.momenta is not None:
-                self._nursery.start_soon(self._step, now, news)
+            case Done() if self.contract.momenta is not None or self._offering.drifts:
+                self._nursery.start_soon(self._work_on, now, news)
             case Done():
                 self._hold(now, news, now.result, news.digest)
             case Stuck():
                 self._give_up(news.error)
 
-    async def _step(self, now: Attempt, done: Done) -> None:
-        """The outer step. The merge itself stays as it is while slower peers gather from it."""
-        merged, base, began_s = now.result.bytes, now.snap.base, monotonic()
+    async def _work_on(self, now: Attempt, done: Done) -> None:
+        """Drift, and the outer step. The merge itself stays as it is while slower peers gather from it."""
+        merged = self.session.incoming if now.handed else now.result.bytes
+        file, digest, base, began_s = now.result, done.digest, self.models.get(now.snap.base), monotonic()
         try:
-            file, digest = await trio.to_thread.run_sync(stepped, self.contract, self.models, merged, base)
+            if self._offering.drifts and base is not None and not self.member.lineage.moved:
+                await trio.to_thread.run_sync(self._offering.merged, base.bytes, merged)
+            if self.contract.momenta is not None:
+                of = (self.contract, self.models, merged, now.snap.base)
+                file, digest = await trio.to_thread.run_sync(stepped, *of)
         except SwarmError as error:
             self._give_up(error)
+            return
+        if self._round is not now:  # the attempt is over, and what it brought is gone
+            if file is not now.result:
+                self.models.drop(file)
             return
         done.phases_s["merge"] += monotonic() - began_s
         self._hold(now, done, file, digest)
@@ -299,15 +301,6 @@ class Learning:
             return
         for body in self._round.evidence(effect.shards):
             self._nursery.start_soon(self._propose, m.Propose("Evidence", body))
-
-    def _in_loop(self, function: Callable[..., None]) -> Callable[..., None]:
-        """For calls from the exchange's threads: the same call, in the trio loop."""
-
-        def call(*args: Any) -> None:
-            with contextlib.suppress(trio.RunFinishedError):  # the node has ended; nobody waits for this any more
-                self._token.run_sync_soon(function, *args)
-
-        return call
 
     # ---- the committed model
 
@@ -348,6 +341,7 @@ class Learning:
             training_over=answer.training_over,
             how=answer.how,
             note=answer.note,
+            interval=self.contract.interval.scale,
         )
         self._answered.set()
 

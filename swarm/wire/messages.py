@@ -27,7 +27,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from swarm.errors import BadInput, Refused
 
-VERSION = 1
+VERSION = 2
 TEXT_CAP = 4096
 MAP_CAP = 64
 LIST_CAP = 1 << 16
@@ -89,7 +89,10 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """``merged`` and ``adopted``: the model ``digest`` lies in the in buffer. ``alone`` and ``kept``: keep your own."""
+    """``merged`` and ``adopted``: the model ``digest`` lies in the in buffer. ``alone`` and ``kept``: keep your own.
+
+    ``interval``: until the next sync point, in 1/1000 of syncFrequency.
+    """
 
     round: int
     digest: str
@@ -97,6 +100,7 @@ class Merged:
     training_over: bool
     how: How
     note: str
+    interval: int
 
 
 @dataclass(frozen=True, slots=True)

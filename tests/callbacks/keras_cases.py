@@ -385,3 +385,15 @@ def test_local_layers_stay_and_peers_with_others_of_them_have_the_same_contract(
     ]  # fmt: skip
     with pytest.raises(SwarmError, match=r'the pattern "\*batchnorm\*" fits none of the 8 tensors'):
         fit(with_norm(extra=False), callback(local_only="*batchnorm*"))
+
+
+def test_adaptive_sync_tells_the_loss_on_the_validation_data_from_the_first_sync_on(node, log):
+    node.answer = lambda number, request: {"interval": 500 if number > 1 else 1000}
+    model = small()
+    fit(model, callback(sync=4, useAdaptiveSync=True, adsValData=(X, Y)))
+    synced = [request for request in node.syncs if request.kind == "sync"]
+    assert [request.batches for request in synced] == [4, 6, 8, 10]
+    losses = [request.metrics["val_loss"] for request in synced]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] > losses[-1]
+    assert "Merge Done: RVInt [cur: 4 Nxt: 2]" in log.messages

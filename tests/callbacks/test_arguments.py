@@ -13,7 +13,7 @@ from swarm.errors import BadInput, SwarmError
 
 
 def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, environment=None, **keywords):
-    return parse(syncFrequency, minPeers, trainingContract, keywords, environment or {})
+    return parse(syncFrequency, minPeers, trainingContract, keywords, environment or {}, evaluates=True)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,10 @@ def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, en
         ({"wire": "int4"}, "wire='int4' is not possible: expected fp32 or bf16 or int8"),
         ({"maxFaulty": -2}, "maxFaulty=-2 is not possible: expected a whole number from -1 to 1000"),
         ({"maxPeersPerOrganisation": -1}, "maxPeersPerOrganisation=-1 is not possible"),
-        ({"useAdaptiveSync": True, "adsValData": ([1], [1])}, "useAdaptiveSync=True comes in a later version"),
+        (
+            {"useAdaptiveSync": "often"},
+            "Invalid value useAdaptiveSync: 'often'. Allowed values: True, False, 'fixed', ",
+        ),
         ({"onTooFewPeers": "panic"}, "onTooFewPeers='panic' is not possible: expected wait or local or stop"),
         (
             {"environment": {"SWARM_TOO_FEW_PEERS_S": "soon"}},
@@ -114,6 +117,30 @@ def test_an_unknown_keyword_is_warned_of_with_the_nearest_name(caplog):
 def test_loopback_is_true_in_any_case(text, alone):
     assert loopback({"SWARM_LOOPBACK": text}) is alone
     assert not loopback({})
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [({}, "fixed"), ({"useAdaptiveSync": False}, "fixed"), ({"useAdaptiveSync": "drift"}, "drift")]
+    + [({"useAdaptiveSync": value, "adsValData": ([1], [1])}, "hpe") for value in (True, "hpe")],
+)
+def test_adaptive_sync_is_true_or_a_rule_of_the_contract(given, rule):
+    assert checked(**given).options.useAdaptiveSync == rule
+
+
+def test_a_program_that_evaluates_its_models_itself_needs_no_data_for_adaptive_sync():
+    given = {"useAdaptiveSync": True}
+    assert parse(1, 2, "c", given, {}, evaluates=False).options.useAdaptiveSync == "hpe"
+
+
+def test_an_interval_that_changes_counts_from_the_sync_point_it_was_told_for():
+    counter = BatchCounter(4)
+    points = []
+    for n in range(1, 30):
+        if counter.add(1):
+            points.append(n)
+            counter.retime({4: 6, 10: 6, 16: 3}.get(n, counter.every), n)
+    assert points == [4, 10, 16, 19, 22, 25, 28]
 
 
 def test_sync_points_are_the_multiples_of_n_whatever_a_step_holds():

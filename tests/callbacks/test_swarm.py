@@ -229,3 +229,30 @@ def test_an_own_logger_is_made_once_and_writes_to_stdout(node, capsys):
     lines = capsys.readouterr().out.splitlines()
     logging.getLogger("Swarm").handlers.clear()
     assert len([line for line in lines if line.endswith(" : Swarm : INFO : minPeers: 2")]) == 2
+
+
+def test_the_interval_follows_what_the_swarm_says_and_is_logged_as_hpes(node, log):
+    node.answer = lambda number, request: {"interval": {1: 1000, 2: 1250, 3: 833}.get(number, 833)}
+    with swarm(syncFrequency=4, useAdaptiveSync=True) as peer:
+        weights, points = peer.start({"w": np.zeros(1)}), []
+        for batch in range(1, 20):
+            if peer.due():
+                weights = peer.sync(weights, metrics={"val_loss": 0.5})
+                points.append(batch)
+    assert points == [4, 9, 12, 15, 18]
+    assert [line for line in log.messages if line.startswith("Merge Done")][:4] == [
+        "Merge Done: RVInt [cur: 4 Nxt: 4]",
+        "Merge Done: RVInt [cur: 4 Nxt: 5]",
+        "Merge Done: RVInt [cur: 5 Nxt: 3]",
+        "Merge Done: RVInt [cur: 3 Nxt: 3]",
+    ]
+    assert node.opens[0].options["useAdaptiveSync"] == "hpe"
+    assert node.syncs[1].metrics == {"val_loss": 0.5}
+
+
+def test_a_program_that_gives_no_loss_is_told_once_that_its_interval_goes_by_it(node, log):
+    with swarm(useAdaptiveSync=True) as peer:
+        weights = peer.start({"w": np.zeros(1)})
+        for _ in range(3):
+            weights = peer.sync(weights)
+    assert len([line for line in log.messages if "useAdaptiveSync goes by the loss" in line]) == 1

@@ -67,6 +67,7 @@ class Node:
         digest = tensorbytes.digest(session.schema, session.incoming, "sha256")
         over = request.kind == "end"
         fields = {"round": number, "digest": digest, "members": 2, "training_over": over, "how": "merged", "note": ""}
+        fields["interval"] = 1000
         return Merged(**{**fields, **self.answer(number, request)})
 
     async def gone(self, session: Session) -> None:

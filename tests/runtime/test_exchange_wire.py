@@ -16,7 +16,7 @@ from tests.core.test_wireform import held
 from tests.runtime.data_nodes import until
 from tests.runtime.test_exchange import HASH, Attempt, Counting, five, refusing  # noqa: F401 - a fixture
 
-SHAPES = {"a": (300_000,), "one": (), "b": (1000, 1001)}
+SHAPES = {"a": (300_000,), "one": (), "b": (500, 1001)}
 SCHEMA = Schema.of({name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()})
 CHANGED = "the weights it sent are not those it offered: a leaf has another hash"
 
@@ -226,8 +226,9 @@ def test_r064_weights_a_million_times_too_large_are_refused(five, method, wire, 
         base=held(packed), most=norm * 1.01, **how,
     )  # fmt: skip
     attempt.start()
-    _, what, uid, reason = attempt.told()
+    told = next(told for told in iter(attempt.told, None) if told[0] != 1)  # itself it may well be content
     attempt.end()
+    _, what, uid, reason = told
     assert (what, uid) == ("stalled", five[1].uid)
     assert reason.startswith("its change since the last model has the norm ")
     assert reason.endswith(f"or more: at most {norm * 1.01:g} is allowed")
@@ -238,7 +239,7 @@ def test_nobody_who_keeps_to_the_limit_is_refused_for_what_rounding_adds(five) -
     from swarm.runtime.clipping import clipped
 
     worst = np.tile(np.array([127.0] + [0.5001] * 1023, np.float32), 1300)
-    change = {"a": worst[:300_000], "one": np.float32(0).reshape(()), "b": worst[300_032:1_301_032].reshape(1000, 1001)}
+    change = {"a": worst[:300_000], "one": np.float32(0).reshape(()), "b": worst[300_032:800_532].reshape(500, 1001)}
     far = {name: BASE[name] + array for name, array in change.items()}
     packed, weights = bytearray(SCHEMA.nbytes), bytearray(SCHEMA.nbytes)
     tensorbytes.pack(SCHEMA, BASE, packed)

@@ -23,7 +23,7 @@ FROM_PROGRAM = [
 FROM_NODE = [
     Welcome(messages.VERSION, "sl-1 (org-a)"),
     Opened("c", 3, "blake3:ab", "blake3", "uid", False),
-    Merged(3, "blake3:cd", 2, True, "adopted", ""),
+    Merged(3, "blake3:cd", 2, True, "adopted", "", 1250),
     Note("warning", "waiting for peers: 1 of 2"),
     messages.Alive(),
     Error(5, "refused", "ask"),
@@ -67,8 +67,8 @@ def test_a_missing_field_is_named():
 
 
 def test_another_version_is_refused_and_both_are_named():
-    wire = {**messages.encode(Hello(1, 7, "")), "version": 2, "added in version 2": True}
-    with pytest.raises(Refused, match="speaks version 2 of the channel, this learning node version 1"):
+    wire = {**messages.encode(Hello(1, 7, "")), "version": 3, "added in version 3": True}
+    with pytest.raises(Refused, match="speaks version 3 of the channel, this learning node version 2"):
         messages.decode_from_program(wire)
 
 

@@ -3,7 +3,8 @@
 Environment: SYNCS (rounds between start and finish), SWARM_ADD, MIN_PEERS, START (a file to wait for before sync 1),
 GATE (before sync 2), LAST_GATE (before the last sync),
 TOO_FEW (onTooFewPeers), CHECKIN (checkinModelOnTrainEnd), SIZE (numbers in the tensor), NAN (the sync at which the
-weights become NaN), OUTER (outer), WIRE (wire), MAX_NORM (maxDeltaNorm),
+weights become NaN), OUTER (outer), WIRE (wire), MAX_NORM (maxDeltaNorm), ADAPT (useAdaptiveSync),
+EVERY (syncFrequency),
 CONTRACTS (trained one after the other, separated by blanks), KEPT (checkpoint_dir).
 """
 
@@ -38,6 +39,8 @@ def train(contract: str) -> str:
         onTooFewPeers=os.environ.get("TOO_FEW", "wait"),
         tooFewPeersSeconds=60,
         checkinModelOnTrainEnd=os.environ.get("CHECKIN", "snapshot"),
+        syncFrequency=int(os.environ.get("EVERY", "1")),
+        useAdaptiveSync=os.environ.get("ADAPT", "fixed"),
         outer=os.environ.get("OUTER", "plain"),
         wire=os.environ.get("WIRE", "fp32"),
         maxDeltaNorm=float(os.environ.get("MAX_NORM", "0")),

@@ -1,0 +1,89 @@
+"""What an offer says besides what the member machine decides: roots, rates, and what the sync interval follows.
+
+Used by ``nodes/learning``. An offer tells a measurement (`core/interval`) of the round before it: the loss that the
+program has found for the model that came of it, or how far its own change was from the merged one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import trio
+
+from swarm.core.contract import Contract
+from swarm.core.interval import MEASURED_MAX
+from swarm.core.merge.mean import BLOCK, as_float64
+from swarm.core.tensors import FLOATS, Schema
+from swarm.nodes.contribution import Offers
+from swarm.nodes.models import Models
+from swarm.runtime.channel_server import Session
+from swarm.runtime.data_rates import Rates
+
+MILLION = 1_000_000
+THOUSAND = 1_000
+LOSSES = ("val_loss", "loss")
+"""Under which name a program tells its loss: the first of them that is there."""
+
+
+class Offering:
+    """Of one program in one contract."""
+
+    def __init__(self, session: Session, contract: Contract, models: Models, offers: Offers, rates: Rates) -> None:
+        self._session = session
+        self._contract = contract
+        self._models = models
+        self._offers = offers
+        self._rates = rates
+        self._rule = contract.options.useAdaptiveSync
+        self._measured: int | None = None
+        self._coming: int | None = None
+        """What the next ask's offer is to tell."""
+
+    @property
+    def drifts(self) -> bool:
+        """`drift` is wanted of every merge."""
+        return self._rule == "drift"
+
+    def asked(self, metrics: Mapping[str, float]) -> None:
+        """The program stands at a sync point, with these metrics."""
+        self._measured, self._coming = self._coming, None
+        if self._rule == "hpe":
+            loss = next((metrics[name] for name in LOSSES if name in metrics), math.nan)
+            self._measured = _whole(loss * MILLION) if loss >= 0 else None
+
+    def merged(self, base: memoryview, merged: memoryview) -> None:
+        """The program's weights were offered on this base, and merged. Takes a pass over all three."""
+        own, all_ = change(self._contract.schema, base, self._session.out), change(self._contract.schema, base, merged)
+        self._coming = _whole(own / all_ * THOUSAND) if all_ > 0 else None
+
+    async def completed(self, body: Mapping[str, Any], before: Sequence[int]) -> dict[str, Any]:
+        """The body of an Offer with all that it says; ``before``: the rates of the last round's members."""
+        held, model = self._models.get(body["digest"]), self._models.get(body["base"])
+        content = self._session.out if held is None else held.bytes
+        of = (body["digest"], body["base"], content, model and model.read)
+        root = await trio.to_thread.run_sync(self._offers.root, *of)
+        rates = self._rates.told(before or [offer.rate for offer in self._contract.offers.values()])
+        measured = {} if self._measured is None else {"measured": self._measured}
+        return {**body, **root, **({"rates": rates} if rates else {}), **measured}
+
+
+def change(schema: Schema, before: memoryview, after: memoryview) -> float:
+    """The sum of the squared differences of all floats."""
+    one, other, total = np.frombuffer(before, np.uint8), np.frombuffer(after, np.uint8), 0.0
+    for run in schema.runs(0, schema.nbytes):
+        if run.dtype not in FLOATS:
+            continue
+        storage = schema.tensors[run.tensor].storage
+        parts = [whole[run.start : run.stop].view(storage) for whole in (one, other)]
+        for at in range(0, len(parts[0]), BLOCK):
+            old, new = (as_float64(run.dtype, part[at : at + BLOCK]) for part in parts)
+            new -= old
+            total += float(np.dot(new, new))
+    return total
+
+
+def _whole(value: float) -> int | None:
+    return min(round(value), MEASURED_MAX) if math.isfinite(value) else None

@@ -1,0 +1,78 @@
+"""What an offer tells of the round before: a loss in millionths, or how far the own change was from the merged one."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import trio
+
+from swarm.core.tensors import Schema
+from swarm.nodes.offering import Offering, change
+from swarm.wire import tensorbytes
+
+ARRAYS = {"w": np.zeros(40_000, np.float32), "h": np.zeros(3, np.float16), "n": np.zeros(3, np.int64)}
+SCHEMA = Schema.of(ARRAYS)
+
+
+def packed(value: float) -> memoryview:
+    buffer = memoryview(bytearray(SCHEMA.nbytes))
+    tensorbytes.pack(SCHEMA, {name: np.full_like(array, value) for name, array in ARRAYS.items()}, buffer)
+    return buffer
+
+
+def offering(rule: str, own: float = 0.0) -> Offering:
+    contract = SimpleNamespace(schema=SCHEMA, options=SimpleNamespace(useAdaptiveSync=rule), offers={})
+    parts: list[Any] = [SimpleNamespace(out=packed(own)), contract, {}]
+    offers, rates = SimpleNamespace(root=lambda *of: {}), SimpleNamespace(told=lambda others: {})
+    return Offering(*parts, offers, rates)  # type: ignore[arg-type]
+
+
+def told(one: Offering) -> int | None:
+    return trio.run(one.completed, {"digest": "d", "base": "b"}, []).get("measured")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ({"loss": 0.5, "val_loss": 0.25}, 250_000),
+        ({"loss": 0.5}, 500_000),
+        ({"accuracy": 1.0}, None),
+        ({"val_loss": math.nan}, None),
+        ({"val_loss": math.inf}, None),
+        ({"val_loss": -1.0}, None),
+        ({"val_loss": 1e300}, 10**15),
+    ],
+)
+def test_a_loss_is_told_in_millionths_and_what_is_none_is_not(metrics, expected) -> None:
+    one = offering("hpe")
+    one.asked(metrics)
+    assert told(one) == expected
+    other = offering("fixed")
+    other.asked(metrics)
+    assert told(other) is None
+
+
+def test_a_change_counts_all_floats_and_nothing_else() -> None:
+    assert change(SCHEMA, packed(1), packed(3)) == 4 * 40_003
+
+
+def test_drift_is_told_once_with_the_next_offer() -> None:
+    one = offering("drift", own=3.0)
+    one.asked({})
+    one.merged(packed(1), packed(2))
+    assert told(one) is None, "the offer of the round itself is made already"
+    one.asked({})
+    assert told(one) == 4000
+    one.asked({})
+    assert told(one) is None
+
+
+def test_a_merge_that_changed_nothing_has_no_drift() -> None:
+    one = offering("drift", own=3.0)
+    one.merged(packed(1), packed(1))
+    one.asked({})
+    assert told(one) is None
