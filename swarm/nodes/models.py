@@ -10,6 +10,7 @@ cost several.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import mmap
 import os
@@ -161,13 +162,15 @@ class Models:
         if self._spare is None:
             return self.incoming()
         path, self._spare = self._spare, None
-        return ModelFile(path, *self.sizes)
+        return self._opened(path, *self.sizes)
 
     def incoming(self, *, state: bool = True) -> ModelFile:
         """A fresh file for a result or a model on its way here, zeros until it is written. Any thread."""
-        path = self._unnamed()
+        return self._opened(self._unnamed(), *(self.sizes if state else self.sizes[:1]))
+
+    def _opened(self, path: Path, *sizes: int) -> ModelFile:
         try:
-            return ModelFile(path, *(self.sizes if state else self.sizes[:1]))
+            return ModelFile(path, *sizes)
         except ModelError:
             path.unlink(missing_ok=True)
             raise
@@ -196,10 +199,11 @@ class Models:
     def _retire(self, file: ModelFile) -> None:
         """It is not needed any more; its pages may be, for the next result."""
         if file.close() and self._spare is None and not self.sizes[1]:
-            file.name(self._unnamed())
-            self._spare = file.path
-        else:
-            file.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody has removed it
+                file.name(self._unnamed())
+                self._spare = file.path
+                return
+        file.path.unlink(missing_ok=True)
 
     def get(self, digest: str) -> ModelFile | None:
         return self._held.get(digest)

@@ -124,6 +124,15 @@ def test_who_is_late_neither_writes_nor_reads_a_file_that_has_become_another_mod
     assert bytes(models.bytes_of(TWO)) == b"abcd"
 
 
+def test_a_model_whose_file_somebody_has_removed_is_dropped_like_any_other(tmp_path: Path) -> None:
+    models = Models(tmp_path / "models", 4)
+    held(models, ONE, b"abcd")
+    models.file_of(ONE).path.unlink()
+    models.keep_only([])
+    models.result().write(0, memoryview(b"efgh"))
+    assert models.get(ONE) is None
+
+
 def test_a_spare_file_does_not_survive_a_restart(tmp_path: Path) -> None:
     models = Models(tmp_path / "models", 4)
     held(models, ONE, b"abcd")
