@@ -7,7 +7,7 @@ help:
 	@echo 'make test       the quick suite'
 	@echo 'make test-slow  the rest of the tests'
 	@echo 'make lint       ruff and mypy'
-	@echo 'make bench      the numbers that the README quotes'
+	@echo 'make bench      the numbers that the README quotes, and docs/BENCHMARKS.md anew'
 	@echo 'make .venv      the environment of all of these, in .venv'
 	@echo 'ARGS="..." goes to the command, as in: make demo ARGS="--peers 3 --seed 1"'
 
@@ -41,3 +41,4 @@ bench: .venv
 	.venv/bin/swarm bench merge --peers 2 --mb 1
 	.venv/bin/python benchmarks/lease.py
 	.venv/bin/python benchmarks/rounds.py
+	.venv/bin/python -m benchmarks.page

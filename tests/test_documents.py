@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
-    "README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/RELIABILITY.md", "certs/README.md",
-    "profiles/README.md",
+    "README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/RELIABILITY.md", "docs/BENCHMARKS.md",
+    "certs/README.md", "profiles/README.md",
 )  # fmt: skip
 # Stands in for scp between hosts: HOST:path is the folder HOST beside the current one.
 SCP = """#!/bin/sh
