@@ -19,8 +19,6 @@ from benchmarks.peers.systems import HERE, System
 from swarm.errors import BadInput
 
 PATIENCE_S = 1800
-ADDED = "# afterwards, without dependencies"
-"""Behind this line of a file: what is to be installed although it contradicts what others ask for."""
 
 
 def cache() -> Path:
@@ -45,30 +43,17 @@ def python_of(system: System, place: Path | None = None) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     print(f"{system.name}: installing {system.requirements.name} into {folder}", file=sys.stderr)
     venv.create(folder, with_pip=False, symlinks=True)
-    first, _, added = pins.decode().partition(ADDED)
-    for number, (text, extra) in enumerate(((first, []), (added, ["--no-deps"]))):
-        if text.strip():
-            listed = folder / f"requirements-{number}.txt"
-            listed.write_text(text)
-            _pip(system, python, [*extra, "-r", str(listed)])
+    _install(system, python)
     (folder / "complete").touch()
     return python
 
 
-def _pip(system: System, python: Path, arguments: list[str]) -> None:
+def _install(system: System, python: Path) -> None:
     """Our own pip installs for the other interpreter."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        str(python),
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ]
+    quietly = ["install", "--quiet", "--disable-pip-version-check", "-r", str(system.requirements)]
+    command = [sys.executable, "-m", "pip", "--python", str(python), *quietly]
     try:
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise BadInput(f"{system.name} cannot be installed here: pip has not ended after {PATIENCE_S} s") from error
     if done.returncode:

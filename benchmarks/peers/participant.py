@@ -20,13 +20,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from threading import Timer
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 PLACE, PEER = "SWARM_PEERS_PLACE", "SWARM_PEERS_PEER"
+START_S = 120.0
 QUICK_S = 0.2
 """Half a round that is shorter than this is too short for another process to start in."""
 LAYERS = (1, 7, 24, 64, 100, 76, 20, 8)
@@ -176,6 +177,17 @@ def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in sockets]
+
+
+def wait_listening(port: int) -> None:
+    """Until something listens there; TimeoutError after START_S."""
+    until = monotonic() + START_S
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if monotonic() > until:
+            raise TimeoutError(f"nothing listens on port {port} after {START_S:g} s")
+        sleep(0.05)
 
 
 def run_peers(module: str, plan: Plan) -> int:

@@ -47,5 +47,33 @@ SYSTEMS = {
             clock="division by the count",
             killed="time-out 300 s; a group that has lost a member cannot go on",
         ),
+        System(
+            name="flower",
+            title="Flower",
+            package="flwr",
+            settings="a SuperLink, a SuperNode a peer, isolation by subprocess, FedAvg of all with equal weights",
+            tls="TLS to the SuperLink, certificate of the server only",
+            clock="a process for each message, polling, the server's copies",
+            killed="min_train_nodes is one less than all",
+        ),
+        System(
+            name="hivemind",
+            title="hivemind",
+            package="hivemind",
+            settings="a DHT node and a DecentralizedAverager a peer, target_group_size of all, no compression",
+            tls="libp2p noise, keys without organisations",
+            clock="matchmaking, copies to and from its shared tensors and its daemon",
+            killed="min_group_size 2, no time-outs set, as by default; who is dead is missed at matchmaking, 5 s",
+        ),
+        System(
+            name="p2pfl",
+            title="p2pfl",
+            package="p2pfl",
+            settings="a Node a peer, all connected, gRPC, FedAvg, train set of all, no Ray; pyarrow and "
+            "huggingface_hub pinned to what it can import with",
+            tls="TLS with certificates on both sides, given to it: its wheel has none and goes on without",
+            clock="votes, gossip",
+            killed="aggregation time-out 300 s, as by default",
+        ),
     )
 }

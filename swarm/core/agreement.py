@@ -86,7 +86,7 @@ class Options:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
-                raise BadInput(f"{name}={_shown(name, value)} is not possible: expected {_range(name, low, high)}")
+                raise BadInput(f"{name}={_given(name, value)} is not possible: expected {_range(name, low, high)}")
             if self.outer == "plain" and value != _NESTEROV.get(name, value):
                 raise BadInput(f"{name}={_shown(name, value)} has no meaning with outer='plain'", hint=_TO_NESTEROV)
         named = self.organisations
@@ -197,7 +197,12 @@ class Enrolment:
 def _shown(name: str, value: Any) -> str:
     if name in THOUSANDTHS and type(value) is int:
         return f"{value / 1000:g}"
-    return ", ".join(value) or "all" if isinstance(value, tuple) else f"{value!r:.80}".strip("'")
+    return ", ".join(value) or "all" if isinstance(value, tuple) else str(value)
+
+
+def _given(name: str, value: Any) -> str:
+    """As it was written, also where it is none of the option's values."""
+    return _shown(name, value) if type(value) is int else f"{value!r:.80}"
 
 
 def _range(name: str, low: int, high: int) -> str:

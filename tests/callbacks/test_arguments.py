@@ -40,7 +40,7 @@ def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, en
         ({"useAdaptiveSync": True}, "For adaptive sync, valid adsValData is mandatory"),
         ({"outer": "nesterov", "outerMomentum": 1.5}, "outerMomentum=1.5 is not possible: expected a number from 0 to"),
         ({"outer": "nesterov", "outerMomentum": 0.12345}, "outerMomentum=0.12345 is not possible"),
-        ({"outer": "nesterov", "outerLearningRate": "much"}, "outerLearningRate=much is not possible"),
+        ({"outer": "nesterov", "outerLearningRate": "much"}, "outerLearningRate='much' is not possible"),
         ({"outerLearningRate": 0.5}, "outerLearningRate=0.5 has no meaning with outer='plain'"),
         ({"maxDeltaNorm": -1}, "maxDeltaNorm=-1 is not possible: expected a number from 0 to 1e+09 with at most three"),
         ({"maxDeltaNorm": float("nan")}, "maxDeltaNorm=nan is not possible"),
