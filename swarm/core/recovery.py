@@ -10,14 +10,14 @@ from swarm.core.claims import Claim, Unverified, Verified
 from swarm.errors import BadInput, IdentityError, Refused
 
 
-def recoverable(claim: Claim, uid: str, last_index: int) -> Verified:
-    """The claim, if node ``uid`` (empty: one that may take none now), whose log ends with ``last_index``, is to take
-    it. Raises SwarmError."""
+def recoverable(claim: Claim, uid: str, last_index: int, *, may: bool) -> Verified:
+    """The claim, if node ``uid``, whose log ends with ``last_index``, is to take it and may do so now. Raises
+    SwarmError."""
     if isinstance(claim, Unverified):
         raise IdentityError(claim.reason, hint=claim.hint)
     if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery":
         raise BadInput("a proposal that is no ForcedRecovery")
-    if claim.body["uid"] != uid:
+    if claim.body["uid"] != uid or not may:
         raise Refused("this ForcedRecovery is for another node, or this one may not take it")
     if claim.body["lost_after"] != last_index:
         raise Refused(

@@ -21,6 +21,7 @@ from swarm.core.events import Applied, NodeGone, NodeKnown, Outcome
 from swarm.core.fields import is_address
 from swarm.core.ledger import Ledger
 from swarm.errors import IdentityError, Outdated, SwarmError, Unreachable
+from swarm.runtime.change import either
 from swarm.runtime.control import Control, Link
 from swarm.runtime.ledgercopy import LedgerCopy
 from swarm.runtime.replica import Replica
@@ -97,6 +98,7 @@ class LedgerLink:
         self._outdated: Outdated | None = None
         """From here on this release does not know what the entries mean."""
         self._begun = False  # with whatever the ledger said then
+        self._behind = 0  # how often a network node was, before that
         self._linked = trio.Event()
         self._applied = trio.Event()
         self._seq = 0
@@ -120,6 +122,9 @@ class LedgerLink:
             address = self._next(failures)
             try:
                 link, head = await self._follow(control, address)
+                if not self._begun:
+                    await self._begin(link, head)
+                    task_status.started()
             except SwarmError as error:
                 # What an address of the ledger leads to is another node's word: it ends nothing here.
                 if type(error) is not Unreachable and address in self._entrances:
@@ -130,11 +135,6 @@ class LedgerLink:
                 await trio.sleep(BACKOFF_S[min(failures // max(1, len(self._entrances)), len(BACKOFF_S) - 1)])
                 failures += 1
                 continue
-            if not self._begun:
-                await self._reach(head)
-                self._remember()
-                self._begun = True
-                task_status.started()
             failures = 0
             await link.closed.wait()
             self._check_outdated()
@@ -209,9 +209,8 @@ class LedgerLink:
     def _known(self) -> list[Address]:
         """SNs of the own organisation first, then those of others, then what the command line named; and before the
         ledger is read, where they were when this node ran last."""
-        joined = self._in_ledger()
-        first = [] if joined else [*self._entrances, *self._remembered]
-        return list(dict.fromkeys([*first, *joined, *self._entrances]))
+        first = [] if self._begun else [*self._entrances, *self._remembered]
+        return list(dict.fromkeys([*first, *self._in_ledger(), *self._entrances]))
 
     def _in_ledger(self) -> list[Address]:
         own = self.local.credentials.identity.anchor
@@ -244,14 +243,37 @@ class LedgerLink:
         self._set_found()
         return link, head
 
+    async def _begin(self, link: Link, head: int) -> None:
+        """Read the ledger up to where it ends there, and where it ended here before. Raises Unreachable if that cannot
+        be with this link."""
+        try:
+            if head < self.copy.index:
+                raise self._ends_before(head)
+            await self._reach(head, link)
+        except BaseException:
+            await link.close()
+            raise
+        self._remember()
+        self._begun = True
+
+    def _ends_before(self, head: int) -> Unreachable:
+        """That network node is behind, or what is kept here was given up by a forced recovery."""
+        kept, self._behind = self.copy.index, self._behind + 1
+        if self._behind > 2 * len(self._known()):
+            self._forget()
+        return Unreachable(f"its ledger ends with entry {head}, and this node has seen entry {kept}")
+
     def _disagree(self) -> Unreachable:
-        """The copy here is of what a forced recovery gave up, or that network node's ledger is."""
+        """What is kept here is of what a forced recovery gave up, or that network node's ledger is."""
         head = self.replica.head_index
-        if self.copy.index:
-            self.copy.forget()  # this process goes on with what it has; the next one reads all
+        self._forget()
+        return Unreachable(f"its ledger is another one than what this node has up to entry {head}")
+
+    def _forget(self) -> None:
+        """Have the ledger read from its first entry: now, or once this process has gone on long enough with its own."""
+        self.copy.forget()
         if not self._begun:
             self.replica = Replica(self.state.network_id, on_applied=self._on_entry)
-        return Unreachable(f"its ledger is another one than what this node has up to entry {head}")
 
     def _set_lost(self, reason: str) -> None:
         self._link = None
@@ -279,7 +301,9 @@ class LedgerLink:
                 raise
             except SwarmError as error:
                 self._unfit = error.message
-                self.copy.forget()
+                self._forget()
+                self._wake()
+                await link.close()
                 raise
             self._wake()
             with contextlib.suppress(SwarmError):  # no room for it
@@ -304,12 +328,15 @@ class LedgerLink:
         if self._outdated is not None:
             raise Outdated(self._outdated.message, hint=self._outdated.hint)
 
-    async def _reach(self, index: int) -> None:
-        """Wait until this node's own replica has applied the entry: as long as it takes, while entries come."""
+    async def _reach(self, index: int, link: Link | None = None) -> None:
+        """Wait until this node's own replica has applied the entry: as long as it takes, while entries come, from this
+        link, if it is one that has to."""
         while self.replica.head_index < index:
             self._check_outdated()
+            if link is not None and link.closed.is_set():
+                raise Unreachable(self._unfit or link.reason)
             with trio.move_on_after(CATCH_UP_S) as silence:
-                await self._applied.wait()
+                await (self._applied.wait() if link is None else either(self._applied, link.closed))
             if silence.cancelled_caught:
                 raise Unreachable(
                     f"of the ledger's entries up to {index} none came for {CATCH_UP_S:g} s: "

@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from swarm.core.fields import COUNT_MAX
 from swarm.errors import BadInput, Refused, SwarmError
 from swarm.runtime.change import Change
 from swarm.runtime.control import Link
@@ -29,7 +30,7 @@ class Feed:
 
     async def follow(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         after = body.get("after")
-        if type(after) is not int or after < 0:
+        if type(after) is not int or not 0 <= after < COUNT_MAX:
             raise BadInput(f"'follow' says after which entry, received {after!r:.40}")
         if link in self._followers:
             raise Refused("this link follows the ledger already")

@@ -1,8 +1,8 @@
 """The verbs `propose` and `forward` of a network node: one proposal, or a list of them that become entries together.
 
-Used by ``nodes/sn``. Guarantees: what only leaders make is taken from nobody; who asks is answered, in ``PROPOSE_S`` at
-the latest (twice that if who leads changes under way). While this node leads, a single proposal, which is what nearly
-all are, waits without a task of its own.
+Used by ``nodes/sn``. Guarantees: what only leaders make is taken from nobody; who asks is answered, after ``PROPOSE_S``
+and ``HAND_OVER_S`` at the latest. While this node leads, a single proposal, which is what nearly all are, waits without
+a task of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from swarm.runtime.requests import Request
 from swarm.wire.signed import proposal_header
 
 PROPOSE_S = 8.0
+HAND_OVER_S = 1.0
+"""So long after it was asked, a question is begun anew when this node turns out not to be who answers it."""
 PROPOSALS_MAX = 1024
 """Of one question: as many as an answer of small outcomes has room for."""
 LEADERS_OWN = frozenset({"Configuration", "ForcedRecovery"})
@@ -53,12 +55,12 @@ class Proposals:
         if self._driver.role != "leader" or "proposals" in request.body:
             return False
         (raw,) = _proposals(request.body)
-        end_s = trio.current_time() + PROPOSE_S
+        anew_until_s = trio.current_time() + HAND_OVER_S
 
         def told(answer: Outcome | SwarmError) -> None:
             if isinstance(answer, Outcome):
                 request.reply(as_wire(answer))
-            elif isinstance(answer, Unreachable) and trio.current_time() < end_s:
+            elif isinstance(answer, Unreachable) and trio.current_time() < anew_until_s:
                 request.take_time()  # another one leads, or it pauses: there is time to wait for that
             else:
                 request.fail(answer)

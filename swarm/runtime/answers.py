@@ -116,8 +116,10 @@ class Questions:
     def expire(self) -> None:
         """Answer those whose time is up."""
         now_s = trio.current_time()
-        for number in [number for number, waiter in self._waiting.items() if waiter.end_s <= now_s]:
-            waiter = self._waiting.pop(number)
+        over = {number: waiter for number, waiter in self._waiting.items() if waiter.end_s <= now_s}
+        for number in over:  # all of them first: a step may have other answers come
+            del self._waiting[number]
+        for number, waiter in over.items():
             self._step(GaveUp(number))
             waiter.take(number, Unreachable(f"the ledger did not acknowledge it within {waiter.deadline_s:g} s"))
 
@@ -135,6 +137,7 @@ class _Waiter:
     """For the answers to all these numbers."""
 
     def __init__(self, numbers: list[int], deadline_s: float, done: Callable[[_Waiter], None]) -> None:
+        assert numbers, "who asks nothing would never be answered"
         self.answers: dict[int, _Said] = {}
         self.deadline_s, self.end_s = deadline_s, trio.current_time() + deadline_s
         self._done = done

@@ -211,7 +211,7 @@ class Driver:
         return await self._questions.ask_together(raws, self._clock.wall_ms(), deadline_s)
 
     def propose_for(self, raw: bytes, told: Told, *, deadline_s: float) -> None:
-        """The same without anybody who waits: ``told`` gets what ``propose`` returns or raises, now or later."""
+        """The same without anybody who waits: ``told`` gets what ``propose`` returns or raises of it, now or later."""
         self._check_running()
         self._questions.ask_for(raw, self._clock.wall_ms(), deadline_s, told)
 

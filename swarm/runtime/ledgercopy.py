@@ -1,8 +1,9 @@
 """What a node that follows the ledger has made of its entries, kept in its state directory: it goes on from there.
 
 Written and read by `nodes/ledgerlink`; an operator gives its own to the learning nodes that it starts. Guarantees: it
-is a state that this host came to by entries that it verified itself; one that is damaged, of another network or of
-another release of swarm counts as none, and then the ledger is read from its first entry: losing it costs time only.
+is a state that this host came to by entries that it verified itself, as far as this user's files are its own; one that
+is damaged, of another network or of another release of swarm counts as none, and then the ledger is read from its first
+entry: losing it costs time only.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ class LedgerCopy:
     def read(self) -> Replica | None:
         try:
             replica = unpacked((self.state.path / NAME).read_bytes())
-        except (OSError, SwarmError, ValueError, LookupError, TypeError):
+            if replica is None:
+                return None
+            self.state.set_network_id(replica.ledger.network_id)
+        except (OSError, SwarmError, ValueError, LookupError, TypeError, AttributeError):
             return None
-        if replica is None or self.state.network_id not in (b"", replica.ledger.network_id):
-            return None
-        self.state.set_network_id(replica.ledger.network_id)
         self.index = replica.head_index
         return replica
 
@@ -60,7 +61,8 @@ class LedgerCopy:
 
     def forget(self) -> None:
         self.index = 0
-        (self.state.path / NAME).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # then the next one finds out again
+            (self.state.path / NAME).unlink()
 
 
 def packed(replica: Replica) -> bytes:

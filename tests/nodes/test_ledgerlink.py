@@ -11,9 +11,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from swarm.errors import Outdated, Unreachable
+from swarm.errors import Outdated, Refused, Unreachable
 from swarm.nodes.ledgerlink import CATCH_UP_S, FIRST_CONTACT_S, Address, LedgerLink
-from swarm.runtime.control import Control
+from swarm.runtime.control import Control, Link
 from swarm.runtime.ledgercopy import NAME
 from tests.certificates import leaf
 from tests.handshakes import A, B, node
@@ -131,6 +131,67 @@ def test_what_it_kept_is_given_up_where_the_ledger_went_another_way(tmp_path: Pa
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert asked == [(9, b"9"), (0, bytes(32))]
     assert not (made.state.path / NAME).exists()
+
+
+def test_where_the_ledger_ends_before_what_it_kept_it_does_not_begin_and_reads_all_in_the_end(
+    tmp_path: Path, names: Names
+) -> None:
+    made = link(tmp_path, OTHER)
+    made.replica = kept = cast(Any, Slow(MockClock()))
+    kept.head_index, kept.ledger, made.copy.index = 9, SimpleNamespace(head_hash=b"9", nodes={}, sns=list), 9
+    asked: list[int] = []
+
+    class Behind(Answering):
+        async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+            asked.append(body["after"])
+            assert not made._begun
+            return {"head": 4 if body["after"] else 0}
+
+    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+        return Behind()
+
+    names.connect = connect  # type: ignore[method-assign]
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, names))
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert asked == [9, 9, 9, 0]
+
+
+def test_entries_that_do_not_fit_what_it_kept_have_it_begin_anew(tmp_path: Path, names: Names) -> None:
+    made = link(tmp_path, OTHER)
+    made.replica = kept = cast(Any, Slow(MockClock()))
+    kept.head_index, kept.ledger, made.copy.index = 9, SimpleNamespace(head_hash=b"9", nodes={}, sns=list), 9
+    asked: list[int] = []
+
+    def take(raw: bytes) -> None:
+        raise Refused("this network has two ledgers")
+
+    kept.take = take
+
+    class Misfit(Answering):
+        async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+            asked.append(body["after"])
+            if body["after"]:
+                with pytest.raises(Refused):
+                    await made._entries(cast(Link, self), {"entries": [b""]})
+            return {"head": 10 if body["after"] else 0}
+
+    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+        return Misfit()
+
+    names.connect = connect  # type: ignore[method-assign]
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, names))
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert asked == [9, 0]
 
 
 def test_a_busy_node_tells_in_time_how_far_it_has_taken_entries_and_breathes_meanwhile(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from pathlib import Path
 
+import msgpack
 import pytest
 
 import swarm
@@ -82,6 +84,14 @@ def test_whatever_is_damaged_counts_as_nothing(tmp_path: Path, raws: list[bytes]
             copy = LedgerCopy(state)
             assert copy.read() is None
             assert copy.index == 0
+
+
+def test_what_has_another_shape_counts_as_nothing(tmp_path: Path, raws: list[bytes]) -> None:
+    with StateDirectory(tmp_path) as state:
+        for shape in ([], {}, [swarm.__version__, [1, 2, 3, 4, 5, 6], []], [swarm.__version__, [], {}], 7):
+            data = msgpack.packb(shape)
+            (tmp_path / ledgercopy.NAME).write_bytes(hashlib.sha256(data).digest() + data)
+            assert LedgerCopy(state).read() is None
 
 
 def test_it_is_written_again_only_when_it_pays(

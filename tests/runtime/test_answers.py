@@ -1,0 +1,47 @@
+"""Whoever asks a driver is answered: by the orderer, or when time is up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from swarm.core.asking import Answered, AskedTogether, GaveUp
+from swarm.core.events import Outcome
+from swarm.errors import SwarmError, Unreachable
+from swarm.runtime.answers import Questions
+
+
+def test_an_answer_that_comes_while_others_are_given_up_is_no_second_one() -> None:
+    asked: list[int] = []
+
+    def step(event: Any) -> None:
+        match event:
+            case AskedTogether():
+                asked.extend(each.number for each in event.asked)
+            case GaveUp():  # the ledger goes on applying with every event
+                for number in asked:
+                    questions.answer(Answered(number, Outcome(1, True)))
+
+    questions = Questions(step)
+    told: list[SwarmError] = []
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with pytest.raises(Unreachable, match="the ledger did not acknowledge it within 5 s") as raised:
+                    await questions.ask_together([b"a", b"b", b"c"], 0, 5)
+                told.append(raised.value)
+
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            questions.expire()
+            assert not told
+            await trio.sleep(5)
+            questions.expire()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert len(told) == 1
