@@ -75,5 +75,14 @@ SYSTEMS = {
             clock="votes, gossip",
             killed="aggregation time-out 300 s, as by default",
         ),
+        System(
+            name="nvflare",
+            title="NVIDIA FLARE",
+            package="nvflare",
+            settings="a server and a site a peer, NumpyFedAvgRecipe, Client API; one array, it takes no more",
+            tls="TLS with certificates on both sides",
+            clock="polling for tasks, 2 s by default; the server's copies and its file of each round",
+            killed="min_clients is one less than all",
+        ),
     )
 }
