@@ -54,7 +54,7 @@ def run() -> int:
         "NVFLARE_POC_WORKSPACE": str(project),
     }
     os.environ.update(environment)
-    prepare = [tools / "nvflare", "poc", "prepare", "-n", str(plan.peers), "--force"]
+    prepare = [str(tools / "nvflare"), "poc", "prepare", "-n", str(plan.peers), "--force"]
     subprocess.run(prepare, env=environment, check=True)
     kits = project / "example_project" / "prod_00"
     for name, marks in [("server", {}), *((f"site-{peer + 1}", {PEER: str(peer)}) for peer in range(plan.peers))]:
