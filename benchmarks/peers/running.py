@@ -23,6 +23,7 @@ PATIENCE_S = 420.0
 """Without a new result. The slowest default that is known to end is p2pfl's, 300 s for a round with a dead node."""
 LOOK_EVERY_S = 0.1
 LAST_LINES = 20
+INTERRUPTING = {signal.SIGINT, signal.SIGTERM}
 
 
 def run(system: System, python: Path, plan: Plan, place: Path) -> str | None:
@@ -87,7 +88,15 @@ def _waited_for(place: Path, plan: Plan) -> str:
 
 
 def end(place: Path) -> None:
-    """SIGKILL whatever carries this run's mark, until nothing does."""
+    """SIGKILL whatever carries this run's mark, until nothing does. Who interrupts waits for that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTING)
+    try:
+        _end(place)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end(place: Path) -> None:
     while pids := [pid for pid in processes({PLACE: str(place)}) if pid != os.getpid()]:
         for pid in pids:
             try:
