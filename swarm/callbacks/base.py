@@ -113,6 +113,8 @@ class Session:
         self._flight: Flight | None = None
         self._checkpoints: Checkpoints | None = None
         self._resumed: Checkpoint | None = None
+        self._origin = ("", 0)
+        """Digest and round of the swarm's model that training went on from: others may have gone on since."""
         self._log_arguments(keywords)
         if not self.loopback:
             with self._errors_logged():
@@ -173,7 +175,8 @@ class Session:
         flight = self._flight
         if flight is None or not (flight.under_way if wait else self.landed()):
             return False
-        self._keep(*self._take(flight, read if self.arguments.overlap else None), read()[1])
+        _, weights = self._take(flight, read if self.arguments.overlap else None)
+        self._keep(weights, read()[1])
         return True
 
     def finish(self, read: Read) -> None:
@@ -184,7 +187,7 @@ class Session:
         self._log_finish()
         shared, local = read()
         answer, weights = self._take(self._hand_over("end", shared, {}), None)
-        self._keep(answer, weights, local, finished=answer.training_over)
+        self._keep(weights, local, finished=answer.training_over)
         if answer.how in LOADED and answer.training_over:
             self.logger.info("All peers and Swarm training rounds finished. Final Swarm model was loaded.")
         else:
@@ -239,6 +242,7 @@ class Session:
             answer = flight.answer()
             with self._withdrawn_on_error():
                 if answer.how in LOADED:
+                    self._origin = answer.digest, answer.round
                     weights = flight.held(answer) if read is None else flight.moved(read()[0])
                     self._load(weights)
                 else:
@@ -283,6 +287,7 @@ class Session:
             weights += ", its local tensors"
         if answer.how not in LOADED or answer.digest == checkpoint.base:
             self._load(checkpoint.weights)
+            self._origin = checkpoint.base, checkpoint.round
             weights = "its weights"
         optimizer = "its optimizer state" if checkpoint.optimizer else "no optimizer state"
         try:
@@ -292,15 +297,15 @@ class Session:
         text = "resumed from the checkpoint of round %d, after %d batches and %d epochs, with %s and %s"
         self.logger.info(text, checkpoint.round, checkpoint.batches, checkpoint.epochs, weights, optimizer)
 
-    def _keep(self, answer: Merged, weights: Arrays, local: Arrays, *, finished: bool = False) -> None:
+    def _keep(self, weights: Arrays, local: Arrays, *, finished: bool = False) -> None:
         """Write down where the program stands, with these weights, now that the swarm has decided."""
         if self._checkpoints is None:
             return
         self._checkpoints.write(
             Checkpoint(
                 contract=self.arguments.trainingContract,
-                base=answer.digest,
-                round=answer.round,
+                base=self._origin[0],
+                round=self._origin[1],
                 batches=self.batches.done,
                 epochs=self.epochs,
                 finished=finished,

@@ -48,7 +48,7 @@ def write(dtype: str, wire: str, values: Array, base: Array, sent: Array) -> Non
         change = as_float64(dtype, base)
         change -= as_float64(dtype, values)
         if wire == "bf16":
-            sent.view(np.uint16)[:] = to_bfloat16(change)
+            sent.view("<u2")[:] = to_bfloat16(change)
         else:
             _write_blocks(change, sent)
 
@@ -59,7 +59,7 @@ def read(dtype: str, wire: str, sent: Array, base: Array, out: Array) -> None:
         out[:] = sent.view(out.dtype)
         return
     with np.errstate(all="ignore"):
-        change = from_bfloat16(sent.view(np.uint16)).astype(np.float64) if wire == "bf16" else _read_blocks(sent, out)
+        change = from_bfloat16(sent.view("<u2")).astype(np.float64) if wire == "bf16" else _read_blocks(sent, out)
         np.subtract(as_float64(dtype, base), change, out=change)
         rounded(dtype, change, out)
 
@@ -77,13 +77,13 @@ def _write_blocks(change: Array, sent: Array) -> None:
     padded /= divisors[:, None]
     np.rint(padded, out=padded)
     np.clip(padded, -LARGEST, LARGEST, out=padded)  # a scale that small has lost some of its digits
-    sent[: count * SCALE_BYTES].view(np.float32)[:] = scales
+    sent[: count * SCALE_BYTES].view("<f4")[:] = scales
     sent[count * SCALE_BYTES :].view(np.int8)[:] = padded.reshape(-1)[: len(change)]
 
 
 def _read_blocks(sent: Array, out: Array) -> Array:
     count = _blocks(len(out))
-    scales = sent[: count * SCALE_BYTES].view(np.float32)
+    scales = sent[: count * SCALE_BYTES].view("<f4")
     padded = np.zeros((count, BLOCK))
     padded.reshape(-1)[: len(out)] = sent[count * SCALE_BYTES :].view(np.int8)
     padded *= scales.astype(np.float64)[:, None]

@@ -2,8 +2,8 @@
 
 Started by ``nodes/sl`` when the program has enrolled; ends with its session. Everything that happens (the program's
 asks, ledger events, finished exchanges and fetches, ticks) goes through one inbox into ``core/member``, in order.
-Guarantees: peers read the program's buffer only while the program waits; a model is handed over only with its digest
-verified and committed.
+Guarantees: peers read what the program handed over only until that is answered; a model is handed over only with its
+digest verified and committed.
 """
 
 from __future__ import annotations
@@ -327,6 +327,8 @@ class Learning:
         if self._round is not None:
             # Slower peers may still gather this node's shard; the program's buffer is its own again.
             self._round.own.end("the round is over")
+        if answer.how != "merged":
+            self._offering.came_to_nothing()
         if answer.how in ("merged", "adopted"):
             self._times.reach("committed")
             await self._bring(answer.digest)

@@ -59,6 +59,10 @@ class Offering:
         own, all_ = change(self._contract.schema, base, self._session.out), change(self._contract.schema, base, merged)
         self._coming = _whole(own / all_ * THOUSAND) if all_ > 0 else None
 
+    def came_to_nothing(self) -> None:
+        """The round was given up, or went on without this member: the others' merge is not what was measured."""
+        self._coming = None
+
     async def completed(self, body: Mapping[str, Any], before: Sequence[int]) -> dict[str, Any]:
         """The body of an Offer with all that it says; ``before``: the rates of the last round's members."""
         held, model = self._models.get(body["digest"]), self._models.get(body["base"])

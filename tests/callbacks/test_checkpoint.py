@@ -237,6 +237,17 @@ def test_what_was_trained_from_the_model_that_the_swarm_still_has_is_kept(node, 
     peer.close()
 
 
+def test_what_was_kept_while_others_went_on_is_not_taken_for_trained_from_their_model(node, tmp_path, log):
+    rounds = [("b0", "merged"), ("b1", "merged"), ("b2", "kept"), ("b2", "merged")]
+    node.answer = lambda number, request: dict(zip(("digest", "how"), rounds[number - 1], strict=True))
+    train(tmp_path)  # from b1 on; b2 was made by the others, and the round on it came to nothing
+    node.merge = lambda arrays: {"w": np.full(2, 50.0)}
+    peer = swarm(tmp_path)
+    assert (peer.start({"w": np.zeros(2)})["w"] == 50).all()
+    assert "with the swarm's weights" in resumed(log)
+    peer.close()
+
+
 def test_where_the_swarm_has_no_model_yet_the_checkpoints_weights_go_into_the_first_merge(node, tmp_path, log):
     train(tmp_path)
     peer = swarm(tmp_path)

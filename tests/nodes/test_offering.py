@@ -71,6 +71,14 @@ def test_drift_is_told_once_with_the_next_offer() -> None:
     assert told(one) is None
 
 
+def test_drift_of_a_merge_that_came_to_nothing_is_not_told() -> None:
+    one = offering("drift", own=3.0)
+    one.merged(packed(1), packed(2))
+    one.came_to_nothing()
+    one.asked({})
+    assert told(one) is None
+
+
 def test_a_merge_that_changed_nothing_has_no_drift() -> None:
     one = offering("drift", own=3.0)
     one.merged(packed(1), packed(1))
