@@ -214,14 +214,13 @@ class Faults:
 
 def fill(filler: os.PathLike[str]) -> None:
     """Take all the space that is left on its disk."""
-    with open(filler, "wb") as file:
+    with open(filler, "wb", buffering=0) as file:  # what is left in a buffer would meet the full disk again at the end
         disk = os.fstatvfs(file.fileno())
         with suppress(OSError):
             os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize)
         with suppress(OSError):
             while True:
                 file.write(bytes(1 << 20))
-                file.flush()
 
 
 async def ready(node: Node) -> None:

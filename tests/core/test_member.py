@@ -155,6 +155,19 @@ def test_a_late_joiner_adopts_the_committed_model_when_it_begins() -> None:
     assert (given.how, given.digest) == ("adopted", RESULT)
 
 
+def test_what_is_adopted_after_a_round_that_came_to_nothing_is_told_by_the_round_that_made_it() -> None:
+    world = World(peers=3)
+    world.offer(OTHER, THIRD)
+    world.close_window()
+    world.ready(OTHER, THIRD)
+    world.offer(OTHER, THIRD)  # this member was dropped: nobody waits for it
+    world.tell(world.contract.leave(OTHER, ""))
+    assert world.contract.round == 2
+    world.ask("begin")
+    given = answer(world.member.handle(m.Fetched(RESULT), 0.0))
+    assert (given.how, given.digest, given.round) == ("adopted", RESULT, 0)
+
+
 def test_a_peer_that_missed_a_commit_adopts_it_and_is_told_how_much_it_gave_up() -> None:
     world = World(peers=3)
     world.offer(OTHER, THIRD)
