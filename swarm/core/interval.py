@@ -59,10 +59,6 @@ class Interval:
         elif longer < 0:
             self.scale = max(SHORTEST, self.scale * 2 // 3)
 
-    def of(self, sync_frequency: int) -> int:
-        """In batches, for the member that enrolled with this frequency."""
-        return in_batches(sync_frequency, self.scale)
-
     def _by_loss(self, told: list[tuple[int, int]]) -> int:
         """1 for longer, -1 for shorter, 0 for neither. HPE's mean is over members, whatever they weigh."""
         before, self._loss = self._loss, sum(loss for _, loss in told) // len(told)
@@ -94,4 +90,5 @@ class Interval:
 
 
 def in_batches(sync_frequency: int, scale: int) -> int:
+    """The interval of the member that enrolled with this frequency."""
     return max(1, sync_frequency * scale // UNIT)

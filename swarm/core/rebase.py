@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from swarm.core.merge.mean import BLOCK, from_bfloat16, to_bfloat16
+from swarm.core.merge.mean import BLOCK, as_float64, rounded
 from swarm.core.tensors import FLOATS, Schema
 
 Array = np.ndarray[Any, Any]
@@ -47,11 +47,10 @@ def rebase(schema: Schema, own: Buffer, origin: Buffer, base: Buffer, out: memor
 
 
 def _floats(dtype: str, own: Array, origin: Array, base: Array) -> Array:
-    wide = [(from_bfloat16(part) if dtype == "bfloat16" else part).astype(np.float64) for part in (own, origin, base)]
+    wide, moved = [as_float64(dtype, part) for part in (own, origin, base)], np.empty_like(own)
     with np.errstate(all="ignore"):  # what is out of range becomes infinite, and whoever checks the result says so
-        moved = wide[2] + (wide[0] - wide[1])
-        rounded: Array = to_bfloat16(moved) if dtype == "bfloat16" else moved.astype(own.dtype)
-    return rounded
+        rounded(dtype, wide[2] + (wide[0] - wide[1]), moved)
+    return moved
 
 
 def _integers(dtype: str, own: Array, origin: Array, base: Array) -> Array:

@@ -25,7 +25,6 @@ from swarm.nodes import mergemethods, serving
 from swarm.nodes.attempt import Attempt
 from swarm.nodes.contribution import Offers
 from swarm.nodes.fetching import fetched
-from swarm.nodes.inloop import in_loop
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
 from swarm.nodes.offering import Offering
@@ -40,6 +39,7 @@ from swarm.runtime.data_rates import Rates
 from swarm.runtime.exchange import Exchange
 from swarm.runtime.exchange_news import Done, News, Owing, Scattered, Stalling, Stuck
 from swarm.runtime.exchange_staging import Staging
+from swarm.runtime.inloop import in_loop
 from swarm.runtime.tls import Peer
 from swarm.wire.certnames import printable
 from swarm.wire.messages import Merged, Sync

@@ -10,13 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import trio
 
+from swarm.core import clip
 from swarm.core.contract import Contract
 from swarm.core.interval import MEASURED_MAX
-from swarm.core.merge.mean import BLOCK, as_float64
-from swarm.core.tensors import FLOATS, Schema
 from swarm.nodes.contribution import Offers
 from swarm.nodes.models import Models
 from swarm.runtime.channel_server import Session
@@ -56,7 +54,8 @@ class Offering:
 
     def merged(self, base: memoryview, merged: memoryview) -> None:
         """The program's weights were offered on this base, and merged. Takes a pass over all three."""
-        own, all_ = change(self._contract.schema, base, self._session.out), change(self._contract.schema, base, merged)
+        schema = self._contract.schema
+        own, all_ = (clip.squares(schema, 0, schema.nbytes, model, base) for model in (self._session.out, merged))
         self._coming = _whole(own / all_ * THOUSAND) if all_ > 0 else None
 
     def came_to_nothing(self) -> None:
@@ -72,21 +71,6 @@ class Offering:
         rates = self._rates.told(before or [offer.rate for offer in self._contract.offers.values()])
         measured = {} if self._measured is None else {"measured": self._measured}
         return {**body, **root, **({"rates": rates} if rates else {}), **measured}
-
-
-def change(schema: Schema, before: memoryview, after: memoryview) -> float:
-    """The sum of the squared differences of all floats."""
-    one, other, total = np.frombuffer(before, np.uint8), np.frombuffer(after, np.uint8), 0.0
-    for run in schema.runs(0, schema.nbytes):
-        if run.dtype not in FLOATS:
-            continue
-        storage = schema.tensors[run.tensor].storage
-        parts = [whole[run.start : run.stop].view(storage) for whole in (one, other)]
-        for at in range(0, len(parts[0]), BLOCK):
-            old, new = (as_float64(run.dtype, part[at : at + BLOCK]) for part in parts)
-            new -= old
-            total += float(np.dot(new, new))
-    return total
 
 
 def _whole(value: float) -> int | None:

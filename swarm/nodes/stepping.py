@@ -7,15 +7,13 @@ that dies would take it along. Guarantee: the file and its digest are a function
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 from swarm.core.contract import Contract
 from swarm.core.outer import Step
 from swarm.core.tensors import Schema
 from swarm.errors import ModelError
 from swarm.nodes.models import ModelFile, Models
 from swarm.runtime import hashing
+from swarm.runtime.cores import by_pieces
 
 
 def stepped(contract: Contract, models: Models, merged: memoryview, base: str) -> tuple[ModelFile, str]:
@@ -46,12 +44,10 @@ def sizes_of(contract: Contract) -> tuple[int, int]:
 def _step(contract: Contract, momenta: Schema, base: ModelFile, merged: memoryview, file: ModelFile) -> None:
     step = Step(contract.schema, momenta, contract.options.nesterov)
 
-    def take(start: int) -> str | None:
-        stop = min(start + hashing.STRIDE, contract.schema.nbytes)
+    def take(start: int, stop: int) -> str | None:
         return step.take(start, stop, merged, base.bytes, base.state, file.bytes, file.state)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        beyond = [tensor for tensor in pool.map(take, range(0, contract.schema.nbytes, hashing.STRIDE)) if tensor]
+    beyond = [tensor for tensor in by_pieces(contract.schema.nbytes, take) if tensor]
     if beyond:
         raise ModelError(
             f'the outer step takes the tensor "{beyond[0]}" beyond the range of its element type',

@@ -6,19 +6,17 @@ Used by learning nodes for what they offer, and by one exchange for what it merg
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from swarm.core import clip
-from swarm.core.tensors import LEAF_BYTES, Schema
+from swarm.core.tensors import Schema
 from swarm.core.wireform import Base
+from swarm.runtime.cores import by_pieces
 from swarm.runtime.exchange_merging import BadContribution
 
 BytesOf = Callable[[str, int, int], memoryview]
 """(whose contribution, bytes from, bytes to)"""
-STRIDE = 16 * LEAF_BYTES
 TOLERATED = 1.05
 """So many times the limit is what the wire makes of an honest contribution, at the most: int8 adds up to 2.4 %."""
 NEAR = 1 + 1e-6
@@ -28,30 +26,28 @@ TRIES = 8
 
 def clipped(schema: Schema, weights: memoryview, base: Base, most: float) -> tuple[float, memoryview | None]:
     """How far the weights are from the base, and what to offer instead of them; None: they are near enough."""
-    spans = [(start, min(start + STRIDE, schema.nbytes)) for start in range(0, schema.nbytes, STRIDE)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    norm = _far(schema, weights, base)
+    if not norm > most:
+        return norm, None
+    out, by = memoryview(bytearray(schema.nbytes)), most / norm
+    for left in reversed(range(TRIES)):
 
-        def far(model: memoryview) -> float:
-            def squares(span: tuple[int, int]) -> float:
-                return clip.squares(schema, *span, model=model[slice(*span)], base=base(*span))
+        def pull(start: int, stop: int, by: float = by if left else 0.0) -> None:
+            where = slice(start, stop)
+            clip.pull(schema, start, stop, model=weights[where], base=base(start, stop), by=by, out=out[where])
 
-            return math.sqrt(math.fsum(pool.map(squares, spans)))
-
-        norm = far(weights)
-        if not norm > most:
-            return norm, None
-        out, by = memoryview(bytearray(schema.nbytes)), most / norm
-        for left in reversed(range(TRIES)):
-
-            def pull(span: tuple[int, int], by: float = by if left else 0.0) -> None:
-                where = slice(*span)
-                clip.pull(schema, *span, model=weights[where], base=base(*span), by=by, out=out[where])
-
-            list(pool.map(pull, spans))
-            if (still := far(out)) <= most * NEAR:
-                break
-            by *= most / still
+        by_pieces(schema.nbytes, pull)
+        if (still := _far(schema, out, base)) <= most * NEAR:
+            break
+        by *= most / still
     return norm, out
+
+
+def _far(schema: Schema, model: memoryview, base: Base) -> float:
+    def squares(start: int, stop: int) -> float:
+        return clip.squares(schema, start, stop, model=model[start:stop], base=base(start, stop))
+
+    return math.sqrt(math.fsum(by_pieces(schema.nbytes, squares)))
 
 
 class Limit:

@@ -57,6 +57,7 @@ from swarm.runtime.answers import LedgerSuperseded, Questions, Told, as_outcome
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
 from swarm.runtime.founding import FORK_HINT, check_directory, genesis, node_name, sign_own
+from swarm.runtime.inloop import in_loop
 from swarm.runtime.news import News
 from swarm.runtime.notebook import Notebook
 from swarm.runtime.snapshots import Call, Snapshots
@@ -283,15 +284,9 @@ class Driver:
     def _start(self) -> None:
         if self.head:
             self._local.state.set_network_id(self.ledger.network_id)
-        token = trio.lowlevel.current_trio_token()
-
-        def in_loop(function: Callable[..., None], *values: Any) -> None:
-            with contextlib.suppress(trio.RunFinishedError):
-                token.run_sync_soon(function, *values)
-
-        self._in_loop = in_loop
+        self._in_loop = in_loop(lambda function, *values: function(*values))
         self._running = True
-        self._store.start(lambda number: in_loop(self._step, Stored(number)), lambda: in_loop(self._note_trouble))
+        self._store.start(in_loop(lambda number: self._step(Stored(number))), in_loop(self._note_trouble))
 
     def _stop(self) -> None:
         if self._running:

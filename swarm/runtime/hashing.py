@@ -6,13 +6,9 @@ is hashed by the exchange as it comes. Guarantee: the digest of `wire.tensorbyte
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
-from swarm.core.tensors import LEAF_BYTES, Schema
+from swarm.core.tensors import Schema
+from swarm.runtime.cores import by_pieces
 from swarm.wire import tensorbytes
-
-STRIDE = 64 * LEAF_BYTES
 
 
 def digest(schema: Schema, buffer: memoryview, hash_name: str) -> str:
@@ -30,8 +26,4 @@ def base_digest(schema: Schema, state: Schema | None, whole: memoryview, hash_na
 def leaf_hashes(schema: Schema, buffer: memoryview, hash_name: str) -> bytes:
     assert buffer.nbytes == schema.nbytes, (buffer.nbytes, schema.nbytes)
     view = buffer.cast("B")
-    strides = [view[at : at + STRIDE] for at in range(0, schema.nbytes, STRIDE)]
-    if len(strides) == 1:
-        return tensorbytes.leaf_hashes(view, hash_name)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return b"".join(pool.map(lambda stride: tensorbytes.leaf_hashes(stride, hash_name), strides))
+    return b"".join(by_pieces(view.nbytes, lambda start, stop: tensorbytes.leaf_hashes(view[start:stop], hash_name)))

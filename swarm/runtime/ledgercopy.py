@@ -25,7 +25,7 @@ from swarm.runtime.statedir import StateDirectory
 
 NAME = "ledger-copy"
 EVERY = 1000
-"""Entries that may have to be read again; a copy takes as long as some twenty of them."""
+"""Entries that may have to be read again."""
 _HASH_BYTES = 32
 
 

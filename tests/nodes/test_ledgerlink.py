@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -106,92 +107,78 @@ class Slow:
         self._clock.jump(0.1)
 
 
+class Follower:
+    """A node that kept the ledger up to entry 9; ``answer`` is what the network node says when it is to follow."""
+
+    def __init__(self, directory: Path, names: Names, answer: Callable[[Answering, dict[str, Any]], Any]) -> None:
+        self.link = link(directory, OTHER)
+        self.asked: list[tuple[int, bytes]] = []
+        self._names = names
+        self.kept = kept = cast(Any, Slow(MockClock()))
+        kept.head_index, kept.ledger = 9, SimpleNamespace(head_hash=b"9", nodes={}, sns=list)
+        self.link.replica, self.link.copy.index = kept, 9
+        follower = self
+
+        class Following(Answering):
+            async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+                follower.asked.append((body["after"], body["hash"]))
+                said: dict[str, Any] = await answer(self, body)
+                return said
+
+        async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+            return Following()
+
+        names.connect = connect  # type: ignore[method-assign]
+
+    def begin(self) -> None:
+        async def main() -> None:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.link.run, cast(Control, self._names))
+                nursery.cancel_scope.cancel()
+
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
 def test_what_it_kept_is_given_up_where_the_ledger_went_another_way(tmp_path: Path, names: Names) -> None:
-    made, replies = link(tmp_path, OTHER), [{"head": 3, "goes_on": False}, {"head": 0}]
-    (made.state.path / NAME).write_bytes(b"of what a forced recovery gave up")
-    made.replica = kept = cast(Any, Slow(MockClock()))
-    kept.head_index, kept.ledger, made.copy.index = 9, SimpleNamespace(head_hash=b"9", nodes={}, sns=list), 9
-    asked: list[Any] = []
+    replies = [{"head": 3, "goes_on": False}, {"head": 0}]
 
-    class Differing(Answering):
-        async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
-            asked.append((body["after"], body["hash"]))
-            return replies.pop(0)
+    async def answer(feeder: Answering, body: dict[str, Any]) -> Any:
+        return replies.pop(0)
 
-    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
-        return Differing()
-
-    names.connect = connect  # type: ignore[method-assign]
-
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(made.run, cast(Control, names))
-            nursery.cancel_scope.cancel()
-
-    trio.run(main, clock=MockClock(autojump_threshold=0))
-    assert asked == [(9, b"9"), (0, bytes(32))]
-    assert not (made.state.path / NAME).exists()
+    follower = Follower(tmp_path, names, answer)
+    copy = follower.link.state.path / NAME
+    copy.write_bytes(b"of what a forced recovery gave up")
+    follower.begin()
+    assert follower.asked == [(9, b"9"), (0, bytes(32))]
+    assert not copy.exists()
 
 
 def test_where_the_ledger_ends_before_what_it_kept_it_does_not_begin_and_reads_all_in_the_end(
     tmp_path: Path, names: Names
 ) -> None:
-    made = link(tmp_path, OTHER)
-    made.replica = kept = cast(Any, Slow(MockClock()))
-    kept.head_index, kept.ledger, made.copy.index = 9, SimpleNamespace(head_hash=b"9", nodes={}, sns=list), 9
-    asked: list[int] = []
+    async def answer(feeder: Answering, body: dict[str, Any]) -> Any:
+        assert not follower.link._begun
+        return {"head": 4 if body["after"] else 0}
 
-    class Behind(Answering):
-        async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
-            asked.append(body["after"])
-            assert not made._begun
-            return {"head": 4 if body["after"] else 0}
-
-    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
-        return Behind()
-
-    names.connect = connect  # type: ignore[method-assign]
-
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(made.run, cast(Control, names))
-            nursery.cancel_scope.cancel()
-
-    trio.run(main, clock=MockClock(autojump_threshold=0))
-    assert asked == [9, 9, 9, 0]
+    follower = Follower(tmp_path, names, answer)
+    follower.begin()
+    assert [after for after, _ in follower.asked] == [9, 9, 9, 0]
 
 
 def test_entries_that_do_not_fit_what_it_kept_have_it_begin_anew(tmp_path: Path, names: Names) -> None:
-    made = link(tmp_path, OTHER)
-    made.replica = kept = cast(Any, Slow(MockClock()))
-    kept.head_index, kept.ledger, made.copy.index = 9, SimpleNamespace(head_hash=b"9", nodes={}, sns=list), 9
-    asked: list[int] = []
-
     def take(raw: bytes) -> None:
         raise Refused("this network has two ledgers")
 
-    kept.take = take
+    async def answer(feeder: Answering, body: dict[str, Any]) -> Any:
+        if body["after"]:
+            with pytest.raises(Refused):
+                await follower.link._entries(cast(Link, feeder), {"entries": [b""]})
+        return {"head": 10 if body["after"] else 0}
 
-    class Misfit(Answering):
-        async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
-            asked.append(body["after"])
-            if body["after"]:
-                with pytest.raises(Refused):
-                    await made._entries(cast(Link, self), {"entries": [b""]})
-            return {"head": 10 if body["after"] else 0}
-
-    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
-        return Misfit()
-
-    names.connect = connect  # type: ignore[method-assign]
-
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(made.run, cast(Control, names))
-            nursery.cancel_scope.cancel()
-
-    trio.run(main, clock=MockClock(autojump_threshold=0))
-    assert asked == [9, 0]
+    follower = Follower(tmp_path, names, answer)
+    follower.kept.take = take
+    follower.begin()
+    assert [after for after, _ in follower.asked] == [9, 0]
 
 
 def test_a_busy_node_tells_in_time_how_far_it_has_taken_entries_and_breathes_meanwhile(tmp_path: Path) -> None:

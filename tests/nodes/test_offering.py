@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import trio
 
+from swarm.core import clip
 from swarm.core.tensors import Schema
-from swarm.nodes.offering import Offering, change
+from swarm.nodes.offering import Offering
 from swarm.wire import tensorbytes
 
 ARRAYS = {"w": np.zeros(40_000, np.float32), "h": np.zeros(3, np.float16), "n": np.zeros(3, np.int64)}
@@ -57,7 +58,7 @@ def test_a_loss_is_told_in_millionths_and_what_is_none_is_not(metrics, expected)
 
 
 def test_a_change_counts_all_floats_and_nothing_else() -> None:
-    assert change(SCHEMA, packed(1), packed(3)) == 4 * 40_003
+    assert clip.squares(SCHEMA, 0, SCHEMA.nbytes, packed(3), packed(1)) == 4 * 40_003
 
 
 def test_drift_is_told_once_with_the_next_offer() -> None:

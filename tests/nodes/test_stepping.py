@@ -17,12 +17,13 @@ from swarm.nodes.fetching import fetched
 from swarm.nodes.models import Models
 from swarm.nodes.stepping import digest, sizes_of, stepped
 from swarm.runtime import hashing
+from swarm.runtime.cores import PIECE_BYTES
 from swarm.runtime.data import Region
 from swarm.wire import tensorbytes
 from tests.runtime.data_nodes import nodes
 
 FEW = {"w": np.zeros(1000, np.float32), "n": np.arange(5)}
-MANY = {"w": np.zeros(hashing.STRIDE // 4 + 3 * LEAF_BYTES, np.float32)}
+MANY = {"w": np.zeros(PIECE_BYTES // 4 + 3 * LEAF_BYTES, np.float32)}
 
 
 def contract(arrays: Any = FEW, **more: Any) -> Any:

@@ -5,10 +5,11 @@ import pytest
 
 from swarm.core.tensors import Schema
 from swarm.runtime import hashing
+from swarm.runtime.cores import PIECE_BYTES
 from swarm.wire import tensorbytes
 
 
-@pytest.mark.parametrize("elements", [1, 16_384, hashing.STRIDE // 4, hashing.STRIDE // 4 + 1, 3 * hashing.STRIDE])
+@pytest.mark.parametrize("elements", [1, 16_384, PIECE_BYTES // 4, PIECE_BYTES // 4 + 1, 3 * PIECE_BYTES])
 @pytest.mark.parametrize("name", ["blake3", "sha256"])
 def test_all_cores_find_the_digest_that_one_finds(elements: int, name: str) -> None:
     schema = Schema.of({"a": np.zeros(elements, np.float32)})

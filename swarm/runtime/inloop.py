@@ -1,6 +1,6 @@
 """Calls from threads into the trio loop.
 
-Used by ``nodes/learning`` for what its exchanges, which work in threads of their own, have to tell.
+Used for what works in threads of its own and has something to tell: a learning node's exchanges, an SN's store.
 """
 
 from __future__ import annotations
