@@ -427,10 +427,12 @@ class Counting:
         return region
 
 
-def test_the_next_attempt_goes_on_with_what_is_here_and_asks_only_for_the_rest(five) -> None:
-    """Of four one goes when all but its own part of the work is done; the others' contributions are not sent again."""
-    members, contributions = five[:4], models(4)
-    first = Attempt(members, SCHEMA, contributions, [1] * 4, "sharded")
+def without_its_last(members, contributions, schema=SCHEMA, **how):
+    """Of four one goes when all but its own part of the work is done, and the others begin anew.
+
+    Both attempts, the places of those who stay, and what each of them asks for in the second one.
+    """
+    first = Attempt(members, schema, contributions, [1] * 4, "sharded", **how)
     last = max(range(4), key=lambda index: members[index].uid)  # its shard is the last one
     staying = [index for index in range(4) if index != last]
     first.serve(last)
@@ -443,8 +445,8 @@ def test_the_next_attempt_goes_on_with_what_is_here_and_asks_only_for_the_rest(f
         exchange.cancel()
 
     second = Attempt(
-        [members[i] for i in staying], SCHEMA, [contributions[i] for i in staying], [1] * 3, "sharded",
-        number=1, stagings=[first.stagings[i] for i in staying],
+        [members[i] for i in staying], schema, [contributions[i] for i in staying], [1] * 3, "sharded",
+        number=1, stagings=[first.stagings[i] for i in staying], **how,
     )  # fmt: skip
     counted = []
     for index in range(3):
@@ -452,6 +454,13 @@ def test_the_next_attempt_goes_on_with_what_is_here_and_asks_only_for_the_rest(f
         counted.append(Counting(second, index))
     for exchange in second.exchanges:
         exchange.start()
+    return first, second, staying, counted
+
+
+def test_the_next_attempt_goes_on_with_what_is_here_and_asks_only_for_the_rest(five) -> None:
+    """The contributions of those who stay are not sent again."""
+    contributions = models(4)
+    first, second, staying, counted = without_its_last(five[:4], contributions)
     outcomes = [second.told() for _ in staying]
     second.end()
     assert {outcome[1] for outcome in outcomes} == {"done"}

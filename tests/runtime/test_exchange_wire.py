@@ -14,7 +14,7 @@ from swarm.runtime.quantising import quantised
 from swarm.wire import tensorbytes
 from tests.core.test_wireform import held
 from tests.runtime.data_nodes import until
-from tests.runtime.test_exchange import HASH, Attempt, Counting, five, refusing  # noqa: F401 - a fixture
+from tests.runtime.test_exchange import HASH, Attempt, Counting, five, refusing, without_its_last  # noqa: F401 - a fixture
 
 SHAPES = {"a": (300_000,), "one": (), "b": (500, 1001)}
 SCHEMA = Schema.of({name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()})
@@ -165,28 +165,8 @@ def test_a_shard_is_passed_on_as_it_came(five, monkeypatch) -> None:  # noqa: F8
 
 
 def test_the_next_attempt_goes_on_with_what_is_here(five) -> None:  # noqa: F811
-    members, contributions = five[:4], models(4)
-    first = Attempt(members, SCHEMA, contributions, [1] * 4, "sharded", coding=coding("int8"))
-    last = max(range(4), key=lambda index: members[index].uid)
-    staying = [index for index in range(4) if index != last]
-    first.serve(last)
-    members[last].shelf.pop(("shard", 0))
-    first.start(*staying)
-    for index in staying:  # all contributions are here: what is missing is the shard of the one that goes
-        until(lambda index=index: first.exchanges[index]._machine is not None)
-        until(lambda index=index: sum(first.exchanges[index]._machine.owed().values()) == len(first.region_of(last)))
-    for exchange in first.exchanges:
-        exchange.cancel()
-    second = Attempt(
-        [members[i] for i in staying], SCHEMA, [contributions[i] for i in staying], [1] * 3, "sharded",
-        number=1, stagings=[first.stagings[i] for i in staying], coding=coding("int8"),
-    )  # fmt: skip
-    counted = []
-    for index in range(3):
-        second.serve(index)
-        counted.append(Counting(second, index))
-    for exchange in second.exchanges:
-        exchange.start()
+    contributions = models(4)
+    _, second, staying, counted = without_its_last(five[:4], contributions, SCHEMA, coding=coding("int8"))
     assert {second.told()[1] for _ in staying} == {"done"}
     second.end()
     in_order = [contributions[i] for i in second.uid_order(staying)]
