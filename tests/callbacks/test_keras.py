@@ -1,4 +1,4 @@
-"""The cases of ``keras_cases``, in one process of their own: TensorFlow takes seconds and half a gigabyte to load."""
+"""The cases of ``…_cases``, in one process of their own: TensorFlow takes seconds and half a gigabyte to load."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-CASES = Path(__file__).with_name("keras_cases.py")
+CASES = [Path(__file__).with_name(f"{name}_cases.py") for name in ("keras", "keras2")]
 NAMES = [
     node.name
-    for node in ast.parse(CASES.read_text(encoding="utf-8")).body
+    for cases in CASES
+    for node in ast.parse(cases.read_text(encoding="utf-8")).body
     if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
 ]
 
@@ -23,10 +24,9 @@ def outcomes(tmp_path_factory):
     """Case name → what went wrong, "" for nothing."""
     directory = tmp_path_factory.mktemp("keras")
     report = directory / "report.xml"
-    command = [sys.executable, "-m", "pytest", str(CASES), "-p", "no:cacheprovider", f"--junitxml={report}"]
-    run = subprocess.run(
-        [*command, f"--basetemp={directory / 'tmp'}"], cwd=CASES.parents[2], capture_output=True, text=True, timeout=600
-    )
+    command = [sys.executable, "-m", "pytest", *map(str, CASES), "-p", "no:cacheprovider", f"--junitxml={report}"]
+    command.append(f"--basetemp={directory / 'tmp'}")
+    run = subprocess.run(command, cwd=CASES[0].parents[2], capture_output=True, text=True, timeout=600)
     assert report.exists(), run.stdout + run.stderr
     failures: dict[str, str] = {}
     for case in ElementTree.parse(report).getroot().iter("testcase"):
