@@ -99,7 +99,7 @@ def script_lines(usr_dir: Path | None, name: str | None) -> tuple[str, ...]:
             raise BadInput(f"bad file: there is no {script}", hint="--init-script-name is a file in --usr-dir")
         return ()
     try:
-        return tuple(script.read_text(encoding="utf-8-sig").splitlines())
+        return tuple(script.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n"))
     except UnicodeDecodeError as error:
         raise BadInput(f"{script} is no UTF-8 text: byte {error.start} cannot be read") from error
 
