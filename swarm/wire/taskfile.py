@@ -8,6 +8,7 @@ with all of them; every body comes back from its wire form unchanged; no passwor
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, TypeAdapter, model_validator
@@ -139,6 +140,12 @@ def parse(data: bytes, name: str) -> TaskFile:
     kind = BODIES.get(type_) if isinstance(type_, str) else None
     said, warnings = fit(document, Envelope[kind] if kind else Envelope[dict[str, Any]])  # type: ignore[valid-type]
     return TaskFile(said.Name, said.TaskType, said.Author, said.Prereq, said.Outcome, said.Body, warnings)
+
+
+def parse_body(type_: str, lines: Sequence[str], name: str) -> tuple[Body, tuple[str, ...]]:
+    """The body that was written by hand for the task `name`, and warnings; raises BadInput with all faults."""
+    document = documents.read("\n".join(lines).encode(), name)
+    return fit(document, BODIES[type_])
 
 
 def body_to_wire(body: Body) -> dict[str, Any]:

@@ -97,16 +97,17 @@ async def _converse(session: Session, stdin: int) -> SwarmError | None:
 
 
 async def lines_of(descriptor: int) -> AsyncIterator[str]:
-    """Lines from a terminal, a pipe or a file, without a thread that would keep the process from ending."""
-    pending = b""
+    """Lines from a pipe or a file, without a thread that would keep the process from ending; whatever ends them."""
+    pending, first = b"", True
     while True:
         with suppress(PermissionError, trio.ClosedResourceError):  # a plain file is always readable
             await trio.lowlevel.wait_readable(descriptor)
         data = os.read(descriptor, READ_BYTES)
         *lines, pending = (pending + data).split(b"\n")
+        if not data and pending:
+            lines, pending = [pending], b""
         for line in lines:
-            yield line.decode("utf-8", "replace")
+            yield line.decode("utf-8-sig" if first else "utf-8", "replace").removesuffix("\r")
+            first = False
         if not data:
-            if pending:
-                yield pending.decode("utf-8", "replace")
             return
