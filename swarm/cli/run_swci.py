@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +15,14 @@ from swarm.cli.ending import entry, print_json
 from swarm.cli.launching import Launcher
 from swarm.errors import BadInput, Interrupted
 
+if TYPE_CHECKING:
+    from swarm.nodes.swci.shell import Ended, Settings
+
 EXAMPLES = """
 run-swci --key swci-1-key.pem --cert swci-1-cert.pem --capath ca/capath
 run-swci --usr-dir workspace/mnist/swci --init-script-name swci-init \\
+         --key swci-1-key.pem --cert swci-1-cert.pem --capath ca/capath
+run-swci --web --usr-dir workspace/mnist/swci \\
          --key swci-1-key.pem --cert swci-1-cert.pem --capath ca/capath
 """
 DEFAULT_SCRIPT = "swci-init"
@@ -28,10 +34,14 @@ DEFAULT_SCRIPT = "swci-init"
     role="swci",
     examples=EXAMPLES,
     help="Be a command interface (SWCI): run the script of the user directory, then what is typed, until EXIT. "
-    "HELP lists the commands. After EXIT ON FAILURE the first command that fails ends it, with that failure's code.",
+    "HELP lists the commands. With --web it takes commands over HTTPS, of people of its own organisation. "
+    "After EXIT ON FAILURE the first command that fails ends it, with that failure's code.",
 )
 @click.option("--usr-dir", type=click.Path(path_type=Path), help="what scripts know as /platform/swarm/usr")
 @click.option("--init-script-name", metavar="FILE", help="script in --usr-dir  [default: swci-init, if it is there]")
+@click.option("--web", is_flag=True, help="take commands over HTTPS  [default: if SWCI_MODE is WEB]")
+@click.option("--web-host", default="127.0.0.1", show_default=True, help="address that --web listens on")
+@click.option("--web-port", type=click.IntRange(0, 65535), help="its port  [default: SWCI_WEB_PORT or 30306]")
 @click.option("--key", required=True, type=click.Path(path_type=Path), help="private key of the SWCI, PEM, mode 0600")
 @click.option("--cert", required=True, type=click.Path(path_type=Path), help="certificate of the SWCI, PEM")
 @click.option("--capath", required=True, type=click.Path(path_type=Path), help="directory with every organisation's CA")
@@ -41,6 +51,9 @@ DEFAULT_SCRIPT = "swci-init"
 def command_line(
     usr_dir: Path | None,
     init_script_name: str | None,
+    web: bool,
+    web_host: str,
+    web_port: int | None,
     key: Path,
     cert: Path,
     capath: Path,
@@ -49,36 +62,65 @@ def command_line(
     log_level: str | None,
 ) -> None:
     from swarm.nodes.scratch import scratch_directory
-    from swarm.nodes.starting import run_node
     from swarm.nodes.swci import shell
     from swarm.nodes.swci.transcript import Transcript
     from swarm.runtime import report
     from swarm.runtime.credentials import Credentials
 
+    over_web = web or mode() == "WEB"
     script = script_lines(usr_dir, init_script_name)
     credentials = Credentials.load(cert, key, capath, expect_roles=("swci",))
     transcript = Transcript(sys.stderr if as_json else sys.stdout)
     with ExitStack() as stack:
         directory = state or stack.enter_context(scratch_directory("swarm-swci-"))
         report.start(state, log_level or os.environ.get("SWARM_LOG_LEVEL", "WARNING"))
-        if state:
-            (state / "ready.json").write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
         settings = shell.Settings(
             credentials=credentials,
             state=directory,
             usr_dir=usr_dir,
             script=script,
-            stdin=sys.stdin.fileno() if sys.stdin else None,
+            stdin=sys.stdin.fileno() if sys.stdin and not over_web else None,
             transcript=transcript,
             environment=os.environ,
         )
-        ended = run_node(shell.run, settings)
+        ready = state / "ready.json" if state else None
+        if over_web:
+            ended = serve(settings, web_host, web_port, stack.enter_context(scratch_directory("swarm-web-")), ready)
+        else:
+            ended = converse(settings, ready)
     if ended is None:
         raise Interrupted("interrupted")
     if as_json:
         print_json({"commands": transcript.commands}, failure=ended.failure)
     if ended.failure:
         raise ended.failure
+
+
+def mode() -> str:
+    """What HPE's variable says: CLI or WEB."""
+    said = os.environ.get("SWCI_MODE", "").upper()
+    if said not in ("", "CLI", "WEB"):
+        raise BadInput(f"SWCI_MODE is {said[:40]!r}, expected CLI or WEB")
+    return said
+
+
+def converse(settings: Settings, ready: Path | None) -> Ended | None:
+    """Be a shell."""
+    from swarm.nodes.starting import run_node
+    from swarm.nodes.swci import shell
+
+    if ready:
+        ready.write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
+    return run_node(shell.run, settings)
+
+
+def serve(settings: Settings, host: str, port: int | None, private: Path, ready: Path | None) -> Ended | None:
+    """Be a web interface."""
+    from swarm.nodes.starting import run_node
+    from swarm.nodes.swci import web
+
+    number = port if port is not None else web.port_of(settings.environment)
+    return run_node(web.run, web.Settings(settings, web.Address(host, number), private, ready))
 
 
 def script_lines(usr_dir: Path | None, name: str | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ FAILURE, with that error; nothing of a session is left running.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,27 +46,36 @@ class Ended:
 
 async def run(settings: Settings) -> Ended:
     """Be a command interface."""
-    failure: SwarmError | None = None
     async with trio.open_nursery() as nursery:
-        session = Session(
-            settings.credentials,
-            settings.state,
-            Directory(settings.usr_dir),
-            settings.transcript,
-            settings.environment,
-            nursery,
-        )
+        here = session(settings, nursery)
         try:
-            for line in settings.script:
-                settings.transcript.echo(line)
-                failure = await execute(session, line)
-                if session.over:
-                    break
-            if settings.stdin is not None and not session.over:
-                failure = await _converse(session, settings.stdin)
+            failure = await play(here, settings.script)
+            if settings.stdin is not None and not here.over:
+                failure = await _converse(here, settings.stdin)
         finally:
-            session.leave()
+            here.leave()
     return Ended(failure)
+
+
+def session(settings: Settings, nursery: trio.Nursery) -> Session:
+    return Session(
+        settings.credentials,
+        settings.state,
+        Directory(settings.usr_dir),
+        settings.transcript,
+        settings.environment,
+        nursery,
+    )
+
+
+async def play(session: Session, script: Iterable[str]) -> SwarmError | None:
+    """Run the lines of a script, each echoed, until the session is over."""
+    for line in script:
+        session.transcript.echo(line)
+        failure = await execute(session, line)
+        if session.over:
+            return failure
+    return None
 
 
 async def execute(session: Session, line: str) -> SwarmError | None:

@@ -1,0 +1,1 @@
+"""``swarmlearning`` for programs written for HPE Swarm Learning, as they stand."""
