@@ -225,7 +225,9 @@ class Session:
     def _hand_over(self, kind: Kind, weights: Arrays, metrics: Mapping[str, float]) -> Flight:
         with self._errors_logged():
             if self._flight is None:
-                raise BadInput("there is no open session with a learning node: start(weights) opens one")
+                raise BadInput(
+                    "there is no open session with a learning node: start(weights) or on_train_begin() opens one"
+                )
             with self._withdrawn_on_error():
                 self._flight.pack(weights, whatever=self.training_over)  # then they are only replaced
             self.logger.info("Starting Swarm merging round ...")

@@ -27,12 +27,12 @@ import numpy as np
 
 from swarm.callbacks import arguments
 from swarm.callbacks.base import Session
+from swarm.callbacks.bits import same_bits
 from swarm.callbacks.checkpoint import Arrays, difference
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.errors import BadInput, ModelError
 
-_BLOCK = 1 << 19
 _WITHOUT_EFFECT = frozenset(
     {"model", "tf", "sess", "hfMode", "lossFunction", "lossFunctionArgs", "metricFunction", "metricFunctionArgs"}
 )
@@ -154,7 +154,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             if name not in part:
                 continue
             weight.assign(part[name])
-            if not _same_bits(_read(weight), part[name]):
+            if not same_bits(_read(weight), part[name]):
                 raise ModelError(f'tensor "{name}" ({weight.path}) reads back other values than were loaded into it')
 
     def _optimizer(self) -> Arrays:
@@ -218,15 +218,6 @@ def _path(weight: Any) -> str:
 
 def _read(weight: Any) -> np.ndarray[Any, Any]:
     return np.asarray(keras.ops.convert_to_tensor(weight.value))
-
-
-def _same_bits(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    left, right = (np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in (a, b))
-    return all(  # by blocks that stay in the cache
-        np.array_equal(left[at : at + _BLOCK], right[at : at + _BLOCK]) for at in range(0, left.size, _BLOCK)
-    )
 
 
 def _numbers(logs: Mapping[str, Any] | None) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from swarm.cli.ending import entry, print_json
-from swarm.cli.launching import Launcher
+from swarm.cli.launching import Launcher, identified
 from swarm.errors import BadInput, Interrupted
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EXAMPLES = """
 run-swci --key swci-1-key.pem --cert swci-1-cert.pem --capath ca/capath
 run-swci --usr-dir workspace/mnist/swci --init-script-name swci-init \\
          --key swci-1-key.pem --cert swci-1-cert.pem --capath ca/capath
-run-swci --web --usr-dir workspace/mnist/swci \\
+run-swci --mode web --usr-dir workspace/mnist/swci \\
          --key swci-1-key.pem --cert swci-1-cert.pem --capath ca/capath
 """
 DEFAULT_SCRIPT = "swci-init"
@@ -34,26 +34,39 @@ DEFAULT_SCRIPT = "swci-init"
     role="swci",
     examples=EXAMPLES,
     help="Be a command interface (SWCI): run the script of the user directory, then what is typed, until EXIT. "
-    "HELP lists the commands. With --web it takes commands over HTTPS, of people of its own organisation. "
+    "HELP lists the commands. In WEB mode it takes commands over HTTPS, of people of its own organisation. "
     "After EXIT ON FAILURE the first command that fails ends it, with that failure's code.",
 )
-@click.option("--usr-dir", type=click.Path(path_type=Path), help="what scripts know as /platform/swarm/usr")
-@click.option("--init-script-name", metavar="FILE", help="script in --usr-dir  [default: swci-init, if it is there]")
-@click.option("--web", is_flag=True, help="take commands over HTTPS  [default: if SWCI_MODE is WEB]")
-@click.option("--web-host", default="127.0.0.1", show_default=True, help="address that --web listens on")
-@click.option("--web-port", type=click.IntRange(0, 65535), help="its port  [default: SWCI_WEB_PORT or 30306]")
-@click.option("--key", required=True, type=click.Path(path_type=Path), help="private key of the SWCI, PEM, mode 0600")
-@click.option("--cert", required=True, type=click.Path(path_type=Path), help="certificate of the SWCI, PEM")
-@click.option("--capath", required=True, type=click.Path(path_type=Path), help="directory with every organisation's CA")
-@click.option("--state", type=click.Path(path_type=Path), help="state directory  [default: one for this run only]")
+@click.option(
+    "--usr-dir", type=click.Path(path_type=Path), envvar="USR_DIR", help="what scripts know as /platform/swarm/usr"
+)
+@click.option(
+    "--init-script-name",
+    metavar="FILE",
+    envvar="SWCI_STARTUP_SCRIPT",
+    help="script in --usr-dir  [default: swci-init, if it is there]",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["CLI", "WEB"], case_sensitive=False),
+    default="CLI",
+    show_default=True,
+    envvar="SWCI_MODE",
+    help="WEB: take commands over HTTPS",
+)
+@click.option("--web-host", default="127.0.0.1", show_default=True, help="address that the WEB mode listens on")
+@click.option(
+    "--web-port", type=click.IntRange(0, 65535), default=30306, show_default=True, envvar="SWCI_WEB_PORT", help="its port"
+)
+@identified
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout; the session is on stderr")
 @click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SWARM_LOG_LEVEL or INFO]")
 def command_line(
     usr_dir: Path | None,
     init_script_name: str | None,
-    web: bool,
+    mode: str,
     web_host: str,
-    web_port: int | None,
+    web_port: int,
     key: Path,
     cert: Path,
     capath: Path,
@@ -67,7 +80,6 @@ def command_line(
     from swarm.runtime import report
     from swarm.runtime.credentials import Credentials
 
-    over_web = web or mode() == "WEB"
     script = script_lines(usr_dir, init_script_name)
     credentials = Credentials.load(cert, key, capath, expect_roles=("swci",))
     transcript = Transcript(sys.stderr if as_json else sys.stdout)
@@ -79,12 +91,12 @@ def command_line(
             state=directory,
             usr_dir=usr_dir,
             script=script,
-            stdin=sys.stdin.fileno() if sys.stdin and not over_web else None,
+            stdin=sys.stdin.fileno() if sys.stdin and mode == "CLI" else None,
             transcript=transcript,
             environment=os.environ,
         )
         ready = state / "ready.json" if state else None
-        if over_web:
+        if mode == "WEB":
             ended = serve(settings, web_host, web_port, stack.enter_context(scratch_directory("swarm-web-")), ready)
         else:
             ended = converse(settings, ready)
@@ -94,14 +106,6 @@ def command_line(
         print_json({"commands": transcript.commands}, failure=ended.failure)
     if ended.failure:
         raise ended.failure
-
-
-def mode() -> str:
-    """What HPE's variable says: CLI or WEB."""
-    said = os.environ.get("SWCI_MODE", "").upper()
-    if said not in ("", "CLI", "WEB"):
-        raise BadInput(f"SWCI_MODE is {said[:40]!r}, expected CLI or WEB")
-    return said
 
 
 def converse(settings: Settings, ready: Path | None) -> Ended | None:
@@ -114,13 +118,12 @@ def converse(settings: Settings, ready: Path | None) -> Ended | None:
     return run_node(shell.run, settings)
 
 
-def serve(settings: Settings, host: str, port: int | None, private: Path, ready: Path | None) -> Ended | None:
+def serve(settings: Settings, host: str, port: int, private: Path, ready: Path | None) -> Ended | None:
     """Be a web interface."""
     from swarm.nodes.starting import run_node
     from swarm.nodes.swci import web
 
-    number = port if port is not None else web.port_of(settings.environment)
-    return run_node(web.run, web.Settings(settings, web.Address(host, number), private, ready))
+    return run_node(web.run, web.Settings(settings, web.Address(host, port), private, ready))
 
 
 def script_lines(usr_dir: Path | None, name: str | None) -> tuple[str, ...]:

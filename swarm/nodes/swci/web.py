@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,14 +19,13 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 from swarm.errors import BadInput
-from swarm.nodes.swci import arguments, shell, variables
+from swarm.nodes.swci import shell, variables
 from swarm.nodes.swci.session import Session
 from swarm.nodes.swci.webapp import Desk, application
 from swarm.runtime.httpsfront import Front, same_organisation
 from swarm.runtime.started import TaskStatus
 from swarm.runtime.tls import address_text
 
-HOST, PORT = "127.0.0.1", 30306
 MARGIN_S = 60.0
 
 log = logging.getLogger("swarm.web")
@@ -35,8 +33,8 @@ log = logging.getLogger("swarm.web")
 
 @dataclass(frozen=True)
 class Address:
-    host: str = HOST
-    port: int = PORT
+    host: str
+    port: int
     """0 = any that is free."""
 
 
@@ -48,12 +46,6 @@ class Settings:
     """A directory with a short path that nobody else can enter."""
     ready: Path | None
     """Where to tell that it serves, and on which port."""
-
-
-def port_of(environment: Mapping[str, str]) -> int:
-    """As HPE's variable says."""
-    text = environment.get("SWCI_WEB_PORT", "")
-    return arguments.whole("SWCI_WEB_PORT", text, 0, 65535) if text else PORT
 
 
 async def run(settings: Settings) -> shell.Ended:

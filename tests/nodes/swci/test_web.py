@@ -47,7 +47,7 @@ class World(Scene):
         )
         tree, state = self.swarm.trees[0], directory / "swci-web"
         command = [
-            *(sys.executable, "-m", "swarm.cli.run_swci", "--web", "--web-port", "0", "--state", str(state)),
+            *(sys.executable, "-m", "swarm.cli.run_swci", "--mode", "web", "--web-port", "0", "--state", str(state)),
             *("--usr-dir", str(self.usr), "--key", str(tree.key("swci")), "--cert", str(tree.certificate("swci"))),
             *("--capath", str(tree.capath)),
         ]

@@ -22,7 +22,7 @@ _FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
 
 
 class Swci:
-    """A connection to ``run-swci --web``.
+    """A connection to ``run-swci --mode web``.
 
     ``clientCert``, ``clientPKey``: PEM files of a swci of the same organisation. ``clientCABundle``: the CA's PEM file
     or a directory of them, by which the other side is verified; ``verify=False`` talks to whoever answers, as HPE's
