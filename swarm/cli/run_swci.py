@@ -55,9 +55,7 @@ DEFAULT_SCRIPT = "swci-init"
     help="WEB: take commands over HTTPS",
 )
 @click.option("--web-host", default="127.0.0.1", show_default=True, help="address that the WEB mode listens on")
-@click.option(
-    "--web-port", type=click.IntRange(0, 65535), default=30306, show_default=True, envvar="SWCI_WEB_PORT", help="its port"
-)
+@click.option("--web-port", type=click.IntRange(0, 65535), default=30306, show_default=True, envvar="SWCI_WEB_PORT")
 @identified
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout; the session is on stderr")
 @click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SWARM_LOG_LEVEL or INFO]")
@@ -94,6 +92,7 @@ def command_line(
             stdin=sys.stdin.fileno() if sys.stdin and mode == "CLI" else None,
             transcript=transcript,
             environment=os.environ,
+            history=None if as_json or mode == "WEB" else history_file(state, credentials.identity.name),
         )
         ready = state / "ready.json" if state else None
         if mode == "WEB":
@@ -106,6 +105,15 @@ def command_line(
         print_json({"commands": transcript.commands}, failure=ended.failure)
     if ended.failure:
         raise ended.failure
+
+
+def history_file(state: Path | None, name: str) -> Path | None:
+    """Where the lines of a person at a terminal are kept; None if nobody sits at one."""
+    from swarm.runtime.statedir import default_state_dir
+
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    return (state or default_state_dir(name)) / "history"
 
 
 def converse(settings: Settings, ready: Path | None) -> Ended | None:
