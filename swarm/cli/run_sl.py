@@ -124,9 +124,10 @@ def command_line(
 def _started(command: tuple[str, ...], channel: ChannelServer) -> Iterator[Worker | None]:
     """The program's process, if there is a program; nothing of it is left afterwards."""
     from swarm.nodes.worker import Worker
+    from swarm.runtime.importpath import with_import_path
 
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the node's loop takes it
-    worker = Worker(command, channel.environment) if command else None
+    worker = Worker(command, with_import_path(os.environ) | channel.environment) if command else None
     try:
         yield worker
     finally:
