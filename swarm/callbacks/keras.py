@@ -190,7 +190,8 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         self.logger.info("merged model: %s", ", ".join(f"{name} {value:.4f}" for name, value in results.items()))
 
 
-def _check_platform(platform: Any) -> None:
+def _check_platform(given: Any) -> None:
+    platform = arguments.word(given)
     if platform == "TF":
         raise BadInput("ml_platform=TF (graphs and sessions) is not possible with Keras 3", hint="leave it out")
     if platform != "KERAS":

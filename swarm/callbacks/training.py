@@ -68,7 +68,7 @@ class Training:
         trainingContract: Any,
         keywords: Mapping[str, Any],
     ) -> None:
-        platform = keywords.get("ml_platform", keywords.get("mlPlatform", framework.platform))
+        platform = arguments.word(keywords.get("ml_platform", keywords.get("mlPlatform", framework.platform)))
         if platform != framework.platform:
             raise BadInput(f"Invalid ml platform type: {platform}")
         self._model = model

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from swarm.cli.ending import entry, print_json
-from swarm.cli.launching import Launcher
+from swarm.cli.launching import Launcher, identified
 from swarm.errors import BadInput, Interrupted
 
 EXAMPLES = """
@@ -30,12 +30,16 @@ DEFAULT_SCRIPT = "swci-init"
     help="Be a command interface (SWCI): run the script of the user directory, then what is typed, until EXIT. "
     "HELP lists the commands. After EXIT ON FAILURE the first command that fails ends it, with that failure's code.",
 )
-@click.option("--usr-dir", type=click.Path(path_type=Path), help="what scripts know as /platform/swarm/usr")
-@click.option("--init-script-name", metavar="FILE", help="script in --usr-dir  [default: swci-init, if it is there]")
-@click.option("--key", required=True, type=click.Path(path_type=Path), help="private key of the SWCI, PEM, mode 0600")
-@click.option("--cert", required=True, type=click.Path(path_type=Path), help="certificate of the SWCI, PEM")
-@click.option("--capath", required=True, type=click.Path(path_type=Path), help="directory with every organisation's CA")
-@click.option("--state", type=click.Path(path_type=Path), help="state directory  [default: one for this run only]")
+@click.option(
+    "--usr-dir", type=click.Path(path_type=Path), envvar="USR_DIR", help="what scripts know as /platform/swarm/usr"
+)
+@click.option(
+    "--init-script-name",
+    metavar="FILE",
+    envvar="SWCI_STARTUP_SCRIPT",
+    help="script in --usr-dir  [default: swci-init, if it is there]",
+)
+@identified
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout; the session is on stderr")
 @click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SWARM_LOG_LEVEL or INFO]")
 def command_line(

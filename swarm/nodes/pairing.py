@@ -54,16 +54,23 @@ class Pairing:
             *("--sn-ip", self.sn[0], "--sn-api-port", str(self.sn[1])),
             *("--host-ip", self._host_ip(node), "--sl-fs-port", str(node.slport or 0)),
             *("--key", self._identity(node, "KEY"), "--cert", self._identity(node, "CERT")),
-            *("--capath", self._identity(node, "CAPATH")),
+            *("--capath", self._authorities(node)),
+            *(("--sl-fs-service", node.slfsservice) if node.slfsservice else ()),
         )
+
+    def _authorities(self, node: SlNode) -> str:
+        """One file of CAs will do where there is no directory of them."""
+        return self._identity(node, "CAPATH" if node.attribute("CAPATH") or not node.attribute("CACERT") else "CACERT")
 
     def _identity(self, node: SlNode, kind: str) -> str:
         """The path of the key, certificate or capath."""
         attribute, what = node.attribute(kind), f"{kind} of nodes[{node.idx}]"
         if attribute is None:
+            spire = node.attribute("SPIFFE_SOCKETPATH") is not None
             raise BadInput(
-                f"the profile names no {what}: a learning node takes KEY, CERT and CAPATH",
-                hint="put the CA certificates of all organisations in one directory and name it as CAPATH",
+                f"the profile names no {what}: a learning node takes KEY, CERT and CAPATH or CACERT, which are files"
+                + (", and nothing from a SPIRE agent's socket" if spire else ""),
+                hint="gen-cert makes them; put the CA certificates of all organisations in one directory, the CAPATH",
             )
         part = attribute.subPath or ""
         return str(source_of(attribute.mType, attribute.src, what, volumes=self.volumes, sub_path=part))
@@ -128,7 +135,7 @@ def without_effect(profile: Profile) -> list[str]:
     """The keys of a profile that mean something to containers only."""
     found = ["dns"] if profile.dns else []
     for node in profile.nodes:
-        keys = ["slfsservice", "sllabels", "usrlabels", "slnetworkopts", "usrnetworkopts"]
+        keys = ["sllabels", "usrlabels", "slnetworkopts", "usrnetworkopts"]
         keys += ["usrcontaineropts"] if set(node.usrcontaineropts) - {"gpus"} else []
         found += [f"{key} of nodes[{node.idx}]" for key in keys if getattr(node, key)]
     return found

@@ -61,6 +61,8 @@ class Settings:
     """The training program, started already; None: serve one that is started by hand."""
     slot: tuple[str, int] | None = None
     """The slot that it runs for, and the fence of its operator's lease."""
+    fs_service: Address | None = None
+    """A proxy in front of the data port, announced in its place."""
 
 
 async def run(settings: Settings) -> int:
@@ -119,7 +121,8 @@ class LearningNode:
 
     @property
     def data_address(self) -> str:
-        return f"{self.settings.host_ip}:{self.server.port}"
+        host, port = self.settings.fs_service or (self.settings.host_ip, self.server.port)
+        return f"{host}:{port}"
 
     # ---- joining
 

@@ -63,6 +63,9 @@ class Settings:
     state: StateDirectory
     sentinel: tuple[str, int] | None
     """The API address of any network node; None lets this node found the network."""
+    api_service: tuple[str, int] | None = None
+    p2p_service: tuple[str, int] | None = None
+    """Proxies in front of the two ports, announced in their place. With both, ``host_ip`` may be empty."""
     clock: Clock = field(default_factory=Clock)
 
 
@@ -145,8 +148,10 @@ class NetworkNode:
         local.other_network = self._note_other_network
 
     def addresses(self) -> list[str]:
-        host = self.settings.host_ip
-        return [f"{host}:{self.api_port}", f"{host}:{self.p2p_port}"]
+        settings = self.settings
+        api = settings.api_service or (settings.host_ip, self.api_port)
+        p2p = settings.p2p_service or (settings.host_ip, self.p2p_port)
+        return [f"{host}:{port}" for host, port in (api, p2p)]
 
     def handlers(self) -> dict[str, Handler]:
         return {
@@ -192,6 +197,7 @@ class NetworkNode:
 
     def _say_ready(self) -> None:
         ready = {
+            "host": self.settings.host_ip or "127.0.0.1",
             "api_port": self.api_port,
             "p2p_port": self.p2p_port,
             "peer_id": self.local.state.peer_id,

@@ -57,6 +57,8 @@ class Settings:
     acceptance: Acceptance
     credentials: Credentials
     state: StateDirectory
+    keep: bool = False
+    """Whether the directories of ended slots stay as they are; their logs do in any case, for a while."""
 
 
 async def run(settings: Settings) -> None:
@@ -193,7 +195,8 @@ class OperatorNode:
         """Nobody asks for it any more: keep the logs, for a while."""
         work = self._work(lease)
         await work.told.wait()
-        await trio.to_thread.run_sync(work.directory.clear)
+        if not self.settings.keep:
+            await trio.to_thread.run_sync(work.directory.clear)
         self.directories.prune(LOGS_KEPT)
         del self.works[lease.slot, lease.fence]
 

@@ -34,7 +34,7 @@ import trio
 
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, IdentityError, InternalError, ModelError, Refused, SwarmError, Unreachable
-from swarm.runtime.channel import DESCRIPTORS, PATH_VARIABLE, TOKEN_VARIABLE
+from swarm.runtime.channel import DESCRIPTORS, HPES_VARIABLES, PATH_VARIABLE, TOKEN_VARIABLE
 from swarm.runtime.channel_socket import Wire, failure, listening, place, shared_memory
 from swarm.runtime.started import TaskStatus
 from swarm.wire import messages
@@ -71,7 +71,7 @@ class ChannelServer:
     @property
     def environment(self) -> dict[str, str]:
         """What the training program needs in its environment."""
-        return {PATH_VARIABLE: self.path, TOKEN_VARIABLE: self.token}
+        return {PATH_VARIABLE: self.path, TOKEN_VARIABLE: self.token, **dict.fromkeys(HPES_VARIABLES, self.path)}
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:

@@ -22,10 +22,11 @@ def names(file: str) -> list[str]:
     return [node.name for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
 
 
-def run(file: str, directory: Path, **environment: str) -> dict[str, str]:
-    """Case name → what went wrong, "" for nothing."""
+def run(file: str, directory: Path, *more: str, **environment: str) -> dict[str, str]:
+    """Case name → what went wrong, "" for nothing. ``more`` files of cases run in the same process."""
     report = directory / "report.xml"
-    command = [sys.executable, "-m", "pytest", str(HERE / file), "-p", "no:cacheprovider", f"--junitxml={report}"]
+    files = [str(HERE / each) for each in (file, *more)]
+    command = [sys.executable, "-m", "pytest", *files, "-p", "no:cacheprovider", f"--junitxml={report}"]
     done = subprocess.run(
         [*command, f"--basetemp={directory / 'tmp'}"], cwd=HERE.parents[1], env={**os.environ, **environment},
         capture_output=True, text=True, timeout=600,
