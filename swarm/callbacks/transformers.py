@@ -34,7 +34,7 @@ _HUGGING_FACE = Framework(
 _EVALUATION_BATCH = 8
 
 
-class SwarmCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+class SwarmCallback(TrainerCallback):
     """HPE's ``SwarmCallback(syncFrequency, minPeers, trainingContract, model=…, hfMode="full", **kwargs)``.
 
     Keywords: those of ``swarm.keras.SwarmCallback``. ``model`` is the model that the Trainer gets. With ``adsValData``,
