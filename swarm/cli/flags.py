@@ -163,6 +163,7 @@ VARIABLES = (
     _variable("USR_DIR", "swop swci", "implemented", "as `--usr-dir`"),
     _variable("SWOP_PROFILE", "swop", "implemented", "as `--profile-file-name`"),
     _variable("SWCI_STARTUP_SCRIPT", "swci", "implemented", "as `--init-script-name`"),
+    _variable("SWCI_MODE SWCI_WEB_PORT", "swci", "implemented", "as `--mode --web-port`"),
     _variable("SWCI_RUN_TASK_MAX_WAIT_TIME SWCI_GENERIC_TASK_MAX_WAIT_TIME", "swci", "implemented",
               "minutes that `WAIT FOR TASKRUNNER` waits (120)"),
     _variable("SWOP_KEEP_CONTAINERS", "swop", "implemented",

@@ -56,6 +56,12 @@ KEEP = "SWOP_KEEP_CONTAINERS"
 @click.option("--sn-api-service", metavar="HOST[:PORT]", envvar="SN_API_SERVICE", help="the same through a proxy")
 @click.option("--accept-org", multiple=True, metavar="NAME", help="run this organisation's tasks too; repeatable")
 @click.option("--engine", type=click.Choice(["process"]), help="what workers are started as, whatever the profile says")
+@click.option(
+    "--secrets",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="NAME=VALUE lines, mode 0600: what secret:NAME in tasks and profile means here",
+)
 @click.option("--tethered", is_flag=True, help="workers end whenever the operator does, instead of awaiting the next")
 @identified
 @click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SWARM_LOG_LEVEL or INFO]")
@@ -67,6 +73,7 @@ def command(
     sn_api_service: str | None,
     accept_org: tuple[str, ...],
     engine: str | None,
+    secrets: Path | None,
     tethered: bool,
     key: Path,
     cert: Path,
@@ -79,6 +86,7 @@ def command(
     from swarm.nodes import swop
     from swarm.nodes.acceptance import accept
     from swarm.nodes.pairing import Pairing
+    from swarm.nodes.secrets import Secrets
     from swarm.nodes.starting import run_node
     from swarm.runtime import report
     from swarm.runtime.statedir import StateDirectory, default_state_dir
@@ -92,7 +100,7 @@ def command(
         settings = swop.Settings(
             sn=sn,
             profile=profile,
-            pairing=Pairing(profile, sn, directory.path / "volumes", swop.log.warning),
+            pairing=Pairing(profile, sn, directory.path / "volumes", swop.log.warning, Secrets(secrets)),
             engine=ProcessEngine(tethered=tethered),
             acceptance=acceptance,
             credentials=credentials,

@@ -10,7 +10,7 @@ import ipaddress
 import shlex
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from swarm.core.events import SlotAssigned
@@ -19,6 +19,7 @@ from swarm.engines.pair import Pair, Program
 from swarm.engines.paths import Mount, in_order, source_of, target_of
 from swarm.errors import BadInput, Unreachable
 from swarm.nodes.ledgerlink import Address
+from swarm.nodes.secrets import Secrets
 from swarm.wire.profile import Profile, SlNode
 from swarm.wire.taskfile import RunSwarm, body_of
 
@@ -30,6 +31,7 @@ class Pairing:
     volumes: Path
     report: Callable[[str], None]
     """Told what a profile asks for and this host cannot give."""
+    secrets: Secrets = field(default_factory=Secrets)
 
     def pair(self, task: Task, lease: SlotAssigned) -> Pair:
         """For the learning node of the profile that the lease is for."""
@@ -95,7 +97,9 @@ class Pairing:
             raise BadInput("Entrypoint and Command of the task are blank: they name no program")
         return Program(
             words,
-            {**_devices(node), **task.Envvars, **node.usrenvvars, **_hostname(node.usrhostname)},
+            self.secrets.resolved(
+                {**_devices(node), **task.Envvars, **node.usrenvvars, **_hostname(node.usrhostname)}
+            ),
             target_of(task.WorkingDir, "WorkingDir"),
             in_order(self._mounts(task, node)),
         )
@@ -108,11 +112,12 @@ class Pairing:
                 raise BadInput(
                     f"the task asks for PrivateContent, and nodes[{node.idx}] of the profile has no privatedata"
                 )
-            source = source_of(private.mType, private.src, f"privatedata of nodes[{node.idx}]", volumes=self.volumes)
+            what = f"privatedata of nodes[{node.idx}]"
+            source = source_of(private.mType, private.src, what, volumes=self.volumes, node=node.idx)
             mounts.append(Mount("PrivateContent", source, target_of(task.PrivateContent, "PrivateContent")))
         for number, shared in enumerate(task.SharedContent):
             what = f"SharedContent[{number}]"
-            source = source_of(shared.MType, shared.Src, f"Src of {what}", volumes=self.volumes)
+            source = source_of(shared.MType, shared.Src, f"Src of {what}", volumes=self.volumes, node=node.idx)
             mounts.append(Mount(what, source, target_of(shared.Tgt, f"Tgt of {what}"), read_only=True))
         return mounts
 
