@@ -6,6 +6,8 @@ import pytest
 
 from tests.callbacks import cases
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
