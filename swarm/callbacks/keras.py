@@ -112,7 +112,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             self._evaluate()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self._session.epochs += 1
+        self._session.epoch_ended(_numbers(logs) | self._validated)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         self._session.finish(self._weights)
@@ -188,6 +188,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             variable.assign(value)
         self._validated = {f"val_{name}": float(value) for name, value in results.items()}
         self.logger.info("merged model: %s", ", ".join(f"{name} {value:.4f}" for name, value in results.items()))
+        self._session.report(self._validated)
 
 
 def _check_platform(given: Any) -> None:

@@ -117,7 +117,7 @@ class Training:
             self._evaluate()
 
     def epoch(self) -> None:
-        self._session.epochs += 1
+        self._session.epoch_ended(self._validated)
 
     def end(self) -> None:
         self._session.finish(self._read)
@@ -148,4 +148,5 @@ class Training:
         results = self._model.evaluate()
         self._validated = {f"val_{name}": value for name, value in results.items()}
         if results:
+            self._session.report(self._validated)
             self.logger.info("merged model: %s", ", ".join(f"{name} {value:.4f}" for name, value in results.items()))

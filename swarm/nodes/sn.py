@@ -31,6 +31,7 @@ from swarm.nodes.sn_links import Links
 from swarm.nodes.sn_proposals import PROPOSE_S, Proposals
 from swarm.nodes.sn_return import ComeBack
 from swarm.nodes.status import ledger_status, rules_note
+from swarm.nodes.trainings import Trainings
 from swarm.runtime.answers import LedgerSuperseded
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
@@ -143,6 +144,7 @@ class NetworkNode:
             linked=self.heads.keep_exchanging,
             ended=self._note_ended,
         )
+        self.trainings = Trainings(lambda: self.driver.ledger, self.links.network_nodes)
         self.leader = Leader(self.driver, self.links, state.uid)
         self.proposals = Proposals(self.driver, self.leader)
         local.other_network = self._note_other_network
@@ -166,7 +168,7 @@ class NetworkNode:
         }
 
     def listeners(self) -> dict[str, Listener]:
-        return {"raft": self._raft, "alive": self._alive}
+        return {"raft": self._raft, "alive": self._alive, **self.trainings.listeners()}
 
     # ---- its life
 
@@ -323,7 +325,8 @@ class NetworkNode:
     async def _status(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         upgrading = rules_note(self.driver.ledger)
         notes = [*self.driver.notes(), *self.leader.notes(), *self.heads.notes(), upgrading, self._returned]
-        return ledger_status(self.driver, self.local, self._heard_ms, [note for note in notes if note])
+        said = [note for note in notes if note]
+        return ledger_status(self.driver, self.local, self._heard_ms, said, self.trainings.of)
 
     # ---- applying
 

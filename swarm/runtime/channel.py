@@ -130,6 +130,12 @@ class Channel:
                 self._decode(data)
         return self._reply(Merged)
 
+    def report(self, report: messages.Report) -> None:
+        """Say how the program trains, also while a decision is under way. Does not wait for an answer."""
+        self._check_usable()
+        with self._shut_on_error():
+            self._send(report)
+
     def leave(self, reason: str, code: int) -> None:
         """Withdraw from the contract and close. Never waits for the SL, and says nothing if it is gone."""
         self._part(messages.Leave(reason[: messages.TEXT_CAP], code))

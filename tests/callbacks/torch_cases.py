@@ -71,7 +71,7 @@ def test_begin_every_n_batches_across_epochs_and_end(node, log):
         ("end", 20, 2),
     ]  # fmt: skip
     assert log.messages[-1] == FINAL
-    assert log.messages[9:11] == [
+    assert log.messages[13:15] == [
         "***** Is Swarm callback in loopback mode: False *****",
         "WARNING: valData is not available to compute Loss and metrics",
     ]

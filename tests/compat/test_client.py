@@ -106,7 +106,7 @@ def test_what_the_platform_refuses_leaves_no_session_behind(node, log):
     with pytest.raises(SwarmError, match="unit km is not possible"):
         mine(unit="km")
     assert node.gone_event.wait(5)
-    mine(unit="m", unti="m")._session.close()
+    mine(unit="m", unti="m")._training.close()
     assert "SwarmCallback does not know the argument unti: it has no effect; did you mean unit?" in log.messages
 
 
@@ -119,4 +119,4 @@ def test_loopback_trains_alone(monkeypatch):
     monkeypatch.setenv("SWARM_LOOPBACK", "True")
     callback = mine()
     train(callback)
-    assert (callback.model.slope, callback._session.epochs) == (6, 1)
+    assert (callback.model.slope, callback._training.epochs) == (6, 1)

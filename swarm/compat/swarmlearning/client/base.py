@@ -22,19 +22,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from swarm.callbacks import arguments
-from swarm.callbacks.base import Session
-from swarm.callbacks.bits import same_bits
 from swarm.callbacks.checkpoint import Arrays
+from swarm.callbacks.training import Framework, Training
 from swarm.core.agreement import DEFAULT_CONTRACT
-from swarm.errors import ModelError, SwarmError
-
-KEYWORDS = arguments.KEYWORDS | {"adsValData", "adsValBatchSize", "ml_platform", "mlPlatform", "model"}
+from swarm.errors import SwarmError
 
 
 class SwarmCallbackBase(ABC):
     """``params`` holds further keywords, as HPE's own subclasses pass them; both ways may be mixed."""
 
+    platform: ClassVar[str] = "KERAS"
+    """What programs of this platform may say as ``ml_platform``."""
     platformArguments: ClassVar[frozenset[str]] = frozenset()
     """Keywords of this platform alone: others that are unknown are warned of."""
 
@@ -50,32 +48,22 @@ class SwarmCallbackBase(ABC):
         self.model = keywords.get("model")
         self.valData: Any = None
         """What `_getValidationDataForAdaptiveSync` made of adsValData."""
-        self._validated: dict[str, float] = {}
-        self._session = Session(
-            "SwarmCallback",
-            syncFrequency,
-            minPeers,
-            trainingContract,
-            keywords,
-            known=KEYWORDS | self.platformArguments,
-            load=self._load,
-            optimizer=dict,
-            load_optimizer=lambda kept: None,
-        )
-        self.logger = self._session.logger
+        framework = Framework(type(self).__name__, self.platform, _MEANT | self.platformArguments)
+        self._training = Training(framework, _Mine(self), syncFrequency, minPeers, trainingContract, keywords)
+        self.logger = self._training.logger
         try:
             self._verifyAndSetPlatformContext(keywords)
             if keywords.get("adsValData") is not None:
                 given = (keywords["adsValData"], keywords.get("adsValBatchSize"))
                 self.valData = self._getValidationDataForAdaptiveSync(*given)
         except BaseException:
-            self._session.close()
+            self._training.close()
             raise
 
     @property
     def training_over(self) -> bool:
         """The swarm's training is over: further batches are merged no more."""
-        return self._session.training_over
+        return self._training.over
 
     # ---- for subclasses
 
@@ -98,48 +86,48 @@ class SwarmCallbackBase(ABC):
         """Loss, and a metric or a map of them, of the model on ``self.valData``."""
         raise SwarmError(f"adsValData is given, and {type(self).__name__} has no _calculateLocalLossAndMetrics")
 
-    # ---- the hooks
+    # ---- the hooks; what a framework passes to them is not looked at
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self._session.start(*self._read())
-        if self._session.follows_loss and not self._session.loopback:
-            self._evaluate()
+        self._training.begin()
 
     def on_batch_end(self, *_: Any, **__: Any) -> None:
-        session = self._session
-        due = session.batches.add(1)
-        if session.sync(self._read, self._validated) if due else session.catch_up(self._read):
-            self._evaluate()
+        self._training.batch()
 
     def on_epoch_end(self, *_: Any, **__: Any) -> None:
-        self._session.epochs += 1
+        self._training.epoch()
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        self._session.finish(self._read)
+        self._training.end()
 
-    # ---- how
 
-    def _read(self) -> tuple[Arrays, Arrays]:
-        weights = {name: np.asarray(value) for name, value in self._saveModelWeightsToDict().items()}
-        local = self._session.local_of(weights)
-        return (
-            {name: array for name, array in weights.items() if name not in local},
-            {name: array for name, array in weights.items() if name in local},
-        )
+_MEANT = frozenset({"model", "adsValBatchSize"})
 
-    def _load(self, part: Arrays) -> None:
-        self._loadModelWeightsFromDict({name: view.copy() for name, view in part.items()})
-        shared, local = self._read()
-        held = {**shared, **local}
-        for name, view in part.items():
-            if not same_bits(held[name], view):
-                raise ModelError(f'tensor "{name}" reads back other values than were loaded into it')
 
-    def _evaluate(self) -> None:
-        if self.valData is None:
-            return
-        loss, metrics = self._calculateLocalLossAndMetrics()
-        named = dict(metrics) if isinstance(metrics, Mapping) else {} if metrics is None else {"metric": metrics}
-        self._validated = {"val_loss": float(loss), **{f"val_{name}": float(value) for name, value in named.items()}}
-        shown = ", ".join(f"{name.removeprefix('val_')} {value:.4f}" for name, value in self._validated.items())
-        self.logger.info("merged model: %s", shown)
+class _Mine:
+    """A subclass's model as `callbacks/training` sees it."""
+
+    def __init__(self, callback: SwarmCallbackBase) -> None:
+        self._callback = callback
+
+    def read(self) -> Arrays:
+        return {name: np.asarray(value) for name, value in self._callback._saveModelWeightsToDict().items()}
+
+    def ties(self) -> Mapping[str, str]:
+        return {}
+
+    def load(self, part: Arrays) -> None:
+        self._callback._loadModelWeightsFromDict({name: view.copy() for name, view in part.items()})
+
+    def optimizer(self) -> Arrays:
+        return {}
+
+    def load_optimizer(self, kept: Arrays) -> None:
+        """A checkpoint keeps weights and counters."""
+
+    def evaluate(self) -> Mapping[str, float]:
+        if self._callback.valData is None:
+            return {}
+        loss, metrics = self._callback._calculateLocalLossAndMetrics()
+        named = metrics if isinstance(metrics, Mapping) else {} if metrics is None else {"metric": metrics}
+        return {"loss": float(loss), **{str(name): float(value) for name, value in named.items()}}
