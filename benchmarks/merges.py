@@ -67,7 +67,7 @@ def section(name: str, measured_with: str, page: Path) -> str:
     return "\n\n".join((
         f"`swarm bench merge` with what each row begins with, {measured_with}:",
         table(["", *COLUMNS], figures),
-        "Where a round's seconds go, as means over the peers; phases overlap, and each counts from the end of the last:",
+        "Where a round's seconds go, as means over the peers. Phases overlap: each counts from the end of the last.",
         table(["", *PHASES], phases),
         f"![Seconds a round](benchmarks/{name}.svg)",
     ))  # fmt: skip
