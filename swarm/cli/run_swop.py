@@ -63,6 +63,7 @@ def command(
     from swarm.nodes import swop
     from swarm.nodes.acceptance import accept
     from swarm.nodes.pairing import Pairing
+    from swarm.nodes.room import Room
     from swarm.nodes.starting import run_node
     from swarm.runtime import report
     from swarm.runtime.statedir import StateDirectory, default_state_dir
@@ -77,6 +78,7 @@ def command(
             sn=sn,
             profile=profile,
             pairing=Pairing(profile, sn, directory.path / "volumes", swop.log.warning),
+            room=Room(usr_dir / profile_file_name, profile.capacity),
             engine=ProcessEngine(tethered=tethered),
             acceptance=acceptance,
             credentials=credentials,

@@ -42,7 +42,7 @@ def test_down_without_up_says_so_and_makes_nothing(swarm, tmp_path):
 
 def test_nodes_stay_until_down_and_come_back_with_their_ledger(swarm, tmp_path):
     first = json.loads(swarm("up", "--json").stdout)
-    assert [node["name"] for node in first["nodes"]] == ["sn-1", "sn-2"]
+    assert [node["name"] for node in first["nodes"]] == ["sn-1", "sn-2", "swop-1"]
     assert json.loads(swarm("up", "--json").stdout)["nodes"] == first["nodes"]  # what runs stays
 
     command = shlex.split(first["commands"][0].split(" -- ")[0])
@@ -52,7 +52,7 @@ def test_nodes_stay_until_down_and_come_back_with_their_ledger(swarm, tmp_path):
     assert trained.returncode == 0, trained.stderr
 
     ended = json.loads(swarm("down", "--json").stdout)
-    assert ended["ended"] == ["sn-1", "sn-2"]
+    assert ended["ended"] == ["sn-1", "sn-2", "swop-1"]
     assert not any(running(node["pid"]) for node in first["nodes"])
 
     again = json.loads(swarm("up", "--json").stdout)
