@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
 
@@ -116,9 +117,14 @@ def _total_epochs(value: Any) -> int:
     return 0 if value == 0 else _positive(value, "totalEpochs value is not a positive integer")
 
 
+def word(value: Any) -> Any:
+    """What an enum of `swarmlearning.client.swarm` says, as a word."""
+    return value.name if isinstance(value, Enum) else value
+
+
 def _checkin(value: Any) -> Checkin:
     for choice in CHECKINS:
-        if value == choice:
+        if word(value) == choice:
             return choice
     raise BadInput(f"Invalid value checkinModelOnTrainEnd: {value}. Allowed values: {list(CHECKINS)}")
 
@@ -182,7 +188,7 @@ def _sync_rule(value: Any) -> str:
 
 def _merge_method(value: Any) -> str:
     """A name, also as HPE's SLMergeMethod; or the file of a method of one's own, which the contract names by digest."""
-    text = str(value)
+    text = str(word(value))
     if text.endswith(".py"):
         try:
             return name_of(Path(text).stem, Path(text).read_bytes())

@@ -27,12 +27,12 @@ import numpy as np
 
 from swarm.callbacks import arguments
 from swarm.callbacks.base import Session
+from swarm.callbacks.bits import same_bits
 from swarm.callbacks.checkpoint import Arrays, difference
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.errors import BadInput, ModelError
 
-_BLOCK = 1 << 19
 _WITHOUT_EFFECT = frozenset(
     {"model", "tf", "sess", "hfMode", "lossFunction", "lossFunctionArgs", "metricFunction", "metricFunctionArgs"}
 )
@@ -112,7 +112,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             self._evaluate()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self._session.epochs += 1
+        self._session.epoch_ended(_numbers(logs) | self._validated)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         self._session.finish(self._weights)
@@ -154,7 +154,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             if name not in part:
                 continue
             weight.assign(part[name])
-            if not _same_bits(_read(weight), part[name]):
+            if not same_bits(_read(weight), part[name]):
                 raise ModelError(f'tensor "{name}" ({weight.path}) reads back other values than were loaded into it')
 
     def _optimizer(self) -> Arrays:
@@ -188,9 +188,11 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             variable.assign(value)
         self._validated = {f"val_{name}": float(value) for name, value in results.items()}
         self.logger.info("merged model: %s", ", ".join(f"{name} {value:.4f}" for name, value in results.items()))
+        self._session.report(self._validated)
 
 
-def _check_platform(platform: Any) -> None:
+def _check_platform(given: Any) -> None:
+    platform = arguments.word(given)
     if platform == "TF":
         raise BadInput("ml_platform=TF (graphs and sessions) is not possible with Keras 3", hint="leave it out")
     if platform != "KERAS":
@@ -218,15 +220,6 @@ def _path(weight: Any) -> str:
 
 def _read(weight: Any) -> np.ndarray[Any, Any]:
     return np.asarray(keras.ops.convert_to_tensor(weight.value))
-
-
-def _same_bits(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    left, right = (np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in (a, b))
-    return all(  # by blocks that stay in the cache
-        np.array_equal(left[at : at + _BLOCK], right[at : at + _BLOCK]) for at in range(0, left.size, _BLOCK)
-    )
 
 
 def _numbers(logs: Mapping[str, Any] | None) -> dict[str, float]:

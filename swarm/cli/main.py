@@ -43,6 +43,7 @@ COMMANDS = {
     "audit": Row("swarm.cli.audit:command", "whether a network node's ledger holds, entry by entry, offline"),
     "org": Row("swarm.cli.org:command", "the organisations of a network; admit one more"),
     "contract": Row("swarm.cli.contract:command", "look after a training contract"),
+    "compat": Row("swarm.cli.compat:command", "run what was written for HPE Swarm Learning"),
     "bench": Row("swarm.cli.bench:command", "measure this machine against plain TLS"),
 }
 

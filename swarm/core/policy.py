@@ -25,6 +25,8 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "job": (_EVERYBODY, "none"),
     "follow": (_EVERYBODY, "none"),
     "alive": (_SN, "admitted"),
+    "training": (_SL, "none"),
+    "training_elsewhere": (_SN, "admitted"),
     "entries": (_SN, "none"),
     "raft": (_SN, "none"),
     "forward": (_SN, "none"),

@@ -28,10 +28,12 @@ from swarm.engines.job import Job
 from swarm.engines.pair import Pair, Program
 from swarm.engines.paths import Mount, covered, in_order
 from swarm.errors import BadInput
+from swarm.runtime.channel import HPES_VARIABLES, PATH_VARIABLE, TOKEN_VARIABLE
+from swarm.runtime.importpath import with_import_path
 from swarm.runtime.tether import spawn
 
 MARK = "SWARM_SLOT_DIRECTORY"
-CHANNEL = ("SWARM_CHANNEL", "SWARM_CHANNEL_TOKEN")
+CHANNEL = (PATH_VARIABLE, TOKEN_VARIABLE, *HPES_VARIABLES)
 PYTHON = "SWARM_PYTHON"
 LOOKS_MAX = 100
 _NOT_FOR_WORKERS = (*CHANNEL, "SWARM_SLOT", "SWARM_FENCE", "SWARM_LOOPBACK", "SWARM_LOG_LEVEL", "SL_LOG_LEVEL")
@@ -129,7 +131,7 @@ class ProcessEngine:
         if python is None:
             raise BadInput(f"{PYTHON} {self.python(added)} is no program on this host")
         environment["PATH"] = f"{os.path.dirname(python)}:{environment.get('PATH', os.defpath)}"
-        return python, environment
+        return python, with_import_path(environment)
 
 
 class ProcessWorker:

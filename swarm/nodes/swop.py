@@ -30,12 +30,13 @@ from swarm.core.events import (
 )
 from swarm.core.jobrun import JobRun
 from swarm.core.operator import Operator
-from swarm.core.operator_steps import Refusal, Verdict
+from swarm.core.operator_steps import Refusal
 from swarm.core.rules import has_kind
 from swarm.core.run import Run
 from swarm.core.task import RUN_JOBS, RUN_SWARM, Task
 from swarm.engines.pair import Engine
 from swarm.errors import IdentityError, Interrupted, Refused, SwarmError
+from swarm.nodes import preparing
 from swarm.nodes.acceptance import Acceptance
 from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.jobdirectory import JobDirectory
@@ -52,9 +53,7 @@ from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
 from swarm.wire.profile import Profile
 from swarm.wire.signed import Entry
-from swarm.wire.taskfile import MakeUserContainer, body_of
 
-MAKE_USER_CONTAINER = "MAKE_USER_CONTAINER"
 TICK_S = 1.0
 LEAVE_S = 3.0
 LOGS_KEPT = 50
@@ -74,6 +73,8 @@ class Settings:
     acceptance: Acceptance
     credentials: Credentials
     state: StateDirectory
+    keep: bool = False
+    """Whether the directories of ended slots stay as they are; their logs do in any case, for a while."""
 
 
 async def run(settings: Settings) -> None:
@@ -92,6 +93,7 @@ class OperatorNode:
         self.jobs = SlotDirectories(self.state.path / "jobs", lambda path, lease: JobDirectory(path, lease, runs))
         self.jobbing = Jobbing(self.state.path)
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
+        self.preparing = preparing.Preparing(settings.pairing, settings.engine, self.happened)
         self.machine = Operator(self.state.uid, lambda: self.link.ledger)
         self.works: dict[tuple[str, int], SlotWork] = {}
         """By slot and fence."""
@@ -154,6 +156,7 @@ class OperatorNode:
     async def _end_in_order(self) -> None:
         """Workers first, then the ledger is told; whatever this takes, it comes to an end."""
         self._leaving = True
+        self.preparing.end()
         self.happened(o.Stopped())
         while self.machine.at_work():
             await self._moved.wait()
@@ -193,7 +196,7 @@ class OperatorNode:
                 ledger = self.link.ledger
                 self._nursery.start_soon(self._judge, lease, ledger.tasks[lease.task], ledger.board.run(lease.run))
             case o.Prepare(lease):
-                self._prepare(lease)
+                self._nursery.start_soon(self.preparing.prepare, lease, self.link.ledger.tasks[lease.task])
             case o.Decline():
                 self._nursery.start_soon(self._decline, effect)
             case o.Forget(lease):
@@ -225,7 +228,8 @@ class OperatorNode:
         """Nobody asks for it any more: keep the logs, for a while."""
         work = self._work(lease)
         await work.told.wait()
-        await trio.to_thread.run_sync(work.directory.clear)
+        if not self.settings.keep:
+            await trio.to_thread.run_sync(work.directory.clear)
         if isinstance(work, JobWork):
             self._forgotten_jobs += 1
             if self._forgotten_jobs % JOB_LOGS_KEPT == 0:
@@ -253,7 +257,7 @@ class OperatorNode:
 
     def _refusal(self, task: Task, run: Run | JobRun) -> Refusal | None:
         """Why this host does not run the task; None if it does."""
-        if task.type not in (RUN_SWARM, RUN_JOBS, MAKE_USER_CONTAINER):
+        if task.type not in (RUN_SWARM, RUN_JOBS, *preparing.TYPES):
             return Refusal(
                 f"{task.type} needs a container engine, and this operator starts workers as processes",
                 "leave the task out, or assign it where an operator has a container engine",
@@ -273,22 +277,6 @@ class OperatorNode:
         body = {"run": lease.run, "reason": o.printable(refusal.reason), "hint": o.printable(refusal.hint)}
         await self._propose("TaskDeclined", body)
 
-    def _prepare(self, lease: SlotAssigned) -> None:
-        """There is no image to make for a process: what a host has is what its workers get."""
-        task = self.link.ledger.tasks[lease.task]
-        try:
-            body = body_of(task.type, task.body, task.name)
-        except SwarmError as error:
-            self.happened(o.NotStarted(lease, Refusal(error.message, error.hint)))
-            return
-        steps = body.BuildSteps if isinstance(body, MakeUserContainer) else ()
-        python = self.settings.engine.python({})
-        said = f"no image made: workers use {python}; skipped {len(steps)} build steps of {task.outcome}"
-        log.info("task %s: %s", task.name, said)
-        for step in steps:
-            log.info("task %s, skipped: %s", task.name, o.printable(step))
-        self.happened(o.Prepared(lease, Verdict("done", "", None), said))
-
     # ---- the ledger
 
     async def _report(self, body: dict[str, Any]) -> None:
@@ -305,6 +293,7 @@ class OperatorNode:
                 case SlotAssigned(swop=self.state.uid):
                     log.info("slot %s of task %s: leased, fence %d", event.slot, event.task, event.fence)
                 case TaskrunnerCleared():
+                    self.preparing.end(event.run)
                     self.happened(event)
                 case RulesActivated() if self.machine.following:
                     self._nursery.start_soon(self._listen)  # by them there may be more to say

@@ -14,8 +14,8 @@ from time import monotonic
 
 from swarm.runtime.data_protocol import Traffic
 
-SHORTEST_S = 0.05
-"""Samples closer than this say more about buffers than about the link."""
+SHORTEST_S = 0.2
+"""Samples closer than this say more about buffers than about the link: what was held up arrives at once."""
 WORTH_BYTES = 1 << 20
 """A round that moved less each way has measured nothing."""
 ALIKE = 2
@@ -32,6 +32,7 @@ class Rates:
         self._traffic = traffic
         self._clock = clock
         self._began = self._last = (clock(), Traffic())
+        """When the counters were about to be read, and what they said."""
         self._busiest = [0.0, 0.0]
         self._rounds: deque[list[float]] = deque(maxlen=ROUNDS)
 
@@ -41,15 +42,15 @@ class Rates:
         self._busiest = [0.0, 0.0]
 
     def sample(self) -> None:
-        now_s, traffic = self._clock(), self._traffic()
         last_s, last = self._last
+        now_s = self._clock()
         if now_s - last_s < SHORTEST_S:
             return
+        traffic = self._traffic()
         self._last = (now_s, traffic)
         moved = (traffic.arrived - last.arrived, traffic.received - last.received)
-        self._busiest = [
-            max(known, nbytes / (now_s - last_s)) for known, nbytes in zip(self._busiest, moved, strict=True)
-        ]
+        longest_s = self._clock() - last_s  # a thread that had to wait for a processor in between read them later
+        self._busiest = [max(known, nbytes / longest_s) for known, nbytes in zip(self._busiest, moved, strict=True)]
 
     def end(self) -> None:
         """The exchange has ended, and not been broken off."""

@@ -49,7 +49,8 @@ def test_begin_every_n_batches_across_epochs_and_end(node, log):
     ]  # fmt: skip
     assert node.syncs[1].metrics["loss"] > 0
     assert log.messages[-1] == FINAL
-    assert log.messages[9:11] == [
+    assert log.messages[10].startswith("WARNING: totalEpochs is not given")
+    assert log.messages[13:15] == [
         "***** Is Swarm callback in loopback mode: False *****",
         "WARNING: valData is not available to compute Loss and metrics",
     ]
@@ -251,6 +252,15 @@ def test_validation_data_is_evaluated_after_a_merge_and_the_epochs_metrics_stay_
     assert len(lines) == 2
     assert "loss " in lines[0]
     assert "mae " in lines[0]
+
+
+def test_epochs_and_figures_are_told_to_whoever_looks(node):
+    model = small(metrics=["mae"])
+    fit(model, callback(sync=4, totalEpochs=2, adsValData=(X[:8], Y[:8])), epochs=2)
+    assert node.gone_event.wait(5)
+    report = node.gone_sessions[0].report
+    assert (report.batches, report.epochs, report.total_epochs) == (20, 2, 2)
+    assert {"loss", "mae", "val_loss", "val_mae"} == report.metrics.keys()
 
 
 def test_a_model_without_weights_is_refused_before_anything_is_opened(node):

@@ -7,18 +7,17 @@ import time
 import psutil
 import pytest
 
-from tests.cli.test_up import swarm  # noqa: F401
 from tests.nodes.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
 
 class Here:
-    def __init__(self, swarm, tmp_path):
-        self.swarm, self.tmp_path = swarm, tmp_path
+    def __init__(self, front, tmp_path):
+        self.front, self.tmp_path = front, tmp_path
 
     def ask(self, *arguments, code=0):
-        done = self.swarm(*arguments, "--json")
+        done = self.front(*arguments, "--json")
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout)
 
@@ -36,8 +35,8 @@ class Here:
 
 
 @pytest.fixture
-def here(swarm, tmp_path):  # noqa: F811
-    here = Here(swarm, tmp_path)
+def here(front, tmp_path):
+    here = Here(front, tmp_path)
     here.nodes = here.ask("up", "--sns", "1", "--cpu", "1")["nodes"]
     return here
 

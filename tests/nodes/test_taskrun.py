@@ -7,7 +7,7 @@ import pytest
 from swarm.core.events import SlotAssigned
 from swarm.errors import WorkerFailed
 from swarm.nodes.launch import Launch
-from swarm.nodes.slotdirectory import SlotDirectories, Verdict
+from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory, Verdict
 from swarm.nodes.taskrun import PLACE, TaskRun, Work
 from swarm.wire import profile, taskfile
 

@@ -56,6 +56,20 @@ def test_moments_too_short_to_measure_are_part_of_the_next() -> None:
     assert link.rates.told([]) == {"up": 10 * MB, "down": 10 * MB}
 
 
+def test_who_had_to_wait_between_the_clock_and_the_counters_measures_too_little_and_never_too_much() -> None:
+    link = Link()
+
+    def read_late() -> Traffic:
+        link.now_s += 1.0
+        link.traffic += Traffic(10 * MB, 10 * MB, 10 * MB)
+        return link.traffic
+
+    link.rates = Rates(read_late, lambda: link.now_s)
+    link.rounds((0.25, 0, 0))
+    assert link.rates.told([]) == pytest.approx({"up": 10 * MB, "down": 10 * MB}, rel=0.5)
+    assert max(link.rates.told([]).values()) <= 10 * MB
+
+
 def test_a_round_that_was_held_up_lowers_no_rate_and_a_link_that_stays_slow_is_known_in_time() -> None:
     link = Link()
     link.round((1.0, 8 * MB, 8 * MB))

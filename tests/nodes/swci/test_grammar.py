@@ -34,6 +34,21 @@ AS_PUBLISHED = {
     "EXIT": {},
     "ls": {},
     "help HELP": {"command": "HELP"},
+    "get context env APISRV_CON_RETRY": {"variable": "APISRV_CON_RETRY"},
+    "GET CONTEXT ENV here X": {"context": "here", "variable": "X"},
+    "list context env": {},
+    "LIST CONTEXT ENV here": {"context": "here"},
+    "set context env X 'two words'": {"variable": "X", "value": "two words"},
+    "SET CONTEXT ENV here X 1": {"context": "here", "variable": "X", "value": "1"},
+    "perfdata defaultbb.cqdb.sml.hpe": {"contract": "defaultbb.cqdb.sml.hpe"},
+    "CREATE TASK FROM taskdefs/run.yaml": {"file": "taskdefs/run.yaml"},
+    "CREATE TASK PULL_IMAGE t me ROOTTASK img": {
+        "task_type": "PULL_IMAGE", "task": "t", "author": "me", "prereq": "ROOTTASK", "outcome": "img",
+    },
+    "APPEND TASK BODY t 3 - FROM  scratch": {"task": "t", "index": "3", "line": "- FROM  scratch"},
+    "APPEND TASK BODY t 4   - indented": {"task": "t", "index": "4", "line": "  - indented"},
+    "append task body t 5": {"task": "t", "index": "5"},
+    "WAIT\tFOR TASKRUNNER  r\r": {"taskrunner": "r"},
 }
 
 
