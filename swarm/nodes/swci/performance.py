@@ -27,8 +27,10 @@ async def show(session: Session, contract: str) -> None:
 
 
 def _measures(row: dict[str, Any]) -> list[str]:
+    """``total_epochs`` 0: the program has not said how many it will train."""
     training = row.get("training") or {}
-    return [_shown(training.get(name)) for name in MEASURES]
+    told = {**training, "total_epochs": training.get("total_epochs") or None}
+    return [_shown(told.get(name)) for name in MEASURES]
 
 
 def _shown(value: Any) -> str:

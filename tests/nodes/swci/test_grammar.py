@@ -1,5 +1,8 @@
 """Lines and commands: what is read, in which spelling, and what a person is told about a line that is none."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from swarm.errors import BadInput
@@ -142,3 +145,9 @@ def test_help_finds_all_commands_that_begin_with_the_words():
         "EXIT ON FAILURE", "EXIT ON FAILURE ON", "EXIT ON FAILURE OFF",
     }  # fmt: skip
     assert len(GRAMMAR.about("")) == len(COMMANDS)
+
+
+def test_the_page_has_every_command_as_the_grammar_has_it():
+    page = (Path(__file__).parents[3] / "docs" / "SWCI.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z][^`]*)` \| (.*) \|$", page.partition("## The web mode")[0], re.MULTILINE)
+    assert rows == [(command.text, command.about) for command in COMMANDS]
