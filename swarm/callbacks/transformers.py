@@ -13,15 +13,15 @@ differs; so no merge is without effect.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 
 import torch
 from transformers import TrainerCallback, default_data_collator
 
+from swarm.callbacks import arguments
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.callbacks.torch_evaluation import Evaluation, Sums
-from swarm.callbacks.torch_model import Tensors, TorchModel
+from swarm.callbacks.torch_model import Tensors, TorchModel, given_module
 from swarm.callbacks.training import Framework, Training
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.errors import BadInput
@@ -46,13 +46,8 @@ class SwarmCallback(TrainerCallback):
         self, syncFrequency: int, minPeers: int, trainingContract: str = DEFAULT_CONTRACT, **kwargs: Any
     ) -> None:
         tell_errors_as_sentences()
-        module = kwargs.get("model")
-        if module is None:
-            raise BadInput("Hugging Face model is None", hint="SwarmCallback(…, model=model)")
-        if not isinstance(module, torch.nn.Module):
-            raise BadInput(f"model has to be a torch.nn.Module, received {type(module).__name__}")
-        given = kwargs.get("hfMode", "full")
-        mode = given.name if isinstance(given, Enum) else given
+        module = given_module(kwargs, "Hugging Face")
+        mode = arguments.word(kwargs.get("hfMode", "full"))
         if mode not in ("full", "peft"):
             raise BadInput(f"Invalid Hugging Face model type: {mode!r:.80}", hint='hfMode="full" or "peft"')
         kind = Adapter if mode == "peft" else TorchModel

@@ -68,7 +68,7 @@ RULES_VERSION = Field("a version of the ledger's rules", whole(FIRST_RULES, RULE
 ROLE = Field("a role", lambda value: value in ("sn", "sl", "swop", "swci"))
 
 
-RATE_MAX = 1 << 50
+RATE_MAX, SEEN_MAX = 1 << 50, 1000
 _PROOF = {"digest": bytes_of(32, 32), "signature": bytes_of(64, 64)}
 
 
@@ -81,6 +81,10 @@ PROOF = Field("a map of a shard's digest (32 bytes) and its owner's signature (6
 
 def _rates(value: Any) -> bool:
     return is_map(value) and set(value) == {"up", "down"} and all(map(whole(1, RATE_MAX), value.values()))
+
+
+def _seen(value: Any) -> bool:
+    return is_map(value) and len(value) <= SEEN_MAX and all(UID.fits(u) and whole(1, RATE_MAX)(value[u]) for u in value)
 
 
 def _counters(value: Any) -> bool:
@@ -142,6 +146,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "stop": FLAG,
         "counters": Field("counts of batches and epochs", _counters, required=False),
         "rates": Field("the rates 'up' and 'down' in bytes a second", _rates, required=False),
+        "seen": Field("a map of uids to the bytes a second that came from there", _seen, required=False),
         "root": Field("a Merkle root (32 bytes)", bytes_of(32, 32), required=False),
         "measured": Field("a measurement, see core/interval", whole(0, MEASURED_MAX), required=False),
     },
