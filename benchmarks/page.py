@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import merges
 from benchmarks.peers.section import section as peers
 from benchmarks.quality.experiment import Experiment
 from benchmarks.quality.plots import draw
@@ -38,7 +39,12 @@ def quality(name: str, page: Path) -> str:
     return section(EXPERIMENTS[name], run(EXPERIMENTS[name], SEEDS), page)
 
 
+def rounds(name: str, page: Path) -> str:
+    return merges.section(name, measured_with(), page)
+
+
 SECTIONS: dict[str, Callable[[Path], str]] = {
+    **{name: partial(rounds, name) for name in merges.RUNS},
     "peers": peers,
     **{name: partial(quality, name) for name in EXPERIMENTS},
 }

@@ -31,9 +31,10 @@ from typing import Any, Self
 import torch
 
 from swarm.callbacks.ending import tell_errors_as_sentences
+from swarm.callbacks.hooks import Hooks
 from swarm.callbacks.torch_evaluation import Evaluation, supervised
 from swarm.callbacks.torch_model import TorchModel
-from swarm.callbacks.training import Framework, Training
+from swarm.callbacks.training import Framework
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.errors import BadInput
 
@@ -44,7 +45,7 @@ _PYTORCH = Framework(
 )
 
 
-class SwarmCallback:
+class SwarmCallback(Hooks):
     """HPE's ``SwarmCallback(syncFrequency, minPeers, trainingContract, model=…, **kwargs)``.
 
     Keywords: those of ``swarm.keras.SwarmCallback``, and: ``model``, a `torch.nn.Module`. With ``adsValData``, a
@@ -63,37 +64,7 @@ class SwarmCallback:
         if not isinstance(module, torch.nn.Module):
             raise BadInput(f"model has to be a torch.nn.Module, received {type(module).__name__}")
         model = TorchModel(module, kwargs.get("optimizer"), _evaluation(kwargs))
-        self._training = Training(_PYTORCH, model, syncFrequency, minPeers, trainingContract, kwargs)
-        self.logger = self._training.logger
-
-    @property
-    def training_over(self) -> bool:
-        """The swarm's training is over: no more merges, a loop may stop; `on_train_end` gets the final model."""
-        return self._training.over
-
-    @property
-    def initial_epoch(self) -> int:
-        """Epochs that were complete at the checkpoint; 0 without one."""
-        return self._training.epochs
-
-    def on_train_begin(self) -> None:
-        """Enrol, and start from the swarm's model. Waits for the other peers."""
-        self._training.begin()
-
-    def on_batch_end(self, batch: int | None = None) -> None:
-        """One more batch was trained, whatever its number."""
-        self._training.batch()
-
-    def on_epoch_end(self, epoch: int | None = None) -> None:
-        self._training.epoch()
-
-    def on_train_end(self) -> None:
-        """Wait for the others, and end with the final model."""
-        self._training.end()
-
-    def close(self) -> None:
-        """Leave without the final model. Never waits."""
-        self._training.close()
+        super().__init__(_PYTORCH, model, syncFrequency, minPeers, trainingContract, kwargs)
 
 
 class Wrapped(SwarmCallback):

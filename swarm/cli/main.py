@@ -43,6 +43,7 @@ COMMANDS = {
     "org": Row("swarm.cli.org:command", "the organisations of a network; admit one more"),
     "contract": Row("swarm.cli.contract:command", "look after a training contract"),
     "compat": Row("swarm.cli.compat:command", "run what was written for HPE Swarm Learning"),
+    "uninstall": Row("swarm.cli.uninstall:command", "end what runs on this host and remove what nodes have kept"),
     "bench": Row("swarm.cli.bench:command", "measure this machine against plain TLS"),
 }
 
