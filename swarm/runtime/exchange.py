@@ -24,6 +24,7 @@ from functools import partial
 from time import monotonic
 
 import numpy as np
+import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core import exchanging_steps as x
@@ -288,9 +289,8 @@ class Exchange:
 
     def _pull_distances(self, pull: x.Pull, stop: Stop) -> None:
         assert self._measuring is not None
-        arrived = partial(self._upto, pull)
         said = self._measuring.said[pull.start : pull.stop]
-        self._signed.take(pull, self._from(pull, "", (pull.start, pull.stop), said, stop, arrived))
+        self._signed.take(pull, self._from(pull, "", (pull.start, pull.stop), said, stop, partial(self._upto, pull)))
         if not distances.sound(bytes(self._measuring.said[pull.start : pull.stop])):
             raise BadContribution(pull.of, "the distances that it says it measured are none")
 
@@ -352,7 +352,8 @@ class Exchange:
     # ---- threads
 
     def _thread(self, job: Callable[..., None], *args: object) -> None:
-        threading.Thread(target=self._guarded, args=(job, *args), name=job.__name__, daemon=True).start()
+        # of those that trio keeps: to start one costs as much as a small pull
+        trio.lowlevel.start_thread_soon(partial(self._guarded, job, *args), lambda ended: None, job.__name__)
 
     def _guarded(self, job: Callable[..., None], *args: object) -> None:
         """Run a job of this exchange; what goes wrong is told once, and not after the end."""
