@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import merges
+from benchmarks.peers.section import section as peers
 from benchmarks.quality.experiment import Experiment
 from benchmarks.quality.plots import draw
 from benchmarks.quality.running import EXPERIMENTS, Result, run
@@ -37,7 +39,15 @@ def quality(name: str, page: Path) -> str:
     return section(EXPERIMENTS[name], run(EXPERIMENTS[name], SEEDS), page)
 
 
-SECTIONS: dict[str, Callable[[Path], str]] = {name: partial(quality, name) for name in EXPERIMENTS}
+def rounds(name: str, page: Path) -> str:
+    return merges.section(name, measured_with(), page)
+
+
+SECTIONS: dict[str, Callable[[Path], str]] = {
+    **{name: partial(rounds, name) for name in merges.RUNS},
+    "peers": peers,
+    **{name: partial(quality, name) for name in EXPERIMENTS},
+}
 """What to call for the text of a section; it is told which page that is for, as plots lie beside it."""
 
 

@@ -149,8 +149,8 @@ def test_the_channel_that_callbacks_use_needs_the_base_install_only():
 
 
 def _guards_framework(module: Module) -> bool:
-    """swarm.callbacks.keras stands on Keras, .torch on torch: their users have it."""
-    return module.name.split(".")[-1] in FRAMEWORKS
+    """swarm.callbacks.keras stands on Keras, .torch and .torch_model on torch: their users have it."""
+    return module.name.split(".")[-1].split("_")[0] in FRAMEWORKS
 
 
 @pytest.mark.parametrize("room", PURE)

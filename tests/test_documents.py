@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
     "README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/RELIABILITY.md", "docs/BENCHMARKS.md",
-    "certs/README.md", "profiles/README.md",
+    "docs/from-hpe.md", "docs/SWCI.md", "docs/CALLBACKS.md", "certs/README.md", "profiles/README.md",
+    "examples/mnist-pyt/README.md", "examples/sklearn/README.md", "examples/hf-peft/README.md",
 )  # fmt: skip
 # Stands in for scp between hosts: HOST:path is the folder HOST beside the current one.
 SCP = """#!/bin/sh

@@ -1,11 +1,12 @@
-"""A plot of an experiment's results as SVG: bars by group, or points by bytes, with standard deviations.
+"""Plots as SVG: an experiment's results with standard deviations, or one bar a system.
 
-Used by `benchmarks/page.py`; needs matplotlib (extra `bench`). Guarantee: the same results give the same file.
+Used by `benchmarks/page.py` and what writes its sections; needs matplotlib (extra `bench`). Guarantee: the same results
+give the same file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from textwrap import fill
@@ -91,3 +92,19 @@ def _spread(row: Row, measure: Measure) -> float:
 
 def _there(row: Row, measure: Measure) -> list[float]:
     return [value * measure.scale for value in row.values[measure.name] if value is not None]
+
+
+def bars(panels: Mapping[str, Mapping[str, float]], unit: str, file: Path) -> None:
+    """A panel each, beside each other: a bar a name, as long as its value on a logarithmic axis, which it says too."""
+    figure, axes = pyplot.subplots(1, len(panels), figsize=SIZE, layout="constrained", squeeze=False)
+    for axis, (title, values) in zip(axes[0], panels.items(), strict=True):
+        drawn = axis.barh(list(values), list(values.values()), color=["C0" if n == "swarm" else "C7" for n in values])
+        axis.bar_label(drawn, fmt="%.3g", padding=2, fontsize=8)
+        axis.set_xscale("log")
+        axis.margins(x=0.15)
+        axis.invert_yaxis()
+        axis.set_title(title)
+        axis.set_xlabel(unit)
+    file.parent.mkdir(exist_ok=True)
+    figure.savefig(file, metadata={"Date": None, "Creator": None})
+    pyplot.close(figure)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -21,32 +20,19 @@ from swarm.callbacks import arguments
 from swarm.callbacks.checkpoint import Arrays, Checkpoint, Checkpoints, difference
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.callbacks.flight import LOADED, Flight
+from swarm.callbacks.hpelog import HpeLog, make_logger
 from swarm.callbacks.local import staying
+from swarm.callbacks.weightage import weight_of
 from swarm.core.interval import in_batches
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, ModelError, SwarmError
 from swarm.runtime import channel
-from swarm.wire.messages import MAP_CAP, Kind, Level, Merged, Open, Sync
+from swarm.wire.messages import MAP_CAP, Kind, Level, Merged, Open, Report, Sync
 
 Load = Callable[[Arrays], None]
 """Puts the arrays, which are views of memory that the next merge overwrites, into the model; not always all of it."""
 
-_FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
 _LEVELS: dict[Level, int] = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-
-
-def make_logger(who: str, given: logging.Logger | None) -> logging.Logger:
-    """The program's logger, or one as HPE's callback makes it: INFO and up, to stdout."""
-    if given is not None:
-        return given
-    logger = logging.getLogger(who)
-    if not logger.handlers:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter(_FORMAT))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-    return logger
 
 
 Read = Callable[[], tuple[Arrays, Arrays]]
@@ -100,6 +86,8 @@ class Session:
             )
         arguments.warn_of_unknown(who, keywords, known, self.logger)
         self.loopback = arguments.loopback(os.environ)
+        self.samples: int | None = None
+        """How many examples this program trains on, where its framework tells: for nodeWeightage="auto"."""
         self.training_over = False
         self.batches = BatchCounter(self.arguments.syncFrequency)
         self.epochs = 0
@@ -115,7 +103,8 @@ class Session:
         self._resumed: Checkpoint | None = None
         self._origin = ("", 0)
         """Digest and round of the swarm's model that training went on from: others may have gone on since."""
-        self._log_arguments(keywords)
+        self._log = HpeLog(self.logger, self.arguments)
+        self._log.arguments(keywords, loopback=self.loopback)
         if not self.loopback:
             with self._errors_logged():
                 self._open_checkpoints(self.arguments.checkpoint_dir)
@@ -157,6 +146,7 @@ class Session:
         self._merges += 1
         if self._merges == 1 and self.follows_loss and not {"val_loss", "loss"} & metrics.keys():
             self.logger.warning('useAdaptiveSync goes by the loss, and none was given: metrics={"val_loss": …} of sync')
+        self.report(metrics)
         self._hand_over("sync", read()[0], metrics)
         return ended if self.arguments.overlap else self.catch_up(read, wait=True)
 
@@ -184,7 +174,7 @@ class Session:
         if self.loopback:
             return
         self.catch_up(read, wait=True)
-        self._log_finish()
+        self._log.finish(over=self.training_over, merges=self._merges, every=self.batches.every)
         shared, local = read()
         answer, weights = self._take(self._hand_over("end", shared, {}), None)
         self._keep(weights, local, finished=answer.training_over)
@@ -193,6 +183,15 @@ class Session:
         else:
             self.logger.warning("No final Swarm model was loaded, own weights are kept: %s", answer.note or answer.how)
         self.close()
+
+    def epoch_ended(self, metrics: Mapping[str, float]) -> None:
+        self.epochs += 1
+        self.report(metrics)
+
+    def report(self, metrics: Mapping[str, float]) -> None:
+        """Say how this program trains, to people who ask the network (PERFDATA). Waits for no answer."""
+        if self._channel is not None and self._flight is not None:
+            self._channel.report(Report(self.batches.done, self.epochs, self.arguments.totalEpochs, _plain(metrics)))
 
     def close(self) -> None:
         """Without a final merge; the learning node goes on without this program."""
@@ -213,7 +212,7 @@ class Session:
         request = Open(
             contract=self.arguments.trainingContract,
             options=self.arguments.options.to_wire(),
-            weight=self.arguments.nodeWeightage,
+            weight=weight_of(self.arguments.nodeWeightage, self.arguments.samples or self.samples),
             syncFrequency=self.arguments.syncFrequency,
             checkin=self.arguments.checkinModelOnTrainEnd,
             schema=schema.to_wire(),
@@ -225,7 +224,9 @@ class Session:
     def _hand_over(self, kind: Kind, weights: Arrays, metrics: Mapping[str, float]) -> Flight:
         with self._errors_logged():
             if self._flight is None:
-                raise BadInput("there is no open session with a learning node: start(weights) opens one")
+                raise BadInput(
+                    "there is no open session with a learning node: start(weights) or on_train_begin() opens one"
+                )
             with self._withdrawn_on_error():
                 self._flight.pack(weights, whatever=self.training_over)  # then they are only replaced
             self.logger.info("Starting Swarm merging round ...")
@@ -247,7 +248,7 @@ class Session:
                     self._load(weights)
                 else:
                     weights = flight.held(answer) if read is None else read()[0]
-        self._log_answer(answer)
+        self._log.answer(answer, self.batches.every, self._next(answer), self.batches.done, self.epochs)
         self.batches.retime(self._next(answer), self._point)
         self.training_over = self.training_over or answer.training_over
         return answer, weights
@@ -338,43 +339,6 @@ class Session:
 
     def _note(self, level: Level, text: str) -> None:
         self.logger.log(_LEVELS[level], "%s", text)
-
-    def _log_arguments(self, keywords: Mapping[str, Any]) -> None:
-        given, info = self.arguments, self.logger.info
-        info("***Swarm Callback Params: Inside SwarmCallbackBase at user side***")
-        info("syncFrequency: %d", given.syncFrequency)
-        info("minPeers: %d", given.options.minPeers)
-        info("trainingContract: %s", given.trainingContract)
-        info("valBatchSize: %s", keywords.get("adsValBatchSize"))
-        info("useAdaptiveSync: %s", bool(keywords.get("useAdaptiveSync", False)))
-        info("checkinModelOnTrainEnd: CheckinModel.%s", given.checkinModelOnTrainEnd)
-        info("nodeWeightage: %d", given.nodeWeightage)
-        info("mergeMethod: SLMergeMethod.%s", given.options.mergeMethod)
-        info("***** Is Swarm callback in loopback mode: %s *****", self.loopback)
-
-    def _log_answer(self, answer: Merged) -> None:
-        if answer.note:
-            self.logger.warning("%s", answer.note)
-        if answer.how in LOADED:
-            by = f" by {answer.members} members" if answer.members else ""
-            total = f" of {self.arguments.totalEpochs}" if self.arguments.totalEpochs else ""
-            self.logger.info("Merge Done: RVInt [cur: %d Nxt: %d]", self.batches.every, self._next(answer))
-            self.logger.info(
-                "round %d %s%s after %d batches, %d%s epochs: %s",
-                answer.round, answer.how, by, self.batches.done, self.epochs, total, answer.digest,
-            )  # fmt: skip
-
-    def _log_finish(self) -> None:
-        self.logger.info("Finished local training !!!")
-        if self.training_over:
-            self.logger.warning("Swarm training is over before local training. Exit gracefully.")
-            return
-        if not self._merges:
-            self.logger.warning(
-                "No user merge done during swarm training. syncFrequency=%d may be high.", self.batches.every
-            )
-        self.logger.info("Swarm training may continue till trainings in min peers are done!")
-        self.logger.info("Final merging starts at training end. Waiting for other peers to complete ...")
 
 
 def _some(names: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ swarm bench merge --peers 2 --mb 1              rounds of a 1 MB model, as a tra
 swarm bench merge --peers 4 --mb 100 --json     400 MB of models; one JSON object on stdout
 swarm bench merge --peers 4 --kill scatter      one learning node dies in the middle of a round
 swarm bench merge --peers 5 --method geomedian  another merge method
-swarm bench merge --peers 4 --mb 25 --link 100mbit   links of 100 Mbit/s, as root
+swarm bench merge --peers 4 --mb 25 --link 100mbit,25ms   links of 100 Mbit/s, 50 ms there and back, as root
 swarm bench merge --peers 4 --mb 25 --wire int8 a quarter of the bytes
 """
 
@@ -108,9 +108,9 @@ def _show_stream(compared: Comparison) -> None:
     "--link",
     default="none",
     show_default=True,
-    metavar="RATE[/RATE…]",
+    metavar="RATE[/RATE…][,DELAY]",
     help="put each learning node behind a link of its own of this rate each way, such as 1gbit, or one rate a peer: "
-    "1gbit/1gbit/100mbit; needs root. The ring stays without.",
+    "1gbit/1gbit/100mbit; with a delay from node to node, as in 100mbit,25ms; needs root. The ring stays without.",
 )
 @click.option(
     "--kill",

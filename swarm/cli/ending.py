@@ -31,6 +31,7 @@ from swarm.errors import BadInput, InternalError, Interrupted, SwarmError
 # What the base install lacks on purpose, and the extra that brings it.
 EXTRAS = dict.fromkeys(("libp2p", "trio", "cryptography", "pydantic", "yaml", "blake3", "psutil"), "node")
 EXTRAS |= {"keras": "tensorflow", "tensorflow": "tensorflow", "sklearn": "demo"}
+EXTRAS |= {"starlette": "web", "hypercorn": "web", "prompt_toolkit": "node"}
 
 _started = time.monotonic()
 _answered = False  # stdout has its one object: a fact about this process, so it lives as long as the process

@@ -1,7 +1,8 @@
 """What HPE's launchers have in common: spelling of flags, ``-d --name --rm -e -v``, and Docker's flags without effect.
 
 `run-sn run-sl run-swop run-swci` are of the class `Launcher`; their own options stay theirs, and they find the state
-directory that all this comes to in their `state`. Guarantees: flags of any case, as ``--x=y`` or ``--x y``; a value
+directory that all this comes to in their `state`. What HPE's users know beyond that is in the table `cli/flags`.
+Guarantees: flags of any case, as ``--x=y`` or ``--x y``; a value
 that looks like a flag is a missing one; what has no effect here is accepted and said in one line; ``-d`` comes back
 when the node is ready, or with the error that it ended with.
 """
@@ -11,52 +12,41 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from swarm.cli.flags import FLAGS, VARIABLES, Row
 from swarm.cli.help import Command
 from swarm.errors import BadInput
 
 STATE_TARGET = "/platform/swarm/SMLNODE"
 """Where HPE's network nodes keep their chain: what is mounted there is the state directory."""
 
-# Of `docker container create`, but for what means something here. Where there is a short form, it comes first.
-_DOCKER_LONG = """
-    add-host annotation blkio-weight blkio-weight-device cap-add cap-drop cgroup-parent cgroupns cidfile cpu-period
-    cpu-quota cpu-rt-period cpu-rt-runtime cpus cpuset-cpus cpuset-mems device device-cgroup-rule device-read-bps
-    device-read-iops device-write-bps device-write-iops dns dns-option dns-search domainname entrypoint env-file expose
-    gpus group-add health-cmd health-interval health-retries health-start-interval health-start-period health-timeout
-    ip ip6 ipc isolation kernel-memory label-file link link-local-ip log-driver log-opt mac-address memory-reservation
-    memory-swap memory-swappiness mount network net network-alias oom-score-adj pid pids-limit platform pull restart
-    runtime security-opt shm-size stop-signal stop-timeout storage-opt sysctl tmpfs ulimit userns uts volume-driver
-    volumes-from
-"""
-_DOCKER_VALUES = (
-    "-a --attach", "-c --cpu-shares", "-h --hostname", "-l --label", "-m --memory", "-p --publish", "-u --user",
-    "-w --workdir", *(f"--{name}" for name in _DOCKER_LONG.split()),
-)  # fmt: skip
-_DOCKER_SWITCHES = (
-    "-i --interactive", "-t --tty", "-q --quiet", "-P --publish-all", "--disable-content-trust", "--init",
-    "--no-healthcheck", "--oom-kill-disable", "--privileged", "--read-only",
-)  # fmt: skip
-_LICENCE = (
-    "--apls-ip", "--primary-apls-ip", "--apls-port", "--primary-apls-port", "--secondary-apls-ip",
-    "--secondary-apls-port", "--apls-pdf",
-)  # fmt: skip
-_HPE_VALUES = (
-    "--image", "--cmd", "--docker-socket-file", "--docker-group-id", "--swop-uid", "--sn-docker-name", "--sn-image",
-)  # fmt: skip
-_HPE_SWITCHES = ("--sudo", "--pid-main", "--volumes-from-main")
+PORTS = {
+    "sn": {"30303": "--sn-p2p-port", "30304": "--sn-api-port"},
+    "sl": {"30305": "--sl-fs-port"},
+}
+"""Where HPE's containers listen, and the flags that say where processes do, which publish nothing."""
+
+CONTRADICTIONS = (
+    ({"--capath"}, {"--cacert"}, "one of them names all CAs"),
+    ({"-d", "--detach"}, {"-a", "--attach"}, "a node that is left running has nobody attached to it"),
+)
 
 SHARED = (
     click.Option(["-d", "--detach"], is_flag=True, help="come back when the node is ready and leave it running"),
     click.Option(["--name"], metavar="NAME", help="name of the node's state directory  [default: its certificate's]"),
     click.Option(["--rm"], is_flag=True, help="throw the state directory away at stop"),
     click.Option(["-e", "--env"], multiple=True, metavar="K=V", help="an environment variable; repeatable"),
+    click.Option(["--env-file"], multiple=True, metavar="FILE", help="a file of them, one a line; repeatable"),
+    click.Option(["-h", "--hostname"], metavar="NAME", help="HOSTNAME of the node and its program"),
+    click.Option(
+        ["-p", "--publish"], multiple=True, metavar="PORT:30304", help="the port that HPE publishes, as with HPE"
+    ),
     click.Option(["-v", "--volume"], multiple=True, metavar=f"DIR:{STATE_TARGET}", help="state directory, as with HPE"),
 )
 
@@ -68,12 +58,52 @@ class WithoutEffect(click.Option):
         super().__init__([*names.split()], is_flag=switch, multiple=not switch, hidden=True, expose_value=False)
 
 
+class Denied(click.Option):
+    """Known, and refused with the reason and what to do instead."""
+
+    def __init__(self, names: str, row: Row) -> None:
+        super().__init__([*names.split()], is_flag=row.switch, multiple=not row.switch, hidden=True, expose_value=False)
+        self.row = row
+
+
+def identified(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name a node's identity and its state, of all launchers."""
+    file = click.Path(path_type=Path)
+    for option in (
+        click.option("--state", type=file, help="state directory  [default: by the certificate's name]"),
+        click.option(
+            "--capath", "--cacert", "capath", required=True, type=file, envvar=["SWARM_ID_CAPATH", "SWARM_ID_CACERT"],
+            help="directory with every organisation's CA, or one file with all of them",
+        ),
+        click.option(
+            "--cert", required=True, type=file, envvar="SWARM_ID_CERT", help="certificate of the node, PEM"
+        ),
+        click.option(
+            "--key", required=True, type=file, envvar="SWARM_ID_KEY", help="private key of the node, PEM, mode 0600"
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @dataclass(frozen=True)
 class Words:
     """One option of a command line with its value, or one word that is none."""
 
     option: click.Option | None
     words: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.option.name) if self.option else ""
+
+    @property
+    def flag(self) -> str:
+        return self.words[0].partition("=")[0] if self.option else ""
+
+    @property
+    def value(self) -> str:
+        return self.words[1] if len(self.words) > 1 else self.words[0].partition("=")[2]
 
 
 class Launcher(Command):
@@ -83,22 +113,28 @@ class Launcher(Command):
         super().__init__(*args, **settings)
         self.role = role
         self.params += SHARED
-        self.params += [WithoutEffect(names, switch=False) for names in (*_DOCKER_VALUES, *_LICENCE, *_HPE_VALUES)]
-        self.params += [WithoutEffect(names, switch=True) for names in (*_DOCKER_SWITCHES, *_HPE_SWITCHES)]
+        name = f"run-{role}"
+        for row in (row for row in FLAGS if name in row.of and row.state != "implemented"):
+            for names in row.names:
+                idle = WithoutEffect(names, switch=row.switch)
+                self.params.append(idle if row.state == "harmless" else Denied(names, row))
         self.epilog = "Flags are of any case. Docker's own, and those of licence servers, are accepted without effect."
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own, program = _apart(args)
-        ctx.obj = split = spelled(own, [param for param in self.params if isinstance(param, click.Option)])
+        split = spelled(own, [param for param in self.params if isinstance(param, click.Option)])
+        _check(split)
+        os.environ.update(_variables(split))
+        split = [self._published(one) for one in split]
         ctx.obj = (split, program)
         return super().parse_args(ctx, [word for one in split for word in one.words] + program)
 
     def invoke(self, ctx: click.Context) -> Any:
         split, program = ctx.obj
         given = {option.name: ctx.params.pop(str(option.name)) for option in SHARED}
-        os.environ.update(_variables(given["env"]))
         mounted, idle = _mounted(given["volume"])
-        _say_what_has_no_effect([*_ignored(split), *idle])
+        published = [f"-p {text}" for text in given["publish"]]
+        _say_what_has_no_effect([*_ignored(split), *published, *idle, *_check_variables(f"run-{self.role}")])
         asked = ctx.params["state"] or mounted
         ctx.params["state"] = place = asked or _named(given["name"])
         if place is None and (given["detach"] or given["rm"]):
@@ -113,6 +149,15 @@ class Launcher(Command):
         finally:
             if thrown_away and place and not _in_use(place):
                 shutil.rmtree(place, ignore_errors=True)
+
+    def _published(self, one: Words) -> Words:
+        """A port that HPE publishes for this role, as the flag of the port to listen on; anything else as it is."""
+        host, _, inner = one.value.rpartition(":")
+        flag = PORTS.get(self.role, {}).get(inner.removesuffix("/tcp")) if one.name == "publish" else None
+        option = next((param for param in self.params if flag in param.opts), None)
+        if flag is None or not isinstance(option, click.Option):
+            return one
+        return Words(option, (f"{flag}={host.rpartition(':')[2]}",))
 
     def _of_certificate(self, ctx: click.Context) -> Path:
         from swarm.runtime.credentials import Credentials
@@ -191,12 +236,34 @@ def _for_node(split: Iterable[Words]) -> list[str]:
     return [word for one in split if one.option not in SHARED and not _is_idle(one) for word in one.words]
 
 
+def _check(split: Sequence[Words]) -> None:
+    """Raises BadInput for a flag that is refused here, and for two that contradict each other."""
+    for one in split:
+        if isinstance(one.option, Denied):
+            raise BadInput(f"{one.flag}: {one.option.row.says}", hint=one.option.row.hint)
+    given = {one.flag for one in split}
+    for these, those, why in CONTRADICTIONS:
+        if given & these and given & those:
+            raise BadInput(f"{min(given & these)} and {min(given & those)} contradict each other: {why}")
+
+
 def _is_idle(one: Words) -> bool:
     return isinstance(one.option, WithoutEffect)
 
 
 def _ignored(split: Iterable[Words]) -> list[str]:
-    return [one.words[0].partition("=")[0] for one in split if _is_idle(one)]
+    return [one.flag for one in split if _is_idle(one)]
+
+
+def _check_variables(command: str) -> list[str]:
+    """The variables of the environment that have no effect on this command; raises BadInput for a refused one."""
+    idle = []
+    for row in (row for row in VARIABLES if command in row.of):
+        given = [name for name in row.names if os.environ.get(name)]
+        if given and row.state == "refused":
+            raise BadInput(f"{given[0]} is set: {row.says}", hint=row.hint)
+        idle += given if row.state == "harmless" else []
+    return idle
 
 
 def _say_what_has_no_effect(flags: Iterable[str]) -> None:
@@ -205,13 +272,36 @@ def _say_what_has_no_effect(flags: Iterable[str]) -> None:
         click.echo(said, err=True)
 
 
-def _variables(texts: Iterable[str]) -> dict[str, str]:
-    """Of -e; a name alone is what the environment has already."""
-    pairs = [text.partition("=") for text in texts]
-    for name, _, _ in pairs:
-        if not name or "\0" in name:
-            raise BadInput("-e takes NAME=VALUE, and there is no name")
-    return {name: value for name, equals, value in pairs if equals}
+def _variables(split: Iterable[Words]) -> dict[str, str]:
+    """Of -e, --env-file and --hostname, as they stand; a name alone is what the environment has already."""
+    found: dict[str, str] = {}
+    for one in split:
+        match one.name:
+            case "env":
+                found |= _variable(one.value, "-e")
+            case "env_file":
+                for line in _lines(one.value):
+                    found |= _variable(line, f"a line of {one.value}")
+            case "hostname":
+                found["HOSTNAME"] = one.value
+    return found
+
+
+def _variable(text: str, what: str) -> dict[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or "\0" in text:
+        raise BadInput(f"{what} takes NAME=VALUE, and there is no name")
+    return {name: value} if equals else {}
+
+
+def _lines(file: str) -> list[str]:
+    """Without comments and blank ones, as Docker reads it."""
+    try:
+        text = Path(file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"bad file: --env-file {file} cannot be read: {error}") from None
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _named(name: str | None) -> Path | None:

@@ -37,11 +37,14 @@ COMMANDS = {
     "down": Row("swarm.cli.up:down", "stop what `swarm up` started"),
     "status": Row("swarm.cli.status:command", "what runs where in a network, who waits for whom, and why"),
     "nodes": Row("swarm.cli.status:nodes", "the nodes of a network"),
+    "task": Row("swarm.cli.task:command", "tasks of jobs: list, show, stop, retry, delete"),
     "logs": Row("swarm.cli.logs:command", "what nodes and programs on this host have written"),
     "sn": Row("swarm.cli.sn:command", "let a network node decide alone after a loss; remove one for good"),
     "audit": Row("swarm.cli.audit:command", "whether a network node's ledger holds, entry by entry, offline"),
     "org": Row("swarm.cli.org:command", "the organisations of a network; admit one more"),
     "contract": Row("swarm.cli.contract:command", "look after a training contract"),
+    "compat": Row("swarm.cli.compat:command", "run what was written for HPE Swarm Learning"),
+    "uninstall": Row("swarm.cli.uninstall:command", "end what runs on this host and remove what nodes have kept"),
     "bench": Row("swarm.cli.bench:command", "measure this machine against plain TLS"),
 }
 

@@ -9,12 +9,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from swarm.cli.addresses import network_node, service
 from swarm.cli.ending import entry
-from swarm.cli.launching import Launcher
+from swarm.cli.launching import Launcher, identified
+from swarm.cli.sidecar import program, with_sidecar
 
 if TYPE_CHECKING:
     from swarm.nodes.worker import Worker
@@ -32,38 +34,72 @@ run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 \\
     role="sl",
     examples=EXAMPLES,
     help="Be a learning node (SL): exchange and merge weights for the training program after --. "
-    "Without a program it serves one that is started by hand, and prints the export lines for it."
+    "Without a program it serves one that is started by hand, and prints the export lines for it.",
 )
-@click.option("--sn-ip", required=True, metavar="IP", help="a network node, best the own organisation's")
-@click.option("--sn-api-port", default=30304, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--host-ip", default="127.0.0.1", show_default=True, metavar="IP", help="where other SLs reach this one")
-@click.option("--sl-fs-port", default=30305, show_default=True, type=click.IntRange(0, 65535), help="0: any free port")
-@click.option("--key", required=True, type=click.Path(path_type=Path), help="private key of the node, PEM, mode 0600")
-@click.option("--cert", required=True, type=click.Path(path_type=Path), help="certificate of the node, PEM")
-@click.option("--capath", required=True, type=click.Path(path_type=Path), help="directory with every organisation's CA")
-@click.option("--state", type=click.Path(path_type=Path), help="state directory  [default: by the certificate's name]")
+@click.option(
+    "--sn-ip",
+    metavar="IP",
+    envvar="SN_NODE_IP",
+    help="a network node, best the own organisation's  [default: the one that run-sn -d left running here]",
+)
+@click.option(
+    "--sn-api-port", default=30304, show_default=True, type=click.IntRange(1, 65535), envvar="SN_API_SERVER_PORT"
+)
+@click.option("--sn-api-service", metavar="HOST[:PORT]", envvar="SN_API_SERVICE", help="the same through a proxy")
+@click.option("--sn-docker-name", metavar="NAME", hidden=True)
+@click.option(
+    "--host-ip",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="IP",
+    envvar="THIS_NODE_IP",
+    help="where other SLs reach this one",
+)
+@click.option(
+    "--sl-fs-port",
+    default=30305,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    envvar="SL_FS_PORT",
+    help="0: any free port",
+)
+@click.option(
+    "--sl-fs-service",
+    metavar="HOST[:PORT]",
+    envvar="SL_FS_SERVICE",
+    help="a proxy in front of that port, announced to the other SLs  [port: 443]",
+)
+@identified
+@with_sidecar
 @click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SL_LOG_LEVEL or INFO]")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- PROGRAM...]")
 def command_line(
-    sn_ip: str,
+    sn_ip: str | None,
     sn_api_port: int,
+    sn_api_service: str | None,
+    sn_docker_name: str | None,
     host_ip: str,
     sl_fs_port: int,
+    sl_fs_service: str | None,
     key: Path,
     cert: Path,
     capath: Path,
     state: Path | None,
     log_level: str | None,
     command: tuple[str, ...],
+    sidecar: dict[str, Any],
 ) -> None:
     from swarm.runtime import report
     from swarm.runtime.channel_server import ChannelServer
     from swarm.runtime.statedir import StateDirectory, default_state_dir
     from swarm.runtime.tls import Credentials
 
+    sn = network_node(sn_ip, sn_api_port, sn_api_service, sn_docker_name)
+    announced = service(sl_fs_service, "--sl-fs-service") if sl_fs_service else None
     credentials = Credentials.load(cert, key, capath, expect_roles=("sl",))
     with StateDirectory(state or default_state_dir(credentials.identity.name)) as directory:
         report.start(directory.path, log_level)
+        command = program(command, sidecar, directory.path / "ml")
         identity = credentials.identity
         channel = ChannelServer(directory.path / "channel", node=f"{identity.name} ({identity.organisation})")
         with channel.listening(), _started(command, channel) as worker:
@@ -74,9 +110,10 @@ def command_line(
             gc.freeze()
             gc.enable()
             settings = sl.Settings(
-                sn=(sn_ip, sn_api_port),
+                sn=sn,
                 host_ip=host_ip,
                 fs_port=sl_fs_port,
+                fs_service=announced,
                 credentials=credentials,
                 state=directory,
                 channel=channel,
@@ -91,9 +128,10 @@ def command_line(
 def _started(command: tuple[str, ...], channel: ChannelServer) -> Iterator[Worker | None]:
     """The program's process, if there is a program; nothing of it is left afterwards."""
     from swarm.nodes.worker import Worker
+    from swarm.runtime.importpath import with_import_path
 
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the node's loop takes it
-    worker = Worker(command, channel.environment) if command else None
+    worker = Worker(command, with_import_path(os.environ) | channel.environment) if command else None
     try:
         yield worker
     finally:

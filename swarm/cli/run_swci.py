@@ -7,16 +7,22 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from swarm.cli.ending import entry, print_json
-from swarm.cli.launching import Launcher
+from swarm.cli.launching import Launcher, identified
 from swarm.errors import BadInput, Interrupted
+
+if TYPE_CHECKING:
+    from swarm.nodes.swci.shell import Ended, Settings
 
 EXAMPLES = """
 run-swci --key swci-1-key.pem --cert swci-1-cert.pem --capath ca/capath
 run-swci --usr-dir workspace/mnist/swci --init-script-name swci-init \\
+         --key swci-1-key.pem --cert swci-1-cert.pem --capath ca/capath
+run-swci --mode web --usr-dir workspace/mnist/swci \\
          --key swci-1-key.pem --cert swci-1-cert.pem --capath ca/capath
 """
 DEFAULT_SCRIPT = "swci-init"
@@ -28,19 +34,37 @@ DEFAULT_SCRIPT = "swci-init"
     role="swci",
     examples=EXAMPLES,
     help="Be a command interface (SWCI): run the script of the user directory, then what is typed, until EXIT. "
-    "HELP lists the commands. After EXIT ON FAILURE the first command that fails ends it, with that failure's code.",
+    "HELP lists the commands. In WEB mode it takes commands over HTTPS, of people of its own organisation. "
+    "After EXIT ON FAILURE the first command that fails ends it, with that failure's code.",
 )
-@click.option("--usr-dir", type=click.Path(path_type=Path), help="what scripts know as /platform/swarm/usr")
-@click.option("--init-script-name", metavar="FILE", help="script in --usr-dir  [default: swci-init, if it is there]")
-@click.option("--key", required=True, type=click.Path(path_type=Path), help="private key of the SWCI, PEM, mode 0600")
-@click.option("--cert", required=True, type=click.Path(path_type=Path), help="certificate of the SWCI, PEM")
-@click.option("--capath", required=True, type=click.Path(path_type=Path), help="directory with every organisation's CA")
-@click.option("--state", type=click.Path(path_type=Path), help="state directory  [default: one for this run only]")
+@click.option(
+    "--usr-dir", type=click.Path(path_type=Path), envvar="USR_DIR", help="what scripts know as /platform/swarm/usr"
+)
+@click.option(
+    "--init-script-name",
+    metavar="FILE",
+    envvar="SWCI_STARTUP_SCRIPT",
+    help="script in --usr-dir  [default: swci-init, if it is there]",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["CLI", "WEB"], case_sensitive=False),
+    default="CLI",
+    show_default=True,
+    envvar="SWCI_MODE",
+    help="WEB: take commands over HTTPS",
+)
+@click.option("--web-host", default="127.0.0.1", show_default=True, help="address that the WEB mode listens on")
+@click.option("--web-port", type=click.IntRange(0, 65535), default=30306, show_default=True, envvar="SWCI_WEB_PORT")
+@identified
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout; the session is on stderr")
 @click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SWARM_LOG_LEVEL or INFO]")
 def command_line(
     usr_dir: Path | None,
     init_script_name: str | None,
+    mode: str,
+    web_host: str,
+    web_port: int,
     key: Path,
     cert: Path,
     capath: Path,
@@ -49,7 +73,6 @@ def command_line(
     log_level: str | None,
 ) -> None:
     from swarm.nodes.scratch import scratch_directory
-    from swarm.nodes.starting import run_node
     from swarm.nodes.swci import shell
     from swarm.nodes.swci.transcript import Transcript
     from swarm.runtime import report
@@ -61,24 +84,54 @@ def command_line(
     with ExitStack() as stack:
         directory = state or stack.enter_context(scratch_directory("swarm-swci-"))
         report.start(state, log_level or os.environ.get("SWARM_LOG_LEVEL", "WARNING"))
-        if state:
-            (state / "ready.json").write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
         settings = shell.Settings(
             credentials=credentials,
             state=directory,
             usr_dir=usr_dir,
             script=script,
-            stdin=sys.stdin.fileno() if sys.stdin else None,
+            stdin=sys.stdin.fileno() if sys.stdin and mode == "CLI" else None,
             transcript=transcript,
             environment=os.environ,
+            history=None if as_json or mode == "WEB" else history_file(state, credentials.identity.name),
         )
-        ended = run_node(shell.run, settings)
+        ready = state / "ready.json" if state else None
+        if mode == "WEB":
+            ended = serve(settings, web_host, web_port, stack.enter_context(scratch_directory("swarm-web-")), ready)
+        else:
+            ended = converse(settings, ready)
     if ended is None:
         raise Interrupted("interrupted")
     if as_json:
         print_json({"commands": transcript.commands}, failure=ended.failure)
     if ended.failure:
         raise ended.failure
+
+
+def history_file(state: Path | None, name: str) -> Path | None:
+    """Where the lines of a person at a terminal are kept; None if nobody sits at one."""
+    from swarm.runtime.statedir import default_state_dir
+
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    return (state or default_state_dir(name)) / "history"
+
+
+def converse(settings: Settings, ready: Path | None) -> Ended | None:
+    """Be a shell."""
+    from swarm.nodes.starting import run_node
+    from swarm.nodes.swci import shell
+
+    if ready:
+        ready.write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
+    return run_node(shell.run, settings)
+
+
+def serve(settings: Settings, host: str, port: int, private: Path, ready: Path | None) -> Ended | None:
+    """Be a web interface."""
+    from swarm.nodes.starting import run_node
+    from swarm.nodes.swci import web
+
+    return run_node(web.run, web.Settings(settings, web.Address(host, port), private, ready))
 
 
 def script_lines(usr_dir: Path | None, name: str | None) -> tuple[str, ...]:
@@ -95,7 +148,7 @@ def script_lines(usr_dir: Path | None, name: str | None) -> tuple[str, ...]:
             raise BadInput(f"bad file: there is no {script}", hint="--init-script-name is a file in --usr-dir")
         return ()
     try:
-        return tuple(script.read_text(encoding="utf-8-sig").splitlines())
+        return tuple(script.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n"))
     except UnicodeDecodeError as error:
         raise BadInput(f"{script} is no UTF-8 text: byte {error.start} cannot be read") from error
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from swarm.cli.addresses import SERVICE_PORT, service
 from swarm.cli.ending import entry
-from swarm.cli.launching import Launcher
+from swarm.cli.launching import Launcher, identified
 from swarm.errors import BadInput
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ run-swop --usr-dir workspace/mnist/swop --profile-file-name swop1_profile.yaml -
          --key swop-1-key.pem --cert swop-1-cert.pem --capath ca/capath
 """
 
+KEEP = "SWOP_KEEP_CONTAINERS"
+
 
 @click.command(
     "run-swop",
@@ -30,18 +34,36 @@ run-swop --usr-dir workspace/mnist/swop --profile-file-name swop1_profile.yaml -
     help="Be an operator (SWOP): start learning nodes and programs for the tasks of a taskrunner. "
     "Tasks of the own organisation are run, and of those named with --accept-org; nobody else's.",
 )
-@click.option("--usr-dir", required=True, type=click.Path(path_type=Path), help="directory with the profile")
-@click.option("--profile-file-name", required=True, metavar="FILE", help="the profile, in --usr-dir")
-@click.option("--sn-ip", metavar="IP", help="a network node, best the own organisation's; the profile's apisrv wins")
-@click.option("--sn-api-port", default=30304, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--sn-api-service", metavar="HOST[:PORT]", help="the network node behind a reverse proxy")
+@click.option(
+    "--usr-dir",
+    required=True,
+    type=click.Path(path_type=Path),
+    envvar="USR_DIR",
+    help="directory with the profile",
+)
+@click.option(
+    "--profile-file-name", required=True, metavar="FILE", envvar="SWOP_PROFILE", help="the profile, in --usr-dir"
+)
+@click.option(
+    "--sn-ip",
+    metavar="IP",
+    envvar="SN_NODE_IP",
+    help="a network node, best the own organisation's; the profile's apisrv wins",
+)
+@click.option(
+    "--sn-api-port", default=30304, show_default=True, type=click.IntRange(1, 65535), envvar="SN_API_SERVER_PORT"
+)
+@click.option("--sn-api-service", metavar="HOST[:PORT]", envvar="SN_API_SERVICE", help="the same through a proxy")
 @click.option("--accept-org", multiple=True, metavar="NAME", help="run this organisation's tasks too; repeatable")
 @click.option("--engine", type=click.Choice(["process"]), help="what workers are started as, whatever the profile says")
+@click.option(
+    "--secrets",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="NAME=VALUE lines, mode 0600: what secret:NAME in tasks and profile means here",
+)
 @click.option("--tethered", is_flag=True, help="workers end whenever the operator does, instead of awaiting the next")
-@click.option("--key", required=True, type=click.Path(path_type=Path), help="private key of the node, PEM, mode 0600")
-@click.option("--cert", required=True, type=click.Path(path_type=Path), help="certificate of the node, PEM")
-@click.option("--capath", required=True, type=click.Path(path_type=Path), help="directory with every organisation's CA")
-@click.option("--state", type=click.Path(path_type=Path), help="state directory  [default: by the certificate's name]")
+@identified
 @click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SWARM_LOG_LEVEL or INFO]")
 def command(
     usr_dir: Path,
@@ -51,6 +73,7 @@ def command(
     sn_api_service: str | None,
     accept_org: tuple[str, ...],
     engine: str | None,
+    secrets: Path | None,
     tethered: bool,
     key: Path,
     cert: Path,
@@ -63,6 +86,8 @@ def command(
     from swarm.nodes import swop
     from swarm.nodes.acceptance import accept
     from swarm.nodes.pairing import Pairing
+    from swarm.nodes.room import Room
+    from swarm.nodes.secrets import Secrets
     from swarm.nodes.starting import run_node
     from swarm.runtime import report
     from swarm.runtime.statedir import StateDirectory, default_state_dir
@@ -76,11 +101,13 @@ def command(
         settings = swop.Settings(
             sn=sn,
             profile=profile,
-            pairing=Pairing(profile, sn, directory.path / "volumes", swop.log.warning),
+            pairing=Pairing(profile, sn, directory.path / "volumes", swop.log.warning, Secrets(secrets)),
+            room=Room(usr_dir / profile_file_name, profile.capacity),
             engine=ProcessEngine(tethered=tethered),
             acceptance=acceptance,
             credentials=credentials,
             state=directory,
+            keep=os.environ.get(KEEP, "").lower() in ("true", "1", "yes"),
         )
         run_node(swop.run, settings)
 
@@ -111,14 +138,11 @@ def _profile(path: Path, engine: str | None) -> Profile:
     return found
 
 
-def _network_node(profile: Profile, sn_ip: str | None, port: int, service: str | None) -> Address:
+def _network_node(profile: Profile, sn_ip: str | None, port: int, proxy: str | None) -> Address:
     """The profile's apisrv, else the flags."""
     locator = profile.apisrv
-    if named := locator.service or (not locator.host and service):
-        host, _, its_port = str(named).partition(":")
-        if its_port and not (its_port.isascii() and its_port.isdecimal() and 0 < int(its_port[:6]) < 1 << 16):
-            raise BadInput(f"the service {named!r} has no port number behind its colon")
-        return host, int(its_port or locator.port or port)
+    if named := locator.service or (not locator.host and proxy):
+        return service(str(named), "the service", port=locator.port or SERVICE_PORT)
     host = locator.host or sn_ip or ""
     if not host:
         raise BadInput(

@@ -28,7 +28,7 @@ from typing import Literal, get_args
 
 from swarm.core import layout
 from swarm.core.events import SnapMade
-from swarm.core.exchanging_places import CHUNK, Lane, Place, chunks, others, owned, parts, places
+from swarm.core.exchanging_places import Lane, Place, chunks, others, owned, parts, places
 from swarm.core.exchanging_steps import (
     Arrived,
     Blame,
@@ -320,9 +320,7 @@ class Exchanging:
     def _starts(self, start: int, stop: int) -> Iterator[int]:
         """The waiting chunks that have bytes in this range."""
         for shard in self.mine:
-            first, last = max(start, shard.start), min(stop, shard.stop)
-            chunks = range(first - (first - shard.start) % CHUNK, last, CHUNK)
-            yield from (chunk for chunk in chunks if chunk in self._waiting)
+            yield from (first for first, _ in chunks(shard, start, stop) if first in self._waiting)
 
     def _begin_work(self, starts: list[int]) -> list[Effect]:
         """Begin with those of these chunks that every contributor has here."""

@@ -12,9 +12,12 @@ from swarm.core.events import SnapMade
 from swarm.core.exchanging_steps import Pull, What
 from swarm.core.merge import distances
 from swarm.core.spans import Range
-from swarm.core.tensors import LEAF_BYTES
+from swarm.core.tensors import LEAF_BYTES, NBYTES_MAX
 
 CHUNK = 16 * LEAF_BYTES
+PIECES = 32
+"""A shard is merged in so many chunks, or in more where these would be larger than CHUNK. On slow links the last one's
+way, to its owner and back to everybody, is what a round lasts beyond the bytes that it moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,10 @@ def others(snap: SnapMade, uid: str) -> list[str]:
     return uids[at + 1 :] + uids[:at]
 
 
-def chunks(shard: Place) -> Iterator[Range]:
-    for start in range(shard.start, shard.stop, CHUNK):
-        yield start, min(start + CHUNK, shard.stop)
+def chunks(shard: Place, start: int = 0, stop: int = NBYTES_MAX) -> Iterator[Range]:
+    """The chunks of the shard, all or those that have bytes in this range; whole leaves each."""
+    leaves = -(-(shard.stop - shard.start) // LEAF_BYTES)
+    size = min(-(-leaves // PIECES) * LEAF_BYTES, CHUNK)
+    first, last = max(start, shard.start), min(stop, shard.stop)
+    for at in range(first - (first - shard.start) % size, last, size):
+        yield at, min(at + size, shard.stop)

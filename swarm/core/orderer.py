@@ -57,10 +57,12 @@ from swarm.core.ordering import (
     Proposed,
     Readable,
     ReadAsked,
+    Received,
     Role,
     Send,
     SnapshotFailed,
     SnapshotInstalled,
+    Stored,
     Superseded,
     Ticked,
     first_term,
@@ -75,6 +77,9 @@ from swarm.errors import Refused, SwarmError
 
 BREATH = 32
 SNAPSHOT_EVERY = 10_000
+
+LEAVING = frozenset({Append, Send})
+"""Effects that others wait for."""
 
 Event = AskingEvent | ConsensusEvent
 Effect = AskingEffect | ConsensusEffect
@@ -147,7 +152,11 @@ class Orderer:
         return self.consensus.last_index
 
     def handle(self, event: Event) -> list[Effect]:
-        match event:
+        match event:  # the everyday ones first
+            case Received() | Stored():
+                self._step(event)
+            case Breathed():
+                pass
             case Asked():
                 self._ask(event)
             case AskedTogether():
@@ -176,10 +185,10 @@ class Orderer:
                 self._coming = event.snapshot
             case Installed():
                 self._install(event)
-            case _ if not isinstance(event, Breathed):
+            case _:
                 self._step(event)
         self._flush()
-        if isinstance(event, Breathed) or not any(isinstance(effect, Append | Send) for effect in self._effects):
+        if self.behind and (isinstance(event, Breathed) or LEAVING.isdisjoint(map(type, self._effects))):
             self._apply()
         self._serve_reads()
         self._replace_log()
@@ -242,14 +251,14 @@ class Orderer:
 
     def _flush(self) -> None:
         """Entries made one after the other are proposed in one piece, before anything else happens."""
-        if made := tuple(self._made):
-            self._made.clear()
-            self._step(Proposed(made))
+        if made := self._made:
+            self._made = []
+            self._step(Proposed(tuple(made)))
 
     def _step(self, event: ConsensusEvent) -> None:
         self._flush()
         effects = self.consensus.handle(event)
-        self._effects.extend([effect for effect in effects if not isinstance(effect, INNER)])
+        self._effects.extend([effect for effect in effects if type(effect) not in INNER])
         for effect in effects:  # only now: what follows from them comes behind all of them
             if isinstance(effect, Role):
                 self._take_role(effect)
@@ -347,8 +356,8 @@ class Orderer:
         applied = self.ledger.apply(header, claim)
         if entry.index == 1 and not applied.outcome.accepted:
             raise Refused(f"the ledger's first entry begins no network: {applied.outcome.reason}")
+        self._effects.extend([Answered(number, applied.outcome) for number in self._pending.settle(entry.index)])
         self._effects.append(Publish(entry, header, proposal, applied))
-        self._effects.extend(Answered(number, applied.outcome) for number in self._pending.settle(entry.index))
         self._settle(entry.index)
         if entry.voters is not None or any(isinstance(event, NodeKnown | NodeGone) for event in applied.events):
             self._configure()

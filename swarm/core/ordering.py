@@ -301,5 +301,5 @@ class Readable:
 
 
 Effect = Append | Send | Commit | Role | Copies | Refuse | Superseded | FetchSnapshot | Readable
-INNER = (Commit, Readable)
+INNER = frozenset({Commit, Readable})
 """The effects that end in the orderer."""

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from swarm.errors import BadInput
 
+COPY = "{volume}@{node}"
+"""A volume of which each learning node has a copy of its own (SWARMCONTENT); no volume that is named has this form."""
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,239}")
 
 
@@ -41,9 +43,14 @@ def target_of(text: str, what: str) -> str:
     return "/" + "/".join(parts)
 
 
-def source_of(kind: str, text: str, what: str, *, volumes: Path, sub_path: str = "") -> Path:
-    """The host's path that a BIND or VOLUME means; raises BadInput when there is none, or it is left by its subPath."""
-    whole = _volume(text, what, volumes) if kind == "VOLUME" else _bound(text, what)
+def source_of(
+    kind: str, text: str, what: str, *, volumes: Path, sub_path: str = "", node: int | None = None
+) -> Path:
+    """The host's path that a BIND or VOLUME means; raises BadInput when there is none, or it is left by its subPath.
+
+    ``node``: the index of the learning node for which it is, which may have a copy of the volume.
+    """
+    whole = _volume(text, what, volumes, node) if kind == "VOLUME" else _bound(text, what)
     if not sub_path:
         return whole
     part = _real(whole / sub_path.lstrip("/"))
@@ -75,9 +82,12 @@ def _existing(path: Path, what: str) -> Path:
     return path
 
 
-def _volume(name: str, what: str, volumes: Path) -> Path:
+def _volume(name: str, what: str, volumes: Path, node: int | None) -> Path:
     if not _VOLUME.fullmatch(name):
         raise BadInput(f"{what} is {name!r}, which is not the name of a volume: expected letters, digits and . _ -")
+    own = volumes / COPY.format(volume=name, node=node)
+    if own.is_dir():
+        return own
     path = volumes / name
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -69,6 +69,17 @@ def detached() -> list[Detached]:
     return found
 
 
+def network_nodes() -> dict[str, tuple[str, int]]:
+    """The API addresses of the network nodes among them that run, by name."""
+    found = {}
+    for one in detached():
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            if one.role == "sn" and one.running:
+                ready = json.loads((one.state / "ready.json").read_text(encoding="utf-8"))
+                found[one.node.name] = (str(ready["host"]), int(ready["api_port"]))
+    return found
+
+
 def stop(nodes: Sequence[Detached]) -> None:
     """End what runs of them, whatever they do; when this returns, an operator's workers have ended too."""
     end([one.node for one in nodes], STOP_S)

@@ -189,6 +189,11 @@ class LedgerLink:
             raise Unreachable(f"no SN answered within {deadline_s:g} s: {self.lost}")
         return await self._link.call(verb, body, deadline_s=deadline_s)
 
+    def tell(self, verb: str, body: dict[str, Any]) -> None:
+        """A notice to the SN at hand, if there is one."""
+        if self._link is not None:
+            self._link.tell(verb, body)
+
     async def catch_up(self, deadline_s: float) -> None:
         """Apply what the SN at hand has applied by now."""
         status = await self.call("status", {}, deadline_s=deadline_s)

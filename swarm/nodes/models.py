@@ -15,7 +15,7 @@ import itertools
 import mmap
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from swarm.errors import InternalError, ModelError
@@ -44,6 +44,9 @@ class ModelFile:
                 hint="free space there, or choose another directory with --state",
             ) from error
         self._lock = threading.Lock()
+        self._unused = threading.Condition(self._lock)
+        self._users = 0
+        """Threads that are reading or writing."""
         self._syncing = threading.Lock()
         self._synced = False
 
@@ -73,11 +76,9 @@ class ModelFile:
 
     def read(self, start: int, stop: int) -> memoryview:
         """These bytes of the model, without taking memory for a map. Any thread."""
-        with self._lock:
-            if self._file < 0:
-                raise ModelError(f"the model {self.path} is not held any more")
+        with self._in_use() as file:
             try:
-                content = os.pread(self._file, stop - start, start)
+                content = os.pread(file, stop - start, start)
             except OSError as error:
                 raise ModelError(f"the model {self.path} cannot be read: {error.strerror}") from error
         if len(content) != stop - start:
@@ -86,15 +87,27 @@ class ModelFile:
 
     def write(self, start: int, content: memoryview) -> None:
         """These bytes from ``start`` on, without taking memory for a map. Any thread."""
-        with self._lock:  # a descriptor that is closed meanwhile may be another file's
-            if self._file < 0:
-                raise ModelError(f"the model {self.path} is not held any more")
+        with self._in_use() as file:
             try:
                 while content:
-                    count = os.pwrite(self._file, content, start)
+                    count = os.pwrite(file, content, start)
                     start, content = start + count, content[count:]
             except OSError as error:
                 raise ModelError(f"the model {self.path} cannot be written: {error.strerror}") from error
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[int]:
+        """The descriptor, which is not closed meanwhile: it might be another file's then. Users wait for nobody."""
+        with self._lock:
+            if self._file < 0:
+                raise ModelError(f"the model {self.path} is not held any more")
+            file, self._users = self._file, self._users + 1
+        try:
+            yield file
+        finally:
+            with self._lock:
+                self._users -= 1
+                self._unused.notify_all()
 
     def name(self, path: Path) -> None:
         os.replace(self.path, path)
@@ -125,8 +138,9 @@ class ModelFile:
         """
         with self._syncing, self._lock:
             if self._file >= 0:
-                os.close(self._file)
-                self._file = -1
+                file, self._file = self._file, -1
+                self._unused.wait_for(lambda: not self._users)
+                os.close(file)
             try:
                 if self._map is not None:
                     self._map.close()

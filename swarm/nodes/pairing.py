@@ -10,7 +10,7 @@ import ipaddress
 import shlex
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from swarm.core.events import SlotAssigned
@@ -19,6 +19,7 @@ from swarm.engines.pair import Pair, Program
 from swarm.engines.paths import Mount, in_order, source_of, target_of
 from swarm.errors import BadInput, Unreachable
 from swarm.nodes.ledgerlink import Address
+from swarm.nodes.secrets import Secrets
 from swarm.wire.profile import Profile, SlNode
 from swarm.wire.taskfile import RunSwarm, body_of
 
@@ -30,6 +31,7 @@ class Pairing:
     volumes: Path
     report: Callable[[str], None]
     """Told what a profile asks for and this host cannot give."""
+    secrets: Secrets = field(default_factory=Secrets)
 
     def pair(self, task: Task, lease: SlotAssigned) -> Pair:
         """For the learning node of the profile that the lease is for."""
@@ -54,16 +56,23 @@ class Pairing:
             *("--sn-ip", self.sn[0], "--sn-api-port", str(self.sn[1])),
             *("--host-ip", self._host_ip(node), "--sl-fs-port", str(node.slport or 0)),
             *("--key", self._identity(node, "KEY"), "--cert", self._identity(node, "CERT")),
-            *("--capath", self._identity(node, "CAPATH")),
+            *("--capath", self._authorities(node)),
+            *(("--sl-fs-service", node.slfsservice) if node.slfsservice else ()),
         )
+
+    def _authorities(self, node: SlNode) -> str:
+        """One file of CAs will do where there is no directory of them."""
+        return self._identity(node, "CAPATH" if node.attribute("CAPATH") or not node.attribute("CACERT") else "CACERT")
 
     def _identity(self, node: SlNode, kind: str) -> str:
         """The path of the key, certificate or capath."""
         attribute, what = node.attribute(kind), f"{kind} of nodes[{node.idx}]"
         if attribute is None:
+            spire = node.attribute("SPIFFE_SOCKETPATH") is not None
             raise BadInput(
-                f"the profile names no {what}: a learning node takes KEY, CERT and CAPATH",
-                hint="put the CA certificates of all organisations in one directory and name it as CAPATH",
+                f"the profile names no {what}: a learning node takes KEY, CERT and CAPATH or CACERT, which are files"
+                + (", and nothing from a SPIRE agent's socket" if spire else ""),
+                hint="gen-cert makes them; put the CA certificates of all organisations in one directory, the CAPATH",
             )
         part = attribute.subPath or ""
         return str(source_of(attribute.mType, attribute.src, what, volumes=self.volumes, sub_path=part))
@@ -88,7 +97,9 @@ class Pairing:
             raise BadInput("Entrypoint and Command of the task are blank: they name no program")
         return Program(
             words,
-            {**_devices(node), **task.Envvars, **node.usrenvvars, **_hostname(node.usrhostname)},
+            self.secrets.resolved(
+                {**_devices(node), **task.Envvars, **node.usrenvvars, **_hostname(node.usrhostname)}
+            ),
             target_of(task.WorkingDir, "WorkingDir"),
             in_order(self._mounts(task, node)),
         )
@@ -101,11 +112,12 @@ class Pairing:
                 raise BadInput(
                     f"the task asks for PrivateContent, and nodes[{node.idx}] of the profile has no privatedata"
                 )
-            source = source_of(private.mType, private.src, f"privatedata of nodes[{node.idx}]", volumes=self.volumes)
+            what = f"privatedata of nodes[{node.idx}]"
+            source = source_of(private.mType, private.src, what, volumes=self.volumes, node=node.idx)
             mounts.append(Mount("PrivateContent", source, target_of(task.PrivateContent, "PrivateContent")))
         for number, shared in enumerate(task.SharedContent):
             what = f"SharedContent[{number}]"
-            source = source_of(shared.MType, shared.Src, f"Src of {what}", volumes=self.volumes)
+            source = source_of(shared.MType, shared.Src, f"Src of {what}", volumes=self.volumes, node=node.idx)
             mounts.append(Mount(what, source, target_of(shared.Tgt, f"Tgt of {what}"), read_only=True))
         return mounts
 
@@ -128,7 +140,7 @@ def without_effect(profile: Profile) -> list[str]:
     """The keys of a profile that mean something to containers only."""
     found = ["dns"] if profile.dns else []
     for node in profile.nodes:
-        keys = ["slfsservice", "sllabels", "usrlabels", "slnetworkopts", "usrnetworkopts"]
+        keys = ["sllabels", "usrlabels", "slnetworkopts", "usrnetworkopts"]
         keys += ["usrcontaineropts"] if set(node.usrcontaineropts) - {"gpus"} else []
         found += [f"{key} of nodes[{node.idx}]" for key in keys if getattr(node, key)]
     return found

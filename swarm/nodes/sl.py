@@ -11,6 +11,8 @@ import json
 import logging
 import os
 from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
 import trio
 
@@ -20,7 +22,7 @@ from swarm.core.member import Member
 from swarm.core.pace import Pace
 from swarm.core.tensors import Schema
 from swarm.errors import BY_CODE, IdentityError, Refused, SwarmError, WorkerFailed
-from swarm.nodes import mergemethods
+from swarm.nodes import mergemethods, trainings
 from swarm.nodes.learning import Learning
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.listening import listen_host
@@ -46,6 +48,8 @@ from swarm.wire.tensorbytes import available_hashes
 SERVE_LAST_S = 600.0
 LEAVE_S = 3.0
 LOOK_EVERY_S = 10.0
+TELL_EVERY_S = 2.0
+TELL_AGAIN = 5
 log = logging.getLogger("swarm.SL")
 
 
@@ -61,6 +65,8 @@ class Settings:
     """The training program, started already; None: serve one that is started by hand."""
     slot: tuple[str, int] | None = None
     """The slot that it runs for, and the fence of its operator's lease."""
+    fs_service: Address | None = None
+    """A proxy in front of the data port, announced in its place."""
 
 
 async def run(settings: Settings) -> int:
@@ -107,6 +113,7 @@ class LearningNode:
             await self._enter(control)
             self._say_ready()
             nursery.start_soon(self._watch_pace)
+            nursery.start_soon(self._tell_training)
             code = await self._program()
             await self._say_goodbye()
             nursery.cancel_scope.cancel()
@@ -119,7 +126,8 @@ class LearningNode:
 
     @property
     def data_address(self) -> str:
-        return f"{self.settings.host_ip}:{self.server.port}"
+        host, port = self.settings.fs_service or (self.settings.host_ip, self.server.port)
+        return f"{host}:{port}"
 
     # ---- joining
 
@@ -212,6 +220,8 @@ class LearningNode:
             await self.link.propose("Leave", {"contract": contract, "reason": printable(reason, 500)})
 
     async def _say_goodbye(self) -> None:
+        if (training := self._training()) is not None:
+            self.link.tell("training", training)
         with trio.move_on_after(LEAVE_S):
             await self.link.propose("NodeLeft", {})
 
@@ -260,6 +270,24 @@ class LearningNode:
                 text = f"the program (process {self.learning.session.pid}) {said}"
                 log.warning("%s", text)
                 self.progress.line("waiting", text=text)
+
+    async def _tell_training(self) -> None:
+        """Once in a while also what is known already: another SN may be at hand, or one that has been away."""
+        told: dict[str, Any] | None = None
+        for beat in count():
+            await trio.sleep(TELL_EVERY_S)
+            if beat % TELL_AGAIN == 0:
+                told = None
+            now = self._training()
+            if now is not None and now != told:
+                told = now
+                self.link.tell("training", now)
+
+    def _training(self) -> dict[str, Any] | None:
+        learning = self.learning
+        if learning is None or learning.session.report is None:
+            return None
+        return trainings.told(learning.contract.name, learning.session.report)
 
     async def gone(self, session: Session) -> None:
         self._pace.ended()

@@ -21,7 +21,7 @@ from swarm.core.events import Applied, NodeGone, NodeKnown, Recovered
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity
 from swarm.errors import BadInput, Outdated, Refused, Replaced, RunsTwice, SwarmError, Unreachable
-from swarm.nodes import chronicle, sn_return
+from swarm.nodes import chronicle, jobstatus, sn_return
 from swarm.nodes.ledgerlink import acquaint, acquaint_all
 from swarm.nodes.listening import listen_host
 from swarm.nodes.sn_feed import Feed
@@ -31,6 +31,7 @@ from swarm.nodes.sn_links import Links
 from swarm.nodes.sn_proposals import PROPOSE_S, Proposals
 from swarm.nodes.sn_return import ComeBack
 from swarm.nodes.status import ledger_status, rules_note
+from swarm.nodes.trainings import Trainings
 from swarm.runtime.answers import LedgerSuperseded
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
@@ -63,6 +64,9 @@ class Settings:
     state: StateDirectory
     sentinel: tuple[str, int] | None
     """The API address of any network node; None lets this node found the network."""
+    api_service: tuple[str, int] | None = None
+    p2p_service: tuple[str, int] | None = None
+    """Proxies in front of the two ports, announced in their place. With both, ``host_ip`` may be empty."""
     clock: Clock = field(default_factory=Clock)
 
 
@@ -140,13 +144,16 @@ class NetworkNode:
             linked=self.heads.keep_exchanging,
             ended=self._note_ended,
         )
+        self.trainings = Trainings(lambda: self.driver.ledger, self.links.network_nodes)
         self.leader = Leader(self.driver, self.links, state.uid)
         self.proposals = Proposals(self.driver, self.leader)
         local.other_network = self._note_other_network
 
     def addresses(self) -> list[str]:
-        host = self.settings.host_ip
-        return [f"{host}:{self.api_port}", f"{host}:{self.p2p_port}"]
+        settings = self.settings
+        api = settings.api_service or (settings.host_ip, self.api_port)
+        p2p = settings.p2p_service or (settings.host_ip, self.p2p_port)
+        return [f"{host}:{port}" for host, port in (api, p2p)]
 
     def handlers(self) -> dict[str, Handler]:
         return {
@@ -154,6 +161,8 @@ class NetworkNode:
             "outcome": self._outcome,
             "follow": self._follow,
             "status": self._status,
+            "jobs": self._jobs,
+            "job": self._job,
             "heads": self.heads.answer,
             "cosign": self._cosign,
             "snapshot": self._snapshot,
@@ -161,7 +170,7 @@ class NetworkNode:
         }
 
     def listeners(self) -> dict[str, Listener]:
-        return {"raft": self._raft, "alive": self._alive}
+        return {"raft": self._raft, "alive": self._alive, **self.trainings.listeners()}
 
     # ---- its life
 
@@ -192,6 +201,7 @@ class NetworkNode:
 
     def _say_ready(self) -> None:
         ready = {
+            "host": self.settings.host_ip or "127.0.0.1",
             "api_port": self.api_port,
             "p2p_port": self.p2p_port,
             "peer_id": self.local.state.peer_id,
@@ -317,7 +327,14 @@ class NetworkNode:
     async def _status(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         upgrading = rules_note(self.driver.ledger)
         notes = [*self.driver.notes(), *self.leader.notes(), *self.heads.notes(), upgrading, self._returned]
-        return ledger_status(self.driver, self.local, self._heard_ms, [note for note in notes if note])
+        said = [note for note in notes if note]
+        return ledger_status(self.driver, self.local, self._heard_ms, said, self.trainings.of)
+
+    async def _jobs(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
+        return jobstatus.jobs(self.driver.ledger)
+
+    async def _job(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
+        return jobstatus.job(self.driver.ledger, str(body["task"]), int(body["first"]))
 
     # ---- applying
 

@@ -6,7 +6,7 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import swarm
@@ -23,7 +23,13 @@ from swarm.runtime.tls import Local
 NAMED_MAX = 5
 
 
-def ledger_status(driver: Driver, local: Local, heard_ms: Mapping[str, int], notes: Sequence[str]) -> dict[str, Any]:
+Training = Callable[[str, str], dict[str, Any] | None]
+"""Of a contract and a member's uid: how its program trains, as far as it has said so."""
+
+
+def ledger_status(
+    driver: Driver, local: Local, heard_ms: Mapping[str, int], notes: Sequence[str], training: Training
+) -> dict[str, Any]:
     """``heard_ms``: when this node heard of others last; ``notes``: what must be said, a sentence each.
 
     Nodes that have left or were removed are not listed.
@@ -53,7 +59,7 @@ def ledger_status(driver: Driver, local: Local, heard_ms: Mapping[str, int], not
         "network_id": ledger.network_id.hex(),
         "organisations": [_organisation(ledger, anchor) for anchor in sorted(ledger.anchors)],
         "nodes": [{**_node(ledger, uid), "heard_ms": heard_ms.get(uid, 0)} for uid in here],
-        "contracts": [_contract(ledger.contracts[name]) for name in sorted(ledger.contracts)],
+        "contracts": [_contract(ledger.contracts[name], training) for name in sorted(ledger.contracts)],
         "tasks": [_task(task) for task in ledger.tasks.values()],
         "taskrunners": [_taskrunner(runner) for runner in ledger.taskrunners.values()],
     }
@@ -167,14 +173,20 @@ def _slot(slot: Slot) -> dict[str, Any]:
     }
 
 
-def _contract(contract: Contract) -> dict[str, Any]:
+def _contract(contract: Contract, training: Training) -> dict[str, Any]:
     return {
         "name": contract.name,
         "round": contract.round,
         "base": contract.base,
         "finished": contract.finished,
         "members": [
-            {"uid": uid, "name": member.name, "organisation": member.organisation, "state": contract.state_of(uid)}
+            {
+                "uid": uid,
+                "name": member.name,
+                "organisation": member.organisation,
+                "state": contract.state_of(uid),
+                "training": training(contract.name, uid),
+            }
             for uid, member in contract.members.items()
         ],
         "phase": contract.phase,

@@ -19,17 +19,32 @@ from typing import Any
 import trio
 
 from swarm.core import operator_steps as o
-from swarm.core.events import Applied, NodeGone, SlotAssigned, SlotChanged, TaskChanged, TaskrunnerCleared
+from swarm.core.events import (
+    Applied,
+    NodeGone,
+    RulesActivated,
+    SlotAssigned,
+    SlotChanged,
+    TaskChanged,
+    TaskrunnerCleared,
+)
+from swarm.core.jobrun import JobRun
 from swarm.core.operator import Operator
-from swarm.core.operator_steps import Refusal, Verdict
+from swarm.core.operator_steps import Refusal
+from swarm.core.rules import has_kind
 from swarm.core.run import Run
-from swarm.core.task import RUN_SWARM, Task
+from swarm.core.task import RUN_JOBS, RUN_SWARM, Task
 from swarm.engines.pair import Engine
 from swarm.errors import IdentityError, Interrupted, Refused, SwarmError
+from swarm.nodes import preparing
 from swarm.nodes.acceptance import Acceptance
+from swarm.nodes.jobbing import Jobbing
+from swarm.nodes.jobdirectory import JobDirectory
+from swarm.nodes.jobwork import JobWork
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.pairing import Pairing, without_effect
-from swarm.nodes.slotdirectory import SlotDirectories
+from swarm.nodes.room import Room
+from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
 from swarm.nodes.slotwork import SlotWork
 from swarm.runtime.control import Control
 from swarm.runtime.introduction import introduction
@@ -38,12 +53,12 @@ from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
 from swarm.wire.profile import Profile
 from swarm.wire.signed import Entry
-from swarm.wire.taskfile import MakeUserContainer, body_of
 
-MAKE_USER_CONTAINER = "MAKE_USER_CONTAINER"
 TICK_S = 1.0
 LEAVE_S = 3.0
 LOGS_KEPT = 50
+JOB_LOGS_KEPT = 2000
+"""At least; their directories are looked through only now and then."""
 MOVING = (SlotAssigned, SlotChanged, TaskChanged, TaskrunnerCleared)
 log = logging.getLogger("swarm.SWOP")
 
@@ -53,10 +68,13 @@ class Settings:
     sn: Address
     profile: Profile
     pairing: Pairing
+    room: Room
     engine: Engine
     acceptance: Acceptance
     credentials: Credentials
     state: StateDirectory
+    keep: bool = False
+    """Whether the directories of ended slots stay as they are; their logs do in any case, for a while."""
 
 
 async def run(settings: Settings) -> None:
@@ -70,18 +88,25 @@ class OperatorNode:
         self.state = settings.state
         self.local = Local(settings.credentials, self.state)
         self.link = LedgerLink(self.local, [settings.sn], on_applied=self._on_applied, on_link=self._on_link)
-        self.directories = SlotDirectories(self.state.path / "slots")
+        runs = self.state.path / "runs"
+        self.directories = SlotDirectories(self.state.path / "slots", SlotDirectory)
+        self.jobs = SlotDirectories(self.state.path / "jobs", lambda path, lease: JobDirectory(path, lease, runs))
+        self.jobbing = Jobbing(self.state.path)
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
+        self.preparing = preparing.Preparing(settings.pairing, settings.engine, self.happened)
         self.machine = Operator(self.state.uid, lambda: self.link.ledger)
         self.works: dict[tuple[str, int], SlotWork] = {}
         """By slot and fence."""
         self._happened: deque[o.Event] = deque()
         self._deciding = self._leaving = False
+        self._forgotten_jobs = 0
         self._moved = trio.Event()
         self._goodbye = trio.CancelScope()
 
     async def run(self) -> None:
-        self.directories.path.mkdir(mode=0o700, exist_ok=True)
+        for directories in (self.directories, self.jobs):
+            directories.path.mkdir(mode=0o700, exist_ok=True)
+        self.jobbing.life.touch()
         mesh = Mesh(self.local)
         control = Control(mesh, self.link.handlers(), authorise)
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -97,7 +122,7 @@ class OperatorNode:
     async def _serve(self, control: Control) -> None:
         await self._nursery.start(self.link.run, control)
         await self._join()
-        for directory in self.directories.kept():
+        for directory in (*self.directories.kept(), *self.jobs.kept()):
             self.happened(o.Kept(directory.lease))
         self.happened(o.CaughtUp())
         await self._listen()
@@ -107,6 +132,9 @@ class OperatorNode:
         log.info("operator %s ready, listening on taskrunner: %s", self.name, self.settings.profile.taskrunner)
         while True:
             await trio.sleep(TICK_S)
+            self.jobbing.life.touch()
+            if self.settings.room.look():
+                self._nursery.start_soon(self._listen)
             self.happened(o.Ticked())
 
     # ---- joining
@@ -119,6 +147,8 @@ class OperatorNode:
     async def _listen(self) -> None:
         profile = self.settings.profile
         body = {"taskrunner": profile.taskrunner, "group": profile.groupname, "peers": len(profile.nodes)}
+        if has_kind("JobsSubmitted", self.link.ledger.rules.active):
+            body |= self.settings.room.body()
         outcome = await self.link.propose("SwopListening", body)
         if (error := outcome.error()) is not None:
             raise error
@@ -126,6 +156,7 @@ class OperatorNode:
     async def _end_in_order(self) -> None:
         """Workers first, then the ledger is told; whatever this takes, it comes to an end."""
         self._leaving = True
+        self.preparing.end()
         self.happened(o.Stopped())
         while self.machine.at_work():
             await self._moved.wait()
@@ -165,7 +196,7 @@ class OperatorNode:
                 ledger = self.link.ledger
                 self._nursery.start_soon(self._judge, lease, ledger.tasks[lease.task], ledger.board.run(lease.run))
             case o.Prepare(lease):
-                self._prepare(lease)
+                self._nursery.start_soon(self.preparing.prepare, lease, self.link.ledger.tasks[lease.task])
             case o.Decline():
                 self._nursery.start_soon(self._decline, effect)
             case o.Forget(lease):
@@ -178,8 +209,12 @@ class OperatorNode:
     def _work(self, lease: SlotAssigned) -> SlotWork:
         key = (lease.slot, lease.fence)
         if key not in self.works:
-            self.works[key] = SlotWork(
-                self.directories.of(lease),
+            task = self.link.ledger.tasks.get(lease.task)
+            directory = self.jobs.of(lease)
+            is_job = directory.intended or (task is not None and task.type == RUN_JOBS)
+            make = JobWork if is_job else SlotWork
+            self.works[key] = make(
+                directory if is_job else self.directories.of(lease),
                 self.settings.engine,
                 self._nursery,
                 happened=self.happened,
@@ -193,25 +228,36 @@ class OperatorNode:
         """Nobody asks for it any more: keep the logs, for a while."""
         work = self._work(lease)
         await work.told.wait()
-        await trio.to_thread.run_sync(work.directory.clear)
-        self.directories.prune(LOGS_KEPT)
+        if not self.settings.keep:
+            await trio.to_thread.run_sync(work.directory.clear)
+        if isinstance(work, JobWork):
+            self._forgotten_jobs += 1
+            if self._forgotten_jobs % JOB_LOGS_KEPT == 0:
+                self.jobs.prune(JOB_LOGS_KEPT)
+        else:
+            self.directories.prune(LOGS_KEPT)
         del self.works[lease.slot, lease.fence]
 
     # ---- tasks
 
-    async def _judge(self, lease: SlotAssigned, task: Task, run: Run) -> None:
+    async def _judge(self, lease: SlotAssigned, task: Task, run: Run | JobRun) -> None:
         """Whether this host runs the task, and what of it."""
         refused, unfit = self._refusal(task, run), None
-        if refused is None and task.type == RUN_SWARM:
-            try:  # in a thread: it may look up names
-                self._work(lease).pair = await trio.to_thread.run_sync(self.settings.pairing.pair, task, lease)
+        if refused is None and task.type in (RUN_SWARM, RUN_JOBS):
+            work = self._work(lease)
+            try:
+                if isinstance(work, JobWork):
+                    assert isinstance(run, JobRun)
+                    work.pair = self.jobbing.job(task, run, run.slots[lease.slot], work.directory)
+                else:  # in a thread: it may look up names
+                    work.pair = await trio.to_thread.run_sync(self.settings.pairing.pair, task, lease)
             except SwarmError as error:
                 unfit = Refusal(error.message, error.hint)
         self.happened(o.Judged(lease, refused, unfit))
 
-    def _refusal(self, task: Task, run: Run) -> Refusal | None:
+    def _refusal(self, task: Task, run: Run | JobRun) -> Refusal | None:
         """Why this host does not run the task; None if it does."""
-        if task.type not in (RUN_SWARM, MAKE_USER_CONTAINER):
+        if task.type not in (RUN_SWARM, RUN_JOBS, *preparing.TYPES):
             return Refusal(
                 f"{task.type} needs a container engine, and this operator starts workers as processes",
                 "leave the task out, or assign it where an operator has a container engine",
@@ -231,22 +277,6 @@ class OperatorNode:
         body = {"run": lease.run, "reason": o.printable(refusal.reason), "hint": o.printable(refusal.hint)}
         await self._propose("TaskDeclined", body)
 
-    def _prepare(self, lease: SlotAssigned) -> None:
-        """There is no image to make for a process: what a host has is what its workers get."""
-        task = self.link.ledger.tasks[lease.task]
-        try:
-            body = body_of(task.type, task.body, task.name)
-        except SwarmError as error:
-            self.happened(o.NotStarted(lease, Refusal(error.message, error.hint)))
-            return
-        steps = body.BuildSteps if isinstance(body, MakeUserContainer) else ()
-        python = self.settings.engine.python({})
-        said = f"no image made: workers use {python}; skipped {len(steps)} build steps of {task.outcome}"
-        log.info("task %s: %s", task.name, said)
-        for step in steps:
-            log.info("task %s, skipped: %s", task.name, o.printable(step))
-        self.happened(o.Prepared(lease, Verdict("done", "", None), said))
-
     # ---- the ledger
 
     async def _report(self, body: dict[str, Any]) -> None:
@@ -263,7 +293,10 @@ class OperatorNode:
                 case SlotAssigned(swop=self.state.uid):
                     log.info("slot %s of task %s: leased, fence %d", event.slot, event.task, event.fence)
                 case TaskrunnerCleared():
+                    self.preparing.end(event.run)
                     self.happened(event)
+                case RulesActivated() if self.machine.following:
+                    self._nursery.start_soon(self._listen)  # by them there may be more to say
                 case NodeGone(uid=self.state.uid) if self.machine.following:
                     self._nursery.start_soon(self._listen)  # an accepted proposal brings a node back
         if any(isinstance(event, MOVING) for event in applied.events):

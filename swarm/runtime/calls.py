@@ -40,7 +40,10 @@ class Calls:
 
     async def _ask(self, number: int, send: Callable[[int], Awaitable[None]]) -> None:
         """As one of those that the other side is at until it has answered, even if nobody waits for that any more."""
-        await self._room.acquire()
+        try:
+            self._room.acquire_nowait()  # not a turn of the loop for each call, while there is room
+        except trio.WouldBlock:
+            await self._room.acquire()
         try:
             await send(number)
         except BaseException:

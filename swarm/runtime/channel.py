@@ -22,6 +22,8 @@ from swarm.wire.messages import Merged, Open, Opened, Sync, Welcome
 
 PATH_VARIABLE = "SWARM_CHANNEL"
 TOKEN_VARIABLE = "SWARM_CHANNEL_TOKEN"
+HPES_VARIABLES = ("SL_REQUEST_CHANNEL", "SL_RESPONSE_CHANNEL")
+"""HPE's two pipes, one a direction. Ours goes both ways, so both name it."""
 PATH_MAX = 107
 """What ``sun_path`` holds on Linux, without its final zero."""
 SILENCE_S = 30.0
@@ -46,13 +48,25 @@ def check_path(path: str) -> str:
 
 def connect(environment: Mapping[str, str], on_note: OnNote) -> Channel:
     """The channel that whoever started this program put into its environment."""
-    path = environment.get(PATH_VARIABLE, "")
+    path = environment.get(PATH_VARIABLE) or _named_as_hpe_does(environment)
     if not path:
         raise Unreachable(
             'no swarm learning node: start with "swarm run -- python train.py", '
             "or set SWARM_LOOPBACK=true to train alone"
         )
     return Channel(path, environment.get(TOKEN_VARIABLE, ""), on_note)
+
+
+def _named_as_hpe_does(environment: Mapping[str, str]) -> str:
+    """For programs whose starter passes on HPE's variables only."""
+    request, response = (environment.get(name, "") for name in HPES_VARIABLES)
+    if request != response:
+        raise BadInput(
+            f"{HPES_VARIABLES[0]} is {request!r} and {HPES_VARIABLES[1]} is {response!r}: a learning node here "
+            "has one channel for both, HPE's has two pipes",
+            hint="start the program with run-sl or swarm run; both set all variables of the channel",
+        )
+    return request
 
 
 class Channel:
@@ -115,6 +129,12 @@ class Channel:
                     return None
                 self._decode(data)
         return self._reply(Merged)
+
+    def report(self, report: messages.Report) -> None:
+        """Say how the program trains, also while a decision is under way. Does not wait for an answer."""
+        self._check_usable()
+        with self._shut_on_error():
+            self._send(report)
 
     def leave(self, reason: str, code: int) -> None:
         """Withdraw from the contract and close. Never waits for the SL, and says nothing if it is gone."""

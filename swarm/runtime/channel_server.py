@@ -27,6 +27,7 @@ import mmap
 import os
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -34,11 +35,11 @@ import trio
 
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, IdentityError, InternalError, ModelError, Refused, SwarmError, Unreachable
-from swarm.runtime.channel import DESCRIPTORS, PATH_VARIABLE, TOKEN_VARIABLE
+from swarm.runtime.channel import DESCRIPTORS, HPES_VARIABLES, PATH_VARIABLE, TOKEN_VARIABLE
 from swarm.runtime.channel_socket import Wire, failure, listening, place, shared_memory
 from swarm.runtime.started import TaskStatus
 from swarm.wire import messages
-from swarm.wire.messages import Hello, Leave, Merged, Open, Opened, Sync
+from swarm.wire.messages import Hello, Leave, Merged, Open, Opened, Report, Sync
 
 ALIVE_S = 2.0
 HELLO_S = 5.0
@@ -71,7 +72,7 @@ class ChannelServer:
     @property
     def environment(self) -> dict[str, str]:
         """What the training program needs in its environment."""
-        return {PATH_VARIABLE: self.path, TOKEN_VARIABLE: self.token}
+        return {PATH_VARIABLE: self.path, TOKEN_VARIABLE: self.token, **dict.fromkeys(HPES_VARIABLES, self.path)}
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -165,6 +166,8 @@ class Session:
         self.gone_reason = ""
         self.said_bye = False
         """It closed in order: what it had asked for had been answered."""
+        self.report: Report | None = None
+        """What the program said last of how it trains."""
         self.withdrew: Leave | None = None
         """It left the contract itself, and why."""
         self.over = trio.Event()
@@ -220,6 +223,8 @@ class Session:
                     case messages.Bye():
                         self.said_bye = not self._busy
                         return self.end("the program closed the session")
+                    case Report():
+                        self.report = _with_figures(message, self.report)
                     case Open() | Sync() if not self._busy:
                         self._busy = True
                         nursery.start_soon(self._answer, handler, message)
@@ -307,3 +312,8 @@ class Session:
             await trio.sleep(self._alive_s)
             if self._busy and not self._to_send.statistics().current_buffer_used:
                 self._send.send_nowait(messages.Alive())
+
+
+def _with_figures(now: Report, before: Report | None) -> Report:
+    """A report without figures leaves those that were told before."""
+    return now if now.metrics or before is None else replace(now, metrics=before.metrics)

@@ -67,7 +67,7 @@ class Credentials:
     def read_revocations(self) -> None:
         """Let the revocation lists count that capath holds by now. Raises SwarmError, and changes nothing, when one of
         them is none, or cannot be read."""
-        if self._capath is not None:
+        if self._capath is not None and not self._capath.is_file():
             _check_directory(self._capath)  # one that is gone for a moment unrevokes nobody
             files = sorted(path for path in self._capath.glob("*.crl.pem") if path.is_file())
             self.crls[:] = [_load_crl(path, self.anchors) for path in files]
@@ -145,6 +145,10 @@ def _check_pair(cert: Path, leaf: bytes, key: Path, private_key: CertificateKey)
 
 
 def _load_capath(capath: Path) -> tuple[list[Anchor], list[Crl]]:
+    """Of a directory every PEM file counts, and its revocation lists; one file holds CAs and nothing else."""
+    if capath.is_file():
+        anchors = _naming(capath, certs.anchors_from_pem, [_read(capath, "CA")])
+        return certs.anchors_from_der([anchor.certificate for anchor in anchors]), []
     _check_directory(capath)
     files = sorted(path for path in capath.glob("*.pem") if path.is_file())
     crl_files = [path for path in files if path.name.endswith(".crl.pem")]

@@ -42,7 +42,8 @@ from swarm.wire import frame
 
 STALL_S = 8.0
 SLICE = 64 << 10
-"""What slow peers send is told at least so finely."""
+TELL_S = 0.02
+"""What slow peers send is told so finely, or so often: of a shard the next part may be merged."""
 DIAL_S = 5.0
 TRIES = 4
 GONE_TRIES = 2
@@ -290,7 +291,7 @@ class Transfer:
             count = min(upto - self._at, SLICE)
             receive_into(sock, self._into[first : first + count], self._check)
             self._at += count
-            if self._at == upto or monotonic() - self._told_s >= POLL_S:
+            if self._at == upto or monotonic() - self._told_s >= TELL_S:
                 self._tell()
             if self._at == upto:
                 return

@@ -344,9 +344,11 @@ class Driver:
             while self._events and self._running and self._error is None:
                 for effect in self._orderer.handle(event := self._events.popleft()):
                     self._perform(effect)
-                if not self._events and (number := self._notebook.write()):  # behind what leaves without waiting for it
+                if self._events:
+                    continue
+                if number := self._notebook.write():  # behind what leaves without waiting for it
                     self._events.append(Stored(number))
-                elif not self._events and self._orderer.behind and not isinstance(event, Breathed):
+                elif self._orderer.behind and not isinstance(event, Breathed):
                     self._events.append(Breathed())  # behind what others wait for
         except Exception as error:  # who called cannot help it, and trio would end with a traceback
             self._fail(as_ours(error, f"the ledger ends here, behind entry {self.head}"))

@@ -95,19 +95,27 @@ class _Sieve:
 
     async def _next_header(self) -> bytes:
         """Of the next frame that is not everyday; less than a header at the end."""
-        streams = self._muxer.streams
-        while len(header := await self._read(HEADER_SIZE)) == HEADER_SIZE:
-            _, kind, flags, number, length = HEADER.unpack(header)
-            stream = streams.get(number)
+        while not self._deliver():
+            if not (piece := await self._session.read()):
+                return b"" if len(self._ahead) >= HEADER_SIZE else bytes(self._ahead)
+            self._ahead += piece
+        return await self._read(HEADER_SIZE)
+
+    def _deliver(self) -> bool:
+        """All everyday frames that are here whole. Whether another kind comes next."""
+        ahead, streams = self._ahead, self._muxer.streams
+        while len(ahead) >= HEADER_SIZE:
+            _, kind, flags, number, length = HEADER.unpack_from(ahead)
+            stream, end = streams.get(number), HEADER_SIZE + length
             if kind != TYPE_DATA or flags or stream is None or not 0 < length <= stream.recv_window:
                 self._body = length if kind == TYPE_DATA else 0
+                return True
+            if len(ahead) < end:
                 break
-            data = await self._read(length)
-            if len(data) < length:
-                return b""
-            if number in streams:  # it may have been reset meanwhile
-                self._muxer.deliver(stream, data)
-        return header
+            data = bytes(ahead[HEADER_SIZE:end])
+            del ahead[:end]
+            self._muxer.deliver(stream, data)
+        return False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)

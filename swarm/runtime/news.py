@@ -8,6 +8,7 @@ messages are late or lost, and later ones of a leader say all that earlier ones 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import trio
@@ -21,10 +22,9 @@ class News:
     def __init__(self, send: Callable[[str, Message], None]) -> None:
         self._send = send
         self._held: dict[str, Entries] = {}
-        self._held_s = 0.0  # since when, the latest of them
         self._told_s = float("-inf")  # when news left without entries, the last time
         self._pays = False
-        self._any = trio.Event()
+        self._until = trio.CancelScope()  # its deadline is when what is held leaves
 
     def send(self, effect: Send) -> None:
         message = effect.message
@@ -32,7 +32,7 @@ class News:
             if not message.entries and not message.stamp:
                 self._tell(effect.to, message)
                 return
-            held = self._held.pop(effect.to, None)
+            held = self._held.pop(effect.to, None)  # the deadline stays: the next news moves it on before it comes
             if message.entries:
                 self._pays = held is not None or trio.current_time() - self._told_s < HOLD_S
         self._send(effect.to, message)
@@ -40,21 +40,20 @@ class News:
     def _tell(self, to: str, news: Entries) -> None:
         now_s = trio.current_time()
         if self._pays:
-            self._held[to], self._held_s = news, now_s
-            self._any.set()
+            if not self._held:
+                self._until.deadline = now_s + HOLD_S
+            self._held[to] = news
         else:
             self._told_s = now_s
             self._send(to, news)
 
     async def run(self) -> None:
-        """Let go of what has waited long enough, for ever."""
+        """Let go of what has waited long enough, for ever; not woken while entries keep coming."""
         while True:
-            if not self._held:
-                self._any = trio.Event()
-                await self._any.wait()
-            await trio.sleep_until(self._held_s + HOLD_S)
-            if trio.current_time() >= self._held_s + HOLD_S:
-                self._release()
+            with self._until:
+                await trio.sleep(math.inf)
+            self._until = trio.CancelScope()
+            self._release()
 
     def _release(self) -> None:
         held, self._held = self._held, {}

@@ -36,7 +36,7 @@ from swarm.runtime.tlserrors import from_alert, from_verification
 from swarm.wire import certs
 from swarm.wire.binding import NONCE_BYTES, Binding, Hello, OtherNetwork, Side, refusal
 
-__all__ = ["HANDSHAKE_BYTES", "HANDSHAKE_S", "Credentials", "Local", "Peer", "handshake", "handshake_socket"]
+__all__ = ["HANDSHAKE_BYTES", "HANDSHAKE_S", "Credentials", "Local", "Peer", "handshake", "handshake_socket", "judged"]
 
 HANDSHAKE_S = 5.0
 HANDSHAKE_BYTES = 16384
@@ -159,7 +159,7 @@ def handshake(
     except (ssl.SSLError, OSError) as error:
         raise from_alert(error, who, local.credentials.leaf) from None
     try:
-        identity, chain = _certificate_of(tls, local, who, roles)
+        identity, chain = judged(tls, local.credentials, who, roles)
         binding = Binding(
             _own_side(local),
             dialler=dialler,
@@ -250,9 +250,11 @@ def _bind(tls: _Tls, binding: Binding) -> Generator[_Want, None, Hello]:
         binding.feed(received)
 
 
-def _certificate_of(tls: _Tls, local: Local, who: str, roles: Sequence[str]) -> tuple[Identity, tuple[bytes, ...]]:
+def judged(
+    tls: _Tls, credentials: Credentials, who: str, roles: Sequence[str]
+) -> tuple[Identity, tuple[bytes, ...]]:
+    """Whose certificate the other side of a finished TLS handshake has shown, and its chain; raises IdentityError."""
     chain = tuple(_chain(tls))
-    credentials = local.credentials
     try:
         identity = certs.judge(chain, credentials.anchors, credentials.crls, datetime.now(UTC))
     except IdentityError as error:

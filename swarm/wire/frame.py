@@ -7,6 +7,8 @@ refused by its header, before its body is kept; what comes out of `Decoder` is p
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
+from itertools import compress
 from typing import Any, NoReturn
 
 import msgpack
@@ -19,6 +21,9 @@ FIELDS_MAX = 32
 ITEMS_MAX = 16384
 DEPTH_MAX = 16
 """How deep containers may nest: what is deeper than Python recurses would end whoever prints or compares it."""
+_CONTAINERS = frozenset({list, dict})
+"""All that msgpack makes, and no subclass of them: so types are looked up here, in every message."""
+_TEXTS = frozenset({str})
 
 
 def pack(obj: Any, cap: int = CAP) -> bytes:
@@ -29,7 +34,7 @@ def pack(obj: Any, cap: int = CAP) -> bytes:
     return HEADER.pack(len(body)) + body
 
 
-def body_length(header: bytes, cap: int = CAP) -> int:
+def body_length(header: bytes | bytearray, cap: int = CAP) -> int:
     """The length that a header announces; raises BadInput when it is over the cap."""
     (length,) = HEADER.unpack(header)
     if length > cap:
@@ -37,7 +42,7 @@ def body_length(header: bytes, cap: int = CAP) -> int:
     return int(length)
 
 
-def unpack_body(body: bytes | memoryview) -> Any:
+def unpack_body(body: bytes | bytearray | memoryview) -> Any:
     """The object of one frame; raises BadInput on anything that is not exactly one plain msgpack object."""
     try:
         obj = msgpack.unpackb(body, raw=False, strict_map_key=False, ext_hook=_no_extensions)
@@ -48,37 +53,27 @@ def unpack_body(body: bytes | memoryview) -> Any:
     return obj
 
 
-def is_too_deep(obj: Any) -> bool:
-    """Whether lists and maps nest deeper than `DEPTH_MAX`; found without recursion."""
-    level = [obj]
-    for _ in range(DEPTH_MAX + 1):
-        level = [
-            inner
-            for each in level
-            if isinstance(each, list | dict)
-            for inner in (each.values() if isinstance(each, dict) else each)
-            if isinstance(inner, list | dict)
-        ]
-        if not level:
-            return False
-    return True
+def is_too_deep(obj: Any, depth: int = DEPTH_MAX) -> bool:
+    """Whether lists and maps in it nest deeper than this, which is as deep as it is looked into."""
+    for inner in _containers(obj.values() if type(obj) is dict else obj if type(obj) is list else ()):
+        if not depth or is_too_deep(inner, depth - 1):
+            return True
+    return False
 
 
 def is_flat(body: dict[Any, Any]) -> bool:
     """Plain values and lists of them: a megabyte of empty maps, say, would take seventy of memory while it waits."""
-    longest = max((len(value) for value in body.values() if isinstance(value, list)), default=0)
-    return (
-        len(body) <= FIELDS_MAX
-        and longest <= ITEMS_MAX
-        and all(
-            isinstance(name, str) and all(map(_is_plain, value if isinstance(value, list) else [value]))
-            for name, value in body.items()
-        )
-    )
+    if len(body) > FIELDS_MAX or not _TEXTS.issuperset(map(type, body)):
+        return False
+    for each in _containers(body.values()):
+        if type(each) is not list or len(each) > ITEMS_MAX or _containers(each):
+            return False
+    return True
 
 
-def _is_plain(value: Any) -> bool:
-    return not isinstance(value, list | dict)
+def _containers(values: Collection[Any]) -> list[Any]:
+    """Those of them that are lists or maps; done to every frame, so without a step of the interpreter for each."""
+    return list(compress(values, map(_CONTAINERS.__contains__, map(type, values))))
 
 
 class Decoder:
@@ -89,17 +84,17 @@ class Decoder:
         self._buffer = bytearray()
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Any]:
-        self._buffer += data
+        buffer = self._buffer
+        buffer += data
         objects: list[Any] = []
-        start = 0
-        while len(self._buffer) - start >= HEADER.size:
-            body = start + HEADER.size
-            stop = body + body_length(bytes(self._buffer[start:body]), self._cap)
-            if len(self._buffer) < stop:
+        start, there = 0, len(buffer)
+        while (body := start + HEADER.size) <= there:
+            stop = body + body_length(buffer[start:body], self._cap)
+            if there < stop:
                 break
-            objects.append(unpack_body(bytes(self._buffer[body:stop])))
+            objects.append(unpack_body(buffer[body:stop]))
             start = stop
-        del self._buffer[:start]
+        del buffer[:start]
         return objects
 
 

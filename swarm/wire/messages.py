@@ -13,6 +13,7 @@ map with its name under ``type``; the tensors themselves lie in shared memory an
     Sync  ────────────────────────────►           (own weights lie in the out buffer)
            ◄───────────────── Note, Alive …
            ◄──────────────────────────── Merged   (the model lies in the in buffer, when ``how`` says so)
+    Report ───────────────────────────►           any time: how the program trains, without an answer
     Leave ────────────────────────────►           any time: the program withdraws and says why
     Bye   ────────────────────────────►
 
@@ -27,7 +28,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from swarm.errors import BadInput, Refused
 
-VERSION = 2
+VERSION = 3
 TEXT_CAP = 4096
 MAP_CAP = 64
 LIST_CAP = 1 << 16
@@ -88,6 +89,16 @@ class Sync:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """How the program trains, for people to look at. ``total_epochs`` 0: it does not say."""
+
+    batches: int
+    epochs: int
+    total_epochs: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """``merged`` and ``adopted``: the model ``digest`` lies in the in buffer. ``alone`` and ``kept``: keep your own.
 
@@ -136,7 +147,7 @@ class Error:
     hint: str
 
 
-FromProgram = Hello | Open | Sync | Leave | Bye
+FromProgram = Hello | Open | Sync | Report | Leave | Bye
 FromNode = Welcome | Opened | Merged | Note | Alive | Error
 Message = FromProgram | FromNode
 

@@ -25,6 +25,7 @@ from swarm.wire.signed import HASH_BYTES, Entry, decode_entry, decode_proposal
 
 VERSION = 1
 VOTERS_MAX = 16
+_INTEGERS = frozenset({int})
 NAMING = (b"Genesis", b"Configuration", b"ForcedRecovery")
 
 
@@ -126,7 +127,8 @@ def _entries(body: dict[str, Any]) -> Entries:
     prev_index, prev_hash, raws = _count(body, "prev_index"), _hash(body, "prev_hash"), body.get("entries")
     if not isinstance(raws, list) or not all(isinstance(raw, bytes) for raw in raws):
         raise _malformed("entries")
-    term, previous = _count(body, "term"), prev_hash
+    term, stamp, last, commit = _counts(body, "term", "stamp", "last", "commit")
+    previous = prev_hash
     entries: list[LogEntry] = []
     for index, raw in enumerate(raws, prev_index + 1):
         entry = decode_entry(raw)
@@ -134,12 +136,9 @@ def _entries(body: dict[str, Any]) -> Entries:
             raise BadInput(f"a consensus message whose entry {index} does not follow entry {index - 1}")
         entries.append(log_entry(entry))
         previous = entry.hash
-    last, commit = _count(body, "last"), _count(body, "commit")
     if max(commit, prev_index + len(entries)) > last:
         raise _malformed("last")
-    return Entries(
-        term, _count(body, "stamp"), prev_index, prev_hash, tuple(entries), last, commit, _flag(body, "one_copy")
-    )
+    return Entries(term, stamp, prev_index, prev_hash, tuple(entries), last, commit, _flag(body, "one_copy"))
 
 
 def _snapshot(body: dict[str, Any]) -> SnapshotOffered:
@@ -150,10 +149,8 @@ def _snapshot(body: dict[str, Any]) -> SnapshotOffered:
 
 
 def _answer(body: dict[str, Any]) -> Answer:
-    found, conflict = _flag(body, "found"), _count(body, "conflict")
-    return Answer(
-        _count(body, "term"), _count(body, "stamp"), found, _count(body, "match"), _count(body, "last"), conflict
-    )
+    term, stamp, match, last, conflict = _counts(body, "term", "stamp", "match", "last", "conflict")
+    return Answer(term, stamp, _flag(body, "found"), match, last, conflict)
 
 
 def _campaign(body: dict[str, Any]) -> Campaign:
@@ -181,6 +178,14 @@ def _count(body: dict[str, Any], name: str) -> int:
     if type(value) is not int or not 0 <= value < COUNT_MAX:
         raise _malformed(name)
     return value
+
+
+def _counts(body: dict[str, Any], *names: str) -> list[int]:
+    """The same of several at once: it is done to every message."""
+    values: list[Any] = [body.get(name) for name in names]
+    if not _INTEGERS.issuperset(map(type, values)) or not 0 <= min(values) <= max(values) < COUNT_MAX:
+        return [_count(body, name) for name in names]  # which says what is wrong
+    return values
 
 
 def _flag(body: dict[str, Any], name: str) -> bool:

@@ -8,6 +8,7 @@ with all of them; every body comes back from its wire form unchanged; no passwor
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, TypeAdapter, model_validator
@@ -15,7 +16,9 @@ from pydantic.dataclasses import dataclass
 
 from swarm.errors import BadInput
 from swarm.wire import documents
+from swarm.wire.contents import MakeSwarmUserContent
 from swarm.wire.fitting import fit
+from swarm.wire.secrets import PREFIX, secret_name, tells_a_secret
 from swarm.wire.shapes import CLOSED, Environment, MountType, OrNothing, Sentence, Target160, TaskName, Text160, Words
 
 _Volume = Annotated[str, StringConstraints(strict=True, min_length=3, max_length=160)]
@@ -30,6 +33,25 @@ class Shared:
     MType: MountType
 
 
+_READABLE = "what a task says stands in the ledger for everybody to read: expected secret:NAME"
+
+
+def _without_secrets(environment: dict[str, str]) -> dict[str, str]:
+    for name, value in environment.items():
+        if tells_a_secret(name, value):
+            raise Sentence(f"{name}: {_READABLE}, which every operator resolves from its own run-swop --secrets FILE")
+        _well_named(value)
+    return environment
+
+
+def _well_named(text: str) -> str:
+    try:
+        secret_name(text)
+    except ValueError as error:
+        raise Sentence(str(error)) from None
+    return text
+
+
 @dataclass(frozen=True, config=CLOSED)
 class RunSwarm:
     """Pairs of a learning node and a worker train together."""
@@ -37,7 +59,7 @@ class RunSwarm:
     Command: Text160
     Entrypoint: Text160
     WorkingDir: Target160
-    Envvars: Environment
+    Envvars: Annotated[Environment, AfterValidator(_without_secrets)]
     PrivateContent: Target160 | None
     SharedContent: Annotated[tuple[Shared, ...], Field(min_length=1, max_length=10), OrNothing()]
 
@@ -50,9 +72,9 @@ class MakeUserContainer:
 
 
 def _no_secret(password: str) -> str:
-    if password and not password.startswith("secret:"):
-        raise Sentence("what a task says stands in the ledger for everybody to read: expected secret:NAME")
-    return password
+    if password and not password.startswith(PREFIX):
+        raise Sentence(_READABLE)
+    return _well_named(password)
 
 
 @dataclass(frozen=True, config=CLOSED)
@@ -72,19 +94,6 @@ class PullImage:
     Tag: Text160
     Auth: Annotated[Annotated[Text160, Tag("file")] | Annotated[Login, Tag("login")], Discriminator(_form)] | None
     """Nothing, the path of a config.json, or a user and a password."""
-
-
-@dataclass(frozen=True, config=CLOSED)
-class Operation:
-    Operation: Literal["DOWNLOAD", "EXTRACT"]
-    Target: Text160
-    Options: Environment
-
-
-@dataclass(frozen=True, config=CLOSED)
-class MakeSwarmUserContent:
-    ContentType: Literal["BUILDCONTENT", "SWARMCONTENT"]
-    OpsList: Annotated[tuple[Operation, ...], Field(min_length=1, max_length=20)]
 
 
 Body = RunSwarm | MakeUserContainer | PullImage | MakeSwarmUserContent
@@ -139,6 +148,12 @@ def parse(data: bytes, name: str) -> TaskFile:
     kind = BODIES.get(type_) if isinstance(type_, str) else None
     said, warnings = fit(document, Envelope[kind] if kind else Envelope[dict[str, Any]])  # type: ignore[valid-type]
     return TaskFile(said.Name, said.TaskType, said.Author, said.Prereq, said.Outcome, said.Body, warnings)
+
+
+def parse_body(type_: str, lines: Sequence[str], name: str) -> tuple[Body, tuple[str, ...]]:
+    """The body that was written by hand for the task `name`, and warnings; raises BadInput with all faults."""
+    document = documents.read("\n".join(lines).encode(), name)
+    return fit(document, BODIES[type_])
 
 
 def body_to_wire(body: Body) -> dict[str, Any]:

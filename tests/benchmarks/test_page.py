@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from benchmarks.quality.experiment import ACCURACY, Measure, Row
 from benchmarks.quality.running import EXPERIMENTS, Result
 from benchmarks.quality.tables import cell, tables
-from swarm.errors import BadInput
+from swarm.errors import BadInput, CheckFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "BENCHMARKS.md").read_text(encoding="utf-8")
@@ -61,6 +63,37 @@ def test_a_section_replaces_what_stood_in_its_place_and_nothing_else(page, tmp_p
     page.section(ALONE, Result(ROWS, 1797, "digits", 12.3), file)
     assert picture.read_bytes() == first
     assert b"swarm" in first
+
+
+def test_a_row_of_merge_rounds_is_a_run_of_the_command_with_where_its_time_goes(page, tmp_path, monkeypatch) -> None:
+    from benchmarks import merges
+
+    phases = {phase: number / 1000 for number, phase in enumerate(merges.PHASES)}
+    run = {
+        "ok": True, "median_s": 2.5, "p10_s": 2.0, "p90_s": 3.0, "ratio": 9.0, "ratio_to_link_optimum": None,
+        "bytes_per_peer": 37_600_000, "bytes_optimal": 37_500_000, "rss_peak_mb": {"sl": 196.4}, "cpu_s": {"sl": 1.25},
+        "phases_s": phases,
+    }  # fmt: skip
+    answers = [run, {**run, "ratio_to_link_optimum": 1.2345}]
+    asked = []
+
+    def answer(command, **_):
+        asked.append(command[1:])
+        return subprocess.CompletedProcess(command, 0, json.dumps(answers[len(asked) - 1]))
+
+    monkeypatch.setattr(merges, "RUNS", {"links": ("--peers 4 --mb 25", "--peers 4 --mb 25 --link 1gbit")})
+    monkeypatch.setattr(merges.subprocess, "run", answer)
+    text = merges.section("links", "today", tmp_path / "BENCHMARKS.md")
+    how = ["bench", "merge", "--peers", "4", "--mb", "25"]
+    assert asked == [[*how, "--json"], [*how, "--link", "1gbit", "--json"]]
+    assert "| `--peers 4 --mb 25` | 2.500 | 2.000 – 3.000 | 9.00 | – | 37.6 | 1.003 | 196 | 1.25 |" in text
+    assert "| `--peers 4 --mb 25 --link 1gbit` | 2.500 | 2.000 – 3.000 | – | 1.23 | 37.6 | 1.003 | 196 | 1.25 |" in text
+    assert "| `--peers 4 --mb 25` | 0.000 | 0.001 | 0.002 | 0.003 | 0.004 | 0.005 | 0.006 | 0.007 |" in text
+    assert (tmp_path / "benchmarks" / "links.svg").exists()
+    answers[:] = [{"ok": False, "error": {"message": "no root", "hint": ""}}]
+    asked.clear()
+    with pytest.raises(CheckFailed, match="bench merge --peers 4 --mb 25 --json failed: no root"):
+        merges.section("links", "today", tmp_path / "BENCHMARKS.md")
 
 
 def test_a_page_without_a_place_for_it_is_said_so(page, tmp_path) -> None:

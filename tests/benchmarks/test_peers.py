@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.peers import __main__ as command
-from benchmarks.peers import beside, environment, running
+from benchmarks.peers import beside, environment, measuring, running
 from benchmarks.peers.participant import PLACE, Participant, Plan, prepare, said
 from benchmarks.peers.rows import row
 from benchmarks.peers.systems import SYSTEMS
@@ -134,7 +134,7 @@ def answered(monkeypatch, capsys):
     def nothing(system, place=None):
         raise BadInput(f"{system.name} cannot be installed here: pip ended with 1: no network")
 
-    monkeypatch.setattr(command, "python_of", nothing)
+    monkeypatch.setattr(measuring, "python_of", nothing)
     monkeypatch.setattr(beside, "swarm", lambda plan: beside.Own(0.5, [0.4, 0.6], 0.9 if plan.killed_round else None))
 
     def ask(*arguments):
@@ -202,3 +202,27 @@ def test_nothing_of_a_run_is_left_and_who_is_waited_for_is_named(tmp_path, monke
     assert trouble == "no result of round 0 at peer 0, 1, 2 within 0.3 s"
     running_now = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(tmp_path / "silent.py") not in running_now
+
+
+def test_the_page_shows_each_run_with_its_command_and_draws_who_has_figures(monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib")
+    from benchmarks.peers import section
+
+    def measured(plan, systems, arguments):
+        stands = dict.fromkeys(ROW, "") | {"title": "gloo", "median_s": plan.mb / 50, "swarm_s": 1.0, "ratio": 2.0}
+        void = dict.fromkeys(ROW, "") | {"title": "Flower", "void": "no network", "median_s": None}
+        killed = {"others_s": 3.0, "mean_of": [3], "later_s": 1.0, "never": None} if plan.killed_round else None
+        rows = [{**row, "killed": killed} for row in (stands, void)]
+        sizes = {"peers": plan.peers, "mb": plan.mb, "rounds": plan.rounds, "warm_ups": plan.warm_ups}
+        head = {"date": "2026-01-01", "commit": "c0ffee", "machine": "2 cores", "command": " ".join(arguments)}
+        return {**head, **sizes, "kill": plan.killed_round is not None, "rows": rows}
+
+    monkeypatch.setattr(section, "measured", measured)
+    text = section.section(tmp_path / "BENCHMARKS.md")
+    for title, arguments in section.RUNS.items():
+        assert f"#### {title[0].upper()}{title[1:]}" in text
+        assert f"`{' '.join(arguments)}`" in text
+    assert "| 3.000, the mean of 3 |" in text
+    drawn = (tmp_path / "benchmarks" / "peers.svg").read_text()
+    assert "gloo" in drawn
+    assert "Flower" not in drawn, "a row without figures has no bar"

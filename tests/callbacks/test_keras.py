@@ -1,40 +1,19 @@
-"""The cases of ``keras_cases``, in one process of their own: TensorFlow takes seconds and half a gigabyte to load."""
+"""The cases on TensorFlow, in one process of their own: TensorFlow takes seconds and half a gigabyte to load."""
 
 from __future__ import annotations
 
-import ast
-import subprocess
-import sys
-import xml.etree.ElementTree as ElementTree
-from pathlib import Path
-
 import pytest
 
-CASES = Path(__file__).with_name("keras_cases.py")
-NAMES = [
-    node.name
-    for node in ast.parse(CASES.read_text(encoding="utf-8")).body
-    if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-]
+from tests.callbacks import cases
+
+FILES = ("keras_cases.py", "keras2_cases.py")
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """Case name → what went wrong, "" for nothing."""
-    directory = tmp_path_factory.mktemp("keras")
-    report = directory / "report.xml"
-    command = [sys.executable, "-m", "pytest", str(CASES), "-p", "no:cacheprovider", f"--junitxml={report}"]
-    run = subprocess.run(
-        [*command, f"--basetemp={directory / 'tmp'}"], cwd=CASES.parents[2], capture_output=True, text=True, timeout=600
-    )
-    assert report.exists(), run.stdout + run.stderr
-    failures: dict[str, str] = {}
-    for case in ElementTree.parse(report).getroot().iter("testcase"):
-        name = case.attrib["name"].split("[")[0]
-        failures[name] = failures.get(name, "") + "".join(problem.text or problem.tag for problem in case)
-    return failures
+    return cases.run(FILES[0], tmp_path_factory.mktemp("keras"), *FILES[1:])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for file in FILES for name in cases.names(file)])
 def test_keras(outcomes, name):
     assert outcomes[name] == "", outcomes[name]

@@ -19,11 +19,11 @@ from random import SystemRandom
 import click
 
 from swarm.cli.ending import entry, print_json
-from swarm.errors import BadInput, CheckFailed, SwarmError
+from swarm.errors import CheckFailed, SwarmError
+from swarm.nodes.bench.hosts import check_available
 from swarm.nodes.launch import ended_by_signals
 from tests.chaos import world
 from tests.chaos.cluster import discard
-from tests.chaos.hosts import Unavailable, check_available
 from tests.chaos.run import Chaos, Settings
 
 SENTENCES_MAX = 20
@@ -35,10 +35,7 @@ SENTENCES_MAX = 20
 @click.option("--seed", type=click.IntRange(0, 10**9), help="which faults, when  [default: a new one, printed]")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
 def command(minutes: float, peers: int, seed: int | None, as_json: bool) -> None:
-    try:
-        check_available()
-    except Unavailable as error:
-        raise BadInput(str(error)) from None
+    check_available()
     if not world.inside():
         world.enter("tests.chaos", sys.argv[1:])
     began, seed = time.monotonic(), SystemRandom().randrange(10**6) if seed is None else seed

@@ -21,9 +21,9 @@ from typing import Any
 
 import psutil
 
+from swarm.nodes.bench.hosts import Host, Network
 from swarm.nodes.launch import Launch, Process
 from swarm.runtime.authority import CertificateTree, introduce, issue
-from tests.chaos.hosts import Host, Network
 
 SNS, SWOPS = 3, 2
 RUNNER = "defaulttaskbb.taskdb.sml.hpe"

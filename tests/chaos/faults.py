@@ -17,9 +17,9 @@ from random import Random
 import trio
 
 from swarm.errors import Unreachable
+from swarm.nodes.bench.hosts import Network, Pair
 from tests.chaos.cluster import Cluster, Node, Worker
 from tests.chaos.history import Fault, History
-from tests.chaos.hosts import Network, Pair
 
 KINDS = ("kill_sn", "kill_sl", "kill_ml", "kill_swop", "stop", "cut", "asymmetric_cut", "delay", "loss", "disk_full")
 PAUSE_S = (5.0, 10.0)

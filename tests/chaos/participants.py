@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 
+from swarm.nodes.bench.hosts import Network
 from swarm.nodes.launch import Launch, Process
 from swarm.nodes.local import READY_S, Lines, Peer
 from swarm.runtime.authority import CertificateTree, introduce, issue
 from tests.chaos.cluster import API_PORT, MARK, PROGRAM
-from tests.chaos.hosts import Network
 from tests.nodes.waiting import eventually
 
 

@@ -10,6 +10,7 @@ from random import Random
 import trio
 
 from swarm.errors import CheckFailed
+from swarm.nodes.bench.hosts import Network, network
 from swarm.nodes.launch import Launch
 from swarm.runtime.credentials import Credentials
 from swarm.runtime.statedir import StateDirectory
@@ -21,7 +22,6 @@ from tests.chaos.cluster import API_PORT, RUNNER, SNS, SWOPS, Cluster, left, tas
 from tests.chaos.desk import Desk
 from tests.chaos.faults import KINDS, Faults, ready
 from tests.chaos.history import History
-from tests.chaos.hosts import Network, network
 
 MIN_PEERS = 3
 MERGES_PAUSE_S = 0.1

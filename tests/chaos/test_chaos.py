@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.hosts import Unavailable, check_available
+from swarm.errors import BadInput
+from swarm.nodes.bench.hosts import check_available
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = [
@@ -30,7 +31,7 @@ def chaos(*arguments, **more):
 def test_a_minute_of_chaos_breaks_no_promise(short_tmp):
     try:
         check_available()
-    except Unavailable as error:
+    except BadInput as error:
         pytest.skip(str(error))
     ended = chaos("--minutes", "1", "--json", env={**os.environ, "TMPDIR": str(short_tmp)})
     assert ended.returncode == 0, ended.stderr

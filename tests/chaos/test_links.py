@@ -2,9 +2,10 @@
 
 import pytest
 
+from swarm.errors import BadInput
+from swarm.nodes.bench.hosts import check_available, network
 from swarm.nodes.launch import Launch
 from swarm.runtime.control import BEAT_S, BEATS_MISSED_MAX
-from tests.chaos.hosts import Unavailable, check_available, network
 from tests.chaos.participants import Participants, holds, resident
 from tests.nodes.waiting import eventually
 
@@ -21,7 +22,7 @@ def three(tmp_path):
     """A network node and three participants, of which two are enough."""
     try:
         check_available()
-    except Unavailable as error:
+    except BadInput as error:
         pytest.skip(str(error))
     with network(4, seed=27) as net, Launch(environment={"TMPDIR": str(tmp_path)}) as launch:
         yield Participants(tmp_path, launch, net, min_peers=2)

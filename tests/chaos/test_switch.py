@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.hosts import Unavailable, check_available, network
-from tests.chaos.switch import Switch
+from swarm.errors import BadInput
+from swarm.nodes.bench.hosts import check_available, network
+from swarm.nodes.bench.switch import BURST, Switch, length_of
 from tests.nodes.waiting import eventually
 
 ONE, TWO, THREE = (b"\x02\0\0\0\0" + bytes([number]) for number in (1, 2, 3))
@@ -72,6 +73,30 @@ def test_a_link_with_a_rate_holds_no_more_than_its_queue():
     assert [len(switch.arrived(now)) for now in (0.9, 1.1, 2.1, 3.1, 4.1)] == [0, 1, 1, 1, 1]
 
 
+def test_what_passes_a_port_shares_its_link_to_the_middle_and_waits_for_its_turn_there():
+    switch = introduced()
+    switch.obey({"links": [[3, 0], [0, 3]], "set": {"rate_bps": 8000}})  # a frame of 1000 bytes a second, up and down
+    switch.obey({"links": [[1, 3]], "set": {"delay_s": 5.0}})
+    for port, to, sender in ((1, THREE, ONE), (2, THREE, TWO), (3, ONE, THREE), (3, TWO, THREE)):
+        send(switch, port, to, sender, size=1000)
+    arrivals = [(0.9, []), (1.1, [3, 1]), (2.1, [2]), (5.9, []), (6.1, [3])]
+    for now, ports in arrivals:
+        assert [port for port, _ in switch.arrived(now)] == ports, now
+
+
+def test_a_burst_is_as_long_as_its_packets_with_their_headers():
+    network = bytes([0x45]) + bytes(19)
+    transport = bytes(12) + bytes([8 << 4]) + bytes(19)
+    frame = ONE + TWO + bytes(2) + network + transport
+    carried = 1000
+    for payload, packets in ((1000, 1), (1001, 2), (5000, 5)):
+        burst = BURST.pack(1, 1, len(frame), carried if packets > 1 else 0, 34, 16) + frame + bytes(payload)
+        assert length_of(burst) == payload + packets * len(frame)
+    switch = Switch(2, 0, bursts=True)
+    switch.take(1, burst, 0.0)
+    assert switch.arrived(0.0) == [(2, burst)]
+
+
 def test_a_cut_holds_in_one_direction_until_it_is_healed():
     switch = introduced()
     switch.obey({"links": [[1, 2]], "set": {"cut": True}})
@@ -116,7 +141,7 @@ def three():
     """Three hosts; all of them echo what comes to port 7."""
     try:
         check_available()
-    except Unavailable as error:
+    except BadInput as error:
         pytest.skip(str(error))
     with network(3, seed=1) as net:
         echoes = [
@@ -190,7 +215,7 @@ class TestHosts:
 @pytest.mark.netns
 def test_hosts_end_with_who_made_them_even_by_sigkill(three):
     lines = (
-        "from tests.chaos.hosts import network",
+        "from swarm.nodes.bench.hosts import network",
         "with network(2, seed=0) as net: print(*(host.pid for host in net.hosts), flush=True); input()",
     )
     maker = subprocess.Popen(

@@ -18,8 +18,10 @@ SEEN = {}
 
 
 @click.command("run-xx", cls=Launcher, role="sn", examples="run-xx")
-@click.option("--sn-ip")
+@click.option("--sn-ip", envvar="SN_NODE_IP")
+@click.option("--sn-api-port", default=30304)
 @click.option("--key", default="k")
+@click.option("--capath", "--cacert", "capath")
 @click.option("--sentinel", is_flag=True)
 @click.option("--state", type=click.Path(path_type=Path))
 @click.argument("program", nargs=-1)
@@ -37,6 +39,10 @@ def launch(*arguments):
 def environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("FOO", "before")
+    before = dict(os.environ)
+    yield
+    os.environ.clear()  # of what -e has set
+    os.environ.update(before)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +113,46 @@ def test_e_sets_variables_and_the_name_alone_leaves_them():
     assert launch("-e", "FOO")["FOO"] == "a=b"
 
 
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["--socket-path=/run/agent.sock"], "--socket-path: certificates come from files here, not from", "gen-cert"),
+        (["--Sidecar", "ml"], "--sidecar: there are no containers beside a node", "behind --"),
+        (["--entrypoint", "bash"], "--entrypoint: a node has no image with a command of its own", "behind --"),
+        (["-d", "--attach", "STDOUT"], "-d and --attach contradict each other", ""),
+        (["--capath=a", "--cacert=b"], "--capath and --cacert contradict each other: one of them names all CAs", ""),
+        (["--env-file", "/no/such"], "bad file: --env-file /no/such cannot be read", ""),
+    ],
+)
+def test_what_is_refused_is_refused_with_the_reason_and_what_to_do_instead(words, message, hint):
+    with pytest.raises(BadInput) as refused:
+        launch(*words)
+    assert message in refused.value.message
+    assert hint in refused.value.hint
+
+
+def test_a_spire_socket_in_the_environment_is_refused_too():
+    with pytest.raises(BadInput, match="SWARM_SPIFFE_WORKLOAD_API_SOCKET_PATH is set: certificates come from files"):
+        launch("-e", "SWARM_SPIFFE_WORKLOAD_API_SOCKET_PATH=/tmp/agent.sock")
+
+
+def test_variables_of_e_and_of_a_file_count_and_those_without_effect_are_said(tmp_path, capsys, monkeypatch):
+    for name in ("SN_NODE_IP", "SN_START_MINING", "HOSTNAME"):
+        monkeypatch.setenv(name, "")
+    (tmp_path / "env").write_text("# of this host\n\nSN_NODE_IP=10.3.3.3\nFOO\n")
+    seen = launch("--env-file", str(tmp_path / "env"), "-e", "SN_START_MINING=True", "-h", "sn1.ward")
+    assert (seen["sn_ip"], seen["FOO"], os.environ["HOSTNAME"]) == ("10.3.3.3", "before", "sn1.ward")
+    assert capsys.readouterr().err.endswith(": SN_START_MINING\n")
+    assert launch("--sn-ip=10.4.4.4")["sn_ip"] == "10.4.4.4"  # a flag wins over its variable
+
+
+def test_a_port_that_hpe_publishes_is_the_port_to_listen_on(capsys):
+    assert launch("-p", "31000:30304", "--publish=127.0.0.1:31001:30304/tcp")["sn_api_port"] == 31001
+    assert capsys.readouterr().err == ""
+    assert launch("-p", "8080:80", "-p30305:30305")["sn_api_port"] == 30304
+    assert capsys.readouterr().err.endswith(": -p 8080:80 -p 30305:30305\n")
+
+
 def test_the_state_directory_is_the_named_one_the_mounted_one_or_the_given_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "kept/there").mkdir(parents=True)
@@ -175,8 +221,7 @@ def test_d_comes_back_when_the_node_is_ready_and_stop_swarm_ends_it(command, org
     ended = command("stop-swarm")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.endswith(
-        f"Stopping all running Swarm Network containers\n  sn1 (process {pid})\n"
-        "Removing all Swarm Network containers\n"
+        f"Stopping all running Swarm Network containers\n  sn1 (process {pid})\nRemoving all Swarm Network containers\n"
     )
     assert "Swarm Network" not in command("stop-swarm", "--sl").stdout
     assert not any(process.pid == pid and process.status() != psutil.STATUS_ZOMBIE for process in psutil.process_iter())

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from swarm.nodes.swci.commands import GRAMMAR
+
 TASK = """Name: {name}
 TaskType: MAKE_USER_CONTAINER
 Author: tester
@@ -52,6 +54,101 @@ def test_a_script_that_ends_well_ends_with_0(identity, usr, script):
         "SWCI:0 > EXIT ON FAILURE\n    EXIT ON FAILURE IS TURNED ON\nSWCI:1 > create context"
     )
     assert ended.stdout.endswith("SWCI:3 > list tasks\n    ROOTTASK\nSWCI:4 > EXIT\n")
+
+
+EVERYTHING = """# SWCI context setup
+\t
+EXIT ON FAILURE
+wait for ip 127.0.0.1 {port} 12
+create context test-net with ip 127.0.0.1 {port}
+\tswitch\tcontext  test-net
+get context info
+GET CONTEXT INFO test-net
+list contexts
+get context version
+list context env
+set context env SWCI_RUN_TASK_MAX_WAIT_TIME 1
+set context env test-net SWCI_GENERIC_TASK_MAX_WAIT_TIME 2
+get context env test-net SWCI_RUN_TASK_MAX_WAIT_TIME
+GET CONTEXT ENV SWCI_GENERIC_TASK_MAX_WAIT_TIME
+EXIT ON FAILURE OFF
+
+cd /platform/swarm/usr
+pwd
+ls
+EXIT ON FAILURE ON
+create task from 'taskdefs/my build.yaml'
+Finalize Task all-build
+get task info all-build
+get task body all-build
+CREATE TASK make_user_container by-hand me all-build env
+APPEND TASK BODY by-hand 1 BuildContext: ~
+append task body by-hand 2 "BuildType: INLINE"
+append task body by-hand 3 BuildSteps:
+append task body by-hand 4   - FROM scratch
+finalize task by-hand
+create task make_user_container draft me ROOTTASK env
+delete task draft
+list tasks
+####
+create taskrunner all-runner
+list taskrunners
+get taskrunner info all-runner
+RESET TASKRUNNER all-runner
+ASSIGN TASK by-hand TO all-runner WITH 2 PEERS
+get taskrunner status all-runner
+list taskrunner peers all-runner
+RESET TASKRUNNER all-runner
+WAIT FOR TASKRUNNER all-runner
+SLEEP 0.1
+RESET TASKRUNNER all-runner
+create contract all-contract
+list contracts
+get contract info all-contract
+get contract status all-contract
+perfdata all-contract
+reset contract all-contract
+EXIT ON FAILURE OFF
+# these need operators, and a proxy
+assign task by-hand to all-runner with all peers
+assign task by-hand to all-runner target 3e5423d2-0000-4000-8000-000000000000
+get taskrunner peer status all-runner 0
+wait for service 127.0.0.1:1 1
+create context proxied with service 127.0.0.1:1
+no such command
+list nodes
+help
+HELP assign task
+EXIT
+list tasks
+"""
+
+
+def test_a_script_with_every_construct_runs_to_its_exit(identity, swarm, usr):
+    (usr / "taskdefs").mkdir()
+    (usr / "taskdefs" / "my build.yaml").write_text(TASK.format(name="all-build"))
+    text = EVERYTHING.format(port=swarm.api_port(0))
+    (usr / "swci-init").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    ended = run(*identity, "--usr-dir", usr, "--json")
+    assert ended.returncode == 0, ended.stderr
+    commands = json.loads(ended.stdout)["commands"]
+    assert commands[-1]["command"] == "EXIT"
+    failed = [(one["command"].split(" with ")[0], one["output"][0]) for one in commands if not one["ok"]]
+    assert [command for command, _ in failed] == [
+        "assign task by-hand to all-runner",
+        "assign task by-hand to all-runner target 3e5423d2-0000-4000-8000-000000000000",
+        "get taskrunner peer status all-runner 0",
+        "wait for service 127.0.0.1:1 1",
+        "create context proxied",
+        "no such command",
+    ]
+    assert all(sentence.startswith("ERROR : ") for _, sentence in failed)
+    told = {one["command"]: one["output"] for one in commands}
+    assert told["get task body all-build"][:2] == ["0000: ---", "0001: BuildContext: null"]
+    assert told["SLEEP 0.1"] == ["slept for 0.1 seconds"]
+    assert told["get context env test-net SWCI_RUN_TASK_MAX_WAIT_TIME"] == ["SWCI_RUN_TASK_MAX_WAIT_TIME : 1"]
+    used = {GRAMMAR.read(one["command"])[0].text for one in commands if one["command"] != "no such command"}
+    assert {row.text for row in GRAMMAR.rows} == used
 
 
 def test_the_exit_code_is_that_of_the_failure(identity, usr, script):

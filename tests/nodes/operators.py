@@ -104,9 +104,9 @@ class Scene:
         path.mkdir(exist_ok=True)
         return path
 
-    def profile(self, host: int, nodes: int, syncs: int = 3) -> Path:
+    def profile(self, host: int, nodes: int, syncs: int = 3, runner: str = RUNNER) -> Path:
         tree = self.swarm.trees[host - 1]
-        text = PROFILE.format(runner=RUNNER, host=host, port=self.port)
+        text = PROFILE.format(runner=runner, host=host, port=self.port)
         for idx in range(nodes):
             text += NODE.format(
                 idx=idx, key=tree.key("sl"), certs=tree.directory, cert=tree.certificate("sl").name,
@@ -116,10 +116,10 @@ class Scene:
         path.write_text(text)
         return path
 
-    def operator(self, host: int, *flags: str, nodes: int = 1, syncs: int = 3) -> Process:
+    def operator(self, host: int, *flags: str, nodes: int = 1, syncs: int = 3, runner: str = RUNNER) -> Process:
         """The SWOP of a host, started (again) in its own state directory."""
         tree, state = self.swarm.trees[host - 1], self.directory / f"swop-{host}"
-        profile = self.profile(host, nodes, syncs)
+        profile = self.profile(host, nodes, syncs, runner)
         command = [
             *(sys.executable, "-m", "swarm.cli.run_swop", "--engine", "process", *flags),
             *("--usr-dir", str(profile.parent), "--profile-file-name", profile.name, "--state", str(state)),

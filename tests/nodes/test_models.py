@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from swarm.errors import InternalError, ModelError
-from swarm.nodes.models import Models
+from swarm.nodes.models import ModelFile, Models
 
 ONE, TWO, THREE = (f"blake3:{digit * 64}" for digit in "123")
 
@@ -174,3 +177,33 @@ def test_a_piece_of_a_model_is_read_without_a_map_until_the_file_is_given_back(t
     models.drop(file)
     with pytest.raises(ModelError, match="is not held any more"):
         file.read(0, 1)
+
+
+def test_who_reads_waits_for_no_other_reader_and_the_file_is_closed_when_the_last_is_done(tmp_path: Path, monkeypatch):
+    file = Models(tmp_path / "models", 4).incoming()
+    file.write(0, memoryview(b"abcd"))
+    inside, go_on, read = threading.Barrier(3), threading.Event(), os.pread
+
+    def slow(*of: int) -> bytes:
+        inside.wait(10)
+        assert go_on.wait(10)
+        return read(*of)
+
+    monkeypatch.setattr(os, "pread", slow)
+    with ThreadPoolExecutor() as pool:
+        readers = [pool.submit(file.read, 0, 4), pool.submit(file.read, 1, 3)]
+        inside.wait(10)
+        closing = pool.submit(file.close)
+        while not is_refused(file):  # closing has begun
+            assert not closing.done()
+        go_on.set()
+        assert [bytes(reader.result(10)) for reader in readers] == [b"abcd", b"bc"]
+        assert closing.result(10)
+
+
+def is_refused(file: ModelFile) -> bool:
+    try:
+        file.write(0, memoryview(b""))
+    except ModelError:
+        return True
+    return False

@@ -195,5 +195,5 @@ def test_what_does_not_fit_this_host_is_named_by_its_key(desk, change, sentence)
 
 def test_what_only_containers_heed_is_listed(desk):
     desk.profile["dns"] = ["8.8.8.8"]
-    desk.node |= {"slfsservice": "sl.example:443", "usrcontaineropts": [{"ipc": "host"}]}
-    assert without_effect(desk.read_profile()) == ["dns", "slfsservice of nodes[0]", "usrcontaineropts of nodes[0]"]
+    desk.node |= {"usrlabels": ["gpu"], "usrcontaineropts": [{"ipc": "host"}]}
+    assert without_effect(desk.read_profile()) == ["dns", "usrlabels of nodes[0]", "usrcontaineropts of nodes[0]"]

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm.errors import BadInput
-from swarm.wire.frame import CAP, Decoder, pack
+from swarm.wire.frame import CAP, DEPTH_MAX, FIELDS_MAX, ITEMS_MAX, Decoder, is_flat, is_too_deep, pack
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -53,11 +54,42 @@ def test_what_is_not_exactly_one_plain_object_is_refused(body: bytes) -> None:
         Decoder().feed(struct.pack(">I", len(body)) + body)
 
 
+def nested(depth: int, around: Callable[[object], object]) -> object:
+    obj: object = 1
+    for _ in range(depth):
+        obj = around(obj)
+    return obj
+
+
+@pytest.mark.parametrize("around", [lambda obj: [b"", obj], lambda obj: {"a": 1, "b": obj}], ids=["lists", "maps"])
+def test_how_deep_a_frame_nests_is_known_to_the_level(around: Callable[[object], object]) -> None:
+    assert not is_too_deep(nested(DEPTH_MAX + 1, around))
+    assert is_too_deep(nested(DEPTH_MAX + 2, around))
+    assert not is_too_deep(nested(DEPTH_MAX, lambda obj: [[], obj, {}])), "what is empty nests no deeper"
+
+
+@pytest.mark.parametrize(
+    ("body", "flat"),
+    [
+        ({}, True),
+        ({"a": 1, "b": b"x", "c": None, "d": [1, "x", b"y"], "e": []}, True),
+        ({str(number): number for number in range(FIELDS_MAX)}, True),
+        ({str(number): number for number in range(FIELDS_MAX + 1)}, False),
+        ({"a": [0] * ITEMS_MAX}, True),
+        ({"a": [0] * (ITEMS_MAX + 1)}, False),
+        ({1: "a number is no name"}, False),
+        ({"a": {}}, False),
+        ({"a": [1, []]}, False),
+        ({"a": [1], "b": [{}]}, False),
+    ],
+)
+def test_a_body_of_values_and_lists_of_them_is_flat(body: dict[object, object], flat: bool) -> None:
+    assert is_flat(body) is flat
+
+
 def test_what_nests_deeper_than_python_recurses_is_refused_without_recursion() -> None:
     deep = b"\x91" * 1000 + b"\x01"
     with pytest.raises(BadInput, match="a frame of 1001 bytes nests deeper than 16 levels"):
         Decoder().feed(struct.pack(">I", len(deep)) + deep)
-    nested: list[object] = []
-    for _ in range(15):
-        nested = [nested]
-    assert Decoder().feed(pack({"a": nested})) == [{"a": nested}]
+    obj = {"a": nested(16, lambda obj: [obj])}
+    assert Decoder().feed(pack(obj)) == [obj]

@@ -5,14 +5,11 @@ Used by the commands of this room. Every refusal says which argument, what was e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from swarm.errors import BadInput
 from swarm.nodes.ledgerlink import Address
 
 API_PORT = 30304
 SERVICE_PORT = 443
-WAIT_MINUTES = 120.0
 DIGITS_MAX = 20
 
 
@@ -29,7 +26,7 @@ def number(what: str, text: str, high: float) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= high:
-        raise BadInput(f"{what} is {text[:40]!r}, expected a number from 0 to {high:g}")
+        raise BadInput(f"{what} is {text[:40]!r}, expected a number from 0 to {high:.12g}")
     return value
 
 
@@ -43,8 +40,3 @@ def service(text: str) -> Address:
     """``fqdn[:port]`` of a proxy that forwards to a network node's API port."""
     host, _, port = text.partition(":")
     return address(host, port or str(SERVICE_PORT))
-
-
-def waiting_minutes(environment: Mapping[str, str], name: str) -> float:
-    text = environment.get(name, "")
-    return number(f"{name} (minutes)", text, 1e6) if text else WAIT_MINUTES

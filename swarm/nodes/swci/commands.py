@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from swarm.nodes.swci import contexts, contracts, places, taskrunners, tasks, waiting
+from swarm.nodes.swci import contexts, contracts, performance, places, taskrunners, tasks, variables, waiting
 from swarm.nodes.swci.grammar import Grammar, Syntax
 from swarm.nodes.swci.session import Session
 
@@ -47,6 +47,13 @@ COMMANDS = (
     Command("GET CONTEXT INFO [name]", "address of a context (of the active one)", contexts.show),
     Command("GET CONTEXT VERSION", "version of the active context's API server", contexts.version),
     Command("LIST CONTEXTS", "contexts of this session", contexts.names),
+    Command("GET CONTEXT ENV <variable>", "a variable of the active context", variables.get),
+    Command("GET CONTEXT ENV <context> <variable>", "a variable of this context", variables.get_in),
+    Command("LIST CONTEXT ENV [context]", "all variables, with the values that count", variables.names),
+    Command("SET CONTEXT ENV <variable> <value>", "set a variable of the active context: "
+            "SWCI_RUN_TASK_MAX_WAIT_TIME and SWCI_GENERIC_TASK_MAX_WAIT_TIME in minutes, APISRV_CON_RETRY in tries",
+            variables.change),
+    Command("SET CONTEXT ENV <context> <variable> <value>", "the same in this context", variables.change_in),
     Command("WAIT FOR IP <ip> [port] [retries]", "until an SN's API server answers; 360 retries are 30 minutes",
             contexts.wait_for_ip),
     Command("WAIT FOR SERVICE <service> [retries]", "the same through a proxy", contexts.wait_for_service),
@@ -56,7 +63,13 @@ COMMANDS = (
     Command("GET CONTRACT STATUS <contract>", "round, members, and whom a training waits for", contracts.status),
     Command("RESET CONTRACT <contract>", "forget agreement, members and rounds; a training under way in it ends",
             contracts.reset),
+    Command("PERFDATA <contract>", "how the peers of a contract train: loss, metric and epochs of each",
+            performance.show),
     Command("CREATE TASK FROM <file>", "make a draft of the task that a YAML file defines", tasks.create_from),
+    Command("CREATE TASK <task-type> <task> <author> <prereq> <outcome>", "make a draft, whose body is written by hand",
+            tasks.create),
+    Command("APPEND TASK BODY <task> <index> [line...]", "write line 1, 2, ... of a draft's body, in YAML",
+            tasks.append),
     Command("FINALIZE TASK <task>", "make a draft immutable: from then on it can be assigned", tasks.finalize),
     Command("DELETE TASK <task>", "delete a draft", tasks.delete),
     Command("GET TASK INFO <task>", "what kind of task it is, by whom, and how its last run went", tasks.info),

@@ -6,10 +6,10 @@ import trio
 
 from swarm.errors import BadInput, Unreachable
 from swarm.nodes.ledgerlink import Address
-from swarm.nodes.swci import arguments
-from swarm.nodes.swci.session import Session
+from swarm.nodes.swci import arguments, variables
+from swarm.nodes.swci.session import Context, Session
+from swarm.runtime.tls import address_text
 
-RETRIES = 360
 RETRY_S = 5.0
 TRY_EVERY_S = 1.0
 SAY_EVERY_S = 30.0
@@ -25,22 +25,23 @@ async def create_with_service(session: Session, name: str, service: str) -> None
 
 async def _create(session: Session, name: str, address: Address) -> None:
     known = session.contexts.get(name)
-    if known is not None and known != address:
-        raise BadInput(f"there is a context {name} already, with {known[0]}:{known[1]}", hint="choose another name")
+    if known is not None and known.address != address:
+        where = address_text(*known.address)
+        raise BadInput(f"there is a context {name} already, with {where}", hint="choose another name")
     await (await session.client(address)).status()
     session.say("API Server is UP!")
-    session.contexts[name] = address
+    session.contexts.setdefault(name, Context(address))
     session.say(f"CONTEXT CREATED : {name}")
 
 
 async def switch(session: Session, name: str) -> None:
-    session.context = _known(session, name)
+    session.context = variables.context_of(session, name)
     session.say(f"DEFAULT CONTEXT SET TO : {name}")
 
 
 async def show(session: Session, name: str = "") -> None:
-    name = _known(session, name or session.context)
-    host, port = session.contexts[name]
+    name = variables.context_of(session, name)
+    host, port = session.contexts[name].address
     session.say(f"CONTEXT NAME : {name}\nAPI SERVER IP : {host}\nAPI SERVER PORT : {port}")
     session.say(f"DEFAULT CONTEXT : {name == session.context}")
 
@@ -64,8 +65,7 @@ async def wait_for_service(session: Session, service: str, retries: str = "") ->
 
 async def _wait(session: Session, address: Address, retries: str) -> None:
     """Until the API server answers; as long as so many retries, 5 s apart, would take."""
-    tries = arguments.whole("the number of retries", retries, 1, 100_000) if retries else RETRIES
-    deadline_s = tries * RETRY_S
+    deadline_s = variables.retries(session, retries) * RETRY_S
     client = await session.client(address)
     begun_s = said_s = trio.current_time()
     while True:
@@ -75,18 +75,10 @@ async def _wait(session: Session, address: Address, retries: str) -> None:
         except Unreachable as error:
             now_s = trio.current_time()
             if now_s - begun_s + TRY_EVERY_S >= deadline_s:
-                where = f"{address[0]}:{address[1]}"
+                where = address_text(*address)
                 raise Unreachable(f"no API server at {where} after {now_s - begun_s:.0f} s: {error.message}") from error
             if now_s - said_s >= SAY_EVERY_S:
                 said_s = now_s
                 session.say(f"waiting for the API server: {error.message}")
             await trio.sleep(TRY_EVERY_S)
     session.say("API Server is UP!")
-
-
-def _known(session: Session, name: str) -> str:
-    if name not in session.contexts:
-        known = ", ".join(session.contexts) or "none"
-        what = f"there is no context {name}" if name else "no context is active"
-        raise BadInput(f"{what}, known: {known}", hint="CREATE CONTEXT <name> WITH IP <ip>")
-    return name

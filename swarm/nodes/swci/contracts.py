@@ -31,7 +31,7 @@ async def reset(session: Session, contract: str) -> None:
 
 
 async def info(session: Session, contract: str) -> None:
-    found = await _contract(session, contract)
+    found = await opened(session, contract)
     shown: dict[str, object] = {"CONTRACT NAME": contract}
     if found is not None:
         shown |= {
@@ -43,7 +43,7 @@ async def info(session: Session, contract: str) -> None:
 
 
 async def status(session: Session, contract: str) -> None:
-    found = await _contract(session, contract)
+    found = await opened(session, contract)
     if found is None:
         session.say(f"CONTRACT NAME : {contract}\nSTATE : uninitialised")
         return
@@ -64,7 +64,7 @@ def all_names(ledger: Ledger) -> list[str]:
     return sorted({DEFAULT_NAME, *ledger.contracts, *ledger.unopened})
 
 
-async def _contract(session: Session, name: str) -> Contract | None:
+async def opened(session: Session, name: str) -> Contract | None:
     """None for one that nobody has opened since it was made or reset."""
     ledger = await session.ledger()
     facts.known(dict.fromkeys(all_names(ledger)), "contract", name)

@@ -28,6 +28,14 @@ from swarm.runtime.tls import Local
 
 
 @dataclass
+class Context:
+    """A network that commands can work with, and what was set for them in it."""
+
+    address: Address
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class Session:
     credentials: Credentials
     state: Path
@@ -36,7 +44,7 @@ class Session:
     transcript: Transcript
     environment: Mapping[str, str]
     nursery: trio.Nursery
-    contexts: dict[str, Address] = field(default_factory=dict)
+    contexts: dict[str, Context] = field(default_factory=dict)
     context: str = ""
     """The active one; empty: none yet."""
     exit_on_failure: bool = False
@@ -45,6 +53,12 @@ class Session:
 
     def say(self, text: str) -> None:
         self.transcript.say(text)
+
+    def variable(self, name: str, context: str = "") -> str:
+        """What is set in this context (the active one), or else in the environment; empty if nothing is."""
+        found = self.contexts.get(context or self.context)
+        set_here = found.variables if found else {}
+        return set_here.get(name, self.environment.get(name, ""))
 
     async def client(self, address: Address) -> Client:
         if address not in self._clients:
@@ -63,7 +77,7 @@ class Session:
             first = [] if self.contexts else ["CREATE CONTEXT <name> WITH IP <ip>"]
             switch = f"SWITCH CONTEXT {next(iter(self.contexts), '<name>')}"
             raise BadInput("no context is active", hint=", then ".join([*first, switch]))
-        return await self.client(self.contexts[self.context])
+        return await self.client(self.contexts[self.context].address)
 
     async def ledger(self) -> Ledger:
         return await (await self.network()).ledger()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from typing import Any
+
 import yaml
 
 from swarm.core.task import Task
-from swarm.nodes.swci import facts
+from swarm.errors import BadInput
+from swarm.nodes.swci import arguments, facts
 from swarm.nodes.swci.session import Session
 from swarm.wire import taskfile
 
 BATCH_LINES = 4
 """HPE's SWCI sends so many lines of a task's body at a time, and says so; here the body goes as a whole."""
+LINES_MAX = 1000
+_QUOTED = re.compile(r"""(["'])([^"']*)\1""")
 
 
 async def create_from(session: Session, file: str) -> None:
@@ -25,9 +32,30 @@ async def create_from(session: Session, file: str) -> None:
         session.say(f"batch start : {first + 1} , len : {min(BATCH_LINES, count - first)} Successful")
 
 
-async def finalize(session: Session, task: str) -> None:
+async def create(session: Session, task_type: str, task: str, author: str, prereq: str, outcome: str) -> None:
+    """A draft without a body: its lines come by APPEND TASK BODY."""
+    kind = task_type.upper()
+    if kind not in taskfile.BODIES:
+        near = difflib.get_close_matches(kind, taskfile.BODIES, n=1)
+        expected = f"there is no type of task {task_type[:80]!r}, expected one of {', '.join(taskfile.BODIES)}"
+        raise BadInput(expected, hint=f"did you mean {near[0]}?" if near else "")
+    said = {"name": task, "type": kind, "author": author, "prereq": prereq, "outcome": outcome, "body": {}}
+    await session.propose("TaskCreated", **said)
+    session.say(f"Task Registered : {task}")
+
+
+async def append(session: Session, task: str, index: str, line: str = "") -> None:
+    """Set one line of the body. Quotes around the whole line are not a part of it."""
+    number = arguments.whole("the number of the line", index, 1, LINES_MAX)
     await _task(session, task)
-    await session.propose("TaskFinalized", task=task)
+    whole = _QUOTED.fullmatch(line.strip())
+    await session.propose("TaskBodyAppended", task=task, index=number, line=whole[2] if whole else line.rstrip())
+    session.say(f"batch start : {number} , len : 1 Successful")
+
+
+async def finalize(session: Session, task: str) -> None:
+    found = await _task(session, task)
+    await session.propose("TaskFinalized", task=task, **_written(session, found))
     session.say(f"Task Finalized : {task}")
 
 
@@ -71,6 +99,16 @@ def body_lines(task: Task) -> list[str]:
         text: str = yaml.safe_dump(task.body, sort_keys=False, allow_unicode=True, width=10_000)
         return text.splitlines()
     return [task.lines.get(number, "") for number in range(1, max(task.lines, default=0) + 1)]
+
+
+def _written(session: Session, task: Task) -> dict[str, Any]:
+    """What the lines of a draft say, checked as that of a file is; nothing for one that has its body."""
+    if task.final or task.body or not task.lines:
+        return {}
+    body, warnings = taskfile.parse_body(task.type, body_lines(task), f"the body of task {task.name}")
+    for warning in warnings:
+        session.say(f"WARNING - {warning}")
+    return {"body": taskfile.body_to_wire(body)}
 
 
 async def _task(session: Session, name: str) -> Task:

@@ -18,11 +18,21 @@ class Transcript:
         self.commands: list[dict[str, Any]] = []
         self._out = out
         self._marking = False
+        self._forgotten = 0
 
     @property
     def prompt(self) -> str:
         """The number counts the commands so far: neither comments nor blank lines."""
-        return f"SWCI:{len(self.commands)} > "
+        return f"SWCI:{self._count} > "
+
+    @property
+    def _count(self) -> int:
+        return self._forgotten + len(self.commands)
+
+    def forget(self) -> None:
+        """Drop the commands so far, and go on counting: for sessions that have no end."""
+        self._forgotten = self._count
+        self.commands.clear()
 
     def ask(self) -> None:
         """Show the prompt, for a person to type behind it."""
@@ -33,7 +43,7 @@ class Transcript:
         self._write(f"{self.prompt}{line.rstrip()}\n")
 
     def begin(self, line: str) -> None:
-        self.commands.append({"number": len(self.commands), "command": line.strip(), "ok": True, "output": []})
+        self.commands.append({"number": self._count, "command": line.strip(), "ok": True, "output": []})
 
     def say(self, text: str) -> None:
         self._end_of_marks()

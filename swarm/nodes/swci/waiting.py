@@ -12,7 +12,7 @@ from swarm.core.ledger import Ledger
 from swarm.core.run import Run
 from swarm.core.taskrunner import Taskrunner
 from swarm.errors import Unreachable, WorkerFailed
-from swarm.nodes.swci import arguments, facts
+from swarm.nodes.swci import facts, variables
 from swarm.nodes.swci.session import Session
 from swarm.nodes.swci.taskrunners import operators
 
@@ -84,5 +84,4 @@ def _decided(run: Run) -> bool:
 
 
 def _minutes(session: Session, run: Run | None) -> float:
-    kind = "RUN" if run is not None and run.peer_type == "SL" else "GENERIC"
-    return arguments.waiting_minutes(session.environment, f"SWCI_{kind}_TASK_MAX_WAIT_TIME")
+    return variables.minutes(session, of_a_run=run is not None and run.peer_type == "SL")

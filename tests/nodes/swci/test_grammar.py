@@ -1,5 +1,8 @@
 """Lines and commands: what is read, in which spelling, and what a person is told about a line that is none."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from swarm.errors import BadInput
@@ -34,6 +37,21 @@ AS_PUBLISHED = {
     "EXIT": {},
     "ls": {},
     "help HELP": {"command": "HELP"},
+    "get context env APISRV_CON_RETRY": {"variable": "APISRV_CON_RETRY"},
+    "GET CONTEXT ENV here X": {"context": "here", "variable": "X"},
+    "list context env": {},
+    "LIST CONTEXT ENV here": {"context": "here"},
+    "set context env X 'two words'": {"variable": "X", "value": "two words"},
+    "SET CONTEXT ENV here X 1": {"context": "here", "variable": "X", "value": "1"},
+    "perfdata defaultbb.cqdb.sml.hpe": {"contract": "defaultbb.cqdb.sml.hpe"},
+    "CREATE TASK FROM taskdefs/run.yaml": {"file": "taskdefs/run.yaml"},
+    "CREATE TASK PULL_IMAGE t me ROOTTASK img": {
+        "task_type": "PULL_IMAGE", "task": "t", "author": "me", "prereq": "ROOTTASK", "outcome": "img",
+    },
+    "APPEND TASK BODY t 3 - FROM  scratch": {"task": "t", "index": "3", "line": "- FROM  scratch"},
+    "APPEND TASK BODY t 4   - indented": {"task": "t", "index": "4", "line": "  - indented"},
+    "append task body t 5": {"task": "t", "index": "5"},
+    "WAIT\tFOR TASKRUNNER  r\r": {"taskrunner": "r"},
 }
 
 
@@ -127,3 +145,9 @@ def test_help_finds_all_commands_that_begin_with_the_words():
         "EXIT ON FAILURE", "EXIT ON FAILURE ON", "EXIT ON FAILURE OFF",
     }  # fmt: skip
     assert len(GRAMMAR.about("")) == len(COMMANDS)
+
+
+def test_the_page_has_every_command_as_the_grammar_has_it():
+    page = (Path(__file__).parents[3] / "docs" / "SWCI.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z][^`]*)` \| (.*) \|$", page.partition("## The web mode")[0], re.MULTILINE)
+    assert rows == [(command.text, command.about) for command in COMMANDS]

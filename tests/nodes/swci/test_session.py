@@ -174,6 +174,56 @@ def test_numbers_are_checked(play):
     ]
 
 
+def test_variables_of_a_context_come_before_those_of_the_process(play, network):
+    minutes = "SWCI_RUN_TASK_MAX_WAIT_TIME"
+    other = f"create context other with ip 127.0.0.1 {network.port}"
+    played = play("list context env", f"set context env {minutes} 5", f"get context env {minutes}", other,
+                  f"get context env other {minutes}", "set context env other APISRV_CON_RETRY 1",
+                  "set context env other MINE 'any text'", "list context env other",
+                  environment={minutes: "7"})  # fmt: skip
+    assert not played.errors
+    generic = "SWCI_GENERIC_TASK_MAX_WAIT_TIME : 120"
+    assert played.answer(0) == [f"{minutes} : 7", generic, "APISRV_CON_RETRY : 360"]
+    assert played.answer(1) == [f"CONTEXT ENV SET : {minutes} : 5"]
+    assert (played.answer(2), played.answer(4)) == ([f"{minutes} : 5"], [f"{minutes} : 7"])
+    assert played.answer(6)[0].startswith("WARNING - nothing here goes by MINE: what does is SWCI_RUN_TASK_MAX_WAIT_")
+    assert played.answer(7) == [f"{minutes} : 7", generic, "APISRV_CON_RETRY : 1", "MINE : any text"]
+
+
+def test_variables_that_cannot_be_set_are_refused(play):
+    played = play("set context env SWCI_RUN_TASK_MAX_WAIT_TIME soon", "set context env APISRV_CON_RETRY 0",
+                  "set context env 1x y", "set context env nowhere X y", "get context env nowhere X")  # fmt: skip
+    assert played.errors == [
+        "SWCI_RUN_TASK_MAX_WAIT_TIME (minutes) is 'soon', expected a number from 0 to 1000000",
+        "APISRV_CON_RETRY (tries) is '0', expected a whole number from 1 to 100000",
+        "'1x' is no name of a variable: letters, digits and _, and no digit first",
+        "there is no context nowhere, known: net",
+        "there is no context nowhere, known: net",
+    ]
+    assert play("list context env", context=False).errors == ["no context is active, known: none"]
+
+
+def test_how_often_is_asked_is_a_variable(play):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        played = play("set context env APISRV_CON_RETRY 1", f"wait for ip 127.0.0.1 {taken.getsockname()[1]}")
+    assert "no API server at" in played.errors[0]
+
+
+def test_the_peers_of_a_contract_that_nobody_trains_in_are_none(play):
+    played = play("create contract quiet", "perfdata quiet", "perfdata quite")
+    assert played.answer(1) == [
+        "SL UID, SL NAME, SL ADMIN, MODEL LOSS, MODEL METRIC, TOTAL EPOCHS, COMPLETED EPOCHS",
+    ]  # fmt: skip
+    assert played.errors == ["there is no contract quite"]
+
+
+def test_lines_of_windows_editors_are_read(play):
+    played = play(stdin=b"\xef\xbb\xbflist\ttaskrunners\r\n# nothing\r\n\r\nlist tasks\r")
+    assert [command["command"] for command in played.commands] == ["list\ttaskrunners", "list tasks"]
+    assert not played.errors
+
+
 def test_help_lists_and_explains(play):
     played = play("help", "HELP assign task", "help frob")
     assert "ASSIGN TASK <task> TO <taskrunner> WITH <n> PEERS" in played.answer(0)

@@ -131,6 +131,43 @@ def test_a_task_is_registered_finalized_and_shown(play, usr, build, run):
     assert run not in played.answer(8)
 
 
+def test_a_task_is_written_line_by_line(play, build):
+    lines = ["BuildContext: sl-cli-lib", "BuildType: ONLINE", "BuildSteps:", '"- FROM scratch"', "- ' '"]
+    written = [f"append task body {build} {number} {line}" for number, line in enumerate(lines, 1)]
+    played = play(f"create task make_user_container {build} me ROOTTASK env", *written, f"get task body {build}",
+                  f"finalize task {build}", f"append task body {build} 2 BuildType: INLINE", f"finalize task {build}",
+                  f"get task body {build}", f"append task body {build} 2 x", f"finalize task {build}")  # fmt: skip
+    assert played.answer(0) == [f"Task Registered : {build}"]
+    assert played.answer(1) == ["batch start : 1 , len : 1 Successful"]
+    assert played.answer(6)[3:] == ["0003: BuildSteps:", "0004: - FROM scratch", "0005: - ' '"]
+    assert played.answer(9) == played.answer(12) == [f"Task Finalized : {build}"]
+    assert played.answer(10)[1:] == [
+        "0001: BuildContext: sl-cli-lib", "0002: BuildType: INLINE", "0003: BuildSteps:", "0004: - FROM scratch",
+        "0005: - ' '",
+    ]  # fmt: skip
+    assert [error.splitlines()[0] for error in played.errors] == [
+        f"the body of task {build}:2: BuildType is \"ONLINE\", expected 'INLINE' or 'REMOTE'",
+        f"task {build} is final: it cannot be changed",
+    ]
+
+
+def test_a_task_that_cannot_be_written_is_refused(play, build):
+    played = play(f"create task run_swam {build} me ROOTTASK env", f"create task run_swarm {build} me nothing env",
+                  f"append task body {build} 1 x", f"create task run_swarm {build} me ROOTTASK env",
+                  f"append task body {build} 0 x", f"append task body {build} 1 {'x' * 201}",
+                  f"finalize task {build}", f"delete task {build}")  # fmt: skip
+    assert played.commands[0]["error"]["hint"] == "did you mean RUN_SWARM?"
+    assert played.errors[1:] == [
+        f"there is no task nothing, the prerequisite of {build}",
+        f"there is no task {build}",
+        "the number of the line is '0', expected a whole number from 1 to 1000",
+        played.errors[4],
+        f"task {build} has no body: it cannot be final",
+    ]
+    assert "a printable text of at most 200 characters" in played.errors[4]
+    assert played.commands[7]["ok"]
+
+
 def test_the_same_script_again_changes_nothing(play, usr, build, run):
     first, second = play(*created(build, run), usr_dir=usr), play(*created(build, run), usr_dir=usr)
     assert [command["output"] for command in first.commands] == [command["output"] for command in second.commands]
@@ -212,7 +249,7 @@ def test_a_wait_that_takes_too_long_ends_with_hpe_s_warning_and_names_whom_it_wa
     reset = play(f"reset taskrunner {runner}", f"assign task {build} to {runner} with 2 peers",
                  f"wait for taskrunner {runner}", environment={"SWCI_GENERIC_TASK_MAX_WAIT_TIME": "soon"})  # fmt: skip
     assert reset.errors == [
-        "SWCI_GENERIC_TASK_MAX_WAIT_TIME (minutes) is 'soon', expected a number from 0 to 1e+06",
+        "SWCI_GENERIC_TASK_MAX_WAIT_TIME (minutes) is 'soon', expected a number from 0 to 1000000",
     ]  # fmt: skip
 
 

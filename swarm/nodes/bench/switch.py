@@ -1,8 +1,11 @@
 """A network switch in user space: frames between TAP devices, with delay, loss, rate and cuts, changed live.
 
-The kernel's own (tc netem) is missing on many machines. Started by `tests/chaos/hosts` as a process of its own:
+The kernel's own (tc netem) is missing on many machines. Started by `nodes/bench/hosts` as a process of its own:
 
-    python -m tests.chaos.switch SEED TAP...        ports are numbered from 1, in this order
+    python -m swarm.nodes.bench.switch SEED packets|bursts TAP...        ports are numbered from 1, in this order
+
+A frame takes three links, one after the other: from its port to the middle of the switch, from this port to that one,
+and from the middle to that one. The first and the last are shared by all that passes the port.
 
 Its standard input is a socket of packets (SOCK_SEQPACKET): it says once that it is ready, answers every order, and its
 end ends the switch. Guarantees: frames of one link stay in order; what a link loses, and what its jitter is, depends on
@@ -26,8 +29,15 @@ from itertools import count, permutations
 from typing import Any
 
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 2, 0x1000
-FRAME_MAX = 65536
+TUNSETOFFLOAD, TUN_F_CSUM, TUN_F_TSO4 = 0x400454D0, 1, 2
+IFF_VNET_HDR = 0x4000
+BURST = struct.Struct("=BBHHHH")
+"""What a TAP device puts before each frame of a burst (struct virtio_net_hdr): third and fourth are the length of the
+headers and of what each packet carries behind a copy of them, 0 for a single packet."""
+FRAME_MAX = 65536 + BURST.size
 FRAMES_A_TURN = 64
+MIDDLE = 0
+"""The other end of the link that all frames of a port share."""
 GROUP_BIT = 1  # of a MAC address' first byte: broadcast and multicast
 
 Order = dict[str, Any]
@@ -76,22 +86,34 @@ class Link:
 class Switch:
     """What it does with frames; ports, clock and orders are its caller's."""
 
-    def __init__(self, ports: int, seed: int) -> None:
-        pairs = permutations(range(1, ports + 1), 2)
+    def __init__(self, ports: int, seed: int, *, bursts: bool = False) -> None:
+        pairs = permutations(range(MIDDLE, ports + 1), 2)
         self.links = {pair: Link(random.Random(f"{seed} {pair[0]} {pair[1]}")) for pair in pairs}
         self._ports = range(1, ports + 1)
+        self._header = BURST.size if bursts else 0
         self._behind: dict[bytes, int] = {}  # MAC address → port
-        self._under_way: list[tuple[float, int, int, bytes]] = []
+        self._under_way: list[tuple[float, int, int, bytes, tuple[Link, ...]]] = []
         self._number = count()
 
     def take(self, port: int, frame: bytes, now: float) -> None:
         """A frame has come in at a port."""
-        to, sender = frame[:6], frame[6:12]
+        at = self._header
+        to, sender = frame[at : at + 6], frame[at + 6 : at + 12]
         self._behind[sender] = port
         known = None if to[0] & GROUP_BIT else self._behind.get(to)
         for target in self._ports if known is None else (known,):
-            if target != port and (due := self.links[port, target].carry(len(frame), now)) is not None:
-                heapq.heappush(self._under_way, (due, next(self._number), target, frame))
+            if target != port:
+                way = ((port, MIDDLE), (port, target), (MIDDLE, target))
+                self._pass(now, target, frame, tuple(self.links[pair] for pair in way))
+
+    def _pass(self, now: float, target: int, frame: bytes, way: tuple[Link, ...]) -> None:
+        """On to the next link of its way; through those that take no time, at once."""
+        size = length_of(frame) if self._header else len(frame)
+        while way and (due := way[0].carry(size, now)) is not None:
+            way = way[1:]
+            if due > now or not way:
+                heapq.heappush(self._under_way, (due, next(self._number), target, frame, way))
+                return
 
     @property
     def next_due(self) -> float | None:
@@ -101,8 +123,11 @@ class Switch:
         """(port, frame) of all that are due, in their order."""
         frames = []
         while self._under_way and self._under_way[0][0] <= now:
-            _, _, port, frame = heapq.heappop(self._under_way)
-            frames.append((port, frame))
+            due, _, port, frame, way = heapq.heappop(self._under_way)
+            if way:
+                self._pass(due, port, frame, way)
+            else:
+                frames.append((port, frame))
         return frames
 
     def obey(self, order: Order) -> Order:
@@ -114,9 +139,24 @@ class Switch:
         return {"counts": [self.links[tuple(pair)].counts for pair in order.get("count", ())]}
 
 
-def open_tap(name: str) -> int:
+def length_of(burst: bytes) -> int:
+    """Bytes on the wire: every packet of a burst but the first repeats the headers."""
+    carried: int = BURST.unpack_from(burst)[3]
+    length = len(burst) - BURST.size
+    if not carried:
+        return length
+    internet = BURST.size + 14
+    transport = internet + (burst[internet] & 15) * 4
+    headers = transport + (burst[transport + 12] >> 4) * 4 - BURST.size
+    return length + ((length - headers - 1) // carried) * headers
+
+
+def open_tap(name: str, *, bursts: bool) -> int:
     tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH", name.encode(), IFF_TAP | IFF_NO_PI))
+    flags = IFF_TAP | IFF_NO_PI | (IFF_VNET_HDR if bursts else 0)
+    fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH", name.encode(), flags))
+    if bursts:
+        fcntl.ioctl(tap, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4)
     return tap
 
 
@@ -157,11 +197,13 @@ def _drain(switch: Switch, taps: list[int], tap: int, poll: select.epoll) -> Non
 
 
 def main() -> None:
-    seed, *names = sys.argv[1:]
-    orders = socket.socket(fileno=0)
-    taps = [open_tap(name) for name in names]
+    seed, kind, *names = sys.argv[1:]
+    if kind == "bursts":  # to measure by: what waits for a processor here would be taken for a slower link
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    orders, bursts = socket.socket(fileno=0), kind == "bursts"
+    taps = [open_tap(name, bursts=bursts) for name in names]
     orders.send(b"ready")
-    serve(Switch(len(names), int(seed)), taps, orders)
+    serve(Switch(len(names), int(seed), bursts=bursts), taps, orders)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@
 
 With ``desk`` the caller itself gets a place in the network, as its last host; for a caller that has a network namespace
 of its own. Network namespaces that have no name: they end with the processes that hold them, which end with who made
-them, however that ends. Network devices carry names that no other run has. Raises `Unavailable` where the machine
-cannot do this.
+them, however that ends. Network devices carry names that no other run has. Raises BadInput, in one sentence, where the
+machine cannot do this.
+
+Used by `nodes/bench/links`, and by the tests in which links fail.
 """
 
 from __future__ import annotations
@@ -27,14 +29,13 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+from swarm.errors import BadInput
+from swarm.nodes.bench import switch
+
 SUBNET = "10.78.0"
 READY_S = 20.0
 
 Pair = tuple[int, int]
-
-
-class Unavailable(Exception):
-    """Why there can be no hosts here, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Network:
         """Change these one-way links at once. The names are those of `switch.Link`."""
         self._order({"links": list(links), "set": values})
 
+    def behind(self, number: int, **values: float | bool) -> None:
+        """Change what joins this host to the switch, both ways: all that it sends and gets passes there."""
+        self.set([(number, switch.MIDDLE), (switch.MIDDLE, number)], **values)
+
     def both_ways(self, one: int, other: int, **values: float | bool) -> None:
         self.set([(one, other), (other, one)], **values)
 
@@ -89,27 +94,30 @@ class Network:
         return decoded
 
 
-def check_available() -> None:
+def check_available(*, taps: bool = True) -> None:
+    """Raises BadInput where there can be no hosts of their own, or no ``taps`` by which the switch joins them."""
     if os.geteuid():
-        raise Unavailable("hosts of their own need root")
+        raise BadInput("hosts of their own need root")
     for tool in ("ip", "unshare", "nsenter"):
         if shutil.which(tool) is None:
-            raise Unavailable(f"hosts of their own need {tool}, which is not installed")
-    if not Path("/dev/net/tun").exists():
-        raise Unavailable("hosts of their own need TAP devices, and there is no /dev/net/tun")
+            raise BadInput(f"hosts of their own need {tool}, which is not installed")
+    if taps and not Path("/dev/net/tun").exists():
+        raise BadInput("hosts of their own need TAP devices, and there is no /dev/net/tun")
     tried = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True)
     if tried.returncode:
-        raise Unavailable(f"network namespaces are not permitted here: {tried.stderr.strip()}")
+        raise BadInput(f"network namespaces are not permitted here: {tried.stderr.strip()}")
 
 
 @contextlib.contextmanager
-def network(count: int, seed: int, *, desk: bool = False) -> Iterator[Network]:
+def network(count: int, seed: int, *, desk: bool = False, bursts: bool = False) -> Iterator[Network]:
+    """``bursts``: packets that a host sends in one go pass the switch as one frame, which costs far less at high rates;
+    what is lost or dropped is all of them."""
     check_available()
     prefix, ports = f"sw{secrets.token_hex(3)}", count + desk
     with contextlib.ExitStack() as undo:
-        holders = [undo.enter_context(_holder()) for _ in range(count)]
-        orders = undo.enter_context(_switch([f"{prefix}-{n}" for n in range(1, ports + 1)], seed))
-        hosts = [Host(number, holder.pid) for number, holder in enumerate(holders, start=1)]
+        holders = [undo.enter_context(holder()) for _ in range(count)]
+        orders = undo.enter_context(_switch([f"{prefix}-{n}" for n in range(1, ports + 1)], seed, bursts))
+        hosts = [Host(number, pid) for number, pid in enumerate(holders, start=1)]
         for host in hosts:
             _run("ip", "link", "set", f"{prefix}-{host.number}", "netns", str(host.pid), "name", "eth0")
             _plug_in(host, "eth0")
@@ -119,31 +127,32 @@ def network(count: int, seed: int, *, desk: bool = False) -> Iterator[Network]:
 
 
 @contextlib.contextmanager
-def _holder() -> Iterator[subprocess.Popen[str]]:
-    """A process in a network namespace of its own; it ends with its standard input, so with its maker at the latest."""
+def holder() -> Iterator[int]:
+    """The id of a process in a network namespace of its own. It ends with its standard input, so with its maker."""
     with subprocess.Popen(
         ["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as holder:
-        assert holder.stdin is not None
-        assert holder.stdout is not None
-        print("are you there?", file=holder.stdin, flush=True)
-        if not holder.stdout.readline():
-            raise Unavailable("a network namespace cannot be made here")
-        yield holder
-        holder.stdin.close()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        print("are you there?", file=process.stdin, flush=True)
+        if not process.stdout.readline():
+            raise BadInput("a network namespace cannot be made here")
+        try:
+            yield process.pid
+        finally:
+            process.stdin.close()
 
 
 @contextlib.contextmanager
-def _switch(taps: list[str], seed: int) -> Iterator[socket.socket]:
+def _switch(taps: list[str], seed: int, bursts: bool) -> Iterator[socket.socket]:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with (
         ours,
         subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.switch", str(seed), *taps],
+            [sys.executable, "-m", switch.__name__, str(seed), "bursts" if bursts else "packets", *taps],
             stdin=its.fileno(),
             stderr=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).resolve().parents[2],
             start_new_session=True,
         ) as process,
     ):
@@ -152,7 +161,7 @@ def _switch(taps: list[str], seed: int) -> Iterator[socket.socket]:
         if ours.recv(16) != b"ready":
             assert process.stderr is not None
             why = (process.stderr.read().strip().splitlines() or ["it does not say why"])[-1]
-            raise Unavailable(f"TAP devices cannot be made here: {why}")
+            raise BadInput(f"TAP devices cannot be made here: {why}")
         try:
             yield ours
         finally:

@@ -1,0 +1,1 @@
+"""What HPE's platforms have in common: see ``swarm``."""

@@ -1,0 +1,146 @@
+"""Archives (tar, zip) from others, unpacked below a directory and nowhere else.
+
+Used by `nodes/contents`. Nothing of an archive is believed: files and directories are made by us, as plain ones that
+their owner may change and everybody read, links are made last and only where they stay below the directory, and
+everything else is refused. Why links stay: they are made when nothing is written any more, each in a directory that is
+none itself, and their target goes up only at its beginning, to a place below the directory. So following one leads to
+a place below it, and from there only names go on.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from swarm.errors import BadInput
+
+PIECE = 1 << 20
+FILES_MAX = 1_000_000
+NAME_MAX = 4096
+_BROKEN = (
+    tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, UnicodeError,
+    NotImplementedError, ValueError, RuntimeError,
+)  # fmt: skip
+
+
+@dataclass
+class Limits:
+    """What is left."""
+
+    bytes: int
+    files: int = FILES_MAX
+
+    def one_more(self, archive: Path) -> None:
+        self.files -= 1
+        if self.files < 0:
+            raise BadInput(f"{archive.name} holds more than {FILES_MAX} files")
+
+    def take(self, count: int, archive: Path) -> None:
+        self.bytes -= count
+        if self.bytes < 0:
+            raise BadInput(f"{archive.name} unpacks to more bytes than a content may have")
+
+
+@dataclass(frozen=True)
+class Member:
+    name: str
+    kind: str
+    """``file``, ``directory``, ``link``, or what else it is."""
+    open: Callable[[], IO[bytes] | None]
+    executable: bool = False
+    target: str = ""
+
+
+def unpack(archive: Path, into: Path, limits: Limits, go_on: Callable[[], None]) -> None:
+    """Raises BadInput for what is no archive, is damaged, or holds what may not be unpacked. `go_on` may raise."""
+    try:
+        if tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                _unpack(archive, _tar_members(tar), into, limits, go_on)
+        elif zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as zipped:
+                _unpack(archive, _zip_members(zipped), into, limits, go_on)
+        else:
+            raise BadInput(f"{archive.name} is neither a tar nor a zip archive")
+    except _BROKEN as error:
+        raise BadInput(f"{archive.name} cannot be unpacked: {error}") from None
+
+
+def _tar_members(tar: tarfile.TarFile) -> Iterator[Member]:
+    for info in tar:
+        kind = "file" if info.isreg() else "directory" if info.isdir() else "link" if info.issym() else "other"
+        if info.islnk():
+            kind = "hard link"
+        yield Member(info.name, kind, lambda info=info: tar.extractfile(info), bool(info.mode & 0o100), info.linkname)  # type: ignore[misc]
+
+
+def _zip_members(zipped: zipfile.ZipFile) -> Iterator[Member]:
+    for info in zipped.infolist():
+        mode = info.external_attr >> 16
+        link = stat.S_ISLNK(mode)
+        target = zipped.read(info).decode() if link and info.file_size <= NAME_MAX else ""
+        kind = "link" if link else "directory" if info.is_dir() else "file"
+        yield Member(info.filename, kind, lambda info=info: zipped.open(info), bool(mode & 0o100), target)  # type: ignore[misc]
+
+
+def _unpack(
+    archive: Path, members: Iterator[Member], into: Path, limits: Limits, go_on: Callable[[], None]
+) -> None:
+    into.mkdir(parents=True, exist_ok=True)
+    links: list[tuple[Path, str]] = []
+    for member in members:
+        go_on()
+        limits.one_more(archive)
+        place = into / _below(archive, member.name)
+        if member.kind == "directory":
+            place.mkdir(parents=True, exist_ok=True)
+        elif member.kind == "file":
+            _write(archive, member, place, limits, go_on)
+        elif member.kind == "link":
+            links.append((place, _target(archive, member)))
+        else:
+            raise BadInput(f"{archive.name} holds {member.name[:80]!r}, which is no file, directory or plain link")
+    for place, target in links:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.parent.resolve() != into.resolve() / place.parent.relative_to(into):
+            raise BadInput(f"{archive.name} holds a link below a link")
+        place.symlink_to(target)
+
+
+def _below(archive: Path, name: str) -> str:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts or "\0" in name or "\\" in name or len(name) > NAME_MAX:
+        raise BadInput(f"{archive.name} holds {name[:80]!r}, which leads out of where it is unpacked")
+    return "/".join(parts)
+
+
+def _target(archive: Path, member: Member) -> str:
+    """Where a link may lead: up at the beginning, as far as its own directory is below the top, and then down."""
+    parts = [part for part in member.target.split("/") if part not in ("", ".")]
+    ups = len([part for part in parts if part == ".."])
+    deep = _below(archive, member.name).count("/")
+    leads_up = ups > deep or ".." in parts[ups:]
+    if member.target.startswith("/") or leads_up or "\0" in member.target or not member.target:
+        raise BadInput(f"{archive.name} holds the link {member.name[:80]!r}, which leads out of where it is unpacked")
+    return "/".join(parts) or "."
+
+
+def _write(archive: Path, member: Member, place: Path, limits: Limits, go_on: Callable[[], None]) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    data = member.open()
+    assert data is not None
+    place.unlink(missing_ok=True)  # the last of a name counts, as in tar
+    with data, place.open("xb") as file:
+        while piece := data.read(PIECE):
+            go_on()
+            limits.take(len(piece), archive)
+            file.write(piece)
+    place.chmod(0o755 if member.executable else 0o644)
