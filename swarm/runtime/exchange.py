@@ -24,7 +24,6 @@ from functools import partial
 from time import monotonic
 
 import numpy as np
-import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core import exchanging_steps as x
@@ -36,6 +35,7 @@ from swarm.core.merge.method import Array, may_be_faulty
 from swarm.core.tensors import LEAF_BYTES, Schema
 from swarm.core.wireform import Base, Coding
 from swarm.errors import InternalError, SwarmError
+from swarm.runtime import threads
 from swarm.runtime.clipping import Limit
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
 from swarm.runtime.data_rates import Rates
@@ -353,8 +353,7 @@ class Exchange:
     # ---- threads
 
     def _thread(self, job: Callable[..., None], *args: object) -> None:
-        # of those that trio keeps: to start one costs as much as a small pull
-        trio.lowlevel.start_thread_soon(partial(self._guarded, job, *args), lambda ended: None, job.__name__)
+        threads.begin(partial(self._guarded, job, *args), job.__name__)
 
     def _guarded(self, job: Callable[..., None], *args: object) -> None:
         """Run a job of this exchange; what goes wrong is told once, and not after the end."""
