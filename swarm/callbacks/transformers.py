@@ -60,7 +60,7 @@ class SwarmCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         optimizer = kwargs.get("optimizer")
         self._model.torch_optimizer = getattr(optimizer, "optimizer", optimizer)  # without accelerate's wrapper
-        self._training.begin()
+        self._training.begin(_samples(kwargs.get("train_dataloader")))
         return self._stopped_when_over(control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
@@ -108,7 +108,8 @@ class Adapter(TorchModel):
         set_peft_model_state_dict(self.module, whole, adapter_name=self._active())
 
     def _active(self) -> str:
-        active = list(self.module.active_adapters)  # type: ignore[arg-type]
+        known: Any = self.module.active_adapters  # a method where transformers itself has added the adapter
+        active = list(known() if callable(known) else known)
         if len(active) != 1:
             raise BadInput(f"one adapter has to be active, {len(active)} are: {', '.join(active)}")
         return str(active[0])
@@ -132,3 +133,11 @@ def _labelled(module: torch.nn.Module, batch: Any) -> Sums:
         raise BadInput(f"the examples of adsValData have no labels{keys}", hint="columns as the Trainer takes them")
     given, labels = module(**batch), batch["labels"]
     return given.loss * len(labels), len(labels), given.logits, labels
+
+
+def _samples(loader: Any) -> int | None:
+    """How many examples the Trainer's data set has; None for a stream."""
+    try:
+        return len(loader.dataset)
+    except (AttributeError, TypeError):
+        return None

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from swarm.core.agreement import WEIGHT_MAX
 from swarm.core.fields import (
     ADDRESS,
     ADDRESSES,
@@ -129,7 +130,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "hash": Field("blake3 or sha256", lambda value: value in ("blake3", "sha256")),
         "initial_base": DIGEST,
         "options": Field("a map of options", is_map),
-        "weight": Field("a nodeWeightage of 1 to 100", whole(1, 100)),
+        "weight": Field("a weight of 1 to 1000000", whole(1, WEIGHT_MAX)),
         "syncFrequency": Field("a positive number of batches", whole(1, COUNT_MAX)),
         "data_address": ADDRESS,
         "slot": optional(SLOT),

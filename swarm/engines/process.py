@@ -96,11 +96,15 @@ class ProcessEngine:
     def sweep(self, place: Path) -> None:
         _kill_marked(place)
 
+    def command(self, program: Program, place: Path) -> tuple[str, ...]:
+        """What a learning node that a person starts has as its program: it prints where its node does."""
+        return (sys.executable, "-I", "-S", enter.__file__, str(self._write_plan(program, place, log="")))
+
     def python(self, environment: Mapping[str, str]) -> str:
         """What workers use: SWARM_PYTHON of the task or profile, else of the operator, else the operator's own."""
         return environment.get(PYTHON) or self._environment.get(PYTHON) or sys.executable
 
-    def _write_plan(self, program: Program, place: Path) -> Path:
+    def _write_plan(self, program: Program, place: Path, *, log: str = "ml.log") -> Path:
         root, plan = place / "root", place / "ml.json"
         shutil.rmtree(root, ignore_errors=True)  # of a start that came to nothing
         root.mkdir(mode=0o700)
@@ -112,7 +116,7 @@ class ProcessEngine:
         python, environment = self._environment_of(program.environment)
         first, *rest = program.arguments
         content = {
-            "log": str(place / "ml.log"),
+            "log": log and str(place / log),
             "root": str(root),
             "mounts": [{**asdict(mount), "source": str(mount.source)} for mount in mounts],
             "working_dir": program.working_dir,

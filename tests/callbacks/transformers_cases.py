@@ -96,6 +96,21 @@ def test_a_merge_changes_the_adapter_and_nothing_else_travels_or_changes(node):
     assert all((model.state_dict()[name] == 0.5).all() for name in changed)
 
 
+def test_an_adapter_that_transformers_itself_has_added_travels_as_well(node):
+    node.merge = fill(0.5)
+    model = bert()
+    model.add_adapter(LoraConfig(r=2, target_modules=["query"]), adapter_name="mine")
+    swarm = callback(model, hfMode="peft")
+    train(model, swarm)
+    assert len(node.opens[0].schema) == 2
+    changed = {name for name, tensor in model.state_dict().items() if (tensor == 0.5).all()}
+    assert changed == {name for name in model.state_dict() if "lora_" in name}
+    model.add_adapter(LoraConfig(r=2, target_modules=["value"]), adapter_name="other")
+    model.set_adapter(["mine", "other"])
+    with pytest.raises(BadInput, match="one adapter has to be active, 2 are: mine, other"):
+        train(model, callback(model, hfMode="peft"))
+
+
 def test_adapters_of_ones_own_stay(node):
     node.merge = fill(0.5)
     model = with_adapter()
