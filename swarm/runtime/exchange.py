@@ -35,6 +35,7 @@ from swarm.core.merge.method import Array, may_be_faulty
 from swarm.core.tensors import LEAF_BYTES, Schema
 from swarm.core.wireform import Base, Coding
 from swarm.errors import InternalError, SwarmError
+from swarm.runtime import threads
 from swarm.runtime.clipping import Limit
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
 from swarm.runtime.data_rates import Rates
@@ -288,9 +289,8 @@ class Exchange:
 
     def _pull_distances(self, pull: x.Pull, stop: Stop) -> None:
         assert self._measuring is not None
-        arrived = partial(self._upto, pull)
         said = self._measuring.said[pull.start : pull.stop]
-        self._signed.take(pull, self._from(pull, "", (pull.start, pull.stop), said, stop, arrived))
+        self._signed.take(pull, self._from(pull, "", (pull.start, pull.stop), said, stop, partial(self._upto, pull)))
         if not distances.sound(bytes(self._measuring.said[pull.start : pull.stop])):
             raise BadContribution(pull.of, "the distances that it says it measured are none")
 
@@ -353,7 +353,7 @@ class Exchange:
     # ---- threads
 
     def _thread(self, job: Callable[..., None], *args: object) -> None:
-        threading.Thread(target=self._guarded, args=(job, *args), name=job.__name__, daemon=True).start()
+        threads.begin(partial(self._guarded, job, *args), job.__name__)
 
     def _guarded(self, job: Callable[..., None], *args: object) -> None:
         """Run a job of this exchange; what goes wrong is told once, and not after the end."""
