@@ -73,6 +73,7 @@ def _are_terms(value: Any) -> bool:
     if not is_map(value) or set(value) != {*_TERMS, "gang"} or not isinstance(value["gang"], bool):
         return False
     fits = all(whole(*bounds)(value[name]) for name, bounds in _TERMS.items())
+    fits = fits and value["cpu"] + value["gpu"] > 0  # what needs nothing would have no end at any operator
     return fits and value["probe"] <= value["slots"] and not (value["gang"] and value["probe"])
 
 

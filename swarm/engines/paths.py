@@ -82,9 +82,15 @@ def _existing(path: Path, what: str) -> Path:
     return path
 
 
-def _volume(name: str, what: str, volumes: Path, node: int | None) -> Path:
+def volume_name(name: str, what: str) -> str:
+    """The name of a volume as it is; raises BadInput for a text that could lead anywhere else."""
     if not _VOLUME.fullmatch(name):
         raise BadInput(f"{what} is {name!r}, which is not the name of a volume: expected letters, digits and . _ -")
+    return name
+
+
+def _volume(name: str, what: str, volumes: Path, node: int | None) -> Path:
+    volume_name(name, what)
     own = volumes / COPY.format(volume=name, node=node)
     if own.is_dir():
         return own

@@ -55,7 +55,8 @@ def collect(base: Path, workspace: Path | None, out: Path, now: datetime) -> Col
     part = archive.with_suffix(".part")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        part.unlink(missing_ok=True)
+        opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # nobody else has it open
         with open(opened, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as tar:
             for path, text in files:
                 _add(tar, f"{name}/{path}", text, now)

@@ -18,8 +18,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from urllib.request import url2pathname
 
-from swarm.engines.paths import COPY
+from swarm.engines.paths import COPY, volume_name
 from swarm.errors import BadInput, ModelError, Unreachable
 from swarm.nodes.unpacking import Limits, unpack
 from swarm.wire.contents import MakeSwarmUserContent, Operation, Pinned, pinned
@@ -29,7 +30,11 @@ SILENCE_S = 60.0
 """Without a byte for so long, a try is over."""
 PIECE = 1 << 20
 BYTES_MAX = 200 * 10**9
+LENGTH_DIGITS = 18
+"""Of a Content-Length; more than that is none."""
 _RETRIED = (urllib.error.URLError, HTTPException, OSError)
+_UNUSABLE = (ValueError, OverflowError)
+"""What Python's client makes of ports, names and paths that are none."""
 
 
 class Cancelled(Exception):
@@ -47,6 +52,7 @@ class Contents:
 
     def make(self, body: MakeSwarmUserContent, outcome: str) -> str:
         """Make or replace the directory `outcome`; what was made, in one line. Raises SwarmError or Cancelled."""
+        volume_name(outcome, "Outcome of the task")
         self.volumes.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = self.volumes / f".{outcome}.part"
         _remove(part)
@@ -103,16 +109,21 @@ class Contents:
                     why = getattr(error, "reason", "") or str(error) or type(error).__name__
                     raise Unreachable(f"{wanted.uri} could not be fetched: {why}") from None
                 self.report(f"{wanted.uri} broke off ({error}), trying again")
+            except _UNUSABLE as error:
+                raise BadInput(f"{wanted.uri} is no place that can be fetched from: {error}") from None
         self._check(wanted, file)
 
     def _fetch(self, uri: str, file: Path) -> None:
+        if uri.startswith("file:"):
+            _must_be_a_file(uri)
         have = file.stat().st_size if file.exists() else 0
         request = urllib.request.Request(uri, headers={"Range": f"bytes={have}-"} if have else {})
         with urllib.request.urlopen(request, timeout=SILENCE_S) as answer:
             goes_on = have > 0 and getattr(answer, "status", None) == 206
             total = have if goes_on else 0
             expected = answer.headers.get("Content-Length", "")
-            expected_bytes = total + int(expected) if expected.isdecimal() else None
+            told = expected.isdecimal() and len(expected) <= LENGTH_DIGITS
+            expected_bytes = total + int(expected) if told else None
             self.report(f"fetching {uri}" + (f", {expected_bytes} bytes" if expected_bytes else ""))
             with file.open("ab" if goes_on else "wb") as written:
                 while piece := answer.read1(PIECE):
@@ -128,11 +139,18 @@ class Contents:
         with file.open("rb") as data:
             found = hashlib.file_digest(data, "sha256").hexdigest()
         if found != wanted.sha256:
-            size = file.stat().st_size
-            raise ModelError(
-                f"{wanted.uri} has {size} bytes with sha256 {found}, and the task says {wanted.sha256}",
+            self.report(f"{wanted.uri} has {file.stat().st_size} bytes with sha256 {found}")  # for the operator alone:
+            raise ModelError(  # all members read this, and the file may be any that this host can read
+                f"{wanted.uri} has bytes with another sha256, and the task says {wanted.sha256}",
                 hint="whoever offers the file has changed it, or the task was written for another",
             )
+
+
+def _must_be_a_file(uri: str) -> None:
+    """No pipe, which would be waited for, and no device, which may have no end."""
+    path = url2pathname(uri.removeprefix("file://").partition("?")[0])
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise BadInput(f"{uri} is no plain file")
 
 
 def _inside(place: Path, name: str) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from swarm.core.jobrun import JobRun
@@ -18,6 +18,7 @@ from swarm.engines.job import Job
 from swarm.errors import BadInput
 from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.local import HOST
+from swarm.nodes.secrets import Secrets
 from swarm.wire.jobsfile import RunJobs, body_of
 
 
@@ -26,6 +27,7 @@ class Jobbing:
     """``state``: the operator's directory; ``life``: the file in it that shows that the operator is there."""
 
     state: Path
+    secrets: Secrets = field(default_factory=Secrets)
 
     @property
     def life(self) -> Path:
@@ -36,7 +38,7 @@ class Jobbing:
         body = body_of(task.body, task.name)
         return Job(
             arguments=_arguments(body),
-            environment={**body.Envvars, **self._environment(run, slot, directory)},
+            environment={**self.secrets.resolved(body.Envvars), **self._environment(run, slot, directory)},
             working_dir=directory.work,
             life=self.life,
             longest_s=body.MaxRunTime or 0,

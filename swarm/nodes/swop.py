@@ -91,7 +91,7 @@ class OperatorNode:
         runs = self.state.path / "runs"
         self.directories = SlotDirectories(self.state.path / "slots", SlotDirectory)
         self.jobs = SlotDirectories(self.state.path / "jobs", lambda path, lease: JobDirectory(path, lease, runs))
-        self.jobbing = Jobbing(self.state.path)
+        self.jobbing = Jobbing(self.state.path, settings.pairing.secrets)
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
         self.preparing = preparing.Preparing(settings.pairing, settings.engine, self.happened)
         self.machine = Operator(self.state.uid, lambda: self.link.ledger)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from swarm.core.fields import COUNT_MAX
+from swarm.core.fields import COUNT_MAX, printable
 from swarm.core.ledger import Ledger
 from swarm.errors import BadInput
 from swarm.runtime.control import Link, Listener
@@ -38,8 +38,12 @@ def told(contract: str, report: Report) -> dict[str, Any]:
         "completed_epochs": report.epochs,
         "total_epochs": report.total_epochs,
         **{name: value for name, value in figures.items() if value is not None and math.isfinite(value)},
-        **({"metric_name": metric[:NAME_MAX]} if metric else {}),
+        **({"metric_name": _shown(metric)} if metric else {}),
     }
+
+
+def _shown(name: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in name[:NAME_MAX])
 
 
 def checked(body: dict[str, Any]) -> dict[str, Any]:
@@ -49,13 +53,17 @@ def checked(body: dict[str, Any]) -> dict[str, Any]:
     names: dict[str, Any] = {name: body[name] for name in ("contract", "metric_name") if name in body}
     fits = (
         "contract" in names
-        and all(isinstance(value, str) and len(value) <= NAME_MAX for value in names.values())
+        and all(map(printable(0, NAME_MAX), names.values()))
         and all(type(value) is int and 0 <= value < COUNT_MAX for value in counts.values())
-        and all(type(value) in (int, float) and math.isfinite(value) for value in measures.values())
+        and all(type(value) is int and abs(value) < COUNT_MAX or _is_finite(value) for value in measures.values())
     )
     if not fits:
         raise BadInput("a report on a training has another form than this release knows")
     return {**names, **counts, **measures}
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 class Trainings:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -26,9 +27,10 @@ PIECE = 1 << 20
 FILES_MAX = 1_000_000
 NAME_MAX = 4096
 _BROKEN = (
-    tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, UnicodeError,
-    NotImplementedError, ValueError, RuntimeError,
+    tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error, EOFError,
+    ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError,
 )  # fmt: skip
+"""What Python's readers make of archives that lie about themselves."""
 
 
 @dataclass
@@ -71,7 +73,8 @@ def unpack(archive: Path, into: Path, limits: Limits, go_on: Callable[[], None])
         else:
             raise BadInput(f"{archive.name} is neither a tar nor a zip archive")
     except _BROKEN as error:
-        raise BadInput(f"{archive.name} cannot be unpacked: {error}") from None
+        why = str(error) or type(error).__name__
+        raise BadInput(f"{archive.name} cannot be unpacked: {why}") from None
 
 
 def _tar_members(tar: tarfile.TarFile) -> Iterator[Member]:
@@ -86,7 +89,10 @@ def _zip_members(zipped: zipfile.ZipFile) -> Iterator[Member]:
     for info in zipped.infolist():
         mode = info.external_attr >> 16
         link = stat.S_ISLNK(mode)
-        target = zipped.read(info).decode() if link and info.file_size <= NAME_MAX else ""
+        target = ""
+        if link:
+            with zipped.open(info) as said:  # no more than may be used is unpacked
+                target = said.read(NAME_MAX).decode()
         kind = "link" if link else "directory" if info.is_dir() else "file"
         yield Member(info.filename, kind, lambda info=info: zipped.open(info), bool(mode & 0o100), target)  # type: ignore[misc]
 

@@ -140,7 +140,7 @@ async def _head(tls: trio.SSLStream) -> bytes:
                 raise Turned("431 Request Header Fields Too Large", BadInput(too_long))
     if in_time.cancelled_caught:
         raise Turned("408 Request Timeout", BadInput(f"the head of the request did not come within {HEAD_S:g} s"))
-    if any(line.lower().startswith(b"upgrade:") for line in head.partition(b"\r\n\r\n")[0].split(b"\r\n")):
+    if any(line.lower().startswith(b"upgrade:") for line in head.partition(b"\r\n\r\n")[0].split(b"\n")):
         raise Turned("400 Bad Request", BadInput("the header Upgrade is not taken: HTTP/1.1 is all that is spoken"))
     return head
 

@@ -23,6 +23,7 @@ from swarm.core.task_kinds import JOBS_MAX, ROOM_MAX
 from swarm.wire import documents
 from swarm.wire.fitting import fit
 from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words
+from swarm.wire.taskfile import without_secrets
 
 LONGEST_S = 30 * 24 * 3600
 _Word = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4000)]
@@ -32,6 +33,12 @@ _Word = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4
 class Resources:
     cpu: Annotated[int, Field(strict=True, ge=0, le=ROOM_MAX)] = 1
     gpu: Annotated[int, Field(strict=True, ge=0, le=ROOM_MAX)] = 0
+
+    @model_validator(mode="after")
+    def _needs_something(self) -> Resources:
+        if not self.cpu + self.gpu:
+            raise Sentence("a job needs a cpu or a gpu: of what needs nothing an operator would start any number")
+        return self
 
 
 def _command(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -50,7 +57,7 @@ class RunJobs:
     Shell: Annotated[bool, Field(strict=True)] = False
     Code: Text | None = None
     """A directory on the submitter's host; each job begins in a copy of it."""
-    Envvars: dict[Variable, Value] = field(default_factory=dict)
+    Envvars: Annotated[dict[Variable, Value], AfterValidator(without_secrets)] = field(default_factory=dict)
     Replicas: Annotated[int, Field(strict=True, ge=1, le=JOBS_MAX)] = 1
     Rendezvous: Annotated[bool, Field(strict=True)] = False
     """The replicas are the ranks of one program: all run at once or none, on one host."""

@@ -36,7 +36,8 @@ class Shared:
 _READABLE = "what a task says stands in the ledger for everybody to read: expected secret:NAME"
 
 
-def _without_secrets(environment: dict[str, str]) -> dict[str, str]:
+def without_secrets(environment: dict[str, str]) -> dict[str, str]:
+    """What a task may say of variables, which everybody reads; raises Sentence for a password."""
     for name, value in environment.items():
         if tells_a_secret(name, value):
             raise Sentence(f"{name}: {_READABLE}, which every operator resolves from its own run-swop --secrets FILE")
@@ -59,7 +60,7 @@ class RunSwarm:
     Command: Text160
     Entrypoint: Text160
     WorkingDir: Target160
-    Envvars: Annotated[Environment, AfterValidator(_without_secrets)]
+    Envvars: Annotated[Environment, AfterValidator(without_secrets)]
     PrivateContent: Target160 | None
     SharedContent: Annotated[tuple[Shared, ...], Field(min_length=1, max_length=10), OrNothing()]
 

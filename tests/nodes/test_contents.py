@@ -211,6 +211,40 @@ def test_more_bytes_than_a_content_may_have_are_not_taken(
     assert "has more than 10 bytes" in host.refused(("DOWNLOAD", target(archive, server.uri), ""))
 
 
+@pytest.mark.parametrize("outcome", ["../out", "/tmp/out", "model/../../out", "..", ".", "", "model@0", "a b"])
+def test_an_outcome_names_a_volume_and_nothing_outside(host: Host, archive: Path, outcome: str) -> None:
+    outside = host.volumes.parent / "out"
+    outside.mkdir()
+    (outside / "theirs").write_text("")
+    body = MakeSwarmUserContent("BUILDCONTENT", (Operation("DOWNLOAD", target(archive), None),))  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="not the name of a volume"):
+        host.contents.make(body, outcome)
+    assert [path.name for path in outside.iterdir()] == ["theirs"]
+    assert not host.volumes.exists()
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:99999/x", "http://[::1/x", "http://a..b/x", "http://127.0.0.1:9/\u00e9", "file:///x%00"]
+)
+def test_a_uri_that_is_none_is_a_sentence(host: Host, uri: str) -> None:
+    host.refused(("DOWNLOAD", f"{uri}#sha256={'0' * 64}", ""), kind=SwarmError)
+
+
+def test_what_is_no_plain_file_is_not_read(host: Host, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        assert "is no plain file" in host.refused(("DOWNLOAD", f"{path.as_uri()}#sha256={'0' * 64}", "x"))
+
+
+def test_what_a_file_of_this_host_holds_is_told_to_its_operator_alone(host: Host, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("1234")
+    digest = hashlib.sha256(b"1234").hexdigest()
+    message = host.refused(("DOWNLOAD", f"{secret.as_uri()}#sha256={'0' * 64}", ""), kind=ModelError)
+    assert digest not in message
+    assert any(digest in line for line in host.told)
+
+
 # ---- archives that mean harm
 
 
@@ -292,6 +326,16 @@ def test_a_damaged_archive_is_said_to_be_one(tmp_path: Path, archive: Path, dama
     archive.write_bytes(damage(archive.read_bytes()))
     with pytest.raises(BadInput, match=r"^model.tgz (is neither|cannot be unpacked)"):
         unpack(archive, tmp_path / "into", Limits(10**6), lambda: None)
+
+
+@pytest.mark.parametrize("size", [1 << 61, 1 << 80])
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.REGTYPE])
+def test_a_size_that_cannot_be_is_a_damage(tmp_path: Path, size: int, kind: bytes) -> None:
+    info = tarfile.TarInfo("x")
+    info.size, info.type = size, kind
+    (tmp_path / "bad.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + b"\0" * 1024)
+    with pytest.raises(BadInput, match=r"^bad.tar (is neither|cannot be unpacked)"):
+        unpack(tmp_path / "bad.tar", tmp_path / "into", Limits(10**6), lambda: None)
 
 
 # ---- as an operator's task

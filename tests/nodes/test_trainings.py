@@ -70,6 +70,7 @@ def test_nothing_is_kept_of_whom_the_ledger_does_not_know_as_a_learning_node(sce
     [
         {"loss": float("inf")}, {"loss": "low"}, {"metric": True}, {"batches": -1}, {"completed_epochs": None},
         {"contract": "c" * 161}, {"contract": 7}, {"metric_name": ["mae"]},
+        {"metric_name": "\x1b[2J"}, {"contract": "a\nb"}, {"loss": 10**400},
     ],
 )  # fmt: skip
 def test_another_form_is_refused(change):

@@ -105,6 +105,7 @@ def test_a_request_goes_through_with_its_answer(world):
         ([b"\x00\x01rubbish"], b"400", "what was sent is no request of HTTP/1.1"),
         ([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], b"400", "what was sent is no request of HTTP/1.1"),
         ([b"GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n"], b"400", "the header Upgrade is not taken"),
+        ([b"GET / HTTP/1.1\r\nHost: x\nUpgrade: h2c\r\n\r\n"], b"400", "the header Upgrade is not taken"),
         ([b"POST /" + b"x" * 20_000], b"431", "the head of the request is longer than 16384 bytes"),
     ],
 )
