@@ -59,7 +59,9 @@ def asked(node):
 
 def test_steps_of_the_optimizer_count_not_micro_batches(node, log):
     model = bert()
-    train(model, callback(model), gradient_accumulation_steps=2, num_train_epochs=2)  # 4 steps an epoch
+    swarm = callback(model, nodeWeightage="auto")
+    train(model, swarm, gradient_accumulation_steps=2, num_train_epochs=2)  # 4 steps an epoch
+    assert node.opens[0].weight == len(DATA)
     assert asked(node) == [
         ("begin", 0, 0), ("sync", 2, 0), ("sync", 4, 0), ("sync", 6, 1), ("sync", 8, 1), ("end", 8, 2),
     ]  # fmt: skip
