@@ -80,8 +80,8 @@ def heard_afterwards() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
+        for heard in came:
+            signal.raise_signal(heard)
 
 
 def guard(group: int) -> subprocess.Popen[bytes] | None:
