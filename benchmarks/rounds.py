@@ -3,8 +3,8 @@
     python benchmarks/rounds.py [--peers 16] [--rounds 50] [--json]
 
 Real nodes, an organisation for each peer. Counts from the last program's return from the first round to the last one's
-from the final round. Exit code 1 unless every peer was in every round, all end with one model, and no node has
-had a warning or an error to say. Run by `make bench`.
+from the final round. Exit code 1 unless every peer was in every round, all have one model after each, with its
+digest in every log, and no node has had a warning or an error to say. Run by `make bench`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def measure(directory: Path, launch: Launch, peers: int, rounds: int) -> dict[st
         check(peer, peers, rounds)
     if len({peer.digest for peer in swarm.peers}) != 1:
         raise CheckFailed(f"the peers ended with different models: {[peer.digest for peer in swarm.peers]}")
+    for peer in swarm.peers:
+        check_digests(peer, swarm.peers[0])
     for node in (network_node, *(peer.node for peer in swarm.peers)):
         check_log(node)
     said = [json.loads(peer.node.last_lines()[-1]) for peer in swarm.peers]
@@ -55,6 +57,14 @@ def check(peer: Peer, peers: int, rounds: int) -> None:
     for line in peer.rounds:
         if (line["how"], line["members"]) not in (("merged", peers), ("adopted", 0)):
             raise CheckFailed(f"{peer.name} was in round {line['round']} one of {line['members']}, expected {peers}")
+
+
+def check_digests(peer: Peer, first: Peer) -> None:
+    """Every round's model is the first peer's, bit for bit, and every peer's log says so."""
+    log = peer.node.log.read_text()
+    for line, other in zip(peer.rounds, first.rounds, strict=True):
+        if line["digest"] != other["digest"] or f"round {line['round']}: {other['digest']}, " not in log:
+            raise CheckFailed(f"{peer.name} does not log {other['digest']} as the model of round {line['round']}")
 
 
 def check_log(node: Process) -> None:

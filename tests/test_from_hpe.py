@@ -26,7 +26,7 @@ def option_of(command, name):
 
 def line(row):
     names = [f"`{name}`" for each in row.names for name in each.split()]
-    if row.of == ("run-sl",) and row.names[0].startswith("--ml-"):  # one for each option of docker
+    if row.state == "harmless" and row.names[0].startswith("--ml-"):  # one for each option of docker
         names = ["`--ml-…`"]
     readers = "all" if row.of == LAUNCHERS else " ".join(row.of)
     return f"| {' '.join(names)} | {readers} | {row.state} | {row.says}{'; ' + row.hint if row.hint else ''} |"

@@ -17,7 +17,7 @@ from transformers import BertConfig, BertForSequenceClassification, Trainer, Tra
 from swarm.transformers import SwarmCallback  # (swarm)
 
 SYNC_EVERY = 8  # steps of the optimizer
-WORDS, LENGTH = 60, 12
+WORDS, LENGTH = 20, 12
 
 
 def reviews(count, seed):
@@ -39,6 +39,7 @@ def main():
             num_attention_heads=2,
             intermediate_size=64,
             max_position_embeddings=LENGTH,
+            initializer_range=0.1,  # random weights that do something
         )
     )
     lora = LoraConfig(task_type=TaskType.SEQ_CLS, r=8, lora_alpha=32, target_modules=["query", "value"])
@@ -60,7 +61,7 @@ def main():
         output_dir=str(place),
         num_train_epochs=epochs,
         per_device_train_batch_size=16,
-        learning_rate=5e-3,
+        learning_rate=1e-2,
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,

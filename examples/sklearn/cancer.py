@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import SGDClassifier
-
-from swarm.sklearn import SwarmCallback, SwarmSklearnTrainer  # (swarm)
+from swarmlearning.sklearn import SwarmCallback, SwarmSklearnTrainer  # (swarm)
 
 BATCH = 16
 SYNC_EVERY = 8  # batches

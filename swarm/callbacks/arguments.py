@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
 
+from swarm.callbacks.weightage import AUTO, samples_of
 from swarm.core.agreement import THOUSANDTHS, Options
 from swarm.core.interval import RULES
 from swarm.core.merge import METHODS
@@ -36,9 +37,10 @@ KEYWORDS = frozenset(
         "logger",
         "checkpoint_dir",
         "local_only",
+        "samples",
         "overlap",
     }
-    | {field.name for field in fields(Options)}
+    | ({field.name for field in fields(Options)} - {"weightage"})
 )
 """What every callback and ``Swarm`` accepts."""
 
@@ -50,7 +52,9 @@ class Arguments:
     options: Options
     totalEpochs: int
     checkinModelOnTrainEnd: Checkin
-    nodeWeightage: int
+    nodeWeightage: int | str
+    """A number from 1 to 100, or "auto"."""
+    samples: int | None
     checkpoint_dir: Path | None
     overlap: bool
     local_only: tuple[str, ...]
@@ -83,6 +87,7 @@ def parse(
         totalEpochs=_total_epochs(keywords.get("totalEpochs", 0)),
         checkinModelOnTrainEnd=_checkin(keywords.get("checkinModelOnTrainEnd", "snapshot")),
         nodeWeightage=_weightage(keywords.get("nodeWeightage", 1)),
+        samples=samples_of(keywords.get("samples")),
         checkpoint_dir=_directory(keywords.get("checkpoint_dir")),
         overlap=_overlap(keywords.get("overlap", False)),
         local_only=_patterns(keywords.get("local_only")),
@@ -129,7 +134,9 @@ def _checkin(value: Any) -> Checkin:
     raise BadInput(f"Invalid value checkinModelOnTrainEnd: {value}. Allowed values: {list(CHECKINS)}")
 
 
-def _weightage(value: Any) -> int:
+def _weightage(value: Any) -> int | str:
+    if value == AUTO:
+        return AUTO
     number = _whole(value)
     if number is None or not 1 <= number <= 100:
         raise BadInput(f"Node weightage should be a number between 1-100. Received: {value}")
@@ -165,6 +172,7 @@ def _options(
 ) -> Options:
     method = _merge_method(keywords.get("mergeMethod", "mean"))
     own = {name: keywords[name] for name in _OWN_OPTIONS if name in keywords}
+    own["weightage"] = "samples" if keywords.get("nodeWeightage") == AUTO else "given"
     own["useAdaptiveSync"] = _sync_rule(keywords.get("useAdaptiveSync", False))
     if evaluates and own["useAdaptiveSync"] == "hpe" and keywords.get("adsValData") is None:
         raise BadInput("For adaptive sync, valid adsValData is mandatory")
@@ -208,7 +216,7 @@ def _thousandths(value: Any) -> Any:
     return whole if math.isclose(whole, value * 1000, rel_tol=1e-13, abs_tol=1e-9) else value
 
 
-_OWN_OPTIONS = {field.name for field in fields(Options)} - {"minPeers", "mergeMethod"}
+_OWN_OPTIONS = {field.name for field in fields(Options)} - {"minPeers", "mergeMethod", "weightage"}
 
 
 def _too_few_peers_s(text: str) -> int:

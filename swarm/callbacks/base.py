@@ -22,6 +22,7 @@ from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.callbacks.flight import LOADED, Flight
 from swarm.callbacks.hpelog import HpeLog, make_logger
 from swarm.callbacks.local import staying
+from swarm.callbacks.weightage import weight_of
 from swarm.core.interval import in_batches
 from swarm.core.tensors import Schema
 from swarm.errors import BadInput, ModelError, SwarmError
@@ -85,6 +86,8 @@ class Session:
             )
         arguments.warn_of_unknown(who, keywords, known, self.logger)
         self.loopback = arguments.loopback(os.environ)
+        self.samples: int | None = None
+        """How many examples this program trains on, where its framework tells: for nodeWeightage="auto"."""
         self.training_over = False
         self.batches = BatchCounter(self.arguments.syncFrequency)
         self.epochs = 0
@@ -209,7 +212,7 @@ class Session:
         request = Open(
             contract=self.arguments.trainingContract,
             options=self.arguments.options.to_wire(),
-            weight=self.arguments.nodeWeightage,
+            weight=weight_of(self.arguments.nodeWeightage, self.arguments.samples or self.samples),
             syncFrequency=self.arguments.syncFrequency,
             checkin=self.arguments.checkinModelOnTrainEnd,
             schema=schema.to_wire(),

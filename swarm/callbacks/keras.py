@@ -1,4 +1,4 @@
-"""`SwarmCallback` for Keras 3 on TensorFlow: makes ``model.fit`` a part of a swarm. With HPE's arguments and hooks.
+"""`SwarmCallback` for Keras 3 on TensorFlow, JAX and torch: makes ``model.fit`` a part of a swarm, as HPE's does.
 
     from swarm.keras import SwarmCallback
     model.fit(x, y, callbacks=[SwarmCallback(syncFrequency=128, minPeers=2, trainingContract="demo")])
@@ -30,6 +30,7 @@ from swarm.callbacks.base import Session
 from swarm.callbacks.bits import same_bits
 from swarm.callbacks.checkpoint import Arrays, difference
 from swarm.callbacks.ending import tell_errors_as_sentences
+from swarm.callbacks.keras_validation import Validation, numbers
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.errors import BadInput, ModelError
 
@@ -37,6 +38,7 @@ _WITHOUT_EFFECT = frozenset(
     {"model", "tf", "sess", "hfMode", "lossFunction", "lossFunctionArgs", "metricFunction", "metricFunctionArgs"}
 )
 """Arguments of HPE's other platforms, which HPE's Keras callback takes and does not use."""
+BACKENDS = ("tensorflow", "jax", "torch")
 KEYWORDS = arguments.KEYWORDS | _WITHOUT_EFFECT | {"adsValData", "adsValBatchSize", "ml_platform", "mlPlatform"}
 
 
@@ -62,6 +64,8 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         super().__init__()
         tell_errors_as_sentences()
         _check_platform(kwargs.get("ml_platform", kwargs.get("mlPlatform", "KERAS")))
+        data = kwargs.get("adsValData")
+        self._validation = None if data is None else Validation(data, kwargs.get("adsValBatchSize"))
         self._first_batch = 0
         self._session = Session(
             "SwarmCallback",
@@ -77,8 +81,6 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         self.logger = self._session.logger
         for name in sorted(_WITHOUT_EFFECT & kwargs.keys()):
             self.logger.info("%s has no effect with Keras", name)
-        self._validation = kwargs.get("adsValData")
-        self._validation_batch_size = kwargs.get("adsValBatchSize")
         self._validated: dict[str, float] = {}
         """Loss and metrics of the last merged model."""
         if self._validation is None:
@@ -106,13 +108,13 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         steps = (self.params or {}).get("steps")
         last = min(batch, steps - 1) if steps else batch
         due, session = self._session.batches.add(last - self._first_batch + 1), self._session
-        metrics = _numbers(logs) | self._validated if due else {}
+        metrics = numbers(logs) | self._validated if due else {}
         if session.sync(self._weights, metrics) if due else session.catch_up(self._weights):
             self._stop_when_over()
             self._evaluate()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self._session.epoch_ended(_numbers(logs) | self._validated)
+        self._session.epoch_ended(numbers(logs) | self._validated)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         self._session.finish(self._weights)
@@ -122,7 +124,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             self.logger.info("Swarm training is over. Stopping local training")
             self.model.stop_training = True
 
-    # ---- weights
+    # ---- weights; on JAX, asking for ``self.model`` brings into it what was trained, and fit goes on from that
 
     def _weights(self) -> tuple[Arrays, Arrays]:
         """The model's weights, without a copy where TensorFlow allows it: what is shared, and what stays here."""
@@ -173,20 +175,11 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             variable.assign(kept[tensor_name(position, variable)])
 
     def _evaluate(self) -> None:
-        """Loss and metrics of the merged model; those of the epoch under way stay as they are."""
+        """Loss and metrics of the merged model."""
         if self._validation is None:
             return
-        data = self._validation
-        fed = (
-            dict(zip(("x", "y", "sample_weight"), data, strict=False))
-            if isinstance(data, tuple | list)
-            else {"x": data}
-        )
-        state = [(variable, _read(variable).copy()) for metric in self.model.metrics for variable in metric.variables]
-        results = self.model.evaluate(**fed, batch_size=self._validation_batch_size, verbose=0, return_dict=True)
-        for variable, value in state:
-            variable.assign(value)
-        self._validated = {f"val_{name}": float(value) for name, value in results.items()}
+        results = self._validation(self.model)
+        self._validated = {f"val_{name}": value for name, value in results.items()}
         self.logger.info("merged model: %s", ", ".join(f"{name} {value:.4f}" for name, value in results.items()))
         self._session.report(self._validated)
 
@@ -198,10 +191,10 @@ def _check_platform(given: Any) -> None:
     if platform != "KERAS":
         raise BadInput(f"Invalid ml platform type: {platform}")
     backend = keras.backend.backend()
-    if backend != "tensorflow":
+    if backend not in BACKENDS:
         raise BadInput(
-            f"Keras runs on {backend} here: SwarmCallback on another backend than tensorflow comes in a later version",
-            hint="set KERAS_BACKEND=tensorflow, or use the Swarm object in a loop of your own",
+            f"Keras runs on {backend} here: SwarmCallback runs on {', '.join(BACKENDS)}",
+            hint=f"set KERAS_BACKEND={BACKENDS[0]}",
         )
 
 
@@ -219,8 +212,7 @@ def _path(weight: Any) -> str:
 
 
 def _read(weight: Any) -> np.ndarray[Any, Any]:
-    return np.asarray(keras.ops.convert_to_tensor(weight.value))
-
-
-def _numbers(logs: Mapping[str, Any] | None) -> dict[str, float]:
-    return {str(name): float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
+    """Without a copy where the backend allows it; a device's weights come to the host."""
+    if keras.backend.backend() == "tensorflow":
+        return np.asarray(keras.ops.convert_to_tensor(weight.value))
+    return np.asarray(keras.ops.convert_to_numpy(weight.value))

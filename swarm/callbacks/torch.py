@@ -33,7 +33,7 @@ import torch
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.callbacks.hooks import Hooks
 from swarm.callbacks.torch_evaluation import Evaluation, supervised
-from swarm.callbacks.torch_model import TorchModel
+from swarm.callbacks.torch_model import TorchModel, given_module
 from swarm.callbacks.training import Framework
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.errors import BadInput
@@ -58,11 +58,7 @@ class SwarmCallback(Hooks):
         self, syncFrequency: int, minPeers: int, trainingContract: str = DEFAULT_CONTRACT, **kwargs: Any
     ) -> None:
         tell_errors_as_sentences()
-        module = kwargs.get("model")
-        if module is None:
-            raise BadInput("Pytorch model is None", hint="SwarmCallback(…, model=model)")
-        if not isinstance(module, torch.nn.Module):
-            raise BadInput(f"model has to be a torch.nn.Module, received {type(module).__name__}")
+        module = given_module(kwargs, "Pytorch")
         model = TorchModel(module, kwargs.get("optimizer"), _evaluation(kwargs))
         super().__init__(_PYTORCH, model, syncFrequency, minPeers, trainingContract, kwargs)
 

@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 from swarm.callbacks.checkpoint import Arrays
 from swarm.callbacks.torch_evaluation import Evaluation
 from swarm.core.tensors import STORAGE
-from swarm.errors import ModelError
+from swarm.errors import BadInput, ModelError
 
 Tensors = dict[str, torch.Tensor]
 
@@ -104,6 +104,16 @@ class TorchModel:
 
     def evaluate(self) -> Mapping[str, float]:
         return self._evaluation(self.module) if self._evaluation is not None else {}
+
+
+def given_module(keywords: Mapping[str, Any], platform: str) -> torch.nn.Module:
+    """``model`` of a callback's arguments; raises BadInput, in HPE's words where there is none."""
+    module = keywords.get("model")
+    if module is None:
+        raise BadInput(f"{platform} model is None", hint="SwarmCallback(…, model=model)")
+    if not isinstance(module, torch.nn.Module):
+        raise BadInput(f"model has to be a torch.nn.Module, received {type(module).__name__}")
+    return module
 
 
 def _unwrapped(module: torch.nn.Module) -> torch.nn.Module:

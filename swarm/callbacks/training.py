@@ -101,7 +101,9 @@ class Training:
         """Complete ones, also of the run before that a checkpoint is from."""
         return self._session.epochs
 
-    def begin(self) -> None:
+    def begin(self, samples: int | None = None) -> None:
+        """``samples``: how many examples there are to train on, if the framework tells."""
+        self._session.samples = samples
         self._session.start(*self._read())
         if self._session.follows_loss:
             self._evaluate()

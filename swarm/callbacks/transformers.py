@@ -13,15 +13,15 @@ differs; so no merge is without effect.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 
 import torch
 from transformers import TrainerCallback, default_data_collator
 
+from swarm.callbacks import arguments
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.callbacks.torch_evaluation import Evaluation, Sums
-from swarm.callbacks.torch_model import Tensors, TorchModel
+from swarm.callbacks.torch_model import Tensors, TorchModel, given_module
 from swarm.callbacks.training import Framework, Training
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.errors import BadInput
@@ -46,13 +46,8 @@ class SwarmCallback(TrainerCallback):
         self, syncFrequency: int, minPeers: int, trainingContract: str = DEFAULT_CONTRACT, **kwargs: Any
     ) -> None:
         tell_errors_as_sentences()
-        module = kwargs.get("model")
-        if module is None:
-            raise BadInput("Hugging Face model is None", hint="SwarmCallback(…, model=model)")
-        if not isinstance(module, torch.nn.Module):
-            raise BadInput(f"model has to be a torch.nn.Module, received {type(module).__name__}")
-        given = kwargs.get("hfMode", "full")
-        mode = given.name if isinstance(given, Enum) else given
+        module = given_module(kwargs, "Hugging Face")
+        mode = arguments.word(kwargs.get("hfMode", "full"))
         if mode not in ("full", "peft"):
             raise BadInput(f"Invalid Hugging Face model type: {mode!r:.80}", hint='hfMode="full" or "peft"')
         kind = Adapter if mode == "peft" else TorchModel
@@ -65,7 +60,7 @@ class SwarmCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         optimizer = kwargs.get("optimizer")
         self._model.torch_optimizer = getattr(optimizer, "optimizer", optimizer)  # without accelerate's wrapper
-        self._training.begin()
+        self._training.begin(_samples(kwargs.get("train_dataloader")))
         return self._stopped_when_over(control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
@@ -137,3 +132,11 @@ def _labelled(module: torch.nn.Module, batch: Any) -> Sums:
         raise BadInput(f"the examples of adsValData have no labels{keys}", hint="columns as the Trainer takes them")
     given, labels = module(**batch), batch["labels"]
     return given.loss * len(labels), len(labels), given.logits, labels
+
+
+def _samples(loader: Any) -> int | None:
+    """How many examples the Trainer's data set has; None for a stream."""
+    try:
+        return len(loader.dataset)
+    except (AttributeError, TypeError):
+        return None

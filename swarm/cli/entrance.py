@@ -40,18 +40,27 @@ class Entrance:
 
 def network_flags(command: Callable[..., T]) -> Callable[..., T]:
     """Let a command take `entrance` in place of --sn-ip --sn-api-port --key --cert --capath."""
+    return _with_flags(command, lambda find: find())
 
+
+def network_flags_if_needed(command: Callable[..., T]) -> Callable[..., T]:
+    """The same for a command that may do without: it takes `entrance` as a function, to be called when it is needed."""
+    return _with_flags(command, lambda find: find)
+
+
+def _with_flags(command: Callable[..., T], given: Callable[[Callable[[], Entrance]], Any]) -> Callable[..., T]:
     @functools.wraps(command)
     def wrapped(
         *, sn_ip: str | None, sn_api_port: int, key: Path | None, cert: Path | None, capath: Path | None, **rest: Any
     ) -> T:
-        if sn_ip and key and cert and capath:
-            entrance = Entrance((sn_ip, sn_api_port), cert, key, capath)
-        elif any((sn_ip, key, cert, capath)):
-            raise BadInput("--sn-ip, --key, --cert and --capath belong together", hint="give all of them, or none")
-        else:
-            entrance = of_swarm_up()
-        return command(entrance=entrance, **rest)
+        def find() -> Entrance:
+            if sn_ip and key and cert and capath:
+                return Entrance((sn_ip, sn_api_port), cert, key, capath)
+            if any((sn_ip, key, cert, capath)):
+                raise BadInput("--sn-ip, --key, --cert and --capath belong together", hint="give all of them, or none")
+            return of_swarm_up()
+
+        return command(entrance=given(find), **rest)
 
     for flag in reversed(_FLAGS):
         wrapped = flag(wrapped)
@@ -77,7 +86,7 @@ def of_swarm_up() -> Entrance:
     from swarm.runtime.statedir import default_state_dir
 
     standing = Standing(default_state_dir("up"))
-    running = [node for node in standing.nodes() if node.process()]
+    running = [node for node in standing.nodes() if node.process() and not node.is_operator]
     if not running:
         raise BadInput("no swarm runs here", hint="swarm up starts one; --sn-ip names one elsewhere")
     tree = CertificateTree(standing.directory / "org-1", "1")

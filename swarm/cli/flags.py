@@ -118,19 +118,28 @@ OWN = (
     _row("--swop-uid", "swop", "harmless", "workers are processes of whoever starts the operator"),
 )  # fmt: skip
 
-_IMAGE = "there is no container engine here to start a program from an image"
-_PROGRAM = "give the program behind --, as in run-sl ... -- python train.py"
+IMAGE = "there is no container engine here to start a program from an image"
+PROGRAM = (
+    "give the program behind --, as in run-sl ... -- python train.py; "
+    "or add --engine process to start --ml-entrypoint and --ml-cmd as a process of this host"
+)
+
+_ML_OWN = _row("--ml-image, --ml-entrypoint, --ml-cmd, --ml-w --ml-workdir, --ml-v --ml-volume, --ml-e --ml-env, "
+               "--ml-h --ml-hostname", "sl", "implemented",
+               "with `--engine process`: the program, its arguments, directory, volumes and variables, as a process of "
+               f"this host, which does not use the image; without it refused: {IMAGE}")  # fmt: skip
 
 
 def _ml(*, switch: bool) -> tuple[str, ...]:
-    """Every option of ``docker container create``, for the program's container instead of the node's."""
-    values = ["--image", "--cmd", "--entrypoint", "--name", "-h --hostname", "-e --env", "--env-file", "-v --volume"]
-    names = ["-it", "-ti", "--rm"] if switch else [*values, "-p --publish"]
-    names += [name for row in DOCKER if row.switch == switch for name in row.names]
+    """Every other option of ``docker container create``, for the program's container instead of the node's."""
+    names = ["-it", "-ti", "--rm"] if switch else ["--name", "--env-file", "-p --publish"]
+    own = {"-w --workdir"}
+    names += [name for row in DOCKER if row.switch == switch for name in row.names if name not in own]
     return tuple(" ".join(f"--ml-{one.lstrip('-')}" for one in name.split()) for name in names)
 
 
-ML = tuple(Row(_ml(switch=switch), ("run-sl",), "refused", _IMAGE, _PROGRAM, switch) for switch in (False, True))
+_ML_IDLE = "the program is a process of whoever starts the node: it sees this host's network, devices and limits"
+ML = (_ML_OWN, *(Row(_ml(switch=switch), ("run-sl",), "harmless", _ML_IDLE, "", switch) for switch in (False, True)))
 
 FLAGS = (*COMMON, *DOCKER, *OWN, *ML)
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "down": Row("swarm.cli.up:down", "stop what `swarm up` started"),
     "status": Row("swarm.cli.status:command", "what runs where in a network, who waits for whom, and why"),
     "nodes": Row("swarm.cli.status:nodes", "the nodes of a network"),
+    "task": Row("swarm.cli.task:command", "tasks of jobs: list, show, stop, retry, delete"),
     "logs": Row("swarm.cli.logs:command", "what nodes and programs on this host have written"),
     "sn": Row("swarm.cli.sn:command", "let a network node decide alone after a loss; remove one for good"),
     "audit": Row("swarm.cli.audit:command", "whether a network node's ledger holds, entry by entry, offline"),

@@ -1,16 +1,18 @@
-"""``swarm run -- python train.py``: your own program as a swarm on this machine."""
+"""``swarm run``: your own program as a swarm on this machine, or a task of jobs for the operators of a network."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from swarm.cli.ending import print_json
+from swarm.cli.entrance import Entrance, ask, network_flags_if_needed
 from swarm.cli.help import Command
 from swarm.errors import BadInput
 
@@ -21,6 +23,7 @@ EXAMPLES = """
 swarm run -- python train.py                  two copies of it, as two organisations
 swarm run --peers 3 -- python train.py --lr 0.1
 swarm run --peers 3 --json -- python train.py >result.json
+swarm run -f job.yaml                         submit a RUN_JOBS task to the network of swarm up; prints its id
 """
 SNS = 2
 _OF_A_NODE = re.compile(rb"[\d-]{10} [\d:,]{12} : swarm\.[\w.]+ : (INFO|DEBUG) : ")
@@ -31,12 +34,40 @@ _OF_A_NODE = re.compile(rb"[\d-]{10} [\d:,]{12} : swarm\.[\w.]+ : (INFO|DEBUG) :
     cls=Command,
     examples=EXAMPLES,
     help="Run N copies of a training program as N organisations on this machine, each with a learning node of its own. "
-    "A copy finds its number in SWARM_PEER (0 to N-1) and theirs in SWARM_PEERS. When one fails, all are ended.",
+    "A copy finds its number in SWARM_PEER (0 to N-1) and theirs in SWARM_PEERS. When one fails, all are ended. "
+    "With -f: submit the task in a file, for operators to run when they have room; swarm status ID says how it goes.",
 )
 @click.option("--peers", default=2, show_default=True, type=click.IntRange(1, 64), help="copies of the program")
+@click.option("-f", "--file", "task_file", type=click.Path(path_type=Path), help="a file with a RUN_JOBS task")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout; the programs' output goes to stderr")
-@click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- PROGRAM...")
-def command(peers: int, as_json: bool, program: tuple[str, ...]) -> None:
+@network_flags_if_needed
+@click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="[-- PROGRAM...]")
+def command(
+    peers: int, task_file: Path | None, as_json: bool, entrance: Callable[[], Entrance], program: tuple[str, ...]
+) -> None:
+    if task_file is not None:
+        if program:
+            raise BadInput("-f names a task and -- a program: choose one of them")
+        submit(task_file, entrance(), as_json)
+        return
+    if not program:
+        raise BadInput("neither a program nor a task is named", hint="swarm run -- python train.py, or -f job.yaml")
+    here(peers, as_json, program)
+
+
+def submit(path: Path, entrance: Entrance, as_json: bool) -> None:
+    """Have the network take the task in a file; says its id."""
+    from swarm.nodes.submitting import submitted
+
+    done = ask(entrance, submitted(path))
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(done["id"])
+
+
+def here(peers: int, as_json: bool, program: tuple[str, ...]) -> None:
+    """Run copies of the program as a swarm that begins and ends with them."""
     if shutil.which(program[0]) is None:
         raise BadInput(f"the program {program[0]!r} was not found", hint="swarm run --peers 2 -- python train.py")
     from swarm.nodes.launch import Launch, ended_by_signals

@@ -9,13 +9,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from swarm.cli.addresses import network_node, service
 from swarm.cli.ending import entry
 from swarm.cli.launching import Launcher, identified
+from swarm.cli.sidecar import program, with_sidecar
 
 if TYPE_CHECKING:
     from swarm.nodes.worker import Worker
@@ -69,6 +70,7 @@ run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 \\
     help="a proxy in front of that port, announced to the other SLs  [port: 443]",
 )
 @identified
+@with_sidecar
 @click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SL_LOG_LEVEL or INFO]")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- PROGRAM...]")
 def command_line(
@@ -85,6 +87,7 @@ def command_line(
     state: Path | None,
     log_level: str | None,
     command: tuple[str, ...],
+    sidecar: dict[str, Any],
 ) -> None:
     from swarm.runtime import report
     from swarm.runtime.channel_server import ChannelServer
@@ -96,6 +99,7 @@ def command_line(
     credentials = Credentials.load(cert, key, capath, expect_roles=("sl",))
     with StateDirectory(state or default_state_dir(credentials.identity.name)) as directory:
         report.start(directory.path, log_level)
+        command = program(command, sidecar, directory.path / "ml")
         identity = credentials.identity
         channel = ChannelServer(directory.path / "channel", node=f"{identity.name} ({identity.organisation})")
         with channel.listening(), _started(command, channel) as worker:

@@ -86,6 +86,7 @@ def command(
     from swarm.nodes import swop
     from swarm.nodes.acceptance import accept
     from swarm.nodes.pairing import Pairing
+    from swarm.nodes.room import Room
     from swarm.nodes.secrets import Secrets
     from swarm.nodes.starting import run_node
     from swarm.runtime import report
@@ -101,6 +102,7 @@ def command(
             sn=sn,
             profile=profile,
             pairing=Pairing(profile, sn, directory.path / "volumes", swop.log.warning, Secrets(secrets)),
+            room=Room(usr_dir / profile_file_name, profile.capacity),
             engine=ProcessEngine(tethered=tethered),
             acceptance=acceptance,
             credentials=credentials,

@@ -18,6 +18,7 @@ EXAMPLES = """
 swarm status              of the swarm that swarm up started here
 swarm status --sn-ip 10.1.1.1 --key swci-1-key.pem --cert swci-1-cert.pem --capath ca/capath
 swarm status --json       all of it, for programs
+swarm status 2            of the task with this id or name, that swarm run -f submitted
 swarm nodes               the nodes alone, with uid and the last sign of life
 """
 ROLES = ("sn", "swop", "sl", "swci")
@@ -29,11 +30,18 @@ ROLES = ("sn", "swop", "sl", "swci")
     cls=Command,
     examples=EXAMPLES,
     help="Show the ledger, the nodes, the contracts and the tasks of a network: where each stands and whom it waits "
-    "for. Needs the certificate of a command interface (SWCI).",
+    "for. With the id or name of a task of jobs: that task and its slots. Needs the certificate of a command interface "
+    "(SWCI).",
 )
+@click.argument("task", required=False)
 @network_flags
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
-def command(entrance: Entrance, as_json: bool) -> None:
+def command(task: str | None, entrance: Entrance, as_json: bool) -> None:
+    if task is not None:
+        from swarm.cli.task import show
+
+        show(entrance, task, as_json)
+        return
     status = _status(entrance)
     if as_json:
         print_json({name: value for name, value in status.items() if name != "version"})

@@ -1,7 +1,8 @@
-"""``swarm up`` and ``swarm down``: network nodes on this machine that stay, and their end."""
+"""``swarm up`` and ``swarm down``: nodes on this machine that stay, and their end."""
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 UP_EXAMPLES = """
 swarm up                 two network nodes of two organisations, in the background
 swarm up --sns 3         three, of which any one may die
+swarm up --cpu 1         jobs run one at a time; takes effect on what runs already
 swarm down               end them; the ledger stays for the next swarm up
 swarm down --purge       end them and forget ledger, keys and certificates
 """
@@ -26,21 +28,25 @@ swarm down --purge       end them and forget ledger, keys and certificates
     "up",
     cls=Command,
     examples=UP_EXAMPLES,
-    help="Start network nodes on this machine and leave them running, for programs that are started by hand with "
-    "run-sl. What runs already stays as it is; what swarm up started before and has ended goes on with its ledger.",
+    help="Start network nodes and an operator on this machine and leave them running, for tasks and for programs that "
+    "are started by hand with run-sl. What runs already stays as it is; what swarm up started before and has ended "
+    "goes on with its ledger.",
 )
 @click.option("--sns", default=2, show_default=True, type=click.IntRange(1, 5), help="network nodes")
+@click.option("--cpu", type=click.IntRange(0, 4096), help="CPUs that jobs may have at a time  [default: all]")
+@click.option("--gpu", default=0, show_default=True, type=click.IntRange(0, 4096), help="GPUs that jobs may have")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
-def up(sns: int, as_json: bool) -> None:
+def up(sns: int, cpu: int | None, gpu: int, as_json: bool) -> None:
     from swarm.nodes.launch import ended_by_signals
     from swarm.nodes.standing import Standing
     from swarm.runtime.statedir import default_state_dir
 
     with ended_by_signals(), Standing(default_state_dir("up")) as standing:
-        nodes = standing.up(sns)
+        nodes = standing.up(sns, len(os.sched_getaffinity(0)) if cpu is None else cpu, gpu)
+    network = [node for node in nodes if not node.is_operator]
     commands = [
         next_command(standing.directory, number, standing.api_port(node.name))
-        for number, node in enumerate(nodes, start=1)
+        for number, node in enumerate(network, start=1)
     ]
     if as_json:
         print_json({"directory": str(standing.directory), "nodes": rows(standing, nodes), "commands": commands})
@@ -56,7 +62,7 @@ def up(sns: int, as_json: bool) -> None:
     "down",
     cls=Command,
     examples=UP_EXAMPLES,
-    help="End the network nodes that swarm up started, and nothing else.",
+    help="End the nodes that swarm up started, and nothing else.",
 )
 @click.option("--purge", is_flag=True, help="forget their ledger, keys and certificates too")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
@@ -96,13 +102,13 @@ def rows(standing: Standing, nodes: list[Node]) -> list[dict[str, Any]]:
     return [
         {
             "name": node.name,
-            "role": "SN",
+            "role": "SWOP" if node.is_operator else "SN",
             "pid": node.pid,
-            "address": f"127.0.0.1:{standing.api_port(node.name)}",
-            "organisation": f"org-{number}",
-            "certificates": str(standing.directory / f"org-{number}"),
+            "address": "" if node.is_operator else f"127.0.0.1:{standing.api_port(node.name)}",
+            "organisation": (organisation := f"org-{node.name.rpartition('-')[2]}"),
+            "certificates": str(standing.directory / organisation),
         }
-        for number, node in enumerate(nodes, start=1)
+        for node in nodes
     ]
 
 

@@ -20,6 +20,8 @@ from swarm.core.tensors import Schema
 from swarm.core.wireform import WIRES
 from swarm.errors import BadInput, ModelError, Refused
 
+GIVEN_MAX, WEIGHT_MAX = 100, 1_000_000
+"""Of a nodeWeightage, and of a number of examples."""
 DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
 """The contract of programs that name none: always there."""
 
@@ -32,6 +34,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "wire": WIRES,
     "outer": ("plain", "nesterov"),
     "useAdaptiveSync": RULES,
+    "weightage": ("given", "samples"),
 }
 _RANGES: dict[str, tuple[int, int]] = {
     "minPeers": (1, 1000),
@@ -45,7 +48,7 @@ _RANGES: dict[str, tuple[int, int]] = {
 _NESTEROV = {"outerLearningRate": 700, "outerMomentum": 900}
 _LATER = {
     "maxFaulty": -1, "maxPeersPerOrganisation": 0, "wire": "fp32", "outer": "plain", **_NESTEROV, "maxDeltaNorm": 0,
-    "useAdaptiveSync": "fixed",
+    "useAdaptiveSync": "fixed", "weightage": "given",
 }  # fmt: skip
 """Options that came later: what says nothing is written as it was before there was anything to say."""
 THOUSANDTHS = frozenset({*_NESTEROV, "maxDeltaNorm"})
@@ -60,6 +63,7 @@ class Options:
     ``maxPeersPerOrganisation``: 0 = any number. ``wire``: in what form weights travel (`core/wireform`).
     ``maxDeltaNorm``: how far weights may be from the base (`core/clip`), 0 = any distance. It, ``outerLearningRate``
     and ``outerMomentum`` are in 1/1000. ``useAdaptiveSync``: what the sync interval follows (`core/interval`).
+    ``weightage``: what members weigh, a nodeWeightage of 1 to 100 each, or as many as they have examples.
     """
 
     minPeers: int
@@ -78,6 +82,7 @@ class Options:
     outerMomentum: int = _NESTEROV["outerMomentum"]
     maxDeltaNorm: int = 0
     useAdaptiveSync: str = "fixed"
+    weightage: str = "given"
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -158,11 +163,14 @@ class Enrolment:
     def of(cls, body: Mapping[str, Any]) -> Enrolment:
         if not body["initial_base"].startswith(f"{body['hash']}:"):
             raise BadInput(f"initial_base is {body['initial_base']}, expected a digest made with {body['hash']}")
+        options = Options.from_wire(body["options"])
+        if options.weightage == "given" and body["weight"] > GIVEN_MAX:
+            raise BadInput(f"the weight is {body['weight']}, a nodeWeightage is a number from 1 to {GIVEN_MAX}")
         return cls(
             Schema.from_wire(body["schema"]),
             body["hash"],
             body["initial_base"],
-            Options.from_wire(body["options"]),
+            options,
             body["weight"],
             body["syncFrequency"],
             body["data_address"],

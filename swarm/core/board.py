@@ -12,6 +12,9 @@ from typing import Any
 
 from swarm.core.claims import EntryHeader, Verified
 from swarm.core.events import Event, Gone, TaskChanged, TaskFinal, TaskGone, TaskKnown, TaskrunnerKnown
+from swarm.core.jobrun import JobRun
+from swarm.core.jobs import Jobs
+from swarm.core.jobslot import JobSlot
 from swarm.core.names import Identity
 from swarm.core.run import Run
 from swarm.core.slot import Slot
@@ -28,7 +31,9 @@ class Board:
     def __init__(self) -> None:
         self.tasks: dict[str, Task] = {ROOT_NAME: root()}
         self.taskrunners: dict[str, Taskrunner] = {DEFAULT_NAME: Taskrunner(DEFAULT_NAME)}
+        self.jobs = Jobs(self.tasks, self.taskrunners)
         self._kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
+            **self.jobs.kinds,
             "TaskCreated": self._task_created,
             "TaskBodyAppended": self._task_body_appended,
             "TaskFinalized": self._task_finalized,
@@ -46,7 +51,7 @@ class Board:
 
     @property
     def slots(self) -> dict[str, Slot]:
-        """The slots of all runs that are not forgotten, by id."""
+        """The slots of all runs of taskrunners that are not forgotten, by id."""
         return {slot.id: slot for run in self.runs() for slot in run.slots.values()}
 
     def runs(self) -> Iterator[Run]:
@@ -55,15 +60,21 @@ class Board:
 
     def leases(self) -> list[Slot]:
         """The slots with a lease: what may run by now, and where."""
-        return [slot for run in self.runs() for slot in run.slots.values() if slot.leased]
+        return [*(slot for run in self.runs() for slot in run.slots.values() if slot.leased), *self.jobs.leases()]
 
-    def run(self, number: int) -> Run:
+    def leases_of(self, swop: str) -> list[Slot]:
+        """What this operator may run by now."""
+        return [*(slot for run in self.runs() for slot in run.of(swop) if slot.leased), *self.jobs.leases_of(swop)]
+
+    def run(self, number: int) -> Run | JobRun:
+        if number in self.jobs.runs:
+            return self.jobs.runs[number]
         for run in self.runs():
             if run.number == number:
                 return run
         raise Refused(f"there is no run {number}: its taskrunner was reset, and its slots have ended")
 
-    def slot(self, id_: str) -> tuple[Run, Slot]:
+    def slot(self, id_: str) -> tuple[Run | JobRun, Slot]:
         run = self.run(int(id_.partition(".")[0]))
         if id_ not in run.slots:
             raise Refused(f"there is no slot {id_} in run {run.number} of task {run.task}")
@@ -89,7 +100,7 @@ class Board:
         result, events = self._kinds[claim.kind](claim, header, identity)
         return result, self._settled(events)
 
-    def gone(self, uid: str, what: Gone, reason: str, now_ms: int) -> list[Event]:
+    def gone(self, uid: str, what: Gone, reason: str, index: int, now_ms: int) -> list[Event]:
         """An operator's node is lost or restarted, or it has left."""
         events: list[Event] = []
         for _, taskrunner in sorted(self.taskrunners.items()):
@@ -100,12 +111,13 @@ class Board:
                     events += taskrunner.restarted(uid, now_ms)
                 case "left":
                     events += taskrunner.left(uid, f"its operator: {reason}", now_ms)
-        return self._settled(events)
+        return self._settled([*events, *self.jobs.gone(uid, what, reason, index, now_ms)])
 
     def back(self, uid: str, index: int, now_ms: int) -> list[Event]:
         """The node is live again."""
         back = [runner.back(uid, index, now_ms) for _, runner in sorted(self.taskrunners.items())]
-        return self._settled([event for events in back for event in events])
+        jobs = self.jobs.back(uid, "its operator is back", index, now_ms)
+        return self._settled([*(event for events in back for event in events), *jobs])
 
     def _settled(self, events: list[Event]) -> list[Event]:
         """Tasks follow their newest run; runs of which nothing is left are forgotten."""
@@ -188,7 +200,8 @@ class Board:
                 events += other.leave(claim.uid)
         row = (claim.uid, identity.name, identity.organisation, identity.anchor)
         listener = Listener(*row, claim.body["group"], claim.body["peers"])
-        return {}, [*events, *taskrunner.listen(listener, header.index, header.time)]
+        events += taskrunner.listen(listener, header.index, header.time)
+        return {}, [*events, *self.jobs.has_room(claim.uid, claim.body, header.index, header.time)]
 
     def _task_assigned(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         body = claim.body
@@ -243,15 +256,24 @@ class Board:
         body = claim.body
         reason = f"declined by {identity}: {body['reason']}"
         reason = f"{reason} ({body['hint']})" if body["hint"] else reason
-        return {}, self.run(body["run"]).decline(claim.uid, reason[:500], header.time)
+        run = self.run(body["run"])
+        if isinstance(run, JobRun):
+            return {}, self.jobs.decline(run, claim.uid, reason[:500], header)
+        return {}, run.decline(claim.uid, reason[:500], header.time)
 
     def _slot_reported(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         run, slot = self.slot(claim.body["slot"])
+        if isinstance(run, JobRun):
+            assert isinstance(slot, JobSlot)
+            return {"state": slot.state}, self.jobs.report(run, slot, claim, header)
         events = run.report(slot, claim.uid, claim.body, header.time)
         return {"state": slot.state, "cleared": run.cleared}, events
 
     def _lease_ended(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         run, slot = self.slot(claim.body["slot"])
+        if isinstance(run, JobRun):
+            assert isinstance(slot, JobSlot)
+            return {}, self.jobs.end_lease(run, slot, claim.body, header)
         return {}, run.end_lease(slot, claim.body["fence"], claim.body["reason"], header.time)
 
     # ---- keeping
@@ -260,11 +282,15 @@ class Board:
         return {
             "tasks": [task.to_state() for _, task in sorted(self.tasks.items())],
             "taskrunners": [taskrunner.to_state() for _, taskrunner in sorted(self.taskrunners.items())],
+            **self.jobs.to_state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.tasks = {task.name: task for task in map(Task.from_state, state["tasks"])}
-        self.taskrunners = {runner.name: runner for runner in map(Taskrunner.from_state, state["taskrunners"])}
+        self.tasks.clear()
+        self.tasks.update({task.name: task for task in map(Task.from_state, state["tasks"])})
+        self.taskrunners.clear()
+        self.taskrunners.update({runner.name: runner for runner in map(Taskrunner.from_state, state["taskrunners"])})
+        self.jobs.restore(state)
 
     def check(self) -> None:
         """The invariants that hold between any two entries."""
@@ -274,6 +300,7 @@ class Board:
             assert task.final or not task.run, f"the draft {name} runs"
         for taskrunner in self.taskrunners.values():
             taskrunner.check()
+        self.jobs.check()
         for run in self.runs():
             task = self.tasks[run.task]
             assert run.number <= task.run

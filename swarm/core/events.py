@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from swarm.errors import BY_CODE, InternalError, SwarmError, Unreachable
 
-TaskState = Literal["draft", "final", "queued", "running", "done", "failed", "stopped"]
+TaskState = Literal["draft", "final", "queued", "testing", "running", "done", "partial", "failed", "stopped"]
 Gone = Literal["lost", "restarted", "left"]
 """What may become of a node that others rely on."""
-SlotState = Literal["assigned", "starting", "running", "done", "failed", "stopped", "lost"]
+SlotState = Literal["waiting", "assigned", "starting", "running", "done", "failed", "stopped", "lost"]
 
 
 @dataclass(frozen=True, slots=True)

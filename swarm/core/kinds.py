@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from swarm.core.agreement import WEIGHT_MAX
 from swarm.core.fields import (
     ADDRESS,
     ADDRESSES,
@@ -67,7 +68,7 @@ RULES_VERSION = Field("a version of the ledger's rules", whole(FIRST_RULES, RULE
 ROLE = Field("a role", lambda value: value in ("sn", "sl", "swop", "swci"))
 
 
-RATE_MAX = 1 << 50
+RATE_MAX, SEEN_MAX = 1 << 50, 1000
 _PROOF = {"digest": bytes_of(32, 32), "signature": bytes_of(64, 64)}
 
 
@@ -80,6 +81,10 @@ PROOF = Field("a map of a shard's digest (32 bytes) and its owner's signature (6
 
 def _rates(value: Any) -> bool:
     return is_map(value) and set(value) == {"up", "down"} and all(map(whole(1, RATE_MAX), value.values()))
+
+
+def _seen(value: Any) -> bool:
+    return is_map(value) and len(value) <= SEEN_MAX and all(UID.fits(u) and whole(1, RATE_MAX)(value[u]) for u in value)
 
 
 def _counters(value: Any) -> bool:
@@ -125,7 +130,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "hash": Field("blake3 or sha256", lambda value: value in ("blake3", "sha256")),
         "initial_base": DIGEST,
         "options": Field("a map of options", is_map),
-        "weight": Field("a nodeWeightage of 1 to 100", whole(1, 100)),
+        "weight": Field("a weight of 1 to 1000000", whole(1, WEIGHT_MAX)),
         "syncFrequency": Field("a positive number of batches", whole(1, COUNT_MAX)),
         "data_address": ADDRESS,
         "slot": optional(SLOT),
@@ -141,6 +146,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "stop": FLAG,
         "counters": Field("counts of batches and epochs", _counters, required=False),
         "rates": Field("the rates 'up' and 'down' in bytes a second", _rates, required=False),
+        "seen": Field("a map of uids to the bytes a second that came from there", _seen, required=False),
         "root": Field("a Merkle root (32 bytes)", bytes_of(32, 32), required=False),
         "measured": Field("a measurement, see core/interval", whole(0, MEASURED_MAX), required=False),
     },

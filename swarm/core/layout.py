@@ -7,13 +7,13 @@ and once more what the others send for its shard and fetch of it. The time of th
     smallest T with   Σ f(T) >= 1   and   T >= d / slowest rate,   where   f(T) = clamp((T·rate/d − 1) / (N−2), 0, 2/N)
 
 and the shares are the f(T), scaled to 1. Who is slow merges little or nothing and still contributes everything; nobody
-merges more than 2/N, whatever rate it claims.
+merges more than 2/N, whatever rate it claims, and no claim is believed that all others have seen to be untrue.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from swarm.core.events import SnapMade
@@ -23,6 +23,32 @@ BELIEVED_BYTES_PER_S = 2_000_000
 """What a link does, as long as nothing was measured."""
 SLOWEST_BYTES_PER_S = 100_000
 """Nobody is waited for as if its link were slower, whatever it claims: a deadline has to come."""
+DOUBT = 2
+"""A claim is doubted by who has seen the other's part of it to be less than 1/DOUBT of what it has to be."""
+
+
+def doubted(claims: Mapping[str, int], seen: Mapping[str, float]) -> dict[str, int]:
+    """Whose claims this member doubts, with the bytes a second that it has ``seen`` come from there instead.
+
+    A link that does what is claimed gives each of the n − 1 others its part of that, or somebody else's is in the way.
+    """
+    streams = len(claims) - 1
+    doubts = {uid: max(1, round(seen[uid])) for uid in claims if uid in seen}
+    return {uid: rate for uid, rate in doubts.items() if claims[uid] > DOUBT * streams * rate}
+
+
+def believed(claims: Mapping[str, int], seen: Mapping[str, Mapping[str, int]]) -> list[int]:
+    """The members' rates in the order of ``claims``; ``seen``: what each says that it has `doubted`.
+
+    Only if all others doubt a claim is it taken for untrue: one link in the way proves nothing. Then the fastest stream
+    that anybody has seen is taken for each of its streams.
+    """
+    found = []
+    for uid, claim in claims.items():
+        others = [other for other in claims if other != uid]
+        rates = [seen[other][uid] for other in others if uid in seen.get(other, ())]
+        found.append(min(claim, len(others) * max(rates)) if rates and len(rates) == len(others) else claim)
+    return found
 
 
 def shares(rates: Sequence[int]) -> list[int]:

@@ -294,7 +294,10 @@ class Ledger:
 
     def _gone(self, uid: str, what: Gone, reason: str) -> list[Event]:
         """What it means for the contracts that the node is in, and for the slots that it holds."""
-        return [*self.training.gone(uid, what, reason), *self.board.gone(uid, what, reason, self.time)]
+        return [
+            *self.training.gone(uid, what, reason),
+            *self.board.gone(uid, what, reason, self.head_index + 1, self.time),
+        ]
 
     def _back(self, uid: str) -> list[Event]:
         self.training.back(uid)

@@ -21,16 +21,19 @@ from enum import Enum
 
 from swarm.core import operator_steps as o
 from swarm.core.events import SlotAssigned, TaskrunnerCleared
+from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
 from swarm.core.operator_steps import Effect, Event, Refusal, Verdict
 from swarm.core.slot import Slot
-from swarm.core.task import RUN_SWARM
+from swarm.core.task import RUN_JOBS, RUN_SWARM
 from swarm.core.timekeeper import LEASE_S
 from swarm.errors import Refused
 
 RESTARTS_MAX = 3
 """Of one attempt's learning node: what dies of the same thing each time is for a person to look at."""
 SAVING_S = 60.0
+JOBS_ALONE_S = 25.0
+"""So long a job goes on without the ledger: less than a lease, whose end gives its slot to another operator."""
 
 Key = tuple[str, int]
 """The slot and its fence."""
@@ -96,7 +99,7 @@ class Operator:
 
     def holds(self, lease: SlotAssigned) -> bool:
         """Whether the ledger has leased this slot, with this fence, to this operator."""
-        return any((slot.id, slot.fence) == (lease.slot, lease.fence) for slot in self._leases())
+        return self._slot(lease) is not None
 
     def _on(self, event: Event, now_s: float) -> list[Effect]:
         match event:
@@ -156,7 +159,12 @@ class Operator:
     # ---- what the ledger says
 
     def _leases(self) -> list[Slot]:
-        return [slot for slot in self._ledger().board.leases() if slot.swop == self.uid]
+        return self._ledger().board.leases_of(self.uid)
+
+    def _slot(self, lease: SlotAssigned) -> Slot | None:
+        """The slot, if this very lease goes on."""
+        held = (slot for slot in self._leases() if (slot.id, slot.fence) == (lease.slot, lease.fence))
+        return next(held, None)
 
     def _follow(self) -> list[Effect]:
         """What the leases ask for by now."""
@@ -172,6 +180,9 @@ class Operator:
                 del self.attempts[attempt.key]
                 effects += [o.Forget(attempt.lease)] if attempt.on_disk else []
         effects += self._let_go(one for one in self._running() if self._is_cleared(one.lease.run) and not one.why)
+        for attempt in self._running():
+            if why := self._asked_to_end(attempt.lease):
+                effects += self._end(attempt, why, 0.0)
         return effects if self.stopping else [*effects, *self._take(leases)]
 
     def _take(self, leases: list[Slot]) -> list[Effect]:
@@ -181,13 +192,24 @@ class Operator:
             attempt = self.attempts.setdefault((slot.id, slot.fence), Attempt(slot.assigned(), Phase.WAITING))
             if attempt.phase is Phase.KEPT:
                 attempt.phase = Phase.WAITING
-            if attempt.phase is Phase.WAITING and self._is_free(slot.index):
+            if attempt.phase is Phase.WAITING and self._is_free(attempt.lease):
                 attempt.phase = Phase.JUDGING
                 effects.append(o.Judge(attempt.lease))
         return effects
 
-    def _is_free(self, index: int) -> bool:
-        return all(one.phase in IDLE for one in self.attempts.values() if one.lease.index == index)
+    def _is_free(self, lease: SlotAssigned) -> bool:
+        place = self._place(lease)
+        return all(one.phase in IDLE for one in self.attempts.values() if self._place(one.lease) == place)
+
+    def _place(self, lease: SlotAssigned) -> int | str:
+        """Where one thing runs at a time: a node of the profile; for jobs, of which there is room for more, a slot."""
+        task = self._ledger().tasks.get(lease.task)
+        return lease.slot if task is None or task.type == RUN_JOBS else lease.index
+
+    def _asked_to_end(self, lease: SlotAssigned) -> str:
+        """Why the ledger asks for the end of what it still leases to this operator; empty if it does not."""
+        slot = self._slot(lease)
+        return slot.ending if isinstance(slot, JobSlot) else ""
 
     def _drop(self, attempt: Attempt) -> list[Effect]:
         """Its lease is over: what runs is ended; what is under way is ended where it next asks to go on."""
@@ -196,11 +218,11 @@ class Operator:
         return self._reap(attempt) if attempt.phase in (Phase.KEPT, Phase.WAITING) else []
 
     def _why_over(self, lease: SlotAssigned) -> str:
-        for slot in self._ledger().board.slots.values():
-            if slot.id == lease.slot:
-                anew = "its slot was leased anew"
-                return anew if slot.fence != lease.fence else f"its lease is over: {slot.reason}"
-        return "its lease is over: its run is"
+        try:
+            _, slot = self._ledger().board.slot(lease.slot)
+        except Refused:
+            return "its lease is over: its run is"
+        return "its slot was leased anew" if slot.fence != lease.fence else f"its lease is over: {slot.reason}"
 
     def _is_cleared(self, run: int) -> bool:
         try:
@@ -232,6 +254,8 @@ class Operator:
 
     def _judged(self, attempt: Attempt, event: o.Judged) -> list[Effect]:
         lease = attempt.lease
+        if not self.holds(lease):
+            return self._reap(attempt)
         if event.refused is not None and attempt.on_disk:  # it was started when it was still accepted
             said = f"{event.refused.reason} ({event.refused.hint})"
             return self._reap(attempt, o.Report(lease, "stopped", said))
@@ -241,7 +265,7 @@ class Operator:
             attempt.phase = Phase.OVER
             new, self._declined = lease.fence not in self._declined, {*self._declined, lease.fence}
             return [o.Decline(lease, event.refused)] if new else []  # once for all that were leased at once
-        if self._ledger().tasks[lease.task].type != RUN_SWARM:
+        if self._ledger().tasks[lease.task].type not in (RUN_SWARM, RUN_JOBS):
             return self._go_on(attempt, Phase.PREPARING, o.Prepare)
         return self._go_on(attempt, *((Phase.LOOKING, o.Look) if attempt.on_disk else (Phase.INTENDING, o.Intend)))
 
@@ -249,6 +273,8 @@ class Operator:
         """The next step, if the slot is still to be run."""
         if self.stopping or not self.holds(attempt.lease):
             return self._reap(attempt)
+        if phase is not Phase.RUNNING and (why := self._asked_to_end(attempt.lease)):
+            return self._reap(attempt, o.Report(attempt.lease, "stopped", why))
         attempt.phase = phase
         return [effect(attempt.lease)]
 
@@ -315,9 +341,19 @@ class Operator:
         return [*ending, *(effect for attempt in left for effect in self._reap(attempt))]
 
     def _ticked(self, now_s: float) -> list[Effect]:
-        """A ledger out of reach ends nothing: whether another runs the slots by now, only its entries say."""
-        if self._lost is None or now_s - self._lost[0] < LEASE_S or not self._running():
+        """A ledger out of reach ends no learning node: whether another runs the slots, only its entries say.
+
+        A job is ended before anybody else can be given its slot.
+        """
+        if self._lost is None or not self._running():
             return []
-        reason, self._lost = self._lost[1], (now_s, self._lost[1])
+        since_s, reason = self._lost
+        jobs = [one for one in self._running() if isinstance(self._slot(one.lease), JobSlot)]
+        if now_s - since_s >= JOBS_ALONE_S and any(not one.why for one in jobs):
+            why = f"the ledger was out of reach for {JOBS_ALONE_S:g} s: {reason}"
+            return [effect for one in jobs for effect in self._end(one, why, 0.0)]
+        if now_s - since_s < LEASE_S:
+            return []
+        self._lost = (now_s, reason)
         slots = ", ".join(attempt.lease.slot for attempt in self._running())
         return [o.Tell(f"the ledger is out of reach ({reason}): slots {slots} go on until it says that they are over")]

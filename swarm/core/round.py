@@ -89,7 +89,8 @@ class Terms:
 class Offer:
     """``weight`` in 1/1000; ``ordinal`` = the how-manieth member to enrol; ``name`` is for sentences.
 
-    ``rate`` in bytes a second, of the slower direction: what a member moves is the same in both.
+    ``rate`` in bytes a second, of the slower direction: what a member moves is the same in both. ``seen``: whose rate
+    is doubted, and what was seen instead (`layout.doubted`).
     """
 
     digest: str
@@ -100,6 +101,7 @@ class Offer:
     name: str
     rate: int = 0
     root: bytes = b""
+    seen: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def of(cls, member: Member, body: Mapping[str, Any], terms: Terms) -> Offer:
@@ -116,6 +118,7 @@ class Offer:
             str(member),
             min(body.get("rates", {"": 0}).values()),
             root,
+            tuple(sorted(body.get("seen", {}).items())),
         )
 
 
@@ -285,7 +288,9 @@ class Round:
         return {uid: weight if uid == earliest else 0 for uid, weight in weights.items()}
 
     def _shards(self, uids: list[str]) -> tuple[Shard, ...]:
-        ranges = split(self.terms.leaves, layout.shares([self.offers[uid].rate for uid in uids]))
+        offers = {uid: self.offers[uid] for uid in uids}
+        claims, seen = {u: o.rate for u, o in offers.items()}, {u: dict(o.seen) for u, o in offers.items()}
+        ranges = split(self.terms.leaves, layout.shares(layout.believed(claims, seen)))
         return tuple(Shard(uid, start, stop) for uid, (start, stop) in zip(uids, ranges, strict=True) if start < stop)
 
     def _again(self, uids: Collection[str], reason: str) -> list[Event]:
@@ -336,9 +341,9 @@ class Round:
     # ---- keeping
 
     def to_state(self) -> dict[str, Any]:
-        offers = [
-            [uid, *(getattr(offer, each.name) for each in fields(offer))] for uid, offer in sorted(self.offers.items())
-        ]
+        names = [each.name for each in fields(Offer)]
+        said = {uid: [getattr(offer, name) for name in names] for uid, offer in sorted(self.offers.items())}
+        offers = [[uid, *(values if values[-1] else values[:-1])] for uid, values in said.items()]  # no doubts: as ever
         now = self.attempt
         attempt = now and [
             now.snap.attempt,

@@ -24,9 +24,9 @@ from swarm.core.fields import FIRST_RULES
 from swarm.core.node import Node
 from swarm.errors import Outdated, Refused
 
-KNOWN = 1
+KNOWN = 2
 """The newest version that this swarm knows."""
-SINCE: dict[str, int] = {}
+SINCE: dict[str, int] = {"JobsSubmitted": 2, "JobsStopped": 2, "JobsRetried": 2, "JobsDeleted": 2}
 """The version with which a kind of proposals came; what is not named here is of the first."""
 UPGRADE = "install the release of swarm-learning that the network's other nodes run, and start it again as it was"
 

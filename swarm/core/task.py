@@ -47,6 +47,7 @@ WORDS: dict[str, str] = {
 
 ROOT_NAME = "ROOTTASK"
 RUN_SWARM = "RUN_SWARM"
+RUN_JOBS = "RUN_JOBS"
 
 
 @dataclass(slots=True)

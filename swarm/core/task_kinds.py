@@ -14,6 +14,7 @@
     SlotReported       swop, holder of the lease       SlotChanged, TaskChanged (done, failed)
     LeaseEnded         sn, voter                       no sign of life of the holder; SlotChanged, TaskChanged
     TaskrunnerReset    swci, taskrunner's organisation TaskrunnerCleared, TaskChanged, SlotChanged
+    JobsSubmitted, JobsStopped, JobsRetried, JobsDeleted    as `core/jobs` says
 
 A text that people gave (names, reasons, descriptions) is printable, so that no terminal is told anything by it.
 """
@@ -39,6 +40,11 @@ from swarm.core.fields import (
 
 TASK_TYPES = ("RUN_SWARM", "MAKE_USER_CONTAINER", "PULL_IMAGE", "MAKE_SWARM_USER_CONTENT")
 PEERS_MAX = 1000
+JOBS_MAX = 10_000
+ROOM_MAX = 4096
+_TERMS = {
+    "slots": (1, JOBS_MAX), "probe": (0, JOBS_MAX), "restart": (0, 100), "cpu": (0, ROOM_MAX), "gpu": (0, ROOM_MAX),
+}  # fmt: skip
 BODY_BYTES = 64 * 1024
 _BODY_DEPTH = 8
 _TASK_NAME = re.compile(r"[A-Za-z0-9_][!-.0-\[\]-~]{0,159}")
@@ -63,6 +69,13 @@ def _size(value: Any, depth: int = 0) -> int:
     return BODY_BYTES + 1
 
 
+def _are_terms(value: Any) -> bool:
+    if not is_map(value) or set(value) != {*_TERMS, "gang"} or not isinstance(value["gang"], bool):
+        return False
+    fits = all(whole(*bounds)(value[name]) for name, bounds in _TERMS.items())
+    return fits and value["probe"] <= value["slots"] and not (value["gang"] and value["probe"])
+
+
 TASK_NAME = Field(
     "a name of 1 to 160 printable ASCII characters, without blanks and slashes, that begins with a letter, digit or _",
     matching(_TASK_NAME),
@@ -73,6 +86,7 @@ BODY = Field(
     lambda value: is_map(value) and _size(value) <= BODY_BYTES,
 )
 SLOT = Field("the id of a slot (digits.digits)", matching(_SLOT))
+TERMS = Field("the terms of jobs: slots, gang, probe, restart, cpu and gpu, each within its bounds", _are_terms)
 INDEX = Field("the index of an entry", whole(1, COUNT_MAX))
 PEERS = Field(
     'a number of peers from 1 to 1000, or "all"',
@@ -102,6 +116,8 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
         "taskrunner": TASK_NAME,
         "group": TEXT,
         "peers": Field("a number of learning nodes from 1 to 1000", whole(1, PEERS_MAX)),
+        "cpu": Field("a number of CPUs for jobs from 0 to 4096", whole(0, ROOM_MAX), required=False, since=2),
+        "gpu": Field("a number of GPUs for jobs from 0 to 4096", whole(0, ROOM_MAX), required=False, since=2),
     },
     "TaskAssigned": {"taskrunner": TASK_NAME, "task": TASK_NAME, "peers": PEERS, "target": optional(UID)},
     "TaskDeclined": {"run": INDEX, "reason": REASON, "hint": REASON},
@@ -121,4 +137,8 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
     },
     "LeaseEnded": {"slot": SLOT, "fence": INDEX, "reason": REASON},
     "TaskrunnerReset": {"taskrunner": TASK_NAME},
+    "JobsSubmitted": {"taskrunner": TASK_NAME, "name": TASK_NAME, "author": TEXT, "terms": TERMS, "body": BODY},
+    "JobsStopped": {"task": TASK_NAME},
+    "JobsRetried": {"task": TASK_NAME},
+    "JobsDeleted": {"task": TASK_NAME},
 }

@@ -37,9 +37,10 @@ class NoPlace(Exception):
 def main(plan_file: str) -> NoReturn:
     with open(plan_file, encoding="utf-8") as file:
         plan: dict[str, Any] = json.load(file)
-    log = os.open(plan["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    if plan["log"]:
+        log = os.open(plan["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
     inherited = {name: os.environ[name] for name in plan["inherit"] if name in os.environ}
     plan["keep"] += [value for value in inherited.values() if value.startswith("/")]
     arguments, environment = plan["arguments"], {**plan["environment"], **inherited}

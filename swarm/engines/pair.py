@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from swarm.engines.job import Job
 from swarm.engines.paths import Mount
 
 
@@ -57,7 +58,7 @@ class Engine(Protocol):
     @property
     def name(self) -> str: ...
 
-    def start(self, pair: Pair, place: Path) -> Worker:
+    def start(self, work: Pair | Job, place: Path) -> Worker:
         """Start it with ``place`` as its directory, for its state and logs; raises SwarmError if that cannot be."""
 
     def find(self, place: Path) -> Worker | None:

@@ -19,10 +19,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from swarm.engines import enter
+from swarm.engines import enter, watch
+from swarm.engines.job import Job
 from swarm.engines.pair import Pair, Program
 from swarm.engines.paths import Mount, covered, in_order
 from swarm.errors import BadInput
@@ -46,32 +48,63 @@ class ProcessEngine:
         self._environment = {name: value for name, value in own.items() if name not in _NOT_FOR_WORKERS}
         self._tethered = tethered
 
-    def start(self, pair: Pair, place: Path) -> ProcessWorker:
+    def start(self, work: Pair | Job, place: Path) -> ProcessWorker:
+        return self._start_job(work, place) if isinstance(work, Job) else self._start_pair(work, place)
+
+    def _start_pair(self, pair: Pair, place: Path) -> ProcessWorker:
         plan = self._write_plan(pair.program, place)
         command = [
             *(sys.executable, "-P", "-m", "swarm.cli.run_sl", *pair.learning_node, "--state", str(place / "sl"), "--"),
             *(sys.executable, "-I", "-S", enter.__file__, str(plan)),
         ]
         marked = {**self._environment, **pair.environment, MARK: str(place), "PYTHONUNBUFFERED": "1"}
-        with (place / "sl.log").open("ab") as log:
+        return self._spawn("learning node", command, marked, place, place / "sl.log")
+
+    def _start_job(self, job: Job, place: Path) -> ProcessWorker:
+        python, environment = self._environment_of(job.environment)
+        first, *rest = job.arguments
+        plan = {
+            "log": str(place / "ml.log"),
+            "report": str(place / "report.jsonl"),
+            "working_dir": str(job.working_dir),
+            "arguments": [python if _ANY_PYTHON.fullmatch(first) else first, *rest],
+            "environment": {**environment, MARK: str(place)},
+            "life": str(job.life),
+            "longest_s": job.longest_s,
+            "alone_s": job.alone_s,
+        }
+        _write_privately(place / "ml.json", plan)
+        command = [sys.executable, "-I", "-S", watch.__file__, str(place / "ml.json")]
+        marked = {**self._environment, MARK: str(place)}
+        return self._spawn("watcher", command, marked, place, place / "ml.log")
+
+    def _spawn(
+        self, what: str, command: list[str], environment: Mapping[str, str], place: Path, log_file: Path
+    ) -> ProcessWorker:
+        with log_file.open("ab") as log:
             try:
-                popen = spawn(command, environment=marked, stdout=log, stderr=log, tethered=self._tethered)
+                popen = spawn(command, environment=environment, stdout=log, stderr=log, tethered=self._tethered)
             except OSError as error:
-                raise BadInput(f"the learning node of {place.name} cannot be started: {error.strerror}") from error
+                raise BadInput(f"the {what} of {place.name} cannot be started: {error.strerror}") from error
         return ProcessWorker(place, popen.pid, popen)
 
     def find(self, place: Path) -> ProcessWorker | None:
-        nodes = [process for process in _marked(place) if "swarm.cli.run_sl" in _command(process)]
+        watching = ("swarm.cli.run_sl", watch.__file__)
+        nodes = [process for process in _marked(place) if any(word in watching for word in _command(process))]
         return ProcessWorker(place, nodes[0].pid, None) if nodes else None
 
     def sweep(self, place: Path) -> None:
         _kill_marked(place)
 
+    def command(self, program: Program, place: Path) -> tuple[str, ...]:
+        """What a learning node that a person starts has as its program: it prints where its node does."""
+        return (sys.executable, "-I", "-S", enter.__file__, str(self._write_plan(program, place, log="")))
+
     def python(self, environment: Mapping[str, str]) -> str:
         """What workers use: SWARM_PYTHON of the task or profile, else of the operator, else the operator's own."""
         return environment.get(PYTHON) or self._environment.get(PYTHON) or sys.executable
 
-    def _write_plan(self, program: Program, place: Path) -> Path:
+    def _write_plan(self, program: Program, place: Path, *, log: str = "ml.log") -> Path:
         root, plan = place / "root", place / "ml.json"
         shutil.rmtree(root, ignore_errors=True)  # of a start that came to nothing
         root.mkdir(mode=0o700)
@@ -80,10 +113,10 @@ class ProcessEngine:
             work = place / "work"
             work.mkdir(mode=0o700, exist_ok=True)
             mounts = in_order([*mounts, Mount("WorkingDir", work, program.working_dir, own=True)])
-        python, environment = self._environment_of(program)
+        python, environment = self._environment_of(program.environment)
         first, *rest = program.arguments
         content = {
-            "log": str(place / "ml.log"),
+            "log": log and str(place / log),
             "root": str(root),
             "mounts": [{**asdict(mount), "source": str(mount.source)} for mount in mounts],
             "working_dir": program.working_dir,
@@ -92,16 +125,15 @@ class ProcessEngine:
             "inherit": CHANNEL,
             "keep": [str(place), *{sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(python))}],
         }
-        with open(os.open(plan, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(content, file)
+        _write_privately(plan, content)
         return plan
 
-    def _environment_of(self, program: Program) -> tuple[str, dict[str, str]]:
+    def _environment_of(self, added: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """The workers' Python, and an environment in which ``python3`` means it, in what the program starts too."""
-        environment = {**self._environment, "PYTHONUNBUFFERED": "1", **program.environment}
-        python = shutil.which(self.python(program.environment))
+        environment = {**self._environment, "PYTHONUNBUFFERED": "1", **added}
+        python = shutil.which(self.python(added))
         if python is None:
-            raise BadInput(f"{PYTHON} {self.python(program.environment)} is no program on this host")
+            raise BadInput(f"{PYTHON} {self.python(added)} is no program on this host")
         environment["PATH"] = f"{os.path.dirname(python)}:{environment.get('PATH', os.defpath)}"
         return python, with_import_path(environment)
 
@@ -133,6 +165,12 @@ class ProcessWorker:
         if self._popen is not None:
             self._popen.wait()
             self.poll()
+
+
+def _write_privately(path: Path, content: Mapping[str, Any]) -> None:
+    """It holds an environment, in which there may be secrets."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(content, file)
 
 
 def _kill_marked(place: Path) -> None:

@@ -30,9 +30,9 @@ class Attempt:
         return (self.snap.round, self.snap.attempt) == (round_, attempt)
 
     @property
-    def rates(self) -> list[int]:
-        """What its members have told of their links, as far as they have."""
-        return [member.rate for member in self.snap.members if member.rate]
+    def rates(self) -> dict[str, int]:
+        """What its members have told of their links, by uid; 0: nothing yet."""
+        return {member.uid: member.rate for member in self.snap.members}
 
     def region(self, want: Want) -> Region:
         """Raises Refused for what is not here."""

@@ -191,7 +191,7 @@ class Learning:
             await self._make_durable(body["base"])
             mine = (self.member.lineage.origin, body["digest"])  # what a late change is made of, and is
             self.models.keep_only([body["base"], *mine, *(commit.digest for commit in self.contract.kept)])
-            before = self._round.rates if self._round else []  # the same to all; offers are there for some only
+            before = self._round.rates if self._round else {}  # the same to all; offers are there for some only
             body = await self._offering.completed(body, before)
         outcome = await self._link.propose(effect.kind, body)
         if not outcome.accepted:

@@ -165,12 +165,17 @@ class LocalSwarm:
         self.peers.append(peer)
         return peer
 
-    def start_operator(self, number: int, profile: Path, *, accepted: Sequence[str], tethered: bool = True) -> Process:
-        """SWOP `number`, from 1, at its own organisation's SN if that has one; tethered: its workers end with it."""
+    def start_operator(
+        self, number: int, profile: Path, *, accepted: Sequence[str], tethered: bool = True, port: int = 0
+    ) -> Process:
+        """SWOP `number`, from 1, at its own organisation's SN if that has one; tethered: its workers end with it.
+
+        ``port``: the SN's, where it is not one that this process started.
+        """
         command = [
             *(sys.executable, "-m", "swarm.cli.run_swop", *(["--tethered"] if tethered else [])),
             *("--usr-dir", str(profile.parent), "--profile-file-name", profile.name),
-            *("--sn-ip", HOST, "--sn-api-port", str(self.api_port((number - 1) % len(self.network)))),
+            *("--sn-ip", HOST, "--sn-api-port", str(port or self.api_port((number - 1) % len(self.network)))),
             *(word for organisation in accepted for word in ("--accept-org", organisation)),
         ]
         process = self._start("swop", self.trees[number - 1], command)

@@ -7,7 +7,7 @@ program has found for the model that came of it, or how far its own change was f
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import trio
@@ -62,15 +62,16 @@ class Offering:
         """The round was given up, or went on without this member: the others' merge is not what was measured."""
         self._coming = None
 
-    async def completed(self, body: Mapping[str, Any], before: Sequence[int]) -> dict[str, Any]:
-        """The body of an Offer with all that it says; ``before``: the rates of the last round's members."""
+    async def completed(self, body: Mapping[str, Any], before: Mapping[str, int]) -> dict[str, Any]:
+        """The body of an Offer with all that it says; ``before``: the rates of the last round's members, by uid."""
         held, model = self._models.get(body["digest"]), self._models.get(body["base"])
         content = self._session.out if held is None else held.bytes
         of = (body["digest"], body["base"], content, model and model.read)
         root = await trio.to_thread.run_sync(self._offers.root, *of)
-        rates = self._rates.told(before or [offer.rate for offer in self._contract.offers.values()])
+        known = [rate for rate in before.values() if rate] or [each.rate for each in self._contract.offers.values()]
+        rates, seen = self._rates.told(known), self._rates.doubted(before)
         measured = {} if self._measured is None else {"measured": self._measured}
-        return {**body, **root, **({"rates": rates} if rates else {}), **measured}
+        return {**body, **root, **({"rates": rates} if rates else {}), **({"seen": seen} if seen else {}), **measured}
 
 
 def _whole(value: float) -> int | None:

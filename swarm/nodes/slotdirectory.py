@@ -10,10 +10,10 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from swarm.core.events import SlotAssigned
 from swarm.core.operator_steps import Verdict
@@ -25,7 +25,7 @@ SIGNALS = 128
 """Codes above it are of processes that a signal has ended, as a shell says it."""
 _LINE = 300
 _TAIL = 64 * 1024
-_LOGS = {"slot.json", "sl.log", "ml.log"}
+_LOGS = {"slot.json", "sl.log", "ml.log", "metrics.jsonl", "record.json"}
 
 
 class SlotDirectory:
@@ -161,23 +161,27 @@ class SlotDirectory:
                 path.unlink(missing_ok=True)
 
 
-class SlotDirectories:
-    """All of one operator."""
+D = TypeVar("D", bound=SlotDirectory)
 
-    def __init__(self, path: Path) -> None:
+
+class SlotDirectories(Generic[D]):
+    """All of one operator, each made by ``make``."""
+
+    def __init__(self, path: Path, make: Callable[[Path, SlotAssigned], D]) -> None:
         self.path = path
+        self._make = make
 
-    def of(self, lease: SlotAssigned) -> SlotDirectory:
-        return SlotDirectory(self.path / f"{lease.slot}-{lease.fence}", lease)
+    def of(self, lease: SlotAssigned) -> D:
+        return self._make(self.path / f"{lease.slot}-{lease.fence}", lease)
 
-    def kept(self) -> Iterator[SlotDirectory]:
+    def kept(self) -> Iterator[D]:
         """Those of all attempts that this operator, or one before it in this state directory, intended to run."""
         for path in sorted(self.path.glob("*/slot.json")):
             try:
                 lease = SlotAssigned(**json.loads(path.read_text(encoding="utf-8")))
             except (OSError, ValueError, TypeError):
                 continue  # not written by an operator of this version: nothing of it is touched
-            yield SlotDirectory(path.parent, lease)
+            yield self._make(path.parent, lease)
 
     def prune(self, keep: int) -> None:
         """Forget the logs of all but the newest ended attempts (which hold nothing but logs)."""

@@ -18,6 +18,8 @@ import trio
 
 from swarm.core import operator_steps as o
 from swarm.core.events import SlotAssigned
+from swarm.core.operator_steps import Verdict
+from swarm.engines.job import Job
 from swarm.engines.pair import Engine, Pair, Worker
 from swarm.errors import SwarmError, WorkerFailed
 from swarm.nodes.slotdirectory import SlotDirectory
@@ -47,7 +49,7 @@ class SlotWork:
     ) -> None:
         self.directory = directory
         self.lease = directory.lease
-        self.pair: Pair | None = None
+        self.pair: Pair | Job | None = None
         """What to start; known once the task was judged."""
         self.told = trio.Event()
         """No report waits for the ledger."""
@@ -111,7 +113,7 @@ class SlotWork:
         assert self.pair is not None, "started before it was judged"
         self._starts += 1
         try:
-            self._give(self.directory.node_state)
+            self._prepare()
             self._worker = self._engine.start(self.pair, self.directory.path)
         except (SwarmError, OSError) as error:
             what = f"the worker of {self.directory.path} cannot be started: {error}"
@@ -120,6 +122,14 @@ class SlotWork:
         log.info("slot %s of task %s: process %d", self.lease.slot, self.lease.task, self._worker.pid)
         self._happened(o.Started(self.lease))
         self._nursery.start_soon(self._live)
+
+    def _prepare(self) -> None:
+        """What has to be in its directory before it starts."""
+        self._give(self.directory.node_state)
+
+    def _settled(self, verdict: Verdict) -> Verdict:
+        """What its end amounts to, now that nothing of it runs."""
+        return verdict
 
     def _not_started(self, error: SwarmError) -> None:
         self._happened(o.NotStarted(self.lease, o.Refusal(error.message, error.hint)))
@@ -133,7 +143,7 @@ class SlotWork:
             await self._watch()
             nursery.cancel_scope.cancel()
         await self._clean_up()
-        verdict = self.directory.verdict(self._node_code, alone=self._is_alone())
+        verdict = self._settled(self.directory.verdict(self._node_code, alone=self._is_alone()))
         starts = max(self._starts, self.directory.starts())  # it may have died before it could count
         lines = tuple(self.directory.last_lines()) if verdict.state == "failed" else ()
         asked, self._terminated = self._terminated, False
@@ -169,7 +179,7 @@ class SlotWork:
         self._node_code, self._worker = self._worker.exit_code, None
 
     def _is_alone(self) -> bool:
-        return self.pair is not None and self.pair.program.environment.get("SWARM_LOOPBACK", "").lower() == "true"
+        return isinstance(self.pair, Pair) and self.pair.program.environment.get("SWARM_LOOPBACK", "").lower() == "true"
 
     # ---- ending what another operator process has started
 

@@ -21,7 +21,7 @@ from swarm.core.events import Applied, NodeGone, NodeKnown, Recovered
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity
 from swarm.errors import BadInput, Outdated, Refused, Replaced, RunsTwice, SwarmError, Unreachable
-from swarm.nodes import chronicle, sn_return
+from swarm.nodes import chronicle, jobstatus, sn_return
 from swarm.nodes.ledgerlink import acquaint, acquaint_all
 from swarm.nodes.listening import listen_host
 from swarm.nodes.sn_feed import Feed
@@ -161,6 +161,8 @@ class NetworkNode:
             "outcome": self._outcome,
             "follow": self._follow,
             "status": self._status,
+            "jobs": self._jobs,
+            "job": self._job,
             "heads": self.heads.answer,
             "cosign": self._cosign,
             "snapshot": self._snapshot,
@@ -327,6 +329,12 @@ class NetworkNode:
         notes = [*self.driver.notes(), *self.leader.notes(), *self.heads.notes(), upgrading, self._returned]
         said = [note for note in notes if note]
         return ledger_status(self.driver, self.local, self._heard_ms, said, self.trainings.of)
+
+    async def _jobs(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
+        return jobstatus.jobs(self.driver.ledger)
+
+    async def _job(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
+        return jobstatus.job(self.driver.ledger, str(body["task"]), int(body["first"]))
 
     # ---- applying
 

@@ -1,4 +1,4 @@
-"""The network nodes that `swarm up` leaves running, and `swarm down` ends.
+"""The network nodes, and one operator, that `swarm up` leaves running, and `swarm down` ends.
 
 They live in one directory: organisations, state of each node, and `up.json`, which
 says what runs. Guarantees: started again they go on with their ledger, under the same certificates and ports; `down`
@@ -24,19 +24,27 @@ import psutil
 from swarm.errors import BadInput, Unreachable
 from swarm.nodes.launch import LOOK_EVERY_S, Launch
 from swarm.nodes.local import HOST, READY_S, LocalSwarm
+from swarm.nodes.ownprofile import own_profile
 
 SENTINEL_PORTS = (30303, 30304)
 STOP_S = 5.0
+OPERATOR = "swop-1"
+OPERATOR_STOP_S = 15.0
+"""It ends its workers first."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One SN as up.json keeps it."""
+    """One SN, or the operator, as up.json keeps it."""
 
     name: str
     pid: int
     started: float
     """When the process began, as the system tells it: with the pid it names one process for good."""
+
+    @property
+    def is_operator(self) -> bool:
+        return self.name == OPERATOR
 
     def process(self) -> psutil.Process | None:
         """The running process, if it is still the one that was started."""
@@ -88,12 +96,15 @@ class Standing:
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{self._record} is damaged: {error}", hint="swarm down --purge begins anew") from error
 
-    def up(self, sns: int) -> list[Node]:
-        """Have so many SNs running, and those that were started before; what runs stays as it is.
+    def up(self, sns: int, cpu: int, gpu: int) -> list[Node]:
+        """Have so many SNs running, and those that were started before, and the first organisation's operator.
+
+        What runs stays as it is; the operator takes up a new ``cpu`` and ``gpu`` (its room for jobs) as it runs.
 
         Raises what kept one from being ready; then those started by this call are ended.
         """
         known = {node.name: node for node in self.nodes()}
+        operator = known.pop(OPERATOR, None)
         with contextlib.ExitStack() as undo:
             launch = undo.enter_context(Launch(tethered=False))
             swarm = LocalSwarm(self.directory, launch, organisations=max(sns, len(known)))
@@ -103,18 +114,38 @@ class Standing:
                 if name not in known or known[name].process() is None:
                     founds = not self._ready(name) and number == 1
                     known[name] = self._start(swarm, number)
-                    self._write(list(known.values()))  # before it is ready: `down` must know of it in any case
+                    # before it is ready: `down` must know of it in any case
+                    self._write([*known.values(), *([operator] if operator else [])])
                     if founds:
                         self._await(known[name], launch)  # it has to be there for others to join
             for node in known.values():  # together: a majority has to be up before any of them is ready
                 self._await(node, launch)
+            profile = self._write_profile(swarm, cpu, gpu)
+            if operator is None or operator.process() is None:
+                process = swarm.start_operator(1, profile, accepted=(), tethered=False, port=self.api_port("sn-1"))
+                operator = Node(process.name, process.pid, psutil.Process(process.pid).create_time())
+                self._write([*known.values(), operator])
+            self._await(operator, launch)
             undo.pop_all()  # from here on they stay
-        return list(known.values())
+        return [*known.values(), operator]
+
+    def _write_profile(self, swarm: LocalSwarm, cpu: int, gpu: int) -> Path:
+        place = self.directory / "work-1"
+        place.mkdir(mode=0o700, exist_ok=True)
+        path = self.directory / "swop-1.yaml"
+        text = own_profile(swarm.trees[0], 1, "up", place) + f"capacity: {{cpu: {cpu}, gpu: {gpu}}}\n"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            part = path.with_suffix(".part")
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, path)  # the operator may be reading it
+        return path
 
     def down(self) -> list[Node]:
         """End what runs; says what that was."""
         running = [node for node in self.nodes() if node.process()]
-        end(running, STOP_S)
+        operators = [node for node in running if node.is_operator]
+        end(operators, OPERATOR_STOP_S)
+        end([node for node in running if not node.is_operator], STOP_S)
         return running
 
     def purge(self) -> None:

@@ -19,18 +19,32 @@ from typing import Any
 import trio
 
 from swarm.core import operator_steps as o
-from swarm.core.events import Applied, NodeGone, SlotAssigned, SlotChanged, TaskChanged, TaskrunnerCleared
+from swarm.core.events import (
+    Applied,
+    NodeGone,
+    RulesActivated,
+    SlotAssigned,
+    SlotChanged,
+    TaskChanged,
+    TaskrunnerCleared,
+)
+from swarm.core.jobrun import JobRun
 from swarm.core.operator import Operator
 from swarm.core.operator_steps import Refusal
+from swarm.core.rules import has_kind
 from swarm.core.run import Run
-from swarm.core.task import RUN_SWARM, Task
+from swarm.core.task import RUN_JOBS, RUN_SWARM, Task
 from swarm.engines.pair import Engine
 from swarm.errors import IdentityError, Interrupted, Refused, SwarmError
 from swarm.nodes import preparing
 from swarm.nodes.acceptance import Acceptance
+from swarm.nodes.jobbing import Jobbing
+from swarm.nodes.jobdirectory import JobDirectory
+from swarm.nodes.jobwork import JobWork
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.pairing import Pairing, without_effect
-from swarm.nodes.slotdirectory import SlotDirectories
+from swarm.nodes.room import Room
+from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
 from swarm.nodes.slotwork import SlotWork
 from swarm.runtime.control import Control
 from swarm.runtime.introduction import introduction
@@ -43,6 +57,8 @@ from swarm.wire.signed import Entry
 TICK_S = 1.0
 LEAVE_S = 3.0
 LOGS_KEPT = 50
+JOB_LOGS_KEPT = 2000
+"""At least; their directories are looked through only now and then."""
 MOVING = (SlotAssigned, SlotChanged, TaskChanged, TaskrunnerCleared)
 log = logging.getLogger("swarm.SWOP")
 
@@ -52,6 +68,7 @@ class Settings:
     sn: Address
     profile: Profile
     pairing: Pairing
+    room: Room
     engine: Engine
     acceptance: Acceptance
     credentials: Credentials
@@ -71,7 +88,10 @@ class OperatorNode:
         self.state = settings.state
         self.local = Local(settings.credentials, self.state)
         self.link = LedgerLink(self.local, [settings.sn], on_applied=self._on_applied, on_link=self._on_link)
-        self.directories = SlotDirectories(self.state.path / "slots")
+        runs = self.state.path / "runs"
+        self.directories = SlotDirectories(self.state.path / "slots", SlotDirectory)
+        self.jobs = SlotDirectories(self.state.path / "jobs", lambda path, lease: JobDirectory(path, lease, runs))
+        self.jobbing = Jobbing(self.state.path)
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
         self.preparing = preparing.Preparing(settings.pairing, settings.engine, self.happened)
         self.machine = Operator(self.state.uid, lambda: self.link.ledger)
@@ -79,11 +99,14 @@ class OperatorNode:
         """By slot and fence."""
         self._happened: deque[o.Event] = deque()
         self._deciding = self._leaving = False
+        self._forgotten_jobs = 0
         self._moved = trio.Event()
         self._goodbye = trio.CancelScope()
 
     async def run(self) -> None:
-        self.directories.path.mkdir(mode=0o700, exist_ok=True)
+        for directories in (self.directories, self.jobs):
+            directories.path.mkdir(mode=0o700, exist_ok=True)
+        self.jobbing.life.touch()
         mesh = Mesh(self.local)
         control = Control(mesh, self.link.handlers(), authorise)
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -99,7 +122,7 @@ class OperatorNode:
     async def _serve(self, control: Control) -> None:
         await self._nursery.start(self.link.run, control)
         await self._join()
-        for directory in self.directories.kept():
+        for directory in (*self.directories.kept(), *self.jobs.kept()):
             self.happened(o.Kept(directory.lease))
         self.happened(o.CaughtUp())
         await self._listen()
@@ -109,6 +132,9 @@ class OperatorNode:
         log.info("operator %s ready, listening on taskrunner: %s", self.name, self.settings.profile.taskrunner)
         while True:
             await trio.sleep(TICK_S)
+            self.jobbing.life.touch()
+            if self.settings.room.look():
+                self._nursery.start_soon(self._listen)
             self.happened(o.Ticked())
 
     # ---- joining
@@ -121,6 +147,8 @@ class OperatorNode:
     async def _listen(self) -> None:
         profile = self.settings.profile
         body = {"taskrunner": profile.taskrunner, "group": profile.groupname, "peers": len(profile.nodes)}
+        if has_kind("JobsSubmitted", self.link.ledger.rules.active):
+            body |= self.settings.room.body()
         outcome = await self.link.propose("SwopListening", body)
         if (error := outcome.error()) is not None:
             raise error
@@ -181,8 +209,12 @@ class OperatorNode:
     def _work(self, lease: SlotAssigned) -> SlotWork:
         key = (lease.slot, lease.fence)
         if key not in self.works:
-            self.works[key] = SlotWork(
-                self.directories.of(lease),
+            task = self.link.ledger.tasks.get(lease.task)
+            directory = self.jobs.of(lease)
+            is_job = directory.intended or (task is not None and task.type == RUN_JOBS)
+            make = JobWork if is_job else SlotWork
+            self.works[key] = make(
+                directory if is_job else self.directories.of(lease),
                 self.settings.engine,
                 self._nursery,
                 happened=self.happened,
@@ -198,24 +230,34 @@ class OperatorNode:
         await work.told.wait()
         if not self.settings.keep:
             await trio.to_thread.run_sync(work.directory.clear)
-        self.directories.prune(LOGS_KEPT)
+        if isinstance(work, JobWork):
+            self._forgotten_jobs += 1
+            if self._forgotten_jobs % JOB_LOGS_KEPT == 0:
+                self.jobs.prune(JOB_LOGS_KEPT)
+        else:
+            self.directories.prune(LOGS_KEPT)
         del self.works[lease.slot, lease.fence]
 
     # ---- tasks
 
-    async def _judge(self, lease: SlotAssigned, task: Task, run: Run) -> None:
+    async def _judge(self, lease: SlotAssigned, task: Task, run: Run | JobRun) -> None:
         """Whether this host runs the task, and what of it."""
         refused, unfit = self._refusal(task, run), None
-        if refused is None and task.type == RUN_SWARM:
-            try:  # in a thread: it may look up names
-                self._work(lease).pair = await trio.to_thread.run_sync(self.settings.pairing.pair, task, lease)
+        if refused is None and task.type in (RUN_SWARM, RUN_JOBS):
+            work = self._work(lease)
+            try:
+                if isinstance(work, JobWork):
+                    assert isinstance(run, JobRun)
+                    work.pair = self.jobbing.job(task, run, run.slots[lease.slot], work.directory)
+                else:  # in a thread: it may look up names
+                    work.pair = await trio.to_thread.run_sync(self.settings.pairing.pair, task, lease)
             except SwarmError as error:
                 unfit = Refusal(error.message, error.hint)
         self.happened(o.Judged(lease, refused, unfit))
 
-    def _refusal(self, task: Task, run: Run) -> Refusal | None:
+    def _refusal(self, task: Task, run: Run | JobRun) -> Refusal | None:
         """Why this host does not run the task; None if it does."""
-        if task.type not in (RUN_SWARM, *preparing.TYPES):
+        if task.type not in (RUN_SWARM, RUN_JOBS, *preparing.TYPES):
             return Refusal(
                 f"{task.type} needs a container engine, and this operator starts workers as processes",
                 "leave the task out, or assign it where an operator has a container engine",
@@ -253,6 +295,8 @@ class OperatorNode:
                 case TaskrunnerCleared():
                     self.preparing.end(event.run)
                     self.happened(event)
+                case RulesActivated() if self.machine.following:
+                    self._nursery.start_soon(self._listen)  # by them there may be more to say
                 case NodeGone(uid=self.state.uid) if self.machine.following:
                     self._nursery.start_soon(self._listen)  # an accepted proposal brings a node back
         if any(isinstance(event, MOVING) for event in applied.events):

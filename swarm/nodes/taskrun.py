@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -22,6 +21,7 @@ from swarm.errors import SwarmError, Unreachable, WorkerFailed
 from swarm.nodes.launch import LOOK_EVERY_S, Launch, Process
 from swarm.nodes.local import HOST, READY_S
 from swarm.nodes.localrun import LocalRun
+from swarm.nodes.ownprofile import own_profile
 from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
 
 TASKRUNNER = "defaulttaskbb.taskdb.sml.hpe"
@@ -86,7 +86,7 @@ class TaskRun(LocalRun):
     ) -> None:
         super().__init__(directory, launch, peers=peers, sns=sns, look=look)
         self._tethered = tethered
-        self._slots: list[SlotDirectories] = []
+        self._slots: list[SlotDirectories[SlotDirectory]] = []
         self._commander: list[Process] = []
 
     def begin(self, work: Work) -> None:
@@ -98,7 +98,7 @@ class TaskRun(LocalRun):
             self._start_operator(number, self._write_profile(number, work.name, place))
         self._launch.wait_ready([*network, *operators], READY_S, self._look)
         self.stage = "assigning the task"
-        self._slots = [SlotDirectories(operator.state / "slots") for operator in operators]
+        self._slots = [SlotDirectories(operator.state / "slots", SlotDirectory) for operator in operators]
         self._commander = [self.swarm.start_commander(self._write_script(work))]
         self._wait_for_workers()
         self.stage = "training"
@@ -138,23 +138,7 @@ class TaskRun(LocalRun):
         return self.swarm.directory / f"process-{number}.yaml"
 
     def _write_profile(self, number: int, group: str, place: Path) -> Path:
-        """That of host 1 for the first organisation, that of host 2 for each other, with its own number."""
-        tree = self.swarm.trees[number - 1]
-        own = min(number, 2)
-        text = files("swarm.nodes").joinpath("profiles", f"process-{own}.yaml").read_text(encoding="utf-8")
-        values = {
-            f"<PROJECT-CERTS>/sl-{own}-": f"{tree.directory}/sl-{number}-",
-            "<PROJECT-CACERTS>": str(tree.capath),
-            "<HOST_ADDRESS>": HOST,
-            "<PROJECT>": str(place),
-            "slport: 30305": "slport: ~",
-            "groupname: mnist": f"groupname: {group}",
-            f"slhostname: sl{own}": f"slhostname: sl{number}",
-            f": user{own}": f": user{number}",
-        }
-        for placeholder, value in values.items():
-            assert placeholder in text, f"process-{own}.yaml has no {placeholder}"
-            text = text.replace(placeholder, value)
+        text = own_profile(self.swarm.trees[number - 1], number, group, place)
         path = self._profile(number)
         path.write_text(text, encoding="utf-8")
         return path

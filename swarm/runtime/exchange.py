@@ -314,7 +314,8 @@ class Exchange:
     ) -> bytes:
         snap, source = self._snap, self._members[pull.source]
         want = Want(snap.contract, snap.round, pull.what, snap.attempt, digest, *span)
-        return self._client.fetch(source.address, source.uid, want, room, on_progress, stop)
+        counted = self._rates.counted(source.uid, want.start, on_progress)
+        return self._client.fetch(source.address, source.uid, want, room, counted, stop)
 
     # ---- merging
 

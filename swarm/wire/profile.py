@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from swarm.core.task_kinds import ROOM_MAX
 from swarm.wire import documents
 from swarm.wire.fitting import fit
 from swarm.wire.shapes import (
@@ -132,6 +133,14 @@ def _told_apart(nodes: tuple[SlNode, ...]) -> tuple[SlNode, ...]:
 
 
 @dataclass(frozen=True, config=CLOSED)
+class Capacity:
+    """Our own: the room of this host for jobs. An operator whose profile has none takes none."""
+
+    cpu: Annotated[int, Field(strict=True, ge=0, le=ROOM_MAX)]
+    gpu: Annotated[int, Field(strict=True, ge=0, le=ROOM_MAX)] = 0
+
+
+@dataclass(frozen=True, config=CLOSED)
 class Written:
     """What the file says."""
 
@@ -149,6 +158,7 @@ class Written:
         AfterValidator(_told_apart),
     ]
     dns: Annotated[tuple[Host, ...], OrNothing()] = ()
+    capacity: Capacity | None = None
 
 
 @dataclasses.dataclass(frozen=True)

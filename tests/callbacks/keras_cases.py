@@ -281,9 +281,61 @@ def test_platforms_are_hpes_but_without_graphs_and_sessions(node, argument):
 
 
 def test_another_backend_is_refused_not_merged_wrongly(monkeypatch):
-    monkeypatch.setattr(module.keras.backend, "backend", lambda: "jax")
-    with pytest.raises(SwarmError, match=r"Keras runs on jax here: .* comes in a later version"):
+    monkeypatch.setattr(module.keras.backend, "backend", lambda: "openvino")
+    with pytest.raises(SwarmError, match="Keras runs on openvino here: SwarmCallback runs on tensorflow, jax, torch"):
         callback()
+
+
+def batches(count):
+    return ((X[at : at + 4], Y[at : at + 4]) for at in range(0, 4 * count, 4))
+
+
+class Rows(keras.utils.PyDataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return X[4 * index : 4 * index + 4], Y[4 * index : 4 * index + 4]
+
+
+def dataset(count):
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices((X[: 4 * count], Y[: 4 * count])).batch(4)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda: (X[:8], Y[:8]), lambda: [X[:8], Y[:8]], lambda: (X[:8], Y[:8], np.ones(8)), lambda: batches(2),
+        lambda: dataset(2), lambda: Rows(),
+    ],
+)  # fmt: skip
+def test_validation_data_come_in_all_forms_that_evaluate_takes(node, log, data):
+    model = small()  # without metrics
+    fit(model, callback(sync=4, adsValData=data(), adsValBatchSize=4))
+    lines = [line for line in log.messages if line.startswith("merged model: ")]
+    assert len(lines) == 2
+    assert lines[-1] == f"merged model: loss {node.gone_sessions[0].report.metrics['val_loss']:.4f}"
+    model.set_weights(list(node.received[2].values()))
+    assert node.syncs[2].metrics["val_loss"] != node.gone_sessions[0].report.metrics["val_loss"]
+    loss = model.evaluate(X[:8], Y[:8], verbose=0)
+    assert node.gone_sessions[0].report.metrics["val_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (lambda: (X, Y, X, Y), r"adsValData is a tuple of 4: expected \(x, y\)"),
+        (lambda: iter(()), "adsValData is a generator that gives no batch"),
+        (lambda: (batch for _ in iter(int, 1) for batch in batches(1)), "does not end within 1000 batches"),
+        (lambda: dataset(1).repeat(), "a data set without an end"),
+    ],
+)
+def test_validation_data_that_cannot_be_evaluated_are_refused_before_training(node, data, text):
+    with pytest.raises(SwarmError, match=text):
+        callback(adsValData=data())
+    assert not node.opens
 
 
 def test_hpes_arguments_of_other_platforms_are_taken_and_said_to_have_no_effect(node, log):
@@ -347,6 +399,53 @@ def test_a_training_that_was_killed_goes_on_with_its_optimizer_counters_and_epoc
     ]  # fmt: skip
     assert any(line.startswith("resumed from the checkpoint of round 4, after 12 batches") for line in log.messages)
     assert callback(**kept).initial_epoch == 0  # that training has ended
+
+
+def test_a_second_fit_of_the_same_callback_takes_part_anew(node, log):
+    model, both = small(), callback(sync=4)
+    fit(model, both)
+    fit(model, both)
+    assert len(node.opens) == 2
+    asked = [(request.kind, request.batches, request.epochs) for request in node.syncs]
+    assert asked == 2 * [("begin", 0, 0), ("sync", 4, 0), ("sync", 8, 0), ("end", 10, 1)]
+
+
+def test_a_second_fit_in_a_finished_contract_gets_the_final_model_and_trains_no_more(node, log):
+    model, both = small(), callback(sync=4)
+    fit(model, both)
+    node.opened = {"finished": True}
+    node.answer = lambda number, request: {"training_over": True, "how": "adopted"}
+    node.merge = fill(0.5)
+    history = fit(model, both, epochs=5)
+    assert len(history.epoch) <= 1
+    assert all((weight == 0.5).all() for weight in model.get_weights())
+
+
+class Restores(keras.callbacks.EarlyStopping):
+    """Stops after its second epoch, and brings back the weights of its first."""
+
+    def __init__(self):
+        super().__init__(monitor="loss", mode="max", patience=1, restore_best_weights=True)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_after_early_stopping_the_final_model_is_there_if_the_callback_is_the_last(node, last):
+    node.merge = fill(0.25)
+    model = small()
+    swarm_callback = callback(sync=1000)
+    fit(model, *([Restores(), swarm_callback] if last else [swarm_callback, Restores()]), epochs=9)
+    assert [(request.kind, request.batches) for request in node.syncs] == [("begin", 0), ("end", 20)]
+    assert all((weight == 0.25).all() for weight in model.get_weights()) is last
+
+
+def test_checkpoints_of_keras_have_what_was_trained_from_the_merged_model(node, tmp_path):
+    node.merge = fill(0.25)
+    model = small()
+    saves = keras.callbacks.ModelCheckpoint(tmp_path / "m.keras", monitor="loss", mode="max", save_best_only=False)
+    fit(model, saves, callback(sync=10))
+    saved = keras.models.load_model(tmp_path / "m.keras")
+    assert [np.abs(weight - 0.25).max() < 0.3 for weight in saved.get_weights()] == [True] * 4
+    assert all((weight == 0.25).all() for weight in model.get_weights())
 
 
 def test_another_optimizer_begins_anew_and_that_is_said(node, tmp_path, log):

@@ -8,6 +8,7 @@ import pytest
 
 from swarm.callbacks.arguments import KEYWORDS, loopback, parse, warn_of_unknown
 from swarm.callbacks.base import BatchCounter
+from swarm.callbacks.weightage import weight_of
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.errors import BadInput, SwarmError
 
@@ -33,6 +34,10 @@ def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, en
         ),
         ({"nodeWeightage": 101}, "Node weightage should be a number between 1-100. Received: 101"),
         ({"nodeWeightage": "much"}, "Node weightage should be a number between 1-100. Received: much"),
+        ({"nodeWeightage": 0}, "Node weightage should be a number between 1-100. Received: 0"),
+        ({"samples": 0}, "samples has to be a whole number from 1 to 1000000, received 0"),
+        ({"samples": 1.5}, "samples has to be a whole number from 1 to 1000000, received 1.5"),
+        ({"samples": True}, "samples has to be a whole number from 1 to 1000000, received True"),
         (
             {"mergeMethod": "median"},
             "Invalid value mergeMethod: median. Allowed values: ['mean', 'coordmedian', 'geomedian', 'trimmedmean', ",
@@ -147,3 +152,14 @@ def test_sync_points_are_the_multiples_of_n_whatever_a_step_holds():
     one_by_one, by_three = BatchCounter(4), BatchCounter(4)
     assert [n for n in range(1, 13) if one_by_one.add(1)] == [4, 8, 12]
     assert [3 * n for n in range(1, 9) if by_three.add(3)] == [6, 9, 12, 18, 21, 24]
+
+
+def test_a_peer_weighs_as_many_as_it_has_examples_where_all_do():
+    auto = checked(nodeWeightage="auto", samples=3500)
+    assert (auto.options.weightage, weight_of(auto.nodeWeightage, auto.samples)) == ("samples", 3500)
+    assert auto.options.difference(checked().options) == ("weightage: the contract has samples, this node has given")
+    assert "weightage" not in checked(nodeWeightage=7, samples=3500).options.to_wire()
+    assert weight_of(7, 3500) == 7
+    with pytest.raises(BadInput, match="nobody says how many it trains on") as caught:
+        weight_of("auto", None)
+    assert "samples=len(x_train)" in caught.value.hint

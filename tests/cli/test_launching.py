@@ -221,8 +221,7 @@ def test_d_comes_back_when_the_node_is_ready_and_stop_swarm_ends_it(command, org
     ended = command("stop-swarm")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.endswith(
-        f"Stopping all running Swarm Network containers\n  sn1 (process {pid})\n"
-        "Removing all Swarm Network containers\n"
+        f"Stopping all running Swarm Network containers\n  sn1 (process {pid})\nRemoving all Swarm Network containers\n"
     )
     assert "Swarm Network" not in command("stop-swarm", "--sl").stdout
     assert not any(process.pid == pid and process.status() != psutil.STATUS_ZOMBIE for process in psutil.process_iter())

@@ -1,7 +1,6 @@
 """`swarm up`, `swarm down` and `swarm contract reset`, with real nodes."""
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -10,20 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-BIN = Path(sys.executable).parent
 MERGE_NUMBERS = Path(__file__).parent.parent / "programs" / "merge_numbers.py"
 
 
 @pytest.fixture
-def swarm(tmp_path):
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PATH": f"{BIN}:{os.environ['PATH']}"}
-
-    def swarm(*arguments):
-        return subprocess.run([BIN / "swarm", *arguments], capture_output=True, text=True, timeout=300, env=environment)
-
-    swarm.environment = environment
-    yield swarm
-    swarm("down", "--purge")
+def swarm(front):
+    return front
 
 
 def running(pid):
@@ -42,7 +33,7 @@ def test_down_without_up_says_so_and_makes_nothing(swarm, tmp_path):
 
 def test_nodes_stay_until_down_and_come_back_with_their_ledger(swarm, tmp_path):
     first = json.loads(swarm("up", "--json").stdout)
-    assert [node["name"] for node in first["nodes"]] == ["sn-1", "sn-2"]
+    assert [node["name"] for node in first["nodes"]] == ["sn-1", "sn-2", "swop-1"]
     assert json.loads(swarm("up", "--json").stdout)["nodes"] == first["nodes"]  # what runs stays
 
     command = shlex.split(first["commands"][0].split(" -- ")[0])
@@ -52,7 +43,7 @@ def test_nodes_stay_until_down_and_come_back_with_their_ledger(swarm, tmp_path):
     assert trained.returncode == 0, trained.stderr
 
     ended = json.loads(swarm("down", "--json").stdout)
-    assert ended["ended"] == ["sn-1", "sn-2"]
+    assert ended["ended"] == ["sn-1", "sn-2", "swop-1"]
     assert not any(running(node["pid"]) for node in first["nodes"])
 
     again = json.loads(swarm("up", "--json").stdout)

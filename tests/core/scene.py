@@ -66,7 +66,8 @@ def anchored(organisation: str) -> Anchored:
 class Scene:
     """One ledger, checked after every entry by its own `check` and by an observer that knows only the events."""
 
-    def __init__(self, organisations: Iterable[str] = ("a", "b")) -> None:
+    def __init__(self, organisations: Iterable[str] = ("a", "b"), *, rules: int = 1) -> None:
+        self.rules = rules
         self.ledger = Ledger()
         self.log: list[tuple[EntryHeader, Claim]] = []
         self.events: list[Event] = []
@@ -74,7 +75,7 @@ class Scene:
         self.sn = Actor("sn", "sn-1")
         self.organisations = list(organisations)
         body = {
-            "rules": 1,
+            "rules": self.rules,
             "anchors": [anchored(organisation).certificate for organisation in self.organisations],
             "joined": self.joined(self.sn),
             "created": 0,
@@ -88,6 +89,7 @@ class Scene:
             "role": actor.identity.role,
             "addresses": ["127.0.0.1:1"],
             "incarnation": actor.incarnation,
+            **({"rules": self.rules} if self.rules > 1 else {}),
         }
 
     def claim(self, actor: Actor, kind: str, body: dict[str, Any]) -> Verified:

@@ -18,8 +18,8 @@ BODY = {"Command": "train.py", "Entrypoint": "python3", "WorkingDir": "/tmp/test
 class TaskScene(Scene):
     """A scene with a swci of organisation a and operators, which alternate between the organisations."""
 
-    def __init__(self, operators: int = 0, peers: int = 1) -> None:
-        super().__init__()
+    def __init__(self, operators: int = 0, peers: int = 1, *, rules: int = 1) -> None:
+        super().__init__(rules=rules)
         self.swci = Actor("swci", "swci-1", "a")
         self.other_swci = Actor("swci", "swci-1", "b")
         assert self.join(self.swci).accepted

@@ -577,3 +577,15 @@ def test_the_next_attempt_names_the_entry_that_began_it():
         scene.offer(actor)
     scene.lose(actors[0])
     assert (scene.contract.snap.attempt, scene.contract.snap.entry) == (1, scene.log[-1][0].hash)
+
+
+def test_a_weight_of_more_than_a_hundred_is_a_number_of_examples_and_the_contract_says_so():
+    scene = Scene()
+    first, second = Actor("sl", "sl-1"), Actor("sl", "sl-2")
+    for actor in (first, second):
+        assert scene.join(actor).accepted
+    assert scene.enrol(first, weight=101).reason == "the weight is 101, a nodeWeightage is a number from 1 to 100"
+    assert scene.enrol(first, weight=3500, weightage="samples").accepted
+    assert "weightage: the contract has samples, this node has given" in scene.enrol(second, weight=1).reason
+    assert scene.enrol(second, weight=989, weightage="samples").accepted
+    assert not scene.enrol(second, weight=1_000_001, weightage="samples").accepted

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm.core.events import Contributor, Shard, SnapMade
-from swarm.core.layout import BELIEVED_BYTES_PER_S, SLOWEST_BYTES_PER_S, expected_s, shares
+from swarm.core.layout import (
+    BELIEVED_BYTES_PER_S,
+    DOUBT,
+    SLOWEST_BYTES_PER_S,
+    believed,
+    doubted,
+    expected_s,
+    shares,
+)
 from swarm.core.tensors import LEAF_BYTES, split
 
 MB = 10**6
@@ -57,6 +65,37 @@ def test_a_fast_link_never_merges_more_than_twice_its_part():
 
 def test_who_has_measured_nothing_counts_like_the_middle_one():
     assert shares([10, 0, 30, 20]) == shares([10, 20, 30, 20])
+
+
+def told(claims, links):
+    """What each says of the others whose links do this, in fact, by member: equal parts to all."""
+    streams = len(links) - 1
+    return {one: doubted(claims, {uid: links[uid] / streams for uid in links if uid != one}) for one in claims}
+
+
+def test_a_claim_that_all_others_saw_to_be_untrue_is_not_believed_and_one_that_is_true_by_half_is():
+    links = {"a": 30 * MB, "b": 30 * MB, "c": 3 * MB, "d": 30 * MB}
+    claims = {**links, "c": 1 << 50, "d": DOUBT * 30 * MB}
+    seen = told(claims, links)
+    assert seen == {"a": {"c": MB}, "b": {"c": MB}, "c": {}, "d": {"c": MB}}
+    assert believed(claims, seen) == [30 * MB, 30 * MB, 3 * MB, 60 * MB]
+    assert shares(believed(claims, seen))[2] == 0, "as slow as it is, it merges nothing"
+
+
+def test_nobody_is_disbelieved_while_one_other_has_no_doubts_nor_by_who_has_seen_nothing():
+    claims = {"a": 1 << 50, "b": MB, "c": MB, "d": MB}
+    doubts = {"b": {"a": MB}, "c": {"a": MB}}
+    assert believed(claims, doubts) == [1 << 50, MB, MB, MB], "d's link may be the only one that is not in the way"
+    assert believed(claims, {**doubts, "d": {"a": 2 * MB}}) == [6 * MB, MB, MB, MB]
+    assert doubted(claims, {}) == {}
+    assert believed({"a": 5}, {}) == [5]
+
+
+@given(st.lists(st.integers(1, 1 << 50), min_size=2, max_size=12))
+def test_who_says_the_truth_is_believed(rates):
+    links = {f"m{index:02d}": rate for index, rate in enumerate(rates)}
+    seen = told(links, links)
+    assert believed(links, seen) == rates or min(rates) < len(rates), "streams of less than a byte a second are none"
 
 
 @given(st.lists(st.integers(1, 1 << 50), min_size=3, max_size=40), st.integers(1, 5000))

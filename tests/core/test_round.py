@@ -3,7 +3,7 @@
 import pytest
 
 from swarm.core.events import Aborted, Committed, MemberGone, SnapMade
-from swarm.core.round import quorum
+from swarm.core.round import Round, quorum
 from tests.core.scene import BIG, CONTRACT, Actor, Scene, digest
 
 
@@ -204,6 +204,23 @@ def test_shards_follow_the_rates_in_the_offers_and_are_cut_anew_for_every_attemp
     assert again.attempt == 1
     assert sum(sizes(again).values()) == BIG.leaves
     assert set(sizes(again)) <= {actor.uid for actor in (slow, *fast[1:])}
+
+
+def test_a_rate_that_all_others_doubt_is_capped_by_what_they_have_seen_and_a_snapshot_keeps_their_doubts():
+    scene = Scene()
+    actors = scene.learners(4, schema=BIG)
+    liar, *others = actors
+    scene.offer(liar, rates={"up": 1 << 50, "down": 1 << 50})
+    for actor in others[:-1]:
+        scene.offer(actor, rates=RATES, seen={liar.uid: 10**4})
+    scene.offer(others[-1], rates=RATES, seen={liar.uid: 2 * 10**4})
+    snap = scene.last(SnapMade)
+    assert liar.uid not in sizes(snap), "three streams of 20 KB a second: slow, so it merges nothing"
+    assert sum(sizes(snap).values()) == BIG.leaves
+    state = scene.contract.current.to_state()
+    kept = Round.from_state(state, scene.contract.current.terms)
+    assert kept.attempt is not None
+    assert (kept.to_state(), kept.attempt.snap) == (state, snap)
 
 
 def test_who_has_measured_nothing_yet_merges_like_the_others():

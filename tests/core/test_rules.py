@@ -1,6 +1,6 @@
 """The rules of the ledger have a version: newer ones hold once all nodes know them, and not an entry sooner.
 
-The next release is played here: it knows version 2, with one kind and one field that the first does not have.
+The next release is played here: it knows one version more, with one kind and one field that the first does not have.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from swarm.core.upgrade import AGAIN_S, SETTLED_S, Upgrade
 from swarm.errors import Outdated
 from tests.core.scene import Actor, Scene
 
-NEXT = 2
+NEXT = rules.KNOWN + 1
 
 
 @pytest.fixture
@@ -76,12 +76,12 @@ def test_newer_rules_hold_once_every_node_knows_them(next_release):
     for actor in (scene.sn, *actors):
         assert ledger.rules.attainable() == 1
         refused = activate(scene)
-        assert "rules version 2 cannot be activated: not all nodes know it" in refused.reason
+        assert f"rules version {NEXT} cannot be activated: not all nodes know it" in refused.reason
         again(scene, actor, NEXT)
     assert ledger.rules.attainable() == NEXT
     assert scene.told(scene.sn, "ProtocolActivated", {"rules": NEXT}) == [RulesActivated(NEXT)]
     assert ledger.rules.active == NEXT
-    assert "follows rules version 2 already" in activate(scene).reason
+    assert f"follows rules version {NEXT} already" in activate(scene).reason
 
 
 def test_who_is_lost_or_gone_holds_up_nobody_but_a_network_node_does_until_it_is_removed(next_release):
@@ -141,8 +141,8 @@ def test_who_does_not_know_what_was_activated_takes_nothing_more_and_says_so(nex
         with pytest.raises(Outdated) as caught:
             older.apply(*scene.log[-1])
         assert caught.value.message == (
-            f"from entry {newer.head_index + 1} on this network follows rules version 2, "
-            "this release of swarm-learning knows version 1"
+            f"from entry {newer.head_index + 1} on this network follows rules version {NEXT}, "
+            f"this release of swarm-learning knows version {rules.KNOWN}"
         )
         assert "install the release" in caught.value.hint
         assert (older.head_index, older.rules.active) == (before, 1)
@@ -173,11 +173,11 @@ def test_an_older_node_is_neither_let_in_nor_heard_once_newer_rules_hold(next_re
     again(scene, peer, NEXT)
     scene.say(scene.sn, "NodeLost", {"uid": late.uid, "incarnation": late.incarnation, "reason": "silent"})
     assert activate(scene).accepted
-    said = f"{late.identity} proposes Leave and knows rules version 1, this network follows version 2"
+    said = f"{late.identity} proposes Leave and knows rules version 1, this network follows version {NEXT}"
     assert scene.say(late, "Leave", {"contract": "c", "reason": ""}).reason == said
     late.restart()
     refused = join(scene, late, 1)
-    assert "knows rules version 1, this network is at 2" in refused.reason
+    assert f"knows rules version 1, this network is at {NEXT}" in refused.reason
     assert "install the release" in refused.hint
     assert ledger.nodes[late.uid].state == "lost"
     again(scene, late, NEXT)

@@ -15,6 +15,8 @@ import pytest
 from swarm.core.kinds import FIELDS, INTRODUCTIONS, check_body
 from swarm.core.ledger import Ledger
 from swarm.core.policy import allowed, membership
+from swarm.core.rules import KNOWN
+from swarm.core.slot import Slot
 from swarm.core.task import ROOT_NAME
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
@@ -27,6 +29,9 @@ ENDING = (
     "TaskDeleted", "ProtocolActivated",
 )  # fmt: skip
 SEEDS = 40
+NEWER = 15
+"""So many more, under the newest rules: with jobs."""
+JOBS = [kind for kind in FIELDS if kind.startswith("Jobs")]
 STEPS = 150
 
 NASTY: list[Any] = [
@@ -42,7 +47,7 @@ class Game:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.scene = scene = TaskScene(operators=2)
+        self.scene = scene = TaskScene(operators=2, rules=1 if seed < SEEDS else KNOWN)
         options = {"minPeers": self.chance.randint(1, 3), "topology": self.chance.choice(["auto", "sharded"])}
         self.sls = scene.learners(3, schema=self.chance.choice([SMALL, BIG]), **options)
         self.sn = Actor("sn", "sn-2", "b")
@@ -59,7 +64,9 @@ class Game:
         return [*self.sls, *scene.operators, scene.swci, scene.other_swci, scene.sn, self.sn, self.stranger]
 
     def kind(self) -> str:
-        usual = ("Enrolled", "Offer", "Ready", "SlotReported", "NodeJoined", "SwopListening", "DeadlinePassed")
+        usual = ["Enrolled", "Offer", "Ready", "SlotReported", "NodeJoined", "SwopListening", "DeadlinePassed"] + (
+            JOBS if self.scene.rules > 1 else []
+        )
         chance = self.chance.random()
         if chance < 0.04:
             return self.chance.choice(ENDING)
@@ -76,9 +83,15 @@ class Game:
         ]
         if membership(kind) == "voter":
             able = [each for each in able if each.uid in self.scene.ledger.voters]
-        if membership(kind) == "holder" and (slots := list(self.scene.ledger.board.slots.values())):
-            able = [each for each in able if each.uid == slots[-1].swop]
+        if membership(kind) == "holder" and (slot := self.slot()):
+            able = [each for each in able if each.uid == slot.swop]
         return self.chance.choice(able if able and self.chance.random() < 0.85 else every)
+
+    def slot(self) -> Slot | None:
+        """The one that most is said of by now."""
+        board = self.scene.ledger.board
+        leased = board.leases()
+        return leased[-1] if leased else next(reversed(board.slots.values()), None)
 
     def sensible(self, kind: str) -> dict[str, Any]:
         """A body that may well be taken, as things are."""
@@ -87,7 +100,7 @@ class Game:
         number, base = (contract.round, contract.base) if contract else (0, INITIAL)
         snap = contract.snap if contract else None
         where = {"contract": CONTRACT, "round": number, "attempt": snap.attempt if snap else 0}
-        slot = next(reversed(scene.ledger.board.slots.values()), None)
+        slot = self.slot()
         held = {"slot": slot.id, "fence": slot.fence} if slot else {"slot": "1.1", "fence": 1}
         who, other, silent = (chance.choice(each) for each in (self.authors(), self.sls, self.authors()))
         first, second = ({"digest": letter * 32, "signature": bytes(64)} for letter in chance.sample([b"a", b"b"], 2))
@@ -96,6 +109,7 @@ class Game:
             "contract": CONTRACT, "schema": SMALL.to_wire(), "hash": "blake3", "initial_base": INITIAL,
             "options": {"minPeers": 2}, "weight": 1, "syncFrequency": 10, "data_address": "127.0.0.1:3000",
         }  # fmt: skip
+        room, job, terms = self.of_jobs() if scene.rules > 1 else ({}, "", {})
         bodies: dict[str, dict[str, Any]] = {
             "Genesis": {"rules": 1, "anchors": [anchored("a").certificate], "joined": joined, "created": 0},
             "OrganisationAdmitted": {"ca": anchored(chance.choice("abcde")).certificate},
@@ -130,14 +144,26 @@ class Game:
             "TaskFinalized": {"task": chance.choice([TASK, "t2"])},
             "TaskDeleted": {"task": chance.choice(["t2", "t3"])},
             "TaskrunnerCreated": {"name": "other"},
-            "SwopListening": {"taskrunner": DEFAULT_NAME, "group": "demo", "peers": chance.randint(1, 3)},
+            "SwopListening": {"taskrunner": DEFAULT_NAME, "group": "demo", "peers": chance.randint(1, 3), **room},
             "TaskAssigned": {"taskrunner": DEFAULT_NAME, "task": TASK, "peers": 2},
             "TaskDeclined": {"run": int(slot.id.split(".")[0]) if slot else 1, "reason": "no", "hint": ""},
             "SlotReported": {**held, "state": chance.choice(["starting", "running", "done", "failed"]), "reason": ""},
             "LeaseEnded": {**held, "reason": "silent"},
             "TaskrunnerReset": {"taskrunner": DEFAULT_NAME},
+            "JobsSubmitted": {"taskrunner": DEFAULT_NAME, "name": job, "author": "alice",
+                              "terms": terms, "body": {"Command": ["true"]}},
+            "JobsStopped": {"task": job},
+            "JobsRetried": {"task": job},
+            "JobsDeleted": {"task": job},
         }  # fmt: skip
         return bodies[kind]
+
+    def of_jobs(self) -> tuple[dict[str, Any], str, dict[str, Any]]:
+        """An operator's room, a task's name, its terms."""
+        chance = self.chance
+        terms = {"slots": chance.randint(1, 3), "gang": chance.random() < 0.4, "probe": 0, "restart": 1}
+        room = chance.choice([{}, {"cpu": 2}, {"cpu": 3, "gpu": 1}])
+        return room, chance.choice(["j1", "j2"]), {**terms, "cpu": 1, "gpu": 0}
 
     def spoilt(self, value: Any, depth: int = 0) -> Any:
         """The same value with something in it changed for what has been elsewhere, or for nonsense."""
@@ -182,7 +208,7 @@ class Game:
         return author.identity.anchor in self.scene.ledger.anchors
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", range(SEEDS + NEWER))
 def test_every_body_of_every_kind_becomes_an_outcome(seed: int) -> None:
     game = Game(seed)
     for _ in range(STEPS):
@@ -196,7 +222,7 @@ def test_every_body_of_every_kind_becomes_an_outcome(seed: int) -> None:
 def test_bodies_of_nearly_every_kind_are_taken_in_these_games() -> None:
     """Else they would show only that nonsense is refused."""
     taken: set[str] = set()
-    for seed in range(SEEDS):
+    for seed in range(SEEDS + NEWER):
         game = Game(seed)
         for _ in range(STEPS):
             game.step(game.kind())

@@ -28,12 +28,13 @@ def packed(value: float) -> memoryview:
 def offering(rule: str, own: float = 0.0) -> Offering:
     contract = SimpleNamespace(schema=SCHEMA, options=SimpleNamespace(useAdaptiveSync=rule), offers={})
     parts: list[Any] = [SimpleNamespace(out=packed(own)), contract, {}]
-    offers, rates = SimpleNamespace(root=lambda *of: {}), SimpleNamespace(told=lambda others: {})
+    offers = SimpleNamespace(root=lambda *of: {})
+    rates = SimpleNamespace(told=lambda others: {}, doubted=lambda claims: {})
     return Offering(*parts, offers, rates)  # type: ignore[arg-type]
 
 
 def told(one: Offering) -> int | None:
-    return trio.run(one.completed, {"digest": "d", "base": "b"}, []).get("measured")
+    return trio.run(one.completed, {"digest": "d", "base": "b"}, {}).get("measured")
 
 
 @pytest.mark.parametrize(

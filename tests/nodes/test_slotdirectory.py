@@ -8,7 +8,7 @@ import os
 import pytest
 
 from swarm.core.events import SlotAssigned
-from swarm.nodes.slotdirectory import SlotDirectories
+from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
 
 LEASE = SlotAssigned("12.0", "runner", 12, "task", "uid", 0, 12, 1)
 NEVER = "its program ended with exit code 0 and never enrolled in a contract"
@@ -17,7 +17,7 @@ NEVER = "its program ended with exit code 0 and never enrolled in a contract"
 @pytest.fixture
 def directories(tmp_path):
     (tmp_path / "slots").mkdir()
-    return SlotDirectories(tmp_path / "slots")
+    return SlotDirectories(tmp_path / "slots", SlotDirectory)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from swarm.core import operator_steps as o
 from swarm.core.operator import RESTARTS_MAX, Operator
 from swarm.engines.pair import Pair, Program
 from swarm.errors import BadInput
-from swarm.nodes.slotdirectory import SlotDirectories
+from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
 from swarm.nodes.slotwork import TERMINATE_S, SlotWork
 from tests.core.scene import Actor
 from tests.core.tasks import TaskScene
@@ -89,7 +89,7 @@ class Stage:
         (self.swop,) = self.scene.operators
         (self.slot,) = self.scene.slots(self.swop)
         self.lease = self.slot.assigned()
-        self.slots = SlotDirectories(directory / "slots")
+        self.slots = SlotDirectories(directory / "slots", SlotDirectory)
         self.slots.path.mkdir()
         self.directory = self.slots.of(self.lease)
         self.told: list[dict] = []

@@ -7,7 +7,7 @@ import pytest
 from swarm.core.events import SlotAssigned
 from swarm.errors import WorkerFailed
 from swarm.nodes.launch import Launch
-from swarm.nodes.slotdirectory import SlotDirectories, Verdict
+from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory, Verdict
 from swarm.nodes.taskrun import PLACE, TaskRun, Work
 from swarm.wire import profile, taskfile
 
@@ -44,7 +44,7 @@ def test_the_task_reads_as_a_task_file(run, tmp_path, monkeypatch):
 
 
 def test_a_worker_that_fails_is_named_with_its_last_lines(run, tmp_path):
-    slots = SlotDirectories(tmp_path / "slots")
+    slots = SlotDirectories(tmp_path / "slots", SlotDirectory)
     slot = slots.of(SlotAssigned("12.0", "runner", 12, "task", "uid", 0, 12, 1))
     slot.intend()
     run._check(2, slot)

@@ -91,3 +91,20 @@ def test_who_is_about_as_fast_as_the_others_tells_what_they_tell(others, told) -
     link = Link()
     link.rounds((1.0, 10 * MB, 10 * MB))
     assert link.rates.told(others) == {"up": told, "down": told}
+
+
+def test_who_claims_far_more_than_what_came_from_there_is_doubted_with_what_came() -> None:
+    link = Link()
+    heard: list[int] = []
+    for _ in range(FIRST):
+        link.rates.begin()
+        for uid, nbytes in (("fast", 9 * MB), ("slow", MB)):
+            progress = link.rates.counted(uid, 5, heard.append)
+            progress(5 + nbytes // 2)
+            progress(5 + nbytes)
+        link.moves(1.0, 10 * MB, 10 * MB)
+        assert link.rates.doubted({"me": 0, "fast": 1 << 40, "slow": MB}) == {}, "not before enough was measured"
+        link.rates.end()
+    assert heard == [5 + 9 * MB // 2, 5 + 9 * MB, 5 + MB // 2, 5 + MB] * FIRST
+    assert link.rates.doubted({"me": 0, "fast": 54 * MB, "slow": 6 * MB, "other": 1 << 50}) == {}
+    assert link.rates.doubted({"me": 0, "fast": 36 * MB, "slow": 4 * MB + 1}) == {"slow": MB}

@@ -24,6 +24,9 @@ from swarm.core.tensors import FLOATS
 BLOCK = 1 << 14
 """Elements merged at once: few enough that what is at work stays in a core's own cache."""
 
+_EXACT_MAX = 1 << 31
+"""Of the whole weight: up to here its square fits into 64 bits."""
+
 Weighed = tuple[Array, int | Array]
 """Elements, and what each of them weighs: one number, or one an element (int64)."""
 
@@ -89,6 +92,9 @@ def _readable(dtype: str, stored: Array) -> Array:
 
 def _integers(dtype: str, parts: Sequence[Weighed], total: int, out: Array) -> None:
     """Exact: x = W·q + r, so Σwx/W = Σwq + Σwr/W. The first sum may wrap around on its way; what it ends at fits."""
+    if total > _EXACT_MAX:
+        _large(parts, total, out)
+        return
     wide = np.uint64 if dtype == "uint64" else np.int64
     divisor = wide(total)
     whole, rest = np.zeros(len(out), wide), np.zeros(len(out), wide)
@@ -102,6 +108,16 @@ def _integers(dtype: str, parts: Sequence[Weighed], total: int, out: Array) -> N
     double = rest * wide(2)
     whole += (double > divisor) | ((double == divisor) & (whole % wide(2) == 1))
     out[:] = whole.astype(out.dtype)
+
+
+def _large(parts: Sequence[Weighed], total: int, out: Array) -> None:
+    """The same with Python's integers: Σ w·r may be as large as the square of the whole weight."""
+    weighed = [
+        (part.tolist(), [weight] * len(part) if isinstance(weight, int) else weight.tolist()) for part, weight in parts
+    ]
+    for at in range(len(out)):
+        whole, rest = divmod(sum(values[at] * weights[at] for values, weights in weighed), total)
+        out[at] = whole + (2 * rest > total or (2 * rest == total and whole % 2 == 1))
 
 
 def _bools(parts: Sequence[Weighed], total: int, out: Array) -> None:

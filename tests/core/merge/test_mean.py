@@ -34,6 +34,17 @@ def test_integers_are_the_exact_mean_rounded_once(dtype: str, weights: list, dat
     assert merged(dtype, [np.array(row, dtype) for row in rows], weights).tolist() == expected
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "int8"])
+def test_integers_are_exact_with_weights_whose_squares_leave_64_bits(dtype: str) -> None:
+    high, weights = np.iinfo(dtype).max, [999_999_999, 1_000_000_000, 1, 2**32]
+    rows = [[high, high - 1, 0, 1], [high, high, 1, 2], [0, high, 0, 0], [high, 3, 1, 1]]
+    expected = [
+        round(Fraction(sum(w * x for w, x in zip(weights, column, strict=True)), sum(weights)))
+        for column in zip(*rows, strict=True)
+    ]
+    assert merged(dtype, [np.array(row, dtype) for row in rows], weights).tolist() == expected
+
+
 @given(st.sampled_from(["float16", "float32", "bfloat16"]), WEIGHTS, st.integers(0, 2**32))
 def test_floats_are_the_float64_mean_rounded_once(dtype: str, weights: list, seed: int) -> None:
     generator = np.random.default_rng(seed)

@@ -1,0 +1,116 @@
+"""``swarm task``: the tasks of jobs that a network has, and what may be done about one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from swarm.cli.ending import print_json
+from swarm.cli.entrance import Entrance, ask, network_flags
+from swarm.cli.help import Command
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+EXAMPLES = """
+swarm task ls               all of them, with how many slots are in which state
+swarm task show 2           one, by its id or name, with its slots
+swarm task stop cv          what waits never starts, what runs is ended
+swarm task retry cv         whatever is not done waits again
+swarm task rm cv            forget an ended task: its name is free again
+"""
+COUNTED = ("waiting", "assigned", "starting", "running", "done", "failed", "stopped", "lost")
+SHOWN_MAX = 200
+"""Slots of a table; --json has all."""
+
+
+@click.group("task", help="The tasks of jobs that were submitted with swarm run -f or swarm sweep.")
+def command() -> None:
+    pass
+
+
+@command.command("ls", cls=Command, examples=EXAMPLES, help="List the tasks, in the order in which they came.")
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def ls(entrance: Entrance, as_json: bool) -> None:
+    from swarm.nodes.submitting import listed
+
+    found = ask(entrance, listed)
+    if as_json:
+        print_json(found)
+        return
+    if not found["tasks"]:
+        click.echo("there are no tasks of jobs")
+        return
+    from swarm.cli.tables import output
+
+    output().print(_tasks(found["tasks"]))
+
+
+@command.command("show", cls=Command, examples=EXAMPLES, help="Show a task and its slots.")
+@click.argument("task")
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def show_command(task: str, entrance: Entrance, as_json: bool) -> None:
+    show(entrance, task, as_json)
+
+
+def show(entrance: Entrance, task: str, as_json: bool) -> None:
+    """A task by its id or name, as `swarm status ID` shows it, too."""
+    from swarm.nodes.submitting import shown
+
+    found = ask(entrance, shown(task))
+    if as_json:
+        print_json(found)
+        return
+    from swarm.cli.tables import output
+
+    click.echo(f"task {found['id']} {found['name']}, of {found['user']}: {found['state']}")
+    if found["message"]:
+        click.echo(found["message"])
+    click.echo("")
+    output().print(_slots(found["slots"][:SHOWN_MAX]))
+    if len(found["slots"]) > SHOWN_MAX:
+        click.echo(f"and {len(found['slots']) - SHOWN_MAX} slots more: --json shows them")
+
+
+def _asking(name: str, kind: str, said: str, about: str) -> None:
+    """A command that proposes one thing about one task."""
+
+    @command.command(name, cls=Command, examples=EXAMPLES, help=about)
+    @click.argument("task")
+    @network_flags
+    @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+    def act(task: str, entrance: Entrance, as_json: bool) -> None:
+        from swarm.nodes.submitting import asked
+
+        done = ask(entrance, asked(kind, task))
+        if as_json:
+            print_json(done)
+        else:
+            click.echo(f"task {task} {said}" + (f": {done['state']}" if "state" in done else ""))
+
+
+_asking("stop", "JobsStopped", "is being stopped", "End a task: what waits never starts, what runs is ended.")
+_asking("retry", "JobsRetried", "is tried again", "Try again whatever of an ended task is not done.")
+_asking("rm", "JobsDeleted", "is deleted", "Forget an ended task; the files that it made stay.")
+
+
+def _tasks(rows: list[dict[str, Any]]) -> Table:
+    from swarm.cli.tables import table
+
+    shown = table(">id", "task", "user", "state", "slots", "~why")
+    for row in rows:
+        counts = ", ".join(f"{row['counts'][state]} {state}" for state in COUNTED if state in row["counts"])
+        shown.add_row(str(row["id"]), row["name"], row["user"], row["state"], counts, row["message"])
+    return shown
+
+
+def _slots(rows: list[dict[str, Any]]) -> Table:
+    from swarm.cli.tables import table
+
+    shown = table("slot", "name", "operator", "state", ">attempt", "~why")
+    for row in rows:
+        shown.add_row(row["id"], row["name"], row["swop"] or "", row["state"], str(row["attempt"]), row["reason"])
+    return shown

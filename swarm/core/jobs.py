@@ -1,0 +1,319 @@
+"""The jobs: every RUN_JOBS task that was submitted, the operators with room for them, and who gets what next.
+
+Kept by the board (`core/board`), which hands on the proposals. Guarantees: slots are dealt by the very entry that makes
+room for them, so a lease costs no entry of its own; users have equal shares, and within one user's share tasks go in
+the order in which they came; a gang that waits for room keeps smaller ones from taking it; nobody holds more than it
+has offered. Dealing costs no more than the runs that wait times the operators, however many slots there are.
+
+    proposal        by                       what follows
+    JobsSubmitted   swci                     the task is known, final and queued: JobsKnown, and slots are dealt
+    JobsStopped     swci, its organisation   what waits never starts, what runs is ended
+    JobsRetried     swci, its organisation   whatever is not done waits again
+    JobsDeleted     swci, its organisation   an ended task is forgotten and its name free: TaskGone
+    SwopListening   swop, with cpu and gpu   the operator has so much room from now on
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from swarm.core.claims import EntryHeader, Verified
+from swarm.core.events import Event, Gone, SlotChanged, TaskGone, TaskKnown
+from swarm.core.jobrun import JobRun, Terms
+from swarm.core.jobslot import Holder, JobSlot
+from swarm.core.names import Identity
+from swarm.core.task import ROOT_NAME, RUN_JOBS, Task
+from swarm.core.taskrunner import Listener, Taskrunner
+from swarm.errors import Refused
+
+Answer = tuple[dict[str, Any], list[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an operator offers to jobs: so many CPUs and GPUs."""
+
+    cpu: int
+    gpu: int
+
+
+@dataclass(slots=True)
+class _Free:
+    """What of an operator's room is nobody's. ``gpus``: their numbers."""
+
+    cpu: int
+    gpus: list[int]
+
+    def take(self, terms: Terms) -> tuple[int, ...]:
+        self.cpu -= terms.cpu
+        taken, self.gpus = self.gpus[: terms.gpu], self.gpus[terms.gpu :]
+        return tuple(taken)
+
+
+class Jobs:
+    """``tasks`` and ``taskrunners`` are the board's own."""
+
+    def __init__(self, tasks: dict[str, Task], taskrunners: dict[str, Taskrunner]) -> None:
+        self.runs: dict[int, JobRun] = {}
+        """By number, in the order in which they came."""
+        self.rooms: dict[str, Room] = {}
+        self._tasks = tasks
+        self._taskrunners = taskrunners
+        self._last_id = 0
+        self._held: dict[str, dict[str, JobSlot]] = {}
+        """By operator, then by slot: what is leased."""
+        self._waiting: dict[int, JobRun] = {}
+        """The runs that may have something to deal."""
+        self.kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
+            "JobsSubmitted": self._submitted,
+            "JobsStopped": self._stopped,
+            "JobsRetried": self._retried,
+            "JobsDeleted": self._deleted,
+        }
+
+    # ---- reading
+
+    def of(self, name: str) -> JobRun | None:
+        """The run of the task with this name, or with this id."""
+        task = self._tasks.get(name)
+        if task is not None and task.run in self.runs:
+            return self.runs[task.run]
+        found = (run for run in self.runs.values() if str(run.id) == name)
+        return next(found, None)
+
+    def position(self, run: JobRun) -> int | None:
+        """How many tasks wait before this one; None when it does not wait."""
+        if run.state != "queued":
+            return None
+        return sum(other.state == "queued" and other.number < run.number for other in self.runs.values())
+
+    def leases(self) -> Iterator[JobSlot]:
+        for held in self._held.values():
+            yield from held.values()
+
+    def leases_of(self, swop: str) -> list[JobSlot]:
+        return list(self._held.get(swop, {}).values())
+
+    # ---- people
+
+    def _submitted(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        body = claim.body
+        if body["taskrunner"] not in self._taskrunners:
+            name = body["taskrunner"]
+            raise Refused(f"there is no taskrunner {name}", hint=f"CREATE TASKRUNNER {name}, or LIST TASKRUNNERS")
+        name = body["name"]
+        if name in self._tasks:
+            raise Refused(f"there is a task {name} already", hint=f"choose another name, or swarm task rm {name} first")
+        terms = Terms(**body["terms"])
+        said = (name, RUN_JOBS, body["author"], ROOT_NAME, name, body["body"])
+        task = Task(*said, claim.uid, identity.anchor, header.time, state="queued", finalizer=claim.uid)
+        task.run = header.index
+        self._last_id += 1
+        author = (claim.uid, identity.anchor, str(identity))
+        run = JobRun(header.index, self._last_id, body["taskrunner"], name, *author, terms, header.time)
+        run.make_slots()
+        self._tasks[name], self.runs[run.number] = task, run
+        self._waiting[run.number] = run
+        events: list[Event] = [TaskKnown(name, str(identity)), run.changed()]
+        events += self.deal(header.index, header.time)
+        return {"id": run.id, "run": run.number, "state": run.state}, events
+
+    def _stopped(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        run = self._own(claim, identity, "stopped")
+        events = self._then_deal(run, run.stop(str(identity), header.time), header)
+        return {"state": run.state}, events
+
+    def _retried(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        run = self._own(claim, identity, "retried")
+        events = self._then_deal(run, run.retry(header.time), header)
+        return {"state": run.state}, events
+
+    def _deleted(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        run = self._own(claim, identity, "deleted")
+        if not run.over:
+            raise Refused(
+                f"task {run.task} is {run.state}: it cannot be deleted", hint=f"swarm task stop {run.task} first"
+            )
+        for other in self._tasks.values():
+            if other.prereq == run.task:
+                raise Refused(f"task {run.task} is the prerequisite of {other.name}: it cannot be deleted")
+        del self._tasks[run.task], self.runs[run.number]
+        return {}, [TaskGone(run.task)]
+
+    def _own(self, claim: Verified, identity: Identity, what: str) -> JobRun:
+        name = claim.body["task"]
+        run = self.of(name)
+        if run is None:
+            raise Refused(f"there is no task of jobs {name}: it cannot be {what}", hint="swarm task ls shows them")
+        if run.anchor != identity.anchor:
+            raise Refused(
+                f"task {run.task} cannot be {what} by {identity}: only the organisation that submitted it may",
+                hint="ask a swci of its author's organisation",
+            )
+        return run
+
+    # ---- operators
+
+    def has_room(self, uid: str, body: dict[str, Any], index: int, now_ms: int) -> list[Event]:
+        """It listens, and says what it offers; one that says nothing takes no jobs."""
+        if "cpu" in body or "gpu" in body:
+            self.rooms[uid] = Room(body.get("cpu", 0), body.get("gpu", 0))
+        else:
+            self.rooms.pop(uid, None)
+        return self.deal(index, now_ms)
+
+    def gone(self, uid: str, what: Gone, reason: str, index: int, now_ms: int) -> list[Event]:
+        """It is lost, it began anew (and its workers go on), or it has left in order."""
+        if what == "restarted":
+            return self.back(uid, "its operator began anew", index, now_ms)
+        why = f"its operator: {reason}" if what == "left" else f"its operator {reason}"
+        if what == "lost":
+            return self._each(uid, lambda run, slot: run.operator_lost(slot, why, now_ms))
+        self.rooms.pop(uid, None)
+        events = self._each(uid, lambda run, slot: run.operator_left(slot, why, now_ms))
+        return [*events, *self.deal(index, now_ms)]
+
+    def back(self, uid: str, reason: str, index: int, now_ms: int) -> list[Event]:
+        events = self._each(uid, lambda run, slot: run.operator_back(slot, reason, now_ms))
+        return [*events, *self.deal(index, now_ms)]
+
+    def _each(self, uid: str, happen: Callable[[JobRun, JobSlot], list[Event]]) -> list[Event]:
+        events: list[Event] = []
+        for slot in self.leases_of(uid):
+            run = self.runs[slot.run]
+            events += self._noted(run, happen(run, slot))
+        return events
+
+    # ---- slots
+
+    def report(self, run: JobRun, slot: JobSlot, claim: Verified, header: EntryHeader) -> list[Event]:
+        return self._then_deal(run, run.report(slot, claim.uid, claim.body, header.time), header)
+
+    def decline(self, run: JobRun, uid: str, reason: str, header: EntryHeader) -> list[Event]:
+        return self._then_deal(run, run.decline(uid, reason, header.time), header)
+
+    def end_lease(self, run: JobRun, slot: JobSlot, body: dict[str, Any], header: EntryHeader) -> list[Event]:
+        return self._then_deal(run, run.end_lease(slot, body["fence"], body["reason"], header.time), header)
+
+    def _then_deal(self, run: JobRun, events: list[Event], header: EntryHeader) -> list[Event]:
+        return [*self._noted(run, events), *self.deal(header.index, header.time)]
+
+    def _noted(self, run: JobRun, events: list[Event]) -> list[Event]:
+        """Keep in mind who holds what, and which runs wait."""
+        for event in events:
+            if isinstance(event, SlotChanged) and not event.leased:
+                self._held.get(event.swop, {}).pop(event.slot, None)
+        if run.waits:
+            self._waiting[run.number] = run
+        else:
+            self._waiting.pop(run.number, None)
+        return events
+
+    # ---- dealing
+
+    def deal(self, index: int, now_ms: int) -> list[Event]:
+        """Lease whatever there is room for."""
+        if not self._waiting:
+            return []
+        free = {uid: self._free(uid) for uid in sorted(self.rooms)}
+        shares = Counter(self.runs[slot.run].user for slot in self.leases())
+        events: list[Event] = []
+        while dealt := self._deal_one(free, shares, index, now_ms):
+            events += dealt
+        return events
+
+    def _deal_one(self, free: dict[str, _Free], shares: Counter[str], index: int, now_ms: int) -> list[Event]:
+        """The unit of whose turn it is and for which there is room."""
+        kept: set[str] = set()
+        for run in sorted(self._waiting.values(), key=lambda run: (shares[run.user], run.number)):
+            unit = run.unit()
+            if not unit:
+                continue
+            uid = self._place(run, len(unit), free, kept)
+            if uid is not None:
+                listener = self._listeners(run)[uid]
+                gpus = [free[uid].take(run.terms) for _ in unit]
+                shares[run.user] += len(unit)
+                leased = run.lease(Holder(uid, str(listener), listener.anchor), gpus, index, now_ms)
+                self._held.setdefault(uid, {}).update((slot.id, slot) for slot in unit)
+                return self._noted(run, leased)
+        return []
+
+    def _place(self, run: JobRun, count: int, free: dict[str, _Free], kept: set[str]) -> str | None:
+        """The operator with most room that has enough of it. What a wide unit waits for is kept for it."""
+        terms = run.terms
+        cpu, gpu = terms.cpu * count, terms.gpu * count
+        able = [
+            uid
+            for uid, listener in self._listeners(run).items()
+            if listener.live and uid in self.rooms and uid not in run.declined and uid not in kept
+            if self.rooms[uid].cpu >= cpu and self.rooms[uid].gpu >= gpu
+        ]
+        ready = [uid for uid in able if free[uid].cpu >= cpu and len(free[uid].gpus) >= gpu]
+        if ready:
+            return min(ready, key=lambda uid: (-free[uid].cpu, uid))
+        if able and cpu > 1:
+            kept.add(min(able, key=lambda uid: (-free[uid].cpu, uid)))
+        return None
+
+    def _listeners(self, run: JobRun) -> dict[str, Listener]:
+        return self._taskrunners[run.taskrunner].listeners
+
+    def _free(self, swop: str) -> _Free:
+        room, held = self.rooms[swop], self.leases_of(swop)
+        taken = {gpu for slot in held for gpu in slot.gpus}
+        cpu = room.cpu - sum(self.runs[slot.run].terms.cpu for slot in held)
+        return _Free(cpu, [gpu for gpu in range(room.gpu) if gpu not in taken])
+
+    def waits_for(self, run: JobRun) -> str:
+        """Why the run that waits does, for people: who is before it, or what no operator has."""
+        ahead = self.position(run)
+        if ahead is None:
+            return ""
+        cpu, gpu = (each * (run.terms.slots if run.terms.gang else 1) for each in (run.terms.cpu, run.terms.gpu))
+        live = [uid for uid, listener in self._listeners(run).items() if listener.live and uid in self.rooms]
+        if not live:
+            return "no operator that listens takes jobs"
+        if all(uid in run.declined for uid in live):
+            return run.reason or "declined by every operator"
+        if not any(self.rooms[uid].cpu >= cpu and self.rooms[uid].gpu >= gpu for uid in live):
+            most = max((self.rooms[uid] for uid in live), key=lambda room: (room.cpu, room.gpu))
+            return (
+                f"no operator has room for {cpu} cpu and {gpu} gpu at once: the largest has {most.cpu} and {most.gpu}"
+            )
+        return f"{ahead} {'task' if ahead == 1 else 'tasks'} ahead"
+
+    # ---- keeping
+
+    def to_state(self) -> dict[str, Any]:
+        """Nothing while there has been nothing: as networks were before there were jobs."""
+        if not self._last_id and not self.rooms:
+            return {}
+        rooms = [[uid, *astuple(room)] for uid, room in sorted(self.rooms.items())]
+        return {"jobs": [self._last_id, rooms, [run.to_state() for run in self.runs.values()]]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From the board's state."""
+        self._last_id, rooms, runs = state.get("jobs", [0, [], []])
+        self.rooms = {uid: Room(cpu, gpu) for uid, cpu, gpu in rooms}
+        self.runs = {run.number: run for run in map(JobRun.from_state, runs)}
+        self._waiting = {number: run for number, run in self.runs.items() if run.waits}
+        self._held = {}
+        for run in self.runs.values():
+            for slot in run.slots.values():
+                if slot.leased:
+                    self._held.setdefault(slot.swop, {})[slot.id] = slot
+
+    def check(self) -> None:
+        """The invariants that hold between any two entries."""
+        for number, run in self.runs.items():
+            run.check()
+            assert number == run.number
+            assert (self._tasks[run.task].state, self._tasks[run.task].run) == (run.state, number), f"{run.task} lags"
+            assert run.waits == (number in self._waiting)
+        leased = {slot.id for run in self.runs.values() for slot in run.slots.values() if slot.leased}
+        assert leased == {slot.id for slot in self.leases()}, "who holds what is not what is leased"
+        assert all(slot.swop == uid for uid, held in self._held.items() for slot in held.values())

@@ -1,0 +1,92 @@
+"""From a task of jobs to what an engine is to start for one of its slots.
+
+Used by `nodes/swop`. Guarantees: what a job is told in its environment is complete before anything is started; all
+ranks of a gang are told the same address, also when their operator began anew in between.
+"""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarm.core.jobrun import JobRun
+from swarm.core.jobslot import JobSlot
+from swarm.core.task import Task
+from swarm.engines.job import Job
+from swarm.errors import BadInput
+from swarm.nodes.jobdirectory import JobDirectory
+from swarm.nodes.local import HOST
+from swarm.wire.jobsfile import RunJobs, body_of
+
+
+@dataclass(frozen=True)
+class Jobbing:
+    """``state``: the operator's directory; ``life``: the file in it that shows that the operator is there."""
+
+    state: Path
+
+    @property
+    def life(self) -> Path:
+        return self.state / "life"
+
+    def job(self, task: Task, run: JobRun, slot: JobSlot, directory: JobDirectory) -> Job:
+        """What to start for this attempt. Raises BadInput for what this host cannot do."""
+        body = body_of(task.body, task.name)
+        return Job(
+            arguments=_arguments(body),
+            environment={**body.Envvars, **self._environment(run, slot, directory)},
+            working_dir=directory.work,
+            life=self.life,
+            longest_s=body.MaxRunTime or 0,
+        )
+
+    def _environment(self, run: JobRun, slot: JobSlot, directory: JobDirectory) -> dict[str, str]:
+        own = {
+            "SWARM_TASK": run.task,
+            "SWARM_TASK_ID": str(run.id),
+            "SWARM_SLOT": slot.id,
+            "SWARM_JOB": str(slot.index),
+            "SWARM_ATTEMPT": str(slot.attempt),
+            "SWARM_OUT": str(directory.output),
+            "SWARM_METRICS": str(directory.metrics),
+            "CUDA_VISIBLE_DEVICES": ",".join(map(str, slot.gpus)) if slot.gpus else "-1",
+        }
+        return {**own, **(self._rendezvous(run, slot) if run.terms.gang else {})}
+
+    def _rendezvous(self, run: JobRun, slot: JobSlot) -> dict[str, str]:
+        """What `torch.distributed` and others read: all ranks are on this host."""
+        rank = str(slot.index)
+        return {
+            "WORLD_SIZE": str(run.terms.slots),
+            "RANK": rank,
+            "LOCAL_RANK": rank,
+            "LOCAL_WORLD_SIZE": str(run.terms.slots),
+            "MASTER_ADDR": HOST,
+            "MASTER_PORT": str(self._port(run, slot.fence)),
+        }
+
+    def _port(self, run: JobRun, fence: int) -> int:
+        """A free one, the same for each rank of this attempt: kept on disk, for the next operator process here."""
+        place = self.state / "jobs" / f"{run.number}-{fence}.port"
+        try:
+            return int(place.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            with socket.socket() as probe:
+                probe.bind((HOST, 0))
+                port = int(probe.getsockname()[1])
+            place.write_text(str(port), encoding="ascii")
+            return port
+
+
+def _arguments(body: RunJobs) -> tuple[str, ...]:
+    if body.Command is not None:
+        return body.Command
+    assert body.Exec is not None
+    if body.Shell:
+        return ("/bin/sh", "-c", body.Exec)
+    try:
+        return tuple(shlex.split(body.Exec))
+    except ValueError as error:
+        raise BadInput(f"Exec {body.Exec!r} of the task cannot be split: {str(error).lower()}") from None

@@ -1,0 +1,25 @@
+"""The hands of an operator for one attempt of a job: as `nodes/slotwork`, with a program where there is a pair.
+
+Made by `nodes/swop`. Guarantee: what the program has put into its output is in its place before its end is told, and
+only while the lease goes on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from swarm.core.operator_steps import Verdict
+from swarm.nodes.jobdirectory import JobDirectory
+from swarm.nodes.slotwork import SlotWork
+
+
+class JobWork(SlotWork):
+    directory: JobDirectory
+    code: Path | None = None
+    """What the program begins with a copy of; known once the task was judged."""
+
+    def _prepare(self) -> None:
+        self.directory.prepare(self.code)
+
+    def _settled(self, verdict: Verdict) -> Verdict:
+        return self.directory.publish() if verdict.state == "done" and self._holds(self.lease) else verdict

@@ -1,0 +1,73 @@
+"""Submitting a task of jobs, and what people ask of one afterwards: the client's side of `nodes/jobstatus`.
+
+Used by `swarm run -f`, `swarm status ID` and `swarm task`. Guarantees: a file is read, checked and complete before
+anything is proposed, and one proposal makes the whole task, or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from swarm.core.taskrunner import DEFAULT_NAME
+from swarm.errors import BadInput
+from swarm.nodes.client import Client
+from swarm.wire import jobsfile
+
+Work = Callable[[Client], Awaitable[dict[str, Any]]]
+
+
+def submitted(path: Path) -> Work:
+    """Have the task in this file taken; the answer holds its id and state."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"the task {path} cannot be read: {error.strerror}") from None
+    return submit(jobsfile.parse(data, str(path)))
+
+
+def submit(task: jobsfile.JobsFile) -> Work:
+    async def work(client: Client) -> dict[str, Any]:
+        body = {
+            "taskrunner": DEFAULT_NAME,
+            "name": task.name,
+            "author": task.author or client.local.credentials.identity.name,
+            "terms": asdict(task.body.terms()),
+            "body": jobsfile.to_wire(task.body),
+        }
+        outcome = await client.propose("JobsSubmitted", body)
+        return {"id": outcome.result["id"], "name": task.name, "state": outcome.result["state"]}
+
+    return work
+
+
+def shown(task: str) -> Work:
+    """All of one task."""
+
+    async def work(client: Client) -> dict[str, Any]:
+        answer: dict[str, Any] = await client.ask("job", {"task": task, "first": 0})
+        while answer.pop("more"):
+            rest = await client.ask("job", {"task": task, "first": len(answer["slots"])})
+            answer["slots"] += rest["slots"]
+            answer["more"] = rest["more"]
+        return answer
+
+    return work
+
+
+async def listed(client: Client) -> dict[str, Any]:
+    """A row for each task."""
+    answer: dict[str, Any] = await client.ask("jobs", {})
+    return answer
+
+
+def asked(kind: str, task: str) -> Work:
+    """Stop, retry or delete it."""
+
+    async def work(client: Client) -> dict[str, Any]:
+        outcome = await client.propose(kind, {"task": task})
+        return {"task": task, **outcome.result}
+
+    return work

@@ -1,0 +1,115 @@
+"""The file of a RUN_JOBS task: what `swarm run -f` submits, and what operators read of it again from the ledger.
+
+Its keys are our own (no other system has this form); they are closed like those of `wire/taskfile`. Guarantees: what is
+returned is complete and within its bounds; a file with faults is refused with all of them, each with its line; what a
+file says comes back from the ledger unchanged.
+
+    Name: digits                    Body:
+    TaskType: RUN_JOBS                Command: [python, train.py]     or Exec: "one line", with Shell: true for a shell
+    Author: alice    (may be left out)  Envvars: {EPOCHS: 10}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic.dataclasses import dataclass
+
+from swarm.core.jobrun import Terms
+from swarm.core.task_kinds import JOBS_MAX, ROOM_MAX
+from swarm.wire import documents
+from swarm.wire.fitting import fit
+from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words
+
+LONGEST_S = 30 * 24 * 3600
+_Word = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4000)]
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Resources:
+    cpu: Annotated[int, Field(strict=True, ge=0, le=ROOM_MAX)] = 1
+    gpu: Annotated[int, Field(strict=True, ge=0, le=ROOM_MAX)] = 0
+
+
+def _command(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not words or not words[0].strip():
+        raise Sentence("names no program")
+    return words
+
+
+@dataclass(frozen=True, config=CLOSED)
+class RunJobs:
+    """One program, once or several times."""
+
+    Command: Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], AfterValidator(_command)] | None = None
+    Exec: _Word | None = None
+    """In place of Command: one line, split as a shell does, and with ``Shell`` given to one."""
+    Shell: Annotated[bool, Field(strict=True)] = False
+    Code: Text | None = None
+    """A directory on the submitter's host; each job begins in a copy of it."""
+    Envvars: dict[Variable, Value] = field(default_factory=dict)
+    Replicas: Annotated[int, Field(strict=True, ge=1, le=JOBS_MAX)] = 1
+    Rendezvous: Annotated[bool, Field(strict=True)] = False
+    """The replicas are the ranks of one program: all run at once or none, on one host."""
+    Restart: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
+    Resources: Resources = field(default_factory=Resources)
+    MaxRunTime: Annotated[int, Field(strict=True, ge=1, le=LONGEST_S)] | None = None
+    """Of one attempt of one job, in seconds."""
+    Output: TaskName | None = None
+    """The name of the artifact that its first slot leaves in SWARM_OUT."""
+
+    @model_validator(mode="after")
+    def _says_what_to_run(self) -> RunJobs:
+        if (self.Command is None) == (self.Exec is None):
+            raise Sentence("needs either Command (a list) or Exec (one line)")
+        if self.Shell and self.Exec is None:
+            raise Sentence("Shell is for Exec: Command goes to no shell")
+        return self
+
+    def terms(self) -> Terms:
+        """What the ledger has to know of them."""
+        return Terms(
+            slots=self.Replicas,
+            gang=self.Rendezvous,
+            restart=self.Restart,
+            cpu=self.Resources.cpu,
+            gpu=self.Resources.gpu,
+        )
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Written:
+    """What the file says."""
+
+    Name: TaskName
+    TaskType: Literal["RUN_JOBS"]
+    Body: RunJobs
+    Author: Words | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JobsFile:
+    name: str
+    author: str
+    body: RunJobs
+    warnings: tuple[str, ...] = ()
+
+
+def parse(data: bytes, name: str) -> JobsFile:
+    """The task in a file's bytes; `name` is the file's in messages. Raises BadInput with all faults."""
+    said, warnings = fit(documents.read(data, name), Written)
+    return JobsFile(said.Name, said.Author or "", said.Body, warnings)
+
+
+def to_wire(body: RunJobs) -> dict[str, Any]:
+    """As the ledger holds it, and as a file would say it: without what is as it would be anyway."""
+    said: dict[str, Any] = TypeAdapter(RunJobs).dump_python(body, mode="json", exclude_defaults=True)
+    return said
+
+
+def body_of(body: dict[str, Any], name: str) -> RunJobs:
+    """The body that the ledger holds for the task `name`; raises BadInput if its author's client did not check it."""
+    return fit(documents.given(body, name), RunJobs)[0]

@@ -1,0 +1,79 @@
+"""Jobs on this machine by real nodes: submitted, queued, run, ended by people, and gone with their swarm."""
+
+import json
+import os
+import time
+
+import psutil
+import pytest
+
+from tests.nodes.waiting import PATIENCE_S
+
+pytestmark = pytest.mark.slow
+
+
+class Here:
+    def __init__(self, front, tmp_path):
+        self.front, self.tmp_path = front, tmp_path
+
+    def ask(self, *arguments, code=0):
+        done = self.front(*arguments, "--json")
+        assert done.returncode == code, done.stderr
+        return json.loads(done.stdout)
+
+    def submit(self, name, program, **body):
+        path = self.tmp_path / f"{name}.yaml"
+        said = {"Command": ["python", "-c", program], **body}
+        path.write_text(json.dumps({"Name": name, "TaskType": "RUN_JOBS", "Body": said}))
+        return self.ask("run", "-f", str(path))["id"]
+
+    def until(self, task, *states):
+        until = time.monotonic() + PATIENCE_S
+        while (found := self.ask("status", str(task)))["state"] not in states:
+            assert time.monotonic() < until, found
+        return found
+
+
+@pytest.fixture
+def here(front, tmp_path):
+    here = Here(front, tmp_path)
+    here.nodes = here.ask("up", "--sns", "1", "--cpu", "1")["nodes"]
+    return here
+
+
+def test_jobs_wait_for_room_run_and_end_and_nothing_of_them_is_left(here, tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    first = here.submit("first", f"print('begins', flush=True); open({str(gate)!r}).read()", Envvars={"LR": 4})
+    second = here.submit("second", "raise SystemExit(3)")
+    third = here.submit("third", "import time; time.sleep(1000)")
+    assert here.until(first, "running")["task"]["Body"]["Envvars"] == {"LR": "4"}
+    queued = here.ask("status", "third")
+    assert (queued["id"], queued["state"], queued["position"], queued["message"]) == (3, "queued", 1, "1 task ahead")
+    assert (queued["started"], queued["ended"]) == (None, None)
+
+    assert here.ask("task", "rm", "first", code=5)["error"]["message"].endswith("it cannot be deleted")
+    gate.write_text("")
+    assert here.until(first, "done")["slots"][0]["exit_code"] == 0
+    failed = here.until(second, "failed")
+    assert failed["message"] == "its program ended with exit code 3"
+    (slot,) = here.until(third, "running")["slots"]
+    assert (slot["name"], slot["attempt"], slot["swop"]) == ("swarm-third-job-0", 1, "swop-1 (org-1)")
+    here.ask("task", "stop", "third")
+    assert here.until(third, "stopped")["message"] == "stopped by swarm://org-1/swci/swci-1"
+    assert here.ask("task", "rm", "first")["ok"]
+    assert [row["name"] for row in here.ask("task", "ls")["tasks"]] == ["second", "third"]
+    assert here.ask("status", "first", code=2)["error"]["message"] == "task 'first' not found"
+
+    running = here.submit("fourth", "import time; time.sleep(1000)")
+    here.until(running, "running")
+    here.ask("down")
+    left = [process for process in psutil.process_iter() if str(tmp_path) in " ".join(_words(process))]
+    assert not left
+
+
+def _words(process):
+    try:
+        return [*process.cmdline(), *process.environ().values()] if process.status() != psutil.STATUS_ZOMBIE else []
+    except psutil.Error:
+        return []
