@@ -9,8 +9,12 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {"Swarm": "swarm.callbacks.swarm", "SwarmError": "swarm.errors"}
-__all__ = ["Swarm", "SwarmError", "__version__"]  # the first two are fetched by __getattr__
+_HOMES = {
+    "Swarm": "swarm.callbacks.swarm",
+    "SwarmError": "swarm.errors",
+    "log_metrics": "swarm.callbacks.metrics",
+}
+__all__ = ["Swarm", "SwarmError", "__version__", "log_metrics"]  # all but the version are fetched by __getattr__
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from swarm.cli.flags import FLAGS, LAUNCHERS, VARIABLES, Row
-from swarm.cli.launching import Denied, WithoutEffect
+from swarm.cli.launching import PORTS, Denied, WithoutEffect
 from tests.test_documents import named_tests, rows_of
 
 PAGE = "docs/from-hpe.md"
@@ -68,6 +68,14 @@ def test_variables_that_say_what_a_flag_says_are_read_by_that_flag(launcher):
                 continue
             read = [option.envvar] if isinstance(option.envvar, str) else option.envvar or []
             assert variable in read, (launcher, flag, variable)
+
+
+def test_the_ports_that_hpe_publishes_are_ports_that_commands_listen_on():
+    for role, ports in PORTS.items():
+        for port, flag in ports.items():
+            option = option_of(command_of(f"run-{role}"), flag)
+            assert option is not None, (role, flag)
+            assert option.default == int(port), (role, flag)
 
 
 def test_no_flag_and_no_variable_stands_in_two_rows_of_one_command():

@@ -166,7 +166,8 @@ class Session:
         if flight is None or not (flight.under_way if wait else self.landed()):
             return False
         _, weights = self._take(flight, read if self.arguments.overlap else None)
-        self._keep(weights, read()[1])
+        if self._checkpoints is not None:  # reading costs a copy where weights live on a device
+            self._keep(weights, read()[1])
         return True
 
     def finish(self, read: Read) -> None:

@@ -62,9 +62,10 @@ class SwarmCallback(Hooks):
         )
         super().__init__(_SKLEARN, self._estimator, syncFrequency, minPeers, trainingContract, kwargs)
 
-    def on_train_begin(self) -> None:
+    def on_train_begin(self, samples: int | None = None) -> None:
+        """``samples``: how many examples there are to train on, for ``nodeWeightage="auto"``."""
         self._estimator.prepare()
-        super().on_train_begin()
+        self._training.begin(samples)
 
 
 class SwarmSklearnTrainer:
@@ -88,7 +89,7 @@ class SwarmSklearnTrainer:
         batches = list(gen_batches(len(y), batch_size))
         if estimator.initial is None:
             estimator.initial = _rows(x, batches[0]), _rows(y, batches[0])
-        swarm.on_train_begin()
+        swarm.on_train_begin(samples=len(y))
         for epoch in range(swarm.initial_epoch, epochs):
             for rows in batches:
                 if swarm.training_over:

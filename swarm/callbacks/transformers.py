@@ -108,7 +108,8 @@ class Adapter(TorchModel):
         set_peft_model_state_dict(self.module, whole, adapter_name=self._active())
 
     def _active(self) -> str:
-        active = list(self.module.active_adapters)  # type: ignore[arg-type]
+        known: Any = self.module.active_adapters  # a method where transformers itself has added the adapter
+        active = list(known() if callable(known) else known)
         if len(active) != 1:
             raise BadInput(f"one adapter has to be active, {len(active)} are: {', '.join(active)}")
         return str(active[0])

@@ -50,7 +50,7 @@ COMMON = (
     _row("-v --volume", "all", "implemented",
          "what is mounted at `/platform/swarm/SMLNODE` is the state directory; any other volume has no effect"),
     _row("-p --publish", "all", "implemented",
-         "`PORT:30304` (30303, 30305) makes the node listen on that port; any other has no effect"),
+         "`PORT:30304` (30303, 30305, 30306) makes the node listen on that port; any other has no effect"),
     _row("--help", "all", "implemented", "examples first", switch=True),
     _row("--apls-ip --primary-apls-ip, --apls-port --primary-apls-port, --secondary-apls-ip, --secondary-apls-port, "
          "--apls-pdf", "all", "harmless", "there is no licence, and no server for it"),

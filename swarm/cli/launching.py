@@ -29,6 +29,7 @@ STATE_TARGET = "/platform/swarm/SMLNODE"
 PORTS = {
     "sn": {"30303": "--sn-p2p-port", "30304": "--sn-api-port"},
     "sl": {"30305": "--sl-fs-port"},
+    "swci": {"30306": "--web-port"},
 }
 """Where HPE's containers listen, and the flags that say where processes do, which publish nothing."""
 

@@ -151,6 +151,8 @@ def script_lines(usr_dir: Path | None, name: str | None) -> tuple[str, ...]:
         return tuple(script.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n"))
     except UnicodeDecodeError as error:
         raise BadInput(f"{script} is no UTF-8 text: byte {error.start} cannot be read") from error
+    except OSError as error:
+        raise BadInput(f"bad file: {script} cannot be read: {error.strerror}") from None
 
 
 main = entry(command_line)

@@ -311,7 +311,7 @@ class Exchanging:
     # ---- merging
 
     def _here(self, uid: str) -> Spans:
-        return self.here.get(uid, Spans())
+        return self.here.get(uid) or Spans()
 
     def _gaps(self, uid: str) -> list[Range]:
         """What of this contribution is still to come."""

@@ -65,13 +65,18 @@ def find(base: Path, name: str) -> Log:
     raise BadInput(f"no node and no slot {name[:80]} has left a log in {base}", hint=hint)
 
 
+def state_directories(base: Path) -> list[Path]:
+    """Those below the directory that holds them, those of `swarm up`, or this one itself."""
+    return [base, *_directories(base), *_directories(base / "up")]
+
+
 def _found(base: Path) -> Iterator[Log]:
-    for directory in (base, *_directories(base), *_directories(base / "up")):
+    for directory in state_directories(base):
         for log in _NODE_LOGS:
             if (directory / log).is_file():
                 yield Log(directory.name, directory / log)
                 break
-        for slot in _directories(directory / "slots"):
+        for slot in [*_directories(directory / "slots"), *_directories(directory / "jobs")]:
             id_ = slot.name.partition("-")[0]
             for log, name in (("ml.log", id_), ("sl.log", f"{id_}.sl")):
                 if (slot / log).is_file():

@@ -20,6 +20,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from time import monotonic
 
 import numpy as np
@@ -34,6 +35,7 @@ from swarm.core.merge.method import Array, may_be_faulty
 from swarm.core.tensors import LEAF_BYTES, Schema
 from swarm.core.wireform import Base, Coding
 from swarm.errors import InternalError, SwarmError
+from swarm.runtime import threads
 from swarm.runtime.clipping import Limit
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
 from swarm.runtime.data_rates import Rates
@@ -351,7 +353,7 @@ class Exchange:
     # ---- threads
 
     def _thread(self, job: Callable[..., None], *args: object) -> None:
-        threading.Thread(target=self._guarded, args=(job, *args), name=job.__name__, daemon=True).start()
+        threads.begin(partial(self._guarded, job, *args), job.__name__)
 
     def _guarded(self, job: Callable[..., None], *args: object) -> None:
         """Run a job of this exchange; what goes wrong is told once, and not after the end."""

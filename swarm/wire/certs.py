@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import NoReturn
 
@@ -130,18 +131,7 @@ def judge(chain: Sequence[bytes], anchors: Sequence[Anchor], crls: Sequence[Crl]
 
 
 def _judge(chain: Sequence[bytes], anchors: Sequence[Anchor], crls: Sequence[Crl], now: datetime) -> Identity:
-    for der in chain[: CHAIN_MAX + 1]:
-        if len(der) > CERTIFICATE_MAX:
-            raise IdentityError(
-                f"a certificate of {len(der)} bytes was presented, at most {CERTIFICATE_MAX} are accepted"
-            )
-    certificates = [_parse(der, "the presented certificate") for der in chain[: CHAIN_MAX + 1]]
-    assert certificates, "a chain has a leaf"
-    leaf = certificates[0]
-    for certificate in certificates:
-        if problem := _weak_key(certificate):
-            raise IdentityError(f"the certificate {subject(certificate)} has {problem}")
-    issuers, anchor = _path(certificates, anchors)
+    leaf, issuers, anchor = _traced(tuple(chain), tuple(anchors))
     _check_validity([leaf, *issuers], now)
     _check_usage(leaf)
     for certificate in [leaf, *issuers[:-1]]:
@@ -149,6 +139,25 @@ def _judge(chain: Sequence[bytes], anchors: Sequence[Anchor], crls: Sequence[Crl
     _check_revocation([leaf, *issuers], crls)
     role, name = role_and_name(leaf, anchor.name)
     return Identity(anchor.label, anchor.spki_sha256, role, name)
+
+
+@lru_cache(maxsize=1024)
+def _traced(
+    chain: tuple[bytes, ...], anchors: tuple[Anchor, ...]
+) -> tuple[x509.Certificate, tuple[x509.Certificate, ...], Anchor]:
+    """The leaf, the issuers above it and its anchor: what time does not change, and is asked for at every request."""
+    for der in chain[: CHAIN_MAX + 1]:
+        if len(der) > CERTIFICATE_MAX:
+            raise IdentityError(
+                f"a certificate of {len(der)} bytes was presented, at most {CERTIFICATE_MAX} are accepted"
+            )
+    certificates = [_parse(der, "the presented certificate") for der in chain[: CHAIN_MAX + 1]]
+    assert certificates, "a chain has a leaf"
+    for certificate in certificates:
+        if problem := _weak_key(certificate):
+            raise IdentityError(f"the certificate {subject(certificate)} has {problem}")
+    issuers, anchor = _path(certificates, anchors)
+    return certificates[0], tuple(issuers), anchor
 
 
 def spki_sha256(certificate: x509.Certificate) -> bytes:

@@ -54,6 +54,8 @@ class RunJobs:
     Replicas: Annotated[int, Field(strict=True, ge=1, le=JOBS_MAX)] = 1
     Rendezvous: Annotated[bool, Field(strict=True)] = False
     """The replicas are the ranks of one program: all run at once or none, on one host."""
+    Probe: Annotated[int, Field(strict=True, ge=0, le=JOBS_MAX)] = 0
+    """So many of the replicas, the first, have to succeed before any other starts."""
     Restart: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
     Resources: Resources = field(default_factory=Resources)
     MaxRunTime: Annotated[int, Field(strict=True, ge=1, le=LONGEST_S)] | None = None
@@ -67,6 +69,8 @@ class RunJobs:
             raise Sentence("needs either Command (a list) or Exec (one line)")
         if self.Shell and self.Exec is None:
             raise Sentence("Shell is for Exec: Command goes to no shell")
+        if self.Probe > self.Replicas or (self.Probe and self.Rendezvous):
+            raise Sentence("Probe is a number of testers: no more than Replicas, and none with Rendezvous")
         return self
 
     def terms(self) -> Terms:
@@ -74,6 +78,7 @@ class RunJobs:
         return Terms(
             slots=self.Replicas,
             gang=self.Rendezvous,
+            probe=self.Probe,
             restart=self.Restart,
             cpu=self.Resources.cpu,
             gpu=self.Resources.gpu,

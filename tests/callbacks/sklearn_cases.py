@@ -66,6 +66,15 @@ def test_the_trainer_begins_merges_every_n_batches_and_ends_with_the_final_model
     model.predict(X)
 
 
+def test_a_peer_weighs_as_many_as_the_trainer_has_examples(node):
+    model = SGD()
+    fit(callback(model, nodeWeightage="auto"), model)
+    callback(model, nodeWeightage="auto", samples=7).on_train_begin()
+    assert [request.weight for request in node.opens] == [40, 7]
+    with pytest.raises(BadInput, match="nobody says how many it trains on"):
+        callback(model, nodeWeightage="auto").on_train_begin()
+
+
 def test_element_types_are_kept_and_arrays_stay_the_objects_they_are(node):
     odd = np.array([-0.0, 1e-45], np.float32)
     node.merge = lambda arrays: {name: np.resize(odd.astype(a.dtype), a.shape) for name, a in arrays.items()}

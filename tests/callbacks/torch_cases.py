@@ -90,6 +90,12 @@ def test_training_goes_on_from_the_merged_weights_and_ends_with_the_final_ones(n
     assert [parameter.data_ptr() for parameter in model.parameters()] == places, "optimizers hold these very tensors"
 
 
+def test_a_peer_weighs_as_many_as_it_says_it_has_examples(node):
+    model = small()
+    wrap(model, sgd(model), syncFrequency=4, minPeers=2, nodeWeightage="auto", samples=4000, **LOGGER).close()
+    assert node.opens[0].weight == 4000
+
+
 class Mixed(torch.nn.Module):
     """One tensor of each element type, parameters and buffers, some of them without extent or empty."""
 

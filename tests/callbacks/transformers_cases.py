@@ -59,7 +59,9 @@ def asked(node):
 
 def test_steps_of_the_optimizer_count_not_micro_batches(node, log):
     model = bert()
-    train(model, callback(model), gradient_accumulation_steps=2, num_train_epochs=2)  # 4 steps an epoch
+    swarm = callback(model, nodeWeightage="auto")
+    train(model, swarm, gradient_accumulation_steps=2, num_train_epochs=2)  # 4 steps an epoch
+    assert node.opens[0].weight == len(DATA)
     assert asked(node) == [
         ("begin", 0, 0), ("sync", 2, 0), ("sync", 4, 0), ("sync", 6, 1), ("sync", 8, 1), ("end", 8, 2),
     ]  # fmt: skip
@@ -94,6 +96,21 @@ def test_a_merge_changes_the_adapter_and_nothing_else_travels_or_changes(node):
     assert changed == {name for name in before if "lora_" in name or "modules_to_save" in name}
     assert len(changed) == 6
     assert all((model.state_dict()[name] == 0.5).all() for name in changed)
+
+
+def test_an_adapter_that_transformers_itself_has_added_travels_as_well(node):
+    node.merge = fill(0.5)
+    model = bert()
+    model.add_adapter(LoraConfig(r=2, target_modules=["query"]), adapter_name="mine")
+    swarm = callback(model, hfMode="peft")
+    train(model, swarm)
+    assert len(node.opens[0].schema) == 2
+    changed = {name for name, tensor in model.state_dict().items() if (tensor == 0.5).all()}
+    assert changed == {name for name in model.state_dict() if "lora_" in name}
+    model.add_adapter(LoraConfig(r=2, target_modules=["value"]), adapter_name="other")
+    model.set_adapter(["mine", "other"])
+    with pytest.raises(BadInput, match="one adapter has to be active, 2 are: mine, other"):
+        train(model, callback(model, hfMode="peft"))
 
 
 def test_adapters_of_ones_own_stay(node):

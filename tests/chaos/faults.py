@@ -26,7 +26,8 @@ PAUSE_S = (5.0, 10.0)
 RESTART_S = (1.0, 3.0)
 LASTS_S = (3.0, 12.0)
 STOP_S = (3.0, 20.0)
-READY_S = 60.0
+READY_S = 180.0
+"""A bound for the machine's sake, which may have other work: what a start costs the swarm is in ``recovery_s``."""
 LOOK_S = 0.1
 FILLER = "filler"
 SPARED = ("sn-1", "swop-1")

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.nodes.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
+RANKS = Path(__file__).parent.parent / "programs" / "ranks.py"
 
 
 class Here:
@@ -70,6 +73,36 @@ def test_jobs_wait_for_room_run_and_end_and_nothing_of_them_is_left(here, tmp_pa
     here.ask("down")
     left = [process for process in psutil.process_iter() if str(tmp_path) in " ".join(_words(process))]
     assert not left
+
+
+def test_the_ranks_of_a_gang_reduce_together_and_end_together(here, tmp_path):
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    os.mkfifo(gate / "open")
+    here.ask("up", "--sns", "1", "--cpu", "3")
+    ranks = {"Replicas": 3, "Rendezvous": True, "Command": ["python", str(RANKS), "-"]}
+    good = here.until(here.submit("good", "", **ranks), "done", "failed")
+    assert good["state"] == "done", good
+    assert [slot["role"] for slot in good["slots"]] == ["master", "worker", "worker"]
+    jobs = here.ask("runs", "show", "good")["jobs"]
+    assert [[(line["epoch"], line["rank"], line["metrics"]) for line in job["metrics"]] for job in jobs] == [
+        [(1, rank, {"total": 6.0})] for rank in range(3)
+    ]
+    best = here.ask("runs", "best", "good", "--by", "total")["best"]
+    assert (Path(best["output"]) / "model").read_text() == "6"
+    said = here.ask("logs", good["slots"][2]["id"])["lines"]
+    assert said[-1] == "rank 2 of 3: 6"
+
+    bad = here.submit("bad", "", **{**ranks, "Command": ["python", str(RANKS), str(gate)]})
+    until = time.monotonic() + PATIENCE_S
+    while not all((gate / str(rank)).exists() and (gate / str(rank)).read_text() for rank in range(3)):
+        assert time.monotonic() < until
+    pids = [int((gate / str(rank)).read_text()) for rank in range(3)]
+    os.kill(pids[2], signal.SIGKILL)
+    failed = here.until(bad, "failed")
+    assert failed["message"] == "rank 2 failed: its program was killed by SIGKILL"
+    assert [slot["state"] for slot in failed["slots"]] == ["stopped", "stopped", "failed"]
+    assert not any(map(psutil.pid_exists, pids))
 
 
 def _words(process):

@@ -73,6 +73,53 @@ def test_unknown_keys_below_nodes_are_warned_of_and_nothing_else(run_swop):
     assert "neither the profile's apisrv nor a flag names a network node" in err
 
 
+def with_profile(run_swop, tmp_path, data):
+    """What is said of a profile with these bytes."""
+    (tmp_path / "other.yaml").write_bytes(data)
+    code, err = run_swop("--engine", "process", "--sn-ip", "::1", profile="other.yaml")
+    assert code == 2
+    assert "Traceback" not in err
+    return err.replace(f"{tmp_path}/", "")
+
+
+def test_r071_an_unknown_key_is_named_with_file_line_and_the_nearest(run_swop, tmp_path):
+    text = PROFILE.format(policy="~", manager="DOCKER", host="~", service="~", more="slport: ~")
+    err = with_profile(run_swop, tmp_path, text.replace("taskrunner:", "taskruner:").encode())
+    assert 'other.yaml:2: unknown key "taskruner" (did you mean "taskrunner"?)' in err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("slport: ~", "slport: 99999"), "other.yaml:18: nodes[0].slport is the number 99999"),
+        (lambda text: text.replace("idx: 0", "idx: zero"), 'other.yaml:11: nodes[0].idx is "zero", expected a whole'),
+        (lambda text: text.replace("groupname: demo\n", ""), '"groupname" is missing'),
+        (lambda text: text + "network: other\n", 'the key "network" stands twice, first on line 5'),
+        (lambda text: text.replace("    idx", "\tidx").replace("  slnode", "\tslnode"), "a tab in the indentation"),
+        (lambda text: "", "other.yaml: is empty"),
+        (lambda text: "\ufeff", "other.yaml: is empty"),
+        (lambda text: text.encode().replace(b"demo", b"dem\xf6"), "other.yaml:1: the byte 0xf6 is not UTF-8"),
+        (lambda text: text.encode("utf-16"), "is written in UTF-16 or UTF-32, expected UTF-8"),
+        (lambda text: text + "#" * 10 * 2**20, "expected at most 1048576 (1 MiB)"),
+        (lambda text: "- a list", "other.yaml:1: holds a list, expected keys with their values"),
+    ],
+)
+def test_r072_whatever_a_profile_is_it_is_said_in_lines_that_name_the_place(run_swop, tmp_path, change, said):
+    text = PROFILE.format(policy="~", manager="DOCKER", host="~", service="~", more="slport: ~")
+    changed = change(text)
+    assert said in with_profile(run_swop, tmp_path, changed if isinstance(changed, bytes) else changed.encode())
+
+
+def test_r072_other_ends_of_lines_and_a_bom_change_nothing_and_a_directory_is_named(run_swop, tmp_path):
+    text = PROFILE.format(policy="http://x", manager="DOCKER", host="~", service="~", more="slport: ~")
+    for data in (b"\xef\xbb\xbf" + text.encode(), text.replace("\n", "\r\n").encode()):
+        assert "policyuri is 'http://x'" in with_profile(run_swop, tmp_path, data)  # the first that is said of it
+    (tmp_path / "folder.yaml").mkdir()
+    code, err = run_swop(profile="folder.yaml")
+    assert code == 2
+    assert "folder.yaml cannot be read: Is a directory" in err
+
+
 def test_somebody_has_to_name_a_network_node(run_swop):
     code, err = run_swop(manager="PROCESS")
     assert code == 2

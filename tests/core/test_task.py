@@ -54,7 +54,12 @@ def test_names_are_unique_and_permanent():
     assert scene.create(author="bob").accepted
 
 
-@pytest.mark.parametrize("name", ["", "../../etc/cron.d/x", "a\x1b[2J", "a" * 161, "a b", "😀", "a\0", "-x", ".x", "ü"])
+ENDLESS = pytest.param("a" * 10**6, id="endless")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../../etc/cron.d/x", "a\x1b[2J", "a" * 161, "a b", "😀", "a\0", "-x", ".x", "ü", ENDLESS]
+)
 def test_r074_what_is_no_name_is_refused(name):
     scene = TaskScene()
     assert "the field 'name' has to be a name" in scene.create(name).reason

@@ -130,6 +130,8 @@ def test_each_organisation_at_its_own_network_node(scene: Scene) -> None:
     statuses = [scene.status(0), scene.status(1)]
     assert [status["role"] for status in statuses] == ["leader", "learner"]
     assert statuses[0]["contracts"] == statuses[1]["contracts"]
+    told = [member["training"] for member in statuses[1]["contracts"][0]["members"]]
+    assert all(training["batches"] > 0 for training in told), "each network node tells of both programs"
     assert not statuses[0]["one_copy"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from swarm.core.layout import DOUBT
 from swarm.runtime.data import Traffic
 from swarm.runtime.data_rates import FIRST, ROUNDS, WORTH_BYTES, Rates
 
@@ -106,5 +107,5 @@ def test_who_claims_far_more_than_what_came_from_there_is_doubted_with_what_came
         assert link.rates.doubted({"me": 0, "fast": 1 << 40, "slow": MB}) == {}, "not before enough was measured"
         link.rates.end()
     assert heard == [5 + 9 * MB // 2, 5 + 9 * MB, 5 + MB // 2, 5 + MB] * FIRST
-    assert link.rates.doubted({"me": 0, "fast": 54 * MB, "slow": 6 * MB, "other": 1 << 50}) == {}
-    assert link.rates.doubted({"me": 0, "fast": 36 * MB, "slow": 4 * MB + 1}) == {"slow": MB}
+    assert link.rates.doubted({"me": 0, "fast": DOUBT * 27 * MB, "slow": DOUBT * 3 * MB, "other": 1 << 50}) == {}
+    assert link.rates.doubted({"me": 0, "fast": DOUBT * 18 * MB, "slow": DOUBT * 2 * MB + 1}) == {"slow": MB}

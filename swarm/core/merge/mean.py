@@ -66,7 +66,7 @@ def _floats(dtype: str, parts: Sequence[Weighed], divisor: int, out: Array) -> N
     term = np.empty(len(out), np.float64)
     for index, (part, weight) in enumerate(parts):
         target = term if index else total
-        np.copyto(target, _readable(dtype, part))
+        np.copyto(target, readable(dtype, part))
         if not isinstance(weight, int) or weight != 1:
             np.multiply(target, weight, out=target)
         if index:
@@ -78,7 +78,7 @@ def _floats(dtype: str, parts: Sequence[Weighed], divisor: int, out: Array) -> N
 
 def as_float64(dtype: str, stored: Array) -> Array:
     """Stored floats as numbers to count with, exactly."""
-    return _readable(dtype, stored).astype(np.float64)
+    return readable(dtype, stored).astype(np.float64)
 
 
 def rounded(dtype: str, values: Array, out: Array) -> None:
@@ -86,7 +86,8 @@ def rounded(dtype: str, values: Array, out: Array) -> None:
     out[:] = to_bfloat16(values) if dtype == "bfloat16" else values
 
 
-def _readable(dtype: str, stored: Array) -> Array:
+def readable(dtype: str, stored: Array) -> Array:
+    """Stored floats as numbers, of whatever type holds them."""
     return from_bfloat16(stored) if dtype == "bfloat16" else stored
 
 

@@ -16,9 +16,12 @@ USER_DIRECTORY = "/platform/swarm/usr"
 
 
 class Directory:
-    def __init__(self, usr_dir: Path | None) -> None:
+    """``confined``: nothing but the user directory is there, for sessions that are held from elsewhere."""
+
+    def __init__(self, usr_dir: Path | None, *, confined: bool = False) -> None:
         self._usr_dir = usr_dir.absolute() if usr_dir else None
-        self.current = USER_DIRECTORY if usr_dir else str(Path.cwd())
+        self._confined = confined
+        self.current = USER_DIRECTORY if usr_dir or confined else str(Path.cwd())
         """As `pwd` says it."""
 
     def change(self, path: str) -> None:
@@ -59,9 +62,18 @@ class Directory:
         return posixpath.normpath(posixpath.join(self.current, posixpath.expanduser(path)))
 
     def _on_host(self, target: str) -> Path:
-        if self._usr_dir and (target == USER_DIRECTORY or target.startswith(f"{USER_DIRECTORY}/")):
-            return self._usr_dir / target[len(USER_DIRECTORY) :].lstrip("/")
-        return Path(target)
+        inside = target == USER_DIRECTORY or target.startswith(f"{USER_DIRECTORY}/")
+        place = self._usr_dir / target[len(USER_DIRECTORY) :].lstrip("/") if self._usr_dir and inside else Path(target)
+        if self._confined and not self._holds(place):
+            raise BadInput(f"{target} is not in the user directory, and nothing else is seen from the web")
+        return place
+
+    def _holds(self, place: Path) -> bool:
+        """Wherever links lead."""
+        try:
+            return self._usr_dir is not None and place.resolve().is_relative_to(self._usr_dir.resolve())
+        except (OSError, ValueError):  # no path at all
+            return False
 
     def _meaning(self, target: str) -> str:
         """What the name stands for, where that is not the name itself."""

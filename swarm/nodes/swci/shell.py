@@ -67,11 +67,11 @@ async def run(settings: Settings) -> Ended:
     return Ended(failure)
 
 
-def session(settings: Settings, nursery: trio.Nursery) -> Session:
+def session(settings: Settings, nursery: trio.Nursery, *, confined: bool = False) -> Session:
     return Session(
         settings.credentials,
         settings.state,
-        Directory(settings.usr_dir),
+        Directory(settings.usr_dir, confined=confined),
         settings.transcript,
         settings.environment,
         nursery,
@@ -122,7 +122,7 @@ async def _converse_with_person(session: Session, history: Path) -> SwarmError |
     syntaxes = [row.syntax for row in GRAMMAR.rows]
     console = Console(history, lambda text: (len(partial(text)), candidates(text, syntaxes, names)))
     while True:
-        with trio.move_on_after(NAMES_S):
+        with trio.move_on_after(NAMES_S), suppress(SwarmError):  # who is not reached now is told by the next command
             names.update(await known_names(session))
         line = await console.ask(session.transcript.prompt)
         if line is None:

@@ -2,7 +2,8 @@
 
 Called by ``run-swci``. The application (`webapp`) is served by hypercorn on a Unix socket in a private directory; in
 front of it `runtime/httpsfront` lets in the people of this organisation. All requests share one session: contexts and
-the working directory stay from one command to the next, as they do in a shell.
+the working directory stay from one command to the next, as they do in a shell. Of this host's files they see the user
+directory only.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Settings:
 async def run(settings: Settings) -> shell.Ended:
     """Be a command interface in web mode; comes back only if the script failed."""
     async with trio.open_nursery() as nursery:
-        session = shell.session(settings.shell, nursery)
+        session = shell.session(settings.shell, nursery, confined=True)
         try:
             failure = await shell.play(session, settings.shell.script)
             if failure is None:

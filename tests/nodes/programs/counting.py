@@ -4,7 +4,7 @@ Environment: SYNCS (rounds between start and finish), SWARM_ADD, MIN_PEERS, STAR
 GATE (before sync 2), LAST_GATE (before the last sync),
 TOO_FEW (onTooFewPeers), CHECKIN (checkinModelOnTrainEnd), SIZE (numbers in the tensor), NAN (the sync at which the
 weights become NaN), OUTER (outer), WIRE (wire), MAX_NORM (maxDeltaNorm), ADAPT (useAdaptiveSync),
-EVERY (syncFrequency),
+EVERY (syncFrequency), LOSS (told at each sync, with an accuracy, an epoch a sync),
 CONTRACTS (trained one after the other, separated by blanks), KEPT (checkpoint_dir).
 """
 
@@ -57,7 +57,8 @@ def train(contract: str) -> str:
         weights = {name: value + np.asarray(add, value.dtype) for name, value in weights.items()}
         if os.environ.get("NAN") == str(step):
             weights["w"][0] = np.nan
-        weights = swarm.sync(weights, batches=step)
+        told = {"loss": float(os.environ["LOSS"]), "accuracy": 0.75} if "LOSS" in os.environ else {}
+        weights = swarm.sync(weights, batches=step, epochs=step if told else 0, metrics=told)
         if swarm.training_over:
             break
     weights = swarm.finish(weights)

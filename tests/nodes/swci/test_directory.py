@@ -75,3 +75,20 @@ def test_what_may_not_be_read_is_said(usr, monkeypatch):
         Directory(usr).read("taskdefs/build.yaml")
     with pytest.raises(BadInput, match="the directory /platform/swarm/usr cannot be read: Permission denied"):
         Directory(usr).entries(".", hidden=False)
+
+
+def test_a_confined_one_sees_the_user_directory_only(usr):
+    (usr / "out").symlink_to(usr.parent / "elsewhere")
+    (usr / "in").symlink_to(usr / "taskdefs")
+    directory = Directory(usr, confined=True)
+    directory.change("in")
+    assert directory.read("build.yaml") == b"x"
+    directory.change("..")
+    for path in ("/etc", str(usr.parent), "..", "../../../etc/passwd", "out", "/platform/swarm/usr2", "~", "a\0b"):
+        for look in (directory.change, directory.read, lambda path: directory.entries(path, hidden=True)):
+            with pytest.raises(BadInput, match="nothing else is seen from the web"):
+                look(path)
+    nowhere = Directory(None, confined=True)
+    assert nowhere.current == "/platform/swarm/usr"
+    with pytest.raises(BadInput, match="nothing else is seen from the web"):
+        nowhere.entries("", hidden=False)

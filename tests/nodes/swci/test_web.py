@@ -28,7 +28,7 @@ Body:
     Command: model/counting.py
     Entrypoint: python3
     WorkingDir: /tmp/swarm-task
-    Envvars: ["MIN_PEERS": 1, "CONTRACTS": {contract}, "GATE": {gate}]
+    Envvars: ["MIN_PEERS": 1, "CONTRACTS": {contract}, "GATE": {gate}, "LOSS": {loss}]
     PrivateContent: /tmp/swarm-task/app-data
     SharedContent:
     - Src: {programs}
@@ -95,11 +95,12 @@ def test_two_tasks_train_at_once_on_two_taskrunners_as_a_python_program_says(wor
     world.operator(1, runner="first")
     world.operator(2, "--accept-org", "org-1", runner="second")
     gate = tmp_path / "gate"
-    for runner in runners.values():
+    for runner, loss in zip(runners.values(), ("0.25", "0.5"), strict=True):
         file = tmp_path / f"{runner}.yaml"
-        file.write_text(TASK.format(name=f"task-{runner}", contract=f"c-{runner}", gate=gate, programs=PROGRAMS))
+        name, contract = f"task-{runner}", f"c-{runner}"
+        file.write_text(TASK.format(name=name, contract=contract, gate=gate, programs=PROGRAMS, loss=loss))
         assert f"Task definition uploaded : {runner}.yaml" in swci.uploadTaskDefintion(str(file))
-        assert swci.registerTask(f"{runner}.yaml") == [f"Registered Task : task-{runner}"], swci.getErrors()
+        assert swci.registerTask(f"{runner}.yaml") == [f"Registered Task : {name}"], swci.getErrors()
     assert swci.assignTask("task-first", "first", allPeers=True), swci.getErrors()
     assert swci.assignTask("task-second", "second", peers=1), swci.getErrors()
 
@@ -111,8 +112,13 @@ def test_two_tasks_train_at_once_on_two_taskrunners_as_a_python_program_says(wor
     assert not any(swci.isTaskDone(runner) for runner in runners.values())
     nodes = swci.listNodes()
     assert [line.split(",")[0] for line in nodes] == ["NODE TYPE", "SENTINEL", "SWOP", "SWOP", "SL", "SL"]
-    told = swci.getTrainingContractPerformanceData("c-first")
-    assert len(told) == 2
+
+    def measured(contract: str) -> list[list[str]]:
+        """The rows of PERFDATA without who is meant."""
+        return [line.split(", ")[2:] for line in swci.getTrainingContractPerformanceData(contract)[1:]]
+
+    eventually("the figures of one", lambda: measured("c-first") == [["True", "0.25", "0.75", "-", "1"]])
+    eventually("the figures of the other", lambda: measured("c-second") == [["True", "0.5", "0.75", "-", "1"]])
     refused = swci.assignTask("task-second", "first", peers=1)
     assert refused == []
     assert "taskrunner first has task task-first (running): it takes one at a time" in (swci.getErrors() or "")
