@@ -223,8 +223,6 @@ class Board:
         task = self._task(name)
         if task.name == ROOT_NAME:
             raise Refused(f"{ROOT_NAME} is where chains of prerequisites begin: there is nothing to run")
-        if task.type == RUN_JOBS:  # its run is `core/jobs`', and it may be deleted
-            raise Refused(f"task {name} is one of jobs: it cannot be assigned", hint=f"swarm task retry {name}")
         if not task.final:
             raise Refused(f"task {name} is a draft: it cannot be assigned", hint=f"FINALIZE TASK {name}")
         prereq = self._task(task.prereq, f"the prerequisite of {name}")

@@ -17,6 +17,7 @@ from swarm.core.task import Task
 from swarm.engines.job import Job
 from swarm.errors import BadInput
 from swarm.nodes.jobdirectory import JobDirectory
+from swarm.nodes.jobwork import JobWork
 from swarm.nodes.local import HOST
 from swarm.nodes.secrets import Secrets
 from swarm.wire.jobsfile import RunJobs, body_of
@@ -33,10 +34,13 @@ class Jobbing:
     def life(self) -> Path:
         return self.state / "life"
 
-    def job(self, task: Task, run: JobRun, slot: JobSlot, directory: JobDirectory) -> Job:
-        """What to start for this attempt. Raises BadInput for what this host cannot do."""
+    def give(self, work: JobWork, task: Task, run: JobRun) -> None:
+        """Tell the work what to start for its attempt. Raises BadInput for what this host cannot do."""
         body = body_of(task.body, task.name)
-        return Job(
+        slot, directory = run.slots[work.lease.slot], work.directory
+        work.code, work.code_hash = (Path(body.Code) if body.Code else None), body.CodeHash
+        work.again = run.terms.gang and slot.attempt > 1
+        work.pair = Job(
             arguments=_arguments(body),
             environment={**self.secrets.resolved(body.Envvars), **self._environment(run, slot, directory)},
             working_dir=directory.work,

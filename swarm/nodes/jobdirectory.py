@@ -12,6 +12,8 @@ from pathlib import Path
 
 from swarm.core.events import SlotAssigned
 from swarm.core.operator_steps import Verdict
+from swarm.errors import BadInput
+from swarm.nodes.code import digest_of, left_out
 from swarm.nodes.launch import how_it_ended
 from swarm.nodes.local import Lines
 from swarm.nodes.slotdirectory import SIGNALS, SlotDirectory
@@ -71,24 +73,34 @@ class JobDirectory(SlotDirectory):
             return Verdict("done", "", 0)
         return Verdict(self._state, self._why or f"its program {how_it_ended(code)}", code)
 
-    def publish(self) -> Verdict:
-        """Put the output in its place; what lies there already is another attempt's, and stays."""
+    def publish(self, *, again: bool) -> Verdict:
+        """Put the output in its place; what lies there already stays.
+
+        ``again``: an earlier attempt may have put it there that does not count, as a gang counts as a whole.
+        """
         place = self.published
         if not self.output.is_dir() or not any(self.output.iterdir()):
             return Verdict("done", "", 0)
         try:
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if again and place.is_dir():
+                os.rename(place, self.path / "superseded")
             os.rename(self.output, place)
         except OSError as error:
             return Verdict("failed", f"its output cannot be put in its place, {place}: {error.strerror}", 0)
         return Verdict("done", "", 0)
 
-    def prepare(self, code: Path | None) -> None:
-        """Make the places for a start; ``code`` is copied to where the program begins. Raises OSError."""
+    def prepare(self, code: Path | None, digest: str | None) -> None:
+        """Make the places for a start; ``code`` is copied to where the program begins.
+
+        Raises OSError, and BadInput when it is not the code with this hash.
+        """
         for place in (self.work, self.output):
             shutil.rmtree(place, ignore_errors=True)  # of a start that came to nothing
         self.output.mkdir(mode=0o700)
         if code is None:
             self.work.mkdir(mode=0o700)
-        else:
-            shutil.copytree(code, self.work, symlinks=True)
+            return
+        shutil.copytree(code, self.work, symlinks=True, ignore=left_out)
+        if (found := digest_of(self.work)) != digest:
+            raise BadInput(f"the code {code} has changed: its hash is {found}, the task was submitted with {digest}")

@@ -16,10 +16,14 @@ from swarm.nodes.slotwork import SlotWork
 class JobWork(SlotWork):
     directory: JobDirectory
     code: Path | None = None
-    """What the program begins with a copy of; known once the task was judged."""
+    """What the program begins with a copy of, if it has this hash; known once the task was judged."""
+    code_hash: str | None = None
+    again: bool = False
+    """It is of a gang that is tried again: what an attempt before has put in its place counts no more."""
 
     def _prepare(self) -> None:
-        self.directory.prepare(self.code)
+        self.directory.prepare(self.code, self.code_hash)
 
     def _settled(self, verdict: Verdict) -> Verdict:
-        return self.directory.publish() if verdict.state == "done" and self._holds(self.lease) else verdict
+        counts = verdict.state == "done" and self._holds(self.lease)
+        return self.directory.publish(again=self.again) if counts else verdict

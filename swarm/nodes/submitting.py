@@ -7,12 +7,13 @@ anything is proposed, and one proposal makes the whole task, or nothing.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
+from swarm.nodes import code
 from swarm.nodes.client import Client
 from swarm.wire import jobsfile
 
@@ -25,7 +26,19 @@ def submitted(path: Path) -> Work:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"the task {path} cannot be read: {error.strerror}") from None
-    return submit(jobsfile.parse(data, str(path)))
+    task = jobsfile.parse(data, str(path))
+    return submit(replace(task, body=_with_code(task.body, path)))
+
+
+def _with_code(body: jobsfile.RunJobs, path: Path) -> jobsfile.RunJobs:
+    """What the file says of its code, as operators can find and check it."""
+    if body.Code is None:
+        return body
+    directory = (path.parent / body.Code).resolve()
+    digest = code.digest_of(directory)
+    if body.CodeHash not in (None, digest):
+        raise BadInput(f"the code {directory} has the hash {digest}, and {path} says CodeHash {body.CodeHash}")
+    return replace(body, Code=str(directory), CodeHash=digest)
 
 
 def submit(task: jobsfile.JobsFile) -> Work:

@@ -248,7 +248,7 @@ class OperatorNode:
             try:
                 if isinstance(work, JobWork):
                     assert isinstance(run, JobRun)
-                    work.pair = self.jobbing.job(task, run, run.slots[lease.slot], work.directory)
+                    self.jobbing.give(work, task, run)
                 else:  # in a thread: it may look up names
                     work.pair = await trio.to_thread.run_sync(self.settings.pairing.pair, task, lease)
             except SwarmError as error:

@@ -55,7 +55,7 @@ def checked(body: dict[str, Any]) -> dict[str, Any]:
         "contract" in names
         and all(map(printable(0, NAME_MAX), names.values()))
         and all(type(value) is int and 0 <= value < COUNT_MAX for value in counts.values())
-        and all(type(value) is int and abs(value) < COUNT_MAX or _is_finite(value) for value in measures.values())
+        and all((type(value) is int and abs(value) < COUNT_MAX) or _is_finite(value) for value in measures.values())
     )
     if not fits:
         raise BadInput("a report on a training has another form than this release knows")

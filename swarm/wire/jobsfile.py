@@ -56,7 +56,9 @@ class RunJobs:
     """In place of Command: one line, split as a shell does, and with ``Shell`` given to one."""
     Shell: Annotated[bool, Field(strict=True)] = False
     Code: Text | None = None
-    """A directory on the submitter's host; each job begins in a copy of it."""
+    """A directory on the operator's host, in the file also relative to it; each job begins in a copy of it."""
+    CodeHash: Annotated[str, StringConstraints(strict=True, pattern="^sha256:[0-9a-f]{64}$")] | None = None
+    """Of the code that is meant (`nodes/code`): put in when the task is submitted, for operators to hold it against."""
     Envvars: Annotated[dict[Variable, Value], AfterValidator(without_secrets)] = field(default_factory=dict)
     Replicas: Annotated[int, Field(strict=True, ge=1, le=JOBS_MAX)] = 1
     Rendezvous: Annotated[bool, Field(strict=True)] = False
@@ -67,8 +69,6 @@ class RunJobs:
     Resources: Resources = field(default_factory=Resources)
     MaxRunTime: Annotated[int, Field(strict=True, ge=1, le=LONGEST_S)] | None = None
     """Of one attempt of one job, in seconds."""
-    Output: TaskName | None = None
-    """The name of the artifact that its first slot leaves in SWARM_OUT."""
 
     @model_validator(mode="after")
     def _says_what_to_run(self) -> RunJobs:
@@ -76,6 +76,8 @@ class RunJobs:
             raise Sentence("needs either Command (a list) or Exec (one line)")
         if self.Shell and self.Exec is None:
             raise Sentence("Shell is for Exec: Command goes to no shell")
+        if self.CodeHash is not None and self.Code is None:
+            raise Sentence("CodeHash is of Code, and there is none")
         if self.Probe > self.Replicas or (self.Probe and self.Rendezvous):
             raise Sentence("Probe is a number of testers: no more than Replicas, and none with Rendezvous")
         return self

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +103,17 @@ def test_hpes_two_pipes_are_refused_in_a_sentence(response):
     two = {"SL_REQUEST_CHANNEL": "/tmp/hpe-swarm/request.pipe", "SL_RESPONSE_CHANNEL": response}
     with pytest.raises(BadInput, match="has one channel for both, HPE's has two pipes"):
         channel.connect(two, print)
+
+
+@pytest.mark.parametrize(
+    ("door", "home"), [("pyt", "torch"), ("hf_transformers", "transformers"), ("sklearn", "sklearn"), ("tf", "keras")]
+)
+def test_every_door_opens_what_it_says(door, home):
+    """Read off the source: to import them takes four frameworks."""
+    source = Path(importpath.DIRECTORY, "swarmlearning", f"{door}.py").read_text(encoding="utf-8")
+    imported = [node for node in ast.parse(source).body if isinstance(node, ast.ImportFrom)]
+    names = {alias.name for node in imported if node.module == f"swarm.{home}" for alias in node.names}
+    assert {"SwarmCallback", "SwarmError"} <= names
+    ours = Path(importpath.DIRECTORY).parent / f"{home}.py"
+    (exported,) = [n for n in ast.parse(ours.read_text(encoding="utf-8")).body if isinstance(n, ast.Assign)]
+    assert names <= set(ast.literal_eval(exported.value))

@@ -330,20 +330,6 @@ def test_whatever_happens_every_slot_ends_once_and_nothing_is_held_for_nobody(se
     assert all(run.over for run in runs), [(run.task, run.state) for run in runs]
 
 
-def test_a_task_of_jobs_is_run_by_nothing_else_so_deleting_it_leaves_nothing_behind():
-    scene = JobScene(1)
-    scene.submit("j")
-    refused = scene.say(scene.swci, "TaskAssigned", {"taskrunner": DEFAULT_NAME, "task": "j", "peers": 1})
-    assert not refused.accepted
-    assert refused.reason == "task j is one of jobs: it cannot be assigned"
-    assert not list(scene.ledger.board.runs())
-    assert scene.stop("j").accepted
-    scene.ends(*slots(scene.ledger.board.jobs.of("j")), "stopped")
-    assert scene.delete("j").accepted
-    scene.offer_room(scene.operators[0], 2)
-    scene.ledger.board.check()
-
-
 def test_jobs_that_need_nothing_of_an_operator_are_refused():
     scene = JobScene(1)
     with pytest.raises(AssertionError, match="the terms of jobs"):

@@ -161,7 +161,7 @@ def test_r065_a_claimed_weight_of_a_billion_is_refused_and_counts_nowhere(claim,
     actor, other = scene.learners(2, weight=7)
     newcomer = Actor("sl", "sl-9")
     scene.join(newcomer)
-    assert "a nodeWeightage of 1 to 100" in scene.enrol(newcomer, weight=10**9).reason
+    assert "a weight of 1 to 1000000" in scene.enrol(newcomer, weight=10**9).reason
     assert said in scene.offer(actor, **claim).reason
     for each in (actor, other):
         scene.offer(each)

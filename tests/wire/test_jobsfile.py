@@ -60,7 +60,8 @@ def test_a_fault_is_said_with_its_line(changed, into, said):
 def test_a_password_does_not_get_into_the_ledger_and_a_job_needs_something():
     text = b"Name: j\nTaskType: RUN_JOBS\nBody:\n  Command: [x]\n"
     with pytest.raises(BadInput, match="expected secret:NAME"):
-        parse(text + b"  Envvars: {HF_TOKEN: hf_123}\n", "j.yaml")
-    assert parse(text + b"  Envvars: {HF_TOKEN: 'secret:hf'}\n", "j.yaml").body.Envvars == {"HF_TOKEN": "secret:hf"}
+        jobsfile.parse(text + b"  Envvars: {HF_TOKEN: hf_123}\n", "j.yaml")
+    said = jobsfile.parse(text + b"  Envvars: {HF_TOKEN: 'secret:hf'}\n", "j.yaml")
+    assert said.body.Envvars == {"HF_TOKEN": "secret:hf"}
     with pytest.raises(BadInput, match="needs a cpu or a gpu"):
-        parse(text + b"  Resources: {cpu: 0}\n", "j.yaml")
+        jobsfile.parse(text + b"  Resources: {cpu: 0}\n", "j.yaml")
