@@ -18,7 +18,7 @@ from swarm.core.jobslot import JobSlot
 from swarm.core.names import Identity
 from swarm.core.run import Run
 from swarm.core.slot import Slot
-from swarm.core.task import ROOT_NAME, RUN_JOBS, Task, root
+from swarm.core.task import ROOT_NAME, Task, root
 from swarm.core.taskrunner import DEFAULT_NAME, Listener, Taskrunner
 from swarm.errors import BadInput, Refused
 
