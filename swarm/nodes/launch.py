@@ -28,13 +28,12 @@ from swarm.errors import (
     Unreachable,
     WorkerFailed,
 )
-from swarm.runtime.tether import spawn
+from swarm.runtime.tether import ENDINGS, heard_afterwards, spawn
 
 GRACE_S = 5.0
 INTERRUPTED_GRACE_S = 0.6
 LOOK_EVERY_S = 0.05
 LAST_LINES = 12
-_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ANYBODYS = (CheckFailed, Interrupted)
 """Classes whose codes any program may end with: they say nothing about what went wrong."""
 
@@ -129,7 +128,7 @@ class Launch:
     ) -> Process:
         """Start one child; its output is appended to `state`/output.log."""
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (state / "output.log").open("ab") as log:
+        with (state / "output.log").open("ab") as log, heard_afterwards():  # when it is among those that are ended
             try:
                 popen = spawn(
                     command,
@@ -141,8 +140,8 @@ class Launch:
                 )
             except OSError as error:
                 raise BadInput(f"{name}: {command[0]} cannot be started: {error.strerror}") from error
-        process = Process(name, role, state, popen.pid, popen.wait)
-        self.processes.append(process)
+            process = Process(name, role, state, popen.pid, popen.wait)
+            self.processes.append(process)
         return process
 
     def wait_ready(
@@ -243,7 +242,7 @@ def _undisturbed() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDINGS}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDINGS}
     try:
         yield
     finally:

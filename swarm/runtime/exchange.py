@@ -233,7 +233,9 @@ class Exchange:
         except FetchStopped:
             self._happened(x.Failed(pull, "it was stopped"))
         except BadContribution as error:
-            self._happened(x.Failed(pull, error.message, bad=True))
+            if error.uid != pull.source:  # who passed on what another has signed is not to blame
+                self._happened(x.Spoilt(error.uid, error.message))
+            self._happened(x.Failed(pull, error.message, bad=error.uid == pull.source))
         except SwarmError as error:
             self._happened(x.Failed(pull, error.message))
         else:
@@ -278,24 +280,22 @@ class Exchange:
             whole = upto if upto == pull.stop else upto - (upto - pull.start) % CHUNK
             for first in range(hashed, whole, CHUNK):
                 sealed = first, min(first + CHUNK, pull.stop)
-                hashing.append(self._pool.submit(self._guarded, self._merging.seal, *sealed))
+                hashing.append(self._pool.submit(self._guarded, self._merging.receive, *sealed))
             hashed = whole
             self._happened(x.Arrived(pull, upto))
 
         proof = self._fetch(pull, "", self._result, stop, arrived)
         for leaves in hashing:
             leaves.result()
-        self._signed.take(pull, proof)
+        self._signed.take(pull, proof, self._merging.unfit(pull.start, pull.stop))
 
     def _pull_distances(self, pull: x.Pull, stop: Stop) -> None:
         assert self._measuring is not None
-        said = self._measuring.said[pull.start : pull.stop]
-        self._signed.take(pull, self._from(pull, "", (pull.start, pull.stop), said, stop, partial(self._upto, pull)))
+        said, span = self._measuring.said[pull.start : pull.stop], (pull.start, pull.stop)
+        proof = self._from(pull, "", span, said, stop, lambda upto: self._happened(x.Arrived(pull, upto)))
+        self._signed.take(pull, proof)
         if not distances.sound(bytes(self._measuring.said[pull.start : pull.stop])):
             raise BadContribution(pull.of, "the distances that it says it measured are none")
-
-    def _upto(self, pull: x.Pull, upto: int) -> None:
-        self._happened(x.Arrived(pull, upto))
 
     def _fetch(
         self, pull: x.Pull, digest: str, into: memoryview, stop: Stop, on_progress: Callable[[int], None]

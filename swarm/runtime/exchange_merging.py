@@ -2,7 +2,7 @@
 
 Used by one exchange, in the threads of its pool. Guarantees: the parts are merged in the order given; padding is zero;
 a contribution with NaN or infinity is found before its chunk is finished, and its sender named; so are leaves that were
-not committed to, where an offer has a Merkle root.
+not committed to, where an offer has a Merkle root, and NaN or infinity in what others say they have merged.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class Merging:
         self._hash_name = hash_name
         self._settle = settle
         self._store = store
+        self._unfit: dict[int, str] = {}
 
     def prepare(self, members: Members) -> None:
         """Who merges, in the order of the parts, is known, and how far apart they are if that matters."""
@@ -112,6 +113,16 @@ class Merging:
         self._leaves[at : at + len(hashes)] = hashes
         if self._store is not None:
             self._store(start, self._result[start:stop])
+
+    def receive(self, start: int, stop: int) -> None:
+        """This much of another's shard has come: seal it, and remember whether it can be a merge at all."""
+        self.seal(start, stop)
+        self._unfit[start] = tensorbytes.first_nonfinite(self._schema, self._result[start:stop], start, stop) or ""
+
+    def unfit(self, start: int, stop: int) -> str:
+        """The tensor of what was received from ``start`` to ``stop`` that holds NaN or infinity, which no honest owner
+        signs; "" where none does."""
+        return next((tensor for at, tensor in sorted(self._unfit.items()) if tensor and start <= at < stop), "")
 
 
 def must_be_finite(

@@ -3,21 +3,25 @@
 Used by `nodes/launch` for the nodes, by `nodes/worker` for the training program, and by `engines/process`. Guarantees:
 the child leads a session and process group of its own, so a terminal's Ctrl-C reaches only the parent, which ends it in
 order; when the parent dies, even by SIGKILL, the kernel kills the child (on Linux), and with it what is tethered to the
-child in turn; `guard` does the same for what a child has started itself.
+child in turn; `guard` does the same for what a child has started itself. A Ctrl-C that comes while a child is started
+is heard once it is: Python drops what is raised in the hooks that run around a fork.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # looked up before any fork
 
@@ -44,16 +48,40 @@ def spawn(
             if os.getppid() != parent:  # it died before the tether was on
                 os._exit(137)
 
-    return subprocess.Popen(
-        list(command),
-        env=dict(environment),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        start_new_session=True,
-        preexec_fn=tie if tethered else None,
-    )
+    with heard_afterwards():
+        return subprocess.Popen(
+            list(command),
+            env=dict(environment),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            preexec_fn=tie if tethered else None,
+        )
+
+
+@contextlib.contextmanager
+def heard_afterwards() -> Iterator[None]:
+    """Within: a signal that ends this process waits, whichever thread it reaches; its handler is called at the end.
+
+    From the main thread only. What is ignored, or has no handler of Python's, stays as it is: children inherit that.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = {number: handler for number in ENDINGS if callable(handler := signal.getsignal(number))}
+    try:
+        for number in before:
+            signal.signal(number, note)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for heard in came:
+            signal.raise_signal(heard)
 
 
 def guard(group: int) -> subprocess.Popen[bytes] | None:

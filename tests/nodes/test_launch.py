@@ -143,6 +143,33 @@ def test_nothing_outlives_the_launcher_whatever_ends_it(number):
     launcher.stdout.close()
 
 
+@pytest.fixture
+def ctrl_c_at_the_fork():
+    """Within the next fork somebody presses Ctrl-C, as in a terminal: CI runs us where it is ignored."""
+    before, due = signal.signal(signal.SIGINT, signal.default_int_handler), [signal.SIGINT]
+    os.register_at_fork(before=lambda: due and signal.raise_signal(due.pop()))  # hooks stay; it does nothing more
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_ctrl_c_while_a_child_is_started_is_heard_once_the_child_is_among_those_that_are_ended(
+    ctrl_c_at_the_fork, launch, tmp_path
+):
+    with pytest.raises(KeyboardInterrupt):
+        launch.start("n", "SN", python(NODE, tmp_path), state=tmp_path)
+    assert [process.name for process in launch.processes] == ["n"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_is_ignored_stays_ignored_in_what_is_started(launch, tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        code = "import signal; assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN"
+        launch.wait_ended([launch.start("n", "SN", python(code), state=tmp_path)])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_the_scratch_directory_is_removed_on_leaving():
     with scratch_directory("swarm-test-") as path:
         (path / "key").write_text("secret")

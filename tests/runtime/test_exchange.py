@@ -519,6 +519,38 @@ def test_a_relayed_shard_is_used_with_its_owners_signature_only_and_who_passed_i
     assert (reader, "stalled", members[liar].uid, f"the shard it sent is not signed by {whom}") in told
 
 
+def sign_nan(attempt: Attempt, index: int) -> None:
+    """From now on this member merges NaN into its shard, and signs it."""
+    merging, seal = attempt.exchanges[index]._merging, attempt.exchanges[index]._merging.seal
+
+    def seal_nan(start: int, stop: int) -> None:
+        if start in attempt.region_of(index):
+            merging._result[start : start + 4] = np.float32("nan").tobytes()
+        seal(start, stop)
+
+    merging.seal = seal_nan
+
+
+@pytest.mark.parametrize("passed_on", [False, True], ids=["by itself", "passed on by another"])
+def test_r063_who_signs_a_shard_of_nan_is_named_and_who_passes_it_on_is_not(five, passed_on) -> None:
+    members, schema = five[:3], Schema.of({"a": np.zeros(6 * LEAF_BYTES // 4, np.float32)})
+    attempt = Attempt(members, schema, [{"a": np.ones(schema.nbytes // 4, np.float32)}] * 3, [1] * 3, "sharded")
+    owner, other, reader = sorted(range(3), key=lambda index: members[index].uid)
+    sign_nan(attempt, owner)
+    attempt.serve(other)
+    attempt.start(owner)
+    if passed_on:
+        members[owner].shelf["shard", 0] = refusing("it is gone")
+        spoilt, own = attempt.region_of(owner), attempt.exchanges[other].region
+        passes_on = attempt.exchanges[owner].region
+        members[other].shelf["shard", 0] = lambda want: (passes_on if want.start in spoilt else own)(want)
+    attempt.start(reader)
+    message = 'the shard that it merged and signed holds NaN or infinity, in "a"'
+    assert attempt.told() == (reader, "stalled", members[owner].uid, message)
+    assert members[other].uid not in attempt.exchanges[reader]._machine.blamed
+    attempt.end()
+
+
 def refusing(reason: str):
     def refuse(want: object) -> Region:
         raise Refused(reason)
