@@ -2,9 +2,9 @@
 
 `run-sn run-sl run-swop run-swci` are of the class `Launcher`; their own options stay theirs, and they find the state
 directory that all this comes to in their `state`. What HPE's users know beyond that is in the table `cli/flags`.
-Guarantees: flags of any case, as ``--x=y`` or ``--x y``; a value
-that looks like a flag is a missing one; what has no effect here is accepted and said in one line; ``-d`` comes back
-when the node is ready, or with the error that it ended with.
+Guarantees: flags of any case, as ``--x=y`` or ``--x y``; a value that looks like a flag is a missing one; what has no
+effect here is accepted and said in one line; ``-d`` comes back when the node is ready, or with the error that it ended
+with.
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ def _check_variables(command: str) -> list[str]:
 
 def _say_what_has_no_effect(flags: Iterable[str]) -> None:
     if names := list(dict.fromkeys(flags)):
-        said = f"note: without effect, for nothing here runs in containers or needs a licence: {' '.join(names)}"
+        said = f"note: without effect here (docs/from-hpe.md says why): {' '.join(names)}"
         click.echo(said, err=True)
 
 
