@@ -18,7 +18,7 @@ from swarm.core.jobslot import JobSlot
 from swarm.core.names import Identity
 from swarm.core.run import Run
 from swarm.core.slot import Slot
-from swarm.core.task import ROOT_NAME, Task, root
+from swarm.core.task import ROOT_NAME, RUN_JOBS, Task, root
 from swarm.core.taskrunner import DEFAULT_NAME, Listener, Taskrunner
 from swarm.errors import BadInput, Refused
 
@@ -223,6 +223,11 @@ class Board:
         task = self._task(name)
         if task.name == ROOT_NAME:
             raise Refused(f"{ROOT_NAME} is where chains of prerequisites begin: there is nothing to run")
+        if task.type == RUN_JOBS:
+            raise Refused(
+                f"task {name} is of jobs: it runs when operators have room, and is assigned to nobody",
+                hint=f"swarm task retry {name} runs it again",
+            )
         if not task.final:
             raise Refused(f"task {name} is a draft: it cannot be assigned", hint=f"FINALIZE TASK {name}")
         prereq = self._task(task.prereq, f"the prerequisite of {name}")

@@ -268,6 +268,14 @@ def test_only_the_organisation_that_submitted_a_task_ends_or_deletes_it():
     assert scene.submit().id == 2, "its name is free, its id is not given again"
 
 
+def test_a_task_of_jobs_is_assigned_to_no_taskrunner():
+    scene = JobScene(1)
+    scene.ends(*slots(scene.submit()))
+    assert scene.assign(1, task="job").reason == (
+        "task job is of jobs: it runs when operators have room, and is assigned to nobody"
+    )
+
+
 def test_names_are_unique_and_a_refusal_leaves_nothing():
     scene = JobScene(1)
     scene.submit()

@@ -1,4 +1,4 @@
-"""What one end of a link asks the other: at once while there is room, in turn when there is none."""
+"""What one end of a link asks the other: as much at a time as the other takes, the rest in turn."""
 
 from __future__ import annotations
 
@@ -21,19 +21,6 @@ class Scene:
             self.asked.append(number)
 
         self.answers.append(await self.calls.make(send, 5.0))
-
-
-def test_a_call_leaves_in_the_turn_in_which_it_is_made() -> None:
-    async def main() -> None:
-        scene = Scene()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(scene.call)
-            await trio.lowlevel.checkpoint()  # the turn in which it begins
-            assert scene.asked == [1]
-            scene.calls.take("reply", 1, "content")
-        assert scene.answers == [Answer("reply", "content")]
-
-    trio.run(main)
 
 
 def test_who_finds_no_room_leaves_when_another_is_answered() -> None:
