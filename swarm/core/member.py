@@ -383,8 +383,8 @@ class Member:
             self.lineage.handed_over()
             self.alone, self.batches_at_answer = 0, self.ask.batches
         self.phase, self.ask = Phase.RESTING, None
-        newest = self.contract.kept.newest  # of what is adopted the round that made it: others may have come to nothing
-        decided = newest.round if newest and how == "adopted" else self.contract.round - (how != "alone")
+        newest = self.contract.kept.newest if how in ("merged", "adopted") else None  # later rounds came to nothing
+        decided = newest.round if newest else self.contract.round - (how != "alone")
         return m.Answer(how, decided, self.contract.base, members, self.contract.finished, note)
 
     # ---- the invariants

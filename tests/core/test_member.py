@@ -168,6 +168,24 @@ def test_what_is_adopted_after_a_round_that_came_to_nothing_is_told_by_the_round
     assert (given.how, given.digest, given.round) == ("adopted", RESULT, 0)
 
 
+def test_what_is_merged_is_told_by_the_round_that_made_it_also_when_later_ones_are_known_already() -> None:
+    """Behind a cut, the commit comes together with a whole round more, which came to nothing."""
+    world = World(peers=3)
+    world.ask("begin")
+    world.offer(*UIDS)
+    world.merged()
+    world.ready(ME)
+    contract = world.contract
+    events = contract.ready(OTHER, {"contract": "c", "round": 0, "attempt": 0, "digest": RESULT})
+    for uid in (OTHER, THIRD):
+        events += contract.offer(uid, {"contract": "c", "round": 1, "base": RESULT, "digest": OWN, "stop": False})
+    events += contract.close_window({"contract": "c", "round": 1})
+    events += contract.leave(OTHER, "")
+    assert contract.round == 2
+    given = answer(world.tell(events))
+    assert (given.how, given.digest, given.round) == ("merged", RESULT, 0)
+
+
 def test_a_peer_that_missed_a_commit_adopts_it_and_is_told_how_much_it_gave_up() -> None:
     world = World(peers=3)
     world.offer(OTHER, THIRD)

@@ -13,6 +13,7 @@ import msgpack
 import pytest
 import trio
 
+from swarm.core.rules import KNOWN
 from swarm.errors import SwarmError, Unreachable
 from swarm.runtime.authority import CertificateTree, issue
 from swarm.runtime.driver import Driver
@@ -85,6 +86,7 @@ class Author:
             "role": credentials.identity.role,
             "addresses": ["127.0.0.1:30304"],
             "incarnation": state.incarnation,
+            "rules": KNOWN,
             **changes,
         }
         raw = sign_proposal(

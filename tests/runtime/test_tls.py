@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from swarm.core.rules import KNOWN
 from swarm.errors import IdentityError, Outdated, Replaced, SwarmError, Unreachable
 from swarm.runtime.tls import Local, Peer, handshake_socket
 from swarm.wire import binding, frame
@@ -156,14 +157,17 @@ def test_another_protocol_version_is_refused_on_both_sides(
     assert_says(of_dialler, "refused this node: .*speaks protocol 2, this node speaks protocol 1")
 
 
+BEHIND = f"knows rules version {KNOWN} of the ledger, this network follows version {KNOWN + 1}"
+
+
 def test_a_release_that_does_not_know_the_rules_that_hold_is_refused_on_both_sides(
     pair: Any, tmp_path: Path, good: Local
 ) -> None:
-    good.acquaintances.rules = 2
+    good.acquaintances.rules = KNOWN + 1
     older = node(tmp_path, leaf(A, "SN-2"), [A])
     of_dialler, of_listener = meet(pair, older, good)
-    assert_says(of_listener, "runs a release that knows rules version 1 of the ledger, this network follows version 2")
-    assert_says(of_dialler, "refused this node: .*knows rules version 1 of the ledger, this network follows version 2")
+    assert_says(of_listener, f"runs a release that {BEHIND}")
+    assert_says(of_dialler, f"refused this node: .*{BEHIND}")
     assert isinstance(of_dialler, Outdated)
     assert "install the release" in of_dialler.hint
     assert not isinstance(of_listener, Outdated), "it is not its own release that is old"
@@ -172,9 +176,9 @@ def test_a_release_that_does_not_know_the_rules_that_hold_is_refused_on_both_sid
 def test_a_release_that_does_not_know_the_rules_that_hold_is_told_so_when_it_is_called(
     pair: Any, tmp_path: Path, good: Local
 ) -> None:
-    good.acquaintances.rules = 2
+    good.acquaintances.rules = KNOWN + 1
     of_dialler, of_listener = meet(pair, good, node(tmp_path, leaf(A, "SN-2"), [A]))
-    assert_says(of_dialler, "knows rules version 1 of the ledger, this network follows version 2")
+    assert_says(of_dialler, BEHIND)
     assert isinstance(of_listener, Outdated)
 
 
