@@ -332,7 +332,8 @@ class Three:
             for number, state in enumerate(states):
                 clock = Clock(wall_ms=lambda: Clock().wall_ms() + self.wrong_ms) if number == 0 else Clock()
                 sentinel = (HERE, ports[0]) if ports else None
-                nursery.start_soon(sn.run, sn.Settings(HERE, 0, 0, self.credentials("sn"), state, sentinel, clock=clock))
+                settings = sn.Settings(HERE, 0, 0, self.credentials("sn"), state, sentinel, clock=clock)
+                nursery.start_soon(sn.run, settings)
                 while not (state.path / "ready.json").exists():
                     await trio.sleep(0.01)
                 ports.append(json.loads((state.path / "ready.json").read_text())["api_port"])
