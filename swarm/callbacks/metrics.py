@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import SupportsFloat
 
+from swarm.core.names import METRIC_MAX
 from swarm.errors import BadInput
 
 FILE = "SWARM_METRICS"
@@ -43,8 +44,8 @@ def log_metrics(metrics: Mapping[str, SupportsFloat], *, epoch: int | None = Non
 
 
 def _number(name: object, value: object) -> float | None:
-    if not isinstance(name, str) or not name.isprintable() or not name:
-        raise BadInput(f"log_metrics takes printable names, got {name!r}")
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= METRIC_MAX:
+        raise BadInput(f"log_metrics takes printable names of up to {METRIC_MAX} characters, got {name!r}"[:300])
     try:
         number = float(value)  # type: ignore[arg-type] # that is what is found out
     except (TypeError, ValueError):

@@ -29,6 +29,9 @@ from swarm.core.task import ROOT_NAME, RUN_JOBS, Task
 from swarm.core.taskrunner import Listener, Taskrunner
 from swarm.errors import Refused
 
+KEPT_MAX = 100_000
+"""Jobs of one organisation in the state: one entry makes thousands of them, and every network node keeps them all."""
+
 Answer = tuple[dict[str, Any], list[Event]]
 
 
@@ -108,6 +111,12 @@ class Jobs:
         if name in self._tasks:
             raise Refused(f"there is a task {name} already", hint=f"choose another name, or swarm task rm {name} first")
         terms = Terms(**body["terms"])
+        kept = sum(run.terms.slots for run in self.runs.values() if run.anchor == identity.anchor)
+        if kept + terms.slots > KEPT_MAX:
+            raise Refused(
+                f"{identity.organisation} has {kept} jobs in the ledger, and {terms.slots} more are over {KEPT_MAX}",
+                hint="swarm task rm forgets those of a task that has ended",
+            )
         said = (name, RUN_JOBS, body["author"], ROOT_NAME, name, body["body"])
         task = Task(*said, claim.uid, identity.anchor, header.time, state="queued", finalizer=claim.uid)
         task.run = header.index

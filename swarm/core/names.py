@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from swarm.errors import BadInput
 
 ROLES = ("sn", "sl", "swop", "swci")
+METRIC_MAX = 200
+"""Characters in the name of a metric that a job logs."""
 
 _NAME = re.compile(r"(?!\.{1,2}$)[a-z0-9._-]{1,64}")  # a name may name a directory: no . and ..
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"

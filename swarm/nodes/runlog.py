@@ -7,14 +7,19 @@ directories. Guarantee: an attempt whose result did not count is told apart from
 from __future__ import annotations
 
 import json
+import math
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from swarm.core.names import METRIC_MAX
 from swarm.errors import BadInput
 from swarm.nodes.logs import state_directories
 
 LINES_MAX = 100_000
+BYTES_MAX = 32 << 20
 
 
 def of_slots(base: Path, slots: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -63,17 +68,39 @@ def _attempts(base: Path) -> Iterator[tuple[Path, Path, dict[str, Any]]]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """Whole lines; what a program wrote there by itself is not taken for metrics."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
+    """What `swarm.log_metrics` has written; lines that a program has put there by itself count as nothing."""
     lines = []
-    for line in text.splitlines()[:LINES_MAX]:
+    for text in _text(path).splitlines()[:LINES_MAX]:
         try:
-            said = json.loads(line)
-        except ValueError:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
             continue
-        if isinstance(said, dict) and isinstance(said.get("metrics"), dict):
-            lines.append(said)
+        if _is_logged(line):
+            lines.append(line)
     return lines
+
+
+def _text(path: Path) -> str:
+    """Of a plain file, and no more than `BYTES_MAX`: the program that wrote it could have put anything in its place."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return file.read(BYTES_MAX).decode(errors="replace")
+    except OSError:
+        pass
+    return ""
+
+
+def _is_logged(line: object) -> bool:
+    if not isinstance(line, dict) or not isinstance(line.get("metrics"), dict):
+        return False
+    numbers = all(_is_named(name) and (value is None or _is_number(value)) for name, value in line["metrics"].items())
+    return numbers and type(line.get("rank")) is int and type(line.get("epoch")) in (int, type(None))
+
+
+def _is_named(name: str) -> bool:
+    return 0 < len(name) <= METRIC_MAX and name.isprintable()
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is float and math.isfinite(value)

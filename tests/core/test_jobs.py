@@ -8,6 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from swarm.core import jobs
 from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
@@ -343,3 +344,16 @@ def test_jobs_that_need_nothing_of_an_operator_are_refused():
     with pytest.raises(AssertionError, match="the terms of jobs"):
         scene.submit("j", slots=1000, cpu=0)
     assert scene.ledger.board.jobs.runs == {}
+
+
+def test_an_organisation_has_no_more_jobs_in_the_ledger_than_every_node_can_keep(monkeypatch):
+    monkeypatch.setattr(jobs, "KEPT_MAX", 10)
+    scene = JobScene(1)
+    scene.submit("first", slots=6)
+    with pytest.raises(AssertionError, match="has 6 jobs in the ledger, and 5 more are over 10"):
+        scene.submit("second", slots=5)
+    scene.stop("first")
+    for slot in list(scene.ledger.board.jobs.leases()):
+        scene.ends(slot, "stopped")
+    assert scene.delete("first").accepted
+    assert len(scene.submit("second", slots=5).slots) == 5
