@@ -186,8 +186,9 @@ class StateDirectory:
 
 
 def in_use(path: Path) -> bool:
-    """Whether some process holds this directory, or one right in it."""
-    return any(_is_locked(lock) for lock in (path / _LOCK, *path.glob(f"*/{_LOCK}")))
+    """Whether some process holds this directory, one right in it, or that of a learning node of one of its slots."""
+    inside = (*path.glob(f"*/{_LOCK}"), *path.glob(f"slots/*/*/{_LOCK}"))
+    return any(_is_locked(lock) for lock in (path / _LOCK, *inside))
 
 
 def _is_locked(lock: Path) -> bool:

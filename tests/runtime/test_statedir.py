@@ -10,7 +10,7 @@ import pytest
 
 from swarm.core import names
 from swarm.errors import BadInput
-from swarm.runtime.statedir import StateDirectory, default_state_dir
+from swarm.runtime.statedir import StateDirectory, default_state_dir, in_use
 
 
 def test_a_new_directory_is_private_and_gets_a_node_key(tmp_path: Path) -> None:
@@ -38,6 +38,14 @@ def test_a_directory_in_use_names_the_process(tmp_path: Path) -> None:
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert f"state directory {tmp_path} is in use by process {os.getpid()}" in other.stderr
     StateDirectory(tmp_path).close()
+
+
+@pytest.mark.parametrize("inside", [".", "sn-1", "slots/13.0-7/sl"])
+def test_a_directory_is_in_use_while_a_process_holds_it_or_what_is_in_it(inside: str, tmp_path: Path) -> None:
+    (tmp_path / inside).mkdir(parents=True, exist_ok=True)
+    with StateDirectory(tmp_path / inside):
+        assert in_use(tmp_path)
+    assert not in_use(tmp_path)
 
 
 def test_a_failed_opening_does_not_count_as_a_start(tmp_path: Path) -> None:
