@@ -289,7 +289,8 @@ def test_what_is_received_is_counted_like_what_is_sent(two: list[Node]) -> None:
     fetch(reader, holder, 0, 8 * MIB)
     assert 8 * MIB < reader.client.traffic.received < 8 * MIB * 1.004
     assert reader.client.traffic.received <= holder.server.traffic.sent
-    assert 8 * MIB < holder.server.traffic.arrived <= holder.server.traffic.sent + 1, "TCP confirms its SYN, too"
+    until(lambda: holder.server.traffic.arrived > 8 * MIB)  # what confirms the last bytes may be on its way
+    assert holder.server.traffic.arrived <= holder.server.traffic.sent + 1, "TCP confirms its SYN, too"
     assert holder.server.traffic.received <= reader.client.traffic.sent < 16_384
 
 
