@@ -48,18 +48,19 @@ def command(
     if task_file is not None:
         if program:
             raise BadInput("-f names a task and -- a program: choose one of them")
-        submit(task_file, entrance(), as_json)
+        submit(task_file, entrance, as_json)
         return
     if not program:
         raise BadInput("neither a program nor a task is named", hint="swarm run -- python train.py, or -f job.yaml")
     here(peers, as_json, program)
 
 
-def submit(path: Path, entrance: Entrance, as_json: bool) -> None:
-    """Have the network take the task in a file; says its id."""
+def submit(path: Path, entrance: Callable[[], Entrance], as_json: bool) -> None:
+    """Have the network take the task in a file; says its id. What is wrong with the file is said without a network."""
     from swarm.nodes.submitting import submitted
 
-    done = ask(entrance, submitted(path))
+    work = submitted(path)
+    done = ask(entrance(), work)
     if as_json:
         print_json(done)
     else:
