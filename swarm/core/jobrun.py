@@ -20,6 +20,7 @@ from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import Any
 
+from swarm.core.datasets import Uses
 from swarm.core.events import Event, TaskChanged, TaskState
 from swarm.core.jobslot import Holder, JobSlot
 from swarm.core.slot import ENDED, SLOT
@@ -73,6 +74,8 @@ class JobRun:
     slots: dict[str, JobSlot] = field(default_factory=dict)
     cleared: bool = False
     """For `core/operator`: of no run of jobs."""
+    uses: Uses = field(default_factory=Uses)
+    """The datasets that it is about: only who has them runs it."""
     _counts: Counter[str] = field(default_factory=Counter)
     _waiting: list[int] = field(default_factory=list)
 
@@ -327,13 +330,16 @@ class JobRun:
                 *(self.ending, self.outcome, self.tries, list(self.declined)),
             ],
             "slots": [slot.to_state() for slot in self.slots.values()],
+            **({"uses": self.uses.to_state()} if self.uses.versions else {}),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> JobRun:
         *stands, declined = state["stands"]
         slots = {slot.id: slot for slot in map(JobSlot.from_state, state["slots"])}
+        uses = Uses.from_state(state["uses"]) if "uses" in state else Uses()
         run = cls(*[*state["fixed"], Terms(*state["terms"]), *stands, list(declined), slots])
+        run.uses = uses
         run._count_anew()
         return run
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from swarm.core.datasets import USED
 from swarm.core.fields import (
     CONTRACT,
     COUNT_MAX,
@@ -138,7 +139,14 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
     },
     "LeaseEnded": {"slot": SLOT, "fence": INDEX, "reason": REASON},
     "TaskrunnerReset": {"taskrunner": TASK_NAME},
-    "JobsSubmitted": {"taskrunner": TASK_NAME, "name": TASK_NAME, "author": TEXT, "terms": TERMS, "body": BODY},
+    "JobsSubmitted": {
+        "taskrunner": TASK_NAME,
+        "name": TASK_NAME,
+        "author": TEXT,
+        "terms": TERMS,
+        "body": BODY,
+        "data": USED,
+    },
     "JobsStopped": {"task": TASK_NAME},
     "JobsRetried": {"task": TASK_NAME},
     "JobsDeleted": {"task": TASK_NAME},

@@ -13,7 +13,7 @@ from typing import Any
 
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
-from swarm.nodes import code
+from swarm.nodes import code, datause
 from swarm.nodes.client import Client
 from swarm.wire import jobsfile
 
@@ -43,12 +43,16 @@ def _with_code(body: jobsfile.RunJobs, path: Path) -> jobsfile.RunJobs:
 
 def submit(task: jobsfile.JobsFile) -> Work:
     async def work(client: Client) -> dict[str, Any]:
+        said = task.body
+        versions = datause.pinned(said.Data, (await client.ledger()).board.datasets) if said.Data else {}
+        said = replace(said, Data={tag: version.reference for tag, version in versions.items()})
         body = {
             "taskrunner": DEFAULT_NAME,
             "name": task.name,
             "author": task.author or client.local.credentials.identity.name,
-            "terms": asdict(task.body.terms()),
-            "body": jobsfile.to_wire(task.body),
+            "terms": asdict(said.terms()),
+            "body": jobsfile.to_wire(said),
+            **datause.to_wire(versions),
         }
         outcome = await client.propose("JobsSubmitted", body)
         return {"id": outcome.result["id"], "name": task.name, "state": outcome.result["state"]}

@@ -7,6 +7,7 @@ file says comes back from the ledger unchanged.
     Name: digits                    Body:
     TaskType: RUN_JOBS                Command: [python, train.py]     or Exec: "one line", with Shell: true for a shell
     Author: alice    (may be left out)  Envvars: {EPOCHS: 10}
+                                      Data: {"%DATA": user.alice.mnist}     the path of its files is put for %DATA
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
+from swarm.core.dataset import reference
+from swarm.core.datasets import USED_MAX
 from swarm.core.jobrun import Terms
 from swarm.core.task_kinds import JOBS_MAX, ROOM_MAX
+from swarm.errors import BadInput
 from swarm.wire import documents
 from swarm.wire.fitting import fit
-from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words
+from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words, misfit
+from swarm.wire.tags import TAG, tags_of
 from swarm.wire.taskfile import without_secrets
 
 LONGEST_S = 30 * 24 * 3600
@@ -47,6 +52,20 @@ def _command(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
+def _tag(text: str) -> str:
+    if not TAG.fullmatch(text):
+        raise misfit("a tag: % and up to 40 capital letters, digits and _, as %DATA")
+    return text
+
+
+def _dataset(text: str) -> str:
+    try:
+        reference(text)
+    except BadInput as error:
+        raise Sentence(error.message) from None
+    return text
+
+
 @dataclass(frozen=True, config=CLOSED)
 class RunJobs:
     """One program, once or several times."""
@@ -59,6 +78,11 @@ class RunJobs:
     """A directory on the operator's host, in the file also relative to it; each job begins in a copy of it."""
     CodeHash: Annotated[str, StringConstraints(strict=True, pattern="^sha256:[0-9a-f]{64}$")] | None = None
     """Of the code that is meant (`nodes/code`): put in when the task is submitted, for operators to hold it against."""
+    Data: Annotated[
+        dict[Annotated[str, AfterValidator(_tag)], Annotated[Text, AfterValidator(_dataset)]],
+        Field(max_length=USED_MAX),
+    ] = field(default_factory=dict)
+    """Datasets (`core/dataset`): the path of each is put in place of its tag in Command or Exec, and in Envvars."""
     Envvars: Annotated[dict[Variable, Value], AfterValidator(without_secrets)] = field(default_factory=dict)
     Replicas: Annotated[int, Field(strict=True, ge=1, le=JOBS_MAX)] = 1
     Rendezvous: Annotated[bool, Field(strict=True)] = False
@@ -80,6 +104,9 @@ class RunJobs:
             raise Sentence("CodeHash is of Code, and there is none")
         if self.Probe > self.Replicas or (self.Probe and self.Rendezvous):
             raise Sentence("Probe is a number of testers: no more than Replicas, and none with Rendezvous")
+        said = [*(self.Command or ()), self.Exec or "", *self.Envvars.values()]
+        for tag in sorted(set(self.Data) - tags_of(said)):
+            raise Sentence(f"Data has {tag}, and neither the command nor a variable of Envvars holds {tag}")
         return self
 
     def terms(self) -> Terms:

@@ -1,10 +1,12 @@
 """The file of a task of jobs: what it may say, and what is said of one with faults."""
 
+import shlex
+
 import pytest
 
 from swarm.core.jobrun import Terms
 from swarm.errors import BadInput
-from swarm.wire import jobsfile
+from swarm.wire import jobsfile, tags
 
 GOOD = b"""\
 Name: digits
@@ -50,6 +52,9 @@ def test_a_body_comes_back_from_the_ledger_as_it_was():
         (b"Replicas: 3", b"Replicas: 0", "job.yaml:7: Body.Replicas is the number 0, expected at least 1"),
         (b"TaskType: RUN_JOBS", b"TaskType: RUN_JOB", "job.yaml:2: TaskType is"),
         (b"Name: digits\n", b"", 'job.yaml:1: "Name" is missing'),
+        (b"Restart: 2", b"Data: {'%DATA': user.me.x}", "neither the command nor a variable of Envvars holds %DATA"),
+        (b"Restart: 2", b"Data: {DATA: user.me.x}", "expected a tag: % and up to 40 capital letters, digits and _"),
+        (b"Restart: 2", b"Data: {'%DATA': x@}", "'x@' names no dataset"),
     ],
 )
 def test_a_fault_is_said_with_its_line(changed, into, said):
@@ -65,3 +70,16 @@ def test_a_password_does_not_get_into_the_ledger_and_a_job_needs_something():
     assert said.body.Envvars == {"HF_TOKEN": "secret:hf"}
     with pytest.raises(BadInput, match="needs a cpu or a gpu"):
         jobsfile.parse(text + b"  Resources: {cpu: 0}\n", "j.yaml")
+
+
+def test_tags_are_whole_words_and_a_path_stays_one_argument():
+    text = (
+        b"Name: j\nTaskType: RUN_JOBS\nBody:\n  Exec: use --in=%DATA %DATA_2 %D\n  Data: {'%DATA': a, '%D': b@2,gold}\n"
+    )
+    assert jobsfile.parse(text, "j.yaml").body.Data == {"%DATA": "a", "%D": "b@2,gold"}
+    values = {"%DATA": "/my data", "%D": "/d"}
+    assert tags.filled("--in=%DATA %DATA_2 %D %Data", values) == "--in=/my data %DATA_2 /d %Data"
+    assert tags.filled("%DATA", values, shlex.quote) == "'/my data'"
+    assert tags.filled("%D", {"%D": "%D%DATA", "%DATA": "x"}) == "%D%DATA", (
+        "what was put in is not looked through again"
+    )
