@@ -43,6 +43,11 @@ class Reference(NamedTuple):
         return f"{self.name}@{self.selection}" if self.selection else self.name
 
 
+def is_reference(text: str) -> bool:
+    """Whether it means a dataset where it could be a path, too: all names begin so, and none has a slash."""
+    return text.startswith("user.") and "/" not in text
+
+
 def reference(text: str) -> Reference:
     """Raises BadInput for what names no dataset."""
     name, at, selection = text.partition("@")

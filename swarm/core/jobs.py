@@ -100,6 +100,11 @@ class Jobs:
         used = (run.task for run in self.runs.values() for name, _ in run.uses.versions if name == dataset)
         return next(used, "")
 
+    def positions(self) -> dict[int, int]:
+        """The same for all that wait, by number: one walk through them, where each `position` is one of its own."""
+        waiting = (run.number for run in self.runs.values() if run.state == "queued")
+        return {number: ahead for ahead, number in enumerate(waiting)}
+
     def leases(self) -> Iterator[JobSlot]:
         for held in self._held.values():
             yield from held.values()
@@ -287,9 +292,8 @@ class Jobs:
         cpu = room.cpu - sum(self.runs[slot.run].terms.cpu for slot in held)
         return _Free(cpu, [gpu for gpu in range(room.gpu) if gpu not in taken])
 
-    def waits_for(self, run: JobRun) -> str:
-        """Why the run that waits does, for people: who is before it, or what no operator has."""
-        ahead = self.position(run)
+    def waits_for(self, run: JobRun, ahead: int | None) -> str:
+        """Why the run at this `position` waits, for people: who is before it, or what no operator has."""
         if ahead is None:
             return ""
         cpu, gpu = (each * (run.terms.slots if run.terms.gang else 1) for each in (run.terms.cpu, run.terms.gpu))

@@ -13,7 +13,7 @@ from swarm.nodes import datastatus, jobstatus
 
 Answer = Callable[[Ledger, dict[str, Any]], dict[str, Any]]
 ANSWERS: dict[str, Answer] = {
-    "jobs": lambda ledger, body: jobstatus.jobs(ledger),
+    "jobs": lambda ledger, body: jobstatus.jobs(ledger, int(body.get("after", 0))),
     "job": lambda ledger, body: jobstatus.job(ledger, str(body["task"]), int(body["first"])),
     "datasets": lambda ledger, body: datastatus.datasets(ledger),
     "dataset": lambda ledger, body: datastatus.dataset(ledger, str(body["dataset"]), int(body["first"])),

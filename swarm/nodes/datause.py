@@ -5,21 +5,24 @@ Used by `nodes/submitting`. Guarantee: what comes later to a dataset changes not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from swarm.core.dataset import Version
-from swarm.core.datasets import Datasets
+from swarm.core.dataset import is_reference
+from swarm.nodes.client import Client
+from swarm.wire.jobsfile import RunJobs
 
 
-def pinned(data: Mapping[str, str], datasets: Datasets) -> dict[str, Version]:
-    """By tag; raises BadInput that names the dataset, commit or tag that there is not."""
-    return {tag: datasets.version(said) for tag, said in data.items()}
+async def pinned(body: RunJobs, client: Client) -> tuple[RunJobs, dict[str, Any]]:
+    """The body with the hash of each dataset's version, and the field ``data`` of its JobsSubmitted, if there are any.
 
-
-def to_wire(versions: Mapping[str, Version]) -> dict[str, Any]:
-    """The field ``data`` of a JobsSubmitted, or none."""
-    used = {
-        version.reference: {"name": version.name, "commits": list(version.commits)} for version in versions.values()
-    }
-    return {"data": list(used.values())} if used else {}
+    Raises BadInput that names the dataset, commit or tag that there is not.
+    """
+    said = {tag: text for tag, text in body.Data.items() if is_reference(text)}
+    if not said:
+        return body, {}
+    datasets = (await client.ledger()).board.datasets
+    versions = {tag: datasets.version(text) for tag, text in said.items()}
+    references = {tag: version.reference for tag, version in versions.items()}
+    used = {each.reference: {"name": each.name, "commits": list(each.commits)} for each in versions.values()}
+    return replace(body, Data={**body.Data, **references}), {"data": list(used.values())}

@@ -1,8 +1,8 @@
 """From a task of jobs to what an engine is to start for one of its slots.
 
-Used by `nodes/swop`. Guarantees: no job is pointed at data that are not what its task was submitted for; what a job is
-told in its environment is complete before anything is started; all ranks of a gang are told the same address, also when
-their operator began anew in between.
+Used by `nodes/swop`. Guarantees: no job is pointed at a dataset that is not what its task was submitted for; what a job
+is told in its environment is complete before anything is started; all ranks of a gang are told the same address, also
+when their operator began anew in between.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarm.core.dataset import Version
+from swarm.core.dataset import Version, is_reference
 from swarm.core.datasets import Datasets
 from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot
 from swarm.core.task import Task
 from swarm.engines.job import Job
 from swarm.errors import BadInput
+from swarm.nodes import inputs
 from swarm.nodes.holdings import Holdings
 from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.jobwork import JobWork
 from swarm.nodes.local import HOST
 from swarm.nodes.secrets import Secrets
+from swarm.wire import tags
 from swarm.wire.jobsfile import RunJobs, body_of
-from swarm.wire.tags import filled
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,16 @@ class Jobbing:
         return self.state / "life"
 
     def data(self, task: Task, run: JobRun, datasets: Datasets) -> dict[str, Version]:
-        """By tag, what the task was submitted for. Raises BadInput for what its author's client did not check."""
-        found = {tag: datasets.version(said) for tag, said in body_of(task.body, task.name).Data.items()}
+        """By tag, the datasets of the task. Raises BadInput for what its author's client did not check."""
+        said = body_of(task.body, task.name).Data
+        found = {tag: datasets.version(text) for tag, text in said.items() if is_reference(text)}
         for tag, version in found.items():
             if (version.name, version.hash) not in run.uses.versions:
                 raise BadInput(f"task {task.name} says {tag} is {version.reference}, and was not submitted for it")
         return found
 
-    def give(self, work: JobWork, task: Task, run: JobRun, places: Mapping[str, str]) -> None:
-        """Tell the work what to start for its attempt; ``places``: for each tag of its data the path.
+    def give(self, work: JobWork, task: Task, run: JobRun, held: Mapping[str, str]) -> None:
+        """Tell the work what to start for its attempt; ``held``: where its datasets are, by tag.
 
         Raises BadInput for what this host cannot do.
         """
@@ -58,16 +60,15 @@ class Jobbing:
         slot, directory = run.slots[work.lease.slot], work.directory
         work.code, work.code_hash = (Path(body.Code) if body.Code else None), body.CodeHash
         work.again = run.terms.gang and slot.attempt > 1
+        values = {tags.OUT: str(directory.output), **inputs.of_job(body, slot.index, held)}
+        said = {name: tags.fill(value, values) for name, value in self.secrets.resolved(body.Envvars).items()}
         work.pair = Job(
-            arguments=_arguments(body, places),
-            environment={**self._variables(body, places), **self._environment(run, slot, directory)},
+            arguments=arguments(body, values),
+            environment={**said, **self._environment(run, slot, directory)},
             working_dir=directory.work,
             life=self.life,
             longest_s=body.MaxRunTime or 0,
         )
-
-    def _variables(self, body: RunJobs, places: Mapping[str, str]) -> dict[str, str]:
-        return {name: filled(value, places) for name, value in self.secrets.resolved(body.Envvars).items()}
 
     def _environment(self, run: JobRun, slot: JobSlot, directory: JobDirectory) -> dict[str, str]:
         own = {
@@ -107,14 +108,14 @@ class Jobbing:
             return port
 
 
-def _arguments(body: RunJobs, places: Mapping[str, str]) -> tuple[str, ...]:
-    """A path stays one argument, whatever blanks it holds."""
+def arguments(body: RunJobs, values: Mapping[str, str]) -> tuple[str, ...]:
+    """``values``: what stands in the place of which tag."""
     if body.Command is not None:
-        return tuple(filled(word, places) for word in body.Command)
+        return tuple(tags.fill(word, values) for word in body.Command)
     assert body.Exec is not None
     if body.Shell:
-        return ("/bin/sh", "-c", filled(body.Exec, places, shlex.quote))
+        return ("/bin/sh", "-c", tags.fill_for_shell(body.Exec, values))
     try:
-        return tuple(filled(word, places) for word in shlex.split(body.Exec))
+        return tuple(tags.fill(word, values) for word in shlex.split(body.Exec))
     except ValueError as error:
         raise BadInput(f"Exec {body.Exec!r} of the task cannot be split: {str(error).lower()}") from None

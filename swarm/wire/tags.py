@@ -1,21 +1,60 @@
-"""Tags: words as %DATA in the command and variables of a job, for which its operator puts what only its host knows.
+"""The tags in the command of a job, as %IN and %OUT: each job's own values are put in their place.
 
-Used by `wire/jobsfile`, which sees that none is missing, and by `nodes/jobbing`, which fills them in. Guarantee: a tag
-is a whole word of %, capital letters, digits and _, so that %DATA never is the beginning of %DATA_2.
+Used by `wire/jobsfile` (whether every tag has a value) and `nodes/jobbing` (the values). Guarantees: a value stays one
+word of the command whatever is in it; a shell sees it quoted, and what would undo the quotes is refused.
+
+A tag is a % and at least two capitals, digits or _ that begin with a capital: %Y of `date` is none.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-TAG = re.compile(r"%[A-Z][A-Z0-9_]{0,39}(?![A-Z0-9_])")
+OUT = "%OUT"
+"""Where a job puts what is to stay: every job has one."""
+_TAG = re.compile(r"%[A-Z][A-Z0-9_]+(?![A-Za-z0-9_])")
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
+"""What a shell takes as it is."""
+_QUOTES = "'\"`"
 
 
-def tags_of(texts: Iterable[str]) -> set[str]:
-    return {tag for text in texts for tag in TAG.findall(text)}
+def is_tag(text: str) -> bool:
+    return _TAG.fullmatch(text) is not None
 
 
-def filled(text: str, values: Mapping[str, str], as_word: Callable[[str], str] = str) -> str:
-    """The text with every tag that has a value replaced by it, as ``as_word`` writes it; others stay as they are."""
-    return TAG.sub(lambda found: as_word(values[found[0]]) if found[0] in values else found[0], text)
+def named(texts: Iterable[str]) -> list[str]:
+    """The tags in these texts, each once, in their order."""
+    return list(dict.fromkeys(tag for text in texts for tag in _TAG.findall(text)))
+
+
+def quoted(line: str) -> list[str]:
+    """The tags that stand inside quotes of a line for a shell, where its own quotes would end those of a value."""
+    found, quote, at = [], "", 0
+    while at < len(line):
+        character = line[at]
+        if character == "\\" and quote != "'":
+            at += 2
+            continue
+        if not quote and character in _QUOTES:
+            quote = character
+        elif character == quote:
+            quote = ""
+        elif quote and (tag := _TAG.match(line, at)):
+            found.append(tag[0])
+        at += 1
+    return found
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """The text with values in place of their tags; what has no value stays as it is."""
+    return _TAG.sub(lambda tag: values.get(tag[0], tag[0]), text)
+
+
+def fill_for_shell(line: str, values: Mapping[str, str]) -> str:
+    """The same of a line that a shell reads: each value is one word of it."""
+    return fill(line, {tag: _as_word(value) for tag, value in values.items()})
+
+
+def _as_word(value: str) -> str:
+    return value if _PLAIN.fullmatch(value) else "'" + value.replace("'", "'\\''") + "'"
