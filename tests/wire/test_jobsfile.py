@@ -115,7 +115,7 @@ def test_a_tag_without_a_value_and_a_value_without_a_tag_are_refused(changed, in
 
 def test_a_variable_may_hold_what_a_tag_stands_for():
     said = SWEEP.replace(b"-d %DATA", b"").replace(b"  Probe: 2", b"  Envvars: {FROM: 'at %DATA'}")
-    said = said.replace(b"mnist.npz", b"user.a.mnist@2,gold")
+    said = said.replace(b"mnist.npz", b"'user.a.mnist@2,gold'")
     assert jobsfile.parse(said, "cv.yaml").body.Data == {"%DATA": "user.a.mnist@2,gold"}
 
 
