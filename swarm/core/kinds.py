@@ -23,7 +23,8 @@
     ContractRebased       swci, contract's org      gives up a base that nobody can serve; BaseLost
 
 Used by the ledger (which refuses a body that does not fit) and by wire/signed (which signs none that does not fit).
-The rows of tasks, taskrunners and slots stand in `core/task_kinds`, those of datasets in `core/datasets`.
+The rows of tasks, taskrunners and slots stand in `core/task_kinds`, those of roles in `core/role_kinds`, of datasets in
+`core/datasets`.
 Guarantees: after `check_body`, every field is there with its type and within its bounds, and there is no other; what
 came with later rules than the given ones does not exist, in the same words in every release.
 """
@@ -54,6 +55,7 @@ from swarm.core.fields import (
     whole,
 )
 from swarm.core.interval import MEASURED_MAX
+from swarm.core.role_kinds import ROLE_FIELDS
 from swarm.core.rules import KNOWN, has_kind
 from swarm.core.task_kinds import INDEX, SLOT, TASK_FIELDS
 from swarm.errors import BadInput
@@ -182,6 +184,7 @@ FIELDS: dict[str, dict[str, Field]] = {
     "ContractReset": {"contract": CONTRACT},
     "ContractRebased": {"contract": CONTRACT, "digest": DIGEST},
     **TASK_FIELDS,
+    **ROLE_FIELDS,
     **DATASET_FIELDS,
 }
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from swarm.core.datasets import USED
 from swarm.core.fields import (
+    ADDRESS,
     CONTRACT,
     COUNT_MAX,
     REASON,
@@ -82,6 +83,12 @@ TASK_NAME = Field(
     "a name of 1 to 160 printable ASCII characters, without blanks and slashes, that begins with a letter, digit or _",
     matching(_TASK_NAME),
 )
+JOBS_NAME = Field(
+    f"{TASK_NAME.expected}, and not of digits alone: that is an id",
+    lambda value: TASK_NAME.fits(value) and not value.isdecimal(),
+    since=3,
+    before=TASK_NAME,
+)
 TEXT = Field("a printable text of 1 to 160 characters", printable(1, 160))
 BODY = Field(
     "a map of plain values, at most 64 KiB and 8 levels deep",
@@ -136,12 +143,13 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
             list_of(printable(0, 300), 0, 20),
             required=False,
         ),
+        "address": Field(ADDRESS.expected, ADDRESS.fits, required=False, since=3),
     },
     "LeaseEnded": {"slot": SLOT, "fence": INDEX, "reason": REASON},
     "TaskrunnerReset": {"taskrunner": TASK_NAME},
     "JobsSubmitted": {
         "taskrunner": TASK_NAME,
-        "name": TASK_NAME,
+        "name": JOBS_NAME,
         "author": TEXT,
         "terms": TERMS,
         "body": BODY,
