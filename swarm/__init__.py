@@ -10,11 +10,12 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Client": "swarm.nodes.steering",
     "Swarm": "swarm.callbacks.swarm",
     "SwarmError": "swarm.errors",
     "log_metrics": "swarm.callbacks.metrics",
 }
-__all__ = ["Swarm", "SwarmError", "__version__", "log_metrics"]  # all but the version are fetched by __getattr__
+__all__ = ["Client", "Swarm", "SwarmError", "__version__", "log_metrics"]  # fetched by __getattr__, but the version
 
 
 def __getattr__(name: str) -> Any:

@@ -97,9 +97,7 @@ class Pairing:
             raise BadInput("Entrypoint and Command of the task are blank: they name no program")
         return Program(
             words,
-            self.secrets.resolved(
-                {**_devices(node), **task.Envvars, **node.usrenvvars, **_hostname(node.usrhostname)}
-            ),
+            self.secrets.resolved({**_devices(node), **task.Envvars, **node.usrenvvars, **_hostname(node.usrhostname)}),
             target_of(task.WorkingDir, "WorkingDir"),
             in_order(self._mounts(task, node)),
         )
