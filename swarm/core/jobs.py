@@ -7,7 +7,7 @@ has offered. Dealing costs no more than the runs that wait times the operators, 
 
     proposal        by                       what follows
     JobsSubmitted   swci                     the task is known, final and queued: JobsKnown, and slots are dealt
-    JobsStopped     swci, its organisation   what waits never starts, what runs is ended
+    JobsStopped     swci, its organisation   what waits never starts, what runs is ended, with kill at once
     JobsRetried     swci, its organisation   whatever is not done waits again
     JobsDeleted     swci, its organisation   an ended task is forgotten and its name free: TaskGone
     SwopListening   swop, with cpu and gpu   the operator has so much room from now on
@@ -137,7 +137,7 @@ class Jobs:
 
     def _stopped(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         run = self._own(claim, identity, "stopped")
-        events = self._then_deal(run, run.stop(str(identity), header.time), header)
+        events = self._then_deal(run, run.stop(str(identity), claim.body.get("kill", False), header.time), header)
         return {"state": run.state}, events
 
     def _retried(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
@@ -155,7 +155,7 @@ class Jobs:
             if other.prereq == run.task:
                 raise Refused(f"task {run.task} is the prerequisite of {other.name}: it cannot be deleted")
         del self._tasks[run.task], self.runs[run.number]
-        return {}, [TaskGone(run.task)]
+        return {}, [TaskGone(run.task, run.number, claim.body.get("outputs", False))]
 
     def _own(self, claim: Verified, identity: Identity, what: str) -> JobRun:
         name = claim.body["task"]

@@ -22,11 +22,13 @@ A text that people gave (names, reasons, descriptions) is printable, so that no 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from swarm.core.fields import (
     CONTRACT,
     COUNT_MAX,
+    FLAG,
     REASON,
     UID,
     Field,
@@ -139,7 +141,7 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
     "LeaseEnded": {"slot": SLOT, "fence": INDEX, "reason": REASON},
     "TaskrunnerReset": {"taskrunner": TASK_NAME},
     "JobsSubmitted": {"taskrunner": TASK_NAME, "name": TASK_NAME, "author": TEXT, "terms": TERMS, "body": BODY},
-    "JobsStopped": {"task": TASK_NAME},
+    "JobsStopped": {"task": TASK_NAME, "kill": replace(FLAG, since=3)},
     "JobsRetried": {"task": TASK_NAME},
-    "JobsDeleted": {"task": TASK_NAME},
+    "JobsDeleted": {"task": TASK_NAME, "outputs": replace(FLAG, since=3)},
 }

@@ -42,7 +42,8 @@ class Jobbing:
         body = body_of(task.body, task.name)
         slot, directory = run.slots[work.lease.slot], work.directory
         work.code, work.code_hash = (Path(body.Code) if body.Code else None), body.CodeHash
-        work.again = run.terms.gang and slot.attempt > 1
+        if not directory.intended:
+            directory.outputs.claim()
         work.pair = Job(
             arguments=arguments(body, {tags.OUT: str(directory.output), **inputs.of_job(body, slot.index)}),
             environment={**self.secrets.resolved(body.Envvars), **self._environment(run, slot, directory)},
