@@ -16,6 +16,7 @@ from swarm.core.jobrun import JobRun
 from swarm.core.jobs import Jobs
 from swarm.core.jobslot import JobSlot
 from swarm.core.names import Identity
+from swarm.core.rolesboard import RolesBoard
 from swarm.core.run import Run
 from swarm.core.slot import Slot
 from swarm.core.task import ROOT_NAME, RUN_JOBS, Task, root
@@ -32,8 +33,10 @@ class Board:
         self.tasks: dict[str, Task] = {ROOT_NAME: root()}
         self.taskrunners: dict[str, Taskrunner] = {DEFAULT_NAME: Taskrunner(DEFAULT_NAME)}
         self.jobs = Jobs(self.tasks, self.taskrunners)
+        self.roles = RolesBoard(self.jobs)
         self._kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             **self.jobs.kinds,
+            **self.roles.kinds,
             "TaskCreated": self._task_created,
             "TaskBodyAppended": self._task_body_appended,
             "TaskFinalized": self._task_finalized,
@@ -223,9 +226,10 @@ class Board:
         task = self._task(name)
         if task.name == ROOT_NAME:
             raise Refused(f"{ROOT_NAME} is where chains of prerequisites begin: there is nothing to run")
-        if task.type == RUN_JOBS:
+        if task.run in self.jobs.runs:
+            what = "jobs" if task.type == RUN_JOBS else "roles"
             raise Refused(
-                f"task {name} is of jobs: it runs when operators have room, and is assigned to nobody",
+                f"task {name} is of {what}: it runs when operators have room, and is assigned to nobody",
                 hint=f"swarm task retry {name} runs it again",
             )
         if not task.final:

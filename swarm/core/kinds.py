@@ -23,7 +23,7 @@
     ContractRebased       swci, contract's org      gives up a base that nobody can serve; BaseLost
 
 Used by the ledger (which refuses a body that does not fit) and by wire/signed (which signs none that does not fit).
-The rows of tasks, taskrunners and slots stand in `core/task_kinds`.
+The rows of tasks, taskrunners and slots stand in `core/task_kinds`, those of roles in `core/role_kinds`.
 Guarantees: after `check_body`, every field is there with its type and within its bounds, and there is no other; what
 came with later rules than the given ones does not exist, in the same words in every release.
 """
@@ -53,6 +53,7 @@ from swarm.core.fields import (
     whole,
 )
 from swarm.core.interval import MEASURED_MAX
+from swarm.core.role_kinds import ROLE_FIELDS
 from swarm.core.rules import KNOWN, has_kind
 from swarm.core.task_kinds import INDEX, SLOT, TASK_FIELDS
 from swarm.errors import BadInput
@@ -181,6 +182,7 @@ FIELDS: dict[str, dict[str, Field]] = {
     "ContractReset": {"contract": CONTRACT},
     "ContractRebased": {"contract": CONTRACT, "digest": DIGEST},
     **TASK_FIELDS,
+    **ROLE_FIELDS,
 }
 
 

@@ -26,6 +26,7 @@ from dataclasses import replace
 from typing import Any
 
 from swarm.core.fields import (
+    ADDRESS,
     CONTRACT,
     COUNT_MAX,
     FLAG,
@@ -137,6 +138,7 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
             list_of(printable(0, 300), 0, 20),
             required=False,
         ),
+        "address": Field(ADDRESS.expected, ADDRESS.fits, required=False, since=3),
     },
     "LeaseEnded": {"slot": SLOT, "fence": INDEX, "reason": REASON},
     "TaskrunnerReset": {"taskrunner": TASK_NAME},
