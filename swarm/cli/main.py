@@ -39,6 +39,7 @@ COMMANDS = {
     "nodes": Row("swarm.cli.status:nodes", "the nodes of a network"),
     "sweep": Row("swarm.cli.sweep:command", "one command, once for each file of a directory of configurations"),
     "task": Row("swarm.cli.task:command", "tasks of jobs: list, show, stop, retry, delete"),
+    "data": Row("swarm.cli.data:command", "datasets: names in the ledger for files that stay where they are"),
     "runs": Row("swarm.cli.runs:command", "what jobs on this host have logged of their training"),
     "logs": Row("swarm.cli.logs:command", "what nodes and programs on this host have written"),
     "sn": Row("swarm.cli.sn:command", "let a network node decide alone after a loss; remove one for good"),
@@ -90,3 +91,6 @@ def command(ctx: click.Context) -> None:
 
 
 main = entry(command)
+
+if __name__ == "__main__":
+    main()

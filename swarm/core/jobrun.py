@@ -20,6 +20,7 @@ from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import Any
 
+from swarm.core.datasets import Uses
 from swarm.core.events import Event, TaskChanged, TaskState
 from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.slot import ENDED, SLOT, Slot
@@ -75,6 +76,8 @@ class JobRun:
     """What is to end gets no time to do it in."""
     cleared: bool = False
     """For `core/operator`: of no run of jobs."""
+    uses: Uses = field(default_factory=Uses)
+    """The datasets that it is about: only who has them runs it."""
     _counts: Counter[str] = field(default_factory=Counter)
     _waiting: list[int] = field(default_factory=list)
 
@@ -350,11 +353,13 @@ class JobRun:
             ],
             "slots": [slot.to_state() for slot in self.slots.values()],
             **({"killed": True} if self.killed else {}),
+            **({"uses": self.uses.to_state()} if self.uses.versions else {}),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> JobRun:
         run = cls(*kept_fields(state))
+        run.uses = Uses.from_state(state["uses"]) if "uses" in state else Uses()
         run._count_anew()
         return run
 

@@ -14,7 +14,7 @@ from typing import Any
 from swarm.core.ledger import Ledger
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput, Unreachable
-from swarm.nodes import code, inputs
+from swarm.nodes import code, datause, inputs
 from swarm.nodes.client import Client
 from swarm.wire import jobsfile
 
@@ -46,12 +46,14 @@ def _with_code(body: jobsfile.RunJobs, path: Path) -> jobsfile.RunJobs:
 
 def submit(task: jobsfile.JobsFile) -> Work:
     async def work(client: Client) -> dict[str, Any]:
+        said, used = await datause.pinned(task.body, client)
         body = {
             "taskrunner": DEFAULT_NAME,
             "name": task.name,
             "author": task.author or client.local.credentials.identity.name,
-            "terms": asdict(task.body.terms()),
-            "body": jobsfile.to_wire(task.body),
+            "terms": asdict(said.terms()),
+            "body": jobsfile.to_wire(said),
+            **used,
         }
         outcome = await client.propose("JobsSubmitted", body)
         return {"id": outcome.result["id"], "name": task.name, "state": outcome.result["state"]}

@@ -40,6 +40,7 @@ from swarm.engines.pair import Engine
 from swarm.errors import IdentityError, Interrupted, Refused, SwarmError
 from swarm.nodes import preparing
 from swarm.nodes.acceptance import Acceptance
+from swarm.nodes.holdings import Holdings
 from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.jobwork import JobWork
@@ -94,7 +95,7 @@ class OperatorNode:
         runs = self.runs = self.state.path / "runs"
         self.directories = SlotDirectories(self.state.path / "slots", SlotDirectory)
         self.jobs = SlotDirectories(self.state.path / "jobs", lambda path, lease: JobDirectory(path, lease, runs))
-        self.jobbing = Jobbing(self.state.path, settings.pairing.secrets)
+        self.jobbing = Jobbing(self.state.path, settings.pairing.secrets, Holdings(self.state.path / "data"))
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
         self.preparing = preparing.Preparing(settings.pairing, settings.engine, self.happened)
         self.machine = Operator(self.state.uid, lambda: self.link.ledger)
@@ -256,12 +257,22 @@ class OperatorNode:
             try:
                 if isinstance(work, JobWork):
                     assert isinstance(run, JobRun)
-                    self.jobbing.give(work, task, run)
+                    refused = await self._give(work, task, run)
                 else:  # in a thread: it may look up names
                     work.pair = await trio.to_thread.run_sync(self.settings.pairing.pair, task, lease)
             except SwarmError as error:
                 unfit = Refusal(error.message, error.hint)
         self.happened(o.Judged(lease, refused, unfit))
+
+    async def _give(self, work: JobWork, task: Task, run: JobRun) -> Refusal | None:
+        """Why another of the organisation's operators is to run it: this host does not have its data."""
+        data = self.jobbing.data(task, run, self.link.ledger.board.datasets)
+        try:
+            places = await trio.to_thread.run_sync(self.jobbing.holdings.places, data) if data else {}
+        except Refused as error:
+            return Refusal(error.message, error.hint)
+        self.jobbing.give(work, task, run, places)
+        return None
 
     def _refusal(self, task: Task, run: Run | JobRun) -> Refusal | None:
         """Why this host does not run the task; None if it does."""
