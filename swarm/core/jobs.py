@@ -7,7 +7,7 @@ has offered. Dealing costs no more than the runs that wait times the operators, 
 
     proposal        by                       what follows
     JobsSubmitted   swci                     the task is known, final and queued: JobsKnown, and slots are dealt
-    JobsStopped     swci, its organisation   what waits never starts, what runs is ended
+    JobsStopped     swci, its organisation   what waits never starts, what runs is ended, with kill at once
     JobsRetried     swci, its organisation   whatever is not done waits again
     JobsDeleted     swci, its organisation   an ended task is forgotten and its name free: TaskGone
     SwopListening   swop, with cpu and gpu   the operator has so much room from now on
@@ -150,7 +150,7 @@ class Jobs:
 
     def _stopped(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         run = self.own(claim, identity, "stopped")
-        events = self.then_deal(run, run.stop(str(identity), header.time), header)
+        events = self.then_deal(run, run.stop(str(identity), claim.body.get("kill", False), header.time), header)
         return {"state": run.state}, events
 
     def _retried(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
@@ -170,7 +170,7 @@ class Jobs:
         del self._tasks[run.task], self.runs[run.number]
         self.with_roles.pop(run.number, None)
         self._datasets.release(run.uses, (other.uses for other in self.runs.values()))
-        return {}, [TaskGone(run.task)]
+        return {}, [TaskGone(run.task, run.number, claim.body.get("outputs", False))]
 
     def own(self, claim: Verified, identity: Identity, what: str) -> JobRun:
         name = claim.body["task"]

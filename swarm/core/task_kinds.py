@@ -22,6 +22,7 @@ A text that people gave (names, reasons, descriptions) is printable, so that no 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from swarm.core.datasets import USED
@@ -29,6 +30,7 @@ from swarm.core.fields import (
     ADDRESS,
     CONTRACT,
     COUNT_MAX,
+    FLAG,
     REASON,
     UID,
     Field,
@@ -155,7 +157,7 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
         "body": BODY,
         "data": USED,
     },
-    "JobsStopped": {"task": TASK_NAME},
+    "JobsStopped": {"task": TASK_NAME, "kill": replace(FLAG, since=3)},
     "JobsRetried": {"task": TASK_NAME},
-    "JobsDeleted": {"task": TASK_NAME},
+    "JobsDeleted": {"task": TASK_NAME, "outputs": replace(FLAG, since=3)},
 }

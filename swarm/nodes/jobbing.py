@@ -59,7 +59,8 @@ class Jobbing:
         body = body_of(task.body, task.name)
         slot, directory = run.slots[work.lease.slot], work.directory
         work.code, work.code_hash = (Path(body.Code) if body.Code else None), body.CodeHash
-        work.again = run.terms.gang and slot.attempt > 1
+        if not directory.intended:
+            directory.outputs.claim()
         values = {tags.OUT: str(directory.output), **inputs.of_job(body, slot.index, held)}
         said = {name: tags.fill(value, values) for name, value in self.secrets.resolved(body.Envvars).items()}
         work.pair = Job(

@@ -16,6 +16,7 @@ from swarm.errors import BadInput
 from swarm.nodes.code import digest_of, left_out
 from swarm.nodes.launch import how_it_ended
 from swarm.nodes.local import Lines
+from swarm.nodes.outputs import Outputs
 from swarm.nodes.slotdirectory import SIGNALS, SlotDirectory
 
 
@@ -26,7 +27,7 @@ class JobDirectory(SlotDirectory):
         super().__init__(path, lease)
         self._report = Lines(path / "report.jsonl")
         self._state = self._why = ""
-        self._runs = runs
+        self.outputs = Outputs(runs, lease.task, lease.run)
 
     @property
     def work(self) -> Path:
@@ -40,7 +41,7 @@ class JobDirectory(SlotDirectory):
 
     @property
     def published(self) -> Path:
-        return self._runs / self.lease.task / str(self.lease.index)
+        return self.outputs.path / str(self.lease.index)
 
     @property
     def metrics(self) -> Path:
@@ -73,17 +74,18 @@ class JobDirectory(SlotDirectory):
             return Verdict("done", "", 0)
         return Verdict(self._state, self._why or f"its program {how_it_ended(code)}", code)
 
-    def publish(self, *, again: bool) -> Verdict:
-        """Put the output in its place; what lies there already stays.
+    def publish(self) -> Verdict:
+        """Put the output in its place.
 
-        ``again``: an earlier attempt may have put it there that does not count, as a gang counts as a whole.
+        What lies there already stays, unless an earlier attempt of this very job has left it: that did not count, or
+        there would not be this one.
         """
         place = self.published
         if not self.output.is_dir() or not any(self.output.iterdir()):
             return Verdict("done", "", 0)
         try:
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if again and place.is_dir():
+            if self.outputs.ours and place.is_dir():
                 os.rename(place, self.path / "superseded")
             os.rename(self.output, place)
         except OSError as error:

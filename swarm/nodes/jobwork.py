@@ -18,12 +18,10 @@ class JobWork(SlotWork):
     code: Path | None = None
     """What the program begins with a copy of, if it has this hash; known once the task was judged."""
     code_hash: str | None = None
-    again: bool = False
-    """It is of a gang that is tried again: what an attempt before has put in its place counts no more."""
 
     def _prepare(self) -> None:
         self.directory.prepare(self.code, self.code_hash)
 
     def _settled(self, verdict: Verdict) -> Verdict:
         counts = verdict.state == "done" and self._holds(self.lease)
-        return self.directory.publish(again=self.again) if counts else verdict
+        return self.directory.publish() if counts else verdict

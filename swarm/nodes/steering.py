@@ -132,16 +132,20 @@ class Client:
         return self._entrance.ask(submitting.awaited(str(task), deadline_s, until))
 
     def stop(self, task: str | int) -> Answer:
-        """What waits never starts, what runs is ended."""
+        """What waits never starts, what runs has some seconds to end in."""
         return self._entrance.ask(submitting.asked("JobsStopped", str(task)))
+
+    def kill(self, task: str | int) -> Answer:
+        """End a task at once, with all that its jobs have started."""
+        return self._entrance.ask(submitting.asked("JobsStopped", str(task), kill=True))
 
     def retry(self, task: str | int) -> Answer:
         """Try again whatever of an ended task is not done."""
         return self._entrance.ask(submitting.asked("JobsRetried", str(task)))
 
-    def remove(self, task: str | int) -> Answer:
-        """Forget an ended task."""
-        return self._entrance.ask(submitting.asked("JobsDeleted", str(task)))
+    def remove(self, task: str | int, *, force: bool = False, outputs: bool = False) -> Answer:
+        """Forget an ended task; with ``force`` kill it first, with ``outputs`` have its outputs removed, too."""
+        return self._entrance.ask(submitting.deleted(str(task), force=force, outputs=outputs))
 
     # ---- datasets
 

@@ -14,6 +14,7 @@ import signal
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import trio
@@ -26,6 +27,7 @@ from swarm.core.events import (
     SlotAssigned,
     SlotChanged,
     TaskChanged,
+    TaskGone,
     TaskrunnerCleared,
 )
 from swarm.core.jobrun import JobRun
@@ -43,6 +45,7 @@ from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.jobwork import JobWork
 from swarm.nodes.ledgerlink import Address, LedgerLink
+from swarm.nodes.outputs import Outputs
 from swarm.nodes.pairing import Pairing, without_effect
 from swarm.nodes.room import Room
 from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
@@ -89,7 +92,7 @@ class OperatorNode:
         self.state = settings.state
         self.local = Local(settings.credentials, self.state)
         self.link = LedgerLink(self.local, [settings.sn], on_applied=self._on_applied, on_link=self._on_link)
-        runs = self.state.path / "runs"
+        runs = self.runs = self.state.path / "runs"
         self.directories = SlotDirectories(self.state.path / "slots", SlotDirectory)
         self.jobs = SlotDirectories(self.state.path / "jobs", lambda path, lease: JobDirectory(path, lease, runs))
         self.jobbing = Jobbing(self.state.path, settings.pairing.secrets, Holdings(self.state.path / "data"))
@@ -239,6 +242,11 @@ class OperatorNode:
             self.directories.prune(LOGS_KEPT)
         del self.works[lease.slot, lease.fence]
 
+    async def _discard(self, gone: TaskGone) -> None:
+        """A task of jobs was deleted, with what it has put out or without."""
+        outputs = Outputs(self.runs, gone.task, gone.run)
+        await trio.to_thread.run_sync(partial(outputs.discard, all_of_it=gone.outputs))
+
     # ---- tasks
 
     async def _judge(self, lease: SlotAssigned, task: Task, run: Run | JobRun) -> None:
@@ -306,6 +314,8 @@ class OperatorNode:
                 case TaskrunnerCleared():
                     self.preparing.end(event.run)
                     self.happened(event)
+                case TaskGone(run=run) if run:
+                    self._nursery.start_soon(self._discard, event)
                 case RulesActivated() if self.machine.following:
                     self._nursery.start_soon(self._listen)  # by them there may be more to say
                 case NodeGone(uid=self.state.uid) if self.machine.following:
