@@ -33,7 +33,7 @@ ENDING = (
 SEEDS = 40
 NEWER = 15
 """So many more, under the newest rules: with jobs."""
-JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles"))]
+JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles", "Dataset"))]
 STEPS = 150
 
 NASTY: list[Any] = [
@@ -112,6 +112,7 @@ class Game:
             "options": {"minPeers": 2}, "weight": 1, "syncFrequency": 10, "data_address": "127.0.0.1:3000",
         }  # fmt: skip
         room, job, terms = self.of_jobs() if scene.rules > 1 else ({}, "", {})
+        commit, data = self.of_datasets()
         bodies: dict[str, dict[str, Any]] = {
             "Genesis": {"rules": 1, "anchors": [anchored("a").certificate], "joined": joined, "created": 0},
             "OrganisationAdmitted": {"ca": anchored(chance.choice("abcde")).certificate},
@@ -154,10 +155,14 @@ class Game:
             "TaskrunnerReset": {"taskrunner": DEFAULT_NAME},
             **self.of_roles(held, job),
             "JobsSubmitted": {"taskrunner": DEFAULT_NAME, "name": job, "author": "alice",
-                              "terms": terms, "body": {"Command": ["true"]}},
+                              "terms": terms, "body": {"Command": ["true"]}, **data},
             "JobsStopped": {"task": job},
             "JobsRetried": {"task": job},
             "JobsDeleted": {"task": job},
+            "DatasetAdded": commit,
+            "DatasetCommitted": commit,
+            "DatasetTagged": {"name": commit["name"], "commit": chance.randint(1, 2), "tag": chance.choice("ab")},
+            "DatasetRemoved": {"name": commit["name"]},
         }  # fmt: skip
         return bodies[kind]
 
@@ -167,6 +172,15 @@ class Game:
         terms = {"slots": chance.randint(1, 3), "gang": chance.random() < 0.4, "probe": 0, "restart": 1}
         room = chance.choice([{}, {"cpu": 2}, {"cpu": 3, "gpu": 1}])
         return room, chance.choice(["j1", "j2"]), {**terms, "cpu": 1, "gpu": 0}
+
+    def of_datasets(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A commit, and what a task may use."""
+        chance = self.chance
+        files = {"names": ["a", "b/c"], "hashes": chance.randbytes(64), "sizes": [1, 2], "examples": [-1, 3]}
+        name = f"user.swci-1.{chance.choice('xyz')}"
+        commit = {"name": name, "message": "", "tags": ["a"], "root": "/data", "alone": False, "files": files}
+        used = {"data": [{"name": f"user.swci-1.{chance.choice('xyz')}", "commits": [1]}]}
+        return commit, used if self.scene.rules > 2 and chance.random() < 0.5 else {}
 
     def of_roles(self, held: dict[str, Any], task: str) -> dict[str, dict[str, Any]]:
         chance, runs = self.chance, self.scene.ledger.board.jobs.with_roles
