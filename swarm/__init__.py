@@ -14,8 +14,11 @@ _HOMES = {
     "Swarm": "swarm.callbacks.swarm",
     "SwarmError": "swarm.errors",
     "log_metrics": "swarm.callbacks.metrics",
+    "peers": "swarm.callbacks.roles",
+    "scale": "swarm.callbacks.roles",
 }
-__all__ = ["Client", "Swarm", "SwarmError", "__version__", "log_metrics"]  # fetched by __getattr__, but the version
+# All but the version are fetched by __getattr__.
+__all__ = ["Client", "Swarm", "SwarmError", "__version__", "log_metrics", "peers", "scale"]
 
 
 def __getattr__(name: str) -> Any:

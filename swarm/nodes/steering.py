@@ -15,11 +15,10 @@ from typing import Any
 
 from swarm.errors import BadInput
 from swarm.nodes import client as asking
-from swarm.nodes import governing, logs, promotion, registering, runlog, submitting
+from swarm.nodes import governing, logs, playing, promotion, registering, runlog, submitting
 from swarm.nodes.entrance import Entrance, of_swarm_up
 from swarm.nodes.sweeping import Sweep, planned
 from swarm.runtime.statedir import default_state_dir
-from swarm.wire import jobsfile
 
 Answer = dict[str, Any]
 File = str | os.PathLike[str]
@@ -96,7 +95,7 @@ class Client:
         What is given names files as seen from the working directory.
         """
         if isinstance(task, Mapping):
-            return self._entrance.ask(submitting.given(jobsfile.made(dict(task), "the task"), Path.cwd()))
+            return self._entrance.ask(submitting.given(task, Path.cwd()))
         return self._entrance.ask(submitting.submitted(Path(task)))
 
     def sweep(
@@ -146,6 +145,10 @@ class Client:
     def remove(self, task: str | int, *, force: bool = False, outputs: bool = False) -> Answer:
         """Forget an ended task; with ``force`` kill it first, with ``outputs`` have its outputs removed, too."""
         return self._entrance.ask(submitting.deleted(str(task), force=force, outputs=outputs))
+
+    def scale(self, task: str | int, change: str) -> Answer:
+        """``change``: such as ``collector=+1``, ``collector=3``, ``collector=-1``; the answer names removed slots."""
+        return self._entrance.ask(playing.scaled(str(task), change))
 
     # ---- datasets
 
