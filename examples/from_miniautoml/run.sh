@@ -108,12 +108,14 @@ task intents "  Command: [python, train.py, '%DATA']
   Data: {'%DATA': $INTENTS@quiet}
   Envvars: {LR: 4, EPOCHS: 12, ARRIVED: $WORK/arrived, GATE: $WORK/gate}
   Replicas: 3
-  Rendezvous: true"
+  Rendezvous: true
+  Output: intent-model"
 say run -f intents.yaml
 is B-04 "with algorithm, data, parameters and a name for the model" "0 2" "$CODE $(look id)"
 task common "  Command: [python, most_common.py, '%DATA']
   Code: $HERE/code
-  Data: {'%DATA': $INTENTS@$both}"
+  Data: {'%DATA': $INTENTS@$both}
+  Output: intent-model"
 say run -f common.yaml
 say up --sns 1 --cpu 3
 say status common
@@ -161,6 +163,15 @@ has B-23 "and of its code" "sha256:" "$(look task.Body.CodeHash)"
 OUT=$WORK/out.json
 until_state common done failed
 is B-25 "another algorithm needs another command and no other service" "done" "$(look state)"
+say runs ls
+is B-24 "what they made are versions of one model" '["intent-model", "intent-model"] [1, 2]' \
+    "$(look 'artifacts.*.name') $(look 'artifacts.*.number')"
+is B-24 "each with the run that made it" '["intents", "common"] [0, 0]' \
+    "$(look 'artifacts.*.task') $(look 'artifacts.*.index')"
+is B-23 "and with its data" "[[\"$INTENTS@$both\"], [\"$INTENTS@$both\"]]" "$(look 'artifacts.*.data')"
+say runs get 2 ./fetched
+is B-24 "by the id of a run its model can be fetched" "0 intent-model 1" "$CODE $(look name) $(look number)"
+cmp -s "$output/model.json" fetched/model.json && ok B-24 "as it was made"
 say data show $INTENTS@quiet
 is B-23 "and data name the runs that used them" '["intents", "common"]' "$(look 'used_by.*.name')"
 say data rm $INTENTS

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import trio
+
 from swarm.core.operator_steps import Verdict
 from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.slotwork import SlotWork
@@ -18,10 +20,16 @@ class JobWork(SlotWork):
     code: Path | None = None
     """What the program begins with a copy of, if it has this hash; known once the task was judged."""
     code_hash: str | None = None
+    makes: bool = False
+    """What it puts out is a version of an artifact."""
 
     def _prepare(self) -> None:
         self.directory.prepare(self.code, self.code_hash)
 
-    def _settled(self, verdict: Verdict) -> Verdict:
-        counts = verdict.state == "done" and self._holds(self.lease)
-        return self.directory.publish() if counts else verdict
+    async def _settled(self, verdict: Verdict) -> Verdict:
+        if verdict.state != "done" or not self._holds(self.lease):
+            return verdict
+        verdict = self.directory.publish()
+        if verdict.state != "done" or not self.makes:
+            return verdict
+        return await trio.to_thread.run_sync(self.directory.summed_up, verdict)

@@ -31,7 +31,7 @@ ENDING = (
     "TaskDeleted", "ProtocolActivated",
 )  # fmt: skip
 SEEDS = 40
-NEWER = 15
+NEWER = 22
 """So many more, under the newest rules: with jobs."""
 JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles", "Dataset"))]
 STEPS = 150
@@ -180,6 +180,7 @@ class Game:
         name = f"user.swci-1.{chance.choice('xyz')}"
         commit = {"name": name, "message": "", "tags": ["a"], "root": "/data", "alone": False, "files": files}
         used = {"data": [{"name": f"user.swci-1.{chance.choice('xyz')}", "commits": [1]}]}
+        used |= chance.choice([{}, {"output": "model", "code": "sha256:" + "0" * 64}])
         return commit, used if self.scene.rules > 2 and chance.random() < 0.5 else {}
 
     def of_roles(self, held: dict[str, Any], task: str) -> dict[str, dict[str, Any]]:
