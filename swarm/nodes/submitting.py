@@ -1,4 +1,4 @@
-"""Submitting a task of jobs, and what people ask of one afterwards: the client's side of `nodes/jobstatus`.
+"""Submitting a task of jobs or roles, and what people ask of one afterwards: the client's side of `nodes/jobstatus`.
 
 Used by `swarm run -f`, `swarm status ID` and `swarm task`. Guarantees: a file is read, checked and complete before
 anything is proposed, and one proposal makes the whole task, or nothing.
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from swarm.core.ledger import Ledger
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput, Unreachable
-from swarm.nodes import code, datause, inputs
+from swarm.nodes import code, datause, inputs, playing
 from swarm.nodes.client import Client
-from swarm.wire import jobsfile
+from swarm.wire import documents, jobsfile, rolesfile
 
 ENDED_S = 60.0
 """So long a killed task may take to have ended: longer than the lease of a lost operator."""
@@ -29,11 +29,18 @@ def submitted(path: Path) -> Work:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"the task {path} cannot be read: {error.strerror}") from None
+    document = documents.read(data, str(path))
+    if rolesfile.is_meant(document):
+        roles = rolesfile.of_document(document)
+        return playing.submit(replace(roles, body=_with_code(roles.body, path)))
     task = jobsfile.parse(data, str(path))
     return submit(replace(task, body=inputs.complete(_with_code(task.body, path), path.parent)))
 
 
-def _with_code(body: jobsfile.RunJobs, path: Path) -> jobsfile.RunJobs:
+B = TypeVar("B", jobsfile.RunJobs, rolesfile.RolesBody)
+
+
+def _with_code(body: B, path: Path) -> B:
     """What the file says of its code, as operators can find and check it."""
     if body.Code is None:
         return body
