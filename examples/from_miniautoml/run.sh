@@ -25,7 +25,7 @@ say() {
     CODE=$?
     cut -c1-600 "$OUT"
 }
-look() { python "$HERE/look.py" "$OUT" "$1"; }
+look() { python "$HERE/look.py" "$OUT" "$@"; }
 ok() { PASSED=$((PASSED + 1)) && printf 'ok %s %s\n' "$1" "$2"; }
 fail() { FAILED=$((FAILED + 1)) && printf 'NOT OK %s %s: %s\n' "$1" "$2" "$3" && cat errors.txt; }
 # is ROW WHAT EXPECTED FOUND
@@ -166,11 +166,10 @@ is B-25 "another algorithm needs another command and no other service" "done" "$
 say runs ls
 is B-24 "what they made are versions of one model" '["intent-model", "intent-model"] [1, 2]' \
     "$(look 'artifacts.*.name') $(look 'artifacts.*.number')"
-is B-24 "each with the run that made it" '["intents", "common"] [0, 0]' \
-    "$(look 'artifacts.*.task') $(look 'artifacts.*.index')"
+is B-24 "each with the run that made it" '["common", "intents"]' "$(look 'artifacts.*.task' sorted)"
 is B-23 "and with its data" "[[\"$INTENTS@$both\"], [\"$INTENTS@$both\"]]" "$(look 'artifacts.*.data')"
 say runs get 2 ./fetched
-is B-24 "by the id of a run its model can be fetched" "0 intent-model 1" "$CODE $(look name) $(look number)"
+is B-24 "by the id of a run its model can be fetched" "0 intent-model intents" "$CODE $(look name) $(look task)"
 cmp -s "$output/model.json" fetched/model.json && ok B-24 "as it was made"
 say data show $INTENTS@quiet
 is B-23 "and data name the runs that used them" '["intents", "common"]' "$(look 'used_by.*.name')"
