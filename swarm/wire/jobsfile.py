@@ -170,15 +170,16 @@ class JobsFile:
 
 def parse(data: bytes, name: str) -> JobsFile:
     """The task in a file's bytes; `name` is the file's in messages. Raises BadInput with all faults."""
-    return _fitted(documents.read(data, name))
+    return of_document(documents.read(data, name))
 
 
 def made(said: dict[str, Any], name: str) -> JobsFile:
     """The same of a task that was not written by hand: ``name`` is what made it."""
-    return _fitted(documents.given(said, name))
+    return of_document(documents.given(said, name))
 
 
-def _fitted(document: documents.Document) -> JobsFile:
+def of_document(document: documents.Document) -> JobsFile:
+    """The task in it; raises BadInput with all faults."""
     said, warnings = fit(document, Written)
     if said.Body.Exec and not said.Body.Shell and (found := _FOR_A_SHELL.search(said.Body.Exec)):
         raise BadInput(
