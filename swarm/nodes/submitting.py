@@ -60,6 +60,13 @@ def _with_code(body: B, base: Path) -> B:
     return replace(body, Code=str(directory), CodeHash=digest)
 
 
+def _makes(body: jobsfile.RunJobs) -> dict[str, str]:
+    """What comes of it, and of which code, for the ledger."""
+    if body.Output is None:
+        return {}
+    return {"output": body.Output, **({"code": body.CodeHash} if body.CodeHash else {})}
+
+
 def submit(task: jobsfile.JobsFile) -> Work:
     async def work(client: Client) -> dict[str, Any]:
         said, used = await datause.pinned(task.body, client)
@@ -70,6 +77,7 @@ def submit(task: jobsfile.JobsFile) -> Work:
             "terms": asdict(said.terms()),
             "body": jobsfile.to_wire(said),
             **used,
+            **_makes(said),
         }
         outcome = await client.propose("JobsSubmitted", body)
         return {"id": outcome.result["id"], "name": task.name, "state": outcome.result["state"]}
