@@ -2,52 +2,53 @@
 
 Used where a task is submitted (`nodes/submitting`) and where its jobs begin (`nodes/jobdirectory`). Guarantees: equal
 names and contents give equal hashes on every host, whatever times, owners and order the files have; nothing outside of
-the directory is ever part of it.
-
-    hash = SHA-256 of the lines "SHA-256 of a file, its size, its path" in the order of the paths
+the directory is ever part of it. The hash is that of its manifest (`wire/manifest`), in the order of the paths.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from swarm.errors import BadInput
+from swarm.wire.manifest import FILES_MAX, LEFT_OUT, File, Manifest
+from swarm.wire.manifest import digest_of as digest_of_bytes
 
-FILES_MAX = 2000
 BYTES_MAX = 256 * 1024 * 1024
-_LEFT_OUT = ("__pycache__", ".git")
-"""Directories that programs and people leave there, and no part of what runs."""
 
 
 def digest_of(directory: Path) -> str:
     """Its hash; raises BadInput that names what cannot be code: a link, a pipe, too much of it."""
+    return manifest_of(directory).digest
+
+
+def manifest_of(directory: Path) -> Manifest:
+    """What it holds; raises BadInput as `digest_of` does."""
     if not directory.is_dir():
         raise BadInput(f"the code {directory} is no directory")
-    lines: list[str] = []
+    files: list[File] = []
     size = 0
     for path in _files(directory):
         size += path.stat().st_size
-        if len(lines) >= FILES_MAX or size > BYTES_MAX:
+        if len(files) >= FILES_MAX or size > BYTES_MAX:
             raise BadInput(
                 f"the code {directory} holds over {FILES_MAX} files or {BYTES_MAX // 2**20} MiB",
                 hint="data belong elsewhere: what is hashed here is copied for every job",
             )
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        lines.append(f"{content} {path.stat().st_size} {path.relative_to(directory)}\n")
-    return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
+        content = path.read_bytes()
+        files.append(File(digest_of_bytes(content), len(content), path.relative_to(directory).as_posix()))
+    return Manifest(tuple(files))
 
 
 def left_out(directory: str, names: list[str]) -> set[str]:
     """What a copy of it does without, as `shutil.copytree` asks."""
-    return {name for name in names if name in _LEFT_OUT}
+    return {name for name in names if name in LEFT_OUT}
 
 
 def _files(directory: Path) -> Iterator[Path]:
     for place, directories, names in os.walk(directory, onerror=_unreadable):
-        directories[:] = sorted(name for name in directories if name not in _LEFT_OUT)
+        directories[:] = sorted(name for name in directories if name not in LEFT_OUT)
         for name in [*directories, *sorted(names)]:
             path = Path(place, name)
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
