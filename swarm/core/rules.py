@@ -24,7 +24,7 @@ from swarm.core.fields import FIRST_RULES
 from swarm.core.node import Node
 from swarm.errors import Outdated, Refused
 
-KNOWN = 2
+KNOWN = 3
 """The newest version that this swarm knows."""
 SINCE: dict[str, int] = {"JobsSubmitted": 2, "JobsStopped": 2, "JobsRetried": 2, "JobsDeleted": 2}
 """The version with which a kind of proposals came; what is not named here is of the first."""
