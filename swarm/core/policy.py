@@ -24,6 +24,8 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "jobs": (_EVERYBODY, "none"),
     "job": (_EVERYBODY, "none"),
     "follow": (_EVERYBODY, "none"),
+    "code": (_EVERYBODY, "none"),
+    "code_put": (_SWCI, "none"),
     "alive": (_SN, "admitted"),
     "training": (_SL, "none"),
     "training_elsewhere": (_SN, "admitted"),
@@ -73,6 +75,8 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "TaskDeclined": (_SWOP, "holder"),
     "SlotReported": (_SWOP, "holder"),
     "LeaseEnded": (_SN, "voter"),
+    "SlotJoined": (_SL, "none"),
+    "SlotTold": (_SL, "holder"),
 }
 
 

@@ -26,7 +26,10 @@ from swarm.errors import Outdated, Refused
 
 KNOWN = 3
 """The newest version that this swarm knows."""
-SINCE: dict[str, int] = {"JobsSubmitted": 2, "JobsStopped": 2, "JobsRetried": 2, "JobsDeleted": 2}
+SINCE: dict[str, int] = {
+    **dict.fromkeys(("JobsSubmitted", "JobsStopped", "JobsRetried", "JobsDeleted"), 2),
+    **dict.fromkeys(("SlotJoined", "SlotTold"), 3),
+}
 """The version with which a kind of proposals came; what is not named here is of the first."""
 UPGRADE = "install the release of swarm-learning that the network's other nodes run, and start it again as it was"
 

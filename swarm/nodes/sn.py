@@ -22,6 +22,7 @@ from swarm.core.ledger import Ledger
 from swarm.core.names import Identity
 from swarm.errors import BadInput, Outdated, Refused, Replaced, RunsTwice, SwarmError, Unreachable
 from swarm.nodes import chronicle, jobstatus, sn_return
+from swarm.nodes.codestore import CodeStore
 from swarm.nodes.ledgerlink import acquaint, acquaint_all
 from swarm.nodes.listening import listen_host
 from swarm.nodes.sn_feed import Feed
@@ -145,6 +146,7 @@ class NetworkNode:
             ended=self._note_ended,
         )
         self.trainings = Trainings(lambda: self.driver.ledger, self.links.network_nodes)
+        self.code = CodeStore(state.path / "code", lambda: self.driver.ledger, self.links.network_nodes)
         self.leader = Leader(self.driver, self.links, state.uid)
         self.proposals = Proposals(self.driver, self.leader)
         local.other_network = self._note_other_network
@@ -158,6 +160,7 @@ class NetworkNode:
     def handlers(self) -> dict[str, Handler]:
         return {
             **self.proposals.handlers(),
+            **self.code.handlers(),
             "outcome": self._outcome,
             "follow": self._follow,
             "status": self._status,

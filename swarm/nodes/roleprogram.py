@@ -1,0 +1,78 @@
+"""What a role of a task would run on a participant's host, and whether the participant has said that it may.
+
+Used by `nodes/participant`. Guarantees: the hash that a person trusts covers everything that decides what runs there
+(commands, variables, roles, and by its own hash the code), so that none of it can be another one; nothing is trusted
+because of who wrote it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarm.core.ledger import Ledger
+from swarm.core.task import Task
+from swarm.errors import BadInput, Refused
+from swarm.wire import rolesfile
+from swarm.wire.rolesfile import RoleBody
+
+DATA = "%DATA"
+"""In a command: where the participant's own data are."""
+
+
+def hash_of(body: Mapping[str, Any]) -> str:
+    """Names all that a task would run; not where its author had the code."""
+    said = {name: value for name, value in body.items() if name != "Code"}
+    text = json.dumps(said, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class RoleProgram:
+    """Of the task `task` by `author`, the role `role`; ``roles``: the names of all of them."""
+
+    task: str
+    author: str
+    role: RoleBody
+    roles: tuple[str, ...]
+    code: str | None
+    digest: str
+
+    @classmethod
+    def of(cls, ledger: Ledger, task: Task, role: str) -> RoleProgram:
+        body = rolesfile.body_of(task.body, task.name)
+        creator = ledger.nodes[task.creator].identity
+        author = f"{task.author} ({creator})" if task.author not in ("", creator.name) else str(creator)
+        found = next(each for each in body.Roles if each.Name == role)
+        names = tuple(each.Name for each in body.Roles)
+        return cls(task.name, author, found, names, body.CodeHash, hash_of(task.body))
+
+    def must_be_trusted(self, trusted: str | None, own: str | None) -> None:
+        """``trusted``: what the person has named; ``own``: the hash of the person's own copy. Raises Refused."""
+        if self.digest in (trusted, own):
+            return
+        said = own or trusted
+        named = f", not {said}" if said else ""
+        code = f" of the code {self.code}" if self.code else ""
+        raise Refused(
+            f"task {self.task} by {self.author} would run {shlex.join(self.command(Path(DATA)))}{code} here as "
+            f"{self.role.Name}: its hash is {self.digest}{named}",
+            hint=f"look at it, then join with --trust {self.digest}, or with --file and your own copy of the task",
+        )
+
+    def command(self, data: Path | None) -> list[str]:
+        """With the place of the participant's data put in."""
+        return [word.replace(DATA, str(data or "")) for word in self.role.Command]
+
+    def must_have_data(self, data: Path | None) -> None:
+        wanted = any(DATA in word for word in self.role.Command)
+        if wanted and data is None:
+            raise BadInput(
+                f"the role {self.role.Name} of task {self.task} trains on data of your own",
+                hint="name them with --data",
+            )
