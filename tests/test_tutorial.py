@@ -173,9 +173,7 @@ def swci(one, *commands):
 
 
 def assign(one, name, *, peers, turns, runner=RUNNER):
-    (one.home / f"swarm/workspace/mnist/swci/{name}.yaml").write_text(
-        TASK.format(name=name, peers=peers, turns=turns)
-    )
+    (one.home / f"swarm/workspace/mnist/swci/{name}.yaml").write_text(TASK.format(name=name, peers=peers, turns=turns))
     swci(one, f"CREATE TASK FROM {name}.yaml", f"FINALIZE TASK {name}", f"RESET TASKRUNNER {runner}",
          f"ASSIGN TASK {name} TO {runner} WITH {peers} PEERS")  # fmt: skip
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from swarm.core.fields import FIRST_RULES
 from swarm.core.interval import RULES
 from swarm.core.membership import Member
 from swarm.core.merge import METHODS
@@ -51,6 +52,8 @@ _LATER = {
     "useAdaptiveSync": "fixed", "weightage": "given",
 }  # fmt: skip
 """Options that came later: what says nothing is written as it was before there was anything to say."""
+_SINCE = {"weightage": 3}
+"""The version of the ledger's rules (`core/rules`) with which an option came that the first version did not have."""
 THOUSANDTHS = frozenset({*_NESTEROV, "maxDeltaNorm"})
 """Options that users give as fractions; here and in the ledger they are whole numbers of 1/1000."""
 
@@ -99,10 +102,12 @@ class Options:
             raise BadInput("organisations has to be a list of at most 64 names, or sha256:... of a CA's public key")
 
     @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> Options:
+    def from_wire(cls, wire: Mapping[str, Any], version: int | None = None) -> Options:
+        """``version``: of the rules by which they are judged; None for what was judged before, and for one's own."""
+        known = [name for name in _OPTIONS if version is None or _SINCE.get(name, FIRST_RULES) <= version]
         for name in wire:
-            if name not in _OPTIONS:
-                names = ", ".join(sorted(_OPTIONS))
+            if name not in known:
+                names = ", ".join(sorted(known))
                 raise BadInput(f"the contract option {name[:40]!r} is not known: expected one of {names}")
         if "minPeers" not in wire:
             raise BadInput("the contract option 'minPeers' is missing")
@@ -160,10 +165,10 @@ class Enrolment:
     data_address: str
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Enrolment:
+    def of(cls, body: Mapping[str, Any], version: int | None = None) -> Enrolment:
         if not body["initial_base"].startswith(f"{body['hash']}:"):
             raise BadInput(f"initial_base is {body['initial_base']}, expected a digest made with {body['hash']}")
-        options = Options.from_wire(body["options"])
+        options = Options.from_wire(body["options"], version)
         if options.weightage == "given" and body["weight"] > GIVEN_MAX:
             raise BadInput(f"the weight is {body['weight']}, a nodeWeightage is a number from 1 to {GIVEN_MAX}")
         return cls(

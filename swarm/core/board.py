@@ -15,7 +15,9 @@ from swarm.core.events import Event, Gone, TaskChanged, TaskFinal, TaskGone, Tas
 from swarm.core.jobrun import JobRun
 from swarm.core.jobs import Jobs
 from swarm.core.jobslot import JobSlot
+from swarm.core.joining import Joining
 from swarm.core.names import Identity
+from swarm.core.rolesboard import RolesBoard
 from swarm.core.run import Run
 from swarm.core.slot import Slot
 from swarm.core.task import ROOT_NAME, RUN_JOBS, Task, root
@@ -32,8 +34,12 @@ class Board:
         self.tasks: dict[str, Task] = {ROOT_NAME: root()}
         self.taskrunners: dict[str, Taskrunner] = {DEFAULT_NAME: Taskrunner(DEFAULT_NAME)}
         self.jobs = Jobs(self.tasks, self.taskrunners)
+        self.roles = RolesBoard(self.jobs)
+        self.joining = Joining(self.jobs)
         self._kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             **self.jobs.kinds,
+            **self.roles.kinds,
+            **self.joining.kinds,
             "TaskCreated": self._task_created,
             "TaskBodyAppended": self._task_body_appended,
             "TaskFinalized": self._task_finalized,
@@ -127,6 +133,7 @@ class Board:
                 task.run, task.state, task.reason = event.run, event.state, event.reason
         for taskrunner in self.taskrunners.values():
             taskrunner.prune()
+        self.joining.prune()
         return events
 
     # ---- tasks
@@ -223,9 +230,10 @@ class Board:
         task = self._task(name)
         if task.name == ROOT_NAME:
             raise Refused(f"{ROOT_NAME} is where chains of prerequisites begin: there is nothing to run")
-        if task.type == RUN_JOBS:
+        if task.run in self.jobs.runs:
+            what = "jobs" if task.type == RUN_JOBS else "roles"
             raise Refused(
-                f"task {name} is of jobs: it runs when operators have room, and is assigned to nobody",
+                f"task {name} is of {what}: it runs when operators have room, and is assigned to nobody",
                 hint=f"swarm task retry {name} runs it again",
             )
         if not task.final:
@@ -288,6 +296,7 @@ class Board:
             "tasks": [task.to_state() for _, task in sorted(self.tasks.items())],
             "taskrunners": [taskrunner.to_state() for _, taskrunner in sorted(self.taskrunners.items())],
             **self.jobs.to_state(),
+            **self.joining.to_state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -296,6 +305,7 @@ class Board:
         self.taskrunners.clear()
         self.taskrunners.update({runner.name: runner for runner in map(Taskrunner.from_state, state["taskrunners"])})
         self.jobs.restore(state)
+        self.joining.restore(state)
 
     def check(self) -> None:
         """The invariants that hold between any two entries."""
@@ -306,6 +316,7 @@ class Board:
         for taskrunner in self.taskrunners.values():
             taskrunner.check()
         self.jobs.check()
+        self.joining.check()
         for run in self.runs():
             task = self.tasks[run.task]
             assert run.number <= task.run

@@ -25,17 +25,20 @@ from swarm.core.events import ContractCleared, ContractOpened, ContractReserved,
 from swarm.core.names import Identity
 from swarm.core.node import Node
 from swarm.core.organisations import key_of
+from swarm.core.rules import Rules
 from swarm.errors import Refused
 
 Answer = tuple[dict[str, Any], list[Event]]
 
 
 class Contracts:
-    """``nodes``, ``anchors`` and ``board`` are the ledger's own. ``unopened``: contracts that were created or reset,
-    with the round that the first enrolment opens them with."""
+    """``nodes``, ``anchors``, ``board`` and ``rules`` are the ledger's own. ``unopened``: contracts that were created
+    or reset, with the round that the first enrolment opens them with."""
 
-    def __init__(self, nodes: Mapping[str, Node], anchors: Mapping[bytes, Anchored], board: Board) -> None:
-        self._nodes, self._anchors, self._board = nodes, anchors, board
+    def __init__(
+        self, nodes: Mapping[str, Node], anchors: Mapping[bytes, Anchored], board: Board, rules: Rules
+    ) -> None:
+        self._nodes, self._anchors, self._board, self._rules = nodes, anchors, board, rules
         self.open: dict[str, Contract] = {}
         self.unopened: dict[str, int] = {DEFAULT_CONTRACT: 0}
 
@@ -43,7 +46,7 @@ class Contracts:
 
     def enrolled(self, claim: Verified, header: EntryHeader) -> Answer:
         identity = self._nodes[claim.uid].identity
-        asked = self._resolved(Enrolment.of(claim.body))
+        asked = self._resolved(Enrolment.of(claim.body, self._rules.active))
         name = claim.body["contract"]
         slot = self._board.slot_of(claim.body, identity)
         contract = self.open.get(name) or Contract(name, asked, first_round=self.unopened.get(name, 0))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from swarm.errors import BY_CODE, InternalError, SwarmError, Unreachable
 
-TaskState = Literal["draft", "final", "queued", "testing", "running", "done", "partial", "failed", "stopped"]
+TaskState = Literal["draft", "final", "queued", "testing", "running", "scaling", "done", "partial", "failed", "stopped"]
 Gone = Literal["lost", "restarted", "left"]
 """What may become of a node that others rely on."""
 SlotState = Literal["waiting", "assigned", "starting", "running", "done", "failed", "stopped", "lost"]

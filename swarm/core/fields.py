@@ -24,12 +24,19 @@ Check = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """``since``: the version of the ledger's rules with which it came; before that there is no such field."""
+    """``since``: the version of the ledger's rules with which it came; ``before``: what it was until then."""
 
     expected: str
     fits: Check
     required: bool = True
     since: int = FIRST_RULES
+    before: Field | None = None
+
+    def at(self, version: int) -> Field | None:
+        """The field under this version of the rules; None where there is no such field."""
+        if self.since <= version:
+            return self
+        return self.before.at(version) if self.before else None
 
 
 def matching(pattern: re.Pattern[str]) -> Check:

@@ -14,15 +14,15 @@ else ever is. Every count is kept, none is counted anew.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, field
 from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import Any
 
 from swarm.core.events import Event, TaskChanged, TaskState
-from swarm.core.jobslot import Holder, JobSlot
-from swarm.core.slot import ENDED, SLOT
+from swarm.core.jobslot import Holder, JobSlot, Room
+from swarm.core.slot import ENDED, SLOT, Slot
 from swarm.core.task import WORDS
 from swarm.errors import Refused
 
@@ -110,6 +110,23 @@ class JobRun:
             return []
         return [self.slots[f"{self.number}.{self._waiting[0]}"]]
 
+    def units(self) -> Iterator[list[JobSlot]]:
+        """What may be leased next: alternatives, each of them to one operator."""
+        if unit := self.unit():
+            yield unit
+
+    def room(self, slot: JobSlot) -> Room:
+        """What the slot takes of its operator."""
+        return Room(self.terms.cpu, self.terms.gpu)
+
+    def merges(self, slot: Slot) -> bool:
+        """Whether a learning node runs beside the slot's program: no job has one."""
+        return False
+
+    def lacking(self) -> str:
+        """Who is missing, for people: of jobs, nobody in particular."""
+        return ""
+
     def _is_testing(self) -> bool:
         return bool(self.terms.probe) and self._counts["done"] < self.terms.probe
 
@@ -125,10 +142,12 @@ class JobRun:
             self.slots[id_] = slot
         self._count_anew()
 
-    def lease(self, holder: Holder, gpus: list[tuple[int, ...]], fence: int, now_ms: int) -> list[Event]:
-        """The unit that is next, to this operator, with these GPUs for each of its slots."""
+    def lease(
+        self, unit: list[JobSlot], holder: Holder, gpus: list[tuple[int, ...]], fence: int, now_ms: int
+    ) -> list[Event]:
+        """One of the ``units``, to this operator, with these GPUs for each of its slots."""
         events: list[Event] = []
-        for slot, own in zip(self.unit(), gpus, strict=True):
+        for slot, own in zip(unit, gpus, strict=True):
             heappop(self._waiting)
             self._counts["waiting"] -= 1
             events += slot.lease_to(holder, own, fence, now_ms)
@@ -331,9 +350,7 @@ class JobRun:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> JobRun:
-        *stands, declined = state["stands"]
-        slots = {slot.id: slot for slot in map(JobSlot.from_state, state["slots"])}
-        run = cls(*[*state["fixed"], Terms(*state["terms"]), *stands, list(declined), slots])
+        run = cls(*kept_fields(state))
         run._count_anew()
         return run
 
@@ -352,3 +369,10 @@ class JobRun:
             waits = sum(slot.state == "waiting" for slot in self.slots.values())
             assert waits in (0, self.terms.slots), "a part of a gang waits"
         assert all(slot.state in (*ENDED, "lost") or not self.over for slot in self.slots.values())
+
+
+def kept_fields(state: dict[str, Any]) -> list[Any]:
+    """What the state of a run holds, in the order of a run's fields."""
+    *stands, declined = state["stands"]
+    slots = {slot.id: slot for slot in map(JobSlot.from_state, state["slots"])}
+    return [*state["fixed"], Terms(*state["terms"]), *stands, list(declined), slots]

@@ -16,15 +16,16 @@ has offered. Dealing costs no more than the runs that wait times the operators, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from typing import Any
 
 from swarm.core.claims import EntryHeader, Verified
 from swarm.core.events import Event, Gone, SlotChanged, TaskGone, TaskKnown
 from swarm.core.jobrun import JobRun, Terms
-from swarm.core.jobslot import Holder, JobSlot
+from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.names import Identity
+from swarm.core.rolesrun import RolesRun
 from swarm.core.task import ROOT_NAME, RUN_JOBS, Task
 from swarm.core.taskrunner import Listener, Taskrunner
 from swarm.errors import Refused
@@ -35,14 +36,6 @@ KEPT_MAX = 100_000
 Answer = tuple[dict[str, Any], list[Event]]
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What an operator offers to jobs: so many CPUs and GPUs."""
-
-    cpu: int
-    gpu: int
-
-
 @dataclass(slots=True)
 class _Free:
     """What of an operator's room is nobody's. ``gpus``: their numbers."""
@@ -50,9 +43,9 @@ class _Free:
     cpu: int
     gpus: list[int]
 
-    def take(self, terms: Terms) -> tuple[int, ...]:
-        self.cpu -= terms.cpu
-        taken, self.gpus = self.gpus[: terms.gpu], self.gpus[terms.gpu :]
+    def take(self, room: Room) -> tuple[int, ...]:
+        self.cpu -= room.cpu
+        taken, self.gpus = self.gpus[: room.gpu], self.gpus[room.gpu :]
         return tuple(taken)
 
 
@@ -68,6 +61,8 @@ class Jobs:
         self._last_id = 0
         self._held: dict[str, dict[str, JobSlot]] = {}
         """By operator, then by slot: what is leased."""
+        self.with_roles: dict[int, RolesRun] = {}
+        """Those of ``runs`` that have roles."""
         self._waiting: dict[int, JobRun] = {}
         """The runs that may have something to deal."""
         self.kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
@@ -104,44 +99,54 @@ class Jobs:
 
     def _submitted(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         body = claim.body
-        if body["taskrunner"] not in self._taskrunners:
-            name = body["taskrunner"]
-            raise Refused(f"there is no taskrunner {name}", hint=f"CREATE TASKRUNNER {name}, or LIST TASKRUNNERS")
-        name = body["name"]
+        terms = Terms(**body["terms"])
+        author = (claim.uid, identity.anchor, str(identity))
+        where = (header.index, self.next_id, body["taskrunner"], body["name"])
+        return self.admit(RUN_JOBS, JobRun(*where, *author, terms, header.time), claim, header, identity)
+
+    @property
+    def next_id(self) -> int:
+        return self._last_id + 1
+
+    def admit(self, type_: str, run: JobRun, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        """Have the task and its run from now on, and deal its slots; raises what stands against that."""
+        body, name = claim.body, run.task
+        if run.taskrunner not in self._taskrunners:
+            there = f"CREATE TASKRUNNER {run.taskrunner}, or LIST TASKRUNNERS"
+            raise Refused(f"there is no taskrunner {run.taskrunner}", hint=there)
         if name in self._tasks:
             raise Refused(f"there is a task {name} already", hint=f"choose another name, or swarm task rm {name} first")
-        terms = Terms(**body["terms"])
-        kept = sum(run.terms.slots for run in self.runs.values() if run.anchor == identity.anchor)
-        if kept + terms.slots > KEPT_MAX:
+        kept = sum(other.terms.slots for other in self.runs.values() if other.anchor == identity.anchor)
+        if kept + run.terms.slots > KEPT_MAX:
             raise Refused(
-                f"{identity.organisation} has {kept} jobs in the ledger, and {terms.slots} more are over {KEPT_MAX}",
+                f"{identity.organisation} has {kept} jobs in the ledger, "
+                f"and {run.terms.slots} more are over {KEPT_MAX}",
                 hint="swarm task rm forgets those of a task that has ended",
             )
-        said = (name, RUN_JOBS, body["author"], ROOT_NAME, name, body["body"])
+        said = (name, type_, body["author"], ROOT_NAME, name, body["body"])
         task = Task(*said, claim.uid, identity.anchor, header.time, state="queued", finalizer=claim.uid)
         task.run = header.index
-        self._last_id += 1
-        author = (claim.uid, identity.anchor, str(identity))
-        run = JobRun(header.index, self._last_id, body["taskrunner"], name, *author, terms, header.time)
+        self._last_id = run.id
         run.make_slots()
         self._tasks[name], self.runs[run.number] = task, run
-        self._waiting[run.number] = run
-        events: list[Event] = [TaskKnown(name, str(identity)), run.changed()]
+        if isinstance(run, RolesRun):
+            self.with_roles[run.number] = run
+        events = self._noted(run, [TaskKnown(name, str(identity)), run.changed()])
         events += self.deal(header.index, header.time)
         return {"id": run.id, "run": run.number, "state": run.state}, events
 
     def _stopped(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
-        run = self._own(claim, identity, "stopped")
-        events = self._then_deal(run, run.stop(str(identity), header.time), header)
+        run = self.own(claim, identity, "stopped")
+        events = self.then_deal(run, run.stop(str(identity), header.time), header)
         return {"state": run.state}, events
 
     def _retried(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
-        run = self._own(claim, identity, "retried")
-        events = self._then_deal(run, run.retry(header.time), header)
+        run = self.own(claim, identity, "retried")
+        events = self.then_deal(run, run.retry(header.time), header)
         return {"state": run.state}, events
 
     def _deleted(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
-        run = self._own(claim, identity, "deleted")
+        run = self.own(claim, identity, "deleted")
         if not run.over:
             raise Refused(
                 f"task {run.task} is {run.state}: it cannot be deleted", hint=f"swarm task stop {run.task} first"
@@ -150,9 +155,10 @@ class Jobs:
             if other.prereq == run.task:
                 raise Refused(f"task {run.task} is the prerequisite of {other.name}: it cannot be deleted")
         del self._tasks[run.task], self.runs[run.number]
+        self.with_roles.pop(run.number, None)
         return {}, [TaskGone(run.task)]
 
-    def _own(self, claim: Verified, identity: Identity, what: str) -> JobRun:
+    def own(self, claim: Verified, identity: Identity, what: str) -> JobRun:
         name = claim.body["task"]
         run = self.of(name)
         if run is None:
@@ -199,15 +205,15 @@ class Jobs:
     # ---- slots
 
     def report(self, run: JobRun, slot: JobSlot, claim: Verified, header: EntryHeader) -> list[Event]:
-        return self._then_deal(run, run.report(slot, claim.uid, claim.body, header.time), header)
+        return self.then_deal(run, run.report(slot, claim.uid, claim.body, header.time), header)
 
     def decline(self, run: JobRun, uid: str, reason: str, header: EntryHeader) -> list[Event]:
-        return self._then_deal(run, run.decline(uid, reason, header.time), header)
+        return self.then_deal(run, run.decline(uid, reason, header.time), header)
 
     def end_lease(self, run: JobRun, slot: JobSlot, body: dict[str, Any], header: EntryHeader) -> list[Event]:
-        return self._then_deal(run, run.end_lease(slot, body["fence"], body["reason"], header.time), header)
+        return self.then_deal(run, run.end_lease(slot, body["fence"], body["reason"], header.time), header)
 
-    def _then_deal(self, run: JobRun, events: list[Event], header: EntryHeader) -> list[Event]:
+    def then_deal(self, run: JobRun, events: list[Event], header: EntryHeader) -> list[Event]:
         return [*self._noted(run, events), *self.deal(header.index, header.time)]
 
     def _noted(self, run: JobRun, events: list[Event]) -> list[Event]:
@@ -238,23 +244,26 @@ class Jobs:
         """The unit of whose turn it is and for which there is room."""
         kept: set[str] = set()
         for run in sorted(self._waiting.values(), key=lambda run: (shares[run.user], run.number)):
-            unit = run.unit()
-            if not unit:
-                continue
-            uid = self._place(run, len(unit), free, kept)
-            if uid is not None:
-                listener = self._listeners(run)[uid]
-                gpus = [free[uid].take(run.terms) for _ in unit]
-                shares[run.user] += len(unit)
-                leased = run.lease(Holder(uid, str(listener), listener.anchor), gpus, index, now_ms)
-                self._held.setdefault(uid, {}).update((slot.id, slot) for slot in unit)
-                return self._noted(run, leased)
+            for unit in run.units():
+                uid = self._place(run, _sum(run.room(slot) for slot in unit), free, kept)
+                if uid is not None:
+                    listener = self._listeners(run)[uid]
+                    gpus = [free[uid].take(run.room(slot)) for slot in unit]
+                    shares[run.user] += len(unit)
+                    return self.lease(run, unit, Holder(uid, str(listener), listener.anchor), gpus, index, now_ms)
         return []
 
-    def _place(self, run: JobRun, count: int, free: dict[str, _Free], kept: set[str]) -> str | None:
+    def lease(
+        self, run: JobRun, unit: list[JobSlot], holder: Holder, gpus: list[tuple[int, ...]], index: int, now_ms: int
+    ) -> list[Event]:
+        """The holder has these slots from now on."""
+        leased = run.lease(unit, holder, gpus, index, now_ms)
+        self._held.setdefault(holder.swop, {}).update((slot.id, slot) for slot in unit)
+        return self._noted(run, leased)
+
+    def _place(self, run: JobRun, needed: Room, free: dict[str, _Free], kept: set[str]) -> str | None:
         """The operator with most room that has enough of it. What a wide unit waits for is kept for it."""
-        terms = run.terms
-        cpu, gpu = terms.cpu * count, terms.gpu * count
+        cpu, gpu = needed.cpu, needed.gpu
         able = [
             uid
             for uid, listener in self._listeners(run).items()
@@ -274,15 +283,23 @@ class Jobs:
     def _free(self, swop: str) -> _Free:
         room, held = self.rooms[swop], self.leases_of(swop)
         taken = {gpu for slot in held for gpu in slot.gpus}
-        cpu = room.cpu - sum(self.runs[slot.run].terms.cpu for slot in held)
+        cpu = room.cpu - sum(self.runs[slot.run].room(slot).cpu for slot in held)
         return _Free(cpu, [gpu for gpu in range(room.gpu) if gpu not in taken])
 
     def waits_for(self, run: JobRun) -> str:
         """Why the run that waits does, for people: who is before it, or what no operator has."""
-        ahead = self.position(run)
-        if ahead is None:
+        ahead, unit, lacking = self.position(run), next(run.units(), []), run.lacking()
+        if ahead is None and not lacking:
             return ""
-        cpu, gpu = (each * (run.terms.slots if run.terms.gang else 1) for each in (run.terms.cpu, run.terms.gpu))
+        place = self._no_room(run, unit) if unit else ""
+        if ahead is not None:
+            place = place or f"{ahead} {'task' if ahead == 1 else 'tasks'} ahead"
+        return "; ".join(each for each in (lacking, place) if each)
+
+    def _no_room(self, run: JobRun, unit: list[JobSlot]) -> str:
+        """Why the unit would have no room if nothing else ran; empty: it would."""
+        needed = _sum(run.room(slot) for slot in unit)
+        cpu, gpu = needed.cpu, needed.gpu
         live = [uid for uid, listener in self._listeners(run).items() if listener.live and uid in self.rooms]
         if not live:
             return "no operator that listens takes jobs"
@@ -293,7 +310,7 @@ class Jobs:
             return (
                 f"no operator has room for {cpu} cpu and {gpu} gpu at once: the largest has {most.cpu} and {most.gpu}"
             )
-        return f"{ahead} {'task' if ahead == 1 else 'tasks'} ahead"
+        return ""
 
     # ---- keeping
 
@@ -308,7 +325,8 @@ class Jobs:
         """From the board's state."""
         self._last_id, rooms, runs = state.get("jobs", [0, [], []])
         self.rooms = {uid: Room(cpu, gpu) for uid, cpu, gpu in rooms}
-        self.runs = {run.number: run for run in map(JobRun.from_state, runs)}
+        self.runs = {run.number: run for run in map(_run_of, runs)}
+        self.with_roles = {number: run for number, run in self.runs.items() if isinstance(run, RolesRun)}
         self._waiting = {number: run for number, run in self.runs.items() if run.waits}
         self._held = {}
         for run in self.runs.values():
@@ -326,3 +344,14 @@ class Jobs:
         leased = {slot.id for run in self.runs.values() for slot in run.slots.values() if slot.leased}
         assert leased == {slot.id for slot in self.leases()}, "who holds what is not what is leased"
         assert all(slot.swop == uid for uid, held in self._held.items() for slot in held.values())
+
+
+def _run_of(state: dict[str, Any]) -> JobRun:
+    return RolesRun.from_state(state) if "roles" in state else JobRun.from_state(state)
+
+
+def _sum(rooms: Iterable[Room]) -> Room:
+    together = Room(0, 0)
+    for room in rooms:
+        together = Room(together.cpu + room.cpu, together.gpu + room.gpu)
+    return together

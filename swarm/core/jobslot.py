@@ -27,6 +27,14 @@ WAITING: dict[tuple[SlotState, str], SlotState] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """So many CPUs and GPUs: what an operator offers to jobs, or what one of them takes."""
+
+    cpu: int
+    gpu: int
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """The operator that a slot is leased to: its uid, its name in sentences, its organisation."""
 

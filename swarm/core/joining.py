@@ -17,7 +17,6 @@ from swarm.core.events import Event
 from swarm.core.jobs import Answer, Jobs
 from swarm.core.jobslot import Holder, JobSlot
 from swarm.core.names import Identity
-from swarm.core.node import Node
 from swarm.core.roles import Role
 from swarm.core.rolesrun import RolesRun
 from swarm.errors import Refused
@@ -40,11 +39,11 @@ class Binding:
 
 
 class Joining:
-    """``bindings``: by slot, for reading. ``nodes``, ``jobs``: the ledger's and the board's own."""
+    """``bindings``: by slot, for reading. ``jobs``: the board's own."""
 
-    def __init__(self, jobs: Jobs, nodes: Mapping[str, Node]) -> None:
+    def __init__(self, jobs: Jobs) -> None:
         self.bindings: dict[str, Binding] = {}
-        self._jobs, self._nodes = jobs, nodes
+        self._jobs = jobs
         self.kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             "SlotJoined": self._joined,
             "SlotTold": self._told,
@@ -110,11 +109,9 @@ class Joining:
         """The lease under which it ran before ends, unless another process still holds it."""
         if not slot.leased:
             return []
-        holder = self._nodes.get(slot.swop)
-        if slot.swop != claim.uid and holder is not None and holder.state == "live":
+        if slot.swop != claim.uid and slot.state != "lost":
             raise Refused(
-                f"{slot.role} {slot.index} of task {run.task} is run by another process with this certificate and key, "
-                f"at {', '.join(holder.addresses) or 'an unknown address'}",
+                f"{slot.role} {slot.index} of task {run.task} is run by another process with this certificate and key",
                 hint="stop that one first; join from its state directory to go on where it was",
             )
         return self._jobs.then_deal(run, run.operator_left(slot, "its participant joined anew", header.time), header)
@@ -154,8 +151,6 @@ class Joining:
             run = self._jobs.runs[int(id_.partition(".")[0])]
             assert isinstance(run, RolesRun)
             assert run.role(run.slots[id_]).owner == "participant"
-        pairs = [(id_.partition(".")[0], b.key) for id_, b in self.bindings.items()]
-        assert len(pairs) == len(set(pairs)), "one key for two slots of a task"
 
 
 def joinable(run: RolesRun, name: str) -> Role:

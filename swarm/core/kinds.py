@@ -23,7 +23,7 @@
     ContractRebased       swci, contract's org      gives up a base that nobody can serve; BaseLost
 
 Used by the ledger (which refuses a body that does not fit) and by wire/signed (which signs none that does not fit).
-The rows of tasks, taskrunners and slots stand in `core/task_kinds`.
+The rows of tasks, taskrunners and slots stand in `core/task_kinds`, those of roles in `core/role_kinds`.
 Guarantees: after `check_body`, every field is there with its type and within its bounds, and there is no other; what
 came with later rules than the given ones does not exist, in the same words in every release.
 """
@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from swarm.core.agreement import WEIGHT_MAX
+from swarm.core.agreement import GIVEN_MAX, WEIGHT_MAX
 from swarm.core.fields import (
     ADDRESS,
     ADDRESSES,
@@ -54,6 +54,7 @@ from swarm.core.fields import (
 )
 from swarm.core.interval import MEASURED_MAX
 from swarm.core.joining_kinds import JOINING_FIELDS
+from swarm.core.role_kinds import ROLE_FIELDS
 from swarm.core.rules import KNOWN, has_kind
 from swarm.core.task_kinds import INDEX, SLOT, TASK_FIELDS
 from swarm.errors import BadInput
@@ -100,6 +101,12 @@ JOINING: dict[str, Field] = {
     "incarnation": INCARNATION,
     "rules": Field("a version of rules after the first", whole(FIRST_RULES + 1, RULES_MAX), required=False),
 }
+WEIGHT = Field(
+    "a weight of 1 to 1000000",
+    whole(1, WEIGHT_MAX),
+    since=3,
+    before=Field("a nodeWeightage of 1 to 100", whole(1, GIVEN_MAX)),
+)
 
 INTRODUCTIONS = ("Genesis", "NodeJoined", "ForcedRecovery")
 """Kinds that bring their author's certificates and node key: the author need not be known, or not yet."""
@@ -131,7 +138,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "hash": Field("blake3 or sha256", lambda value: value in ("blake3", "sha256")),
         "initial_base": DIGEST,
         "options": Field("a map of options", is_map),
-        "weight": Field("a weight of 1 to 1000000", whole(1, WEIGHT_MAX)),
+        "weight": WEIGHT,
         "syncFrequency": Field("a positive number of batches", whole(1, COUNT_MAX)),
         "data_address": ADDRESS,
         "slot": optional(SLOT),
@@ -177,6 +184,7 @@ FIELDS: dict[str, dict[str, Field]] = {
     "ContractRebased": {"contract": CONTRACT, "digest": DIGEST},
     **TASK_FIELDS,
     **JOINING_FIELDS,
+    **ROLE_FIELDS,
 }
 
 
@@ -202,14 +210,13 @@ def check_kind(kind: str, version: int) -> None:
 
 
 def _misfit(kind: str, body: dict[str, Any], version: int) -> str:
-    fields = FIELDS[kind]
+    fields = {name: field for name, ever in FIELDS[kind].items() if (field := ever.at(version))}
     for name in body:
-        field = fields.get(name)
-        if field is None or field.since > version:
+        if name not in fields:
             return f"unknown field {name[:40]!r}"
     for name, field in fields.items():
         if name not in body:
-            if field.required and field.since <= version:
+            if field.required:
                 return f"the field '{name}' is missing"
         elif not field.fits(body[name]):
             return f"the field '{name}' has to be {field.expected}"

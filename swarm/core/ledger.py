@@ -58,7 +58,7 @@ class Ledger:
         self.voting = Voters(self.nodes)
         self.rules = Rules(self.nodes, known)
         self.board = Board()
-        self.training = Contracts(self.nodes, self.anchors, self.board)
+        self.training = Contracts(self.nodes, self.anchors, self.board, self.rules)
         self._mistake: InternalError | None = None
         self._kinds: dict[str, Callable[[Verified, EntryHeader], Answer]] = {
             "Genesis": self._genesis,

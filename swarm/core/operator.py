@@ -204,7 +204,12 @@ class Operator:
     def _place(self, lease: SlotAssigned) -> int | str:
         """Where one thing runs at a time: a node of the profile; for jobs, of which there is room for more, a slot."""
         task = self._ledger().tasks.get(lease.task)
-        return lease.slot if task is None or task.type == RUN_JOBS else lease.index
+        return lease.slot if task is None or task.run in self._ledger().board.jobs.runs else lease.index
+
+    def _is_alone(self, lease: SlotAssigned) -> bool:
+        """Whether it runs without a learning node, whose offers count under the current fence only."""
+        slot = self._slot(lease)
+        return isinstance(slot, JobSlot) and not self._ledger().board.jobs.runs[slot.run].merges(slot)
 
     def _asked_to_end(self, lease: SlotAssigned) -> str:
         """Why the ledger asks for the end of what it still leases to this operator; empty if it does not."""
@@ -348,7 +353,7 @@ class Operator:
         if self._lost is None or not self._running():
             return []
         since_s, reason = self._lost
-        jobs = [one for one in self._running() if isinstance(self._slot(one.lease), JobSlot)]
+        jobs = [one for one in self._running() if self._is_alone(one.lease)]
         if now_s - since_s >= JOBS_ALONE_S and any(not one.why for one in jobs):
             why = f"the ledger was out of reach for {JOBS_ALONE_S:g} s: {reason}"
             return [effect for one in jobs for effect in self._end(one, why, 0.0)]

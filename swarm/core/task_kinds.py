@@ -25,6 +25,7 @@ import re
 from typing import Any
 
 from swarm.core.fields import (
+    ADDRESS,
     CONTRACT,
     COUNT_MAX,
     REASON,
@@ -135,6 +136,7 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
             list_of(printable(0, 300), 0, 20),
             required=False,
         ),
+        "address": Field(ADDRESS.expected, ADDRESS.fits, required=False, since=3),
     },
     "LeaseEnded": {"slot": SLOT, "fence": INDEX, "reason": REASON},
     "TaskrunnerReset": {"taskrunner": TASK_NAME},

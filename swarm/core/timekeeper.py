@@ -8,6 +8,7 @@ against nobody.
     duration   begins when                                    ends with         length
     window     minPeers have offered and a live one has not   WindowClosed      clamp(1.5 x observed, 2 s, 30 s)
     deadline   an attempt begins                              DeadlinePassed    (20 s + 3 x expected) x 1.5 an attempt
+    start      the first slot of a task with roles was dealt  StartLapsed     as the task says
     silence    the last sign of life                          NodeLost          9 s
     lease      the last sign of life of the slot's operator   LeaseEnded        30 s
 
@@ -140,6 +141,10 @@ class Timekeeper:
                 yield ("DeadlinePassed", name, contract.round, attempt), (self._deadline_s(contract, attempt), propose)
             elif self._window_open(contract):
                 yield ("WindowClosed", name, contract.round, 0), (self._grace_s(name), Propose("WindowClosed", where))
+        for number, run in self._ledger.board.jobs.with_roles.items():
+            if run.starting:
+                lapse = Propose("StartLapsed", {"run": number})
+                yield ("StartLapsed", run.task, number, 0), (float(run.within_s), lapse)
 
     def _window_open(self, contract: Contract) -> bool:
         enough = len(contract.offers) >= contract.options.minPeers

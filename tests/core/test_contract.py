@@ -580,7 +580,7 @@ def test_the_next_attempt_names_the_entry_that_began_it():
 
 
 def test_a_weight_of_more_than_a_hundred_is_a_number_of_examples_and_the_contract_says_so():
-    scene = Scene()
+    scene = Scene(rules=3)
     first, second = Actor("sl", "sl-1"), Actor("sl", "sl-2")
     for actor in (first, second):
         assert scene.join(actor).accepted
@@ -589,3 +589,15 @@ def test_a_weight_of_more_than_a_hundred_is_a_number_of_examples_and_the_contrac
     assert "weightage: the contract has samples, this node has given" in scene.enrol(second, weight=1).reason
     assert scene.enrol(second, weight=989, weightage="samples").accepted
     assert not scene.enrol(second, weight=1_000_001, weightage="samples").accepted
+
+
+@pytest.mark.parametrize("rules", [1, 2])
+def test_before_rules_version_3_weights_are_judged_as_releases_of_then_did(rules):
+    scene = Scene(rules=rules)
+    actor = newcomer(scene)
+    too_much = "this Enrolled proposal cannot be taken: the field 'weight' has to be a nodeWeightage of 1 to 100"
+    assert scene.enrol(actor, weight=3500, weightage="samples").reason == too_much
+    unknown = scene.enrol(actor, weight=100, weightage="samples").reason
+    assert unknown.startswith("the contract option 'weightage' is not known: expected one of ")
+    assert "weightage" not in unknown.partition("expected")[2]
+    assert scene.enrol(actor, weight=100).accepted

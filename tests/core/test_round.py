@@ -157,7 +157,7 @@ def test_weights_come_from_the_enrolment_and_an_offer_only_lowers_them():
     ],
 )
 def test_r065_a_claimed_weight_of_a_billion_is_refused_and_counts_nowhere(claim, said):
-    scene = Scene()
+    scene = Scene(rules=3)
     actor, other = scene.learners(2, weight=7)
     newcomer = Actor("sl", "sl-9")
     scene.join(newcomer)

@@ -15,11 +15,13 @@ import pytest
 from swarm.core.kinds import FIELDS, INTRODUCTIONS, check_body
 from swarm.core.ledger import Ledger
 from swarm.core.policy import allowed, membership
+from swarm.core.roles import Role
 from swarm.core.rules import KNOWN
 from swarm.core.slot import Slot
 from swarm.core.task import ROOT_NAME
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
+from tests.core.rolescene import submitted
 from tests.core.scene import BIG, CONTRACT, INITIAL, SMALL, Actor, anchored, digest
 from tests.core.tasks import BODY, TASK, TaskScene
 
@@ -31,7 +33,7 @@ ENDING = (
 SEEDS = 40
 NEWER = 15
 """So many more, under the newest rules: with jobs."""
-JOBS = [kind for kind in FIELDS if kind.startswith("Jobs")]
+JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles"))]
 STEPS = 150
 
 NASTY: list[Any] = [
@@ -150,6 +152,7 @@ class Game:
             "SlotReported": {**held, "state": chance.choice(["starting", "running", "done", "failed"]), "reason": ""},
             "LeaseEnded": {**held, "reason": "silent"},
             "TaskrunnerReset": {"taskrunner": DEFAULT_NAME},
+            **self.of_roles(held, job),
             "JobsSubmitted": {"taskrunner": DEFAULT_NAME, "name": job, "author": "alice",
                               "terms": terms, "body": {"Command": ["true"]}},
             "JobsStopped": {"task": job},
@@ -164,6 +167,18 @@ class Game:
         terms = {"slots": chance.randint(1, 3), "gang": chance.random() < 0.4, "probe": 0, "restart": 1}
         room = chance.choice([{}, {"cpu": 2}, {"cpu": 3, "gpu": 1}])
         return room, chance.choice(["j1", "j2"]), {**terms, "cpu": 1, "gpu": 0}
+
+    def of_roles(self, held: dict[str, Any], task: str) -> dict[str, dict[str, Any]]:
+        chance, runs = self.chance, self.scene.ledger.board.jobs.with_roles
+        lead = Role("lead", lead=chance.random() < 0.5, owner=chance.choice(["swop", "swop", "participant"]))
+        worker = Role("worker", low=0, high=3, needs=chance.choice([(), ("lead",)]), restart=1, contract=CONTRACT)
+        count = chance.choice([{"by": 1}, {"by": -1}, {"to": 2}])
+        return {
+            "RolesSubmitted": submitted(lead, worker, name=task),
+            "RolesScaled": {"task": task, "role": "worker", **count, **chance.choice([{}, held])},
+            "GoalReached": {**held, "reason": "reward is 200"},
+            "StartLapsed": {"run": chance.choice([1, *runs])},
+        }
 
     def spoilt(self, value: Any, depth: int = 0) -> Any:
         """The same value with something in it changed for what has been elsewhere, or for nonsense."""

@@ -46,7 +46,11 @@ AS_PUBLISHED = {
     "perfdata defaultbb.cqdb.sml.hpe": {"contract": "defaultbb.cqdb.sml.hpe"},
     "CREATE TASK FROM taskdefs/run.yaml": {"file": "taskdefs/run.yaml"},
     "CREATE TASK PULL_IMAGE t me ROOTTASK img": {
-        "task_type": "PULL_IMAGE", "task": "t", "author": "me", "prereq": "ROOTTASK", "outcome": "img",
+        "task_type": "PULL_IMAGE",
+        "task": "t",
+        "author": "me",
+        "prereq": "ROOTTASK",
+        "outcome": "img",
     },
     "APPEND TASK BODY t 3 - FROM  scratch": {"task": "t", "index": "3", "line": "- FROM  scratch"},
     "APPEND TASK BODY t 4   - indented": {"task": "t", "index": "4", "line": "  - indented"},
