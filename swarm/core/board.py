@@ -128,12 +128,13 @@ class Board:
     def _settled(self, events: list[Event]) -> list[Event]:
         """Tasks follow their newest run; runs of which nothing is left are forgotten."""
         for event in events:
-            if isinstance(event, TaskChanged) and self.tasks[event.task].run <= event.run:
+            if isinstance(event, TaskGone):
+                self.joining.prune()
+            elif isinstance(event, TaskChanged) and self.tasks[event.task].run <= event.run:
                 task = self.tasks[event.task]
                 task.run, task.state, task.reason = event.run, event.state, event.reason
         for taskrunner in self.taskrunners.values():
             taskrunner.prune()
-        self.joining.prune()
         return events
 
     # ---- tasks

@@ -121,8 +121,8 @@ class Joining:
     def _told(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         """As an operator reports of its slots."""
         number = int(claim.body["slot"].partition(".")[0])
-        run = self._jobs.runs.get(number)
-        slot = run.slots.get(claim.body["slot"]) if isinstance(run, RolesRun) else None
+        run = self._jobs.with_roles.get(number)
+        slot = run.slots.get(claim.body["slot"]) if run is not None else None
         if run is None or slot is None or slot.id not in self.bindings:
             raise Refused(f"there is no slot {claim.body['slot']} that a participant has joined")
         return {"state": slot.state}, self._jobs.report(run, slot, claim, header)
@@ -131,10 +131,8 @@ class Joining:
 
     def prune(self) -> None:
         """Forget what was bound to slots of tasks that are gone."""
-        if self.bindings:
-            self.bindings = {
-                id_: binding for id_, binding in self.bindings.items() if int(id_.partition(".")[0]) in self._jobs.runs
-            }
+        for id_ in [id_ for id_ in self.bindings if int(id_.partition(".")[0]) not in self._jobs.runs]:
+            del self.bindings[id_]
 
     def to_state(self) -> dict[str, Any]:
         """Nothing while nobody has joined anything."""

@@ -33,7 +33,7 @@ ENDING = (
 SEEDS = 40
 NEWER = 15
 """So many more, under the newest rules: with jobs."""
-JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles"))]
+JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles", "SlotJ"))]
 STEPS = 150
 
 NASTY: list[Any] = [
@@ -178,6 +178,8 @@ class Game:
             "RolesScaled": {"task": task, "role": "worker", **count, **chance.choice([{}, held])},
             "GoalReached": {**held, "reason": "reward is 200"},
             "StartLapsed": {"run": chance.choice([1, *runs])},
+            "SlotJoined": {"task": task, "role": "lead", "key": bytes([chance.randrange(3)] * 32), "proof": bytes(64)},
+            "SlotTold": {**held, "state": chance.choice(["running", "done", "failed"]), "reason": ""},
         }
 
     def spoilt(self, value: Any, depth: int = 0) -> Any:

@@ -1,5 +1,7 @@
 """What both roles share: a small network for handwritten digits (8 x 8 pixels, 10 classes), in numpy."""
 
+from itertools import pairwise
+
 import numpy as np
 
 SIZES = (64, 32, 10)
@@ -10,7 +12,7 @@ def initial():
     chance = np.random.default_rng(0)
     return {
         f"{name}{layer}": value.astype(np.float32)
-        for layer, (inner, outer) in enumerate(zip(SIZES, SIZES[1:]))
+        for layer, (inner, outer) in enumerate(pairwise(SIZES))
         for name, value in (("w", chance.normal(0, inner**-0.5, (inner, outer))), ("b", np.zeros(outer)))
     }
 

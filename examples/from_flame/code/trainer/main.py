@@ -10,9 +10,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from digits import accuracy, initial, trained  # noqa: E402
+from digits import accuracy, initial, trained
 
-from swarm import Swarm  # noqa: E402
+from swarm import Swarm
 
 BATCH, RATE = 32, 0.1
 place = Path(sys.argv[1])
