@@ -1,7 +1,7 @@
 """A participant: a learning node that joins a slot of a task with roles, and runs the role's program on its own data.
 
-Started by ``swarm join``. Guarantees: nothing of the task runs, or is fetched, before its person has trusted its hash;
-a refusal leaves no slot taken; the program starts once those are there whom its role needs, and no sooner; joined again
+Started by ``swarm join``. Guarantees: nothing of the task runs before its person has trusted its hash; a refusal
+leaves no slot taken; the program starts once those are there whom its role needs, and no sooner; joined again
 from the same state directory it goes on with the round under way; when its slot is asked to end, or is joined
 elsewhere, its program ends.
 """
@@ -90,17 +90,18 @@ class ParticipantNode(LearningNode):
     # ---- what would run here
 
     async def _trusted_program(self) -> RoleProgram:
-        """Raises what stands against running it here, before anything is taken."""
+        """Raises what stands against running it here, before a slot is taken. The code lies here to be looked at."""
         asked, ledger = self.asked, self.link.ledger
         run = ledger.board.joining.run_of(asked.task)
         joining.joinable(run, asked.role)
         program = RoleProgram.of(ledger, ledger.tasks[run.task], asked.role)
-        program.must_be_trusted(asked.trusted, asked.own)
-        program.must_have_data(asked.data)
-        if program.code is not None and asked.code is None and not self._kept(program).exists():
-            code = await listed(self._ask, program.code)
-            await fetch(self._ask, code.of_role(program.role.Name, program.roles), self._kept(program))
+        code = asked.code or (self._kept(program) if program.code is not None else None)
+        if program.code is not None and code is not None and not code.exists():
+            files = await listed(self._ask, program.code)
+            await fetch(self._ask, files.of_role(program.role.Name, program.roles), code)
             log.info("fetched the code %s of %s", program.code, program.author)
+        program.must_be_trusted(asked.trusted, asked.own, code)
+        program.must_have_data(asked.data)
         return program
 
     async def _ask(self, verb: str, body: dict[str, Any]) -> Any:

@@ -7,10 +7,11 @@ because of who wrote it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,16 +53,16 @@ class RoleProgram:
         names = tuple(each.Name for each in body.Roles)
         return cls(task.name, author, found, names, body.CodeHash, hash_of(task.body))
 
-    def must_be_trusted(self, trusted: str | None, own: str | None) -> None:
-        """``trusted``: what the person has named; ``own``: the hash of the person's own copy. Raises Refused."""
+    def must_be_trusted(self, trusted: str | None, own: str | None, code: Path | None) -> None:
+        """``trusted``: what the person has named; ``own``: the hash of the person's own copy; ``code``: where the code
+        lies here. Raises Refused."""
         if self.digest in (trusted, own):
             return
         said = own or trusted
         named = f", not {said}" if said else ""
-        code = f" of the code {self.code}" if self.code else ""
+        shown = f" of the code {self.code}, which lies in {code}," if code else ""
         raise Refused(
-            f"task {self.task} by {self.author} would run {shlex.join(self.command(Path(DATA)))}{code} here as "
-            f"{self.role.Name}: its hash is {self.digest}{named}",
+            f"task {self.task} by {self.author} would run {shlex.join(self.command(Path(DATA)))}{shown} here as {self.role.Name}: the hash of that is {self.digest}{named}",
             hint=f"look at it, then join with --trust {self.digest}, or with --file and your own copy of the task",
         )
 
@@ -76,3 +77,9 @@ class RoleProgram:
                 f"the role {self.role.Name} of task {self.task} trains on data of your own",
                 hint="name them with --data",
             )
+
+
+@contextlib.contextmanager
+def own_copy(file: Path | None) -> Iterator[tuple[str | None, Path | None]]:
+    """The hash of the person's own copy of the task, and its code; nothing without a file."""
+    yield None, None
