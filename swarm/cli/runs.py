@@ -67,9 +67,9 @@ def best(task: str, metric: str, lowest: bool, entrance: Entrance, state: Path |
         return
     from swarm.cli.tables import output, table
 
-    shown = table("job", f">{metric}", "~output")
+    shown = table("job", "input", f">{metric}", "~output")
     for row in ordered:
-        shown.add_row(row["name"], f"{row['value']:g}", row["output"] or "")
+        shown.add_row(row["name"], row["input"] or "", f"{row['value']:g}", row["output"] or "")
     output().print(shown)
 
 

@@ -110,7 +110,8 @@ def _tasks(rows: list[dict[str, Any]]) -> Table:
 def _slots(rows: list[dict[str, Any]]) -> Table:
     from swarm.cli.tables import table
 
-    shown = table("slot", "name", "operator", "state", ">attempt", "~why")
+    shown = table("slot", "name", "input", "operator", "state", ">attempt", "~why")
     for row in rows:
-        shown.add_row(row["id"], row["name"], row["swop"] or "", row["state"], str(row["attempt"]), row["reason"])
+        what = (row["id"], row["name"], row["input"] or "", row["swop"] or "")
+        shown.add_row(*what, row["state"], str(row["attempt"]), row["reason"])
     return shown

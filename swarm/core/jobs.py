@@ -88,6 +88,11 @@ class Jobs:
             return None
         return sum(other.state == "queued" and other.number < run.number for other in self.runs.values())
 
+    def positions(self) -> dict[int, int]:
+        """The same for all that wait, by number: one walk through them, where each `position` is one of its own."""
+        waiting = (run.number for run in self.runs.values() if run.state == "queued")
+        return {number: ahead for ahead, number in enumerate(waiting)}
+
     def leases(self) -> Iterator[JobSlot]:
         for held in self._held.values():
             yield from held.values()
@@ -286,9 +291,9 @@ class Jobs:
         cpu = room.cpu - sum(self.runs[slot.run].room(slot).cpu for slot in held)
         return _Free(cpu, [gpu for gpu in range(room.gpu) if gpu not in taken])
 
-    def waits_for(self, run: JobRun) -> str:
-        """Why the run that waits does, for people: who is before it, or what no operator has."""
-        ahead, unit, lacking = self.position(run), next(run.units(), []), run.lacking()
+    def waits_for(self, run: JobRun, ahead: int | None) -> str:
+        """Why the run at this `position` waits, for people: who is missing or before it, or what no operator has."""
+        unit, lacking = next(run.units(), []), run.lacking()
         if ahead is None and not lacking:
             return ""
         place = self._no_room(run, unit) if unit else ""

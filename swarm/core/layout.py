@@ -24,8 +24,8 @@ BELIEVED_BYTES_PER_S = 2_000_000
 SLOWEST_BYTES_PER_S = 100_000
 """Nobody is waited for as if its link were slower, whatever it claims: a deadline has to come."""
 DOUBT = 4
-"""A claim is doubted by who has seen the other's part of it to be less than 1/DOUBT of what it has to be: twice for
-what links that are alike tell (`runtime/data_rates`), and twice for moments that are not measured together."""
+"""A claim is doubted by who has seen the other's part of it to be less than 1/DOUBT of what it has to be: links
+that are about alike tell the same (`runtime/data_rates`), and what each measures are not the same moments."""
 
 
 def doubted(claims: Mapping[str, int], seen: Mapping[str, float]) -> dict[str, int]:

@@ -288,7 +288,7 @@ class RolesRun(JobRun):
             if role.lead and counts["done"] and counts["able"] == counts["done"]:
                 return self._finish(f"{role.name} is done", now_ms)
         done = [tally[role.name]["done"] for role in self.roles]
-        if not self.leased and not self._waiting and sum(done):
+        if not self.leased and not self._waiting and any(done):
             if all(count >= role.low for count, role in zip(done, self.roles, strict=True)):
                 return self._finish("every role is done", now_ms)
         elif any(tally.values()) and not any(counts["able"] for counts in tally.values()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from swarm.core.jobslot import JobSlot
 from swarm.core.task import Task
 from swarm.engines.job import Job
 from swarm.errors import BadInput
+from swarm.nodes import inputs
 from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.jobwork import JobWork
 from swarm.nodes.local import HOST
 from swarm.nodes.secrets import Secrets
+from swarm.wire import tags
 from swarm.wire.jobsfile import RunJobs, body_of
 
 
@@ -41,7 +44,7 @@ class Jobbing:
         work.code, work.code_hash = (Path(body.Code) if body.Code else None), body.CodeHash
         work.again = run.terms.gang and slot.attempt > 1
         work.pair = Job(
-            arguments=_arguments(body),
+            arguments=arguments(body, {tags.OUT: str(directory.output), **inputs.of_job(body, slot.index)}),
             environment={**self.secrets.resolved(body.Envvars), **self._environment(run, slot, directory)},
             working_dir=directory.work,
             life=self.life,
@@ -86,13 +89,14 @@ class Jobbing:
             return port
 
 
-def _arguments(body: RunJobs) -> tuple[str, ...]:
+def arguments(body: RunJobs, values: Mapping[str, str]) -> tuple[str, ...]:
+    """``values``: what stands in the place of which tag."""
     if body.Command is not None:
-        return body.Command
+        return tuple(tags.fill(word, values) for word in body.Command)
     assert body.Exec is not None
     if body.Shell:
-        return ("/bin/sh", "-c", body.Exec)
+        return ("/bin/sh", "-c", tags.fill_for_shell(body.Exec, values))
     try:
-        return tuple(shlex.split(body.Exec))
+        return tuple(tags.fill(word, values) for word in shlex.split(body.Exec))
     except ValueError as error:
         raise BadInput(f"Exec {body.Exec!r} of the task cannot be split: {str(error).lower()}") from None

@@ -6,51 +6,78 @@ slots there are; a name or id that nobody has is refused in one sentence.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
+
+import msgpack
 
 from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
 from swarm.core.slot import ENDED
+from swarm.core.task import Task
 from swarm.errors import BadInput
+from swarm.wire.foreach import values_of
+from swarm.wire.jobsfile import body_of
 
-SLOTS_MAX = 1000
-"""Of one answer."""
-TASKS_MAX = 1000
+PAGE_BYTES = 768 * 1024
+"""Of the rows of one answer: a message takes 1 MiB, and a task's body comes with them."""
 
 
-def jobs(ledger: Ledger) -> dict[str, Any]:
-    """The newest tasks, in the order in which they were submitted."""
-    runs = list(ledger.board.jobs.runs.values())[-TASKS_MAX:]
-    return {"tasks": [_row(ledger, run) for run in runs]}
+def jobs(ledger: Ledger, after: int) -> dict[str, Any]:
+    """The tasks whose id is above ``after``, in the order in which they were submitted; ``more``: others follow."""
+    queue = ledger.board.jobs
+    positions = queue.positions()
+    runs = [run for run in queue.runs.values() if run.id > after]
+    rows, more = _page(_row(ledger, run, positions.get(run.number)) for run in runs)
+    return {"tasks": rows, "more": more}
 
 
 def job(ledger: Ledger, name: str, first: int) -> dict[str, Any]:
     """One task by its name or id, with its slots from the ``first`` on; ``more`` says whether others follow."""
-    run = ledger.board.jobs.of(name)
+    queue = ledger.board.jobs
+    run = queue.of(name)
     if run is None:
         raise BadInput(f"task {name[:160]!r} not found", hint="swarm task ls shows all of them")
     task = ledger.tasks[run.task]
-    slots = list(run.slots.values())[first : first + SLOTS_MAX]
+    inputs = _inputs(task)
+    slots, more = _page(_slot(run, slot, inputs) for slot in islice(run.slots.values(), first, None))
     said = {"Name": task.name, "TaskType": task.type, "Author": task.author, "Body": task.body}
-    return {
-        **_row(ledger, run),
-        "task": said,
-        "slots": [_slot(run, slot) for slot in slots],
-        "more": first + len(slots) < len(run.slots),
-    }
+    return {**_row(ledger, run, queue.position(run)), "task": said, "slots": slots, "more": more}
 
 
-def _row(ledger: Ledger, run: JobRun) -> dict[str, Any]:
-    queue = ledger.board.jobs
+def _page(rows: Iterator[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+    """As many of them as fit into one answer, and whether any are left."""
+    page: list[dict[str, Any]] = []
+    left = PAGE_BYTES
+    for row in rows:
+        left -= len(msgpack.packb(row))
+        if left < 0 and page:
+            return page, True
+        page.append(row)
+    return page, False
+
+
+def _inputs(task: Task) -> tuple[str, ...]:
+    """What each of its jobs is about, where they differ by that."""
+    if "ForEach" not in task.body:
+        return ()
+    try:
+        return values_of(body_of(task.body, task.name).ForEach)
+    except BadInput:  # its author's client has not checked it: no operator takes it
+        return ()
+
+
+def _row(ledger: Ledger, run: JobRun, position: int | None) -> dict[str, Any]:
     return {
         "id": run.id,
         "name": run.task,
         "user": run.user,
         "state": run.state,
-        "position": queue.position(run),
-        "message": queue.waits_for(run) or run.reason,
+        "position": position,
+        "message": ledger.board.jobs.waits_for(run, position) or run.reason,
         "counts": run.counts,
         "created": time_text(run.submitted_ms),
         "started": time_text(run.started_ms),
@@ -58,12 +85,13 @@ def _row(ledger: Ledger, run: JobRun) -> dict[str, Any]:
     }
 
 
-def _slot(run: JobRun, slot: JobSlot) -> dict[str, Any]:
+def _slot(run: JobRun, slot: JobSlot, inputs: Sequence[str]) -> dict[str, Any]:
     return {
         "id": slot.id,
         "name": f"swarm-{run.task}-{slot.role}-{slot.index}",
         "role": slot.role,
         "index": slot.index,
+        "input": inputs[slot.index].rpartition("/")[2] if slot.index < len(inputs) else None,
         "state": slot.state,
         "reason": slot.reason,
         "attempt": slot.attempt,

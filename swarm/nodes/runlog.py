@@ -30,7 +30,7 @@ def of_slots(base: Path, slots: Sequence[Mapping[str, Any]]) -> list[dict[str, A
         if (slot := wanted.get((lease["slot"], lease["attempt"]))) is not None:
             output = state / "runs" / lease["task"] / str(lease["index"])
             found[slot["id"]] = {
-                **{name: slot[name] for name in ("id", "name", "index", "state", "attempt")},
+                **{name: slot[name] for name in ("id", "name", "index", "input", "state", "attempt")},
                 "output": str(output) if output.is_dir() else None,
                 "metrics": _lines(directory / "metrics.jsonl"),
             }
@@ -40,7 +40,7 @@ def of_slots(base: Path, slots: Sequence[Mapping[str, Any]]) -> list[dict[str, A
 def best(rows: Sequence[Mapping[str, Any]], metric: str, *, lowest: bool) -> list[dict[str, Any]]:
     """The jobs that are done and have logged the metric, by its last value, the best first."""
     scored = [
-        {**{name: row[name] for name in ("id", "name", "index", "output")}, "value": value}
+        {**{name: row[name] for name in ("id", "name", "index", "input", "output")}, "value": value}
         for row in rows
         if row["state"] == "done" and (value := _last(row["metrics"], metric)) is not None
     ]

@@ -334,7 +334,7 @@ class NetworkNode:
         return ledger_status(self.driver, self.local, self._heard_ms, said, self.trainings.of)
 
     async def _jobs(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
-        return jobstatus.jobs(self.driver.ledger)
+        return jobstatus.jobs(self.driver.ledger, int(body.get("after", 0)))
 
     async def _job(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         return jobstatus.job(self.driver.ledger, str(body["task"]), int(body["first"]))

@@ -13,7 +13,7 @@ from typing import Any
 
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
-from swarm.nodes import code
+from swarm.nodes import code, inputs
 from swarm.nodes.client import Client
 from swarm.wire import jobsfile
 
@@ -27,7 +27,7 @@ def submitted(path: Path) -> Work:
     except OSError as error:
         raise BadInput(f"the task {path} cannot be read: {error.strerror}") from None
     task = jobsfile.parse(data, str(path))
-    return submit(replace(task, body=_with_code(task.body, path)))
+    return submit(replace(task, body=inputs.complete(_with_code(task.body, path), path.parent)))
 
 
 def _with_code(body: jobsfile.RunJobs, path: Path) -> jobsfile.RunJobs:
@@ -72,8 +72,12 @@ def shown(task: str) -> Work:
 
 async def listed(client: Client) -> dict[str, Any]:
     """A row for each task."""
-    answer: dict[str, Any] = await client.ask("jobs", {})
-    return answer
+    tasks: list[dict[str, Any]] = []
+    more = True
+    while more:
+        page = await client.ask("jobs", {"after": tasks[-1]["id"] if tasks else 0})
+        tasks, more = [*tasks, *page["tasks"]], page["more"]
+    return {"tasks": tasks}
 
 
 def asked(kind: str, task: str) -> Work:

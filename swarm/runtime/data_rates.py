@@ -1,17 +1,18 @@
 """Rates: what a learning node's link moves each way, as measured while weights are exchanged.
 
 Sampled by the exchange, told with the next Offer, where shares and deadlines come from it. A rate is that of the
-busiest moments of the last rounds: the rest is waiting for others, or for a processor, and a measure can only be too
-low. Measures of like links still differ by more than shares should: who is less than twice as fast or slow as the
-others' middle one tells what they tell. What came from each other member is measured in the same way: who claims far
-more is doubted (`core/layout`).
+busiest part of the last rounds: the rest is waiting for others, or for a processor. A part is long enough for what
+queues let go at once (a lost packet that comes at last confirms all behind it) to weigh little. Measures of like links
+still differ by more than shares should: who is about as fast as the others' middle one tells what they tell. What came
+from each other member is measured in the same way: who claims far more is doubted (`core/layout`).
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
 
 from swarm.core import layout
@@ -19,13 +20,35 @@ from swarm.runtime.data_protocol import Traffic
 
 SHORTEST_S = 0.2
 """Samples closer than this say more about buffers than about the link: what was held up arrives at once."""
+PARTS, LONGEST_S = 5, 2.0
+"""What is measured is a fifth of an exchange, from ``SHORTEST_S`` to this."""
+MANY = 1000
+"""Samples of one exchange: one that takes minutes keeps every other."""
 WORTH_BYTES = 1 << 20
 """A round that moved less each way has measured nothing."""
-ALIKE = 2
+ALIKE = 1.3
 FIRST = 3
 """So many rounds are measured before anything is told."""
 ROUNDS = 8
 """After so many rounds a link that became slower is known as slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """The counters between two moments, and what had come of each member by then."""
+
+    before_s: float
+    after_s: float
+    arrived: int
+    received: int
+    came: dict[str, int]
+
+    def since(self, earlier: _Sample) -> tuple[list[float], dict[str, float]]:
+        """Rates each way and of each member: never too high for a thread that had to wait before it read."""
+        seconds = self.after_s - earlier.before_s
+        moved = (self.arrived - earlier.arrived, self.received - earlier.received)
+        streams = {uid: (came - earlier.came.get(uid, 0)) / seconds for uid, came in self.came.items()}
+        return [nbytes / seconds for nbytes in moved], streams
 
 
 class Rates:
@@ -34,21 +57,19 @@ class Rates:
     def __init__(self, traffic: Callable[[], Traffic], clock: Callable[[], float] = monotonic) -> None:
         self._traffic = traffic
         self._clock = clock
-        self._began = self._last = (clock(), Traffic())
-        """When the counters were about to be read, and what they said."""
-        self._busiest = [0.0, 0.0]
+        self._samples: list[_Sample] = []
+        """Of the exchange under way, the first when it began."""
         self._rounds: deque[list[float]] = deque(maxlen=ROUNDS)
         self._lock = threading.Lock()
         self._came: dict[str, int] = {}
-        """Bytes of each member since the last sample."""
-        self._streams: dict[str, float] = {}
+        """Bytes of each member since the exchange began."""
         self._seen: deque[dict[str, float]] = deque(maxlen=ROUNDS)
 
     def begin(self) -> None:
         """An exchange begins."""
-        self._began = self._last = (self._clock(), self._traffic())
-        self._busiest = [0.0, 0.0]
-        self._streams, self._came = {}, {}
+        with self._lock:
+            self._came = {}
+        self._samples = [self._sampled()]
 
     def counted(self, uid: str, start: int, on_progress: Callable[[int], None]) -> Callable[[int], None]:
         """``on_progress`` of a transfer from this member, which begins with byte ``start``. Any thread may call it."""
@@ -64,28 +85,40 @@ class Rates:
         return progress
 
     def sample(self) -> None:
-        last_s, last = self._last
-        now_s = self._clock()
-        if now_s - last_s < SHORTEST_S:
-            return
-        traffic = self._traffic()
-        self._last = (now_s, traffic)
-        moved = (traffic.arrived - last.arrived, traffic.received - last.received)
-        longest_s = self._clock() - last_s  # a thread that had to wait for a processor in between read them later
-        self._busiest = [max(known, nbytes / longest_s) for known, nbytes in zip(self._busiest, moved, strict=True)]
+        if self._clock() - self._samples[-1].before_s >= SHORTEST_S:
+            self._samples.append(self._sampled())
+        if len(self._samples) > MANY:
+            del self._samples[1::2]
+
+    def _sampled(self) -> _Sample:
+        before_s, traffic = self._clock(), self._traffic()
         with self._lock:
-            came, self._came = self._came, {}
-        for uid, nbytes in came.items():
-            self._streams[uid] = max(self._streams.get(uid, 0.0), nbytes / longest_s)
+            return _Sample(before_s, self._clock(), traffic.arrived, traffic.received, dict(self._came))
 
     def end(self) -> None:
         """The exchange has ended, and not been broken off."""
         self.sample()
-        moved, before = self._last[1], self._began[1]
-        if min(moved.arrived - before.arrived, moved.received - before.received) < WORTH_BYTES:
+        first, last = self._samples[0], self._samples[-1]
+        if min(last.arrived - first.arrived, last.received - first.received) < WORTH_BYTES:
             return
-        self._rounds.append(self._busiest)
-        self._seen.append(self._streams)
+        part_s = min(LONGEST_S, max(SHORTEST_S, (last.before_s - first.before_s) / PARTS))
+        busiest, streams = [0.0, 0.0], dict[str, float]()
+        for earlier, later in self._parts(part_s):
+            rates, came = later.since(earlier)
+            busiest = [max(each) for each in zip(busiest, rates, strict=True)]
+            streams |= {uid: max(rate, streams.get(uid, 0.0)) for uid, rate in came.items()}
+        self._rounds.append(busiest)
+        self._seen.append(streams)
+
+    def _parts(self, part_s: float) -> Iterator[tuple[_Sample, _Sample]]:
+        """The shortest from each sample on that are as long as that."""
+        at = 0
+        for earlier in self._samples:
+            while at < len(self._samples) and self._samples[at].before_s - earlier.before_s < part_s:
+                at += 1
+            if at == len(self._samples):
+                return
+            yield earlier, self._samples[at]
 
     def doubted(self, claims: Mapping[str, int]) -> dict[str, int]:
         """For an Offer: what came from those whose claims cannot be. ``claims``: what all members told last, by uid."""

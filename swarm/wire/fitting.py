@@ -198,7 +198,10 @@ def _known(schema: dict[str, Any], path: Path) -> list[str]:
     here = schema
     for step in path:
         here = _inner(schema, here)
-        here = here["items"] if isinstance(step, int) else here["properties"][step]
+        if isinstance(step, int):
+            here = here["items"]
+        else:
+            here = here.get("properties", {}).get(step) or here["additionalProperties"]
     return list(_inner(schema, here)["properties"])
 
 
@@ -208,6 +211,6 @@ def _inner(schema: dict[str, Any], here: dict[str, Any]) -> dict[str, Any]:
         return _inner(schema, schema["$defs"][here["$ref"].rpartition("/")[2]])
     for form in [*here.get("anyOf", ()), *here.get("oneOf", ())]:
         inner = _inner(schema, form)
-        if "properties" in inner or "items" in inner:
+        if any(inside in inner for inside in ("properties", "items", "additionalProperties")):
             return inner
     return here

@@ -7,11 +7,13 @@ file says comes back from the ledger unchanged.
     Name: digits                    Body:
     TaskType: RUN_JOBS                Command: [python, train.py]     or Exec: "one line", with Shell: true for a shell
     Author: alice    (may be left out)  Envvars: {EPOCHS: 10}
+                                      ForEach: {"%IN": configs}     one job for each file (`wire/foreach`)
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
@@ -20,12 +22,15 @@ from pydantic.dataclasses import dataclass
 
 from swarm.core.jobrun import Terms
 from swarm.core.task_kinds import JOBS_MAX, ROOM_MAX
-from swarm.wire import documents
+from swarm.errors import BadInput
+from swarm.wire import documents, tags
 from swarm.wire.fitting import fit
+from swarm.wire.foreach import EachOf, Tag, values_of
 from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words
 from swarm.wire.taskfile import without_secrets
 
 LONGEST_S = 30 * 24 * 3600
+_FOR_A_SHELL = re.compile(r"(?:^|\s)(?:&&?|\|\|?|;|[0-9]?>>?|<)(?=\s)|\S;(?=\s)")
 _Word = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4000)]
 
 
@@ -60,6 +65,10 @@ class RunJobs:
     CodeHash: Annotated[str, StringConstraints(strict=True, pattern="^sha256:[0-9a-f]{64}$")] | None = None
     """Of the code that is meant (`nodes/code`): put in when the task is submitted, for operators to hold it against."""
     Envvars: Annotated[dict[Variable, Value], AfterValidator(without_secrets)] = field(default_factory=dict)
+    Data: dict[Tag, Text] = field(default_factory=dict)
+    """What tags of the command stand for in every job: a file or directory on the operator's host."""
+    ForEach: EachOf | None = None
+    """What each job is about, in place of Replicas."""
     Replicas: Annotated[int, Field(strict=True, ge=1, le=JOBS_MAX)] = 1
     Rendezvous: Annotated[bool, Field(strict=True)] = False
     """The replicas are the ranks of one program: all run at once or none, on one host."""
@@ -78,14 +87,38 @@ class RunJobs:
             raise Sentence("Shell is for Exec: Command goes to no shell")
         if self.CodeHash is not None and self.Code is None:
             raise Sentence("CodeHash is of Code, and there is none")
-        if self.Probe > self.Replicas or (self.Probe and self.Rendezvous):
-            raise Sentence("Probe is a number of testers: no more than Replicas, and none with Rendezvous")
+        if self.Probe > self.jobs or (self.Probe and self.Rendezvous):
+            raise Sentence("Probe is a number of testers: no more than there are jobs, and none with Rendezvous")
+        if self.ForEach is not None and (self.Replicas > 1 or self.Rendezvous):
+            raise Sentence("ForEach makes a job for each of its values: leave Replicas and Rendezvous out")
         return self
+
+    @model_validator(mode="after")
+    def _has_a_value_for_each_tag(self) -> RunJobs:
+        given = (*self.Data, *(self.ForEach or ()))
+        words = self.Command or (self.Exec or "",)
+        named = tags.named(words)
+        for tag in given:
+            if tag not in named:
+                raise Sentence(f"{tag} stands for something, and the command does not name it")
+        if len(set(given)) < len(given):
+            raise Sentence(f"{given[-1]} stands both in Data and in ForEach")
+        if given and (foreign := [tag for tag in named if tag not in (*given, tags.OUT)]):
+            raise Sentence(f"{foreign[0]} has no value: the command may name {', '.join((*given, tags.OUT))}")
+        inside = [tag for tag in tags.quoted(words[0]) if tag in (*given, tags.OUT)] if self.Shell else []
+        if inside:
+            raise Sentence(f"{inside[0]} stands inside quotes: leave them out, a value is quoted where it is put in")
+        return self
+
+    @property
+    def jobs(self) -> int:
+        """How many there are; of a directory that nobody has looked into as many as there may be."""
+        return len(values_of(self.ForEach)) or (JOBS_MAX if self.ForEach else self.Replicas)
 
     def terms(self) -> Terms:
         """What the ledger has to know of them."""
         return Terms(
-            slots=self.Replicas,
+            slots=self.jobs,
             gang=self.Rendezvous,
             probe=self.Probe,
             restart=self.Restart,
@@ -114,7 +147,21 @@ class JobsFile:
 
 def parse(data: bytes, name: str) -> JobsFile:
     """The task in a file's bytes; `name` is the file's in messages. Raises BadInput with all faults."""
-    said, warnings = fit(documents.read(data, name), Written)
+    return _fitted(documents.read(data, name))
+
+
+def made(said: dict[str, Any], name: str) -> JobsFile:
+    """The same of a task that was not written by hand: ``name`` is what made it."""
+    return _fitted(documents.given(said, name))
+
+
+def _fitted(document: documents.Document) -> JobsFile:
+    said, warnings = fit(document, Written)
+    if said.Body.Exec and not said.Body.Shell and (found := _FOR_A_SHELL.search(said.Body.Exec)):
+        raise BadInput(
+            f"{document.name}: Exec has {found[0].strip()}, which only a shell understands: {said.Body.Exec!r}",
+            hint="Shell: true (swarm sweep --shell) gives it to /bin/sh",
+        )
     return JobsFile(said.Name, said.Author or "", said.Body, warnings)
 
 

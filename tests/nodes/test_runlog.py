@@ -20,7 +20,7 @@ def logged(tmp_path):
         lease = {"slot": "7.0", "attempt": 1, "task": "digits", "index": 0}
         (job / "slot.json").write_text(json.dumps(lease))
         make(job / "metrics.jsonl")
-        slot = {"id": "7.0", "name": "digits-0", "index": 0, "state": "done", "attempt": 1}
+        slot = {"id": "7.0", "name": "digits-0", "index": 0, "input": None, "state": "done", "attempt": 1}
         (row,) = of_slots(tmp_path, [slot])
         return row["metrics"]
 

@@ -1,10 +1,13 @@
 """The file of a task of jobs: what it may say, and what is said of one with faults."""
 
+import random
+import shlex
+
 import pytest
 
 from swarm.core.jobrun import Terms
 from swarm.errors import BadInput
-from swarm.wire import jobsfile
+from swarm.wire import jobsfile, tags
 
 GOOD = b"""\
 Name: digits
@@ -65,3 +68,62 @@ def test_a_password_does_not_get_into_the_ledger_and_a_job_needs_something():
     assert said.body.Envvars == {"HF_TOKEN": "secret:hf"}
     with pytest.raises(BadInput, match="needs a cpu or a gpu"):
         jobsfile.parse(text + b"  Resources: {cpu: 0}\n", "j.yaml")
+
+
+SWEEP = b"""\
+Name: cv
+TaskType: RUN_JOBS
+Body:
+  Exec: python tune.py -d %DATA -c %IN -o %OUT
+  Data: {"%DATA": mnist.npz}
+  ForEach: {"%IN": {Directory: /home/a/configs, Files: [a.json, b.json]}}
+  Probe: 2
+"""
+
+
+def test_there_is_a_job_for_each_file_and_the_ledger_has_the_list_as_it_is():
+    body = jobsfile.parse(SWEEP, "cv.yaml").body
+    assert body.terms() == Terms(slots=2, probe=2)
+    assert jobsfile.body_of(jobsfile.to_wire(body), "cv") == body
+    listed = jobsfile.parse(SWEEP.replace(b"{Directory: /home/a/configs, Files: [a.json, b.json]}", b"[0.10, x]"), "-")
+    assert listed.body.ForEach == {"%IN": ("0.10", "x")}
+    assert jobsfile.body_of(jobsfile.to_wire(listed.body), "cv") == listed.body
+
+
+@pytest.mark.parametrize(
+    ("changed", "into", "said"),
+    [
+        (b"-c %IN", b"", "%IN stands for something, and the command does not name it"),
+        (b"-d %DATA", b"-d %DATA %REF", "%REF has no value: the command may name %DATA, %IN, %OUT"),
+        (b'{"%DATA"', b'{"%IN"', "%IN stands both in Data and in ForEach"),
+        (b'{"%DATA"', b'{"DATA"', 'Body.Data.DATA: "DATA" is no tag'),
+        (b'{"%DATA"', b'{"%OUT"', 'Body.Data.%OUT: "%OUT" is no tag'),
+        (b"Files: [a.json, b.json]", b"Fils: [a.json]", 'unknown key "Fils" in Body.ForEach.%IN (did you mean'),
+        (b"{Directory: /home/a/configs, Files: [a.json, b.json]}", b"[]", "Body.ForEach.%IN is empty"),
+        (b"{Directory: /home/a/configs, Files: [a.json, b.json]}", b'a, "%B2": b', "Body.ForEach: takes one tag"),
+        (b"Probe: 2", b"Probe: 3", "no more than there are jobs"),
+        (b"Probe: 2", b"Replicas: 2", "leave Replicas and Rendezvous out"),
+        (b"-o %OUT", b"-o %OUT && after.sh", "Exec has &&, which only a shell understands"),
+        (b"-c %IN -o %OUT", b"-c '%IN' -o %OUT\n  Shell: true", "%IN stands inside quotes"),
+    ],
+)
+def test_a_tag_without_a_value_and_a_value_without_a_tag_are_refused(changed, into, said):
+    assert changed in SWEEP
+    assert said in faults(SWEEP.replace(changed, into))
+
+
+def test_what_only_looks_like_a_tag_is_left_alone():
+    line = "date +%Y-%H%M%S; echo 100% %s %INput %OUT"
+    assert tags.named([line]) == ["%OUT"]
+    assert tags.fill(line, {"%OUT": "o", "%IN": "i"}) == line.replace("%OUT", "o")
+    assert tags.quoted("a \"%IN\" '%DATA' `%OUT` \\\"%REF 'it'%XX") == ["%IN", "%DATA", "%OUT"]
+
+
+def test_a_value_is_one_word_for_a_shell_whatever_is_in_it():
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    for _ in range(200):
+        value = "".join(chance.choice("a %'\"`$(){};&|<>*?!\\\t#~-") for _ in range(chance.randrange(1, 12)))
+        line = tags.fill_for_shell("cat %IN -o %OUT", {"%IN": value, "%OUT": "x"})
+        assert shlex.split(line) == ["cat", value, "-o", "x"]

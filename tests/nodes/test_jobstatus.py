@@ -1,0 +1,50 @@
+"""What a network node says of tasks of jobs: all of it, in answers that fit into messages."""
+
+import msgpack
+
+from swarm.nodes import jobstatus
+from swarm.wire.frame import CAP
+from tests.core.test_jobs import JobScene, slots
+
+LINES = ["x" * 300] * 20
+
+
+def test_slots_with_long_lines_come_in_pages_that_a_message_takes():
+    scene = JobScene(400)
+    run = scene.submit(slots=400)
+    for slot in slots(run):
+        body = {"slot": slot.id, "fence": slot.fence, "state": "failed", "reason": "r" * 500, "lines": LINES}
+        assert scene.say(scene.operators[0], "SlotReported", body).accepted
+    pages = []
+    found: dict = {"more": True}
+    while found["more"]:
+        found = jobstatus.job(scene.ledger, "job", sum(map(len, pages)))
+        assert len(msgpack.packb(found)) < CAP - 64 * 1024
+        pages.append(found["slots"])
+    assert len(pages) > 1
+    assert [slot["index"] for page in pages for slot in page] == list(range(400))
+    assert pages[0][0]["lines"] == LINES
+
+
+def test_all_tasks_are_listed_page_by_page_each_with_its_position():
+    scene = JobScene(1)
+    for number in range(40):
+        scene.submit(f"{number:02}" + "n" * 150)
+    whole = jobstatus.jobs(scene.ledger, 0)
+    assert not whole["more"]
+    assert [row["position"] for row in whole["tasks"]] == [None, *range(39)]
+    assert scene.stop("05" + "n" * 150).accepted
+    assert scene.delete("05" + "n" * 150).accepted
+    rest = jobstatus.jobs(scene.ledger, whole["tasks"][29]["id"])
+    names = [row["name"] for row in rest["tasks"]]
+    assert names == [row["name"] for row in whole["tasks"][30:]], "whatever goes away between two pages"
+
+
+def test_a_job_says_which_file_it_is_about():
+    scene = JobScene(1)
+    said = {"Exec": "x %IN", "ForEach": {"%IN": {"Directory": "/configs", "Files": ["a.json", "b.json"]}}}
+    for name, body in (("cv", said), ("odd", {**said, "ForEach": 3})):
+        run = scene.submit(name, slots=2)
+        scene.ledger.tasks[run.task].body = body
+    assert [slot["input"] for slot in jobstatus.job(scene.ledger, "cv", 0)["slots"]] == ["a.json", "b.json"]
+    assert [slot["input"] for slot in jobstatus.job(scene.ledger, "odd", 0)["slots"]] == [None, None]
