@@ -33,8 +33,8 @@ SECRET_MAX = 64 * 1024
     cls=Command,
     examples=EXAMPLES,
     help="Join a task as one of its participants: be a learning node for it, and run the role's program on your own "
-    "data, which stay here. Nothing of the task runs before you have named its hash. The slot is yours from then on: it "
-    "is joined again with the same certificate and the same key, and by nobody else.",
+    "data, which stay here. Nothing of the task runs before you have named its hash. The slot is yours from then on: "
+    "the same certificate and the same key join it again, and nobody else does.",
 )
 @click.argument("task")
 @click.option("--role", required=True, help="which role of the task to join")

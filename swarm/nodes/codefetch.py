@@ -1,6 +1,6 @@
 """Publishing code, and fetching what another has published: the clients' side of `nodes/codestore`.
 
-Used by `nodes/submitting` (publish) and by participants (`nodes/participant`). Guarantees: what is fetched is what its
+Used by `nodes/publishing` (publish) and by participants (`nodes/participant`). Guarantees: what is fetched is what its
 hash names, file by file, or nothing of it is there; no more is taken than its manifest says, which is within the bounds
 of `wire/manifest`; files are plain ones that only their owner may change. Nothing here runs or unpacks anything.
 """
@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import trio
-
 from swarm.errors import BadInput, Unreachable
 from swarm.wire import manifest
 from swarm.wire.manifest import File, Manifest, digest_of
@@ -24,11 +22,10 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 """One call on a network node, with a deadline of its own."""
 
 
-async def publish(ask: Ask, directory: Path, code: Manifest) -> None:
-    """Have a network node hold this code, whose files lie in the directory. What it holds already is not sent."""
-    code.must_be_publishable()
-    for file in code.files:
-        await _put(ask, file.digest, await trio.to_thread.run_sync((directory / file.path).read_bytes))
+async def publish(ask: Ask, contents: Iterable[tuple[str, bytes]], code: Manifest) -> None:
+    """Have a network node hold this code, whose files have these hashes and bytes."""
+    for digest, data in contents:
+        await _put(ask, digest, data)
     await _put(ask, code.digest, code.data)
 
 

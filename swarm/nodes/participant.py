@@ -189,13 +189,21 @@ class ParticipantNode(LearningNode):
         work.mkdir(mode=0o700, parents=True, exist_ok=True)
         if program.code is not None:
             shutil.copytree(self.asked.code or self._kept(program), work, dirs_exist_ok=True)
+        run, slot = self._found()
+        assert run is not None
+        assert slot is not None
         own = {
             "SWARM_TASK": program.task,
-            "SWARM_ROLE": program.role.Name,
-            "SWARM_SLOT": self._slot,
+            "SWARM_TASK_ID": str(run.id),
+            "SWARM_ROLE": slot.role,
+            "SWARM_INDEX": str(slot.index),
+            "SWARM_REPLICAS": str(run.wanted[slot.role]),
+            "SWARM_CONTRACT": program.role.Merge or "",
+            "SWARM_SLOT": slot.id,
+            "SWARM_ATTEMPT": str(slot.attempt),
             "SWARM_DATA": str(self.asked.data or ""),
         }
-        environment = {**Secrets().resolved(program.role.Envvars), **own, **self.settings.channel.environment}
+        environment = {**Secrets().resolved(program.environment), **own, **self.settings.channel.environment}
         return Worker(program.command(self.asked.data), with_import_path(os.environ) | environment, work)
 
     async def _program_ended(self, worker: Worker, code: int) -> None:

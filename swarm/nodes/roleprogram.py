@@ -19,6 +19,8 @@ from typing import Any
 from swarm.core.ledger import Ledger
 from swarm.core.task import Task
 from swarm.errors import BadInput, Refused
+from swarm.nodes.codesource import opened
+from swarm.nodes.publishing import prepared
 from swarm.wire import rolesfile
 from swarm.wire.rolesfile import RoleBody
 
@@ -40,6 +42,7 @@ class RoleProgram:
     task: str
     author: str
     role: RoleBody
+    environment: Mapping[str, str]
     roles: tuple[str, ...]
     code: str | None
     digest: str
@@ -49,9 +52,9 @@ class RoleProgram:
         body = rolesfile.body_of(task.body, task.name)
         creator = ledger.nodes[task.creator].identity
         author = f"{task.author} ({creator})" if task.author not in ("", creator.name) else str(creator)
-        found = next(each for each in body.Roles if each.Name == role)
-        names = tuple(each.Name for each in body.Roles)
-        return cls(task.name, author, found, names, body.CodeHash, hash_of(task.body))
+        found, names = body.named(role), tuple(each.Name for each in body.Roles)
+        environment = {**body.Envvars, **found.Envvars}
+        return cls(task.name, author, found, environment, names, body.CodeHash, hash_of(task.body))
 
     def must_be_trusted(self, trusted: str | None, own: str | None, code: Path | None) -> None:
         """``trusted``: what the person has named; ``own``: the hash of the person's own copy; ``code``: where the code
@@ -61,8 +64,10 @@ class RoleProgram:
         said = own or trusted
         named = f", not {said}" if said else ""
         shown = f" of the code {self.code}, which lies in {code}," if code else ""
+        words = shlex.join(self.command(Path(DATA)))
         raise Refused(
-            f"task {self.task} by {self.author} would run {shlex.join(self.command(Path(DATA)))}{shown} here as {self.role.Name}: the hash of that is {self.digest}{named}",
+            f"task {self.task} by {self.author} would run {words}{shown} here as {self.role.Name}: "
+            f"the hash of that is {self.digest}{named}",
             hint=f"look at it, then join with --trust {self.digest}, or with --file and your own copy of the task",
         )
 
@@ -81,5 +86,18 @@ class RoleProgram:
 
 @contextlib.contextmanager
 def own_copy(file: Path | None) -> Iterator[tuple[str | None, Path | None]]:
-    """The hash of the person's own copy of the task, and its code; nothing without a file."""
-    yield None, None
+    """The hash of the person's own copy of the task, and the directory with its code; nothing without a file."""
+    if file is None:
+        yield None, None
+        return
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise BadInput(f"the task {file} cannot be read: {error.strerror}") from None
+    body = prepared(rolesfile.parse(data, str(file)).body, file).body
+    digest = hash_of(rolesfile.to_wire(body))
+    if body.Code is None:
+        yield digest, None
+        return
+    with opened(Path(body.Code)) as directory:
+        yield digest, directory

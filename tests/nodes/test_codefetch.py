@@ -35,6 +35,10 @@ def asking(store, role="sl"):
     return ask
 
 
+def files(code):
+    return [(each.digest, (code / each.path).read_bytes()) for each in manifest_of(code).files]
+
+
 class Tasks:
     def __init__(self, *hashes):
         rows = [(f"t{n}", {"CodeHash": each}) for n, each in enumerate(hashes)]
@@ -58,7 +62,7 @@ def store(tmp_path):
 
 @in_loop
 async def test_what_was_published_is_fetched_whole_or_for_one_role(code, store, tmp_path):
-    await publish(asking(store, "swci"), code, manifest_of(code))
+    await publish(asking(store, "swci"), files(code), manifest_of(code))
     found = await listed(asking(store), digest_of(code))
     await fetch(asking(store), found.files, tmp_path / "all")
     assert digest_of(tmp_path / "all") == digest_of(code)
@@ -71,7 +75,7 @@ async def test_one_network_node_fetches_for_its_participants_what_another_one_to
     async def call(verb, body, *, deadline_s):
         return await store.handlers()[verb](caller("sn"), body)
 
-    await publish(asking(store, "swci"), code, manifest_of(code))
+    await publish(asking(store, "swci"), files(code), manifest_of(code))
     second = CodeStore(tmp_path / "second", Tasks, lambda: [SimpleNamespace(call=call)])
     await fetch(asking(second), (await listed(asking(second), digest_of(code))).files, tmp_path / "all")
     assert digest_of(tmp_path / "all") == digest_of(code)
@@ -81,7 +85,7 @@ async def test_one_network_node_fetches_for_its_participants_what_another_one_to
 
 @in_loop
 async def test_a_file_that_is_another_leaves_nothing_behind(code, store, tmp_path):
-    await publish(asking(store, "swci"), code, manifest_of(code))
+    await publish(asking(store, "swci"), files(code), manifest_of(code))
     found = await listed(asking(store), digest_of(code))
     place = tmp_path / "store" / hashlib.sha256(b"x").hexdigest()
     place.write_bytes(b"y")
@@ -108,7 +112,7 @@ async def test_what_is_taken_has_the_hash_that_it_was_sent_as(store, tmp_path):
 async def test_what_no_task_names_makes_room(code, store, tmp_path, monkeypatch):
     """With room for less than both: the code that a task names stays, whatever comes."""
     ask = asking(store, "swci")
-    await publish(ask, code, manifest_of(code))
+    await publish(ask, files(code), manifest_of(code))
     other = tmp_path / "more"
     other.mkdir()
     (other / "train.py").write_bytes(b"#" * 1000)
@@ -116,9 +120,9 @@ async def test_what_no_task_names_makes_room(code, store, tmp_path, monkeypatch)
     monkeypatch.setattr(codestore, "ROOM", used + 500)
     store._ledger = lambda: Tasks(digest_of(code))
     with pytest.raises(Refused, match="takes no more"):
-        await publish(ask, other, manifest_of(other))
+        await publish(ask, files(other), manifest_of(other))
     store._ledger = Tasks
-    await publish(ask, other, manifest_of(other))
+    await publish(ask, files(other), manifest_of(other))
     assert (await listed(asking(store), digest_of(other))).files[0].path == "train.py"
     with pytest.raises(Refused):
         await fetch(asking(store), manifest_of(code).files, tmp_path / "gone")
