@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -50,10 +49,10 @@ def command(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
         return
     program: list[str] = ctx.obj
-    if shutil.which(program[0]) is None:
-        raise BadInput(f"the program {program[0]!r} was not found", hint="swarm compat -- python train.py")
+    from swarm.nodes.program import must_exist
     from swarm.runtime.importpath import with_import_path
 
+    must_exist(program, "swarm compat -- python train.py")
     os.execvpe(program[0], program, with_import_path(os.environ))
 
 

@@ -91,3 +91,6 @@ def command(ctx: click.Context) -> None:
 
 
 main = entry(command)
+
+if __name__ == "__main__":
+    main()

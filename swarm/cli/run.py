@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -69,12 +68,12 @@ def submit(path: Path, entrance: Callable[[], Entrance], as_json: bool) -> None:
 
 def here(peers: int, as_json: bool, program: tuple[str, ...]) -> None:
     """Run copies of the program as a swarm that begins and ends with them."""
-    if shutil.which(program[0]) is None:
-        raise BadInput(f"the program {program[0]!r} was not found", hint="swarm run --peers 2 -- python train.py")
     from swarm.nodes.launch import Launch, ended_by_signals
     from swarm.nodes.localrun import LocalRun, Program, environment
+    from swarm.nodes.program import must_exist
     from swarm.nodes.scratch import scratch_directory
 
+    must_exist(program, "swarm run --peers 2 -- python train.py")
     copies = [
         Program(program, {"SWARM_PEER": str(number), "SWARM_PEERS": str(peers)}, Path.cwd()) for number in range(peers)
     ]

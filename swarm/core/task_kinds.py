@@ -82,6 +82,12 @@ TASK_NAME = Field(
     "a name of 1 to 160 printable ASCII characters, without blanks and slashes, that begins with a letter, digit or _",
     matching(_TASK_NAME),
 )
+JOBS_NAME = Field(
+    f"{TASK_NAME.expected}, and not of digits alone: that is an id",
+    lambda value: TASK_NAME.fits(value) and not value.isdecimal(),
+    since=3,
+    before=TASK_NAME,
+)
 TEXT = Field("a printable text of 1 to 160 characters", printable(1, 160))
 BODY = Field(
     "a map of plain values, at most 64 KiB and 8 levels deep",
@@ -140,7 +146,7 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
     },
     "LeaseEnded": {"slot": SLOT, "fence": INDEX, "reason": REASON},
     "TaskrunnerReset": {"taskrunner": TASK_NAME},
-    "JobsSubmitted": {"taskrunner": TASK_NAME, "name": TASK_NAME, "author": TEXT, "terms": TERMS, "body": BODY},
+    "JobsSubmitted": {"taskrunner": TASK_NAME, "name": JOBS_NAME, "author": TEXT, "terms": TERMS, "body": BODY},
     "JobsStopped": {"task": TASK_NAME},
     "JobsRetried": {"task": TASK_NAME},
     "JobsDeleted": {"task": TASK_NAME},

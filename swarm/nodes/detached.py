@@ -89,7 +89,7 @@ def stop(nodes: Sequence[Detached]) -> None:
 
 
 def _end_workers(state: Path) -> None:
-    for slot in (state / "slots").glob("*"):
+    for slot in [*(state / "slots").glob("*"), *(state / "jobs").glob("*")]:
         ProcessEngine().sweep(slot)
 
 

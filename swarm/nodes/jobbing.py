@@ -18,10 +18,10 @@ from swarm.core.task import Task
 from swarm.engines.job import Job
 from swarm.errors import BadInput
 from swarm.nodes import inputs
-from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.jobwork import JobWork
 from swarm.nodes.local import HOST
 from swarm.nodes.secrets import Secrets
+from swarm.nodes.workplace import Workplace
 from swarm.wire import tags
 from swarm.wire.jobsfile import RunJobs, body_of
 
@@ -45,13 +45,14 @@ class Jobbing:
         work.again = run.terms.gang and slot.attempt > 1
         work.pair = Job(
             arguments=arguments(body, {tags.OUT: str(directory.output), **inputs.of_job(body, slot.index)}),
-            environment={**self.secrets.resolved(body.Envvars), **self._environment(run, slot, directory)},
+            environment={**self.secrets.resolved(body.Envvars), **self.environment(run, slot, directory)},
             working_dir=directory.work,
             life=self.life,
             longest_s=body.MaxRunTime or 0,
         )
 
-    def _environment(self, run: JobRun, slot: JobSlot, directory: JobDirectory) -> dict[str, str]:
+    def environment(self, run: JobRun, slot: JobSlot, directory: Workplace) -> dict[str, str]:
+        """What every job and every slot of a role is told."""
         own = {
             "SWARM_TASK": run.task,
             "SWARM_TASK_ID": str(run.id),

@@ -96,7 +96,7 @@ def _slot(run: JobRun, slot: JobSlot, inputs: Sequence[str]) -> dict[str, Any]:
         "reason": slot.reason,
         "attempt": slot.attempt,
         "swop": slot.operator or None,
-        "address": None,
+        "address": run.addresses.get(slot.id) if isinstance(run, RolesRun) else None,
         "started": time_text(slot.started_ms),
         "ended": time_text(slot.ended_ms if slot.state in ENDED else 0),
         "exit_code": slot.exit_code,

@@ -1,4 +1,4 @@
-"""The hands of an operator for one attempt of a job: as `nodes/slotwork`, with a program where there is a pair.
+"""The hands of an operator for one attempt of a job, or of a role's slot: as `nodes/slotwork`, with a workplace.
 
 Made by `nodes/swop`. Guarantee: what the program has put into its output is in its place before its end is told, and
 only while the lease goes on.
@@ -7,19 +7,32 @@ only while the lease goes on.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from swarm.core import operator_steps as o
 from swarm.core.operator_steps import Verdict
+from swarm.nodes.goal import Goal
 from swarm.nodes.jobdirectory import JobDirectory
+from swarm.nodes.mergingdirectory import MergingDirectory
 from swarm.nodes.slotwork import SlotWork
 
 
 class JobWork(SlotWork):
-    directory: JobDirectory
+    directory: JobDirectory | MergingDirectory
     code: Path | None = None
     """What the program begins with a copy of, if it has this hash; known once the task was judged."""
     code_hash: str | None = None
     again: bool = False
     """It is of a gang that is tried again: what an attempt before has put in its place counts no more."""
+
+    keep_logs_only: bool = False
+    """Nothing else of its directory stays, also where the operator keeps what has ended."""
+    goal: Goal | None = None
+    """What its task is to reach."""
+    token: str = ""
+    """By which its program proves that it is of this slot (`nodes/desk`)."""
+    address: str = ""
+    """Where its program may be reached, for a slot of a role."""
 
     def _prepare(self) -> None:
         self.directory.prepare(self.code, self.code_hash)
@@ -27,3 +40,17 @@ class JobWork(SlotWork):
     def _settled(self, verdict: Verdict) -> Verdict:
         counts = verdict.state == "done" and self._holds(self.lease)
         return self.directory.publish(again=self.again) if counts else verdict
+
+    def _body(self, report: o.Report) -> dict[str, Any]:
+        told = report.body()
+        return {**told, "address": self.address} if self.address and report.state in ("starting", "running") else told
+
+
+class MergingWork(JobWork):
+    """With a learning node beside the program."""
+
+    directory: MergingDirectory
+
+    def _prepare(self) -> None:
+        self._give(self.directory.node_state)
+        super()._prepare()

@@ -10,7 +10,7 @@ import ipaddress
 import shlex
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from swarm.core.events import SlotAssigned
@@ -44,6 +44,15 @@ class Pairing:
             {**self.profile.envvars, **node.slenvvars, **_hostname(node.slhostname), **slot},
             self._program(body, node),
         )
+
+    def shared_node(self, number: int) -> tuple[SlNode, tuple[str, ...]]:
+        """For the slot of a role with this index: a learning node of the profile, and its arguments.
+
+        There may be more such slots than nodes: they share identities, and those beyond take free ports.
+        """
+        nodes = self.profile.nodes
+        node = nodes[number % len(nodes)]
+        return node, self._learning_node(node if number < len(nodes) else replace(node, slport=None))
 
     def _node(self, index: int) -> SlNode:
         count = len(self.profile.nodes)

@@ -206,9 +206,13 @@ class SlotWork:
             self.told = trio.Event()
             self._nursery.start_soon(self._tell_all)
 
+    def _body(self, report: o.Report) -> dict[str, Any]:
+        """What the ledger is told."""
+        return report.body()
+
     async def _tell_all(self) -> None:
         while self._reports:
             report = self._reports.popleft()
             if self._holds(self.lease):
-                await self._tell(report.body())
+                await self._tell(self._body(report))
         self.told.set()

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from swarm.errors import BadInput, Unreachable
+from swarm.errors import BadInput, SwarmError, Unreachable
 from swarm.nodes.launch import LOOK_EVERY_S, Launch
 from swarm.nodes.local import HOST, READY_S, LocalSwarm
 from swarm.nodes.ownprofile import own_profile
@@ -116,8 +116,10 @@ class Standing:
                     known[name] = self._start(swarm, number)
                     # before it is ready: `down` must know of it in any case
                     self._write([*known.values(), *([operator] if operator else [])])
-                    if founds:
-                        self._await(known[name], launch)  # it has to be there for others to join
+                    if founds and not self._founded(known[name], launch):
+                        known[name] = self._start(swarm, number)
+                        self._write([*known.values(), *([operator] if operator else [])])
+                        self._await(known[name], launch)
             for node in known.values():  # together: a majority has to be up before any of them is ready
                 self._await(node, launch)
             profile = self._write_profile(swarm, cpu, gpu)
@@ -162,6 +164,20 @@ class Standing:
         sentinel_port = self.api_port("sn-1") if number > 1 else None
         process = swarm.start_network_node(number, sentinel_port=sentinel_port, p2p_port=p2p_port, api_port=api_port)
         return Node(process.name, process.pid, psutil.Process(process.pid).create_time())
+
+    def _founded(self, node: Node, launch: Launch) -> bool:
+        """The sentinel is there for others to join; False if it has ended and the usual ports are taken by now.
+
+        They were free when it was started: another `swarm up`, in another directory, may have begun just then.
+        """
+        try:
+            self._await(node, launch)
+        except SwarmError:
+            if node.process() is not None or _free_ports(1) == SENTINEL_PORTS:
+                raise
+            launch.processes[:] = [process for process in launch.processes if process.pid != node.pid]
+            return False
+        return True
 
     def _ready(self, name: str) -> dict[str, Any]:
         """What the node, or its predecessor in the same state directory, wrote when it was ready."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gzip
 import lzma
-import stat
 import struct
 import tarfile
 import zipfile
@@ -19,13 +18,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from swarm.errors import BadInput
+from swarm.nodes.archive import NAME_MAX, Member, members
 
 PIECE = 1 << 20
 FILES_MAX = 1_000_000
-NAME_MAX = 4096
 _BROKEN = (
     tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error, EOFError,
     ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError,
@@ -51,58 +49,19 @@ class Limits:
             raise BadInput(f"{archive.name} unpacks to more bytes than a content may have")
 
 
-@dataclass(frozen=True)
-class Member:
-    name: str
-    kind: str
-    """``file``, ``directory``, ``link``, or what else it is."""
-    open: Callable[[], IO[bytes] | None]
-    executable: bool = False
-    target: str = ""
-
-
 def unpack(archive: Path, into: Path, limits: Limits, go_on: Callable[[], None]) -> None:
     """Raises BadInput for what is no archive, is damaged, or holds what may not be unpacked. `go_on` may raise."""
     try:
-        if tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
-                _unpack(archive, _tar_members(tar), into, limits, go_on)
-        elif zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped:
-                _unpack(archive, _zip_members(zipped), into, limits, go_on)
-        else:
-            raise BadInput(f"{archive.name} is neither a tar nor a zip archive")
+        _unpack(archive, members(archive), into, limits, go_on)
     except _BROKEN as error:
         why = str(error) or type(error).__name__
         raise BadInput(f"{archive.name} cannot be unpacked: {why}") from None
 
 
-def _tar_members(tar: tarfile.TarFile) -> Iterator[Member]:
-    for info in tar:
-        kind = "file" if info.isreg() else "directory" if info.isdir() else "link" if info.issym() else "other"
-        if info.islnk():
-            kind = "hard link"
-        yield Member(info.name, kind, lambda info=info: tar.extractfile(info), bool(info.mode & 0o100), info.linkname)  # type: ignore[misc]
-
-
-def _zip_members(zipped: zipfile.ZipFile) -> Iterator[Member]:
-    for info in zipped.infolist():
-        mode = info.external_attr >> 16
-        link = stat.S_ISLNK(mode)
-        target = ""
-        if link:
-            with zipped.open(info) as said:  # no more than may be used is unpacked
-                target = said.read(NAME_MAX).decode()
-        kind = "link" if link else "directory" if info.is_dir() else "file"
-        yield Member(info.filename, kind, lambda info=info: zipped.open(info), bool(mode & 0o100), target)  # type: ignore[misc]
-
-
-def _unpack(
-    archive: Path, members: Iterator[Member], into: Path, limits: Limits, go_on: Callable[[], None]
-) -> None:
+def _unpack(archive: Path, found: Iterator[Member], into: Path, limits: Limits, go_on: Callable[[], None]) -> None:
     into.mkdir(parents=True, exist_ok=True)
     links: list[tuple[Path, str]] = []
-    for member in members:
+    for member in found:
         go_on()
         limits.one_more(archive)
         place = into / _below(archive, member.name)

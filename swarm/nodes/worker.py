@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +19,8 @@ from pathlib import Path
 
 import trio
 
-from swarm.errors import BadInput, WorkerFailed
+from swarm.errors import WorkerFailed
+from swarm.nodes.program import must_exist
 from swarm.runtime import memory
 from swarm.runtime.tether import guard, spawn
 
@@ -31,8 +31,7 @@ DRAIN_S = 1.0
 
 class Worker:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None) -> None:
-        if shutil.which(command[0]) is None:
-            raise BadInput(f"the program {command[0]!r} was not found", hint="what follows -- is run as it stands")
+        must_exist(command, "what follows -- is run as it stands")
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._ended_by_kernel = memory.ended_by_kernel()
         self._process = spawn(command, environment={**os.environ, **environment}, cwd=cwd, stderr=subprocess.PIPE)

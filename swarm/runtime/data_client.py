@@ -9,6 +9,7 @@ one of its (peer, lane); a transfer that breaks is resumed where it stopped unti
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -49,6 +50,9 @@ TRIES = 4
 GONE_TRIES = 2
 """Nobody listens at the address: the process is gone, and others wait for somebody to say so."""
 FIRST_PAUSE_S = 0.1
+SWEEP_S = 5.0
+UNUSED_S = 120.0
+"""What no transfer has needed for so long was dialled for more at once than there are now."""
 PATIENCE_S = 120.0
 SLOWEST_BYTES_PER_S = 16 * 1024
 """A committed model lies ready: who sends signs of life instead of it, or a byte now and then, is given up. The parts
@@ -111,13 +115,15 @@ class Line:
 
 
 class DataClient:
-    """Connections are kept from one transfer to the next until `close`."""
+    """Connections are kept from one transfer to the next, while their peers live and they are used, until `close`."""
 
     def __init__(self, local: tls.Local) -> None:
         self._local = local
         self._meter = Meter()
         self._lock = threading.Lock()
-        self._idle: dict[tuple[str, str, str], list[Line]] = {}
+        self._idle: dict[tuple[str, str, str], list[tuple[float, Line]]] = {}
+        """Since when each is unused; the one that was used last at the end."""
+        self._swept_s = monotonic()
         self._closed = threading.Event()
         self.rtt_s: dict[str, float] = {}
         """Round trips to nodes, by uid, as measured when they were last dialled."""
@@ -135,7 +141,7 @@ class DataClient:
     def close(self) -> None:
         self._closed.set()
         with self._lock:
-            lines = [line for idle in self._idle.values() for line in idle]
+            lines = [line for idle in self._idle.values() for _, line in idle]
             self._idle.clear()
         for line in lines:
             self._meter.close(line.sock)
@@ -168,14 +174,39 @@ class DataClient:
     def take(self, address: str, uid: str, lane: str) -> Line | None:
         with self._lock:
             idle = self._idle.get((address, uid, lane))
-            return idle.pop() if idle else None
+            return idle.pop()[1] if idle else None
 
     def give_back(self, address: str, lane: str, line: Line) -> None:
+        now_s = monotonic()
         with self._lock:
-            if not self._closed.is_set():
-                self._idle.setdefault((address, line.peer.uid, lane), []).append(line)
-                return
-        self.drop(line)
+            if self._closed.is_set():
+                over = [line]
+            else:
+                self._idle.setdefault((address, line.peer.uid, lane), []).append((now_s, line))
+                over = self._swept(now_s)
+        for each in over:
+            self.drop(each)
+
+    def _swept(self, now_s: float) -> list[Line]:
+        """Now and then: those that have ended (a peer says nothing unasked), or that nothing needed for a while.
+
+        A swarm whose members come and go would have ever more of them."""
+        if now_s - self._swept_s < SWEEP_S:
+            return []
+        self._swept_s = now_s
+        ended = select.poll()
+        for idle in self._idle.values():
+            for _, line in idle:
+                ended.register(line.sock, select.POLLIN)
+        speaking = {fd for fd, _ in ended.poll(0)}
+        over = []
+        for key, idle in list(self._idle.items()):
+            kept = [each for each in idle if each[1].sock.fileno() not in speaking and now_s - each[0] < UNUSED_S]
+            over += [each[1] for each in idle if each not in kept]
+            self._idle[key] = kept
+            if not kept:
+                del self._idle[key]
+        return over
 
     def drop(self, line: Line) -> None:
         self._meter.close(line.sock)

@@ -127,11 +127,17 @@ class RunJobs:
         )
 
 
+def _no_id(name: str) -> str:
+    if name.isdecimal():
+        raise Sentence("is made of digits alone, as ids are: a task is asked for by either")
+    return name
+
+
 @dataclass(frozen=True, config=CLOSED)
 class Written:
     """What the file says."""
 
-    Name: TaskName
+    Name: Annotated[TaskName, AfterValidator(_no_id)]
     TaskType: Literal["RUN_JOBS"]
     Body: RunJobs
     Author: Words | None = None

@@ -15,9 +15,10 @@ _TELLING = re.compile(r"(?:^|[_.-])(?:PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|AP
 
 HIDDEN = "(hidden)"
 _ASSIGNED = re.compile(
-    r"""(?ix) ((?:password|passwd|passphrase|token|secret|api_?key|access_?key)["']?[ \t]*[:=][ \t]*)
-    (?: "[^"]*" | '[^']*' | [^\s,;}\]]+ )"""
+    r"""(?isx) ((?:password|passwd|passphrase|token|secret|api_?key|access_?key)\\*["']?[ \t]*[:=][ \t]*)
+    (?: (?P<quote>\\*["']) .{0,4096}? (?<!\\)(?P=quote) | [^\s,;}\]]+ )"""
 )
+"""A quote of JSON within JSON has backslashes before it: the value ends at the next one that has as many."""
 _IN_URI = re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://)[^\s/@:]{0,256}:[^\s/@]{1,256}@", re.I)
 _BEARER = re.compile(r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}")
 _KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S)

@@ -140,6 +140,11 @@ def _(stage: Stage) -> Told:
     return swarm(stage, "run", "--", "trian.sh")
 
 
+@case("swarm compat: a script that is not there")
+def _(stage: Stage) -> Told:
+    return swarm(stage, "compat", "--", "python", "/nowhere/trian.py")
+
+
 @case("swarm contract reset: half an identity")
 def _(stage: Stage) -> Told:
     return swarm(stage, "contract", "reset", "demo", "--sn-ip", "127.0.0.1")

@@ -26,6 +26,12 @@ def test_version_is_that_of_the_package(capsys):
     assert capsys.readouterr().out == f"swarm {swarm.__version__}\n"
 
 
+def test_it_is_a_module_that_runs_as_the_command_does():
+    asked = [sys.executable, "-m", "swarm.cli.main", "bensch"]
+    done = subprocess.run(asked, capture_output=True, text=True, env=dict(os.environ))
+    assert (done.returncode, "no such command 'bensch'" in done.stderr) == (2, True)
+
+
 def test_an_unknown_command_is_bad_input_and_the_near_one_is_named(capsys):
     assert run(command, ["bensch"]) == 2
     assert "no such command 'bensch'" in capsys.readouterr().err

@@ -2,12 +2,16 @@
 
 import json
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+
+from swarm.nodes import standing
+from swarm.nodes.local import LocalSwarm
 
 MERGE_NUMBERS = Path(__file__).parent.parent / "programs" / "merge_numbers.py"
 
@@ -73,6 +77,30 @@ def test_down_ends_no_process_that_merely_has_the_pid(swarm, tmp_path):
     assert swarm("down").stdout == "nothing was running\n"
     assert other.poll() is None
     other.communicate()
+
+
+def test_whoever_takes_the_usual_ports_meanwhile_is_made_way_for(tmp_path, monkeypatch):
+    with socket.socket() as first, socket.socket() as second:
+        for one in (first, second):
+            one.bind(("127.0.0.1", 0))
+        usual = (first.getsockname()[1], second.getsockname()[1])
+        started = []
+        start = LocalSwarm.start_network_node
+
+        def outrun(self, number, *, p2p_port, api_port, **rest):
+            first.listen()
+            second.listen()
+            started.append((p2p_port, api_port))
+            return start(self, number, p2p_port=p2p_port, api_port=api_port, **rest)
+
+        monkeypatch.setattr(LocalSwarm, "start_network_node", outrun)
+        monkeypatch.setattr(standing, "SENTINEL_PORTS", usual)
+        looks = iter([usual])
+        monkeypatch.setattr(standing, "_free_ports", lambda number: next(looks, (0, 0)))
+        with standing.Standing(tmp_path / "up") as here:
+            nodes = here.up(1, 1, 0)
+            assert started == [usual, (0, 0)]
+            assert {node.name for node in here.down()} == {node.name for node in nodes}
 
 
 def test_reset_needs_all_its_flags_or_a_swarm_here(swarm):

@@ -21,8 +21,8 @@ from tests.core.tasks import TaskScene
 class JobScene(TaskScene):
     """One with operators that take jobs, ``cpu`` at a time each."""
 
-    def __init__(self, *cpu: int, gpu: int = 0) -> None:
-        super().__init__(rules=KNOWN)
+    def __init__(self, *cpu: int, gpu: int = 0, rules: int = KNOWN) -> None:
+        super().__init__(rules=rules)
         self.operators = [Actor("swop", f"swop-{number}", "a") for number in range(1, len(cpu) + 1)]
         for operator, count in zip(self.operators, cpu, strict=True):
             assert self.join(operator).accepted
@@ -358,3 +358,14 @@ def test_an_organisation_has_no_more_jobs_in_the_ledger_than_every_node_can_keep
         scene.ends(slot, "stopped")
     assert scene.delete("first").accepted
     assert len(scene.submit("second", slots=5).slots) == 5
+
+
+@pytest.mark.parametrize("rules", [2, 3])
+def test_no_task_is_named_like_the_id_of_another(rules: int) -> None:
+    scene = JobScene(rules=rules)
+    body = {"taskrunner": DEFAULT_NAME, "author": "alice", "body": {"Command": ["x"]}}
+    body["terms"] = {"slots": 1, "gang": False, "probe": 0, "restart": 0, "cpu": 1, "gpu": 0}
+    refused = scene.say(scene.swci, "JobsSubmitted", {**body, "name": "2"})
+    assert refused.accepted == (rules == 2)
+    assert (rules == 2) != ("and not of digits alone: that is an id" in refused.reason)
+    assert scene.say(scene.swci, "JobsSubmitted", {**body, "name": "2b"}).accepted

@@ -8,6 +8,8 @@ import subprocess
 import psutil
 
 from swarm.engines.process import MARK, ProcessEngine
+from swarm.nodes import detached
+from swarm.nodes.standing import Node
 
 
 def marked(place):
@@ -33,6 +35,21 @@ def test_a_sweep_ends_what_is_being_started_too_and_no_other_slots_worker(tmp_pa
             process.kill()
             process.wait()
             process.stdout.close()
+
+
+def test_what_a_killed_operator_had_running_ends_with_stop_swarm(tmp_path):
+    gone = Node("swop-1", 2**22, 0.0)
+    workers = [start("echo; exec sleep 60", tmp_path / place) for place in ("slots/12.0-3", "jobs/13.0-1")]
+    try:
+        for place, worker in zip(("slots/12.0-3", "jobs/13.0-1"), workers, strict=True):
+            (tmp_path / place).mkdir(parents=True)
+            worker.stdout.readline()
+        detached.stop([detached.Detached(gone, "swop", tmp_path, False, tmp_path / "record")])
+        assert [worker.wait() for worker in workers] == [-9, -9]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
 
 
 def test_a_learning_node_is_found_by_its_slot_only(tmp_path):

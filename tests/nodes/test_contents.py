@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.server
+import importlib
 import io
+import lzma
 import os
 import tarfile
 import threading
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +25,7 @@ from swarm.core.events import SlotAssigned
 from swarm.core.task import Task
 from swarm.engines.paths import source_of
 from swarm.errors import BadInput, ModelError, SwarmError, Unreachable
+from swarm.nodes import archive as reading
 from swarm.nodes import contents as module
 from swarm.nodes.contents import Cancelled, Contents
 from swarm.nodes.preparing import Preparing
@@ -304,7 +309,67 @@ def test_a_bomb_is_ended_by_what_it_unpacks_to(tmp_path: Path) -> None:
         unpack(many, tmp_path / "into", Limits(1000, files=10), lambda: None)
 
 
-def test_zips_are_unpacked_with_the_same_care(tmp_path: Path) -> None:
+def pax(name: str, attributes: int, size: int = 10) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.pax_headers = {f"x{number}": "v" * size for number in range(attributes)}
+    return info
+
+
+def sparse(blocks: int) -> bytes:
+    """A file of GNU's old form, whose list of holes has no end."""
+    head = tarfile.TarInfo("x")
+    head.type = tarfile.GNUTYPE_SPARSE
+    first = bytearray(head.tobuf(tarfile.GNU_FORMAT))
+    first[482] = 1
+    first[148:156] = b" " * 8
+    first[148:156] = b"%06o\0 " % sum(first)
+    hole = b"00000000001\0" * 2
+    return bytes(first) + (hole * 21 + b"\1" + bytes(7)) * blocks
+
+
+@pytest.mark.parametrize("mode", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("kind", ["one", "all", "holes"])
+def test_headers_take_no_more_memory_than_is_meant_for_them(tmp_path: Path, kind: str, mode: str) -> None:
+    bomb = tmp_path / "bomb.tar"
+    if kind == "holes":
+        bomb.write_bytes(importlib.import_module({"xz": "lzma", "gz": "gzip"}.get(mode, mode)).compress(sparse(40_000)))
+    elif kind == "one":
+        tar_of(bomb, ("x", pax("x", 20, 1_000_000)), mode=f"w:{mode}")
+    else:
+        with tarfile.open(bomb, f"w:{mode}", format=tarfile.PAX_FORMAT, pax_headers=pax("", 101).pax_headers) as tar:
+            tar.addfile(tarfile.TarInfo("x"))
+    assert bomb.stat().st_size < 100_000
+    tracemalloc.start()
+    with pytest.raises(BadInput, match=r"^bomb.tar says more of its files than memory is spent on$"):
+        unpack(bomb, tmp_path / "into", Limits(10**9), lambda: None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def test_headers_of_many_members_are_not_kept(tmp_path: Path) -> None:
+    many = tar_of(tmp_path / "many.tgz", *((str(number), pax(str(number), 1, 100_000)) for number in range(100)))
+    tracemalloc.start()
+    unpack(many, tmp_path / "into", Limits(10**9), lambda: None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_a_decompressor_takes_no_more_memory_than_is_meant_for_it(
+    tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = gzip.decompress(archive.read_bytes())
+    compressed = tmp_path / "model.tar.xz"
+    compressed.write_bytes(lzma.compress(plain) + bytes(8) + lzma.compress(b""))
+    unpack(compressed, tmp_path / "good", Limits(10**6), lambda: None)
+    assert (tmp_path / "good/model/latest").read_bytes() == MODEL
+    monkeypatch.setattr(reading, "DECOMPRESSOR_MAX", 1 << 20)
+    with pytest.raises(BadInput, match="cannot be unpacked: Memory usage limit exceeded"):
+        unpack(compressed, tmp_path / "into", Limits(10**6), lambda: None)
+
+
+def test_zips_are_unpacked_with_the_same_care(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good, bad = tmp_path / "good.zip", tmp_path / "bad.zip"
     with zipfile.ZipFile(good, "w", zipfile.ZIP_DEFLATED) as zipped:
         zipped.writestr("a/", "")
@@ -318,6 +383,13 @@ def test_zips_are_unpacked_with_the_same_care(tmp_path: Path) -> None:
         zipped.writestr("../b", "out")
     with pytest.raises(BadInput, match="leads out"):
         unpack(bad, tmp_path / "into", Limits(1000), lambda: None)
+    with zipfile.ZipFile(bad, "w", zipfile.ZIP_LZMA) as zipped:
+        zipped.writestr("b", "in")
+    with pytest.raises(BadInput, match="in a form that is not unpacked"):
+        unpack(bad, tmp_path / "into", Limits(1000), lambda: None)
+    monkeypatch.setattr(reading, "DIRECTORY_MAX", 100)
+    with pytest.raises(BadInput, match="says more of its files"):
+        unpack(good, tmp_path / "into", Limits(1000), lambda: None)
     assert not (tmp_path / "b").exists()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import select
 import signal
 import socket
 import ssl
@@ -316,6 +317,26 @@ def test_a_reader_that_takes_nothing_is_cut_off_and_others_are_served_meanwhile(
     assert len(fetch(reader, holder, 0, MIB)[0]) == MIB
     until(lambda: sum(holder.server._per_peer.values()) == 1)  # only the other connection, idle, is left
     line.sock.close()
+
+
+def test_connections_that_ended_or_that_nothing_needs_any_longer_are_not_kept(
+    tmp_path: Path, organisation, monkeypatch
+) -> None:
+    monkeypatch.setattr(data_client, "SWEEP_S", 0.0)
+    with nodes(tmp_path, organisation, 3) as (reader, gone, holder):
+        for node in (gone, holder):
+            node.shelf["offer", 0] = node.shelf["shard", 0] = Region.complete(memoryview(b"hello"))
+            fetch(reader, node, 0, 5)
+        idle = reader.client._idle
+        assert len(idle) == 2
+        ((since_s, unused),) = idle[holder.address, holder.uid, "offer"]
+        idle[holder.address, holder.uid, "offer"] = [(since_s - data_client.UNUSED_S, unused)]
+        ((_, ended),) = idle[gone.address, gone.uid, "offer"]
+        gone.server.close()
+        assert select.select([ended.sock], [], [], 60)[0], "its end has come"
+        reader.client.fetch(holder.address, holder.uid, want(0, 5, "shard"), memoryview(bytearray(5)))
+        assert list(idle) == [(holder.address, holder.uid, "shard")]
+        assert [ended.sock.fileno(), unused.sock.fileno()] == [-1, -1]
 
 
 def test_the_number_of_connections_of_one_node_is_bounded(two: list[Node], monkeypatch) -> None:

@@ -53,6 +53,7 @@ def test_a_body_comes_back_from_the_ledger_as_it_was():
         (b"Replicas: 3", b"Replicas: 0", "job.yaml:7: Body.Replicas is the number 0, expected at least 1"),
         (b"TaskType: RUN_JOBS", b"TaskType: RUN_JOB", "job.yaml:2: TaskType is"),
         (b"Name: digits\n", b"", 'job.yaml:1: "Name" is missing'),
+        (b"Name: digits\n", b'Name: "2"\n', "is made of digits alone, as ids are"),
     ],
 )
 def test_a_fault_is_said_with_its_line(changed, into, said):
