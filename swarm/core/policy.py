@@ -74,6 +74,7 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "RolesScaled": (frozenset({"swci", "swop"}), "task's organisation"),
     "GoalReached": (_SWOP, "holder"),
     "StartLapsed": (_SN, "voter"),
+    "RunLapsed": (_SN, "voter"),
     "TaskrunnerReset": (_SWCI, "taskrunner's organisation"),
     "SwopListening": (_SWOP, "none"),
     "TaskDeclined": (_SWOP, "holder"),

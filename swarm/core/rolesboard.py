@@ -28,6 +28,7 @@ class RolesBoard:
             "RolesScaled": self._scaled,
             "GoalReached": self._goal_reached,
             "StartLapsed": self._start_lapsed,
+            "RunLapsed": self._run_lapsed,
         }
 
     def held(self, claim: Verified, body: Mapping[str, Any]) -> tuple[RolesRun, JobSlot]:
@@ -47,6 +48,7 @@ class RolesBoard:
         author = (claim.uid, identity.anchor, str(identity), header.time)
         roles = tuple(Role.of(role) for role in body["roles"])
         run = RolesRun.of(roles, body["within_s"], body["clean"], *where, *author)
+        run.longest_s = body.get("longest_s", 0)
         return self._jobs.admit(RUN_SWARM, run, claim, header, identity)
 
     def _scaled(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
@@ -86,6 +88,13 @@ class RolesBoard:
         if run is None:
             raise Refused(f"there is no run {claim.body['run']} of a task with roles")
         events: list[Event] = run.lapse(header.time)
+        return {}, self._jobs.then_deal(run, events, header)
+
+    def _run_lapsed(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        run = self._jobs.with_roles.get(claim.body["run"])
+        if run is None:
+            raise Refused(f"there is no run {claim.body['run']} of a task with roles")
+        events: list[Event] = run.expire(header.time)
         return {}, self._jobs.then_deal(run, events, header)
 
 

@@ -43,6 +43,8 @@ class RolesRun(JobRun):
 
     roles: tuple[Role, ...] = ()
     within_s: int = 120
+    longest_s: int = 0
+    """How long the task may run once the first slot was dealt; 0: as long as it takes."""
     clean: bool = True
     wanted: dict[str, int] = field(default_factory=dict)
     """By role: how many slots there are to be."""
@@ -100,6 +102,11 @@ class RolesRun(JobRun):
         tally = self._tally()
         people = [role for role in self.roles if role.owner == "participant"]
         return all(_up(tally[role.name]) >= role.low for role in people)
+
+    @property
+    def limited(self) -> bool:
+        """Whether its time runs."""
+        return bool(self.longest_s and self.started_ms) and not (self.ending or self.over)
 
     def lacking(self) -> str:
         """Who is missing, and what holds them back; empty: nobody."""
@@ -241,6 +248,12 @@ class RolesRun(JobRun):
             raise Refused(f"task {self.task} is {self.state}: it does not wait for its minimums")
         return self._end(f"gave up after {self.within_s} s: it {self.lacking()}", "failed", now_ms)
 
+    def expire(self, now_ms: int) -> list[Event]:
+        """It has run as long as it may."""
+        if not self.limited:
+            raise Refused(f"task {self.task} is {self.state}: its time does not run")
+        return self._end(f"its MaxRunTime of {self.longest_s} s is over", "stopped", now_ms)
+
     def retry(self, now_ms: int) -> list[Event]:
         if self.state not in ("failed", "stopped"):
             raise Refused(f"task {self.task} is {self.state}: only one that is failed or stopped can be retried")
@@ -344,13 +357,13 @@ class RolesRun(JobRun):
 
     def to_state(self) -> dict[str, Any]:
         roles = [role.said() for role in self.roles]
-        stands = [self.within_s, self.clean, sorted(self.wanted.items()), sorted(self.removed)]
+        stands = [self.within_s, self.longest_s, self.clean, sorted(self.wanted.items()), sorted(self.removed)]
         return JobRun.to_state(self) | {"roles": [roles, *stands, sorted(self.addresses.items()), self.met]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> RolesRun:
         run = cls(*kept_fields(state))
-        roles, run.within_s, run.clean, wanted, removed, addresses, run.met = state["roles"]
+        roles, run.within_s, run.longest_s, run.clean, wanted, removed, addresses, run.met = state["roles"]
         run.roles, run.wanted = tuple(map(Role.of, roles)), dict(wanted)
         run.removed, run.addresses = set(removed), dict(addresses)
         run._count_anew()

@@ -198,7 +198,7 @@ class ParticipantNode(LearningNode):
             "SWARM_ROLE": slot.role,
             "SWARM_INDEX": str(slot.index),
             "SWARM_REPLICAS": str(run.wanted[slot.role]),
-            "SWARM_CONTRACT": program.role.Merge or "",
+            "SWARM_CONTRACT": run.role(slot).contract,
             "SWARM_SLOT": slot.id,
             "SWARM_ATTEMPT": str(slot.attempt),
             "SWARM_DATA": str(self.asked.data or ""),

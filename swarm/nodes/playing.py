@@ -28,6 +28,7 @@ def submit(task: rolesfile.RolesFile) -> Work:
             "author": task.author or client.local.credentials.identity.name,
             "roles": [role.said() for role in task.body.roles()],
             "within_s": task.body.StartWithin,
+            **({"longest_s": task.body.MaxRunTime} if task.body.MaxRunTime else {}),
             "clean": task.body.Clean != "none",
             "body": rolesfile.to_wire(task.body),
         }

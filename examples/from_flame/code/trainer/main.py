@@ -20,7 +20,7 @@ digits = np.load(place / "digits.npz")
 x, y = digits["x"], digits["y"]
 chance = np.random.default_rng(len(x))
 
-with Swarm(2, "digits") as swarm:
+with Swarm(2, "digits", nodeWeightage=50) as swarm:
     weights = swarm.start(initial())
     while not (swarm.training_over or (place / "enough").exists()):
         for batch in np.array_split(chance.permutation(len(x)), len(x) // BATCH):

@@ -1,6 +1,6 @@
-"""The lines of a report (JSON, one a line): the highest number of a kind, or the last text.
+"""The lines of a report (JSON, one a line): the last value of a field.
 
-    lines.py REPORT EVENT FIELD
+    last.py REPORT EVENT FIELD
 """
 
 import json
