@@ -13,8 +13,11 @@ _HOMES = {
     "Swarm": "swarm.callbacks.swarm",
     "SwarmError": "swarm.errors",
     "log_metrics": "swarm.callbacks.metrics",
+    "peers": "swarm.callbacks.roles",
+    "scale": "swarm.callbacks.roles",
 }
-__all__ = ["Swarm", "SwarmError", "__version__", "log_metrics"]  # all but the version are fetched by __getattr__
+# All but the version are fetched by __getattr__.
+__all__ = ["Swarm", "SwarmError", "__version__", "log_metrics", "peers", "scale"]
 
 
 def __getattr__(name: str) -> Any:

@@ -38,7 +38,9 @@ def ask(verb: str, *, patience_s: float = PATIENCE_S, **fields: Any) -> dict[str
         except OSError as error:
             if time.monotonic() + AGAIN_S > until:
                 why = error.strerror or error
-                raise Unreachable(f"the operator of slot {slot} did not answer within {patience_s:g} s: {why}") from error
+                raise Unreachable(
+                    f"the operator of slot {slot} did not answer within {patience_s:g} s: {why}"
+                ) from error
         time.sleep(AGAIN_S)
 
 

@@ -305,7 +305,7 @@ class Operator:
             return [*said, *self._go_on(attempt, Phase.STARTING, o.Start)]
         if verdict.died and event.starts > RESTARTS_MAX:
             verdict = replace(verdict, reason=f"{verdict.reason}, {event.starts} times: it is not started again")
-        if verdict.state == "failed" and event.asked:
+        if verdict.state in ("failed", "stopped") and event.asked:
             verdict = Verdict("stopped", attempt.why, verdict.exit_code)
         attempt.phase = Phase.OVER
         lines = event.lines if verdict.state == "failed" else ()

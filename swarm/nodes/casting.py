@@ -19,7 +19,7 @@ from swarm.engines.pair import Pair, Program
 from swarm.engines.paths import Mount
 from swarm.nodes.goal import Goal
 from swarm.nodes.jobbing import Jobbing
-from swarm.nodes.jobwork import JobWork, MergingWork
+from swarm.nodes.jobwork import JobWork, MergingWork, Pass
 from swarm.nodes.pairing import Pairing, own_address
 from swarm.wire.rolesfile import body_of
 
@@ -45,8 +45,7 @@ class Casting:
         work.again = slot.attempt > 1
         work.keep_logs_only = body.Clean == "all"
         work.goal = Goal(body.StopOn.metric, body.StopOn.ge, directory.metrics) if body.StopOn else None
-        work.token = work.token or secrets.token_hex(16)
-        work.address = work.address or self._address()
+        work.pass_ = Pass.kept(directory.path) or Pass(secrets.token_hex(16), self._address())
         said = self.jobbing.secrets.resolved({**body.Envvars, **role.Envvars})
         environment = {**said, **self._environment(work, run, slot)}
         if isinstance(work, MergingWork):
@@ -55,9 +54,10 @@ class Casting:
             work.pair = Job(role.Command, environment, directory.work, self.jobbing.life)
 
     def _environment(self, work: JobWork, run: RolesRun, slot: JobSlot) -> dict[str, str]:
+        assert work.pass_ is not None
         role, replicas = run.role(slot), run.wanted[slot.role]
         there = [(each, run.addresses.get(each.id, "")) for part in run.roles for each in run.slots_of(part.name)]
-        addresses = [work.address if each.id == slot.id else address for each, address in there]
+        addresses = [work.pass_.address if each.id == slot.id else address for each, address in there]
         nodes = {
             f"SWARM_{needed.upper().replace('-', '_')}_NODES": ",".join(
                 run.addresses[each.id] for each in run.slots_of(needed) if each.id in run.addresses
@@ -66,18 +66,19 @@ class Casting:
         }
         return {
             **self.jobbing.environment(run, slot, work.directory),
+            "SWARM_FENCE": str(slot.fence),
             "SWARM_ROLE": slot.role,
             "SWARM_INDEX": str(slot.index),
             "SWARM_REPLICAS": str(replicas),
             "SWARM_CONTRACT": role.contract,
-            "SWARM_ADDRESS": work.address,
+            "SWARM_ADDRESS": work.pass_.address,
             "SWARM_RANK": str([each.id for each, _ in there].index(slot.id)),
             "SWARM_NODES": ",".join(address for address in addresses if address),
             **nodes,
             "RANK": str(slot.index),
             "WORLD_SIZE": str(replicas),
             "SWARM_DESK": str(self.desk),
-            "SWARM_DESK_TOKEN": work.token,
+            "SWARM_DESK_TOKEN": work.pass_.token,
         }
 
     def _pair(self, work: MergingWork, command: tuple[str, ...], environment: dict[str, str], slot: JobSlot) -> Pair:
@@ -93,5 +94,3 @@ class Casting:
             probe.bind((host, 0))
             port = probe.getsockname()[1]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-

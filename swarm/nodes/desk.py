@@ -90,7 +90,7 @@ class Desk:
         except (ValueError, TypeError, KeyError, RecursionError):
             raise BadInput("a question to the operator that it does not understand") from None
         work = self._work(slot, fence)
-        if work is None or not work.token or not hmac.compare_digest(work.token.encode(), token.encode()):
+        if work is None or work.pass_ is None or not hmac.compare_digest(work.pass_.token.encode(), token.encode()):
             raise Refused(f"this operator runs no attempt of slot {slot} with fence {fence} and this token")
         run = self._ledger().board.jobs.with_roles.get(work.lease.run)
         if run is None:

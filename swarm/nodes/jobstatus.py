@@ -16,6 +16,7 @@ import msgpack
 from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
+from swarm.core.rolesrun import RolesRun
 from swarm.core.slot import ENDED
 from swarm.core.task import Task
 from swarm.errors import BadInput

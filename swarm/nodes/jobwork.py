@@ -6,6 +6,9 @@ only while the lease goes on.
 
 from __future__ import annotations
 
+import json
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,28 @@ from swarm.nodes.goal import Goal
 from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.mergingdirectory import MergingDirectory
 from swarm.nodes.slotwork import SlotWork
+
+
+@dataclass(frozen=True)
+class Pass:
+    """``token``: by which the program proves that it is of this slot (`nodes/desk`); ``address``: where it is reached.
+
+    Both are of one attempt, also when the operator begins anew in between.
+    """
+
+    token: str
+    address: str
+
+    def keep(self, directory: Path) -> None:
+        with open(os.open(directory / "pass.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(asdict(self), file)
+
+    @classmethod
+    def kept(cls, directory: Path) -> Pass | None:
+        try:
+            return cls(**json.loads((directory / "pass.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
 
 
 class JobWork(SlotWork):
@@ -29,13 +54,13 @@ class JobWork(SlotWork):
     """Nothing else of its directory stays, also where the operator keeps what has ended."""
     goal: Goal | None = None
     """What its task is to reach."""
-    token: str = ""
-    """By which its program proves that it is of this slot (`nodes/desk`)."""
-    address: str = ""
-    """Where its program may be reached, for a slot of a role."""
+    pass_: Pass | None = None
+    """Of a slot of a role."""
 
     def _prepare(self) -> None:
         self.directory.prepare(self.code, self.code_hash)
+        if self.pass_ is not None:
+            self.pass_.keep(self.directory.path)
 
     def _settled(self, verdict: Verdict) -> Verdict:
         counts = verdict.state == "done" and self._holds(self.lease)
@@ -43,7 +68,9 @@ class JobWork(SlotWork):
 
     def _body(self, report: o.Report) -> dict[str, Any]:
         told = report.body()
-        return {**told, "address": self.address} if self.address and report.state in ("starting", "running") else told
+        if self.pass_ is None or report.state not in ("starting", "running"):
+            return told
+        return {**told, "address": self.pass_.address}
 
 
 class MergingWork(JobWork):

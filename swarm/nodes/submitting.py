@@ -1,4 +1,4 @@
-"""Submitting a task of jobs, and what people ask of one afterwards: the client's side of `nodes/jobstatus`.
+"""Submitting a task of jobs or roles, and what people ask of one afterwards: the client's side of `nodes/jobstatus`.
 
 Used by `swarm run -f`, `swarm status ID` and `swarm task`. Guarantees: a file is read, checked and complete before
 anything is proposed, and one proposal makes the whole task, or nothing.
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
-from swarm.nodes import code, inputs
+from swarm.nodes import code, inputs, playing
 from swarm.nodes.client import Client
-from swarm.wire import jobsfile
+from swarm.wire import documents, jobsfile, rolesfile
 
 Work = Callable[[Client], Awaitable[dict[str, Any]]]
 
@@ -26,11 +26,18 @@ def submitted(path: Path) -> Work:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"the task {path} cannot be read: {error.strerror}") from None
+    document = documents.read(data, str(path))
+    if rolesfile.is_meant(document):
+        roles = rolesfile.of_document(document)
+        return playing.submit(replace(roles, body=_with_code(roles.body, path)))
     task = jobsfile.parse(data, str(path))
     return submit(replace(task, body=inputs.complete(_with_code(task.body, path), path.parent)))
 
 
-def _with_code(body: jobsfile.RunJobs, path: Path) -> jobsfile.RunJobs:
+B = TypeVar("B", jobsfile.RunJobs, rolesfile.RolesBody)
+
+
+def _with_code(body: B, path: Path) -> B:
     """What the file says of its code, as operators can find and check it."""
     if body.Code is None:
         return body

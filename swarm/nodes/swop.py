@@ -40,6 +40,7 @@ from swarm.errors import IdentityError, Interrupted, Refused, SwarmError
 from swarm.nodes import preparing
 from swarm.nodes.acceptance import Acceptance
 from swarm.nodes.casting import Casting
+from swarm.nodes.desk import Desk
 from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.jobwork import JobWork, MergingWork
@@ -98,7 +99,8 @@ class OperatorNode:
             self.state.path / "roles", lambda path, lease: MergingDirectory(path, lease, runs)
         )
         self.jobbing = Jobbing(self.state.path, settings.pairing.secrets)
-        self.casting = Casting(self.jobbing, settings.pairing, self.state.path / "desk.json")
+        self.desk = Desk(self.state.path, ledger=lambda: self.link.ledger, work=self._job_of, propose=self.link.propose)
+        self.casting = Casting(self.jobbing, settings.pairing, self.desk.file)
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
         self.preparing = preparing.Preparing(settings.pairing, settings.engine, self.happened)
         self.machine = Operator(self.state.uid, lambda: self.link.ledger)
@@ -132,6 +134,7 @@ class OperatorNode:
         for directory in (*self.directories.kept(), *self.jobs.kept(), *self.merging.kept()):
             self.happened(o.Kept(directory.lease))
         self.happened(o.CaughtUp())
+        self._nursery.start_soon(self.desk.run)
         await self._listen()
         self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid()})
         if unheeded := without_effect(self.settings.profile):
@@ -235,6 +238,10 @@ class OperatorNode:
                 give=self.link.copy.give,
             )
         return self.works[key]
+
+    def _job_of(self, slot: str, fence: int) -> JobWork | None:
+        work = self.works.get((slot, fence))
+        return work if isinstance(work, JobWork) else None
 
     def _hands(self, lease: SlotAssigned) -> tuple[type[SlotWork], SlotDirectory]:
         """What kind of work it is: as its directory says, if it was begun, else as the ledger does."""
