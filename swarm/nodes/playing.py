@@ -13,6 +13,7 @@ from typing import Any
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
 from swarm.nodes.client import Client
+from swarm.nodes.publishing import Publishing
 from swarm.wire import rolesfile
 
 Work = Callable[[Client], Awaitable[dict[str, Any]]]
@@ -20,8 +21,11 @@ Work = Callable[[Client], Awaitable[dict[str, Any]]]
 _CHANGE = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=([+-]?)([0-9]{1,4})")
 
 
-def submit(task: rolesfile.RolesFile) -> Work:
+def submit(task: rolesfile.RolesFile, published: Publishing) -> Work:
+    """Its code comes first: who is asked to run it can have it."""
+
     async def work(client: Client) -> dict[str, Any]:
+        await published.publish(client.call)
         body = {
             "taskrunner": DEFAULT_NAME,
             "name": task.name,

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
-from swarm.nodes import code, inputs, playing
+from swarm.nodes import code, inputs, playing, publishing
 from swarm.nodes.client import Client
 from swarm.wire import documents, jobsfile, rolesfile
 
@@ -29,15 +29,13 @@ def submitted(path: Path) -> Work:
     document = documents.read(data, str(path))
     if rolesfile.is_meant(document):
         roles = rolesfile.of_document(document)
-        return playing.submit(replace(roles, body=_with_code(roles.body, path)))
+        published = publishing.prepared(roles.body, path)
+        return playing.submit(replace(roles, body=published.body), published)
     task = jobsfile.parse(data, str(path))
     return submit(replace(task, body=inputs.complete(_with_code(task.body, path), path.parent)))
 
 
-B = TypeVar("B", jobsfile.RunJobs, rolesfile.RolesBody)
-
-
-def _with_code(body: B, path: Path) -> B:
+def _with_code(body: jobsfile.RunJobs, path: Path) -> jobsfile.RunJobs:
     """What the file says of its code, as operators can find and check it."""
     if body.Code is None:
         return body

@@ -31,9 +31,9 @@ ENDING = (
     "TaskDeleted", "ProtocolActivated",
 )  # fmt: skip
 SEEDS = 40
-NEWER = 26
+NEWER = 20
 """So many more, under the newest rules: with jobs."""
-JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles"))]
+JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles", "SlotJ"))]
 STEPS = 150
 
 NASTY: list[Any] = [
@@ -66,9 +66,8 @@ class Game:
         return [*self.sls, *scene.operators, scene.swci, scene.other_swci, scene.sn, self.sn, self.stranger]
 
     def kind(self) -> str:
-        usual = ["Enrolled", "Offer", "Ready", "SlotReported", "NodeJoined", "SwopListening", "DeadlinePassed"] + (
-            JOBS if self.scene.rules > 1 else []
-        )
+        usual = ["Enrolled", "Offer", "Ready", "SlotReported", "NodeJoined", "SwopListening", "DeadlinePassed", "Missing"]
+        usual += JOBS if self.scene.rules > 1 else []
         chance = self.chance.random()
         if chance < 0.04:
             return self.chance.choice(ENDING)
