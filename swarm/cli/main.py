@@ -41,6 +41,7 @@ COMMANDS = {
     "sweep": Row("swarm.cli.sweep:command", "one command, once for each file of a directory of configurations"),
     "scale": Row("swarm.cli.scale:command", "more or fewer slots of a role, while its task runs"),
     "task": Row("swarm.cli.task:command", "tasks of jobs: list, show, stop, retry, delete"),
+    "data": Row("swarm.cli.data:command", "datasets: names in the ledger for files that stay where they are"),
     "runs": Row("swarm.cli.runs:command", "what jobs on this host have logged of their training"),
     "logs": Row("swarm.cli.logs:command", "what nodes and programs on this host have written"),
     "sn": Row("swarm.cli.sn:command", "let a network node decide alone after a loss; remove one for good"),

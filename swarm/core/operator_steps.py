@@ -205,6 +205,14 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Kill:
+    """End the worker and whatever it has started, at once, also when it was asked to end before: Ended."""
+
+    lease: SlotAssigned
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reap:
     """End what was started there, if anything: Reaped."""
 
@@ -267,7 +275,7 @@ class Tell:
 
 
 Effect = (
-    Judge | Prepare | Look | Intend | Start | Adopt | End | Reap | Conclude | Forget | Report | Decline | Tell
+    Judge | Prepare | Look | Intend | Start | Adopt | End | Kill | Reap | Conclude | Forget | Report | Decline | Tell
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 Membership = Literal[
     "none", "admitted", "member", "voter", "sentinel's organisation", "sentinel's or node's organisation",
-    "contract's organisation", "task's organisation", "taskrunner's organisation", "holder",
+    "contract's organisation", "task's organisation", "taskrunner's organisation", "dataset's organisation", "holder",
 ]  # fmt: skip
 
 _EVERYBODY = frozenset({"sn", "sl", "swop", "swci"})
@@ -23,6 +23,8 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "outcome": (_EVERYBODY, "none"),
     "jobs": (_EVERYBODY, "none"),
     "job": (_EVERYBODY, "none"),
+    "datasets": (_EVERYBODY, "none"),
+    "dataset": (_EVERYBODY, "none"),
     "follow": (_EVERYBODY, "none"),
     "code": (_EVERYBODY, "none"),
     "code_put": (_SWCI, "none"),
@@ -75,6 +77,10 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "GoalReached": (_SWOP, "holder"),
     "StartLapsed": (_SN, "voter"),
     "RunLapsed": (_SN, "voter"),
+    "DatasetAdded": (_SWCI, "none"),
+    "DatasetCommitted": (_SWCI, "dataset's organisation"),
+    "DatasetTagged": (_SWCI, "dataset's organisation"),
+    "DatasetRemoved": (_SWCI, "dataset's organisation"),
     "TaskrunnerReset": (_SWCI, "taskrunner's organisation"),
     "SwopListening": (_SWOP, "none"),
     "TaskDeclined": (_SWOP, "holder"),

@@ -257,7 +257,8 @@ class RolesRun(JobRun):
     def retry(self, now_ms: int) -> list[Event]:
         if self.state not in ("failed", "stopped"):
             raise Refused(f"task {self.task} is {self.state}: only one that is failed or stopped can be retried")
-        self.ending, self.ended_ms, self.started_ms, self.declined, self.met = "", 0, 0, [], False
+        self.ending, self.killed, self.declined, self.met = "", False, [], False
+        self.ended_ms = self.started_ms = 0
         events: list[Event] = []
         for role in self.roles:
             for slot in self.slots_of(role.name):

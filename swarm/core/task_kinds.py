@@ -22,12 +22,15 @@ A text that people gave (names, reasons, descriptions) is printable, so that no 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
+from swarm.core.datasets import USED
 from swarm.core.fields import (
     ADDRESS,
     CONTRACT,
     COUNT_MAX,
+    FLAG,
     REASON,
     UID,
     Field,
@@ -146,8 +149,15 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
     },
     "LeaseEnded": {"slot": SLOT, "fence": INDEX, "reason": REASON},
     "TaskrunnerReset": {"taskrunner": TASK_NAME},
-    "JobsSubmitted": {"taskrunner": TASK_NAME, "name": JOBS_NAME, "author": TEXT, "terms": TERMS, "body": BODY},
-    "JobsStopped": {"task": TASK_NAME},
+    "JobsSubmitted": {
+        "taskrunner": TASK_NAME,
+        "name": JOBS_NAME,
+        "author": TEXT,
+        "terms": TERMS,
+        "body": BODY,
+        "data": USED,
+    },
+    "JobsStopped": {"task": TASK_NAME, "kill": replace(FLAG, since=3)},
     "JobsRetried": {"task": TASK_NAME},
-    "JobsDeleted": {"task": TASK_NAME},
+    "JobsDeleted": {"task": TASK_NAME, "outputs": replace(FLAG, since=3)},
 }

@@ -42,7 +42,8 @@ class Casting:
         role = body.named(slot.role)
         directory.part = f"{slot.role}-{slot.index}"
         work.code, work.code_hash = (Path(body.Code) if body.Code else None), body.CodeHash
-        work.again = slot.attempt > 1
+        if not directory.intended:
+            directory.outputs.claim()
         work.keep_logs_only = body.Clean == "all"
         work.goal = Goal(body.StopOn.metric, body.StopOn.ge, directory.metrics) if body.StopOn else None
         work.pass_ = Pass.kept(directory.path) or Pass(secrets.token_hex(16), self._address())

@@ -2,18 +2,19 @@
 
 Used where a task is submitted (`nodes/submitting`) and where its jobs begin (`nodes/jobdirectory`). Guarantees: equal
 names and contents give equal hashes on every host, whatever times, owners and order the files have; nothing outside of
-the directory is ever part of it. The hash is that of its manifest (`wire/manifest`), in the order of the paths.
+the directory is ever part of it. The hash is that of its manifest (`core/filelist`, `wire/manifest`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from swarm.core.filelist import FileEntry
 from swarm.errors import BadInput
-from swarm.wire.manifest import FILES_MAX, LEFT_OUT, File, Manifest
-from swarm.wire.manifest import digest_of as digest_of_bytes
+from swarm.wire.manifest import FILES_MAX, LEFT_OUT, Manifest
 
 BYTES_MAX = 256 * 1024 * 1024
 
@@ -27,7 +28,7 @@ def manifest_of(directory: Path) -> Manifest:
     """What it holds; raises BadInput as `digest_of` does."""
     if not directory.is_dir():
         raise BadInput(f"the code {directory} is no directory")
-    files: list[File] = []
+    files: list[FileEntry] = []
     size = 0
     for path in _files(directory):
         size += path.stat().st_size
@@ -37,8 +38,8 @@ def manifest_of(directory: Path) -> Manifest:
                 hint="data belong elsewhere: what is hashed here is copied for every job",
             )
         content = path.read_bytes()
-        files.append(File(digest_of_bytes(content), len(content), path.relative_to(directory).as_posix()))
-    return Manifest(tuple(files))
+        files.append(FileEntry(str(path.relative_to(directory)), hashlib.sha256(content).digest(), len(content)))
+    return Manifest(tuple(sorted(files, key=lambda file: file.name)))
 
 
 def left_out(directory: str, names: list[str]) -> set[str]:

@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from swarm.core.filelist import FileEntry
 from swarm.errors import BadInput, Unreachable
 from swarm.wire import manifest
-from swarm.wire.manifest import File, Manifest, digest_of
+from swarm.wire.manifest import Manifest, digest_of
 
 PIECE = 256 * 1024
 Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
@@ -48,7 +49,7 @@ async def listed(ask: Ask, digest: str) -> Manifest:
     return manifest.read(bytes(data), digest)
 
 
-async def fetch(ask: Ask, files: Iterable[File], into: Path) -> None:
+async def fetch(ask: Ask, files: Iterable[FileEntry], into: Path) -> None:
     """Have these files of a manifest below ``into``, which is there afterwards, whole, or not at all."""
     part = into.with_name(f"{into.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -56,10 +57,10 @@ async def fetch(ask: Ask, files: Iterable[File], into: Path) -> None:
     try:
         for file in files:
             data = bytearray()
-            await _get(ask, file.digest, file.size, data.extend)
-            if len(data) != file.size or digest_of(bytes(data)) != file.digest:
-                raise BadInput(f"{file.path} of the code came as other bytes than its manifest names")
-            place = part / file.path
+            await _get(ask, file.hash, file.size, data.extend)
+            if len(data) != file.size or digest_of(bytes(data)) != file.hash:
+                raise BadInput(f"{file.name} of the code came as other bytes than its manifest names")
+            place = part / file.name
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             place.write_bytes(data)
         os.rename(part, into)

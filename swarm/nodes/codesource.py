@@ -14,7 +14,7 @@ from pathlib import Path
 from swarm.errors import BadInput
 from swarm.nodes.scratch import scratch_directory
 from swarm.nodes.unpacking import Limits, unpack
-from swarm.wire.manifest import FILES_MAX, PUBLISHED_MAX, Manifest
+from swarm.wire.manifest import FILES_MAX, PUBLISHED_MAX, Manifest, folder_of
 
 _PROGRAMS = (".py", ".sh")
 
@@ -34,12 +34,12 @@ def opened(code: Path) -> Iterator[Path]:
 
 def must_hold(code: Manifest, role: str, command: Sequence[str], said: str) -> None:
     """Raise BadInput when the role's command names a program that the code, ``said`` in the task, does not hold."""
-    there = {file.path for file in code.files}
+    there = {file.name for file in code.files}
     for word in command:
         path = word.removeprefix("./")
         if not path.endswith(_PROGRAMS) or path.startswith("/") or path in there:
             continue
-        folders = {file.folder for file in code.files}
+        folders = {folder_of(file) for file in code.files}
         outer = next(iter(folders)) if len(folders) == 1 else ""
         if outer and f"{outer}/{path}" in there:
             raise BadInput(

@@ -97,7 +97,7 @@ class CodeStore:
             yield match[1]
             with contextlib.suppress(SwarmError):
                 held = manifest.read((self._path / match[1]).read_bytes(), match[0])
-                yield from (file.digest.removeprefix("sha256:") for file in held.files)
+                yield from (file.sha256.hex() for file in held.files)
 
     # ---- giving
 

@@ -8,6 +8,7 @@ from swarm.core.events import SlotAssigned
 from swarm.core.operator_steps import Verdict
 from swarm.nodes.launch import how_it_ended
 from swarm.nodes.local import Lines
+from swarm.nodes.outputs import Outputs
 from swarm.nodes.slotdirectory import SIGNALS, SlotDirectory
 from swarm.nodes.workplace import Workplace
 
@@ -17,7 +18,7 @@ class JobDirectory(Workplace, SlotDirectory):
         super().__init__(path, lease)
         self._report = Lines(path / "report.jsonl")
         self._state = self._why = ""
-        self.runs = runs
+        self.outputs = Outputs(runs, lease.task, lease.run)
 
     def look(self) -> None:
         for line in self._report.new():

@@ -47,8 +47,6 @@ class JobWork(SlotWork):
     code: Path | None = None
     """What the program begins with a copy of, if it has this hash; known once the task was judged."""
     code_hash: str | None = None
-    again: bool = False
-    """It is of a gang that is tried again: what an attempt before has put in its place counts no more."""
 
     keep_logs_only: bool = False
     """Nothing else of its directory stays, also where the operator keeps what has ended."""
@@ -64,7 +62,7 @@ class JobWork(SlotWork):
 
     def _settled(self, verdict: Verdict) -> Verdict:
         counts = verdict.state == "done" and self._holds(self.lease)
-        return self.directory.publish(again=self.again) if counts else verdict
+        return self.directory.publish() if counts else verdict
 
     def _body(self, report: o.Report) -> dict[str, Any]:
         told = report.body()

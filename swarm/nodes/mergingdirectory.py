@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from swarm.core.events import SlotAssigned
+from swarm.nodes.outputs import Outputs
 from swarm.nodes.slotdirectory import SlotDirectory
 from swarm.nodes.workplace import Workplace
 
@@ -12,4 +13,4 @@ from swarm.nodes.workplace import Workplace
 class MergingDirectory(Workplace, SlotDirectory):
     def __init__(self, path: Path, lease: SlotAssigned, runs: Path) -> None:
         super().__init__(path, lease)
-        self.runs = runs
+        self.outputs = Outputs(runs, lease.task, lease.run)

@@ -56,7 +56,7 @@ def prepared(body: RolesBody, file: Path) -> Publishing:
         if len(operated) == len(body.Roles):
             return Publishing(said)
         code.must_be_publishable()
-        contents = tuple((each.digest, (directory / each.path).read_bytes()) for each in code.files)
+        contents = tuple((each.hash, (directory / each.name).read_bytes()) for each in code.files)
     if changed := [digest for digest, data in contents if digest_of(data) != digest]:
         raise BadInput(f"the code {place} changed while it was read: a file with the hash {changed[0]} is gone")
     return Publishing(said, code, contents)

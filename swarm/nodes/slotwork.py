@@ -66,7 +66,9 @@ class SlotWork:
         self._starts = 0
         self._patience = trio.CancelScope()
         """Until its deadline the worker may go on."""
-        self._terminated = False
+        self._mercy = trio.CancelScope()
+        """From being asked to end to being made to."""
+        self._terminated = self._killed = False
 
     def perform(self, effect: o.Effect) -> None:
         match effect:
@@ -80,6 +82,10 @@ class SlotWork:
                 self._nursery.start_soon(self._live)
             case o.End(grace_s=grace_s):
                 self._patience.deadline = min(self._patience.deadline, trio.current_time() + grace_s)
+            case o.Kill():
+                self._killed = True
+                self._patience.cancel()
+                self._mercy.cancel()
             case o.Reap():
                 self._nursery.start_soon(self._reap)
             case o.Conclude(verdict=verdict):
@@ -165,9 +171,11 @@ class SlotWork:
         with self._patience:
             await trio.sleep(math.inf)
         if self._worker is not None:
-            self._worker.terminate()
+            if not self._killed:
+                self._worker.terminate()
             self._terminated = True
-            await trio.sleep(TERMINATE_S)
+            with self._mercy:
+                await trio.sleep(TERMINATE_S)
             await trio.to_thread.run_sync(self._worker.kill)
 
     async def _clean_up(self) -> None:

@@ -11,12 +11,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from swarm.core.ledger import Ledger
 from swarm.core.taskrunner import DEFAULT_NAME
-from swarm.errors import BadInput
-from swarm.nodes import code, inputs, playing, publishing
+from swarm.errors import BadInput, Unreachable
+from swarm.nodes import code, datause, inputs, playing, publishing
 from swarm.nodes.client import Client
 from swarm.wire import documents, jobsfile, rolesfile
 
+ENDED_S = 60.0
+"""So long a killed task may take to have ended: longer than the lease of a lost operator."""
 Work = Callable[[Client], Awaitable[dict[str, Any]]]
 
 
@@ -48,12 +51,14 @@ def _with_code(body: jobsfile.RunJobs, path: Path) -> jobsfile.RunJobs:
 
 def submit(task: jobsfile.JobsFile) -> Work:
     async def work(client: Client) -> dict[str, Any]:
+        said, used = await datause.pinned(task.body, client)
         body = {
             "taskrunner": DEFAULT_NAME,
             "name": task.name,
             "author": task.author or client.local.credentials.identity.name,
-            "terms": asdict(task.body.terms()),
-            "body": jobsfile.to_wire(task.body),
+            "terms": asdict(said.terms()),
+            "body": jobsfile.to_wire(said),
+            **used,
         }
         outcome = await client.propose("JobsSubmitted", body)
         return {"id": outcome.result["id"], "name": task.name, "state": outcome.result["state"]}
@@ -85,11 +90,40 @@ async def listed(client: Client) -> dict[str, Any]:
     return {"tasks": tasks}
 
 
-def asked(kind: str, task: str) -> Work:
+def asked(kind: str, task: str, **more: bool) -> Work:
     """Stop, retry or delete it."""
 
     async def work(client: Client) -> dict[str, Any]:
-        outcome = await client.propose(kind, {"task": task})
+        outcome = await client.propose(kind, {"task": task, **more})
         return {"task": task, **outcome.result}
 
     return work
+
+
+def deleted(task: str, *, force: bool, outputs: bool) -> Work:
+    """Have it forgotten; with ``force`` it is killed first if it has not ended."""
+    more = {"outputs": True} if outputs else {}
+
+    async def work(client: Client) -> dict[str, Any]:
+        run = (await client.ledger()).board.jobs.of(task)
+        if force and run is not None and not run.over:
+            await client.propose("JobsStopped", {"task": task, "kill": True})
+            if await client.until(lambda ledger: _ended(ledger, task), ENDED_S) is None:
+                raise Unreachable(
+                    f"task {task} was killed, and after {ENDED_S:g} s {_still_there(client, task)} had not said so",
+                    hint="ask again once its operator is back, or its lease is over",
+                )
+        return await asked("JobsDeleted", task, **more)(client)
+
+    return work
+
+
+def _ended(ledger: Ledger, task: str) -> bool | None:
+    run = ledger.board.jobs.of(task)
+    return True if run is None or run.over else None
+
+
+def _still_there(client: Client, task: str) -> str:
+    run = client.link.ledger.board.jobs.of(task)
+    slots = run.slots.values() if run is not None else ()
+    return ", ".join(sorted({slot.operator for slot in slots if slot.leased})) or "nobody"

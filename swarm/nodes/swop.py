@@ -14,6 +14,7 @@ import signal
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import trio
@@ -26,6 +27,7 @@ from swarm.core.events import (
     SlotAssigned,
     SlotChanged,
     TaskChanged,
+    TaskGone,
     TaskrunnerCleared,
 )
 from swarm.core.jobrun import JobRun
@@ -41,11 +43,13 @@ from swarm.nodes import preparing
 from swarm.nodes.acceptance import Acceptance
 from swarm.nodes.casting import Casting
 from swarm.nodes.desk import Desk
+from swarm.nodes.holdings import Holdings
 from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.jobwork import JobWork, MergingWork
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.mergingdirectory import MergingDirectory
+from swarm.nodes.outputs import Outputs
 from swarm.nodes.pairing import Pairing, without_effect
 from swarm.nodes.room import Room
 from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
@@ -92,13 +96,13 @@ class OperatorNode:
         self.state = settings.state
         self.local = Local(settings.credentials, self.state)
         self.link = LedgerLink(self.local, [settings.sn], on_applied=self._on_applied, on_link=self._on_link)
-        runs = self.state.path / "runs"
+        runs = self.runs = self.state.path / "runs"
         self.directories = SlotDirectories(self.state.path / "slots", SlotDirectory)
         self.jobs = SlotDirectories(self.state.path / "jobs", lambda path, lease: JobDirectory(path, lease, runs))
         self.merging = SlotDirectories(
             self.state.path / "roles", lambda path, lease: MergingDirectory(path, lease, runs)
         )
-        self.jobbing = Jobbing(self.state.path, settings.pairing.secrets)
+        self.jobbing = Jobbing(self.state.path, settings.pairing.secrets, Holdings(self.state.path / "data"))
         self.desk = Desk(self.state.path, ledger=lambda: self.link.ledger, work=self._job_of, propose=self.link.propose)
         self.casting = Casting(self.jobbing, settings.pairing, self.desk.file)
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
@@ -269,6 +273,11 @@ class OperatorNode:
             self.directories.prune(LOGS_KEPT)
         del self.works[lease.slot, lease.fence]
 
+    async def _discard(self, gone: TaskGone) -> None:
+        """A task of jobs was deleted, with what it has put out or without."""
+        outputs = Outputs(self.runs, gone.task, gone.run)
+        await trio.to_thread.run_sync(partial(outputs.discard, all_of_it=gone.outputs))
+
     # ---- tasks
 
     async def _judge(self, lease: SlotAssigned, task: Task, run: Run | JobRun) -> None:
@@ -282,12 +291,22 @@ class OperatorNode:
                     await trio.to_thread.run_sync(self.casting.give, work, task, run)
                 elif isinstance(work, JobWork):
                     assert isinstance(run, JobRun)
-                    self.jobbing.give(work, task, run)
+                    refused = await self._give(work, task, run)
                 else:  # in a thread: it may look up names
                     work.pair = await trio.to_thread.run_sync(self.settings.pairing.pair, task, lease)
             except SwarmError as error:
                 unfit = Refusal(error.message, error.hint)
         self.happened(o.Judged(lease, refused, unfit))
+
+    async def _give(self, work: JobWork, task: Task, run: JobRun) -> Refusal | None:
+        """Why another of the organisation's operators is to run it: this host does not have its data."""
+        data = self.jobbing.data(task, run, self.link.ledger.board.datasets)
+        try:
+            places = await trio.to_thread.run_sync(self.jobbing.holdings.places, data) if data else {}
+        except Refused as error:
+            return Refusal(error.message, error.hint)
+        self.jobbing.give(work, task, run, places)
+        return None
 
     def _refusal(self, task: Task, run: Run | JobRun) -> Refusal | None:
         """Why this host does not run the task; None if it does."""
@@ -329,6 +348,8 @@ class OperatorNode:
                 case TaskrunnerCleared():
                     self.preparing.end(event.run)
                     self.happened(event)
+                case TaskGone(run=run) if run:
+                    self._nursery.start_soon(self._discard, event)
                 case RulesActivated() if self.machine.following:
                     self._nursery.start_soon(self._listen)  # by them there may be more to say
                 case NodeGone(uid=self.state.uid) if self.machine.following:

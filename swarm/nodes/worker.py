@@ -31,7 +31,7 @@ DRAIN_S = 1.0
 
 class Worker:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None) -> None:
-        must_exist(command, "what follows -- is run as it stands")
+        must_exist(command, "what follows -- is run as it stands", cwd)
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._ended_by_kernel = memory.ended_by_kernel()
         self._process = spawn(command, environment={**os.environ, **environment}, cwd=cwd, stderr=subprocess.PIPE)

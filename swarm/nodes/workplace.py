@@ -2,7 +2,7 @@
 
 Part of the directories of jobs and of merging slots (`nodes/jobdirectory`, `nodes/mergingdirectory`). Guarantees: what
 the program puts into its output is where people look for it only once the attempt has ended well, all of it at once,
-and never in place of what another attempt has left there.
+and never in place of what another task has left there.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from swarm.core.events import SlotAssigned
 from swarm.core.operator_steps import Verdict
 from swarm.errors import BadInput
 from swarm.nodes.code import digest_of, left_out
+from swarm.nodes.outputs import Outputs
 
 
 class Workplace:
-    """``runs``: where all outputs of this operator go, each below its task's name and its own."""
-
     path: Path
     lease: SlotAssigned
-    runs: Path
+    outputs: Outputs
     part: str = ""
     """The name of its output beside the others of its task; empty: its index."""
 
@@ -38,24 +37,25 @@ class Workplace:
 
     @property
     def published(self) -> Path:
-        return self.runs / self.lease.task / (self.part or str(self.lease.index))
+        return self.outputs.path / (self.part or str(self.lease.index))
 
     @property
     def metrics(self) -> Path:
         """What the program logs of its training, a line of JSON each."""
         return self.path / "metrics.jsonl"
 
-    def publish(self, *, again: bool) -> Verdict:
-        """Put the output in its place; what lies there already stays.
+    def publish(self) -> Verdict:
+        """Put the output in its place.
 
-        ``again``: an earlier attempt may have put it there that does not count, as a gang counts as a whole.
+        What lies there already stays, unless an earlier attempt of this very slot has left it: that did not count, or
+        there would not be this one.
         """
         place = self.published
         if not self.output.is_dir() or not any(self.output.iterdir()):
             return Verdict("done", "", 0)
         try:
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if again and place.is_dir():
+            if self.outputs.ours and place.is_dir():
                 os.rename(place, self.path / "superseded")
             os.rename(self.output, place)
         except OSError as error:

@@ -7,6 +7,7 @@ file says comes back from the ledger unchanged.
     Name: digits                    Body:
     TaskType: RUN_JOBS                Command: [python, train.py]     or Exec: "one line", with Shell: true for a shell
     Author: alice    (may be left out)  Envvars: {EPOCHS: 10}
+                                      Data: {"%DATA": user.alice.mnist}     or a path: what is put for %DATA
                                       ForEach: {"%IN": configs}     one job for each file (`wire/foreach`)
 """
 
@@ -20,6 +21,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
+from swarm.core.dataset import is_reference, reference
+from swarm.core.datasets import USED_MAX
 from swarm.core.jobrun import Terms
 from swarm.core.task_kinds import JOBS_MAX, ROOM_MAX
 from swarm.errors import BadInput
@@ -52,6 +55,15 @@ def _command(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
+def _data(text: str) -> str:
+    if is_reference(text):
+        try:
+            reference(text)
+        except BadInput as error:
+            raise Sentence(error.message) from None
+    return text
+
+
 @dataclass(frozen=True, config=CLOSED)
 class RunJobs:
     """One program, once or several times."""
@@ -65,8 +77,11 @@ class RunJobs:
     CodeHash: Annotated[str, StringConstraints(strict=True, pattern="^sha256:[0-9a-f]{64}$")] | None = None
     """Of the code that is meant (`nodes/code`): put in when the task is submitted, for operators to hold it against."""
     Envvars: Annotated[dict[Variable, Value], AfterValidator(without_secrets)] = field(default_factory=dict)
-    Data: dict[Tag, Text] = field(default_factory=dict)
-    """What tags of the command stand for in every job: a file or directory on the operator's host."""
+    Data: Annotated[dict[Tag, Annotated[Text, AfterValidator(_data)]], Field(max_length=USED_MAX)] = field(
+        default_factory=dict
+    )
+    """What tags of the command and of Envvars stand for in every job: a dataset (`core/dataset`), or a path, of a file
+    or directory on the operator's host."""
     ForEach: EachOf | None = None
     """What each job is about, in place of Replicas."""
     Replicas: Annotated[int, Field(strict=True, ge=1, le=JOBS_MAX)] = 1
@@ -99,7 +114,7 @@ class RunJobs:
         words = self.Command or (self.Exec or "",)
         named = tags.named(words)
         for tag in given:
-            if tag not in named:
+            if tag not in (*named, *tags.named(self.Envvars.values())):
                 raise Sentence(f"{tag} stands for something, and the command does not name it")
         if len(set(given)) < len(given):
             raise Sentence(f"{given[-1]} stands both in Data and in ForEach")

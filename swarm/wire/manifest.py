@@ -4,7 +4,7 @@ Made of a directory by `nodes/code`; read again by who fetches code that another
 Guarantees: a manifest that was read is the one that its hash names; it holds plain files below one directory, each
 once, within the bounds that are known before a byte of them is taken; nothing in it leads anywhere else.
 
-    SHA-256 of the file, its size in bytes, its path, with one blank between them
+The lines are those of `core/filelist`: SHA-256 of the file, its size in bytes, its name, with blanks between them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from swarm.core import filelist
+from swarm.core.filelist import FileEntry
 from swarm.errors import BadInput
 
 FILES_MAX = 2000
@@ -28,27 +30,12 @@ _LINE = re.compile(r"([0-9a-f]{64}) (0|[1-9][0-9]{0,11}) (.+)")
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """``digest``: sha256:… of its bytes; ``path``: relative, with slashes."""
-
-    digest: str
-    size: int
-    path: str
-
-    @property
-    def folder(self) -> str:
-        """The first part of its path; empty for a file that lies right there."""
-        return self.path.partition("/")[0] if "/" in self.path else ""
-
-
-@dataclass(frozen=True, slots=True)
 class Manifest:
-    files: tuple[File, ...]
+    files: tuple[FileEntry, ...]
 
     @property
     def data(self) -> bytes:
-        lines = (f"{file.digest.removeprefix('sha256:')} {file.size} {file.path}\n" for file in self.files)
-        return "".join(lines).encode("utf-8", "surrogateescape")
+        return filelist.lines(self.files)
 
     @property
     def digest(self) -> str:
@@ -59,9 +46,9 @@ class Manifest:
     def size(self) -> int:
         return sum(file.size for file in self.files)
 
-    def of_role(self, role: str, others: Collection[str]) -> tuple[File, ...]:
+    def of_role(self, role: str, others: Collection[str]) -> tuple[FileEntry, ...]:
         """What this role is given: all but the folders of the other roles."""
-        return tuple(file for file in self.files if file.folder == role or file.folder not in others)
+        return tuple(file for file in self.files if folder_of(file) == role or folder_of(file) not in others)
 
     def must_be_publishable(self) -> None:
         """Raises BadInput that names what others would refuse to take."""
@@ -71,6 +58,11 @@ class Manifest:
                 hint="data belong elsewhere: each participant has its own",
             )
         _check(self.files)
+
+
+def folder_of(file: FileEntry) -> str:
+    """The first part of its name; empty for a file that lies right there."""
+    return file.name.partition("/")[0] if "/" in file.name else ""
 
 
 def digest_of(data: bytes) -> str:
@@ -94,28 +86,28 @@ def read(data: bytes, digest: str) -> Manifest:
     return manifest
 
 
-def _file(line: str) -> File:
+def _file(line: str) -> FileEntry:
     match = _LINE.fullmatch(line)
     if match is None:
         raise _unfit(f"holds the line {line[:80]!r}")
     content, size, path = match.groups()
-    return File(f"sha256:{content}", int(size), path)
+    return FileEntry(path, bytes.fromhex(content), int(size))
 
 
-def _check(files: tuple[File, ...]) -> None:
+def _check(files: tuple[FileEntry, ...]) -> None:
     if len(files) > FILES_MAX:
         raise _unfit(f"holds {len(files)} files, at most {FILES_MAX} are published")
     places: set[str] = set()
     folders: set[str] = set()
     for file in files:
-        parts = file.path.split("/")
-        if any(part in ("", ".", "..", *LEFT_OUT) for part in parts) or "\\" in file.path or len(file.path) > PATH_MAX:
-            raise _unfit(f"holds {file.path[:80]!r}, which leads out of it or is no part of code")
-        if not file.path.isprintable():
-            raise _unfit(f"holds {file.path[:80]!r}, which has characters that names of published files may not have")
-        if file.path in places:
-            raise _unfit(f"holds {file.path[:80]!r} twice")
-        places.add(file.path)
+        parts = file.name.split("/")
+        if any(part in ("", ".", "..", *LEFT_OUT) for part in parts) or "\\" in file.name or len(file.name) > PATH_MAX:
+            raise _unfit(f"holds {file.name[:80]!r}, which leads out of it or is no part of code")
+        if not file.name.isprintable():
+            raise _unfit(f"holds {file.name[:80]!r}, which has characters that names of published files may not have")
+        if file.name in places:
+            raise _unfit(f"holds {file.name[:80]!r} twice")
+        places.add(file.name)
         folders.update("/".join(parts[:count]) for count in range(1, len(parts)))
     if both := sorted(places & folders):
         raise _unfit(f"holds {both[0][:80]!r} as a file and as a directory")

@@ -16,7 +16,7 @@ from swarm.core.kinds import FIELDS, INTRODUCTIONS, check_body
 from swarm.core.ledger import Ledger
 from swarm.core.policy import allowed, membership
 from swarm.core.roles import Role
-from swarm.core.rules import KNOWN
+from swarm.core.rules import KNOWN, has_kind
 from swarm.core.slot import Slot
 from swarm.core.task import ROOT_NAME
 from swarm.core.taskrunner import DEFAULT_NAME
@@ -33,7 +33,7 @@ ENDING = (
 SEEDS = 40
 NEWER = 20
 """So many more, under the newest rules: with jobs."""
-JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles", "SlotJ"))]
+JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles", "Dataset", "SlotJ"))]
 STEPS = 150
 
 NASTY: list[Any] = [
@@ -66,12 +66,13 @@ class Game:
         return [*self.sls, *scene.operators, scene.swci, scene.other_swci, scene.sn, self.sn, self.stranger]
 
     def kind(self) -> str:
-        usual = ["Enrolled", "Offer", "Ready", "SlotReported", "NodeJoined", "SwopListening", "DeadlinePassed", "Missing"]
+        usual = ["Enrolled", "Offer", "Ready", "SlotReported", "NodeJoined", "SwopListening", "DeadlinePassed"]
         usual += JOBS if self.scene.rules > 1 else []
         chance = self.chance.random()
         if chance < 0.04:
             return self.chance.choice(ENDING)
-        return self.chance.choice(usual if chance < 0.5 else [kind for kind in FIELDS if kind not in ENDING])
+        others = [kind for kind in FIELDS if chance > 0.9 or has_kind(kind, self.scene.rules)]
+        return self.chance.choice(usual if chance < 0.5 else [kind for kind in others if kind not in ENDING])
 
     def author(self, kind: str) -> Actor:
         """Most often one who may."""
@@ -111,6 +112,7 @@ class Game:
             "options": {"minPeers": 2}, "weight": 1, "syncFrequency": 10, "data_address": "127.0.0.1:3000",
         }  # fmt: skip
         room, job, terms = self.of_jobs() if scene.rules > 1 else ({}, "", {})
+        commit, data = self.of_datasets()
         bodies: dict[str, dict[str, Any]] = {
             "Genesis": {"rules": 1, "anchors": [anchored("a").certificate], "joined": joined, "created": 0},
             "OrganisationAdmitted": {"ca": anchored(chance.choice("abcde")).certificate},
@@ -153,10 +155,14 @@ class Game:
             "TaskrunnerReset": {"taskrunner": DEFAULT_NAME},
             **self.of_roles(held, job),
             "JobsSubmitted": {"taskrunner": DEFAULT_NAME, "name": job, "author": "alice",
-                              "terms": terms, "body": {"Command": ["true"]}},
+                              "terms": terms, "body": {"Command": ["true"]}, **data},
             "JobsStopped": {"task": job},
             "JobsRetried": {"task": job},
             "JobsDeleted": {"task": job},
+            "DatasetAdded": commit,
+            "DatasetCommitted": commit,
+            "DatasetTagged": {"name": commit["name"], "commit": chance.randint(1, 2), "tag": chance.choice("ab")},
+            "DatasetRemoved": {"name": commit["name"]},
         }  # fmt: skip
         return bodies[kind]
 
@@ -166,6 +172,15 @@ class Game:
         terms = {"slots": chance.randint(1, 3), "gang": chance.random() < 0.4, "probe": 0, "restart": 1}
         room = chance.choice([{}, {"cpu": 2}, {"cpu": 3, "gpu": 1}])
         return room, chance.choice(["j1", "j2"]), {**terms, "cpu": 1, "gpu": 0}
+
+    def of_datasets(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A commit, and what a task may use."""
+        chance = self.chance
+        files = {"names": ["a", "b/c"], "hashes": chance.randbytes(64), "sizes": [1, 2], "examples": [-1, 3]}
+        name = f"user.swci-1.{chance.choice('xyz')}"
+        commit = {"name": name, "message": "", "tags": ["a"], "root": "/data", "alone": False, "files": files}
+        used = {"data": [{"name": f"user.swci-1.{chance.choice('xyz')}", "commits": [1]}]}
+        return commit, used if self.scene.rules > 2 and chance.random() < 0.5 else {}
 
     def of_roles(self, held: dict[str, Any], task: str) -> dict[str, dict[str, Any]]:
         chance, runs = self.chance, self.scene.ledger.board.jobs.with_roles

@@ -36,7 +36,7 @@ def asking(store, role="sl"):
 
 
 def files(code):
-    return [(each.digest, (code / each.path).read_bytes()) for each in manifest_of(code).files]
+    return [(each.hash, (code / each.name).read_bytes()) for each in manifest_of(code).files]
 
 
 class Tasks:
@@ -123,7 +123,7 @@ async def test_what_no_task_names_makes_room(code, store, tmp_path, monkeypatch)
         await publish(ask, files(other), manifest_of(other))
     store._ledger = Tasks
     await publish(ask, files(other), manifest_of(other))
-    assert (await listed(asking(store), digest_of(other))).files[0].path == "train.py"
+    assert (await listed(asking(store), digest_of(other))).files[0].name == "train.py"
     with pytest.raises(Refused):
         await fetch(asking(store), manifest_of(code).files, tmp_path / "gone")
 

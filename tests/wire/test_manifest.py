@@ -2,9 +2,10 @@
 
 import pytest
 
+from swarm.core.filelist import FileEntry
 from swarm.errors import BadInput
 from swarm.wire import manifest
-from swarm.wire.manifest import File, Manifest
+from swarm.wire.manifest import Manifest
 
 HASH = "0" * 64
 
@@ -15,7 +16,7 @@ def read(*lines):
 
 
 def test_a_manifest_comes_back_from_its_bytes_under_its_hash():
-    made = Manifest((File(f"sha256:{HASH}", 3, "trainer/main.py"), File(f"sha256:{HASH}", 0, "a b.py")))
+    made = Manifest((FileEntry("a b.py", bytes(32), 0), FileEntry("trainer/main.py", bytes(32), 3)))
     assert manifest.read(made.data, made.digest) == made
     with pytest.raises(BadInput, match="is other bytes"):
         manifest.read(made.data + b" ", made.digest)

@@ -11,9 +11,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from digits import initial  # noqa: E402
+from digits import initial
 
-from swarm import Swarm  # noqa: E402
+from swarm import Swarm
 
 with Swarm(2, "digits", nodeWeightage=1) as swarm:
     weights = swarm.start(initial())
