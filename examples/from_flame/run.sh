@@ -151,12 +151,12 @@ cp "$WORK/mallory.key" "$WORK/bob.other"
 refused "is sl-3 (hospital-3)'s under another key" \
     $(participant bob 3 $TASK --trust "$TRUST" --key-file "$WORK/bob.other" --state "$WORK/bob-elsewhere")
 refused "is another certificate" \
-    $(participant alice 2 $TASK --trust "$TRUST" --key-file "$WORK/bob.key" --state "$WORK/mallory")
+    $(participant mallory 1 $TASK --data "$WORK/data/bob" --trust "$TRUST" --key-file "$WORK/bob.key")
 is "$(asked status digits | look slots.1.swop slots.1.attempt | paste -s -d ' ')" "sl-3 (hospital-3) 1"
 ok A-09 "the first key and certificate have the slot: neither another key nor another certificate gets it"
-BEFORE=$(round_of bob)
 say kill -9 "$BOB"
 wait "$BOB" 2>/dev/null || true
+BEFORE=$(round_of bob)
 begin $(participant bob 3 $TASK --trust "$TRUST")
 BOB=$!
 waiting "that bob goes on" round_after bob "$BEFORE"
@@ -183,8 +183,9 @@ ok A-18 "the final models are equal: $DIGESTS"
 
 echo "== stopped, and out of time"
 rm "$WORK"/data/*/enough
-sed 's/^Name: .*/Name: long/; s/{min: 2, max: 3, start: 3}/1/' "$WORK/task.yaml" >"$WORK/long.yaml"
-sed 's/^Name: .*/Name: short/; s/{min: 2, max: 3, start: 3}/1/; s/^Body:/Body:\n  MaxRunTime: 3/' "$WORK/task.yaml" >"$WORK/short.yaml"
+sed 's/Name: digits/Name: long/; s/{min: 2, max: 3, start: 3}/1/' "$WORK/task.yaml" >"$WORK/long.yaml"
+sed 's/Name: digits/Name: short/; s/{min: 2, max: 3, start: 3}/1/; s/^Body:/Body:\n  MaxRunTime: 3/' "$WORK/task.yaml" \
+    >"$WORK/short.yaml"
 author run -f "$WORK/long.yaml"
 begin $(participant alice 2 long --file "$WORK/long.yaml")
 ALICE=$!

@@ -15,7 +15,7 @@ from digits import initial
 
 from swarm import Swarm
 
-with Swarm(2, "digits", nodeWeightage=1) as swarm:
+with Swarm(2, os.environ["SWARM_CONTRACT"], nodeWeightage=1) as swarm:
     weights = swarm.start(initial())
     while not swarm.training_over:
         weights = swarm.sync(weights)

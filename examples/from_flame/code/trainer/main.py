@@ -3,6 +3,7 @@
     main.py DATA     a directory with digits.npz (x, y); training goes on until the file `enough` is there, too
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ digits = np.load(place / "digits.npz")
 x, y = digits["x"], digits["y"]
 chance = np.random.default_rng(len(x))
 
-with Swarm(2, "digits", nodeWeightage=50) as swarm:
+with Swarm(2, os.environ["SWARM_CONTRACT"], nodeWeightage=50) as swarm:
     weights = swarm.start(initial())
     while not (swarm.training_over or (place / "enough").exists()):
         for batch in np.array_split(chance.permutation(len(x)), len(x) // BATCH):
