@@ -16,11 +16,14 @@ _HOMES = {
     "peers": "swarm.callbacks.roles",
     "scale": "swarm.callbacks.roles",
 }
+_MODULES = {"work": "swarm.callbacks.work"}
 # All but the version are fetched by __getattr__.
-__all__ = ["Swarm", "SwarmError", "__version__", "log_metrics", "peers", "scale"]
+__all__ = ["Swarm", "SwarmError", "__version__", "log_metrics", "peers", "scale", "work"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     raise AttributeError(f"module 'swarm' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Where an operator hears the programs of its slots: they ask for more or fewer slots, and for each other's addresses.
+"""Where an operator hears the programs of its slots: they scale their task, find each other, give each other work.
 
 Run by `nodes/swop`; the programs' side is `callbacks/desk`. Guarantees: a program speaks for the slot whose token it
 was given, under the lease that the slot has, and for its own task only; one bad question ends nothing but itself; a
@@ -13,6 +13,7 @@ from __future__ import annotations
 import hmac
 import json
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from swarm.runtime.channel_socket import listening, place
 QUESTION_BYTES = 1 << 20
 QUESTION_S = 10.0
 ANSWER_S = 60.0
+WAIT_S_MAX = 30.0
 
 Answer = dict[str, Any]
 
@@ -51,7 +53,16 @@ class Desk:
         self._asks: dict[str, Callable[[RolesRun, dict[str, Any], Mapping[str, Any]], Awaitable[Answer]]] = {
             "scale": self._scale,
             "peers": self._peers,
+            "put": self._put,
+            "take": self._take,
+            "done": self._done,
+            "results": self._results,
+            "counts": self._counts,
+            "forget": self._forget,
         }
+        self._moved = trio.Event()
+        self._taking: Counter[int] = Counter()
+        """By run: how many takes the ledger is being asked for."""
 
     @property
     def file(self) -> Path:
@@ -111,11 +122,73 @@ class Desk:
         ]
         return {"peers": rows}
 
+    # ---- items of work
+
+    async def _put(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        return await self._have("WorkPut", {**held, "items": asked.get("items"), "within_s": asked.get("within_s")})
+
+    async def _take(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        """As soon as one waits that nobody else here is about to take."""
+        with trio.move_on_after(_wait_s(asked)) as patience:
+            while not patience.cancelled_caught:
+                if run.work.waits > self._taking[run.number] and (taken := await self._taken(run, held)):
+                    return taken
+                await self._moved.wait()
+        return {"key": None}
+
+    async def _taken(self, run: RolesRun, held: dict[str, Any]) -> Answer | None:
+        """None if others were quicker. Whatever the wait: what was asked of the ledger is heard to the end."""
+        self._taking[run.number] += 1
+        try:
+            with trio.CancelScope(shield=True):
+                outcome = await self._propose("WorkTaken", held)
+        finally:
+            self._taking[run.number] -= 1
+        if outcome.accepted:
+            return dict(outcome.result)
+        if "no item of work waits" in outcome.reason:
+            return None
+        error = outcome.error()
+        assert error is not None
+        raise error
+
+    async def _done(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        return await self._have("WorkDone", {**held, **{name: asked.get(name) for name in ("key", "lease", "result")}})
+
+    async def _results(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        """Once all of them have ended, or what there is when the wait is over."""
+        keys = [str(key) for key in asked.get("keys", ())]
+        if unknown := [key for key in keys if key not in run.work.items]:
+            raise BadInput(f"there is no item {unknown[0]!r} of work in task {run.task}")
+        with trio.move_on_after(_wait_s(asked)):
+            while any(run.work.items[key].state in ("waiting", "leased") for key in keys if key in run.work.items):
+                await self._moved.wait()
+        items = [item for key in keys if (item := run.work.items.get(key)) is not None]
+        done = {item.key: item.result for item in items if item.state == "done"}
+        return {"done": done, "failed": [item.key for item in items if item.state == "failed"]}
+
+    async def _counts(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        return {"counts": run.work.counts()}
+
+    async def _forget(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        return await self._have("WorkForgotten", {**held, "keys": asked.get("keys")})
+
+    def ledger_moved(self) -> None:
+        """Entries were applied: whoever waits for one looks again."""
+        self._moved.set()
+        self._moved = trio.Event()
+
     async def _have(self, kind: str, body: dict[str, Any]) -> Answer:
         outcome = await self._propose(kind, body)
         if (error := outcome.error()) is not None:
             raise error
         return dict(outcome.result)
+
+
+def _wait_s(asked: Mapping[str, Any]) -> float:
+    """How long the program lets the answer take."""
+    said = asked.get("wait_s")
+    return min(float(said), WAIT_S_MAX) if isinstance(said, int | float) and said > 0 else 0.0
 
 
 async def _line(stream: trio.SocketStream) -> bytes:

@@ -341,6 +341,7 @@ class OperatorNode:
             log.warning("%s %s was not taken: %s", kind, body, outcome.reason)
 
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
+        self.desk.ledger_moved()
         for event in applied.events:
             match event:
                 case SlotAssigned(swop=self.state.uid):

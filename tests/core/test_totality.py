@@ -16,7 +16,7 @@ from swarm.core.kinds import FIELDS, INTRODUCTIONS, check_body
 from swarm.core.ledger import Ledger
 from swarm.core.policy import allowed, membership
 from swarm.core.roles import Role
-from swarm.core.rules import KNOWN, has_kind
+from swarm.core.rules import KNOWN, WORK, has_kind
 from swarm.core.slot import Slot
 from swarm.core.task import ROOT_NAME
 from swarm.core.taskrunner import DEFAULT_NAME
@@ -195,6 +195,11 @@ class Game:
             "RunLapsed": {"run": chance.choice([1, *runs])},
             "SlotJoined": {"task": task, "role": "lead", "key": bytes([chance.randrange(3)] * 32), "proof": bytes(64)},
             "SlotTold": {**held, "state": chance.choice(["running", "done", "failed"]), "reason": ""},
+            "WorkPut": {**held, "items": [["a", "1"], ["b", ""]], "within_s": 60},
+            "WorkTaken": held,
+            "WorkDone": {**held, "key": "a", "lease": 1, "result": "2"},
+            "WorkForgotten": {**held, "keys": ["a"]},
+            "WorkLapsed": {"run": chance.choice([1, *runs]), "key": "a", "lease": 1},
         }
 
     def spoilt(self, value: Any, depth: int = 0) -> Any:
@@ -259,6 +264,6 @@ def test_bodies_of_nearly_every_kind_are_taken_in_these_games() -> None:
         for _ in range(STEPS):
             game.step(game.kind())
         taken |= game.taken
-    longer = {"Genesis", "ProtocolActivated", "ContractRebased", "LeaseEnded", "GoalReached", "StartLapsed"}
+    longer = {"Genesis", "ProtocolActivated", "ContractRebased", "LeaseEnded", "GoalReached", "StartLapsed", *WORK}
     longer |= {"RunLapsed", "SlotTold"}
     assert set(FIELDS) - taken <= longer, "which need a longer story"

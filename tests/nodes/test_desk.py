@@ -65,8 +65,12 @@ def operator(tmp_path, monkeypatch):
 
 
 def refusal(question):
+    return raising((BadInput, Refused), question)
+
+
+def raising(kind, question):
     def ask():
-        with pytest.raises((BadInput, Refused)) as caught:
+        with pytest.raises(kind) as caught:
             question()
         return caught.value.message
 
@@ -80,6 +84,43 @@ def test_a_program_scales_its_own_task_and_finds_its_peers(operator):
     assert [(peer["index"], peer["state"], peer["address"]) for peer in peers] == [
         (0, "running", "10.0.0.1:4000"), (1, "running", None), (2, "assigned", None),
     ]  # fmt: skip
+
+
+def test_slots_give_each_other_work_and_hear_what_came_of_it(operator):
+    def collect():
+        item = swarm.work.take(patience_s=60)
+        return (item.value, item.attempt, item.done({"return": 12.5}), item.done({"return": 1}))
+
+    new, again, collected, none, results, counts, forgotten = operator.asked(
+        lambda: swarm.work.put({"gen-0": {"seed": 3}}),
+        lambda: swarm.work.put({"gen-0": {"seed": 4}}),
+        collect,
+        lambda: swarm.work.take(patience_s=0),
+        lambda: swarm.work.results(["gen-0"], patience_s=0),
+        lambda: swarm.work.counts(),
+        lambda: swarm.work.forget(["gen-0"]),
+    )
+    assert (new, again, none, forgotten) == (1, 0, None, 1)
+    assert collected == ({"seed": 3}, 1, True, True)
+    assert results == {"gen-0": {"return": 12.5}}
+    assert counts == {"put": 1, "waiting": 0, "leased": 0, "done": 1, "failed": 0, "returned": 0}
+
+
+def test_what_another_has_by_now_is_handed_in_in_vain(operator):
+    def take():
+        item = swarm.work.take()
+        operator.run.work.release(operator.slot.id)
+        return item.done(1)
+
+    _, late, waiting, nobodys = operator.asked(
+        lambda: swarm.work.put({"a": 1}),
+        take,
+        raising(Unreachable, lambda: swarm.work.results(["a"], patience_s=0)),
+        raising(BadInput, lambda: swarm.work.results(["b"])),
+    )
+    assert late is False
+    assert waiting == "1 of 1 items are not done after 0 s: 'a'"
+    assert nobodys == "there is no item 'b' of work in task cartpole"
 
 
 def test_what_the_ledger_refuses_is_raised_where_it_was_asked(operator):
