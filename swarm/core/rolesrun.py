@@ -25,7 +25,7 @@ from swarm.core.events import Event, TaskState
 from swarm.core.jobrun import LOSSES_MAX, REASON_MAX, JobRun, Terms, kept_fields
 from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.roles import Role
-from swarm.core.slot import ENDED, Slot
+from swarm.core.slot import Slot
 from swarm.core.worklist import WorkList
 from swarm.errors import Refused
 
@@ -104,7 +104,7 @@ class RolesRun(JobRun):
             return False
         tally = self._tally()
         people = [role for role in self.roles if role.owner == "participant"]
-        return all(_up(tally[role.name]) >= role.low for role in people)
+        return all(tally[role.name]["up"] >= role.low for role in people)
 
     @property
     def limited(self) -> bool:
@@ -118,7 +118,7 @@ class RolesRun(JobRun):
         tally = self._tally()
         parts = []
         for role in self.roles:
-            up, goal = _up(tally[role.name]), self.wanted[role.name] if self.met else role.low
+            up, goal = tally[role.name]["up"], self.wanted[role.name] if self.met else role.low
             if up < goal:
                 held = [needed for needed in role.needs if not self._is_up(self.role_named(needed), tally)]
                 why = f", held back until {' and '.join(held)} runs" if held else ""
@@ -145,11 +145,12 @@ class RolesRun(JobRun):
         return self.slots[f"{self.number}.{serial}"]
 
     def _tally(self) -> dict[str, Counter[str]]:
-        """By role: how many of its slots are in which state."""
+        """By role: how many slots are in which state, are able to be done, are up: run, or have run to the end."""
         tally: dict[str, Counter[str]] = {role.name: Counter() for role in self.roles}
         for slot in self.slots.values():
             if slot.id not in self.removed:
-                tally[slot.role].update((slot.state, *(["able"] if self._is_able(slot) else [])))
+                up = slot.state in ("running", "done")
+                tally[slot.role].update((slot.state, *["able"] * self._is_able(slot), *["up"] * up))
         return tally
 
     def _is_able(self, slot: JobSlot) -> bool:
@@ -158,7 +159,7 @@ class RolesRun(JobRun):
         return slot.leased or slot.state in ("waiting", "done") or back
 
     def _is_up(self, role: Role, tally: dict[str, Counter[str]]) -> bool:
-        return _up(tally[role.name]) >= role.low
+        return tally[role.name]["up"] >= role.low
 
     # ---- beginning
 
@@ -323,7 +324,7 @@ class RolesRun(JobRun):
 
     def _count_who_runs(self, tally: dict[str, Counter[str]], now_ms: int) -> list[Event]:
         self.met = self.met or all(self._is_up(role, tally) for role in self.roles)
-        complete = all(_up(tally[role.name]) >= self.wanted[role.name] for role in self.roles)
+        complete = all(tally[role.name]["up"] >= self.wanted[role.name] for role in self.roles)
         return self._on("complete", now_ms) if complete else []
 
     def _finish(self, why: str, now_ms: int) -> list[Event]:
@@ -384,20 +385,12 @@ class RolesRun(JobRun):
         return run
 
     def check(self) -> None:
-        for id_, slot in self.slots.items():
-            slot.check()
-            assert (slot.id, slot.run, slot.task) == (id_, self.number, self.task)
-        counted, waiting = dict(self._counts), sorted(self._waiting)
-        self._count_anew()
-        assert {key: value for key, value in counted.items() if value} == {k: v for k, v in self._counts.items() if v}
-        assert waiting == sorted(self._waiting), "what waits is not what may be dealt"
-        assert not (self.over and self.leased), f"{self.task} is {self.state} and has leases"
+        JobRun.check(self)
         for role in self.roles:
             assert role.low <= self.wanted[role.name] <= role.high
             assert len(self.slots_of(role.name)) == self.wanted[role.name], f"{role.name} lacks slots"
             indices = [slot.index for slot in self.slots.values() if slot.role == role.name]
             assert len(indices) == len(set(indices)), "two slots with one index"
-        assert all(slot.state in (*ENDED, "lost") or not self.over for slot in self.slots.values())
         assert not any(slot.state == "waiting" and slot.id in self.removed for slot in self.slots.values())
         self.work.check()
         assert all(self.slots[item.slot].leased for item in self.work.leased.values()), "an item is held by nobody"
@@ -405,8 +398,3 @@ class RolesRun(JobRun):
 
 def _serial(slot: Slot) -> int:
     return int(slot.id.partition(".")[2])
-
-
-def _up(counts: Counter[str]) -> int:
-    """How many run, or have run to their end."""
-    return counts["running"] + counts["done"]
