@@ -7,7 +7,8 @@
 # task; of the others each takes part with its own certificate and state directory. Rows: README.md.
 set -euo pipefail
 
-HERE=$(cd "$(dirname "$0")" && pwd)
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+command -v swarm >/dev/null || PATH="$HERE/../../.venv/bin:$PATH"
 WORK=${1:-$(mktemp -d)}
 mkdir -p "$WORK"
 WORK=$(cd "$WORK" && pwd)
@@ -34,26 +35,28 @@ has() { case "$1" in *"$2"*) ;; *) fail "found '$1', expected something with '$2
 say() { echo "\$ $*" && "$@"; }
 look() { python "$HERE/look.py" "$@"; }
 
-# Flags of a member of hospital N with a certificate of this role.
+# MEMBER: the flags of a member of hospital N with a certificate of this role.
 member() {
-    echo "--key $WORK/org-$1/$2-$1-key.pem --cert $WORK/org-$1/$2-$1-cert.pem --capath $WORK/org-$1/ca/capath"
+    MEMBER=(--key "$WORK/org-$1/$2-$1-key.pem" --cert "$WORK/org-$1/$2-$1-cert.pem" --capath "$WORK/org-$1/ca/capath")
 }
-author() { say swarm "$@" --sn-ip 127.0.0.1 --sn-api-port "$PORT" $(member 1 swci); }
-asked() { swarm "$@" --json --sn-ip 127.0.0.1 --sn-api-port "$PORT" $(member 1 swci); }
+author() { member 1 swci && say swarm "$@" --sn-ip 127.0.0.1 --sn-api-port "$PORT" "${MEMBER[@]}"; }
+asked() { member 1 swci && swarm "$@" --json --sn-ip 127.0.0.1 --sn-api-port "$PORT" "${MEMBER[@]}"; }
 refused() { # WORDS COMMAND...: it ends with an error that has these words
     words=$1 && shift
     said=$("$@" 2>&1) && fail "was not refused: $*" || true
     echo "$said" | grep '^error:' || fail "no sentence in: $said"
     has "$said" "$words"
 }
-# The command of a participant: NAME HOSPITAL TASK [MORE...], with a state directory of its own.
+# PARTICIPANT: the command of NAME of HOSPITAL for TASK, with MORE flags, and a state directory of its own.
 participant() {
-    echo "swarm join $3 --role trainer --data $WORK/data/$1 --state $WORK/$1 --sl-fs-port 0 --sn-ip 127.0.0.1" \
-        "--sn-api-port $PORT --key-file $WORK/$1.key $(member "$2" sl)" "${@:4}"
+    member "$2" sl
+    PARTICIPANT=(swarm join "$3" --role trainer --data "$WORK/data/$1" --state "$WORK/$1" --sl-fs-port 0
+        --sn-ip 127.0.0.1 --sn-api-port "$PORT" --key-file "$WORK/$1.key" "${MEMBER[@]}" "${@:4}")
 }
-begin() { # in the background; its process is $! then
-    echo "\$ $* &"
-    "$@" >>"$WORK/output" 2>&1 &
+begin() { # as for participant: in the background; its process is $! then
+    participant "$@"
+    echo "\$ ${PARTICIPANT[*]} &"
+    "${PARTICIPANT[@]}" >>"$WORK/output" 2>&1 &
 }
 waiting() { # WHAT COMMAND...: until the command succeeds, for a minute at most
     what=$1 && shift
@@ -70,7 +73,7 @@ state_is() { [ "$(asked status "$1" | look "$2")" = "$3" ]; }
 log_has() { grep -q "$1" "$WORK/output"; }
 
 echo "== four hospitals, a network node and an operator"
-for number in 1 2 3 4; do say gen-cert -i "$number" --org "hospital-$number" --out "$WORK/org-$number" >/dev/null; done
+for number in 1 2 3 4; do say gen-cert -i $number --org hospital-$number --out "$WORK/org-$number" | head -1; done
 for one in 1 2 3 4; do
     for other in 1 2 3 4; do
         [ $one = $other ] || cp "$WORK/org-$other/ca/capath/ca-$other-cert.pem" "$WORK/org-$one/ca/capath/"
@@ -80,10 +83,12 @@ say python "$HERE/split.py" "$WORK/data" alice bob carol
 mkdir "$WORK/data/operator" && cp -R "$HERE/code" "$WORK/code" && cp "$HERE/task.yaml" "$WORK"
 for name in alice bob carol mallory; do head -c 32 /dev/urandom >"$WORK/$name.key" && chmod 600 "$WORK/$name.key"; done
 sed "s|<CERTS>|$WORK/org-1|; s|<DATA>|$WORK/data/operator|" "$HERE/profile.yaml" >"$WORK/profile.yaml"
-say run-sn -d --sentinel --host-ip 127.0.0.1 --sn-p2p-port 0 --sn-api-port 0 --state "$WORK/sn" $(member 1 sn)
+member 1 sn
+say run-sn -d --sentinel --host-ip 127.0.0.1 --sn-p2p-port 0 --sn-api-port 0 --state "$WORK/sn" "${MEMBER[@]}"
 PORT=$(look api_port <"$WORK/sn/ready.json")
+member 1 swop
 say run-swop -d --usr-dir "$WORK" --profile-file-name profile.yaml --sn-ip 127.0.0.1 --sn-api-port "$PORT" \
-    --state "$WORK/swop" $(member 1 swop)
+    --state "$WORK/swop" "${MEMBER[@]}"
 
 echo "== what is wrong with a task is said before there is one"
 mkdir -p "$WORK/wrapped/code" "$WORK/half/aggregator" && cp -R "$HERE"/code/* "$WORK/wrapped/code"
@@ -120,11 +125,12 @@ ok A-06 "there is a slot for each trainer and one for the aggregator"
 
 echo "== participants, before the start and after it"
 TASK=digits
-refused "would run python trainer/main.py" $(participant alice 2 $TASK)
-TRUST=$($(participant alice 2 $TASK) 2>&1 | sed -n 's/.*--trust \(sha256:[0-9a-f]*\).*/\1/p') || true
+participant alice 2 $TASK
+refused "would run python trainer/main.py" "${PARTICIPANT[@]}"
+TRUST=$("${PARTICIPANT[@]}" 2>&1 | sed -n 's/.*--trust \(sha256:[0-9a-f]*\).*/\1/p') || true
 has "$TRUST" sha256:
 is "$(asked status digits | look slots.0.state)" waiting
-begin $(participant alice 2 $TASK --trust "$TRUST")
+begin alice 2 $TASK --trust "$TRUST"
 ALICE=$!
 waiting "that alice waits" log_has "waits for 1 more trainer (1 of 2 joined)"
 is "$(ls "$WORK"/alice/code/*-trainer | paste -s -d ' ')" "digits.py trainer"
@@ -134,10 +140,10 @@ is "$(look slots.0.state slots.0.swop slots.1.state slots.3.state <"$WORK/task.j
     "assigned sl-2 (hospital-2) waiting waiting"
 ok A-07 "slots of participants are nobody's until somebody joins"
 ok A-10 "who joins before the start waits, and says for whom"
-begin $(participant bob 3 $TASK --trust "$TRUST")
+begin bob 3 $TASK --trust "$TRUST"
 BOB=$!
 waiting "the first rounds" round_after bob 2
-begin $(participant carol 4 $TASK --file "$WORK/task.yaml")
+begin carol 4 $TASK --file "$WORK/task.yaml"
 CAROL=$!
 waiting "carol's first rounds" round_after carol 1
 [ "$(round_of carol)" -gt 2 ] || fail "carol began with round $(round_of carol)"
@@ -148,16 +154,16 @@ ok A-13 "the table shows them running"
 
 echo "== killed, and joined again"
 cp "$WORK/mallory.key" "$WORK/bob.other"
-refused "is sl-3 (hospital-3)'s under another key" \
-    $(participant bob 3 $TASK --trust "$TRUST" --key-file "$WORK/bob.other" --state "$WORK/bob-elsewhere")
-refused "is another certificate" \
-    $(participant mallory 1 $TASK --data "$WORK/data/bob" --trust "$TRUST" --key-file "$WORK/bob.key")
+participant bob 3 $TASK --trust "$TRUST" --key-file "$WORK/bob.other" --state "$WORK/bob-elsewhere"
+refused "is sl-3 (hospital-3)'s under another key" "${PARTICIPANT[@]}"
+participant mallory 1 $TASK --data "$WORK/data/bob" --trust "$TRUST" --key-file "$WORK/bob.key"
+refused "is another certificate" "${PARTICIPANT[@]}"
 is "$(asked status digits | look slots.1.swop slots.1.attempt | paste -s -d ' ')" "sl-3 (hospital-3) 1"
 ok A-09 "the first key and certificate have the slot: neither another key nor another certificate gets it"
 say kill -9 "$BOB"
 wait "$BOB" 2>/dev/null || true
 BEFORE=$(round_of bob)
-begin $(participant bob 3 $TASK --trust "$TRUST")
+begin bob 3 $TASK --trust "$TRUST"
 BOB=$!
 waiting "that bob goes on" round_after bob "$BEFORE"
 AFTER=$(round_of bob)
@@ -187,7 +193,7 @@ sed 's/Name: digits/Name: long/; s/{min: 2, max: 3, start: 3}/1/' "$WORK/task.ya
 sed 's/Name: digits/Name: short/; s/{min: 2, max: 3, start: 3}/1/; s/^Body:/Body:\n  MaxRunTime: 3/' "$WORK/task.yaml" \
     >"$WORK/short.yaml"
 author run -f "$WORK/long.yaml"
-begin $(participant alice 2 long --file "$WORK/long.yaml")
+begin alice 2 long --file "$WORK/long.yaml"
 ALICE=$!
 waiting "that alice runs" state_is long slots.0.state running
 author task stop long
@@ -196,7 +202,7 @@ waiting "that it is stopped" state_is long state stopped
 is "$(asked status long | look slots.0.state slots.1.state | uniq)" stopped
 ok A-16 "a task that is stopped ends its programs"
 author run -f "$WORK/short.yaml"
-begin $(participant alice 2 short --file "$WORK/short.yaml")
+begin alice 2 short --file "$WORK/short.yaml"
 ALICE=$!
 wait "$ALICE" && fail "alice ended well" || true
 waiting "that it is stopped" state_is short state stopped

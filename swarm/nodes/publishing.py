@@ -35,11 +35,11 @@ class Publishing:
             await publish(ask, self.contents, self.code)
 
 
-def prepared(body: RolesBody, file: Path) -> Publishing:
-    """For the task in `file`. Raises BadInput for code that is not there, or not what the file or a role says."""
+def prepared(body: RolesBody, base: Path) -> Publishing:
+    """``base``: from where the task names its code. Raises BadInput for code that is not what it or a role says."""
     if body.Code is None:
         return Publishing(body)
-    place = (file.parent / body.Code).resolve()
+    place = (base / body.Code).resolve()
     operated = [role.Name for role in body.Roles if role.Owner == "swop"]
     if place.is_file() and operated:
         raise BadInput(
@@ -51,7 +51,7 @@ def prepared(body: RolesBody, file: Path) -> Publishing:
         for role in body.Roles:
             must_hold(code, role.Name, role.Command, body.Code)
         if body.CodeHash not in (None, code.digest):
-            raise BadInput(f"the code {place} has the hash {code.digest}, and {file} says CodeHash {body.CodeHash}")
+            raise BadInput(f"the code {place} has the hash {code.digest}, and the task says CodeHash {body.CodeHash}")
         said = replace(body, Code=str(place), CodeHash=code.digest)
         if len(operated) == len(body.Roles):
             return Publishing(said)

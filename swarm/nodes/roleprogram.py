@@ -94,7 +94,7 @@ def own_copy(file: Path | None) -> Iterator[tuple[str | None, Path | None]]:
         data = file.read_bytes()
     except OSError as error:
         raise BadInput(f"the task {file} cannot be read: {error.strerror}") from None
-    body = prepared(rolesfile.parse(data, str(file)).body, file).body
+    body = prepared(rolesfile.parse(data, str(file)).body, file.parent).body
     digest = hash_of(rolesfile.to_wire(body))
     if body.Code is None:
         yield digest, None

@@ -41,7 +41,7 @@ def program(body):
 
 
 def test_it_is_trusted_by_its_hash_or_by_an_own_copy_and_by_nothing_else(file):
-    submitted = prepared(written(file), file)
+    submitted = prepared(written(file), file.parent)
     found = program(submitted.body)
     assert found.code == submitted.code.digest
     found.must_be_trusted(found.digest, None, None)
@@ -56,7 +56,7 @@ def test_it_is_trusted_by_its_hash_or_by_an_own_copy_and_by_nothing_else(file):
 
 @pytest.mark.parametrize("change", ["code", "command", "variable", "role"])
 def test_whatever_decides_what_runs_is_in_the_hash(file, change):
-    before = program(prepared(written(file), file).body).digest
+    before = program(prepared(written(file), file.parent).body).digest
     match change:
         case "code":
             (file.parent / "code" / "trainer" / "more.py").write_text("import os")
@@ -67,11 +67,11 @@ def test_whatever_decides_what_runs_is_in_the_hash(file, change):
             body = written(file, Envvars={"PYTHONSTARTUP": "x"})
         case "role":
             body = written(file, TRAINER, {**TRAINER, "Name": "coach"})
-    assert program(prepared(body, file).body).digest != before
+    assert program(prepared(body, file.parent).body).digest != before
 
 
 def test_where_the_author_had_the_code_is_not_in_the_hash(file):
-    body = rolesfile.to_wire(prepared(written(file), file).body)
+    body = rolesfile.to_wire(prepared(written(file), file.parent).body)
     assert hash_of(body) == hash_of({**body, "Code": "/elsewhere"})
 
 
@@ -84,13 +84,13 @@ def test_code_that_operators_begin_in_is_a_directory_on_their_hosts(file):
     (file.parent / "code.zip").write_bytes(b"")
     operated = {"Name": "aggregator", "Command": ["python", "aggregator/main.py"]}
     with pytest.raises(BadInput, match="the role aggregator is run by operators"):
-        prepared(written(file, TRAINER, operated, Code="code.zip"), file)
+        prepared(written(file, TRAINER, operated, Code="code.zip"), file.parent)
     (file.parent / "code" / "aggregator").mkdir()
     (file.parent / "code" / "aggregator" / "main.py").write_text("")
     own = {**TRAINER, "Owner": "swop"}
-    assert prepared(written(file, own, operated), file).contents == ()
+    assert prepared(written(file, own, operated), file.parent).contents == ()
 
 
 def test_a_hash_that_the_file_names_is_held_against_the_code(file):
     with pytest.raises(BadInput, match="says CodeHash"):
-        prepared(written(file, CodeHash="sha256:" + "0" * 64), file)
+        prepared(written(file, CodeHash="sha256:" + "0" * 64), file.parent)
