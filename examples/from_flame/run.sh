@@ -73,7 +73,7 @@ state_is() { [ "$(asked status "$1" | look "$2")" = "$3" ]; }
 log_has() { grep -q "$1" "$WORK/output"; }
 
 echo "== four hospitals, a network node and an operator"
-for number in 1 2 3 4; do say gen-cert -i $number --org hospital-$number --out "$WORK/org-$number" | head -1; done
+for number in 1 2 3 4; do say gen-cert -i $number --org hospital-$number --out "$WORK/org-$number" --json; done
 for one in 1 2 3 4; do
     for other in 1 2 3 4; do
         [ $one = $other ] || cp "$WORK/org-$other/ca/capath/ca-$other-cert.pem" "$WORK/org-$one/ca/capath/"

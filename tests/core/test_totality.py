@@ -33,7 +33,7 @@ ENDING = (
 SEEDS = 40
 NEWER = 20
 """So many more, under the newest rules: with jobs."""
-JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles", "SlotJ"))]
+JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles", "SlotJ", "DatasetR"))]
 STEPS = 150
 
 NASTY: list[Any] = [
