@@ -10,6 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Client": "swarm.nodes.steering",
     "Swarm": "swarm.callbacks.swarm",
     "SwarmError": "swarm.errors",
     "log_metrics": "swarm.callbacks.metrics",
@@ -18,7 +19,7 @@ _HOMES = {
 }
 _MODULES = {"work": "swarm.callbacks.work"}
 # All but the version are fetched by __getattr__.
-__all__ = ["Swarm", "SwarmError", "__version__", "log_metrics", "peers", "scale", "work"]
+__all__ = ["Client", "Swarm", "SwarmError", "__version__", "log_metrics", "peers", "scale", "work"]
 
 
 def __getattr__(name: str) -> Any:

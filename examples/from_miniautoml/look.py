@@ -1,6 +1,6 @@
 """A value of a JSON file, as text: `python look.py FILE slots.0.state`.
 
-A * stands for every one (`slots.*.state`), # for how many there are (`slots.#`).
+A * stands for every one (`slots.*.state`), # for how many there are (`slots.#`); `sorted` behind it puts them in order.
 """
 
 import json
@@ -20,4 +20,6 @@ def at(value, steps):
 
 with open(sys.argv[1]) as file:
     found = at(json.load(file), sys.argv[2].split("."))
+if sys.argv[3:] == ["sorted"]:
+    found = sorted(found)
 print(found if isinstance(found, str) else json.dumps(found))

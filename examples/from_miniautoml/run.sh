@@ -25,7 +25,7 @@ say() {
     CODE=$?
     cut -c1-600 "$OUT"
 }
-look() { python "$HERE/look.py" "$OUT" "$1"; }
+look() { python "$HERE/look.py" "$OUT" "$@"; }
 ok() { PASSED=$((PASSED + 1)) && printf 'ok %s %s\n' "$1" "$2"; }
 fail() { FAILED=$((FAILED + 1)) && printf 'NOT OK %s %s: %s\n' "$1" "$2" "$3" && cat errors.txt; }
 # is ROW WHAT EXPECTED FOUND
@@ -108,12 +108,14 @@ task intents "  Command: [python, train.py, '%DATA']
   Data: {'%DATA': $INTENTS@quiet}
   Envvars: {LR: 4, EPOCHS: 12, ARRIVED: $WORK/arrived, GATE: $WORK/gate}
   Replicas: 3
-  Rendezvous: true"
+  Rendezvous: true
+  Output: intent-model"
 say run -f intents.yaml
 is B-04 "with algorithm, data, parameters and a name for the model" "0 2" "$CODE $(look id)"
 task common "  Command: [python, most_common.py, '%DATA']
   Code: $HERE/code
-  Data: {'%DATA': $INTENTS@$both}"
+  Data: {'%DATA': $INTENTS@$both}
+  Output: intent-model"
 say run -f common.yaml
 say up --sns 1 --cpu 3
 say status common
@@ -161,6 +163,14 @@ has B-23 "and of its code" "sha256:" "$(look task.Body.CodeHash)"
 OUT=$WORK/out.json
 until_state common done failed
 is B-25 "another algorithm needs another command and no other service" "done" "$(look state)"
+say runs ls
+is B-24 "what they made are versions of one model" '["intent-model", "intent-model"] [1, 2]' \
+    "$(look 'artifacts.*.name') $(look 'artifacts.*.number')"
+is B-24 "each with the run that made it" '["common", "intents"]' "$(look 'artifacts.*.task' sorted)"
+is B-23 "and with its data" "[[\"$INTENTS@$both\"], [\"$INTENTS@$both\"]]" "$(look 'artifacts.*.data')"
+say runs get 2 ./fetched
+is B-24 "by the id of a run its model can be fetched" "0 intent-model intents" "$CODE $(look name) $(look task)"
+cmp -s "$output/model.json" fetched/model.json && ok B-24 "as it was made"
 say data show $INTENTS@quiet
 is B-23 "and data name the runs that used them" '["intents", "common"]' "$(look 'used_by.*.name')"
 say data rm $INTENTS

@@ -23,6 +23,7 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "outcome": (_EVERYBODY, "none"),
     "jobs": (_EVERYBODY, "none"),
     "job": (_EVERYBODY, "none"),
+    "artifacts": (_EVERYBODY, "none"),
     "datasets": (_EVERYBODY, "none"),
     "dataset": (_EVERYBODY, "none"),
     "follow": (_EVERYBODY, "none"),

@@ -59,6 +59,7 @@ class Jobbing:
         body = body_of(task.body, task.name)
         slot, directory = run.slots[work.lease.slot], work.directory
         work.code, work.code_hash = (Path(body.Code) if body.Code else None), body.CodeHash
+        work.makes = bool(run.output)
         if not directory.intended:
             directory.outputs.claim()
         values = {tags.OUT: str(directory.output), **inputs.of_job(body, slot.index, held)}

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import trio
+
 from swarm.core import operator_steps as o
 from swarm.core.operator_steps import Verdict
 from swarm.nodes.goal import Goal
@@ -47,7 +49,8 @@ class JobWork(SlotWork):
     code: Path | None = None
     """What the program begins with a copy of, if it has this hash; known once the task was judged."""
     code_hash: str | None = None
-
+    makes: bool = False
+    """What it puts out is a version of an artifact."""
     keep_logs_only: bool = False
     """Nothing else of its directory stays, also where the operator keeps what has ended."""
     goal: Goal | None = None
@@ -60,9 +63,13 @@ class JobWork(SlotWork):
         if self.pass_ is not None:
             self.pass_.keep(self.directory.path)
 
-    def _settled(self, verdict: Verdict) -> Verdict:
-        counts = verdict.state == "done" and self._holds(self.lease)
-        return self.directory.publish() if counts else verdict
+    async def _settled(self, verdict: Verdict) -> Verdict:
+        if verdict.state != "done" or not self._holds(self.lease):
+            return verdict
+        verdict = self.directory.publish()
+        if verdict.state != "done" or not self.makes:
+            return verdict
+        return await trio.to_thread.run_sync(self.directory.summed_up, verdict)
 
     def _body(self, report: o.Report) -> dict[str, Any]:
         told = report.body()

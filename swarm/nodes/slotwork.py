@@ -133,7 +133,7 @@ class SlotWork:
         """What has to be in its directory before it starts."""
         self._give(self.directory.node_state)
 
-    def _settled(self, verdict: Verdict) -> Verdict:
+    async def _settled(self, verdict: Verdict) -> Verdict:
         """What its end amounts to, now that nothing of it runs."""
         return verdict
 
@@ -149,7 +149,7 @@ class SlotWork:
             await self._watch()
             nursery.cancel_scope.cancel()
         await self._clean_up()
-        verdict = self._settled(self.directory.verdict(self._node_code, alone=self._is_alone()))
+        verdict = await self._settled(self.directory.verdict(self._node_code, alone=self._is_alone()))
         starts = max(self._starts, self.directory.starts())  # it may have died before it could count
         lines = tuple(self.directory.last_lines()) if verdict.state == "failed" else ()
         asked, self._terminated = self._terminated, False

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+from swarm.core import filelist
 from swarm.core.events import SlotAssigned
 from swarm.core.operator_steps import Verdict
 from swarm.errors import BadInput
 from swarm.nodes.code import digest_of, left_out
-from swarm.nodes.outputs import Outputs
+from swarm.nodes.outputs import Outputs, entries
 
 
 class Workplace:
@@ -61,6 +63,17 @@ class Workplace:
         except OSError as error:
             return Verdict("failed", f"its output cannot be put in its place, {place}: {error.strerror}", 0)
         return Verdict("done", "", 0)
+
+    def summed_up(self, verdict: Verdict) -> Verdict:
+        """With what it has put in its place, if anything."""
+        try:
+            files = entries(self.published)
+        except OSError as error:
+            return Verdict("failed", f"its output in {self.published} cannot be read: {error.strerror}", 0)
+        if not files:
+            return verdict
+        size = sum(file.size for file in files)
+        return replace(verdict, output={"hash": filelist.digest(files), "bytes": size, "files": len(files)})
 
     def prepare(self, code: Path | None, digest: str | None) -> None:
         """Make the places for a start; ``code`` is copied to where the program begins.

@@ -31,9 +31,9 @@ ENDING = (
     "TaskDeleted", "ProtocolActivated",
 )  # fmt: skip
 SEEDS = 40
-NEWER = 15
+NEWER = 20
 """So many more, under the newest rules: with jobs."""
-JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles", "Dataset"))]
+JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles"))]
 STEPS = 150
 
 NASTY: list[Any] = [
@@ -180,7 +180,8 @@ class Game:
         name = f"user.swci-1.{chance.choice('xyz')}"
         commit = {"name": name, "message": "", "tags": ["a"], "root": "/data", "alone": False, "files": files}
         used = {"data": [{"name": f"user.swci-1.{chance.choice('xyz')}", "commits": [1]}]}
-        return commit, used if self.scene.rules > 2 and chance.random() < 0.5 else {}
+        used |= chance.choice([{}, {"output": "model", "code": "sha256:" + "0" * 64}])
+        return commit, used if self.scene.rules > 2 and chance.random() < 0.3 else {}
 
     def of_roles(self, held: dict[str, Any], task: str) -> dict[str, dict[str, Any]]:
         chance, runs = self.chance, self.scene.ledger.board.jobs.with_roles
