@@ -7,6 +7,8 @@ import swarm
 
 EPISODES, SEED = 100, 4321
 
+if os.environ["PAUSE"]:
+    swarm.work.put({"go": "hold"}, within_s=3600)
 swarm.work.put({"before": {"weights": [[0.0] * 4], "how": [EPISODES, SEED]}})
 (before,) = swarm.work.results(["before"])["before"]
 (after,) = swarm.work.results(["policy"])["policy"]  # put by whichever learner is first

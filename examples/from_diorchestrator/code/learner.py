@@ -38,6 +38,8 @@ def improved(policy, generation):
 training = swarm.Swarm(syncFrequency=1, minPeers=2, trainingContract=os.environ["SWARM_CONTRACT"])
 weights = training.start({"policy": np.zeros(4, np.float32)})
 for generation in range(GENERATIONS):
+    if generation == GENERATIONS // 2 and os.environ["PAUSE"]:
+        swarm.work.results(["go"])  # meanwhile collectors come and go
     weights = training.sync({"policy": improved(weights["policy"], generation)})
 policy = training.finish(weights)["policy"]
 with open(f"{os.environ['SWARM_OUT']}/policy.json", "w") as file:
