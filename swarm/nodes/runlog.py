@@ -29,7 +29,7 @@ def of_slots(base: Path, slots: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     for state, directory, lease in _attempts(base):
         if (slot := wanted.get((lease["slot"], lease["attempt"]))) is not None:
             outputs = state / "runs" / lease["task"]
-            part = outputs / f"{slot['role']}-{slot['index']}"
+            part = outputs / str(slot["name"]).removeprefix(f"swarm-{lease['task']}-")  # of a role
             output = part if part.is_dir() else outputs / str(lease["index"])
             found[slot["id"]] = {
                 **{name: slot[name] for name in ("id", "name", "index", "input", "state", "attempt")},
