@@ -35,7 +35,7 @@ PROCESS = "process"
     "all of them have succeeded are the others started.",
 )
 @click.option("-t", "--task", "name", required=True, help="the task's name")
-@click.option("-d", "--data", required=True, help="what %DATA stands for: a file or directory")
+@click.option("-d", "--data", required=True, help="what %DATA stands for: a dataset, a file or a directory")
 @click.option("-c", "--configs", required=True, help="a directory: one job for each file in it")
 @click.option("--exec", "line", required=True, help="the command, with %DATA, %IN and %OUT")
 @click.option("--shell", is_flag=True, help="the command is for a shell: set.sh && program && after.sh")

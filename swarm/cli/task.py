@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 EXAMPLES = """
 swarm task ls               all of them, with how many slots are in which state
 swarm task show 2           one, by its id or name, with its slots
-swarm task stop cv          what waits never starts, what runs is ended
+swarm task wait cv          until it has ended; exit code 6 if it is not done then
+swarm task stop cv          what waits never starts, what runs is asked to end
+swarm task kill cv          the same, but what runs is ended at once
 swarm task retry cv         whatever is not done waits again
 swarm task rm cv            forget an ended task: its name is free again
+swarm task rm cv --force --outputs    kill it first; remove what its jobs have put out
 """
 COUNTED = ("waiting", "assigned", "starting", "running", "done", "failed", "stopped", "lost")
 SHOWN_MAX = 200
@@ -75,7 +78,29 @@ def show(entrance: Entrance, task: str, as_json: bool) -> None:
         click.echo(f"and {len(found['slots']) - SHOWN_MAX} slots more: --json shows them")
 
 
-def _asking(name: str, kind: str, said: str, about: str) -> None:
+@command.command(
+    "wait",
+    cls=Command,
+    examples=EXAMPLES,
+    help="Wait until a task has ended, and show it. The exit code is 0 when all of it is done, 6 when it ended in "
+    "another way, 4 when the time is over.",
+)
+@click.argument("task")
+@click.option("--until", default="ended", show_default=True, help="or a state, such as running: what to wait for")
+@click.option("--timeout", "deadline_s", default=3600.0, show_default=True, type=click.FloatRange(0), help="seconds")
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def wait(task: str, until: str, deadline_s: float, entrance: Entrance, as_json: bool) -> None:
+    from swarm.nodes.submitting import awaited
+
+    found = ask(entrance, awaited(task, deadline_s, until))
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(f"task {found['id']} {found['name']} is {found['state']}")
+
+
+def _asking(name: str, kind: str, said: str, about: str, **more: bool) -> None:
     """A command that proposes one thing about one task."""
 
     @command.command(name, cls=Command, examples=EXAMPLES, help=about)
@@ -85,16 +110,33 @@ def _asking(name: str, kind: str, said: str, about: str) -> None:
     def act(task: str, entrance: Entrance, as_json: bool) -> None:
         from swarm.nodes.submitting import asked
 
-        done = ask(entrance, asked(kind, task))
+        done = ask(entrance, asked(kind, task, **more))
         if as_json:
             print_json(done)
         else:
             click.echo(f"task {task} {said}" + (f": {done['state']}" if "state" in done else ""))
 
 
-_asking("stop", "JobsStopped", "is being stopped", "End a task: what waits never starts, what runs is ended.")
+_GRACE = "what waits never starts, what runs has some seconds to end in."
+_asking("stop", "JobsStopped", "is being stopped", f"End a task: {_GRACE}")
+_asking("kill", "JobsStopped", "is being killed", "End a task at once, with all that its jobs have started.", kill=True)
 _asking("retry", "JobsRetried", "is tried again", "Try again whatever of an ended task is not done.")
-_asking("rm", "JobsDeleted", "is deleted", "Forget an ended task; the files that it made stay.")
+
+
+@command.command("rm", cls=Command, examples=EXAMPLES, help="Forget an ended task; the files that it made stay.")
+@click.argument("task")
+@click.option("--force", is_flag=True, help="kill it first, if it has not ended")
+@click.option("--outputs", is_flag=True, help="have operators remove what its jobs have put out")
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def rm(task: str, force: bool, outputs: bool, entrance: Entrance, as_json: bool) -> None:
+    from swarm.nodes.submitting import deleted
+
+    done = ask(entrance, deleted(task, force=force, outputs=outputs))
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(f"task {task} is deleted")
 
 
 def _tasks(rows: list[dict[str, Any]]) -> Table:

@@ -1,4 +1,4 @@
-"""The board: all tasks and taskrunners of the network, and the proposals about them.
+"""The board: all tasks, taskrunners, datasets and artifacts of the network, and the proposals about them.
 
 Called by the ledger, which has checked the author's role and the body's fields. Guarantees: names are unique and
 permanent (a draft's until it is deleted); a draft is finalized, changed and deleted by its author's organisation only;
@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from swarm.core.artifacts import Artifacts
 from swarm.core.claims import EntryHeader, Verified
+from swarm.core.datasets import Datasets
 from swarm.core.events import Event, Gone, TaskChanged, TaskFinal, TaskGone, TaskKnown, TaskrunnerKnown
 from swarm.core.jobrun import JobRun
 from swarm.core.jobs import Jobs
@@ -32,11 +34,14 @@ class Board:
     def __init__(self) -> None:
         self.tasks: dict[str, Task] = {ROOT_NAME: root()}
         self.taskrunners: dict[str, Taskrunner] = {DEFAULT_NAME: Taskrunner(DEFAULT_NAME)}
-        self.jobs = Jobs(self.tasks, self.taskrunners)
+        self.datasets = Datasets(lambda name: self.jobs.user_of(name))
+        self.artifacts = Artifacts()
+        self.jobs = Jobs(self.tasks, self.taskrunners, self.datasets, self.artifacts)
         self.roles = RolesBoard(self.jobs)
         self._kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             **self.jobs.kinds,
             **self.roles.kinds,
+            **self.datasets.kinds,
             "TaskCreated": self._task_created,
             "TaskBodyAppended": self._task_body_appended,
             "TaskFinalized": self._task_finalized,
@@ -292,6 +297,8 @@ class Board:
             "tasks": [task.to_state() for _, task in sorted(self.tasks.items())],
             "taskrunners": [taskrunner.to_state() for _, taskrunner in sorted(self.taskrunners.items())],
             **self.jobs.to_state(),
+            **self.datasets.to_state(),
+            **self.artifacts.to_state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -299,6 +306,8 @@ class Board:
         self.tasks.update({task.name: task for task in map(Task.from_state, state["tasks"])})
         self.taskrunners.clear()
         self.taskrunners.update({runner.name: runner for runner in map(Taskrunner.from_state, state["taskrunners"])})
+        self.datasets.restore(state)
+        self.artifacts.restore(state)
         self.jobs.restore(state)
 
     def check(self) -> None:
@@ -310,6 +319,8 @@ class Board:
         for taskrunner in self.taskrunners.values():
             taskrunner.check()
         self.jobs.check()
+        self.datasets.check()
+        self.artifacts.check()
         for run in self.runs():
             task = self.tasks[run.task]
             assert run.number <= task.run

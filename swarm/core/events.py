@@ -273,9 +273,13 @@ class TaskFinal:
 
 @dataclass(frozen=True, slots=True)
 class TaskGone:
-    """The draft was deleted: its name is free again."""
+    """The draft, or the task of jobs with all its slots, was deleted: its name is free again."""
 
     task: str
+    run: int = 0
+    """Of jobs: the number of their run."""
+    outputs: bool = False
+    """What the jobs have put out is to go too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import Any
 
+from swarm.core.datasets import Uses
 from swarm.core.events import Event, TaskChanged, TaskState
 from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.slot import ENDED, SLOT, Slot
@@ -71,8 +72,15 @@ class JobRun:
     declined: list[str] = field(default_factory=list)
     """The operators whose policy says no."""
     slots: dict[str, JobSlot] = field(default_factory=dict)
+    killed: bool = False
+    """What is to end gets no time to do it in."""
     cleared: bool = False
     """For `core/operator`: of no run of jobs."""
+    uses: Uses = field(default_factory=Uses)
+    """The datasets that it is about: only who has them runs it."""
+    output: str = ""
+    """The artifact that it makes, if any, of the code with the hash ``code``."""
+    code: str = ""
     _counts: Counter[str] = field(default_factory=Counter)
     _waiting: list[int] = field(default_factory=list)
 
@@ -192,11 +200,12 @@ class JobRun:
 
     # ---- people
 
-    def stop(self, by: str, now_ms: int) -> list[Event]:
+    def stop(self, by: str, kill: bool, now_ms: int) -> list[Event]:
         """What waits never starts, what runs is ended; refused when there is nothing left to end."""
         if self.over:
-            raise Refused(f"task {self.task} is {self.state}: there is nothing to stop")
-        return self._end(f"stopped by {by}", "stopped", now_ms)
+            raise Refused(f"task {self.task} is {self.state}: there is nothing to {'kill' if kill else 'stop'}")
+        self.killed = self.killed or kill
+        return self._end(f"{'killed' if kill else 'stopped'} by {by}", "stopped", now_ms)
 
     def retry(self, now_ms: int) -> list[Event]:
         """Every slot that is not done waits again."""
@@ -204,7 +213,7 @@ class JobRun:
             raise Refused(
                 f"task {self.task} is {self.state}: only one that is partial, failed or stopped can be retried"
             )
-        self.ending, self.tries, self.ended_ms, self.declined = "", 0, 0, []
+        self.ending, self.killed, self.tries, self.ended_ms, self.declined = "", False, 0, 0, []
         events: list[Event] = []
         for slot in self.slots.values():
             if slot.state != "done" or self.terms.gang:
@@ -346,11 +355,16 @@ class JobRun:
                 *(self.ending, self.outcome, self.tries, list(self.declined)),
             ],
             "slots": [slot.to_state() for slot in self.slots.values()],
+            **({"killed": True} if self.killed else {}),
+            **({"uses": self.uses.to_state()} if self.uses.versions else {}),
+            **({"makes": [self.output, self.code]} if self.output else {}),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> JobRun:
         run = cls(*kept_fields(state))
+        run.uses = Uses.from_state(state["uses"]) if "uses" in state else Uses()
+        run.output, run.code = state.get("makes", ["", ""])
         run._count_anew()
         return run
 
@@ -375,4 +389,4 @@ def kept_fields(state: dict[str, Any]) -> list[Any]:
     """What the state of a run holds, in the order of a run's fields."""
     *stands, declined = state["stands"]
     slots = {slot.id: slot for slot in map(JobSlot.from_state, state["slots"])}
-    return [*state["fixed"], Terms(*state["terms"]), *stands, list(declined), slots]
+    return [*state["fixed"], Terms(*state["terms"]), *stands, list(declined), slots, state.get("killed", False)]

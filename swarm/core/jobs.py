@@ -7,7 +7,7 @@ has offered. Dealing costs no more than the runs that wait times the operators, 
 
     proposal        by                       what follows
     JobsSubmitted   swci                     the task is known, final and queued: JobsKnown, and slots are dealt
-    JobsStopped     swci, its organisation   what waits never starts, what runs is ended
+    JobsStopped     swci, its organisation   what waits never starts, what runs is ended, with kill at once
     JobsRetried     swci, its organisation   whatever is not done waits again
     JobsDeleted     swci, its organisation   an ended task is forgotten and its name free: TaskGone
     SwopListening   swop, with cpu and gpu   the operator has so much room from now on
@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from typing import Any
 
+from swarm.core.artifacts import Artifacts
 from swarm.core.claims import EntryHeader, Verified
+from swarm.core.datasets import Datasets
 from swarm.core.events import Event, Gone, SlotChanged, TaskGone, TaskKnown
 from swarm.core.jobrun import JobRun, Terms
 from swarm.core.jobslot import Holder, JobSlot, Room
@@ -50,14 +52,17 @@ class _Free:
 
 
 class Jobs:
-    """``tasks`` and ``taskrunners`` are the board's own."""
+    """What it is given is the board's own."""
 
-    def __init__(self, tasks: dict[str, Task], taskrunners: dict[str, Taskrunner]) -> None:
+    def __init__(
+        self, tasks: dict[str, Task], taskrunners: dict[str, Taskrunner], datasets: Datasets, artifacts: Artifacts
+    ) -> None:
         self.runs: dict[int, JobRun] = {}
         """By number, in the order in which they came."""
         self.rooms: dict[str, Room] = {}
         self._tasks = tasks
         self._taskrunners = taskrunners
+        self._datasets, self._artifacts = datasets, artifacts
         self._last_id = 0
         self._held: dict[str, dict[str, JobSlot]] = {}
         """By operator, then by slot: what is leased."""
@@ -87,6 +92,11 @@ class Jobs:
         if run.state != "queued":
             return None
         return sum(other.state == "queued" and other.number < run.number for other in self.runs.values())
+
+    def user_of(self, dataset: str) -> str:
+        """The first task that uses it, "" if none does."""
+        used = (run.task for run in self.runs.values() for name, _ in run.uses.versions if name == dataset)
+        return next(used, "")
 
     def positions(self) -> dict[int, int]:
         """The same for all that wait, by number: one walk through them, where each `position` is one of its own."""
@@ -128,6 +138,12 @@ class Jobs:
                 f"and {run.terms.slots} more are over {KEPT_MAX}",
                 hint="swarm task rm forgets those of a task that has ended",
             )
+        run.output, run.code = body.get("output", ""), body.get("code", "")
+        if run.output:
+            self._artifacts.must_be_free(run.output, identity)
+        run.uses = self._datasets.used(body.get("data", []))
+        if run.output:
+            self._artifacts.expect(run.output, identity)
         said = (name, type_, body["author"], ROOT_NAME, name, body["body"])
         task = Task(*said, claim.uid, identity.anchor, header.time, state="queued", finalizer=claim.uid)
         task.run = header.index
@@ -142,7 +158,7 @@ class Jobs:
 
     def _stopped(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         run = self.own(claim, identity, "stopped")
-        events = self.then_deal(run, run.stop(str(identity), header.time), header)
+        events = self.then_deal(run, run.stop(str(identity), claim.body.get("kill", False), header.time), header)
         return {"state": run.state}, events
 
     def _retried(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
@@ -161,7 +177,9 @@ class Jobs:
                 raise Refused(f"task {run.task} is the prerequisite of {other.name}: it cannot be deleted")
         del self._tasks[run.task], self.runs[run.number]
         self.with_roles.pop(run.number, None)
-        return {}, [TaskGone(run.task)]
+        self._datasets.release(run.uses, (other.uses for other in self.runs.values()))
+        self._artifacts.forget(run, self.runs.values())
+        return {}, [TaskGone(run.task, run.number, claim.body.get("outputs", False))]
 
     def own(self, claim: Verified, identity: Identity, what: str) -> JobRun:
         name = claim.body["task"]
@@ -210,7 +228,11 @@ class Jobs:
     # ---- slots
 
     def report(self, run: JobRun, slot: JobSlot, claim: Verified, header: EntryHeader) -> list[Event]:
-        return self.then_deal(run, run.report(slot, claim.uid, claim.body, header.time), header)
+        before = slot.state
+        events = run.report(slot, claim.uid, claim.body, header.time)
+        if slot.state != before:
+            self._artifacts.reported(run, slot, claim.body, header.time)
+        return self.then_deal(run, events, header)
 
     def decline(self, run: JobRun, uid: str, reason: str, header: EntryHeader) -> list[Event]:
         return self.then_deal(run, run.decline(uid, reason, header.time), header)
@@ -273,6 +295,7 @@ class Jobs:
             uid
             for uid, listener in self._listeners(run).items()
             if listener.live and uid in self.rooms and uid not in run.declined and uid not in kept
+            if run.uses.anchor in (b"", listener.anchor)
             if self.rooms[uid].cpu >= cpu and self.rooms[uid].gpu >= gpu
         ]
         ready = [uid for uid in able if free[uid].cpu >= cpu and len(free[uid].gpus) >= gpu]
@@ -308,6 +331,9 @@ class Jobs:
         live = [uid for uid, listener in self._listeners(run).items() if listener.live and uid in self.rooms]
         if not live:
             return "no operator that listens takes jobs"
+        if not any(run.uses.anchor in (b"", self._listeners(run)[uid].anchor) for uid in live):
+            name, _ = run.uses.versions[0]
+            return f"no operator that listens holds {name}: its files are with {run.uses.organisation}"
         if all(uid in run.declined for uid in live):
             return run.reason or "declined by every operator"
         if not any(self.rooms[uid].cpu >= cpu and self.rooms[uid].gpu >= gpu for uid in live):

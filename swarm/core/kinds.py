@@ -23,7 +23,8 @@
     ContractRebased       swci, contract's org      gives up a base that nobody can serve; BaseLost
 
 Used by the ledger (which refuses a body that does not fit) and by wire/signed (which signs none that does not fit).
-The rows of tasks, taskrunners and slots stand in `core/task_kinds`, those of roles in `core/role_kinds`.
+The rows of tasks, taskrunners and slots stand in `core/task_kinds`, those of roles in `core/role_kinds`, of datasets in
+`core/datasets`.
 Guarantees: after `check_body`, every field is there with its type and within its bounds, and there is no other; what
 came with later rules than the given ones does not exist, in the same words in every release.
 """
@@ -33,6 +34,7 @@ from __future__ import annotations
 from typing import Any
 
 from swarm.core.agreement import GIVEN_MAX, WEIGHT_MAX
+from swarm.core.datasets import DATASET_FIELDS
 from swarm.core.fields import (
     ADDRESS,
     ADDRESSES,
@@ -183,6 +185,7 @@ FIELDS: dict[str, dict[str, Field]] = {
     "ContractRebased": {"contract": CONTRACT, "digest": DIGEST},
     **TASK_FIELDS,
     **ROLE_FIELDS,
+    **DATASET_FIELDS,
 }
 
 

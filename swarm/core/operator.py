@@ -21,6 +21,7 @@ from enum import Enum
 
 from swarm.core import operator_steps as o
 from swarm.core.events import SlotAssigned, TaskrunnerCleared
+from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
 from swarm.core.operator_steps import Effect, Event, Refusal, Verdict
@@ -67,6 +68,7 @@ class Attempt:
     """It was told to end, and why."""
     hurried: bool = False
     """It has no grace left."""
+    killed: bool = False
     ran: bool = False
     """Its program has been started at least once."""
     mended: str = ""
@@ -182,7 +184,7 @@ class Operator:
         effects += self._let_go(one for one in self._running() if self._is_cleared(one.lease.run) and not one.why)
         for attempt in self._running():
             if why := self._asked_to_end(attempt.lease):
-                effects += self._end(attempt, why, 0.0)
+                effects += self._end(attempt, why, 0.0, kill=self._is_killed(attempt.lease.run))
         return effects if self.stopping else [*effects, *self._take(leases)]
 
     def _take(self, leases: list[Slot]) -> list[Effect]:
@@ -215,6 +217,10 @@ class Operator:
         """Why the ledger asks for the end of what it still leases to this operator; empty if it does not."""
         slot = self._slot(lease)
         return slot.ending if isinstance(slot, JobSlot) else ""
+
+    def _is_killed(self, run: int) -> bool:
+        found = self._ledger().board.run(run)
+        return isinstance(found, JobRun) and found.killed
 
     def _drop(self, attempt: Attempt) -> list[Effect]:
         """Its lease is over: what runs is ended; what is under way is ended where it next asks to go on."""
@@ -290,7 +296,10 @@ class Operator:
         attempt.phase, attempt.last = Phase.REAPING, last
         return [o.Reap(attempt.lease)]
 
-    def _end(self, attempt: Attempt, why: str, grace_s: float) -> list[Effect]:
+    def _end(self, attempt: Attempt, why: str, grace_s: float, *, kill: bool = False) -> list[Effect]:
+        if kill and not attempt.killed:
+            attempt.why, attempt.hurried, attempt.killed = attempt.why or why, True, True
+            return [o.Kill(attempt.lease, attempt.why)]
         if attempt.hurried:
             return []
         attempt.why, attempt.hurried = attempt.why or why, grace_s <= 0
@@ -305,12 +314,13 @@ class Operator:
             return [*said, *self._go_on(attempt, Phase.STARTING, o.Start)]
         if verdict.died and event.starts > RESTARTS_MAX:
             verdict = replace(verdict, reason=f"{verdict.reason}, {event.starts} times: it is not started again")
-        if verdict.state == "failed" and event.asked:
+        if verdict.state in ("failed", "stopped") and event.asked:
             verdict = Verdict("stopped", attempt.why, verdict.exit_code)
         attempt.phase = Phase.OVER
         lines = event.lines if verdict.state == "failed" else ()
         said = self._say(attempt, verdict.state, verdict.reason, exit_code=verdict.exit_code, lines=lines)
-        return [o.Conclude(attempt.lease, verdict), *said]
+        made = [replace(report, output=verdict.output) for report in said if isinstance(report, o.Report)]
+        return [o.Conclude(attempt.lease, verdict), *made]
 
     def _failure(self, attempt: Attempt, why: Refusal) -> o.Report:
         """The report of a slot that could not be started."""

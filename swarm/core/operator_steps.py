@@ -23,6 +23,8 @@ class Verdict:
     reason: str
     exit_code: int | None
     died: bool = False
+    output: dict[str, Any] | None = None
+    """What it has put out, where its task asks for that: as `core/filelist` sums it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,14 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Kill:
+    """End the worker and whatever it has started, at once, also when it was asked to end before: Ended."""
+
+    lease: SlotAssigned
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reap:
     """End what was started there, if anything: Reaped."""
 
@@ -237,6 +247,7 @@ class Report:
     sl_uid: str = ""
     description: str = ""
     lines: tuple[str, ...] = ()
+    output: dict[str, Any] | None = None
 
     def body(self) -> dict[str, Any]:
         """The body of a SlotReported."""
@@ -245,6 +256,7 @@ class Report:
             "sl_uid": self.sl_uid,
             "description": printable(self.description),
             "lines": list(self.lines),
+            "output": self.output,
         }
         told = {name: value for name, value in more.items() if value not in (None, "", [])}
         head = {"slot": self.lease.slot, "fence": self.lease.fence, "state": self.state}
@@ -267,7 +279,7 @@ class Tell:
 
 
 Effect = (
-    Judge | Prepare | Look | Intend | Start | Adopt | End | Reap | Conclude | Forget | Report | Decline | Tell
+    Judge | Prepare | Look | Intend | Start | Adopt | End | Kill | Reap | Conclude | Forget | Report | Decline | Tell
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 Membership = Literal[
     "none", "admitted", "member", "voter", "sentinel's organisation", "sentinel's or node's organisation",
-    "contract's organisation", "task's organisation", "taskrunner's organisation", "holder",
+    "contract's organisation", "task's organisation", "taskrunner's organisation", "dataset's organisation", "holder",
 ]  # fmt: skip
 
 _EVERYBODY = frozenset({"sn", "sl", "swop", "swci"})
@@ -23,6 +23,9 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "outcome": (_EVERYBODY, "none"),
     "jobs": (_EVERYBODY, "none"),
     "job": (_EVERYBODY, "none"),
+    "artifacts": (_EVERYBODY, "none"),
+    "datasets": (_EVERYBODY, "none"),
+    "dataset": (_EVERYBODY, "none"),
     "follow": (_EVERYBODY, "none"),
     "alive": (_SN, "admitted"),
     "training": (_SL, "none"),
@@ -72,6 +75,15 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "RolesScaled": (frozenset({"swci", "swop"}), "task's organisation"),
     "GoalReached": (_SWOP, "holder"),
     "StartLapsed": (_SN, "voter"),
+    "WorkPut": (_SWOP, "holder"),
+    "WorkTaken": (_SWOP, "holder"),
+    "WorkDone": (_SWOP, "holder"),
+    "WorkForgotten": (_SWOP, "holder"),
+    "WorkLapsed": (_SN, "voter"),
+    "DatasetAdded": (_SWCI, "none"),
+    "DatasetCommitted": (_SWCI, "dataset's organisation"),
+    "DatasetTagged": (_SWCI, "dataset's organisation"),
+    "DatasetRemoved": (_SWCI, "dataset's organisation"),
     "TaskrunnerReset": (_SWCI, "taskrunner's organisation"),
     "SwopListening": (_SWOP, "none"),
     "TaskDeclined": (_SWOP, "holder"),

@@ -22,12 +22,15 @@ A text that people gave (names, reasons, descriptions) is printable, so that no 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
+from swarm.core.datasets import USED
 from swarm.core.fields import (
     ADDRESS,
     CONTRACT,
     COUNT_MAX,
+    FLAG,
     REASON,
     UID,
     Field,
@@ -38,6 +41,7 @@ from swarm.core.fields import (
     printable,
     whole,
 )
+from swarm.core.filelist import HASH, SUMMARY
 
 TASK_TYPES = ("RUN_SWARM", "MAKE_USER_CONTAINER", "PULL_IMAGE", "MAKE_SWARM_USER_CONTENT")
 PEERS_MAX = 1000
@@ -87,6 +91,12 @@ JOBS_NAME = Field(
     lambda value: TASK_NAME.fits(value) and not value.isdecimal(),
     since=3,
     before=TASK_NAME,
+)
+ARTIFACT_NAME = Field(
+    f"{TASK_NAME.expected}, without @ and not of digits alone",
+    lambda value: JOBS_NAME.fits(value) and "@" not in value,
+    required=False,
+    since=3,
 )
 TEXT = Field("a printable text of 1 to 160 characters", printable(1, 160))
 BODY = Field(
@@ -143,11 +153,21 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
             required=False,
         ),
         "address": Field(ADDRESS.expected, ADDRESS.fits, required=False, since=3),
+        "output": replace(SUMMARY, required=False, since=3),
     },
     "LeaseEnded": {"slot": SLOT, "fence": INDEX, "reason": REASON},
     "TaskrunnerReset": {"taskrunner": TASK_NAME},
-    "JobsSubmitted": {"taskrunner": TASK_NAME, "name": JOBS_NAME, "author": TEXT, "terms": TERMS, "body": BODY},
-    "JobsStopped": {"task": TASK_NAME},
+    "JobsSubmitted": {
+        "taskrunner": TASK_NAME,
+        "name": JOBS_NAME,
+        "author": TEXT,
+        "terms": TERMS,
+        "body": BODY,
+        "data": USED,
+        "output": ARTIFACT_NAME,
+        "code": replace(HASH, required=False, since=3),
+    },
+    "JobsStopped": {"task": TASK_NAME, "kill": replace(FLAG, since=3)},
     "JobsRetried": {"task": TASK_NAME},
-    "JobsDeleted": {"task": TASK_NAME},
+    "JobsDeleted": {"task": TASK_NAME, "outputs": replace(FLAG, since=3)},
 }

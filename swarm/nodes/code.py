@@ -2,9 +2,7 @@
 
 Used where a task is submitted (`nodes/submitting`) and where its jobs begin (`nodes/jobdirectory`). Guarantees: equal
 names and contents give equal hashes on every host, whatever times, owners and order the files have; nothing outside of
-the directory is ever part of it.
-
-    hash = SHA-256 of the lines "SHA-256 of a file, its size, its path" in the order of the paths
+the directory is ever part of it. The hash: `core/filelist`.
 """
 
 from __future__ import annotations
@@ -14,6 +12,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from swarm.core import filelist
+from swarm.core.filelist import FileEntry
 from swarm.errors import BadInput
 
 FILES_MAX = 2000
@@ -26,18 +26,18 @@ def digest_of(directory: Path) -> str:
     """Its hash; raises BadInput that names what cannot be code: a link, a pipe, too much of it."""
     if not directory.is_dir():
         raise BadInput(f"the code {directory} is no directory")
-    lines: list[str] = []
+    found: list[FileEntry] = []
     size = 0
     for path in _files(directory):
         size += path.stat().st_size
-        if len(lines) >= FILES_MAX or size > BYTES_MAX:
+        if len(found) >= FILES_MAX or size > BYTES_MAX:
             raise BadInput(
                 f"the code {directory} holds over {FILES_MAX} files or {BYTES_MAX // 2**20} MiB",
                 hint="data belong elsewhere: what is hashed here is copied for every job",
             )
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        lines.append(f"{content} {path.stat().st_size} {path.relative_to(directory)}\n")
-    return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
+        content = hashlib.sha256(path.read_bytes()).digest()
+        found.append(FileEntry(str(path.relative_to(directory)), content, path.stat().st_size))
+    return filelist.digest(found)
 
 
 def left_out(directory: str, names: list[str]) -> set[str]:

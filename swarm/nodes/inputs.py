@@ -2,14 +2,16 @@
 
 Used by `nodes/submitting` and `nodes/sweeping` (the client's side) and `nodes/jobbing` (the operator's). Guarantees:
 the names of the files are fixed when the task is submitted, in the order of their names; whatever a job is to read is
-there before it starts. What is in the files is not fixed.
+there before it starts. What is in the files is fixed for datasets only (`nodes/holdings`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from swarm.core.dataset import is_reference
 from swarm.core.task_kinds import JOBS_MAX
 from swarm.errors import BadInput
 from swarm.wire.foreach import NAMES_BYTES, Files, values_of
@@ -21,7 +23,10 @@ def complete(body: RunJobs, base: Path) -> RunJobs:
 
     Raises BadInput for data that are not there, and a directory that makes no jobs, too many, or fewer than testers.
     """
-    data = {tag: str(_there(base / path, f"{tag} of Data")) for tag, path in body.Data.items()}
+    data = {
+        tag: said if is_reference(said) else str(_there(base / said, f"{tag} of Data"))
+        for tag, said in body.Data.items()
+    }
     body = replace(body, Data=data)
     for tag, listing in (body.ForEach or {}).items():
         if isinstance(listing, str):
@@ -33,9 +38,12 @@ def complete(body: RunJobs, base: Path) -> RunJobs:
     return body
 
 
-def of_job(body: RunJobs, index: int) -> dict[str, str]:
-    """What each tag stands for in one job, on this host; raises BadInput for what is not here."""
-    values = dict(body.Data)
+def of_job(body: RunJobs, index: int, held: Mapping[str, str]) -> dict[str, str]:
+    """What each tag stands for in one job, on this host: ``held`` says where its datasets are.
+
+    Raises BadInput for what is not here.
+    """
+    values = {**body.Data, **held}
     places = dict(values)
     for tag, listing in (body.ForEach or {}).items():
         values[tag] = values_of(body.ForEach)[index]

@@ -1,7 +1,8 @@
 """From a task of jobs to what an engine is to start for one of its slots.
 
-Used by `nodes/swop`. Guarantees: what a job is told in its environment is complete before anything is started; all
-ranks of a gang are told the same address, also when their operator began anew in between.
+Used by `nodes/swop`. Guarantees: no job is pointed at a dataset that is not what its task was submitted for; what a job
+is told in its environment is complete before anything is started; all ranks of a gang are told the same address, also
+when their operator began anew in between.
 """
 
 from __future__ import annotations
@@ -9,19 +10,22 @@ from __future__ import annotations
 import shlex
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from swarm.core.dataset import Version, is_reference
+from swarm.core.datasets import Datasets
 from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot
 from swarm.core.task import Task
 from swarm.engines.job import Job
 from swarm.errors import BadInput
 from swarm.nodes import inputs
-from swarm.nodes.jobdirectory import JobDirectory
+from swarm.nodes.holdings import Holdings
 from swarm.nodes.jobwork import JobWork
 from swarm.nodes.local import HOST
 from swarm.nodes.secrets import Secrets
+from swarm.nodes.workplace import Workplace
 from swarm.wire import tags
 from swarm.wire.jobsfile import RunJobs, body_of
 
@@ -31,27 +35,45 @@ class Jobbing:
     """``state``: the operator's directory; ``life``: the file in it that shows that the operator is there."""
 
     state: Path
-    secrets: Secrets = field(default_factory=Secrets)
+    secrets: Secrets
+    holdings: Holdings
 
     @property
     def life(self) -> Path:
         return self.state / "life"
 
-    def give(self, work: JobWork, task: Task, run: JobRun) -> None:
-        """Tell the work what to start for its attempt. Raises BadInput for what this host cannot do."""
+    def data(self, task: Task, run: JobRun, datasets: Datasets) -> dict[str, Version]:
+        """By tag, the datasets of the task. Raises BadInput for what its author's client did not check."""
+        said = body_of(task.body, task.name).Data
+        found = {tag: datasets.version(text) for tag, text in said.items() if is_reference(text)}
+        for tag, version in found.items():
+            if (version.name, version.hash) not in run.uses.versions:
+                raise BadInput(f"task {task.name} says {tag} is {version.reference}, and was not submitted for it")
+        return found
+
+    def give(self, work: JobWork, task: Task, run: JobRun, held: Mapping[str, str]) -> None:
+        """Tell the work what to start for its attempt; ``held``: where its datasets are, by tag.
+
+        Raises BadInput for what this host cannot do.
+        """
         body = body_of(task.body, task.name)
         slot, directory = run.slots[work.lease.slot], work.directory
         work.code, work.code_hash = (Path(body.Code) if body.Code else None), body.CodeHash
-        work.again = run.terms.gang and slot.attempt > 1
+        work.makes = bool(run.output)
+        if not directory.intended:
+            directory.outputs.claim()
+        values = {tags.OUT: str(directory.output), **inputs.of_job(body, slot.index, held)}
+        said = {name: tags.fill(value, values) for name, value in self.secrets.resolved(body.Envvars).items()}
         work.pair = Job(
-            arguments=arguments(body, {tags.OUT: str(directory.output), **inputs.of_job(body, slot.index)}),
-            environment={**self.secrets.resolved(body.Envvars), **self._environment(run, slot, directory)},
+            arguments=arguments(body, values),
+            environment={**said, **self.environment(run, slot, directory)},
             working_dir=directory.work,
             life=self.life,
             longest_s=body.MaxRunTime or 0,
         )
 
-    def _environment(self, run: JobRun, slot: JobSlot, directory: JobDirectory) -> dict[str, str]:
+    def environment(self, run: JobRun, slot: JobSlot, directory: Workplace) -> dict[str, str]:
+        """What every job and every slot of a role is told."""
         own = {
             "SWARM_TASK": run.task,
             "SWARM_TASK_ID": str(run.id),

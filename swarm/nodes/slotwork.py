@@ -66,7 +66,9 @@ class SlotWork:
         self._starts = 0
         self._patience = trio.CancelScope()
         """Until its deadline the worker may go on."""
-        self._terminated = False
+        self._mercy = trio.CancelScope()
+        """From being asked to end to being made to."""
+        self._terminated = self._killed = False
 
     def perform(self, effect: o.Effect) -> None:
         match effect:
@@ -80,6 +82,10 @@ class SlotWork:
                 self._nursery.start_soon(self._live)
             case o.End(grace_s=grace_s):
                 self._patience.deadline = min(self._patience.deadline, trio.current_time() + grace_s)
+            case o.Kill():
+                self._killed = True
+                self._patience.cancel()
+                self._mercy.cancel()
             case o.Reap():
                 self._nursery.start_soon(self._reap)
             case o.Conclude(verdict=verdict):
@@ -127,7 +133,7 @@ class SlotWork:
         """What has to be in its directory before it starts."""
         self._give(self.directory.node_state)
 
-    def _settled(self, verdict: Verdict) -> Verdict:
+    async def _settled(self, verdict: Verdict) -> Verdict:
         """What its end amounts to, now that nothing of it runs."""
         return verdict
 
@@ -143,7 +149,7 @@ class SlotWork:
             await self._watch()
             nursery.cancel_scope.cancel()
         await self._clean_up()
-        verdict = self._settled(self.directory.verdict(self._node_code, alone=self._is_alone()))
+        verdict = await self._settled(self.directory.verdict(self._node_code, alone=self._is_alone()))
         starts = max(self._starts, self.directory.starts())  # it may have died before it could count
         lines = tuple(self.directory.last_lines()) if verdict.state == "failed" else ()
         asked, self._terminated = self._terminated, False
@@ -165,9 +171,11 @@ class SlotWork:
         with self._patience:
             await trio.sleep(math.inf)
         if self._worker is not None:
-            self._worker.terminate()
+            if not self._killed:
+                self._worker.terminate()
             self._terminated = True
-            await trio.sleep(TERMINATE_S)
+            with self._mercy:
+                await trio.sleep(TERMINATE_S)
             await trio.to_thread.run_sync(self._worker.kill)
 
     async def _clean_up(self) -> None:
@@ -206,9 +214,13 @@ class SlotWork:
             self.told = trio.Event()
             self._nursery.start_soon(self._tell_all)
 
+    def _body(self, report: o.Report) -> dict[str, Any]:
+        """What the ledger is told."""
+        return report.body()
+
     async def _tell_all(self) -> None:
         while self._reports:
             report = self._reports.popleft()
             if self._holds(self.lease):
-                await self._tell(report.body())
+                await self._tell(self._body(report))
         self.told.set()

@@ -21,7 +21,8 @@ from swarm.core.events import Applied, NodeGone, NodeKnown, Recovered
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity
 from swarm.errors import BadInput, Outdated, Refused, Replaced, RunsTwice, SwarmError, Unreachable
-from swarm.nodes import chronicle, jobstatus, sn_return
+from swarm.nodes import chronicle, sn_return
+from swarm.nodes.answers import ANSWERS, Answer
 from swarm.nodes.ledgerlink import acquaint, acquaint_all
 from swarm.nodes.listening import listen_host
 from swarm.nodes.sn_feed import Feed
@@ -161,8 +162,7 @@ class NetworkNode:
             "outcome": self._outcome,
             "follow": self._follow,
             "status": self._status,
-            "jobs": self._jobs,
-            "job": self._job,
+            **{verb: self._answering(answer) for verb, answer in ANSWERS.items()},
             "heads": self.heads.answer,
             "cosign": self._cosign,
             "snapshot": self._snapshot,
@@ -330,11 +330,11 @@ class NetworkNode:
         said = [note for note in notes if note]
         return ledger_status(self.driver, self.local, self._heard_ms, said, self.trainings.of)
 
-    async def _jobs(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
-        return jobstatus.jobs(self.driver.ledger, int(body.get("after", 0)))
+    def _answering(self, answer: Answer) -> Handler:
+        async def handle(link: Link, body: dict[str, Any]) -> dict[str, Any]:
+            return answer(self.driver.ledger, body)
 
-    async def _job(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
-        return jobstatus.job(self.driver.ledger, str(body["task"]), int(body["first"]))
+        return handle
 
     # ---- applying
 

@@ -7,6 +7,7 @@ file says comes back from the ledger unchanged.
     Name: digits                    Body:
     TaskType: RUN_JOBS                Command: [python, train.py]     or Exec: "one line", with Shell: true for a shell
     Author: alice    (may be left out)  Envvars: {EPOCHS: 10}
+                                      Data: {"%DATA": user.alice.mnist}     or a path: what is put for %DATA
                                       ForEach: {"%IN": configs}     one job for each file (`wire/foreach`)
 """
 
@@ -20,13 +21,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
+from swarm.core.dataset import is_reference, reference
+from swarm.core.datasets import USED_MAX
 from swarm.core.jobrun import Terms
-from swarm.core.task_kinds import JOBS_MAX, ROOM_MAX
+from swarm.core.task_kinds import ARTIFACT_NAME, JOBS_MAX, ROOM_MAX
 from swarm.errors import BadInput
 from swarm.wire import documents, tags
 from swarm.wire.fitting import fit
 from swarm.wire.foreach import EachOf, Tag, values_of
-from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words
+from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words, fits
 from swarm.wire.taskfile import without_secrets
 
 LONGEST_S = 30 * 24 * 3600
@@ -52,6 +55,15 @@ def _command(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
+def _data(text: str) -> str:
+    if is_reference(text):
+        try:
+            reference(text)
+        except BadInput as error:
+            raise Sentence(error.message) from None
+    return text
+
+
 @dataclass(frozen=True, config=CLOSED)
 class RunJobs:
     """One program, once or several times."""
@@ -65,10 +77,15 @@ class RunJobs:
     CodeHash: Annotated[str, StringConstraints(strict=True, pattern="^sha256:[0-9a-f]{64}$")] | None = None
     """Of the code that is meant (`nodes/code`): put in when the task is submitted, for operators to hold it against."""
     Envvars: Annotated[dict[Variable, Value], AfterValidator(without_secrets)] = field(default_factory=dict)
-    Data: dict[Tag, Text] = field(default_factory=dict)
-    """What tags of the command stand for in every job: a file or directory on the operator's host."""
+    Data: Annotated[dict[Tag, Annotated[Text, AfterValidator(_data)]], Field(max_length=USED_MAX)] = field(
+        default_factory=dict
+    )
+    """What tags of the command and of Envvars stand for in every job: a dataset (`core/dataset`), or a path, of a file
+    or directory on the operator's host."""
     ForEach: EachOf | None = None
     """What each job is about, in place of Replicas."""
+    Output: Annotated[Text, fits(ARTIFACT_NAME)] | None = None
+    """The artifact that it makes (`core/artifacts`): what each job puts out is a version of it."""
     Replicas: Annotated[int, Field(strict=True, ge=1, le=JOBS_MAX)] = 1
     Rendezvous: Annotated[bool, Field(strict=True)] = False
     """The replicas are the ranks of one program: all run at once or none, on one host."""
@@ -99,7 +116,7 @@ class RunJobs:
         words = self.Command or (self.Exec or "",)
         named = tags.named(words)
         for tag in given:
-            if tag not in named:
+            if tag not in (*named, *tags.named(self.Envvars.values())):
                 raise Sentence(f"{tag} stands for something, and the command does not name it")
         if len(set(given)) < len(given):
             raise Sentence(f"{given[-1]} stands both in Data and in ForEach")
@@ -153,15 +170,16 @@ class JobsFile:
 
 def parse(data: bytes, name: str) -> JobsFile:
     """The task in a file's bytes; `name` is the file's in messages. Raises BadInput with all faults."""
-    return _fitted(documents.read(data, name))
+    return of_document(documents.read(data, name))
 
 
 def made(said: dict[str, Any], name: str) -> JobsFile:
     """The same of a task that was not written by hand: ``name`` is what made it."""
-    return _fitted(documents.given(said, name))
+    return of_document(documents.given(said, name))
 
 
-def _fitted(document: documents.Document) -> JobsFile:
+def of_document(document: documents.Document) -> JobsFile:
+    """The task in it; raises BadInput with all faults."""
     said, warnings = fit(document, Written)
     if said.Body.Exec and not said.Body.Shell and (found := _FOR_A_SHELL.search(said.Body.Exec)):
         raise BadInput(

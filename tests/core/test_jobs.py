@@ -9,6 +9,7 @@ import msgpack
 import pytest
 
 from swarm.core import jobs
+from swarm.core.events import TaskGone
 from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
@@ -44,14 +45,14 @@ class JobScene(TaskScene):
         outcome = self.report(operator, slot, state, reason)
         assert outcome.accepted, outcome.reason
 
-    def stop(self, name: str = "job") -> Any:
-        return self.say(self.swci, "JobsStopped", {"task": name})
+    def stop(self, name: str = "job", **more: bool) -> Any:
+        return self.say(self.swci, "JobsStopped", {"task": name, **more})
 
     def retry(self, name: str = "job") -> Any:
         return self.say(self.swci, "JobsRetried", {"task": name})
 
-    def delete(self, name: str = "job") -> Any:
-        return self.say(self.swci, "JobsDeleted", {"task": name})
+    def delete(self, name: str = "job", **more: bool) -> Any:
+        return self.say(self.swci, "JobsDeleted", {"task": name, **more})
 
 
 def states(run: JobRun) -> list[str]:
@@ -358,6 +359,30 @@ def test_an_organisation_has_no_more_jobs_in_the_ledger_than_every_node_can_keep
         scene.ends(slot, "stopped")
     assert scene.delete("first").accepted
     assert len(scene.submit("second", slots=5).slots) == 5
+
+
+def test_a_kill_is_a_stop_without_time_to_end_in_also_behind_a_stop():
+    scene = JobScene(2)
+    run = scene.submit(slots=3)
+    assert scene.stop().accepted
+    assert not run.killed
+    assert scene.stop(kill=True).accepted
+    assert (run.killed, states(run)) == (True, ["assigned", "assigned", "stopped"])
+    restored = JobRun.from_state(msgpack.unpackb(msgpack.packb(run.to_state())))
+    assert restored.killed
+    for slot in slots(run)[:2]:
+        scene.ends(slot, "stopped", "killed")
+    assert (run.state, run.reason) == ("stopped", f"stopped by {scene.swci.identity}")
+    refused = scene.stop(kill=True)
+    assert refused.reason == "task job is stopped: there is nothing to kill"
+    assert scene.retry().accepted
+    assert not run.killed
+    assert scene.stop(kill=True).accepted
+    for slot in [slot for slot in slots(run) if slot.leased]:
+        scene.ends(slot, "stopped", "killed")
+    assert run.reason.startswith("killed by ")
+    assert scene.delete(outputs=True).accepted
+    assert scene.events[-1] == TaskGone("job", run.number, True)
 
 
 @pytest.mark.parametrize("rules", [2, 3])

@@ -13,6 +13,7 @@ from swarm.core.operator_steps import Refusal, Verdict
 from swarm.core.timekeeper import LEASE_S
 from tests.core.scene import Actor
 from tests.core.tasks import TaskScene
+from tests.core.test_jobs import JobScene
 
 SL = Actor("sl", "sl-1").uid
 DONE = Verdict("done", "", 0)
@@ -392,3 +393,25 @@ def test_events_of_others_move_nothing(host):
         host.effects.clear()
         host.happened(event)
         assert host.effects == []
+
+
+def test_a_job_that_was_asked_to_end_is_killed_once_the_ledger_says_so():
+    scene = JobScene(1)
+    host = Host(scene, scene.operators[0])
+    host.held_back = {o.End, o.Kill}
+    scene.submit()
+    host.moved()
+    (slot,) = scene.ledger.board.leases_of(host.swop.uid)
+    scene.stop()
+    host.moved()
+    host.moved()
+    assert host.names().count("End") == 1
+    scene.stop(kill=True)
+    host.moved()
+    host.moved()
+    assert host.names()[-1] == "Kill"
+    assert host.names().count("Kill") == 1
+    host.ends((slot.id, slot.fence), Verdict("stopped", "nobody saw how", None), asked=True)
+    said = f"stopped by {scene.swci.identity}"
+    assert host.reports()[-1] == ("stopped", said)
+    assert scene.ledger.board.jobs.of("job").state == "stopped"

@@ -16,7 +16,7 @@ from swarm.core.kinds import FIELDS, INTRODUCTIONS, check_body
 from swarm.core.ledger import Ledger
 from swarm.core.policy import allowed, membership
 from swarm.core.roles import Role
-from swarm.core.rules import KNOWN
+from swarm.core.rules import KNOWN, WORK
 from swarm.core.slot import Slot
 from swarm.core.task import ROOT_NAME
 from swarm.core.taskrunner import DEFAULT_NAME
@@ -31,7 +31,7 @@ ENDING = (
     "TaskDeleted", "ProtocolActivated",
 )  # fmt: skip
 SEEDS = 40
-NEWER = 15
+NEWER = 20
 """So many more, under the newest rules: with jobs."""
 JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles"))]
 STEPS = 150
@@ -112,6 +112,7 @@ class Game:
             "options": {"minPeers": 2}, "weight": 1, "syncFrequency": 10, "data_address": "127.0.0.1:3000",
         }  # fmt: skip
         room, job, terms = self.of_jobs() if scene.rules > 1 else ({}, "", {})
+        commit, data = self.of_datasets()
         bodies: dict[str, dict[str, Any]] = {
             "Genesis": {"rules": 1, "anchors": [anchored("a").certificate], "joined": joined, "created": 0},
             "OrganisationAdmitted": {"ca": anchored(chance.choice("abcde")).certificate},
@@ -154,10 +155,14 @@ class Game:
             "TaskrunnerReset": {"taskrunner": DEFAULT_NAME},
             **self.of_roles(held, job),
             "JobsSubmitted": {"taskrunner": DEFAULT_NAME, "name": job, "author": "alice",
-                              "terms": terms, "body": {"Command": ["true"]}},
+                              "terms": terms, "body": {"Command": ["true"]}, **data},
             "JobsStopped": {"task": job},
             "JobsRetried": {"task": job},
             "JobsDeleted": {"task": job},
+            "DatasetAdded": commit,
+            "DatasetCommitted": commit,
+            "DatasetTagged": {"name": commit["name"], "commit": chance.randint(1, 2), "tag": chance.choice("ab")},
+            "DatasetRemoved": {"name": commit["name"]},
         }  # fmt: skip
         return bodies[kind]
 
@@ -167,6 +172,16 @@ class Game:
         terms = {"slots": chance.randint(1, 3), "gang": chance.random() < 0.4, "probe": 0, "restart": 1}
         room = chance.choice([{}, {"cpu": 2}, {"cpu": 3, "gpu": 1}])
         return room, chance.choice(["j1", "j2"]), {**terms, "cpu": 1, "gpu": 0}
+
+    def of_datasets(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A commit, and what a task may use."""
+        chance = self.chance
+        files = {"names": ["a", "b/c"], "hashes": chance.randbytes(64), "sizes": [1, 2], "examples": [-1, 3]}
+        name = f"user.swci-1.{chance.choice('xyz')}"
+        commit = {"name": name, "message": "", "tags": ["a"], "root": "/data", "alone": False, "files": files}
+        used = {"data": [{"name": f"user.swci-1.{chance.choice('xyz')}", "commits": [1]}]}
+        used |= chance.choice([{}, {"output": "model", "code": "sha256:" + "0" * 64}])
+        return commit, used if self.scene.rules > 2 and chance.random() < 0.3 else {}
 
     def of_roles(self, held: dict[str, Any], task: str) -> dict[str, dict[str, Any]]:
         chance, runs = self.chance, self.scene.ledger.board.jobs.with_roles
@@ -178,6 +193,11 @@ class Game:
             "RolesScaled": {"task": task, "role": "worker", **count, **chance.choice([{}, held])},
             "GoalReached": {**held, "reason": "reward is 200"},
             "StartLapsed": {"run": chance.choice([1, *runs])},
+            "WorkPut": {**held, "items": [["a", "1"], ["b", ""]], "within_s": 60},
+            "WorkTaken": held,
+            "WorkDone": {**held, "key": "a", "lease": 1, "result": "2"},
+            "WorkForgotten": {**held, "keys": ["a"]},
+            "WorkLapsed": {"run": chance.choice([1, *runs]), "key": "a", "lease": 1},
         }
 
     def spoilt(self, value: Any, depth: int = 0) -> Any:
@@ -242,5 +262,5 @@ def test_bodies_of_nearly_every_kind_are_taken_in_these_games() -> None:
         for _ in range(STEPS):
             game.step(game.kind())
         taken |= game.taken
-    longer = {"Genesis", "ProtocolActivated", "ContractRebased", "LeaseEnded", "GoalReached", "StartLapsed"}
+    longer = {"Genesis", "ProtocolActivated", "ContractRebased", "LeaseEnded", "GoalReached", "StartLapsed", *WORK}
     assert set(FIELDS) - taken <= longer, "which need a longer story"

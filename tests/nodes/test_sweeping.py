@@ -69,10 +69,10 @@ def test_more_names_than_a_task_takes_are_refused(place):
 
 def test_a_job_whose_file_is_gone_is_not_started(place):
     body = jobsfile.body_of(jobsfile.to_wire(task(place).body), "cv")
-    assert inputs.of_job(body, 1) == {
+    assert inputs.of_job(body, 1, {}) == {
         "%DATA": f"{place}/my data.npz",
         "%IN": f"{place}/configs/c-01.json",
     }
     (place / "configs" / "c-01.json").unlink()
     with pytest.raises(BadInput, match=r"c-01\.json, %IN of job 1, is not on this host"):
-        inputs.of_job(body, 1)
+        inputs.of_job(body, 1, {})

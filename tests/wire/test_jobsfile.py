@@ -94,6 +94,7 @@ def test_there_is_a_job_for_each_file_and_the_ledger_has_the_list_as_it_is():
 @pytest.mark.parametrize(
     ("changed", "into", "said"),
     [
+        (b"mnist.npz", b"user.a.mnist@", "'user.a.mnist@' names no dataset"),
         (b"-c %IN", b"", "%IN stands for something, and the command does not name it"),
         (b"-d %DATA", b"-d %DATA %REF", "%REF has no value: the command may name %DATA, %IN, %OUT"),
         (b'{"%DATA"', b'{"%IN"', "%IN stands both in Data and in ForEach"),
@@ -111,6 +112,12 @@ def test_there_is_a_job_for_each_file_and_the_ledger_has_the_list_as_it_is():
 def test_a_tag_without_a_value_and_a_value_without_a_tag_are_refused(changed, into, said):
     assert changed in SWEEP
     assert said in faults(SWEEP.replace(changed, into))
+
+
+def test_a_variable_may_hold_what_a_tag_stands_for():
+    said = SWEEP.replace(b"-d %DATA", b"").replace(b"  Probe: 2", b"  Envvars: {FROM: 'at %DATA'}")
+    said = said.replace(b"mnist.npz", b"'user.a.mnist@2,gold'")
+    assert jobsfile.parse(said, "cv.yaml").body.Data == {"%DATA": "user.a.mnist@2,gold"}
 
 
 def test_what_only_looks_like_a_tag_is_left_alone():

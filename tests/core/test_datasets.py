@@ -1,0 +1,203 @@
+"""Datasets: whose a name is, that a version is named by what its files hold, and that what a task uses stays."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgpack
+import pytest
+
+from swarm.core import datasets
+from swarm.core.dataset import reference
+from swarm.core.ledger import Ledger
+from swarm.core.task_kinds import TASK_FIELDS
+from swarm.core.taskrunner import DEFAULT_NAME
+from swarm.errors import BadInput
+from tests.core.test_jobs import JobScene, slots, states
+
+MNIST = "user.swci-1.mnist"
+
+
+def columns(**files: str) -> dict[str, Any]:
+    """Files by name, each with a text and as many examples as it has characters."""
+    names = list(files)
+    return {
+        "names": names,
+        "hashes": b"".join(hashlib.sha256(text.encode()).digest() for text in files.values()),
+        "sizes": [len(text) for text in files.values()],
+        "examples": [len(text) for text in files.values()],
+    }
+
+
+class DataScene(JobScene):
+    def register(
+        self, kind: str, name: str, tags: list[str], files: dict[str, str], by: Any = None, **more: Any
+    ) -> Any:
+        body = {"name": name, "message": "m", "tags": tags, "root": "/data", "alone": False, "files": columns(**files)}
+        return self.say(by or self.swci, kind, {**body, **more})
+
+    def add(self, name: str = MNIST, *tags: str, by: Any = None, **files: str) -> Any:
+        return self.register("DatasetAdded", name, list(tags), files or {"a": "1"}, by)
+
+    def commit(self, *tags: str, by: Any = None, **files: str) -> Any:
+        return self.register("DatasetCommitted", MNIST, list(tags), files, by)
+
+    def use(self, job: str, *uses: tuple[str, list[int]], by: Any = None) -> Any:
+        terms = {"slots": 1, "gang": False, "probe": 0, "restart": 0, "cpu": 1, "gpu": 0}
+        body = {"taskrunner": DEFAULT_NAME, "name": job, "author": "alice", "terms": terms, "body": {"Command": ["x"]}}
+        data = [{"name": name, "commits": commits} for name, commits in uses]
+        return self.say(by or self.swci, "JobsSubmitted", {**body, "data": data})
+
+    @property
+    def registry(self) -> datasets.Datasets:
+        return self.ledger.board.datasets
+
+
+def test_a_name_begins_with_its_users_own_prefix_and_is_one_datasets():
+    scene = DataScene(1)
+    refused = scene.add("user.bob.mnist")
+    assert refused.code == 5
+    assert refused.reason.endswith("cannot add a dataset user.bob.mnist: names of its datasets begin with user.swci-1.")
+    assert not scene.add("user.swci-1.").accepted
+    assert scene.add().accepted
+    assert scene.add().reason == f"there is a dataset {MNIST} already, of a"
+    assert list(scene.registry.by_name) == [MNIST]
+
+
+def test_only_the_owners_organisation_adds_tags_and_removes():
+    scene = DataScene(1)
+    scene.add()
+    for kind, body in (
+        ("DatasetTagged", {"name": MNIST, "commit": 1, "tag": "gold"}),
+        ("DatasetRemoved", {"name": MNIST}),
+    ):
+        assert "only the organisation that has its files may" in scene.say(scene.other_swci, kind, body).reason
+        assert scene.say(scene.swci, kind, body).accepted
+    assert scene.say(scene.swci, "DatasetRemoved", {"name": MNIST}).reason == f"dataset '{MNIST}' not found"
+    assert scene.commit(b="2").code == 2
+
+
+def test_the_same_selection_is_the_same_version_whatever_came_later():
+    scene = DataScene(1)
+    first = scene.add(MNIST, "clean", a="11", b="2").result
+    assert scene.commit("gold", b="33", c="4").result["commit"] == 2
+    version = scene.registry.version
+    assert (
+        version(f"{MNIST}@1").hash
+        == first["hash"]
+        == version(f"{MNIST}@clean").hash
+        == version(f"{MNIST}@1,clean").hash
+    )
+    whole = version(MNIST)
+    assert [(each.file.name, each.commit) for each in whole.files] == [("a", 1), ("b", 2), ("c", 2)]
+    assert (whole.bytes, whole.examples, whole.labels) == (5, 5, None)
+    assert version(f"{MNIST}@gold").hash not in (whole.hash, first["hash"])
+    assert version(whole.reference[:-50]).hash == whole.hash, "a beginning of the hash is enough"
+    scene.commit(a="11", b="2", c="4")
+    assert version(f"{MNIST}@2").hash == whole.hash
+    copy = DataScene(1)
+    copy.add(MNIST, a="11", b="2")
+    assert copy.registry.version(MNIST).hash == first["hash"], "content names it, not who added it or when"
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        ("3", "has no commit 3: it has 2"),
+        ("0", "has no commit 0: it has 2"),
+        ("bronze", "has no commit that bronze selects"),
+        ("1,gold", "has no commit that 1,gold selects"),
+        ("sha256:00000000", "has no version whose hash begins with sha256:00000000"),
+    ],
+)
+def test_what_there_is_not_is_named(selection, said):
+    scene = DataScene(1)
+    scene.add()
+    scene.commit("gold", b="2")
+    with pytest.raises(BadInput, match=said):
+        scene.registry.version(f"{MNIST}@{selection}")
+
+
+@pytest.mark.parametrize("text", ["", "@1", "x@", "x@1,", "x@,", "x@a b", "x@-1", "x@sha256:12", "x@1@2", "x" * 400])
+def test_what_is_no_reference_is_refused(text):
+    with pytest.raises(BadInput, match="names no dataset"):
+        reference(text)
+
+
+def test_jobs_go_where_their_data_are_and_say_so_when_nobody_has_them():
+    scene = DataScene(2)
+    theirs = "user.swci-1.theirs"
+    assert scene.add(theirs, by=scene.other_swci).accepted
+    outcome = scene.use("job", (theirs, [1]), by=scene.other_swci)
+    run = scene.ledger.board.jobs.runs[outcome.result["run"]]
+    assert states(run) == ["waiting"], "the operator is of the other organisation"
+    said = scene.ledger.board.jobs.waits_for(run, 0)
+    assert said == f"no operator that listens holds {theirs}: its files are with b"
+    operator = scene.operator(2)
+    scene.offer_room(operator, 1)
+    assert (states(run), slots(run)[0].swop) == (["assigned"], operator.uid)
+
+
+def test_data_of_two_organisations_are_with_no_operator():
+    scene = DataScene(1)
+    scene.add()
+    scene.add("user.swci-1.theirs", by=scene.other_swci)
+    refused = scene.use("job", (MNIST, [1]), ("user.swci-1.theirs", [1]))
+    assert refused.reason == (f"no operator has both {MNIST} and user.swci-1.theirs: their files are with a and with b")
+    assert not scene.ledger.board.jobs.runs
+
+
+@pytest.mark.parametrize("commits", [[2], [1, 1], [2, 1]])
+def test_a_task_uses_commits_that_there_are(commits):
+    scene = DataScene(1)
+    scene.add()
+    assert "has no such commits" in scene.use("job", (MNIST, commits)).reason
+
+
+def test_what_a_task_uses_stays_until_the_task_is_forgotten():
+    scene = DataScene(1)
+    scene.add()
+    run = scene.ledger.board.jobs.runs[scene.use("job", (MNIST, [1])).result["run"]]
+    scene.ends(slots(run)[0])
+    assert scene.say(scene.swci, "DatasetRemoved", {"name": MNIST}).reason.endswith(
+        "is used by task job: it cannot be removed"
+    )
+    used = scene.registry.by_name[MNIST].versions
+    assert list(used.values()) == [(1,)]
+    assert scene.delete().accepted
+    assert not used
+    assert scene.say(scene.swci, "DatasetRemoved", {"name": MNIST}).accepted
+
+
+def test_a_snapshot_holds_datasets_and_who_uses_them():
+    scene = DataScene(1)
+    before = scene.ledger.board.to_state()
+    assert "datasets" not in before, "a network without datasets has the state that it had before there were any"
+    scene.register("DatasetAdded", MNIST, ["t"], {"a": "1"}, labels=[b"12345678"])
+    scene.use("job", (MNIST, [1]))
+    packed = msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), strict_map_key=False)
+    again = Ledger.restore(packed)
+    again.check()
+    assert again.digest() == scene.ledger.digest()
+    assert again.board.datasets.version(MNIST) == scene.registry.version(MNIST)
+    assert again.board.jobs.user_of(MNIST) == "job"
+
+
+def test_an_organisation_keeps_so_many_files_in_the_ledger(monkeypatch):
+    monkeypatch.setattr(datasets, "KEPT_MAX", 2)
+    scene = DataScene(1)
+    scene.add(a="1", b="2")
+    assert scene.commit(c="3").reason == "a has 2 files in the ledger, and 1 more are over 2"
+    assert scene.add("user.swci-1.x", by=scene.other_swci).accepted
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a//b", "a/..", "", "a\nb", "a/", "x" * 241])
+def test_a_file_lies_below_its_directory(name):
+    files = {"names": [name], "hashes": bytes(32), "sizes": [0], "examples": [-1]}
+    assert not datasets.DATASET_FIELDS["DatasetAdded"]["files"].fits(files)
+    assert datasets.DATASET_FIELDS["DatasetAdded"]["files"].fits({**files, "names": ["a/b c.txt"]})
+
+
+def test_before_the_third_version_of_the_rules_there_are_no_datasets():
+    assert TASK_FIELDS["JobsSubmitted"]["data"].since == 3
