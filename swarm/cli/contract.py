@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from swarm.cli.ending import print_json
 from swarm.cli.entrance import Entrance, ask, network_flags
 from swarm.cli.help import Command
-from swarm.errors import BadInput, Refused
-
-if TYPE_CHECKING:
-    from swarm.core.events import Outcome
-    from swarm.nodes.client import Client
 
 RESET_EXAMPLES = """
 swarm contract reset demo       in the swarm that swarm up started here
@@ -41,13 +34,12 @@ def command() -> None:
 @click.argument("name")
 @network_flags
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
-def reset(name: str, entrance: Entrance, as_json: bool) -> None:
-    async def propose(client: Client) -> Outcome:
-        return await client.propose("ContractReset", {"contract": name})
+def reset_command(name: str, entrance: Entrance, as_json: bool) -> None:
+    from swarm.nodes.governing import reset
 
-    ask(entrance, propose)
+    done = ask(entrance, reset(name))
     if as_json:
-        print_json({"contract": name})
+        print_json(done)
     else:
         click.echo(f"contract {name} is reset: the next program that names it opens it anew")
 
@@ -64,22 +56,11 @@ def reset(name: str, entrance: Entrance, as_json: bool) -> None:
 @network_flags
 @click.option("--force", is_flag=True, help="do it: what the lost model had learned since is gone")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
-def rebase(name: str, entrance: Entrance, force: bool, as_json: bool) -> None:
-    async def give_up(client: Client) -> tuple[str, str]:
-        contract = (await client.ledger()).contracts.get(name)
-        if contract is None:
-            raise Refused(f"there is no contract {name}: nobody has enrolled in it")
-        lost = contract.base
-        if not force:
-            raise BadInput(
-                f"this would give up the model {lost} of contract {name}, for good",
-                hint=f"swarm contract rebase {name} --force",
-            )
-        outcome = await client.propose("ContractRebased", {"contract": name, "digest": lost})
-        return lost, outcome.result["base"]
+def rebase_command(name: str, entrance: Entrance, force: bool, as_json: bool) -> None:
+    from swarm.nodes.governing import rebased
 
-    lost, base = ask(entrance, give_up)
+    done = ask(entrance, rebased(name, force=force))
     if as_json:
-        print_json({"contract": name, "lost": lost, "base": base})
+        print_json(done)
     else:
-        click.echo(f"contract {name} has given up {lost}: its base is {base} again")
+        click.echo(f"contract {name} has given up {done['lost']}: its base is {done['base']} again")

@@ -1,20 +1,21 @@
 """How a command of `swarm` gets into a network: as its flags say, else into the one that `swarm up` runs here.
 
 `network_flags` gives a click command the five flags and one argument `entrance` for them; `ask(entrance, work)` has the
-work done with a connected client (`nodes/client`). Guarantee: what is asked is asked as a command interface (SWCI).
+work done with a connected client (`nodes/entrance`). Guarantee: neither libp2p nor trio is loaded before that.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from swarm.errors import BadInput
+from swarm.nodes.entrance import Entrance as Entrance
+from swarm.nodes.entrance import of_swarm_up
 
 if TYPE_CHECKING:
     from swarm.nodes.client import Client
@@ -28,14 +29,6 @@ _FLAGS = (
     click.option("--cert", type=click.Path(path_type=Path), help="certificate of the SWCI, PEM"),
     click.option("--capath", type=click.Path(path_type=Path), help="directory with every organisation's CA"),
 )
-
-
-@dataclass(frozen=True)
-class Entrance:
-    address: tuple[str, int]
-    certificate: Path
-    key: Path
-    capath: Path
 
 
 def network_flags(command: Callable[..., T]) -> Callable[..., T]:
@@ -69,26 +62,4 @@ def _with_flags(command: Callable[..., T], given: Callable[[Callable[[], Entranc
 
 def ask(entrance: Entrance, work: Callable[[Client], Awaitable[T]]) -> T:
     """Do the work with a client that is gone afterwards."""
-    from swarm.nodes.client import consult
-    from swarm.nodes.scratch import scratch_directory
-    from swarm.runtime.credentials import Credentials
-
-    credentials = Credentials.load(entrance.certificate, entrance.key, entrance.capath, expect_roles=("swci",))
-    with scratch_directory("swarm-swci-") as directory:
-        return consult(entrance.address, credentials, directory / "swci", work)
-
-
-def of_swarm_up() -> Entrance:
-    """That of the first organisation of `swarm up`."""
-    from swarm.nodes.local import HOST
-    from swarm.nodes.standing import Standing
-    from swarm.runtime.authority import CertificateTree
-    from swarm.runtime.statedir import default_state_dir
-
-    standing = Standing(default_state_dir("up"))
-    running = [node for node in standing.nodes() if node.process() and not node.is_operator]
-    if not running:
-        raise BadInput("no swarm runs here", hint="swarm up starts one; --sn-ip names one elsewhere")
-    tree = CertificateTree(standing.directory / "org-1", "1")
-    address = (HOST, standing.api_port(running[0].name))
-    return Entrance(address, tree.certificate("swci"), tree.key("swci"), tree.capath)
+    return entrance.ask(work)

@@ -38,6 +38,7 @@ COMMANDS = {
     "status": Row("swarm.cli.status:command", "what runs where in a network, who waits for whom, and why"),
     "nodes": Row("swarm.cli.status:nodes", "the nodes of a network"),
     "sweep": Row("swarm.cli.sweep:command", "one command, once for each file of a directory of configurations"),
+    "scale": Row("swarm.cli.scale:command", "more or fewer slots of a role, while its task runs"),
     "task": Row("swarm.cli.task:command", "tasks of jobs: list, show, stop, retry, delete"),
     "data": Row("swarm.cli.data:command", "datasets: names in the ledger for files that stay where they are"),
     "runs": Row("swarm.cli.runs:command", "what jobs on this host have logged of their training"),

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from swarm.cli.ending import print_json
 from swarm.cli.entrance import Entrance, ask, network_flags
 from swarm.cli.help import Command
-from swarm.errors import BadInput
-
-if TYPE_CHECKING:
-    from swarm.core.events import Outcome
-    from swarm.nodes.client import Client
-    from swarm.wire.certs import Anchor
 
 EXAMPLES = """
 swarm org list                      of the swarm that swarm up started here
@@ -61,31 +54,11 @@ def listing(entrance: Entrance, as_json: bool) -> None:
 @network_flags
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
 def admit(ca: Path, entrance: Entrance, as_json: bool) -> None:
-    anchor = _read(ca)
+    from swarm.nodes.governing import admitted
 
-    async def propose(client: Client) -> Outcome:
-        return await client.propose("OrganisationAdmitted", {"ca": anchor.certificate})
-
-    result = ask(entrance, propose).result
-    key = f"sha256:{anchor.spki_sha256.hex()}"
+    done = ask(entrance, admitted(ca))
     if as_json:
-        print_json({"organisation": result["organisation"], "key": key, "known": result["known"]})
+        print_json(done)
         return
-    known = "was admitted already" if result["known"] else "is admitted"
-    click.echo(f"organisation {result['organisation']} {known} ({key})")
-
-
-def _read(path: Path) -> Anchor:
-    from swarm.wire.certs import anchors_from_pem
-
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        anchors = anchors_from_pem([text])
-    except BadInput as error:
-        raise BadInput(f"{path}: {error.message}", hint=error.hint) from error
-    if len(anchors) != 1:
-        raise BadInput(f"{path} has {len(anchors)} CA certificates, expected one", hint="admit them one by one")
-    return anchors[0]
+    known = "was admitted already" if done["known"] else "is admitted"
+    click.echo(f"organisation {done['organisation']} {known} ({done['key']})")

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from swarm.cli.ending import print_json
 from swarm.cli.entrance import Entrance, ask, network_flags
 from swarm.cli.help import Command
-from swarm.errors import BadInput, Refused
-
-if TYPE_CHECKING:
-    from swarm.nodes.client import Client
 
 EXAMPLES = """
 swarm sn promote --force --sn-ip 10.2.2.2 --key swci-2-key.pem --cert swci-2-cert.pem --capath ca/capath
 swarm sn remove sn-3       of the swarm that swarm up started here: it will not come back
 """
-REASON = "the voters before will not come back"
 
 
 @click.group("sn", help="The network nodes: what only a person can decide about them.")
@@ -27,12 +20,9 @@ def command() -> None:
 
 
 def _must_be_meant(context: click.Context, parameter: click.Parameter, force: bool) -> None:
-    """Before anything else is looked at: whoever has not said so is told what it means."""
-    if not force:
-        raise Refused(
-            "promoting a network node gives up what the lost ones acknowledged without it, for good",
-            hint="if they will not come back, say so: --force",
-        )
+    from swarm.nodes.promotion import must_be_meant
+
+    must_be_meant(force)
 
 
 @command.command(
@@ -51,13 +41,13 @@ def _must_be_meant(context: click.Context, parameter: click.Parameter, force: bo
     callback=_must_be_meant,
     help="yes: what the others acknowledged alone may be lost",
 )
-@click.option("--reason", default=REASON, show_default=True, help="what the ledger records of it")
+@click.option("--reason", help="what the ledger records of it  [default: the voters before will not come back]")
 @network_flags
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
-def promote(reason: str, entrance: Entrance, as_json: bool) -> None:
+def promote(reason: str | None, entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes import promotion
 
-    status = ask(entrance, lambda client: promotion.promote(client, reason))
+    status = ask(entrance, lambda client: promotion.promote(client, reason or promotion.REASON))
     if as_json:
         print_json({"node": status["node"], "epoch": status["epoch"], "head": status["head"]})
         return
@@ -80,27 +70,10 @@ def promote(reason: str, entrance: Entrance, as_json: bool) -> None:
 @network_flags
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
 def remove(name: str, entrance: Entrance, as_json: bool) -> None:
-    async def propose(client: Client) -> dict[str, Any]:
-        row = _named(name, (await client.status())["nodes"])
-        await client.propose("SnRemoved", {"uid": row["uid"]})
-        return row
+    from swarm.nodes.governing import removed
 
-    row = ask(entrance, propose)
+    done = ask(entrance, removed(name))
     if as_json:
-        print_json({"removed": row["uid"], "name": row["name"], "organisation": row["organisation"]})
+        print_json(done)
         return
-    click.echo(f"{row['name']} ({row['organisation']}) is removed: its node key is not taken back")
-
-
-def _named(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    sns = [row for row in rows if row["role"] == "sn"]
-    found = [row for row in sns if name in (row["name"], row["uid"])]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        which = ", ".join(f"{row['uid']} of {row['organisation']}" for row in found)
-        raise BadInput(
-            f"{len(found)} network nodes are named {name}: {which}", hint="name the one that is meant by uid"
-        )
-    known = ", ".join(row["name"] for row in sns)
-    raise BadInput(f"no network node is named {name}", hint=f"there are {known}")
+    click.echo(f"{done['name']} ({done['organisation']}) is removed: its node key is not taken back")

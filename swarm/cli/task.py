@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 swarm task ls               all of them, with how many slots are in which state
 swarm task show 2           one, by its id or name, with its slots
+swarm task wait cv          until it has ended; exit code 6 if it is not done then
 swarm task stop cv          what waits never starts, what runs is asked to end
 swarm task kill cv          the same, but what runs is ended at once
 swarm task retry cv         whatever is not done waits again
@@ -75,6 +76,28 @@ def show(entrance: Entrance, task: str, as_json: bool) -> None:
     output().print(_slots(found["slots"][:SHOWN_MAX]))
     if len(found["slots"]) > SHOWN_MAX:
         click.echo(f"and {len(found['slots']) - SHOWN_MAX} slots more: --json shows them")
+
+
+@command.command(
+    "wait",
+    cls=Command,
+    examples=EXAMPLES,
+    help="Wait until a task has ended, and show it. The exit code is 0 when all of it is done, 6 when it ended in "
+    "another way, 4 when the time is over.",
+)
+@click.argument("task")
+@click.option("--until", default="ended", show_default=True, help="or a state, such as running: what to wait for")
+@click.option("--timeout", "deadline_s", default=3600.0, show_default=True, type=click.FloatRange(0), help="seconds")
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def wait(task: str, until: str, deadline_s: float, entrance: Entrance, as_json: bool) -> None:
+    from swarm.nodes.submitting import awaited
+
+    found = ask(entrance, awaited(task, deadline_s, until))
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(f"task {found['id']} {found['name']} is {found['state']}")
 
 
 def _asking(name: str, kind: str, said: str, about: str, **more: bool) -> None:

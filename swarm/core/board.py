@@ -1,4 +1,4 @@
-"""The board: all tasks, taskrunners and datasets of the network, and the proposals about them.
+"""The board: all tasks, taskrunners, datasets and artifacts of the network, and the proposals about them.
 
 Called by the ledger, which has checked the author's role and the body's fields. Guarantees: names are unique and
 permanent (a draft's until it is deleted); a draft is finalized, changed and deleted by its author's organisation only;
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from swarm.core.artifacts import Artifacts
 from swarm.core.claims import EntryHeader, Verified
 from swarm.core.datasets import Datasets
 from swarm.core.events import Event, Gone, TaskChanged, TaskFinal, TaskGone, TaskKnown, TaskrunnerKnown
@@ -34,7 +35,8 @@ class Board:
         self.tasks: dict[str, Task] = {ROOT_NAME: root()}
         self.taskrunners: dict[str, Taskrunner] = {DEFAULT_NAME: Taskrunner(DEFAULT_NAME)}
         self.datasets = Datasets(lambda name: self.jobs.user_of(name))
-        self.jobs = Jobs(self.tasks, self.taskrunners, self.datasets)
+        self.artifacts = Artifacts()
+        self.jobs = Jobs(self.tasks, self.taskrunners, self.datasets, self.artifacts)
         self.roles = RolesBoard(self.jobs)
         self._kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             **self.jobs.kinds,
@@ -296,6 +298,7 @@ class Board:
             "taskrunners": [taskrunner.to_state() for _, taskrunner in sorted(self.taskrunners.items())],
             **self.jobs.to_state(),
             **self.datasets.to_state(),
+            **self.artifacts.to_state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -304,6 +307,7 @@ class Board:
         self.taskrunners.clear()
         self.taskrunners.update({runner.name: runner for runner in map(Taskrunner.from_state, state["taskrunners"])})
         self.datasets.restore(state)
+        self.artifacts.restore(state)
         self.jobs.restore(state)
 
     def check(self) -> None:
@@ -316,6 +320,7 @@ class Board:
             taskrunner.check()
         self.jobs.check()
         self.datasets.check()
+        self.artifacts.check()
         for run in self.runs():
             task = self.tasks[run.task]
             assert run.number <= task.run

@@ -9,6 +9,7 @@ names and contents give equal digests on every host, in whatever order and where
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ FILES_MAX = 4000
 """Of one list: so many fit into one proposal."""
 NAME_MAX = 240
 UNCOUNTED = -1
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,13 @@ def from_wire(columns: dict[str, Any]) -> tuple[FileEntry, ...]:
     return tuple(map(FileEntry, columns["names"], apart, columns["sizes"], columns["examples"]))
 
 
+def _is_summary(value: Any) -> bool:
+    if not is_map(value) or set(value) != {"hash", "bytes", "files"}:
+        return False
+    hashed = isinstance(value["hash"], str) and _HASH.fullmatch(value["hash"]) is not None
+    return hashed and whole(0, COUNT_MAX)(value["bytes"]) and whole(1, COUNT_MAX)(value["files"])
+
+
 def _fits(value: Any) -> bool:
     if not is_map(value) or set(value) != {"names", "hashes", "sizes", "examples"}:
         return False
@@ -76,4 +85,8 @@ def _fits(value: Any) -> bool:
     return all(list_of(whole(low, COUNT_MAX), len(names), len(names))(column) for column, low in columns)
 
 
+HASH = Field(
+    "a hash (sha256: and 64 hexadecimal digits)", lambda value: isinstance(value, str) and bool(_HASH.fullmatch(value))
+)
+SUMMARY = Field("of files: their hash, how many bytes and how many files", _is_summary)
 FILES = Field(f"a list of 1 to {FILES_MAX} files: names, hashes, sizes and examples of each", _fits)

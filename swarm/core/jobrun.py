@@ -78,6 +78,9 @@ class JobRun:
     """For `core/operator`: of no run of jobs."""
     uses: Uses = field(default_factory=Uses)
     """The datasets that it is about: only who has them runs it."""
+    output: str = ""
+    """The artifact that it makes, if any, of the code with the hash ``code``."""
+    code: str = ""
     _counts: Counter[str] = field(default_factory=Counter)
     _waiting: list[int] = field(default_factory=list)
 
@@ -354,12 +357,14 @@ class JobRun:
             "slots": [slot.to_state() for slot in self.slots.values()],
             **({"killed": True} if self.killed else {}),
             **({"uses": self.uses.to_state()} if self.uses.versions else {}),
+            **({"makes": [self.output, self.code]} if self.output else {}),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> JobRun:
         run = cls(*kept_fields(state))
         run.uses = Uses.from_state(state["uses"]) if "uses" in state else Uses()
+        run.output, run.code = state.get("makes", ["", ""])
         run._count_anew()
         return run
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from typing import Any
 
+from swarm.core.artifacts import Artifacts
 from swarm.core.claims import EntryHeader, Verified
 from swarm.core.datasets import Datasets
 from swarm.core.events import Event, Gone, SlotChanged, TaskGone, TaskKnown
@@ -53,13 +54,15 @@ class _Free:
 class Jobs:
     """What it is given is the board's own."""
 
-    def __init__(self, tasks: dict[str, Task], taskrunners: dict[str, Taskrunner], datasets: Datasets) -> None:
+    def __init__(
+        self, tasks: dict[str, Task], taskrunners: dict[str, Taskrunner], datasets: Datasets, artifacts: Artifacts
+    ) -> None:
         self.runs: dict[int, JobRun] = {}
         """By number, in the order in which they came."""
         self.rooms: dict[str, Room] = {}
         self._tasks = tasks
         self._taskrunners = taskrunners
-        self._datasets = datasets
+        self._datasets, self._artifacts = datasets, artifacts
         self._last_id = 0
         self._held: dict[str, dict[str, JobSlot]] = {}
         """By operator, then by slot: what is leased."""
@@ -135,7 +138,12 @@ class Jobs:
                 f"and {run.terms.slots} more are over {KEPT_MAX}",
                 hint="swarm task rm forgets those of a task that has ended",
             )
+        run.output, run.code = body.get("output", ""), body.get("code", "")
+        if run.output:
+            self._artifacts.must_be_free(run.output, identity)
         run.uses = self._datasets.used(body.get("data", []))
+        if run.output:
+            self._artifacts.expect(run.output, identity)
         said = (name, type_, body["author"], ROOT_NAME, name, body["body"])
         task = Task(*said, claim.uid, identity.anchor, header.time, state="queued", finalizer=claim.uid)
         task.run = header.index
@@ -170,6 +178,7 @@ class Jobs:
         del self._tasks[run.task], self.runs[run.number]
         self.with_roles.pop(run.number, None)
         self._datasets.release(run.uses, (other.uses for other in self.runs.values()))
+        self._artifacts.forget(run, self.runs.values())
         return {}, [TaskGone(run.task, run.number, claim.body.get("outputs", False))]
 
     def own(self, claim: Verified, identity: Identity, what: str) -> JobRun:
@@ -219,7 +228,11 @@ class Jobs:
     # ---- slots
 
     def report(self, run: JobRun, slot: JobSlot, claim: Verified, header: EntryHeader) -> list[Event]:
-        return self.then_deal(run, run.report(slot, claim.uid, claim.body, header.time), header)
+        before = slot.state
+        events = run.report(slot, claim.uid, claim.body, header.time)
+        if slot.state != before:
+            self._artifacts.reported(run, slot, claim.body, header.time)
+        return self.then_deal(run, events, header)
 
     def decline(self, run: JobRun, uid: str, reason: str, header: EntryHeader) -> list[Event]:
         return self.then_deal(run, run.decline(uid, reason, header.time), header)

@@ -319,7 +319,8 @@ class Operator:
         attempt.phase = Phase.OVER
         lines = event.lines if verdict.state == "failed" else ()
         said = self._say(attempt, verdict.state, verdict.reason, exit_code=verdict.exit_code, lines=lines)
-        return [o.Conclude(attempt.lease, verdict), *said]
+        made = [replace(report, output=verdict.output) for report in said if isinstance(report, o.Report)]
+        return [o.Conclude(attempt.lease, verdict), *made]
 
     def _failure(self, attempt: Attempt, why: Refusal) -> o.Report:
         """The report of a slot that could not be started."""

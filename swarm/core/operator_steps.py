@@ -23,6 +23,8 @@ class Verdict:
     reason: str
     exit_code: int | None
     died: bool = False
+    output: dict[str, Any] | None = None
+    """What it has put out, where its task asks for that: as `core/filelist` sums it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,7 @@ class Report:
     sl_uid: str = ""
     description: str = ""
     lines: tuple[str, ...] = ()
+    output: dict[str, Any] | None = None
 
     def body(self) -> dict[str, Any]:
         """The body of a SlotReported."""
@@ -253,6 +256,7 @@ class Report:
             "sl_uid": self.sl_uid,
             "description": printable(self.description),
             "lines": list(self.lines),
+            "output": self.output,
         }
         told = {name: value for name, value in more.items() if value not in (None, "", [])}
         head = {"slot": self.lease.slot, "fence": self.lease.fence, "state": self.state}

@@ -5,6 +5,11 @@
     RolesScaled     swci, task's organisation; swop, holder  a role has more or fewer slots from now on
     GoalReached     swop, holder of the lease                what the task was to reach is reached: it ends well
     StartLapsed     sn, voter                                a minimum did not run in time: the task fails
+    WorkPut         swop, holder of the lease                items of work wait from now on, as far as they are new
+    WorkTaken       swop, holder of the lease                the slot holds the item that waits longest
+    WorkDone        swop, holder of the lease                the item has this result
+    WorkForgotten   swop, holder of the lease                items that have ended are let go of
+    WorkLapsed      sn, voter                                the item's holder took too long: it waits again
 
 All of them came with the third version of the rules.
 """
@@ -15,7 +20,7 @@ import re
 from dataclasses import fields
 from typing import Any
 
-from swarm.core.fields import CONTRACT, REASON, Field, is_map, matching, optional, whole
+from swarm.core.fields import CONTRACT, REASON, Field, is_map, list_of, matching, optional, printable, whole
 from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role, fault
 from swarm.core.task_kinds import BODY, INDEX, ROOM_MAX, SLOT, TASK_NAME, TEXT
 
@@ -43,6 +48,21 @@ def _are_roles(value: Any) -> bool:
     return not fault([Role.of(role) for role in value])
 
 
+KEY = Field("the key of an item: 1 to 100 printable characters", printable(1, 100))
+ITEM_TEXT = Field("a printable text of at most 16384 characters", printable(0, 16 * 1024))
+KEYS = Field("a list of 1 to 1000 keys of items", list_of(KEY.fits, 1, 1000))
+LEASE = Field("a number of times from 1 to 1000", whole(1, 1000))
+
+
+def _are_items(value: Any) -> bool:
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= 1000:
+        return False
+    pairs = all(isinstance(each, list | tuple) and len(each) == 2 for each in value)
+    if not pairs or not all(KEY.fits(key) and ITEM_TEXT.fits(text) for key, text in value):
+        return False
+    return sum(len(text.encode()) for _, text in value) <= 256 * 1024
+
+
 ROLE_FIELDS: dict[str, dict[str, Field]] = {
     "RolesSubmitted": {
         "taskrunner": TASK_NAME,
@@ -63,4 +83,14 @@ ROLE_FIELDS: dict[str, dict[str, Field]] = {
     },
     "GoalReached": {"slot": SLOT, "fence": INDEX, "reason": REASON},
     "StartLapsed": {"run": INDEX},
+    "WorkPut": {
+        "slot": SLOT,
+        "fence": INDEX,
+        "items": Field("a list of 1 to 1000 pairs of a key and a text, of at most 256 KiB together", _are_items),
+        "within_s": Field("a number of seconds from 1 to 604800", whole(1, START_S_MAX)),
+    },
+    "WorkTaken": {"slot": SLOT, "fence": INDEX},
+    "WorkDone": {"slot": SLOT, "fence": INDEX, "key": KEY, "lease": LEASE, "result": ITEM_TEXT},
+    "WorkForgotten": {"slot": SLOT, "fence": INDEX, "keys": KEYS},
+    "WorkLapsed": {"run": INDEX, "key": KEY, "lease": LEASE},
 }

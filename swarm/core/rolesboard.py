@@ -28,6 +28,11 @@ class RolesBoard:
             "RolesScaled": self._scaled,
             "GoalReached": self._goal_reached,
             "StartLapsed": self._start_lapsed,
+            "WorkPut": self._work_put,
+            "WorkTaken": self._work_taken,
+            "WorkDone": self._work_done,
+            "WorkForgotten": self._work_forgotten,
+            "WorkLapsed": self._work_lapsed,
         }
 
     def held(self, claim: Verified, body: Mapping[str, Any]) -> tuple[RolesRun, JobSlot]:
@@ -82,11 +87,39 @@ class RolesBoard:
         return {}, self._jobs.then_deal(run, run.reach(slot, claim.body["reason"], header.time), header)
 
     def _start_lapsed(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
-        run = self._jobs.with_roles.get(claim.body["run"])
-        if run is None:
-            raise Refused(f"there is no run {claim.body['run']} of a task with roles")
+        run = self._run(claim.body["run"])
         events: list[Event] = run.lapse(header.time)
         return {}, self._jobs.then_deal(run, events, header)
+
+    def _run(self, number: int) -> RolesRun:
+        if number not in self._jobs.with_roles:
+            raise Refused(f"there is no run {number} of a task with roles")
+        return self._jobs.with_roles[number]
+
+    # ---- items of work
+
+    def _work_put(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        run, _ = self.held(claim, claim.body)
+        items = [(key, value) for key, value in claim.body["items"]]
+        return {"new": run.work.put(items, claim.body["within_s"])}, []
+
+    def _work_taken(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        run, slot = self.held(claim, claim.body)
+        item = run.work.take(slot.id)
+        return {"key": item.key, "value": item.value, "lease": item.lease}, []
+
+    def _work_done(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        run, slot = self.held(claim, claim.body)
+        run.work.done(slot.id, claim.body["key"], claim.body["lease"], claim.body["result"])
+        return {}, []
+
+    def _work_forgotten(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        run, _ = self.held(claim, claim.body)
+        return {"forgotten": run.work.forget(claim.body["keys"])}, []
+
+    def _work_lapsed(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        self._run(claim.body["run"]).work.lapse(claim.body["key"], claim.body["lease"])
+        return {}, []
 
 
 def _named(slots: list[JobSlot]) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from swarm.core.jobrun import LOSSES_MAX, REASON_MAX, JobRun, Terms, kept_fields
 from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.roles import Role
 from swarm.core.slot import ENDED, Slot
+from swarm.core.worklist import WorkList
 from swarm.errors import Refused
 
 ROLES: dict[tuple[TaskState, str], TaskState] = {
@@ -50,6 +51,8 @@ class RolesRun(JobRun):
     """The slots that scaling took away."""
     addresses: dict[str, str] = field(default_factory=dict)
     """By slot: where its program may be reached, as its operator says."""
+    work: WorkList = field(default_factory=WorkList)
+    """What its slots give each other to do."""
     met: bool = False
     """Every minimum has run at once."""
 
@@ -244,7 +247,8 @@ class RolesRun(JobRun):
     def retry(self, now_ms: int) -> list[Event]:
         if self.state not in ("failed", "stopped"):
             raise Refused(f"task {self.task} is {self.state}: only one that is failed or stopped can be retried")
-        self.ending, self.ended_ms, self.started_ms, self.declined, self.met = "", 0, 0, [], False
+        self.ending, self.killed, self.declined, self.met = "", False, [], False
+        self.ended_ms = self.started_ms = 0
         events: list[Event] = []
         for role in self.roles:
             for slot in self.slots_of(role.name):
@@ -259,6 +263,14 @@ class RolesRun(JobRun):
         if not slot.leased and slot.state != "waiting":
             events += self._after(slot, now_ms)
         return [*events, *self._settle(now_ms)]
+
+    def _moving(self, slot: JobSlot, change: Callable[[], list[Event]]) -> list[Event]:
+        """What the slot held of the items is given out again once its attempt is over."""
+        before = slot.leased
+        events = JobRun._moving(self, slot, change)
+        if before and not slot.leased:
+            self.work.release(slot.id)
+        return events
 
     def _after(self, slot: JobSlot, now_ms: int) -> list[Event]:
         role = self.role(slot)
@@ -345,14 +357,16 @@ class RolesRun(JobRun):
     def to_state(self) -> dict[str, Any]:
         roles = [role.said() for role in self.roles]
         stands = [self.within_s, self.clean, sorted(self.wanted.items()), sorted(self.removed)]
-        return JobRun.to_state(self) | {"roles": [roles, *stands, sorted(self.addresses.items()), self.met]}
+        stands += [sorted(self.addresses.items()), self.work.to_state(), self.met]
+        return JobRun.to_state(self) | {"roles": [roles, *stands]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> RolesRun:
         run = cls(*kept_fields(state))
-        roles, run.within_s, run.clean, wanted, removed, addresses, run.met = state["roles"]
+        roles, run.within_s, run.clean, wanted, removed, addresses, work, run.met = state["roles"]
         run.roles, run.wanted = tuple(map(Role.of, roles)), dict(wanted)
         run.removed, run.addresses = set(removed), dict(addresses)
+        run.work = WorkList.from_state(work)
         run._count_anew()
         return run
 
@@ -372,6 +386,8 @@ class RolesRun(JobRun):
             assert len(indices) == len(set(indices)), "two slots with one index"
         assert all(slot.state in (*ENDED, "lost") or not self.over for slot in self.slots.values())
         assert not any(slot.state == "waiting" and slot.id in self.removed for slot in self.slots.values())
+        self.work.check()
+        assert all(self.slots[item.slot].leased for item in self.work.leased.values()), "an item is held by nobody"
 
 
 def _serial(slot: Slot) -> int:

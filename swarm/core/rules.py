@@ -26,9 +26,10 @@ from swarm.errors import Outdated, Refused
 
 KNOWN = 3
 """The newest version that this swarm knows."""
+WORK = ("WorkPut", "WorkTaken", "WorkDone", "WorkForgotten", "WorkLapsed")
 SINCE: dict[str, int] = {
     **dict.fromkeys(("JobsSubmitted", "JobsStopped", "JobsRetried", "JobsDeleted"), 2),
-    **dict.fromkeys(("RolesSubmitted", "RolesScaled", "GoalReached", "StartLapsed"), 3),
+    **dict.fromkeys(("RolesSubmitted", "RolesScaled", "GoalReached", "StartLapsed", *WORK), 3),
     **dict.fromkeys(("DatasetAdded", "DatasetCommitted", "DatasetTagged", "DatasetRemoved"), 3),
 }
 """The version with which a kind of proposals came; what is not named here is of the first."""

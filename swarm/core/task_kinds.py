@@ -41,6 +41,7 @@ from swarm.core.fields import (
     printable,
     whole,
 )
+from swarm.core.filelist import HASH, SUMMARY
 
 TASK_TYPES = ("RUN_SWARM", "MAKE_USER_CONTAINER", "PULL_IMAGE", "MAKE_SWARM_USER_CONTENT")
 PEERS_MAX = 1000
@@ -90,6 +91,12 @@ JOBS_NAME = Field(
     lambda value: TASK_NAME.fits(value) and not value.isdecimal(),
     since=3,
     before=TASK_NAME,
+)
+ARTIFACT_NAME = Field(
+    f"{TASK_NAME.expected}, without @ and not of digits alone",
+    lambda value: JOBS_NAME.fits(value) and "@" not in value,
+    required=False,
+    since=3,
 )
 TEXT = Field("a printable text of 1 to 160 characters", printable(1, 160))
 BODY = Field(
@@ -146,6 +153,7 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
             required=False,
         ),
         "address": Field(ADDRESS.expected, ADDRESS.fits, required=False, since=3),
+        "output": replace(SUMMARY, required=False, since=3),
     },
     "LeaseEnded": {"slot": SLOT, "fence": INDEX, "reason": REASON},
     "TaskrunnerReset": {"taskrunner": TASK_NAME},
@@ -156,6 +164,8 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
         "terms": TERMS,
         "body": BODY,
         "data": USED,
+        "output": ARTIFACT_NAME,
+        "code": replace(HASH, required=False, since=3),
     },
     "JobsStopped": {"task": TASK_NAME, "kill": replace(FLAG, since=3)},
     "JobsRetried": {"task": TASK_NAME},

@@ -179,5 +179,3 @@ def _replace(part: Path, place: Path) -> None:
 
 def _remove(place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
-
-

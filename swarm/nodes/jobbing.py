@@ -22,10 +22,10 @@ from swarm.engines.job import Job
 from swarm.errors import BadInput
 from swarm.nodes import inputs
 from swarm.nodes.holdings import Holdings
-from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.jobwork import JobWork
 from swarm.nodes.local import HOST
 from swarm.nodes.secrets import Secrets
+from swarm.nodes.workplace import Workplace
 from swarm.wire import tags
 from swarm.wire.jobsfile import RunJobs, body_of
 
@@ -75,19 +75,21 @@ class Jobbing:
         body = body_of(task.body, task.name)
         slot, directory = run.slots[work.lease.slot], work.directory
         work.code, work.code_hash = (Path(body.Code) if body.Code else None), body.CodeHash
+        work.makes = bool(run.output)
         if not directory.intended:
             directory.outputs.claim()
         values = {tags.OUT: str(directory.output), **inputs.of_job(body, slot.index, held)}
         said = {name: tags.fill(value, values) for name, value in self.secrets.resolved(body.Envvars).items()}
         work.pair = Job(
             arguments=arguments(body, values),
-            environment={**said, **self._environment(run, slot, directory)},
+            environment={**said, **self.environment(run, slot, directory)},
             working_dir=directory.work,
             life=self.life,
             longest_s=body.MaxRunTime or 0,
         )
 
-    def _environment(self, run: JobRun, slot: JobSlot, directory: JobDirectory) -> dict[str, str]:
+    def environment(self, run: JobRun, slot: JobSlot, directory: Workplace) -> dict[str, str]:
+        """What every job and every slot of a role is told."""
         own = {
             "SWARM_TASK": run.task,
             "SWARM_TASK_ID": str(run.id),

@@ -16,6 +16,7 @@ import msgpack
 from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
+from swarm.core.rolesrun import RolesRun
 from swarm.core.slot import ENDED
 from swarm.core.task import Task
 from swarm.errors import BadInput
@@ -100,7 +101,7 @@ def _slot(run: JobRun, slot: JobSlot, inputs: Sequence[str]) -> dict[str, Any]:
         "reason": slot.reason,
         "attempt": slot.attempt,
         "swop": slot.operator or None,
-        "address": None,
+        "address": run.addresses.get(slot.id) if isinstance(run, RolesRun) else None,
         "started": time_text(slot.started_ms),
         "ended": time_text(slot.ended_ms if slot.state in ENDED else 0),
         "exit_code": slot.exit_code,

@@ -76,7 +76,7 @@ def _found(base: Path) -> Iterator[Log]:
             if (directory / log).is_file():
                 yield Log(directory.name, directory / log)
                 break
-        for slot in [*_directories(directory / "slots"), *_directories(directory / "jobs")]:
+        for slot in [slot for part in ("slots", "jobs", "roles") for slot in _directories(directory / part)]:
             id_ = slot.name.partition("-")[0]
             for log, name in (("ml.log", id_), ("sl.log", f"{id_}.sl")):
                 if (slot / log).is_file():

@@ -1,8 +1,9 @@
 """What the jobs of an operator have put out: a directory a task, named like it, and in it one a job, by its number.
 
-Used by `nodes/jobbing` before a job begins, by `nodes/jobdirectory` when it has ended well, by `nodes/swop` when its
-task was deleted. Guarantees: a job does not begin where an earlier task of its name has left something, so nothing is
-overwritten and no work is done for nothing; what is removed is the deleted task's own.
+Used by `nodes/jobbing` before a job begins, by `nodes/jobdirectory` when it has ended well, by `nodes/artifacts` when
+it is fetched, by `nodes/swop` when its task was deleted. Guarantees: a job does not begin where an earlier task of its
+name has left something, so nothing is overwritten and no work is done for nothing; what is removed is the deleted
+task's own.
 """
 
 from __future__ import annotations
@@ -12,10 +13,19 @@ import os
 import shutil
 from pathlib import Path
 
+from swarm.core.filelist import FileEntry
 from swarm.errors import BadInput
+from swarm.nodes.holdings import hash_of
 
 OWNER = ".run"
 """The file that says whose the directory is: the number of a run."""
+
+
+def entries(directory: Path) -> list[FileEntry]:
+    """The files below it, hashed; links and pipes are none. Raises OSError."""
+    found = (Path(place, name) for place, _, names in os.walk(directory) for name in names)
+    files = [path for path in found if path.is_file() and not path.is_symlink()]
+    return [FileEntry(str(path.relative_to(directory)), hash_of(path), path.stat().st_size) for path in files]
 
 
 class Outputs:

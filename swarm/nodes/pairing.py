@@ -40,10 +40,19 @@ class Pairing:
         node = self._node(lease.index)
         slot = {"SWARM_SLOT": lease.slot, "SWARM_FENCE": str(lease.fence)}
         return Pair(
-            self._learning_node(node),
+            self._learning_node(node, node.slport),
             {**self.profile.envvars, **node.slenvvars, **_hostname(node.slhostname), **slot},
             self._program(body, node),
         )
+
+    def shared_node(self, number: int) -> tuple[SlNode, tuple[str, ...]]:
+        """For the slot of a role with this index: a learning node of the profile, and its arguments.
+
+        There may be more such slots than nodes: they share identities, and those beyond take free ports.
+        """
+        nodes = self.profile.nodes
+        node = nodes[number % len(nodes)]
+        return node, self._learning_node(node, node.slport if number < len(nodes) else None)
 
     def _node(self, index: int) -> SlNode:
         count = len(self.profile.nodes)
@@ -51,10 +60,10 @@ class Pairing:
             raise BadInput(f"the slot is for nodes[{index}], and the profile has but {count} nodes by now")
         return self.profile.nodes[index]
 
-    def _learning_node(self, node: SlNode) -> tuple[str, ...]:
+    def _learning_node(self, node: SlNode, port: int | None) -> tuple[str, ...]:
         return (
             *("--sn-ip", self.sn[0], "--sn-api-port", str(self.sn[1])),
-            *("--host-ip", self._host_ip(node), "--sl-fs-port", str(node.slport or 0)),
+            *("--host-ip", self._host_ip(node), "--sl-fs-port", str(port or 0)),
             *("--key", self._identity(node, "KEY"), "--cert", self._identity(node, "CERT")),
             *("--capath", self._authorities(node)),
             *(("--sl-fs-service", node.slfsservice) if node.slfsservice else ()),
@@ -97,9 +106,7 @@ class Pairing:
             raise BadInput("Entrypoint and Command of the task are blank: they name no program")
         return Program(
             words,
-            self.secrets.resolved(
-                {**_devices(node), **task.Envvars, **node.usrenvvars, **_hostname(node.usrhostname)}
-            ),
+            self.secrets.resolved({**_devices(node), **task.Envvars, **node.usrenvvars, **_hostname(node.usrhostname)}),
             target_of(task.WorkingDir, "WorkingDir"),
             in_order(self._mounts(task, node)),
         )

@@ -9,8 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from swarm.core.events import Outcome
+from swarm.errors import Refused
 from swarm.nodes.client import Client
 from swarm.wire.signed import sign_proposal
+
+REASON = "the voters before will not come back"
+
+
+def must_be_meant(force: bool) -> None:
+    """Before anything else is looked at: whoever has not said so is told what it means."""
+    if not force:
+        raise Refused(
+            "promoting a network node gives up what the lost ones acknowledged without it, for good",
+            hint="if they will not come back, say so: --force",
+        )
 
 
 async def promote(client: Client, reason: str) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class SlotWork:
         """What has to be in its directory before it starts."""
         self._give(self.directory.node_state)
 
-    def _settled(self, verdict: Verdict) -> Verdict:
+    async def _settled(self, verdict: Verdict) -> Verdict:
         """What its end amounts to, now that nothing of it runs."""
         return verdict
 
@@ -151,7 +151,7 @@ class SlotWork:
             await self._watch()
             nursery.cancel_scope.cancel()
         await self._clean_up()
-        verdict = self._settled(self.directory.verdict(self._node_code, alone=self._is_alone()))
+        verdict = await self._settled(self.directory.verdict(self._node_code, alone=self._is_alone()))
         starts = max(self._starts, self.directory.starts())  # it may have died before it could count
         lines = tuple(self.directory.last_lines()) if verdict.state == "failed" else ()
         asked, self._terminated = self._terminated, False
@@ -221,11 +221,15 @@ class SlotWork:
             self.told = trio.Event()
             self._nursery.start_soon(self._tell_all)
 
+    def _body(self, report: o.Report) -> dict[str, Any]:
+        """What the ledger is told."""
+        return report.body()
+
     async def _tell_all(self) -> None:
         while self._reports:
             report = self._reports.popleft()
             if self._holds(self.lease):
-                await self._tell(report.body())
+                await self._tell(self._body(report))
         self.told.set()
 
 

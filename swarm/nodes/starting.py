@@ -1,12 +1,14 @@
 """Running a node's trio loop in a process: signals end it, and one plain error comes out.
 
-Used by the launchers. Guarantees: SIGTERM and Ctrl-C cancel everything and end within seconds; of several errors that
-tasks raised at once, a person gets the first SwarmError.
+Used by the launchers, and by client commands and `swarm.Client`, from whatever thread. Guarantees: SIGTERM and Ctrl-C
+cancel everything and end within seconds; of several errors that tasks raised at once, a person gets the first
+SwarmError.
 """
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -47,7 +49,8 @@ def run_node(node: Callable[[S], Awaitable[T]], settings: S) -> T | None:
 
 async def _until_signalled(node: Callable[[S], Awaitable[T]], settings: S) -> T:
     async with trio.open_nursery() as nursery:
-        await nursery.start(_watch_signals)
+        if threading.current_thread() is threading.main_thread():  # Python hands signals to no other
+            await nursery.start(_watch_signals)
         result = await node(settings)
         nursery.cancel_scope.cancel()
     return result

@@ -1,4 +1,4 @@
-"""Submitting a task of jobs, and what people ask of one afterwards: the client's side of `nodes/jobstatus`.
+"""Submitting a task of jobs or roles, and what people ask of one afterwards: the client's side of `nodes/jobstatus`.
 
 Used by `swarm run -f`, `swarm status ID` and `swarm task`. Guarantees: a file is read, checked and complete before
 anything is proposed, and one proposal makes the whole task, or nothing.
@@ -6,21 +6,22 @@ anything is proposed, and one proposal makes the whole task, or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from swarm.core.ledger import Ledger
 from swarm.core.taskrunner import DEFAULT_NAME
-from swarm.errors import BadInput, Unreachable
-from swarm.nodes import code, datause, inputs
+from swarm.errors import BadInput, Unreachable, WorkerFailed
+from swarm.nodes import code, datause, inputs, playing
 from swarm.nodes.client import Client
-from swarm.wire import jobsfile
+from swarm.wire import documents, jobsfile, rolesfile
 
 ENDED_S = 60.0
 """So long a killed task may take to have ended: longer than the lease of a lost operator."""
 Work = Callable[[Client], Awaitable[dict[str, Any]]]
+ENDED = "ended"
 
 
 def submitted(path: Path) -> Work:
@@ -29,19 +30,41 @@ def submitted(path: Path) -> Work:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"the task {path} cannot be read: {error.strerror}") from None
-    task = jobsfile.parse(data, str(path))
-    return submit(replace(task, body=inputs.complete(_with_code(task.body, path), path.parent)))
+    return _submitted(documents.read(data, str(path)), path.parent)
 
 
-def _with_code(body: jobsfile.RunJobs, path: Path) -> jobsfile.RunJobs:
-    """What the file says of its code, as operators can find and check it."""
+def given(said: Mapping[str, Any], base: Path) -> Work:
+    """The same of what such a file says; it names files as seen from ``base``."""
+    return _submitted(documents.given(dict(said), "the task"), base)
+
+
+def _submitted(document: documents.Document, base: Path) -> Work:
+    if rolesfile.is_meant(document):
+        roles = rolesfile.of_document(document)
+        return playing.submit(replace(roles, body=_with_code(roles.body, base)))
+    task = jobsfile.of_document(document)
+    return submit(replace(task, body=inputs.complete(_with_code(task.body, base), base)))
+
+
+B = TypeVar("B", jobsfile.RunJobs, rolesfile.RolesBody)
+
+
+def _with_code(body: B, base: Path) -> B:
+    """What the task says of its code, as operators can find and check it."""
     if body.Code is None:
         return body
-    directory = (path.parent / body.Code).resolve()
+    directory = (base / body.Code).resolve()
     digest = code.digest_of(directory)
     if body.CodeHash not in (None, digest):
-        raise BadInput(f"the code {directory} has the hash {digest}, and {path} says CodeHash {body.CodeHash}")
+        raise BadInput(f"the code {directory} has the hash {digest}, and the task says CodeHash {body.CodeHash}")
     return replace(body, Code=str(directory), CodeHash=digest)
+
+
+def _makes(body: jobsfile.RunJobs) -> dict[str, str]:
+    """What comes of it, and of which code, for the ledger."""
+    if body.Output is None:
+        return {}
+    return {"output": body.Output, **({"code": body.CodeHash} if body.CodeHash else {})}
 
 
 def submit(task: jobsfile.JobsFile) -> Work:
@@ -56,6 +79,7 @@ def submit(task: jobsfile.JobsFile) -> Work:
             "terms": asdict(terms),
             "body": jobsfile.to_wire(said),
             **datause.to_wire(versions),
+            **_makes(said),
         }
         outcome = await client.propose("JobsSubmitted", body)
         counts = {"jobs": terms.slots, "testers": terms.probe}
@@ -74,6 +98,29 @@ def shown(task: str) -> Work:
             answer["slots"] += rest["slots"]
             answer["more"] = rest["more"]
         return answer
+
+    return work
+
+
+def awaited(task: str, deadline_s: float, until: str = ENDED) -> Work:
+    """All of a task once it has ended (or, ``until`` a state, when it is in it); Unreachable when the time is over.
+
+    WorkerFailed when it ended in another way than what is waited for: as done, or in that state.
+    """
+
+    async def work(client: Client) -> dict[str, Any]:
+        def come(ledger: Ledger) -> bool | None:
+            run = ledger.board.jobs.of(task)
+            return True if run is None or run.over or run.state == until else None
+
+        met = await client.until(come, deadline_s)
+        found = await shown(task)(client)
+        said = f"task {found['name']} is {found['state']}" + (f": {found['message']}" if found["message"] else "")
+        if met is None:
+            raise Unreachable(f"{deadline_s:g} s were not enough for task {task} to be {until}: {said}")
+        if found["state"] not in ("done", until):
+            raise WorkerFailed(said)
+        return found
 
     return work
 

@@ -33,6 +33,7 @@ from swarm.core.events import (
 from swarm.core.jobrun import JobRun
 from swarm.core.operator import Operator
 from swarm.core.operator_steps import Refusal
+from swarm.core.rolesrun import RolesRun
 from swarm.core.rules import has_kind
 from swarm.core.run import Run
 from swarm.core.task import RUN_JOBS, RUN_SWARM, Task
@@ -40,11 +41,14 @@ from swarm.engines.pair import Engine
 from swarm.errors import IdentityError, Interrupted, Refused, SwarmError
 from swarm.nodes import preparing
 from swarm.nodes.acceptance import Acceptance
+from swarm.nodes.casting import Casting
+from swarm.nodes.desk import Desk
 from swarm.nodes.holdings import Holdings
 from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.jobdirectory import JobDirectory
-from swarm.nodes.jobwork import JobWork
+from swarm.nodes.jobwork import JobWork, MergingWork
 from swarm.nodes.ledgerlink import Address, LedgerLink
+from swarm.nodes.mergingdirectory import MergingDirectory
 from swarm.nodes.outputs import Outputs
 from swarm.nodes.pairing import Pairing, without_effect
 from swarm.nodes.room import Room
@@ -95,7 +99,12 @@ class OperatorNode:
         runs = self.runs = self.state.path / "runs"
         self.directories = SlotDirectories(self.state.path / "slots", SlotDirectory)
         self.jobs = SlotDirectories(self.state.path / "jobs", lambda path, lease: JobDirectory(path, lease, runs))
+        self.merging = SlotDirectories(
+            self.state.path / "roles", lambda path, lease: MergingDirectory(path, lease, runs)
+        )
         self.jobbing = Jobbing(self.state.path, settings.pairing.secrets, Holdings(self.state.path / "data"))
+        self.desk = Desk(self.state.path, ledger=lambda: self.link.ledger, work=self._job_of, propose=self.link.propose)
+        self.casting = Casting(self.jobbing, settings.pairing, self.desk.file)
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
         self.preparing = preparing.Preparing(settings.pairing, settings.engine, self.happened)
         self.machine = Operator(self.state.uid, lambda: self.link.ledger)
@@ -108,7 +117,7 @@ class OperatorNode:
         self._goodbye = trio.CancelScope()
 
     async def run(self) -> None:
-        for directories in (self.directories, self.jobs):
+        for directories in (self.directories, self.jobs, self.merging):
             directories.path.mkdir(mode=0o700, exist_ok=True)
         self.jobbing.life.touch()
         mesh = Mesh(self.local)
@@ -126,9 +135,10 @@ class OperatorNode:
     async def _serve(self, control: Control) -> None:
         await self._nursery.start(self.link.run, control)
         await self._join()
-        for directory in (*self.directories.kept(), *self.jobs.kept()):
+        for directory in (*self.directories.kept(), *self.jobs.kept(), *self.merging.kept()):
             self.happened(o.Kept(directory.lease))
         self.happened(o.CaughtUp())
+        self._nursery.start_soon(self.desk.run)
         await self._listen()
         self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid()})
         if unheeded := without_effect(self.settings.profile):
@@ -140,6 +150,14 @@ class OperatorNode:
             if self.settings.room.look():
                 self._nursery.start_soon(self._listen)
             self.happened(o.Ticked())
+            self._look_for_goals()
+
+    def _look_for_goals(self) -> None:
+        for work in self.works.values():
+            if isinstance(work, JobWork) and work.goal is not None and (reason := work.goal.reached()):
+                work.goal = None
+                body = {"slot": work.lease.slot, "fence": work.lease.fence, "reason": reason}
+                self._nursery.start_soon(self._propose, "GoalReached", body)
 
     # ---- joining
 
@@ -213,12 +231,9 @@ class OperatorNode:
     def _work(self, lease: SlotAssigned) -> SlotWork:
         key = (lease.slot, lease.fence)
         if key not in self.works:
-            task = self.link.ledger.tasks.get(lease.task)
-            directory = self.jobs.of(lease)
-            is_job = directory.intended or (task is not None and task.type == RUN_JOBS)
-            make = JobWork if is_job else SlotWork
+            make, directory = self._hands(lease)
             self.works[key] = make(
-                directory if is_job else self.directories.of(lease),
+                directory,
                 self.settings.engine,
                 self._nursery,
                 happened=self.happened,
@@ -228,16 +243,32 @@ class OperatorNode:
             )
         return self.works[key]
 
+    def _job_of(self, slot: str, fence: int) -> JobWork | None:
+        work = self.works.get((slot, fence))
+        return work if isinstance(work, JobWork) else None
+
+    def _hands(self, lease: SlotAssigned) -> tuple[type[SlotWork], SlotDirectory]:
+        """What kind of work it is: as its directory says, if it was begun, else as the ledger does."""
+        run = self.link.ledger.board.jobs.runs.get(lease.run)
+        slot = run.slots.get(lease.slot) if run is not None else None
+        merges = run is not None and slot is not None and run.merges(slot)
+        if (merging := self.merging.of(lease)).intended or merges:
+            return MergingWork, merging
+        if (job := self.jobs.of(lease)).intended or run is not None:
+            return JobWork, job
+        return SlotWork, self.directories.of(lease)
+
     async def _forget(self, lease: SlotAssigned) -> None:
         """Nobody asks for it any more: keep the logs, for a while."""
         work = self._work(lease)
         await work.told.wait()
-        if not self.settings.keep:
+        if not self.settings.keep or (isinstance(work, JobWork) and work.keep_logs_only):
             await trio.to_thread.run_sync(work.directory.clear)
         if isinstance(work, JobWork):
             self._forgotten_jobs += 1
             if self._forgotten_jobs % JOB_LOGS_KEPT == 0:
                 self.jobs.prune(JOB_LOGS_KEPT)
+                self.merging.prune(JOB_LOGS_KEPT)
         else:
             self.directories.prune(LOGS_KEPT)
         del self.works[lease.slot, lease.fence]
@@ -255,7 +286,10 @@ class OperatorNode:
         if refused is None and task.type in (RUN_SWARM, RUN_JOBS):
             work = self._work(lease)
             try:
-                if isinstance(work, JobWork):
+                if isinstance(run, RolesRun):
+                    assert isinstance(work, JobWork)
+                    await trio.to_thread.run_sync(self.casting.give, work, task, run)
+                elif isinstance(work, JobWork):
                     assert isinstance(run, JobRun)
                     refused = await self._give(work, task, run)
                 else:  # in a thread: it may look up names
@@ -307,6 +341,7 @@ class OperatorNode:
             log.warning("%s %s was not taken: %s", kind, body, outcome.reason)
 
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
+        self.desk.ledger_moved()
         for event in applied.events:
             match event:
                 case SlotAssigned(swop=self.state.uid):

@@ -24,12 +24,12 @@ from pydantic.dataclasses import dataclass
 from swarm.core.dataset import is_reference, reference
 from swarm.core.datasets import USED_MAX
 from swarm.core.jobrun import Terms
-from swarm.core.task_kinds import JOBS_MAX, ROOM_MAX
+from swarm.core.task_kinds import ARTIFACT_NAME, JOBS_MAX, ROOM_MAX
 from swarm.errors import BadInput
 from swarm.wire import documents, tags
 from swarm.wire.fitting import fit
 from swarm.wire.foreach import EachOf, Tag, values_of
-from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words
+from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words, fits
 from swarm.wire.taskfile import without_secrets
 
 LONGEST_S = 30 * 24 * 3600
@@ -84,6 +84,8 @@ class RunJobs:
     or directory on the operator's host."""
     ForEach: EachOf | None = None
     """What each job is about, in place of Replicas."""
+    Output: Annotated[Text, fits(ARTIFACT_NAME)] | None = None
+    """The artifact that it makes (`core/artifacts`): what each job puts out is a version of it."""
     Replicas: Annotated[int, Field(strict=True, ge=1, le=JOBS_MAX)] = 1
     Rendezvous: Annotated[bool, Field(strict=True)] = False
     """The replicas are the ranks of one program: all run at once or none, on one host."""
@@ -170,15 +172,16 @@ class JobsFile:
 
 def parse(data: bytes, name: str) -> JobsFile:
     """The task in a file's bytes; `name` is the file's in messages. Raises BadInput with all faults."""
-    return _fitted(documents.read(data, name))
+    return of_document(documents.read(data, name))
 
 
 def made(said: dict[str, Any], name: str) -> JobsFile:
     """The same of a task that was not written by hand: ``name`` is what made it."""
-    return _fitted(documents.given(said, name))
+    return of_document(documents.given(said, name))
 
 
-def _fitted(document: documents.Document) -> JobsFile:
+def of_document(document: documents.Document) -> JobsFile:
+    """The task in it; raises BadInput with all faults."""
     said, warnings = fit(document, Written)
     if said.Body.Exec and not said.Body.Shell and (found := _FOR_A_SHELL.search(said.Body.Exec)):
         raise BadInput(

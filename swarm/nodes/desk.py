@@ -1,0 +1,204 @@
+"""Where an operator hears the programs of its slots: they scale their task, find each other, give each other work.
+
+Run by `nodes/swop`; the programs' side is `callbacks/desk`. Guarantees: a program speaks for the slot whose token it
+was given, under the lease that the slot has, and for its own task only; one bad question ends nothing but itself; a
+program finds the operator again that was started anew in the same state directory.
+
+One question a connection, a line of JSON each way: ``{"slot", "fence", "token", "ask", ...}``, answered by the fields
+that were asked for or by ``{"error": {code, message, hint}}``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from swarm.core.events import Outcome
+from swarm.core.ledger import Ledger
+from swarm.core.rolesrun import RolesRun
+from swarm.errors import BadInput, Refused, SwarmError, Unreachable
+from swarm.nodes.jobwork import JobWork
+from swarm.runtime.channel_socket import listening, place
+
+QUESTION_BYTES = 1 << 20
+QUESTION_S = 10.0
+ANSWER_S = 60.0
+WAIT_S_MAX = 30.0
+
+Answer = dict[str, Any]
+
+
+class Desk:
+    """``place``: the operator's state directory; ``work`` finds the slot's attempt; ``propose`` asks the ledger."""
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        ledger: Callable[[], Ledger],
+        work: Callable[[str, int], JobWork | None],
+        propose: Callable[[str, dict[str, Any]], Awaitable[Outcome]],
+    ) -> None:
+        self._state = state
+        self._ledger = ledger
+        self._work = work
+        self._propose = propose
+        self._asks: dict[str, Callable[[RolesRun, dict[str, Any], Mapping[str, Any]], Awaitable[Answer]]] = {
+            "scale": self._scale,
+            "peers": self._peers,
+            "put": self._put,
+            "take": self._take,
+            "done": self._done,
+            "results": self._results,
+            "counts": self._counts,
+            "forget": self._forget,
+        }
+        self._moved = trio.Event()
+        self._taking: Counter[int] = Counter()
+        """By run: how many takes the ledger is being asked for."""
+
+    @property
+    def file(self) -> Path:
+        """It says where the operator listens by now: a socket's path has to be short."""
+        return self._state / "desk.json"
+
+    async def run(self) -> None:
+        with place(self._state / "desk") as path, listening(path) as listener:
+            part = self.file.with_suffix(".part")
+            part.write_text(json.dumps({"path": path}), encoding="utf-8")
+            os.replace(part, self.file)
+            async with trio.open_nursery() as nursery:
+                while True:
+                    accepted, _ = await listener.accept()
+                    nursery.start_soon(self._serve, trio.SocketStream(accepted))
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            try:
+                answer = await self._answer(await _line(stream))
+            except SwarmError as error:
+                answer = {"error": error.to_wire()}
+            except (OSError, trio.BrokenResourceError):
+                return
+            with trio.move_on_after(QUESTION_S):
+                try:
+                    await stream.send_all(json.dumps(answer).encode() + b"\n")
+                except (OSError, trio.BrokenResourceError):
+                    return  # it was ended meanwhile, and nobody waits for the answer
+
+    async def _answer(self, line: bytes) -> Answer:
+        try:
+            asked = json.loads(line)
+            slot, fence, token = str(asked["slot"]), int(asked["fence"]), str(asked["token"])
+            ask = self._asks[asked["ask"]]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise BadInput("a question to the operator that it does not understand") from None
+        work = self._work(slot, fence)
+        if work is None or work.pass_ is None or not hmac.compare_digest(work.pass_.token.encode(), token.encode()):
+            raise Refused(f"this operator runs no attempt of slot {slot} with fence {fence} and this token")
+        run = self._ledger().board.jobs.with_roles.get(work.lease.run)
+        if run is None:
+            raise Refused(f"slot {slot} is of no task with roles")
+        with trio.move_on_after(ANSWER_S):
+            return await ask(run, {"slot": slot, "fence": fence}, asked)
+        raise Unreachable(f"the ledger did not answer slot {slot} within {ANSWER_S:g} s")
+
+    async def _scale(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        count = {name: asked[name] for name in ("to", "by") if asked.get(name) is not None}
+        return await self._have("RolesScaled", {"task": run.task, "role": asked.get("role"), **count, **held})
+
+    async def _peers(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        role = run.role_named(str(asked.get("role")))
+        rows = [
+            {"index": slot.index, "state": slot.state, "address": run.addresses.get(slot.id)}
+            for slot in run.slots_of(role.name)
+        ]
+        return {"peers": rows}
+
+    # ---- items of work
+
+    async def _put(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        return await self._have("WorkPut", {**held, "items": asked.get("items"), "within_s": asked.get("within_s")})
+
+    async def _take(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        """As soon as one waits that nobody else here is about to take."""
+        with trio.move_on_after(_wait_s(asked)) as patience:
+            while not patience.cancelled_caught:
+                if run.work.waits > self._taking[run.number] and (taken := await self._taken(run, held)):
+                    return taken
+                await self._moved.wait()
+        return {"key": None}
+
+    async def _taken(self, run: RolesRun, held: dict[str, Any]) -> Answer | None:
+        """None if others were quicker. Whatever the wait: what was asked of the ledger is heard to the end."""
+        self._taking[run.number] += 1
+        try:
+            with trio.CancelScope(shield=True):
+                outcome = await self._propose("WorkTaken", held)
+        finally:
+            self._taking[run.number] -= 1
+        if outcome.accepted:
+            return dict(outcome.result)
+        if "no item of work waits" in outcome.reason:
+            return None
+        error = outcome.error()
+        assert error is not None
+        raise error
+
+    async def _done(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        return await self._have("WorkDone", {**held, **{name: asked.get(name) for name in ("key", "lease", "result")}})
+
+    async def _results(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        """Once all of them have ended, or what there is when the wait is over."""
+        keys = [str(key) for key in asked.get("keys", ())]
+        if unknown := [key for key in keys if key not in run.work.items]:
+            raise BadInput(f"there is no item {unknown[0]!r} of work in task {run.task}")
+        with trio.move_on_after(_wait_s(asked)):
+            while any(run.work.items[key].state in ("waiting", "leased") for key in keys if key in run.work.items):
+                await self._moved.wait()
+        items = [item for key in keys if (item := run.work.items.get(key)) is not None]
+        done = {item.key: item.result for item in items if item.state == "done"}
+        return {"done": done, "failed": [item.key for item in items if item.state == "failed"]}
+
+    async def _counts(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        return {"counts": run.work.counts()}
+
+    async def _forget(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        return await self._have("WorkForgotten", {**held, "keys": asked.get("keys")})
+
+    def ledger_moved(self) -> None:
+        """Entries were applied: whoever waits for one looks again."""
+        self._moved.set()
+        self._moved = trio.Event()
+
+    async def _have(self, kind: str, body: dict[str, Any]) -> Answer:
+        outcome = await self._propose(kind, body)
+        if (error := outcome.error()) is not None:
+            raise error
+        return dict(outcome.result)
+
+
+def _wait_s(asked: Mapping[str, Any]) -> float:
+    """How long the program lets the answer take."""
+    said = asked.get("wait_s")
+    return min(float(said), WAIT_S_MAX) if isinstance(said, int | float) and said > 0 else 0.0
+
+
+async def _line(stream: trio.SocketStream) -> bytes:
+    buffer = bytearray()
+    with trio.move_on_after(QUESTION_S):
+        while b"\n" not in buffer and len(buffer) <= QUESTION_BYTES:
+            received = await stream.receive_some()
+            if not received:
+                break
+            buffer += received
+    if not buffer.endswith(b"\n"):
+        raise BadInput(f"a question to the operator has to be one line of at most {QUESTION_BYTES} bytes")
+    return bytes(buffer)

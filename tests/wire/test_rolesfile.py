@@ -1,0 +1,90 @@
+"""The file of a task with roles: what it may say, and what is said of one with faults."""
+
+import pytest
+
+from swarm.core.roles import Role
+from swarm.errors import BadInput
+from swarm.wire import documents, rolesfile
+
+GOOD = b"""\
+Name: cartpole
+TaskType: RUN_SWARM
+Author: alice
+Prereq: ROOTTASK
+Outcome: cartpole
+Body:
+  Code: ./code
+  Envvars: {SEED: 0}
+  Restart: 3
+  Roles:
+    - {Name: coordinator, Lead: true, Command: [python, coordinate.py]}
+    - {Name: learner, Replicas: 2, Needs: [coordinator], Merge: param, Restart: 1, Command: [python, learn.py]}
+    - Name: collector
+      Replicas: {min: 1, max: 8, start: 2}
+      Needs: [coordinator]
+      Resources: {cpu: 2}
+      Command: [python, collect.py, 0.10]
+    - {Name: hospital, Owner: participant, Replicas: {min: 0, max: 4}, Command: [python, own.py]}
+  Clean: none
+  StopOn: {metric: reward, ge: 195}
+"""
+
+
+def read(text: bytes) -> rolesfile.RolesFile:
+    document = documents.read(text, "roles.yaml")
+    assert rolesfile.is_meant(document)
+    return rolesfile.of_document(document)
+
+
+def faults(text: bytes) -> str:
+    with pytest.raises(BadInput) as caught:
+        read(text)
+    return caught.value.message
+
+
+def test_a_file_says_who_runs_and_what_the_ledger_has_to_know():
+    task = rolesfile.parse(GOOD, "roles.yaml")
+    assert (task.name, task.author) == ("cartpole", "alice")
+    assert task.body.roles() == (
+        Role("coordinator", lead=True, restart=3),
+        Role("learner", low=2, high=2, start=2, needs=("coordinator",), restart=1, contract="param"),
+        Role("collector", low=1, high=8, start=2, needs=("coordinator",), restart=3, cpu=2),
+        Role("hospital", "participant", low=0, high=4, start=0, restart=3),
+    )
+    assert task.body.named("collector").Command == ("python", "collect.py", "0.10")
+    assert (task.body.StopOn, task.body.Clean) == (rolesfile.Goal("reward", 195.0), "none")
+    assert task.body.StartWithin == 120
+
+
+def test_a_body_comes_back_from_the_ledger_as_it_was():
+    body = rolesfile.parse(GOOD, "roles.yaml").body
+    assert rolesfile.body_of(rolesfile.to_wire(body), "cartpole") == body
+
+
+@pytest.mark.parametrize(
+    ("changed", "into", "said"),
+    [
+        (b"Needs: [coordinator]\n", b"Needs: [actor]\n", "role collector needs actor, which is no role of this task"),
+        (b"max: 8, start: 2", b"max: 8, start: 9", "role collector starts with 9 slots, expected 1 to 8"),
+        (b"Name: learner", b"Name: coordinator", "two roles have the name coordinator"),
+        (b"Replicas: 2", b"Replicas: none", 'roles.yaml:12: Body.Roles[1].Replicas is "none", expected a whole number'),
+        (b"Name: hospital", b"Name: 9", "Body.Roles[3].Name is"),
+        (b"Merge: param", b"Merge: A b", "the name of a contract"),
+        (b"  Clean: none", b"  Clean: maybe", "Body.Clean is"),
+        (b"  Clean: none", b"  Claen: none", 'unknown key "Claen"'),
+        (
+            b"  Clean: none",
+            b"  Entrypoint: python3",
+            "Body has Roles and Entrypoint: a RUN_SWARM task is of HPE's form",
+        ),
+        (b"ge: 195", b"le: 195", '"ge" is missing'),
+    ],
+)
+def test_a_fault_is_said_with_its_line(changed: bytes, into: bytes, said: str):
+    assert changed in GOOD
+    assert said in faults(GOOD.replace(changed, into, 1))
+
+
+def test_hpes_form_is_no_task_with_roles():
+    said = faults(b"Name: a\nTaskType: RUN_SWARM\nBody:\n  Command: x.py\n  Entrypoint: python3\n")
+    assert said == "roles.yaml: this RUN_SWARM task is of HPE's form, which is assigned to a taskrunner"
