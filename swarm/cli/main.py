@@ -33,6 +33,7 @@ class Row(NamedTuple):
 COMMANDS = {
     "demo": Row("swarm.cli.demo:command", "two organisations train one model on this machine"),
     "run": Row("swarm.cli.run:command", "your program as a swarm on this machine"),
+    "join": Row("swarm.cli.join:command", "take part in a task with your own data, certificate and machine"),
     "up": Row("swarm.cli.up:up", "start network nodes on this machine"),
     "down": Row("swarm.cli.up:down", "stop what `swarm up` started"),
     "status": Row("swarm.cli.status:command", "what runs where in a network, who waits for whom, and why"),

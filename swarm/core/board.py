@@ -17,6 +17,7 @@ from swarm.core.events import Event, Gone, TaskChanged, TaskFinal, TaskGone, Tas
 from swarm.core.jobrun import JobRun
 from swarm.core.jobs import Jobs
 from swarm.core.jobslot import JobSlot
+from swarm.core.joining import Joining
 from swarm.core.names import Identity
 from swarm.core.rolesboard import RolesBoard
 from swarm.core.run import Run
@@ -38,10 +39,12 @@ class Board:
         self.artifacts = Artifacts()
         self.jobs = Jobs(self.tasks, self.taskrunners, self.datasets, self.artifacts)
         self.roles = RolesBoard(self.jobs)
+        self.joining = Joining(self.jobs)
         self._kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             **self.jobs.kinds,
             **self.roles.kinds,
             **self.datasets.kinds,
+            **self.joining.kinds,
             "TaskCreated": self._task_created,
             "TaskBodyAppended": self._task_body_appended,
             "TaskFinalized": self._task_finalized,
@@ -130,7 +133,9 @@ class Board:
     def _settled(self, events: list[Event]) -> list[Event]:
         """Tasks follow their newest run; runs of which nothing is left are forgotten."""
         for event in events:
-            if isinstance(event, TaskChanged) and self.tasks[event.task].run <= event.run:
+            if isinstance(event, TaskGone):
+                self.joining.prune()
+            elif isinstance(event, TaskChanged) and self.tasks[event.task].run <= event.run:
                 task = self.tasks[event.task]
                 task.run, task.state, task.reason = event.run, event.state, event.reason
         for taskrunner in self.taskrunners.values():
@@ -298,6 +303,7 @@ class Board:
             "taskrunners": [taskrunner.to_state() for _, taskrunner in sorted(self.taskrunners.items())],
             **self.jobs.to_state(),
             **self.datasets.to_state(),
+            **self.joining.to_state(),
             **self.artifacts.to_state(),
         }
 
@@ -309,6 +315,7 @@ class Board:
         self.datasets.restore(state)
         self.artifacts.restore(state)
         self.jobs.restore(state)
+        self.joining.restore(state)
 
     def check(self) -> None:
         """The invariants that hold between any two entries."""
@@ -320,6 +327,7 @@ class Board:
             taskrunner.check()
         self.jobs.check()
         self.datasets.check()
+        self.joining.check()
         self.artifacts.check()
         for run in self.runs():
             task = self.tasks[run.task]

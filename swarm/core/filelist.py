@@ -38,9 +38,14 @@ class FileEntry:
 
 
 def digest(files: Iterable[FileEntry]) -> str:
+    return "sha256:" + hashlib.sha256(lines(files)).hexdigest()
+
+
+def lines(files: Iterable[FileEntry]) -> bytes:
+    """What the digest is of."""
     ordered = sorted(files, key=lambda file: file.name)
-    lines = "".join(f"{file.sha256.hex()} {file.size} {file.name}\n" for file in ordered)
-    return "sha256:" + hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
+    said = (f"{file.sha256.hex()} {file.size} {file.name}\n" for file in ordered)
+    return "".join(said).encode(errors="surrogateescape")
 
 
 def is_file_name(name: Any) -> bool:

@@ -55,6 +55,7 @@ from swarm.core.fields import (
     whole,
 )
 from swarm.core.interval import MEASURED_MAX
+from swarm.core.joining_kinds import JOINING_FIELDS
 from swarm.core.role_kinds import ROLE_FIELDS
 from swarm.core.rules import KNOWN, has_kind
 from swarm.core.task_kinds import INDEX, SLOT, TASK_FIELDS
@@ -184,6 +185,7 @@ FIELDS: dict[str, dict[str, Field]] = {
     "ContractReset": {"contract": CONTRACT},
     "ContractRebased": {"contract": CONTRACT, "digest": DIGEST},
     **TASK_FIELDS,
+    **JOINING_FIELDS,
     **ROLE_FIELDS,
     **DATASET_FIELDS,
 }

@@ -27,6 +27,8 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "datasets": (_EVERYBODY, "none"),
     "dataset": (_EVERYBODY, "none"),
     "follow": (_EVERYBODY, "none"),
+    "code": (_EVERYBODY, "none"),
+    "code_put": (_SWCI, "none"),
     "alive": (_SN, "admitted"),
     "training": (_SL, "none"),
     "training_elsewhere": (_SN, "admitted"),
@@ -75,6 +77,7 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "RolesScaled": (frozenset({"swci", "swop"}), "task's organisation"),
     "GoalReached": (_SWOP, "holder"),
     "StartLapsed": (_SN, "voter"),
+    "RunLapsed": (_SN, "voter"),
     "WorkPut": (_SWOP, "holder"),
     "WorkTaken": (_SWOP, "holder"),
     "WorkDone": (_SWOP, "holder"),
@@ -89,6 +92,8 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "TaskDeclined": (_SWOP, "holder"),
     "SlotReported": (_SWOP, "holder"),
     "LeaseEnded": (_SN, "voter"),
+    "SlotJoined": (_SL, "none"),
+    "SlotTold": (_SL, "holder"),
 }
 
 

@@ -5,6 +5,7 @@
     RolesScaled     swci, task's organisation; swop, holder  a role has more or fewer slots from now on
     GoalReached     swop, holder of the lease                what the task was to reach is reached: it ends well
     StartLapsed     sn, voter                                a minimum did not run in time: the task fails
+    RunLapsed       sn, voter                                the task has run as long as it may: it is ended
     WorkPut         swop, holder of the lease                items of work wait from now on, as far as they are new
     WorkTaken       swop, holder of the lease                the slot holds the item that waits longest
     WorkDone        swop, holder of the lease                the item has this result
@@ -25,6 +26,7 @@ from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role, fault
 from swarm.core.task_kinds import BODY, INDEX, ROOM_MAX, SLOT, TASK_NAME, TEXT
 
 START_S_MAX = 7 * 24 * 3600
+RUN_S_MAX = 30 * 24 * 3600
 ROLE_NAME = Field(
     "the name of a role: 1 to 32 letters, digits, _ and -, a letter first",
     matching(re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")),
@@ -70,6 +72,7 @@ ROLE_FIELDS: dict[str, dict[str, Field]] = {
         "author": TEXT,
         "roles": Field("a list of roles, as core/roles has them, that fit together", _are_roles),
         "within_s": Field("a number of seconds from 1 to 604800", whole(1, START_S_MAX)),
+        "longest_s": Field("a number of seconds from 1 to 2592000", whole(1, RUN_S_MAX), required=False),
         "clean": Field("whether what runs is ended with the task", lambda value: isinstance(value, bool)),
         "body": BODY,
     },
@@ -83,6 +86,7 @@ ROLE_FIELDS: dict[str, dict[str, Field]] = {
     },
     "GoalReached": {"slot": SLOT, "fence": INDEX, "reason": REASON},
     "StartLapsed": {"run": INDEX},
+    "RunLapsed": {"run": INDEX},
     "WorkPut": {
         "slot": SLOT,
         "fence": INDEX,

@@ -28,6 +28,7 @@ class RolesBoard:
             "RolesScaled": self._scaled,
             "GoalReached": self._goal_reached,
             "StartLapsed": self._start_lapsed,
+            "RunLapsed": self._run_lapsed,
             "WorkPut": self._work_put,
             "WorkTaken": self._work_taken,
             "WorkDone": self._work_done,
@@ -52,6 +53,7 @@ class RolesBoard:
         author = (claim.uid, identity.anchor, str(identity), header.time)
         roles = tuple(Role.of(role) for role in body["roles"])
         run = RolesRun.of(roles, body["within_s"], body["clean"], *where, *author)
+        run.longest_s = body.get("longest_s", 0)
         return self._jobs.admit(RUN_SWARM, run, claim, header, identity)
 
     def _scaled(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
@@ -89,6 +91,11 @@ class RolesBoard:
     def _start_lapsed(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         run = self._run(claim.body["run"])
         events: list[Event] = run.lapse(header.time)
+        return {}, self._jobs.then_deal(run, events, header)
+
+    def _run_lapsed(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
+        run = self._run(claim.body["run"])
+        events: list[Event] = run.expire(header.time)
         return {}, self._jobs.then_deal(run, events, header)
 
     def _run(self, number: int) -> RolesRun:

@@ -25,7 +25,7 @@ from swarm.core.events import Event, TaskState
 from swarm.core.jobrun import LOSSES_MAX, REASON_MAX, JobRun, Terms, kept_fields
 from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.roles import Role
-from swarm.core.slot import ENDED, Slot
+from swarm.core.slot import Slot
 from swarm.core.worklist import WorkList
 from swarm.errors import Refused
 
@@ -44,6 +44,8 @@ class RolesRun(JobRun):
 
     roles: tuple[Role, ...] = ()
     within_s: int = 120
+    longest_s: int = 0
+    """How long the task may run once the first slot was dealt; 0: as long as it takes."""
     clean: bool = True
     wanted: dict[str, int] = field(default_factory=dict)
     """By role: how many slots there are to be."""
@@ -102,7 +104,12 @@ class RolesRun(JobRun):
             return False
         tally = self._tally()
         people = [role for role in self.roles if role.owner == "participant"]
-        return all(_up(tally[role.name]) >= role.low for role in people)
+        return all(tally[role.name]["up"] >= role.low for role in people)
+
+    @property
+    def limited(self) -> bool:
+        """Whether its time runs."""
+        return bool(self.longest_s and self.started_ms) and not (self.ending or self.over)
 
     def lacking(self) -> str:
         """Who is missing, and what holds them back; empty: nobody."""
@@ -111,7 +118,7 @@ class RolesRun(JobRun):
         tally = self._tally()
         parts = []
         for role in self.roles:
-            up, goal = _up(tally[role.name]), self.wanted[role.name] if self.met else role.low
+            up, goal = tally[role.name]["up"], self.wanted[role.name] if self.met else role.low
             if up < goal:
                 held = [needed for needed in role.needs if not self._is_up(self.role_named(needed), tally)]
                 why = f", held back until {' and '.join(held)} runs" if held else ""
@@ -138,11 +145,12 @@ class RolesRun(JobRun):
         return self.slots[f"{self.number}.{serial}"]
 
     def _tally(self) -> dict[str, Counter[str]]:
-        """By role: how many of its slots are in which state."""
+        """By role: how many slots are in which state, are able to be done, are up: run, or have run to the end."""
         tally: dict[str, Counter[str]] = {role.name: Counter() for role in self.roles}
         for slot in self.slots.values():
             if slot.id not in self.removed:
-                tally[slot.role].update((slot.state, *(["able"] if self._is_able(slot) else [])))
+                up = slot.state in ("running", "done")
+                tally[slot.role].update((slot.state, *["able"] * self._is_able(slot), *["up"] * up))
         return tally
 
     def _is_able(self, slot: JobSlot) -> bool:
@@ -151,7 +159,7 @@ class RolesRun(JobRun):
         return slot.leased or slot.state in ("waiting", "done") or back
 
     def _is_up(self, role: Role, tally: dict[str, Counter[str]]) -> bool:
-        return _up(tally[role.name]) >= role.low
+        return tally[role.name]["up"] >= role.low
 
     # ---- beginning
 
@@ -244,6 +252,12 @@ class RolesRun(JobRun):
             raise Refused(f"task {self.task} is {self.state}: it does not wait for its minimums")
         return self._end(f"gave up after {self.within_s} s: it {self.lacking()}", "failed", now_ms)
 
+    def expire(self, now_ms: int) -> list[Event]:
+        """It has run as long as it may."""
+        if not self.limited:
+            raise Refused(f"task {self.task} is {self.state}: its time does not run")
+        return self._end(f"its MaxRunTime of {self.longest_s} s is over", "stopped", now_ms)
+
     def retry(self, now_ms: int) -> list[Event]:
         if self.state not in ("failed", "stopped"):
             raise Refused(f"task {self.task} is {self.state}: only one that is failed or stopped can be retried")
@@ -310,7 +324,7 @@ class RolesRun(JobRun):
 
     def _count_who_runs(self, tally: dict[str, Counter[str]], now_ms: int) -> list[Event]:
         self.met = self.met or all(self._is_up(role, tally) for role in self.roles)
-        complete = all(_up(tally[role.name]) >= self.wanted[role.name] for role in self.roles)
+        complete = all(tally[role.name]["up"] >= self.wanted[role.name] for role in self.roles)
         return self._on("complete", now_ms) if complete else []
 
     def _finish(self, why: str, now_ms: int) -> list[Event]:
@@ -356,14 +370,14 @@ class RolesRun(JobRun):
 
     def to_state(self) -> dict[str, Any]:
         roles = [role.said() for role in self.roles]
-        stands = [self.within_s, self.clean, sorted(self.wanted.items()), sorted(self.removed)]
+        stands = [self.within_s, self.longest_s, self.clean, sorted(self.wanted.items()), sorted(self.removed)]
         stands += [sorted(self.addresses.items()), self.work.to_state(), self.met]
         return JobRun.to_state(self) | {"roles": [roles, *stands]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> RolesRun:
         run = cls(*kept_fields(state))
-        roles, run.within_s, run.clean, wanted, removed, addresses, work, run.met = state["roles"]
+        roles, run.within_s, run.longest_s, run.clean, wanted, removed, addresses, work, run.met = state["roles"]
         run.roles, run.wanted = tuple(map(Role.of, roles)), dict(wanted)
         run.removed, run.addresses = set(removed), dict(addresses)
         run.work = WorkList.from_state(work)
@@ -371,20 +385,12 @@ class RolesRun(JobRun):
         return run
 
     def check(self) -> None:
-        for id_, slot in self.slots.items():
-            slot.check()
-            assert (slot.id, slot.run, slot.task) == (id_, self.number, self.task)
-        counted, waiting = dict(self._counts), sorted(self._waiting)
-        self._count_anew()
-        assert {key: value for key, value in counted.items() if value} == {k: v for k, v in self._counts.items() if v}
-        assert waiting == sorted(self._waiting), "what waits is not what may be dealt"
-        assert not (self.over and self.leased), f"{self.task} is {self.state} and has leases"
+        JobRun.check(self)
         for role in self.roles:
             assert role.low <= self.wanted[role.name] <= role.high
             assert len(self.slots_of(role.name)) == self.wanted[role.name], f"{role.name} lacks slots"
             indices = [slot.index for slot in self.slots.values() if slot.role == role.name]
             assert len(indices) == len(set(indices)), "two slots with one index"
-        assert all(slot.state in (*ENDED, "lost") or not self.over for slot in self.slots.values())
         assert not any(slot.state == "waiting" and slot.id in self.removed for slot in self.slots.values())
         self.work.check()
         assert all(self.slots[item.slot].leased for item in self.work.leased.values()), "an item is held by nobody"
@@ -392,8 +398,3 @@ class RolesRun(JobRun):
 
 def _serial(slot: Slot) -> int:
     return int(slot.id.partition(".")[2])
-
-
-def _up(counts: Counter[str]) -> int:
-    """How many run, or have run to their end."""
-    return counts["running"] + counts["done"]

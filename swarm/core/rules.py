@@ -29,7 +29,8 @@ KNOWN = 3
 WORK = ("WorkPut", "WorkTaken", "WorkDone", "WorkForgotten", "WorkLapsed")
 SINCE: dict[str, int] = {
     **dict.fromkeys(("JobsSubmitted", "JobsStopped", "JobsRetried", "JobsDeleted"), 2),
-    **dict.fromkeys(("RolesSubmitted", "RolesScaled", "GoalReached", "StartLapsed", *WORK), 3),
+    **dict.fromkeys(("RolesSubmitted", "RolesScaled", "GoalReached", "StartLapsed", "RunLapsed", *WORK), 3),
+    **dict.fromkeys(("SlotJoined", "SlotTold"), 3),
     **dict.fromkeys(("DatasetAdded", "DatasetCommitted", "DatasetTagged", "DatasetRemoved"), 3),
 }
 """The version with which a kind of proposals came; what is not named here is of the first."""

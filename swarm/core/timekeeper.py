@@ -9,6 +9,7 @@ against nobody.
     window     minPeers have offered and a live one has not   WindowClosed      clamp(1.5 x observed, 2 s, 30 s)
     deadline   an attempt begins                              DeadlinePassed    (20 s + 3 x expected) x 1.5 an attempt
     start      the first slot of a task with roles was dealt  StartLapsed     as the task says
+    run        the same, where the task says how long        RunLapsed       as the task says
     item       an item of its work is taken                WorkLapsed      as who put it there says
     silence    the last sign of life                          NodeLost          9 s
     lease      the last sign of life of the slot's operator   LeaseEnded        30 s
@@ -146,6 +147,9 @@ class Timekeeper:
             if run.starting:
                 lapse = Propose("StartLapsed", {"run": number})
                 yield ("StartLapsed", run.task, number, 0), (float(run.within_s), lapse)
+            if run.limited:
+                over = Propose("RunLapsed", {"run": number})
+                yield ("RunLapsed", run.task, number, 0), (float(run.longest_s), over)
             for key, item in run.work.leased.items():
                 lapse = Propose("WorkLapsed", {"run": number, "key": key, "lease": item.lease})
                 yield ("WorkLapsed", key, number, item.lease), (float(item.within_s), lapse)

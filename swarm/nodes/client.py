@@ -81,6 +81,11 @@ class Client:
         finally:
             await link.close()
 
+    async def call(self, verb: str, body: dict[str, Any]) -> Any:
+        """The same over the link that follows the ledger, for what is asked often."""
+        await self._follow()
+        return await self.link.call(verb, body, deadline_s=ANSWER_S)
+
     async def ledger(self) -> Ledger:
         """This node's own copy of the ledger, verified here, as far as the network node has it by now."""
         await self._follow()

@@ -2,7 +2,7 @@
 
 Used where a task is submitted (`nodes/submitting`) and where its jobs begin (`nodes/jobdirectory`). Guarantees: equal
 names and contents give equal hashes on every host, whatever times, owners and order the files have; nothing outside of
-the directory is ever part of it. The hash: `core/filelist`.
+the directory is ever part of it. The hash is that of its manifest (`core/filelist`, `wire/manifest`).
 """
 
 from __future__ import annotations
@@ -12,42 +12,44 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from swarm.core import filelist
 from swarm.core.filelist import FileEntry
 from swarm.errors import BadInput
+from swarm.wire.manifest import FILES_MAX, LEFT_OUT, Manifest
 
-FILES_MAX = 2000
 BYTES_MAX = 256 * 1024 * 1024
-_LEFT_OUT = ("__pycache__", ".git")
-"""Directories that programs and people leave there, and no part of what runs."""
 
 
 def digest_of(directory: Path) -> str:
     """Its hash; raises BadInput that names what cannot be code: a link, a pipe, too much of it."""
+    return manifest_of(directory).digest
+
+
+def manifest_of(directory: Path) -> Manifest:
+    """What it holds; raises BadInput as `digest_of` does."""
     if not directory.is_dir():
         raise BadInput(f"the code {directory} is no directory")
-    found: list[FileEntry] = []
+    files: list[FileEntry] = []
     size = 0
     for path in _files(directory):
         size += path.stat().st_size
-        if len(found) >= FILES_MAX or size > BYTES_MAX:
+        if len(files) >= FILES_MAX or size > BYTES_MAX:
             raise BadInput(
                 f"the code {directory} holds over {FILES_MAX} files or {BYTES_MAX // 2**20} MiB",
                 hint="data belong elsewhere: what is hashed here is copied for every job",
             )
-        content = hashlib.sha256(path.read_bytes()).digest()
-        found.append(FileEntry(str(path.relative_to(directory)), content, path.stat().st_size))
-    return filelist.digest(found)
+        content = path.read_bytes()
+        files.append(FileEntry(str(path.relative_to(directory)), hashlib.sha256(content).digest(), len(content)))
+    return Manifest(tuple(sorted(files, key=lambda file: file.name)))
 
 
 def left_out(directory: str, names: list[str]) -> set[str]:
     """What a copy of it does without, as `shutil.copytree` asks."""
-    return {name for name in names if name in _LEFT_OUT}
+    return {name for name in names if name in LEFT_OUT}
 
 
 def _files(directory: Path) -> Iterator[Path]:
     for place, directories, names in os.walk(directory, onerror=_unreadable):
-        directories[:] = sorted(name for name in directories if name not in _LEFT_OUT)
+        directories[:] = sorted(name for name in directories if name not in LEFT_OUT)
         for name in [*directories, *sorted(names)]:
             path = Path(place, name)
             if path.is_symlink() or not (path.is_file() or path.is_dir()):

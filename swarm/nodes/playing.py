@@ -13,6 +13,7 @@ from typing import Any
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
 from swarm.nodes.client import Client
+from swarm.nodes.publishing import Publishing
 from swarm.wire import rolesfile
 
 Work = Callable[[Client], Awaitable[dict[str, Any]]]
@@ -20,14 +21,18 @@ Work = Callable[[Client], Awaitable[dict[str, Any]]]
 _CHANGE = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=([+-]?)([0-9]{1,4})")
 
 
-def submit(task: rolesfile.RolesFile) -> Work:
+def submit(task: rolesfile.RolesFile, published: Publishing) -> Work:
+    """Its code comes first: who is asked to run it can have it."""
+
     async def work(client: Client) -> dict[str, Any]:
+        await published.publish(client.call)
         body = {
             "taskrunner": DEFAULT_NAME,
             "name": task.name,
             "author": task.author or client.local.credentials.identity.name,
             "roles": [role.said() for role in task.body.roles()],
             "within_s": task.body.StartWithin,
+            **({"longest_s": task.body.MaxRunTime} if task.body.MaxRunTime else {}),
             "clean": task.body.Clean != "none",
             "body": rolesfile.to_wire(task.body),
         }

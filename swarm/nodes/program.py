@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from swarm.errors import BadInput
 
@@ -17,13 +18,13 @@ _PYTHON = re.compile(r"python[0-9.]*")
 _TAKES_A_WORD = ("-W", "-X", "--check-hash-based-pycs")
 
 
-def must_exist(command: Sequence[str], hint: str) -> None:
+def must_exist(command: Sequence[str], hint: str, cwd: Path | None = None) -> None:
     """Raise BadInput when there is no such program, or when it is a Python that has no such script to run."""
     if shutil.which(command[0]) is None:
         raise BadInput(f"the program {command[0]!r} was not found", hint=hint)
     script = _script(command)
-    if script is not None and not os.path.exists(script):
-        where = "" if os.path.isabs(script) else f" in {os.getcwd()}"
+    if script is not None and not Path(cwd or Path.cwd(), script).exists():
+        where = "" if os.path.isabs(script) else f" in {cwd or Path.cwd()}"
         raise BadInput(f"the program {script!r} was not found{where}", hint=hint)
 
 

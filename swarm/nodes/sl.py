@@ -83,6 +83,7 @@ class LearningNode:
         self.settings = settings
         self.state = settings.state
         self.local = Local(settings.credentials, settings.state)
+        self.worker, self.slot = settings.worker, settings.slot
         self.progress = Progress(self.state.path / "report.jsonl")
         self.progress.line("node_started")
         self.client = DataClient(self.local)
@@ -137,8 +138,8 @@ class LearningNode:
             await self._nursery.start(self.link.run, control)
             await self._join()
         except BaseException:
-            if self.settings.worker is not None:
-                await self.settings.worker.stop()
+            if self.worker is not None:
+                await self.worker.stop()
             raise
         self._joined.set()
 
@@ -161,7 +162,7 @@ class LearningNode:
     # ---- the program
 
     async def _program(self) -> int:
-        worker = self.settings.worker
+        worker = self.worker
         if worker is None:
             for name, value in self.settings.channel.environment.items():
                 print(f"export {name}={value}", flush=True)
@@ -172,6 +173,7 @@ class LearningNode:
         finally:
             await worker.stop()
         self.progress.line("program_ended", exit_code=code, note=worker.note(code))
+        await self._program_ended(worker, code)
         if self.learning is not None:
             with trio.move_on_after(LEAVE_S):
                 await self.learning.session.over.wait()  # what the program was told last is known from then on
@@ -180,6 +182,9 @@ class LearningNode:
             return 0
         await self._leave(f"its program ended with code {code}")
         return self._ended(worker.failure(code), code)
+
+    async def _program_ended(self, worker: Worker, code: int) -> None:
+        """For who has to be told, besides peers and contract."""
 
     def _ended(self, error: WorkerFailed, code: int) -> int:
         """What this node ends with when its program has not ended well; raises what is still to be said."""
@@ -322,8 +327,8 @@ class LearningNode:
             "syncFrequency": request.syncFrequency,
             "data_address": self.data_address,
         }
-        if self.settings.slot is not None:
-            body["slot"], body["fence"] = self.settings.slot
+        if self.slot is not None:
+            body["slot"], body["fence"] = self.slot
         outcome = await self.link.propose("Enrolled", body)
         if (error := outcome.error()) is not None:
             raise error

@@ -23,6 +23,7 @@ from swarm.core.names import Identity
 from swarm.errors import BadInput, Outdated, Refused, Replaced, RunsTwice, SwarmError, Unreachable
 from swarm.nodes import chronicle, sn_return
 from swarm.nodes.answers import ANSWERS, Answer
+from swarm.nodes.codestore import CodeStore
 from swarm.nodes.ledgerlink import acquaint, acquaint_all
 from swarm.nodes.listening import listen_host
 from swarm.nodes.sn_feed import Feed
@@ -146,6 +147,7 @@ class NetworkNode:
             ended=self._note_ended,
         )
         self.trainings = Trainings(lambda: self.driver.ledger, self.links.network_nodes)
+        self.code = CodeStore(state.path / "code", lambda: self.driver.ledger, self.links.network_nodes)
         self.leader = Leader(self.driver, self.links, state.uid)
         self.proposals = Proposals(self.driver, self.leader)
         local.other_network = self._note_other_network
@@ -159,6 +161,7 @@ class NetworkNode:
     def handlers(self) -> dict[str, Handler]:
         return {
             **self.proposals.handlers(),
+            **self.code.handlers(),
             "outcome": self._outcome,
             "follow": self._follow,
             "status": self._status,

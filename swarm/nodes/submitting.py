@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from swarm.core.ledger import Ledger
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput, Unreachable, WorkerFailed
-from swarm.nodes import code, datause, inputs, playing
+from swarm.nodes import code, datause, inputs, playing, publishing
 from swarm.nodes.client import Client
 from swarm.wire import documents, jobsfile, rolesfile
 
@@ -41,15 +41,13 @@ def given(said: Mapping[str, Any], base: Path) -> Work:
 def _submitted(document: documents.Document, base: Path) -> Work:
     if rolesfile.is_meant(document):
         roles = rolesfile.of_document(document)
-        return playing.submit(replace(roles, body=_with_code(roles.body, base)))
+        published = publishing.prepared(roles.body, base)
+        return playing.submit(replace(roles, body=published.body), published)
     task = jobsfile.of_document(document)
     return submit(replace(task, body=inputs.complete(_with_code(task.body, base), base)))
 
 
-B = TypeVar("B", jobsfile.RunJobs, rolesfile.RolesBody)
-
-
-def _with_code(body: B, base: Path) -> B:
+def _with_code(body: jobsfile.RunJobs, base: Path) -> jobsfile.RunJobs:
     """What the task says of its code, as operators can find and check it."""
     if body.Code is None:
         return body

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import trio
 
@@ -29,11 +30,11 @@ DRAIN_S = 1.0
 
 
 class Worker:
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        must_exist(command, "what follows -- is run as it stands")
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None) -> None:
+        must_exist(command, "what follows -- is run as it stands", cwd)
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._ended_by_kernel = memory.ended_by_kernel()
-        self._process = spawn(command, environment={**os.environ, **environment}, stderr=subprocess.PIPE)
+        self._process = spawn(command, environment={**os.environ, **environment}, cwd=cwd, stderr=subprocess.PIPE)
         self._guard = guard(self._process.pid)
         self._drain = threading.Thread(target=self._forward, name="worker-stderr", daemon=True)
         self._drain.start()

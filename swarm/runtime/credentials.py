@@ -17,7 +17,13 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from swarm.core.names import Identity
 from swarm.errors import BadInput, IdentityError
@@ -63,6 +69,11 @@ class Credentials:
     @property
     def leaf(self) -> bytes:
         return self.chain[0]
+
+    @property
+    def private_bytes(self) -> bytes:
+        """The private key itself, which never leaves this host (PKCS 8, DER)."""
+        return self.private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
     def read_revocations(self) -> None:
         """Let the revocation lists count that capath holds by now. Raises SwarmError, and changes nothing, when one of

@@ -23,7 +23,7 @@ from pydantic.dataclasses import dataclass
 
 from swarm.core.fields import CONTRACT
 from swarm.core.names import METRIC_MAX
-from swarm.core.role_kinds import ROLE_NAME, START_S_MAX
+from swarm.core.role_kinds import ROLE_NAME, RUN_S_MAX, START_S_MAX
 from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role, fault
 from swarm.errors import BadInput
 from swarm.wire import documents
@@ -101,6 +101,14 @@ class RoleBody:
 
 
 @dataclass(frozen=True, config=CLOSED)
+class Channel:
+    """The roles that merge with each other, in the contract of this name; one role twice: its slots with each other."""
+
+    Name: Annotated[str, Field(strict=True), fits(CONTRACT)]
+    Between: Annotated[tuple[RoleName, ...], Field(min_length=2, max_length=ROLES_MAX)]
+
+
+@dataclass(frozen=True, config=CLOSED)
 class Goal:
     """The task has reached what it is for once a slot logs this metric, and it is at least so much."""
 
@@ -111,8 +119,11 @@ class Goal:
 @dataclass(frozen=True, config=CLOSED)
 class RolesBody:
     Roles: Annotated[tuple[RoleBody, ...], Field(min_length=1, max_length=ROLES_MAX)]
+    Channels: Annotated[tuple[Channel, ...], Field(max_length=ROLES_MAX)] = ()
+    """Who merges with whom, in place of Merge in each role."""
     Code: Text | None = None
-    """A directory on the operator's host, in the file also relative to it; each slot begins in a copy of it."""
+    """A directory on the operator's host, in the file also relative to it; each slot begins in a copy of it. A zip of
+    one, where only participants begin in it."""
     CodeHash: Annotated[str, StringConstraints(strict=True, pattern="^sha256:[0-9a-f]{64}$")] | None = None
     """Of the code that is meant: put in when the task is submitted, for whoever runs it to hold it against."""
     Envvars: _Environment = field(default_factory=dict)
@@ -124,8 +135,13 @@ class RolesBody:
     StartWithin: Annotated[int, Field(strict=True, ge=1, le=START_S_MAX)] = START_S
     """So many seconds all minimums may take to run; then the task fails."""
 
+    MaxRunTime: Annotated[int, Field(strict=True, ge=1, le=RUN_S_MAX)] | None = None
+    """So many seconds the task may run once its first slot was dealt; then it is ended."""
+
     @model_validator(mode="after")
     def _fits_together(self) -> RolesBody:
+        if wrong := self._wrong_channel():
+            raise Sentence(wrong)
         if wrong := fault(self.roles()):
             raise Sentence(wrong)
         if self.CodeHash is not None and self.Code is None:
@@ -133,7 +149,34 @@ class RolesBody:
         return self
 
     def roles(self) -> tuple[Role, ...]:
-        return tuple(role.role(self.Restart) for role in self.Roles)
+        channels = {role: channel.Name for channel in self.Channels for role in channel.Between}
+        roles = (role.role(self.Restart) for role in self.Roles)
+        return tuple(dataclasses.replace(role, contract=role.contract or channels.get(role.name, "")) for role in roles)
+
+    def _wrong_channel(self) -> str:
+        """What is wrong with the graph of the channels, in one sentence; empty: nothing."""
+        of: dict[str, str] = {}
+        for channel in self.Channels:
+            for name in dict.fromkeys(channel.Between):
+                role = next((role for role in self.Roles if role.Name == name), None)
+                if role is None:
+                    return f"the channel {channel.Name} is between {name} and others, and there is no role {name}"
+                if name in of:
+                    return f"the role {name} is in the channels {of[name]} and {channel.Name}: a role merges in one"
+                if role.Merge not in (None, channel.Name):
+                    return f"the role {name} merges in {role.Merge} and is in the channel {channel.Name}"
+                of[name] = channel.Name
+        return self._unconnected() if self.Channels else ""
+
+    def _unconnected(self) -> str:
+        """Which role nothing leads to: neither a channel nor that one needs the other."""
+        edges = [set(channel.Between) for channel in self.Channels]
+        edges += [{role.Name, *role.Needs} for role in self.Roles]
+        first, reached = self.Roles[0].Name, {self.Roles[0].Name}
+        while more := {name for edge in edges if edge & reached for name in edge - reached}:
+            reached |= more
+        alone = [role.Name for role in self.Roles if role.Name not in reached]
+        return f"no channel leads from {first} to {alone[0]}, and neither needs the other" if alone else ""
 
     def named(self, role: str) -> RoleBody:
         """The role with this name, which there has to be."""

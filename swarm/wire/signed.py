@@ -30,7 +30,7 @@ from swarm.core.kinds import COUNT_MAX, INTRODUCTIONS, check_body
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity, uid_of
 from swarm.errors import BadInput, IdentityError, SwarmError
-from swarm.wire import certs, frame, shardproof
+from swarm.wire import certs, frame, shardproof, slotkey
 from swarm.wire.nodekeys import has_signed
 from swarm.wire.shardproof import ShardPlace
 
@@ -200,6 +200,10 @@ def _verify_known(envelope: _Envelope, ledger: Ledger) -> Verified:
     anchors = _anchored([body["ca"]]) if head.kind == "OrganisationAdmitted" and _fits(head.kind, body, ledger) else ()
     if head.kind == "Evidence" and _fits(head.kind, body, ledger):
         _check_proofs(head.network_id, body, ledger)
+    if head.kind == "SlotJoined" and _fits(head.kind, body, ledger):
+        place = slotkey.Place(head.network_id, body["task"], body["role"], head.uid, head.incarnation)
+        if not slotkey.holds(body["key"], place, body["proof"]):
+            raise IdentityError(f"this SlotJoined names a key that its author, {node.identity}, does not hold")
     return _verified(envelope, body, anchors=anchors)
 
 

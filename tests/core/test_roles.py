@@ -277,3 +277,25 @@ def test_whatever_happens_the_minimums_the_counts_and_the_indices_hold(seed: int
             assert all(len(run.slots_of(role.name)) >= role.low for role in run.roles)
     plain = msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), strict_map_key=False)
     assert Ledger.restore(plain).digest() == scene.ledger.digest()
+
+
+def test_a_task_that_has_run_as_long_as_it_may_is_stopped():
+    scene = RoleScene(8)
+    said = {**submitted(Role("learner"), name="short"), "longest_s": 60}
+    assert scene.say(scene.swci, "RolesSubmitted", said).accepted
+    (run,) = scene.ledger.board.jobs.with_roles.values()
+    keeper = Timekeeper(scene.ledger, scene.sn.uid, 0.0)
+    scene.all_run(run)
+    for second in range(60):
+        assert [each for each in keeper.handle(Tick(float(second))) if each.kind == "RunLapsed"] == []
+        for node in scene.ledger.nodes:
+            keeper.alive(node, float(second))
+    (asked,) = [each for each in keeper.handle(Tick(60.5)) if each.kind == "RunLapsed"]
+    assert scene.say(scene.sn, asked.kind, asked.body).accepted
+    (slot,) = of(run, "learner")
+    assert slot.ending == "its MaxRunTime of 60 s is over"
+    restored = RolesRun.from_state(msgpack.unpackb(msgpack.packb(run.to_state())))
+    assert (restored.longest_s, restored.limited) == (60, False)
+    scene.ends(slot, "stopped")
+    assert (run.state, run.reason) == ("stopped", "its MaxRunTime of 60 s is over")
+    assert "its time does not run" in scene.say(scene.sn, asked.kind, asked.body).reason

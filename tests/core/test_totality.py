@@ -16,7 +16,7 @@ from swarm.core.kinds import FIELDS, INTRODUCTIONS, check_body
 from swarm.core.ledger import Ledger
 from swarm.core.policy import allowed, membership
 from swarm.core.roles import Role
-from swarm.core.rules import KNOWN, WORK
+from swarm.core.rules import KNOWN, WORK, has_kind
 from swarm.core.slot import Slot
 from swarm.core.task import ROOT_NAME
 from swarm.core.taskrunner import DEFAULT_NAME
@@ -33,7 +33,7 @@ ENDING = (
 SEEDS = 40
 NEWER = 20
 """So many more, under the newest rules: with jobs."""
-JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles"))]
+JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles", "SlotJ", "DatasetR"))]
 STEPS = 150
 
 NASTY: list[Any] = [
@@ -66,13 +66,13 @@ class Game:
         return [*self.sls, *scene.operators, scene.swci, scene.other_swci, scene.sn, self.sn, self.stranger]
 
     def kind(self) -> str:
-        usual = ["Enrolled", "Offer", "Ready", "SlotReported", "NodeJoined", "SwopListening", "DeadlinePassed"] + (
-            JOBS if self.scene.rules > 1 else []
-        )
+        usual = ["Enrolled", "Offer", "Ready", "SlotReported", "NodeJoined", "SwopListening", "DeadlinePassed"]
+        usual += JOBS if self.scene.rules > 1 else []
         chance = self.chance.random()
         if chance < 0.04:
             return self.chance.choice(ENDING)
-        return self.chance.choice(usual if chance < 0.5 else [kind for kind in FIELDS if kind not in ENDING])
+        others = [kind for kind in FIELDS if chance > 0.9 or has_kind(kind, self.scene.rules)]
+        return self.chance.choice(usual if chance < 0.5 else [kind for kind in others if kind not in ENDING])
 
     def author(self, kind: str) -> Actor:
         """Most often one who may."""
@@ -193,6 +193,9 @@ class Game:
             "RolesScaled": {"task": task, "role": "worker", **count, **chance.choice([{}, held])},
             "GoalReached": {**held, "reason": "reward is 200"},
             "StartLapsed": {"run": chance.choice([1, *runs])},
+            "RunLapsed": {"run": chance.choice([1, *runs])},
+            "SlotJoined": {"task": task, "role": "lead", "key": bytes([chance.randrange(3)] * 32), "proof": bytes(64)},
+            "SlotTold": {**held, "state": chance.choice(["running", "done", "failed"]), "reason": ""},
             "WorkPut": {**held, "items": [["a", "1"], ["b", ""]], "within_s": 60},
             "WorkTaken": held,
             "WorkDone": {**held, "key": "a", "lease": 1, "result": "2"},
@@ -263,4 +266,5 @@ def test_bodies_of_nearly_every_kind_are_taken_in_these_games() -> None:
             game.step(game.kind())
         taken |= game.taken
     longer = {"Genesis", "ProtocolActivated", "ContractRebased", "LeaseEnded", "GoalReached", "StartLapsed", *WORK}
+    longer |= {"RunLapsed", "SlotTold"}
     assert set(FIELDS) - taken <= longer, "which need a longer story"

@@ -88,3 +88,41 @@ def test_a_fault_is_said_with_its_line(changed: bytes, into: bytes, said: str):
 def test_hpes_form_is_no_task_with_roles():
     said = faults(b"Name: a\nTaskType: RUN_SWARM\nBody:\n  Command: x.py\n  Entrypoint: python3\n")
     assert said == "roles.yaml: this RUN_SWARM task is of HPE's form, which is assigned to a taskrunner"
+
+
+FLAME = b"""\
+Name: digits
+TaskType: RUN_SWARM
+Body:
+  Roles:
+    - {Name: trainer, Owner: participant, Command: [python, train.py]}
+    - {Name: aggregator, Command: [python, aggregate.py]}
+    - {Name: watcher, Needs: [aggregator], Command: [python, watch.py]}
+  Channels:
+    - {Name: digits, Between: [trainer, aggregator]}
+"""
+
+
+def test_roles_of_a_channel_merge_in_the_contract_of_its_name():
+    body = read(FLAME).body
+    assert [role.contract for role in body.roles()] == ["digits", "digits", ""]
+    assert rolesfile.body_of(rolesfile.to_wire(body), "digits") == body
+
+
+@pytest.mark.parametrize(
+    ("changed", "into", "said"),
+    [
+        (b"[trainer, aggregator]", b"[trainer, trainer]", "no channel leads from trainer to aggregator"),
+        (b"[trainer, aggregator]", b"[trainer, coach]", "there is no role coach"),
+        (b"[trainer, aggregator]", b"[trainer]", "Between"),
+        (
+            b"[trainer, aggregator]}",
+            b"[trainer, aggregator]}\n    - {Name: up, Between: [aggregator, watcher]}",
+            "the role aggregator is in the channels digits and up: a role merges in one",
+        ),
+        (b"Owner: participant", b"Merge: other", "merges in other and is in the channel digits"),
+    ],
+)
+def test_a_graph_in_which_nobody_could_merge_is_refused(changed: bytes, into: bytes, said: str):
+    assert changed in FLAME
+    assert said in faults(FLAME.replace(changed, into))

@@ -19,6 +19,7 @@ from swarm.core.ordering import NO_HASH
 from swarm.errors import BadInput
 from swarm.wire import signed
 from swarm.wire.signed import decode_entry, decode_proposal, make_entry, sign_proposal, verify, verify_proposal
+from swarm.wire.slotkey import Place, SlotKey
 
 # Tests make their certificates when they run, minutes after this line in a long suite: the entries come after that.
 NOW_MS = int((datetime.now(UTC) + timedelta(hours=2)).timestamp() * 1000)
@@ -189,6 +190,22 @@ def test_a_renewed_certificate_of_the_same_name_joins_again(ours, network, learn
     name = network.ledger.nodes[learner.uid].identity.name
     learner.files = ours.leaf("sl", name, days=1)
     assert network.join(learner).accepted
+
+
+def test_who_joins_a_slot_holds_the_key_that_it_names(network, learner):
+    network.ledger.rules.begin(3)
+    network.ledger.nodes[network.sentinel.uid].rules = 3
+    joined = {**learner.joined(), "rules": 3}
+    assert network.take(learner.sign(network.ledger, "NodeJoined", joined)).accepted
+    key = SlotKey.of(b"a secret of this host", network.ledger.network_id, "digits")
+    place = Place(network.ledger.network_id, "digits", "trainer", learner.uid, learner.incarnation)
+    body = {"task": "digits", "role": "trainer", "key": key.public, "proof": key.prove(place)}
+    good = network.take(learner.sign(network.ledger, "SlotJoined", body))
+    assert good.reason.startswith("there is no task digits"), "it is the ledger that refuses it"
+    seen = {**body, "role": "coach"}
+    outcome = network.take(learner.sign(network.ledger, "SlotJoined", seen))
+    assert (outcome.code, outcome.accepted) == (3, False)
+    assert "names a key that its author" in outcome.reason
 
 
 # ---- signatures

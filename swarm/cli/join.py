@@ -1,0 +1,121 @@
+"""``swarm join``: take a slot of a task with roles, and run the role's program here, on data that stay here."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from swarm.cli.addresses import network_node
+from swarm.cli.help import Command
+from swarm.cli.launching import identified
+from swarm.errors import BadInput, IdentityError
+
+if TYPE_CHECKING:
+    from swarm.runtime.credentials import Credentials
+
+EXAMPLES = """
+swarm join mnist --role trainer --data my.npz --sn-ip 10.1.1.1 --host-ip 10.1.1.2 \\
+           --key sl-1-key.pem --cert sl-1-cert.pem --capath ca/capath
+                                          says who wrote the task, what it would run here, and the hash of that
+swarm join … --trust sha256:4b1c…         runs it; the same line again joins again and goes on
+swarm join … --file mnist.yaml            the same, by your own copy of the task and its code
+"""
+SECRET_MAX = 64 * 1024
+
+
+@click.command(
+    "join",
+    cls=Command,
+    examples=EXAMPLES,
+    help="Join a task as one of its participants: be a learning node for it, and run the role's program on your own "
+    "data, which stay here. Nothing of the task runs before you have named its hash. The slot is yours from then on: "
+    "the same certificate and the same key join it again, and nobody else does.",
+)
+@click.argument("task")
+@click.option("--role", required=True, help="which role of the task to join")
+@click.option("--data", type=click.Path(path_type=Path), help="your data: %DATA in the role's command")
+@click.option("--trust", metavar="HASH", help="the hash of what may run here, as a refusal shows it")
+@click.option("-f", "--file", "own_file", type=click.Path(path_type=Path), help="your own copy of the task, instead")
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    help="a secret that the slot is yours by, mode 0600  [default: the certificate's private key]",
+)
+@click.option("--wait", default=600, show_default=True, type=click.IntRange(1), help="seconds for others to be there")
+@click.option("--sn-ip", metavar="IP", envvar="SN_NODE_IP", help="a network node, best the own organisation's")
+@click.option("--sn-api-port", default=30304, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--host-ip", default="127.0.0.1", show_default=True, metavar="IP", help="where others reach it")
+@click.option("--sl-fs-port", default=30305, show_default=True, type=click.IntRange(0, 65535), help="0: any free port")
+@identified
+def command(
+    task: str,
+    role: str,
+    data: Path | None,
+    trust: str | None,
+    own_file: Path | None,
+    key_file: Path | None,
+    wait: int,
+    sn_ip: str | None,
+    sn_api_port: int,
+    host_ip: str,
+    sl_fs_port: int,
+    key: Path,
+    cert: Path,
+    capath: Path,
+    state: Path | None,
+) -> None:
+    from swarm.runtime import report
+    from swarm.runtime.channel_server import ChannelServer
+    from swarm.runtime.credentials import Credentials
+    from swarm.runtime.statedir import StateDirectory, default_state_dir
+
+    if data is not None and not data.exists():
+        raise BadInput(f"the data {data} are not there", hint="--data names a file or a directory of this host")
+    sn = network_node(sn_ip, sn_api_port, None, None)
+    credentials = Credentials.load(cert, key, capath, expect_roles=("sl",))
+    secret = secret_of(key_file, credentials)
+    with StateDirectory(state or default_state_dir(credentials.identity.name)) as directory:
+        report.start(directory.path, None)
+        identity = credentials.identity
+        channel = ChannelServer(directory.path / "channel", node=f"{identity.name} ({identity.organisation})")
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the node's loop takes it
+        with channel.listening():
+            gc.disable()  # nothing of what is loaded now is garbage
+            from swarm.nodes import participant, sl
+            from swarm.nodes.roleprogram import own_copy
+            from swarm.nodes.starting import run_node
+
+            gc.freeze()
+            gc.enable()
+            settings = sl.Settings(sn, host_ip, sl_fs_port, credentials, directory, channel, None)
+            with own_copy(own_file) as (own, code):
+                asked = participant.Asked(
+                    task, role, secret, data.absolute() if data else None, trust, own, code, float(wait)
+                )
+                code_of_exit = run_node(participant.run, (settings, asked))
+    sys.exit(code_of_exit or 0)
+
+
+def secret_of(file: Path | None, credentials: Credentials) -> bytes:
+    """What the slot's key is made of; raises SwarmError for a file that is no secret."""
+    if file is None:
+        return credentials.private_bytes
+    try:
+        mode, secret = file.stat().st_mode & 0o777, file.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"the key file {file} cannot be read: {error.strerror}",
+            hint=f"head -c 32 /dev/urandom >{file}; chmod 600 {file}",
+        ) from None
+    if mode & 0o077:
+        raise IdentityError(
+            f"the key file {file} can be read by others (mode {mode:04o}), expected 0600", hint=f"chmod 600 {file}"
+        )
+    if not 8 <= len(secret) <= SECRET_MAX:
+        raise BadInput(f"the key file {file} has {len(secret)} bytes, expected 8 to {SECRET_MAX}")
+    return secret

@@ -1,0 +1,228 @@
+"""A participant: a learning node that joins a slot of a task with roles, and runs the role's program on its own data.
+
+Started by ``swarm join``. Guarantees: nothing of the task runs before its person has trusted its hash; a refusal
+leaves no slot taken; the program starts once those are there whom its role needs, and no sooner; joined again
+from the same state directory it goes on with the round under way; when its slot is asked to end, or is joined
+elsewhere, its program ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from swarm.core import joining
+from swarm.core.events import Applied
+from swarm.core.jobslot import JobSlot
+from swarm.core.operator_steps import LINE_MAX, REASON_MAX
+from swarm.core.rolesrun import RolesRun
+from swarm.errors import SwarmError, Unreachable, WorkerFailed
+from swarm.nodes.codefetch import fetch, listed
+from swarm.nodes.roleprogram import RoleProgram
+from swarm.nodes.secrets import Secrets
+from swarm.nodes.sl import LEAVE_S, LearningNode, Settings
+from swarm.nodes.worker import Worker
+from swarm.runtime.importpath import with_import_path
+from swarm.wire.certnames import printable
+from swarm.wire.signed import Entry
+from swarm.wire.slotkey import Place, SlotKey
+
+CALL_S = 10.0
+SAY_EVERY_S = 10.0
+log = logging.getLogger("swarm.SL")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the person said: ``task`` by name or id; ``secret`` is what the slot's key is made of; ``trusted`` and
+    ``own`` are hashes (`nodes/roleprogram`), ``code`` is the person's own copy of the code with ``own``."""
+
+    task: str
+    role: str
+    secret: bytes
+    data: Path | None
+    trusted: str | None
+    own: str | None
+    code: Path | None
+    wait_s: float
+
+
+async def run(settings: tuple[Settings, Asked]) -> int:
+    """Be a participant until the program has ended. Its exit code."""
+    node = ParticipantNode(*settings)
+    try:
+        return await node.run()
+    finally:
+        node.close()
+
+
+class ParticipantNode(LearningNode):
+    def __init__(self, settings: Settings, asked: Asked) -> None:
+        super().__init__(settings)
+        self.asked = asked
+        self._slot = ""
+        self._fence = 0
+        self._over = ""
+        """Why the program is to end though it has not."""
+        self._moved = trio.Event()
+
+    async def _program(self) -> int:
+        try:
+            program = await self._trusted_program()
+            await self._join_slot(program.task)
+            await self._wait_for_others()
+            self.worker = self._start(program)
+        except SwarmError as error:
+            await self._tell("failed" if isinstance(error, WorkerFailed) else "stopped", error.message)
+            await self._say_goodbye()
+            raise
+        await self._tell("running", "")
+        self._nursery.start_soon(self._watch)
+        return await super()._program()
+
+    # ---- what would run here
+
+    async def _trusted_program(self) -> RoleProgram:
+        """Raises what stands against running it here, before a slot is taken. The code lies here to be looked at."""
+        asked, ledger = self.asked, self.link.ledger
+        run = ledger.board.joining.run_of(asked.task)
+        joining.joinable(run, asked.role)
+        program = RoleProgram.of(ledger, ledger.tasks[run.task], asked.role)
+        code = asked.code or (self._kept(program) if program.code is not None else None)
+        if program.code is not None and code is not None and not code.exists():
+            files = await listed(self._ask, program.code)
+            await fetch(self._ask, files.of_role(program.role.Name, program.roles), code)
+            log.info("fetched the code %s of %s", program.code, program.author)
+        program.must_be_trusted(asked.trusted, asked.own, code)
+        program.must_have_data(asked.data)
+        return program
+
+    async def _ask(self, verb: str, body: dict[str, Any]) -> Any:
+        return await self.link.call(verb, body, deadline_s=CALL_S)
+
+    def _kept(self, program: RoleProgram) -> Path:
+        """Where the code that was fetched stays."""
+        assert program.code is not None
+        return self.state.path / "code" / f"{program.code.partition(':')[2]}-{program.role.Name}"
+
+    # ---- the slot
+
+    async def _join_slot(self, task: str) -> None:
+        key = SlotKey.of(self.asked.secret, self.state.network_id, task)
+        place = Place(self.state.network_id, task, self.asked.role, self.state.uid, self.state.incarnation)
+        body = {"task": task, "role": self.asked.role, "key": key.public, "proof": key.prove(place)}
+        outcome = await self.link.propose("SlotJoined", body)
+        if (error := outcome.error()) is not None:
+            raise error
+        self._slot, self._fence = outcome.result["slot"], outcome.result["fence"]
+        self.slot = (self._slot, self._fence)
+        how = "again, attempt %d" if outcome.result["again"] else "attempt %d"
+        log.info(f"joined task %s as %s %d: slot %s, {how}", task, self.asked.role, outcome.result["index"], self._slot,
+                 outcome.result["attempt"])  # fmt: skip
+
+    async def _wait_for_others(self) -> None:
+        """Until those are there whom the role needs. Raises Unreachable that names who is not."""
+        begun_s = trio.current_time()
+        said_s = -SAY_EVERY_S
+        while missing := self._missing():
+            now_s = trio.current_time()
+            left_s = begun_s + self.asked.wait_s - now_s
+            if left_s <= 0:
+                raise Unreachable(
+                    f"task {self.asked.task} did not begin within {self.asked.wait_s:g} s: it waits for {missing}",
+                    hint="join again when they are there, or wait longer with --wait",
+                )
+            if now_s - said_s >= SAY_EVERY_S:
+                said_s = now_s
+                log.info("task %s: waits for %s, %.0f s left", self.asked.task, missing, left_s)
+            with trio.move_on_after(min(left_s, said_s + SAY_EVERY_S - now_s)):
+                await self._moved.wait()
+
+    def _missing(self) -> str:
+        run, slot = self._found()
+        if self._why_over(run, slot):
+            raise WorkerFailed(self._why_over(run, slot))
+        assert run is not None
+        return joining.waits_for(run, run.role_named(self.asked.role))
+
+    def _found(self) -> tuple[RolesRun | None, JobSlot | None]:
+        run = self.link.ledger.board.jobs.runs.get(int(self._slot.partition(".")[0]))
+        return (run, run.slots.get(self._slot)) if isinstance(run, RolesRun) else (None, None)
+
+    def _why_over(self, run: RolesRun | None, slot: JobSlot | None) -> str:
+        if run is None or slot is None:
+            return f"task {self.asked.task} was deleted"
+        if slot.fence != self._fence:
+            return f"{slot.role} {slot.index} of task {run.task} was joined elsewhere"
+        if slot.ending or not slot.leased:
+            return f"{slot.role} {slot.index} of task {run.task} is to end: {slot.ending or slot.reason}"
+        return ""
+
+    async def _watch(self) -> None:
+        """End the program when the ledger asks for that."""
+        assert self.worker is not None
+        while not self._over:
+            await self._moved.wait()
+            self._over = self._why_over(*self._found())
+        await self.worker.stop()
+
+    async def _tell(self, state: str, reason: str, **more: Any) -> None:
+        """Have the ledger know how the slot does, as long as it is this node's."""
+        if not self._slot:
+            return
+        body = {"slot": self._slot, "fence": self._fence, "state": state, "reason": printable(reason, REASON_MAX)}
+        with trio.move_on_after(LEAVE_S):
+            await self.link.propose("SlotTold", {**body, **more})
+
+    # ---- the program
+
+    def _start(self, program: RoleProgram) -> Worker:
+        """In a copy of the code that stays where it is: what an earlier attempt wrote beside it is found again."""
+        work = self.state.path / "work" / f"{self._slot.partition('.')[0]}-{program.role.Name}"
+        work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if program.code is not None:
+            shutil.copytree(self.asked.code or self._kept(program), work, dirs_exist_ok=True)
+        run, slot = self._found()
+        assert run is not None
+        assert slot is not None
+        own = {
+            "SWARM_TASK": program.task,
+            "SWARM_TASK_ID": str(run.id),
+            "SWARM_ROLE": slot.role,
+            "SWARM_INDEX": str(slot.index),
+            "SWARM_REPLICAS": str(run.wanted[slot.role]),
+            "SWARM_CONTRACT": run.role(slot).contract,
+            "SWARM_SLOT": slot.id,
+            "SWARM_ATTEMPT": str(slot.attempt),
+            "SWARM_DATA": str(self.asked.data or ""),
+        }
+        environment = {**Secrets().resolved(program.environment), **own, **self.settings.channel.environment}
+        return Worker(program.command(self.asked.data), with_import_path(os.environ) | environment, work)
+
+    async def _program_ended(self, worker: Worker, code: int) -> None:
+        if code == 0:
+            await self._tell("done", "", exit_code=0)
+            return
+        if self._over:
+            await self._tell("stopped", self._over)
+            return
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        lines = [printable(line, LINE_MAX) for line in worker.last_lines]
+        await self._tell("failed", f"its program {how}", exit_code=code if code > 0 else 128 - code, lines=lines)
+
+    def _ended(self, error: WorkerFailed, code: int) -> int:
+        if self._over:
+            raise WorkerFailed(self._over)
+        return super()._ended(error, code)
+
+    def _on_applied(self, entry: Entry, applied: Applied) -> None:
+        super()._on_applied(entry, applied)
+        self._moved.set()
+        self._moved = trio.Event()

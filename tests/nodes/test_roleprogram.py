@@ -1,0 +1,96 @@
+"""What a task would run on a participant's host: named by one hash, and trusted by that hash or an own copy only."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from swarm.core.task import Task
+from swarm.errors import BadInput, Refused
+from swarm.nodes.publishing import prepared
+from swarm.nodes.roleprogram import RoleProgram, hash_of, own_copy
+from swarm.wire import rolesfile
+
+LEDGER = SimpleNamespace(nodes={"uid": SimpleNamespace(identity=SimpleNamespace(name="swci-1"))})
+TRAINER = {
+    "Name": "trainer", "Owner": "participant", "Command": ["python", "trainer/main.py", "%DATA"], "Merge": "digits",
+}  # fmt: skip
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "code" / "trainer").mkdir(parents=True)
+    (tmp_path / "code" / "trainer" / "main.py").write_text("print()")
+    return tmp_path / "task.yaml"
+
+
+def written(file, *roles, **body):
+    said = {
+        "Name": "digits",
+        "TaskType": "RUN_SWARM",
+        "Body": {"Roles": list(roles or [TRAINER]), "Code": "code", **body},
+    }
+    file.write_text(json.dumps(said))
+    return rolesfile.parse(file.read_bytes(), str(file)).body
+
+
+def program(body):
+    said = rolesfile.to_wire(body)
+    task = Task("digits", "RUN_SWARM", "alice", "ROOTTASK", "digits", said, "uid", b"", 0)
+    return RoleProgram.of(LEDGER, task, "trainer")
+
+
+def test_it_is_trusted_by_its_hash_or_by_an_own_copy_and_by_nothing_else(file):
+    submitted = prepared(written(file), file.parent)
+    found = program(submitted.body)
+    assert found.code == submitted.code.digest
+    found.must_be_trusted(found.digest, None, None)
+    with own_copy(file) as (own, code):
+        found.must_be_trusted(None, own, None)
+        assert (code / "trainer" / "main.py").exists()
+    for said in (None, found.code, found.digest[:-1]):
+        with pytest.raises(Refused, match=r"would run python trainer/main\.py %DATA") as refused:
+            found.must_be_trusted(said, None, None)
+        assert f"--trust {found.digest}" in refused.value.hint
+
+
+@pytest.mark.parametrize("change", ["code", "command", "variable", "role"])
+def test_whatever_decides_what_runs_is_in_the_hash(file, change):
+    before = program(prepared(written(file), file.parent).body).digest
+    match change:
+        case "code":
+            (file.parent / "code" / "trainer" / "more.py").write_text("import os")
+            body = written(file)
+        case "command":
+            body = written(file, {**TRAINER, "Command": ["python", "-c", "import os"]})
+        case "variable":
+            body = written(file, Envvars={"PYTHONSTARTUP": "x"})
+        case "role":
+            body = written(file, TRAINER, {**TRAINER, "Name": "coach"})
+    assert program(prepared(body, file.parent).body).digest != before
+
+
+def test_where_the_author_had_the_code_is_not_in_the_hash(file):
+    body = rolesfile.to_wire(prepared(written(file), file.parent).body)
+    assert hash_of(body) == hash_of({**body, "Code": "/elsewhere"})
+
+
+def test_a_role_that_trains_on_own_data_is_told_to_bring_them(file):
+    with pytest.raises(BadInput, match="trains on data of your own"):
+        program(written(file)).must_have_data(None)
+
+
+def test_code_that_operators_begin_in_is_a_directory_on_their_hosts(file):
+    (file.parent / "code.zip").write_bytes(b"")
+    operated = {"Name": "aggregator", "Command": ["python", "aggregator/main.py"]}
+    with pytest.raises(BadInput, match="the role aggregator is run by operators"):
+        prepared(written(file, TRAINER, operated, Code="code.zip"), file.parent)
+    (file.parent / "code" / "aggregator").mkdir()
+    (file.parent / "code" / "aggregator" / "main.py").write_text("")
+    own = {**TRAINER, "Owner": "swop"}
+    assert prepared(written(file, own, operated), file.parent).contents == ()
+
+
+def test_a_hash_that_the_file_names_is_held_against_the_code(file):
+    with pytest.raises(BadInput, match="says CodeHash"):
+        prepared(written(file, CodeHash="sha256:" + "0" * 64), file.parent)
