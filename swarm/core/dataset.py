@@ -14,7 +14,6 @@ Of files with one name, in several commits, the newest counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,8 +21,8 @@ from swarm.core import filelist
 from swarm.core.filelist import UNCOUNTED, FileEntry
 from swarm.errors import BadInput
 
-TAGS_MAX = 32
-"""Of one commit."""
+TAGS_MAX = 8
+"""Of one commit: what it selects is hashed by every network node when it is given."""
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.=-]{0,63}")
 _HASH = re.compile(r"sha256:[0-9a-f]{8,64}")
 _LONGEST_REFERENCE = 300
@@ -125,7 +124,10 @@ class Version:
 
 @dataclass(slots=True)
 class Dataset:
-    """``anchor``: the organisation that has the files, ``by``: who added it. ``versions``: those that tasks use."""
+    """``anchor``: the organisation that has the files, ``by``: who added it.
+
+    ``versions``: those that tasks use, by hash; ``known``: those of the first commits, and what tags have selected.
+    """
 
     name: str
     anchor: bytes
@@ -134,9 +136,30 @@ class Dataset:
     created_ms: int
     commits: list[Commit] = field(default_factory=list)
     versions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    known: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    whole: str = ""
+    """The hash of the version of all commits."""
 
-    def version(self, commits: tuple[int, ...]) -> Version:
-        """What these commits, by their numbers from 1 on, amount to."""
+    def add(self, commit: Commit) -> None:
+        self.commits.append(commit)
+        version = self.select("")
+        self.whole, self.known[version.hash] = version.hash, version.commits
+        for tag in commit.tags:
+            self._know(tag)
+
+    def tag(self, number: int, tag: str) -> None:
+        self.commits[number - 1].tags = sorted({*self.commits[number - 1].tags, tag})
+        self._know(tag)
+
+    def _know(self, tag: str) -> None:
+        version = self.select(tag)
+        self.known[version.hash] = version.commits
+
+    def all_of_it(self) -> Version:
+        return self.version(tuple(range(1, len(self.commits) + 1)), self.whole)
+
+    def version(self, commits: tuple[int, ...], hash_: str = "") -> Version:
+        """What these commits, by their numbers from 1 on, amount to; ``hash_``: the version's, where it is known."""
         files: dict[str, Placed] = {}
         for number in commits:
             commit = self.commits[number - 1]
@@ -145,7 +168,8 @@ class Dataset:
         known = [self.commits[number - 1].labels for number in commits]
         labels = None if None in known else len({label for each in known for label in each or ()})
         alone = len(placed) == 1 and self.commits[placed[0].commit - 1].alone
-        return Version(self.name, filelist.digest(each.file for each in placed), commits, placed, alone, labels)
+        hash_ = hash_ or filelist.digest(each.file for each in placed)
+        return Version(self.name, hash_, commits, placed, alone, labels)
 
     def select(self, selection: str) -> Version:
         """Raises BadInput that says what there is not."""
@@ -173,32 +197,27 @@ class Dataset:
         )
 
     def _with_hash(self, beginning: str) -> Version:
-        found = {version.hash: version for version in self._known() if version.hash.startswith(beginning)}
+        every = {**self.known, **self.versions}
+        found = [beginning] if beginning in every else [hash_ for hash_ in every if hash_.startswith(beginning)]
         if len(found) == 1:
-            return next(iter(found.values()))
+            return self.version(every[found[0]], found[0])
         what = "no version" if not found else f"{len(found)} versions"
         raise BadInput(
             f"dataset {self.name} has {what} whose hash begins with {beginning}",
             hint=f"swarm data show {self.name} says the hash of a selection",
         )
 
-    def _known(self) -> Iterator[Version]:
-        """Those that tasks use, and those of the first commits, and of each tag."""
-        for commits in self.versions.values():
-            yield self.version(commits)
-        for count in range(1, len(self.commits) + 1):
-            yield self.version(tuple(range(1, count + 1)))
-        for tag in sorted({tag for commit in self.commits for tag in commit.tags}):
-            yield self.select(tag)
-
     def to_state(self) -> list[Any]:
-        versions = [[hash_, list(commits)] for hash_, commits in sorted(self.versions.items())]
+        versions, known = (
+            [[hash_, list(commits)] for hash_, commits in sorted(each.items())] for each in (self.versions, self.known)
+        )
         commits = [commit.to_state() for commit in self.commits]
-        return [self.name, self.anchor, self.organisation, self.by, self.created_ms, commits, versions]
+        owner = [self.name, self.anchor, self.organisation, self.by, self.created_ms]
+        return [*owner, commits, versions, known, self.whole]
 
     @classmethod
     def from_state(cls, state: list[Any]) -> Dataset:
-        name, anchor, organisation, by, created_ms, commits, versions = state
-        used = {hash_: tuple(numbers) for hash_, numbers in versions}
+        name, anchor, organisation, by, created_ms, commits, versions, known, whole = state
+        used, selected = ({hash_: tuple(numbers) for hash_, numbers in each} for each in (versions, known))
         made = [Commit.from_state(each) for each in commits]
-        return cls(name, anchor, organisation, by, created_ms, made, used)
+        return cls(name, anchor, organisation, by, created_ms, made, used, selected, whole)

@@ -24,10 +24,10 @@ from swarm.core.filelist import FILES
 from swarm.core.names import Identity
 from swarm.errors import BadInput, Refused
 
-COMMITS_MAX = 1000
+COMMITS_MAX = 200
 """Of one dataset."""
 LABELS_MAX = 1000
-KEPT_MAX = 200_000
+KEPT_MAX = 50_000
 """Files of one organisation in the state: every network node keeps them all."""
 USED_MAX = 32
 """Datasets of one task."""
@@ -165,9 +165,9 @@ class Datasets:
         labels = tuple(body["labels"]) if "labels" in body else None
         tags = sorted(set(body["tags"]))
         said = (body["message"], body["root"], body["alone"], files, labels, tags)
-        dataset.commits.append(Commit(*said, str(identity), header.time))
+        dataset.add(Commit(*said, str(identity), header.time))
         self.by_name[dataset.name] = dataset
-        return {"commit": len(dataset.commits), "hash": dataset.select("").hash}, []
+        return {"commit": len(dataset.commits), "hash": dataset.whole}, []
 
     def _tagged(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         dataset, number, tag = self._own(claim, identity, "tagged"), claim.body["commit"], claim.body["tag"]
@@ -177,7 +177,7 @@ class Datasets:
         if tag not in commit.tags:
             if len(commit.tags) >= TAGS_MAX:
                 raise Refused(f"commit {number} of dataset {dataset.name} has {TAGS_MAX} tags, and takes no more")
-            commit.tags = sorted([*commit.tags, tag])
+            dataset.tag(number, tag)
         return {"tags": list(commit.tags)}, []
 
     def _removed(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
@@ -246,4 +246,5 @@ class Datasets:
         for name, dataset in self.by_name.items():
             assert name == dataset.name
             assert dataset.commits, f"{name} has no files"
-            assert all(dataset.has(commits) for commits in dataset.versions.values())
+            assert all(dataset.has(commits) for commits in (*dataset.versions.values(), *dataset.known.values()))
+            assert dataset.whole in dataset.known

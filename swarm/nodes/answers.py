@@ -16,6 +16,6 @@ ANSWERS: dict[str, Answer] = {
     "jobs": lambda ledger, body: jobstatus.jobs(ledger, int(body.get("after", 0))),
     "job": lambda ledger, body: jobstatus.job(ledger, str(body["task"]), int(body["first"])),
     "artifacts": lambda ledger, body: artifacts.listing(ledger),
-    "datasets": lambda ledger, body: datastatus.datasets(ledger),
+    "datasets": lambda ledger, body: datastatus.datasets(ledger, str(body.get("after", ""))),
     "dataset": lambda ledger, body: datastatus.dataset(ledger, str(body["dataset"]), int(body["first"])),
 }

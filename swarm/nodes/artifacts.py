@@ -17,19 +17,17 @@ from swarm.core.artifacts import Artifact, Made
 from swarm.core.ledger import Ledger
 from swarm.errors import BadInput, ModelError
 from swarm.nodes.client import Client
-from swarm.nodes.jobstatus import time_text
+from swarm.nodes.jobstatus import page, time_text
 from swarm.nodes.logs import state_directories
 from swarm.nodes.outputs import entries
 
-ROWS_MAX = 1000
-"""Of one answer: the newest."""
-
 
 def listing(ledger: Ledger) -> dict[str, Any]:
-    """The newest versions, in the order in which they were made."""
+    """The newest versions, as many as fit into one answer, in the order in which they were made."""
     made = [(each, one) for each in ledger.board.artifacts.by_name.values() for one in each.versions]
     made.sort(key=lambda pair: (pair[1].time_ms, pair[0].name, pair[1].version))
-    return {"artifacts": [_row(*pair) for pair in made[-ROWS_MAX:]]}
+    rows, _ = page(_row(*pair) for pair in reversed(made))
+    return {"artifacts": rows[::-1]}
 
 
 def _row(artifact: Artifact, made: Made) -> dict[str, Any]:

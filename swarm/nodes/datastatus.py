@@ -6,50 +6,67 @@ however many files there are.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
-from swarm.core.dataset import Commit, Dataset, Version, reference
+from swarm.core.dataset import Commit, Dataset, Placed, Version, reference
 from swarm.core.ledger import Ledger
-from swarm.nodes.jobstatus import time_text
+from swarm.nodes.jobstatus import page, time_text
 
-FILES_MAX = 1000
-ROWS_MAX = 1000
-"""Of one answer."""
+LINKS_MAX = 100
+"""Tasks and artifacts that are named with a dataset: the newest."""
 
 
-def datasets(ledger: Ledger) -> dict[str, Any]:
-    """All of them, in the order of their names."""
-    known = sorted(ledger.board.datasets.by_name.items())[:ROWS_MAX]
-    return {"datasets": [_row(ledger, dataset, dataset.select("")) for _, dataset in known]}
+def datasets(ledger: Ledger, after: str) -> dict[str, Any]:
+    """Those whose names come after ``after``, in the order of their names; ``more``: others follow."""
+    known = sorted(ledger.board.datasets.by_name.items())
+    rows, more = page(_row(ledger, dataset, dataset.all_of_it()) for name, dataset in known if name > after)
+    return {"datasets": rows, "more": more}
 
 
 def dataset(ledger: Ledger, text: str, first: int) -> dict[str, Any]:
-    """One version, by NAME or NAME@SELECTION, with its files from the ``first`` on."""
+    """One version, by NAME or NAME@SELECTION, with its files from the ``first`` on; ``more``: others follow."""
     registry = ledger.board.datasets
     version = registry.version(text)
     found = registry.of(version.name)
-    files = version.files[first : first + FILES_MAX]
+    files, more = page(_file(placed) for placed in islice(version.files, first, None))
     return {
         **_row(ledger, found, version),
         "selection": reference(text).selection,
         "commits": [_commit(number, found.commits[number - 1]) for number in version.commits],
-        "files": [
-            {
-                "name": placed.file.name,
-                "path": f"{placed.root}/{placed.file.name}",
-                "hash": placed.file.hash,
-                "bytes": placed.file.size,
-                "commit": placed.commit,
-            }
-            for placed in files
-        ],
-        "more": first + len(files) < len(version.files),
-        "used_by": [
-            {"id": run.id, "name": run.task, "hash": hash_}
-            for run in ledger.board.jobs.runs.values()
-            for name, hash_ in run.uses.versions
-            if name == version.name
-        ],
+        "files": files,
+        "more": more,
+        "used_by": _users(ledger, version.name)[-LINKS_MAX:],
+        "made": _made_of(ledger, version.name)[-LINKS_MAX:],
+    }
+
+
+def _users(ledger: Ledger, dataset: str) -> list[dict[str, Any]]:
+    return [
+        {"id": run.id, "name": run.task, "hash": hash_}
+        for run in ledger.board.jobs.runs.values()
+        for name, hash_ in run.uses.versions
+        if name == dataset
+    ]
+
+
+def _made_of(ledger: Ledger, dataset: str) -> list[dict[str, Any]]:
+    return [
+        {"name": artifact.name, "number": made.version, "hash": hash_}
+        for _, artifact in sorted(ledger.board.artifacts.by_name.items())
+        for made in artifact.versions
+        for name, hash_ in made.data
+        if name == dataset
+    ]
+
+
+def _file(placed: Placed) -> dict[str, Any]:
+    return {
+        "name": placed.file.name,
+        "path": f"{placed.root}/{placed.file.name}",
+        "hash": placed.file.hash,
+        "bytes": placed.file.size,
+        "commit": placed.commit,
     }
 
 

@@ -25,6 +25,7 @@ from swarm.wire.jobsfile import body_of
 
 PAGE_BYTES = 768 * 1024
 """Of the rows of one answer: a message takes 1 MiB, and a task's body comes with them."""
+MADE_MAX = 100
 
 
 def jobs(ledger: Ledger, after: int) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def jobs(ledger: Ledger, after: int) -> dict[str, Any]:
     queue = ledger.board.jobs
     positions = queue.positions()
     runs = [run for run in queue.runs.values() if run.id > after]
-    rows, more = _page(_row(ledger, run, positions.get(run.number)) for run in runs)
+    rows, more = page(_row(ledger, run, positions.get(run.number)) for run in runs)
     return {"tasks": rows, "more": more}
 
 
@@ -44,12 +45,23 @@ def job(ledger: Ledger, name: str, first: int) -> dict[str, Any]:
         raise BadInput(f"task {name[:160]!r} not found", hint="swarm task ls shows all of them")
     task = ledger.tasks[run.task]
     inputs = _inputs(ledger, task)
-    slots, more = _page(_slot(run, slot, inputs) for slot in islice(run.slots.values(), first, None))
+    slots, more = page(_slot(run, slot, inputs) for slot in islice(run.slots.values(), first, None))
     said = {"Name": task.name, "TaskType": task.type, "Author": task.author, "Body": task.body}
-    return {**_row(ledger, run, queue.position(run)), "task": said, "slots": slots, "more": more}
+    made = _made(ledger, run)
+    return {**_row(ledger, run, queue.position(run)), "task": said, "artifacts": made, "slots": slots, "more": more}
 
 
-def _page(rows: Iterator[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+def _made(ledger: Ledger, run: JobRun) -> list[dict[str, Any]]:
+    """The newest versions of its artifact that the task has made."""
+    artifact = ledger.board.artifacts.by_name.get(run.output)
+    made = [one for one in artifact.versions if one.id == run.id] if artifact else []
+    return [
+        {"name": run.output, "number": one.version, "slot": one.slot, "hash": one.hash, "bytes": one.bytes}
+        for one in made[-MADE_MAX:]
+    ]
+
+
+def page(rows: Iterator[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
     """As many of them as fit into one answer, and whether any are left."""
     page: list[dict[str, Any]] = []
     left = PAGE_BYTES

@@ -20,7 +20,6 @@ from swarm.nodes.client import Client
 from swarm.nodes.holdings import hash_of
 
 Work = Callable[[Client], Awaitable[dict[str, Any]]]
-FILES_OF_AN_ANSWER = 1000
 
 
 def registered(kind: str, name: str, paths: Sequence[Path], message: str, tags: Sequence[str]) -> Work:
@@ -57,8 +56,12 @@ def asked(kind: str, body: dict[str, Any]) -> Work:
 
 async def listed(client: Client) -> dict[str, Any]:
     """A row for each dataset."""
-    answer: dict[str, Any] = await client.ask("datasets", {})
-    return answer
+    rows: list[dict[str, Any]] = []
+    more = True
+    while more:
+        answer = await client.ask("datasets", {"after": rows[-1]["name"] if rows else ""})
+        rows, more = [*rows, *answer["datasets"]], answer["more"]
+    return {"datasets": rows}
 
 
 def shown(text: str) -> Work:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from swarm.errors import BadInput
+from swarm.nodes import artifacts, governing, logs, playing, promotion, registering, runlog, submitting
 from swarm.nodes import client as asking
-from swarm.nodes import governing, logs, playing, promotion, registering, runlog, submitting
 from swarm.nodes.entrance import Entrance, of_swarm_up
 from swarm.nodes.sweeping import PROBE, Sweep, plan, planned
 from swarm.runtime.statedir import default_state_dir
@@ -188,6 +188,16 @@ class Client:
     def best(self, task: str | int, by: str, *, lowest: bool = False) -> list[Answer]:
         """The jobs that are done by the last value of a metric, the best first."""
         return runlog.best(self.runs(task), by, lowest=lowest)
+
+    def artifacts(self) -> list[Answer]:
+        """What tasks with an Output have made: versions, each with its data, code and attempt."""
+        rows: list[Answer] = self._entrance.ask(artifacts.listed)["artifacts"]
+        return rows
+
+    def fetch(self, artifact: str, directory: File) -> Answer:
+        """Copy what was made, NAME[@NUMBER] or the newest of a task, into a new directory."""
+        row = artifacts.chosen(self.artifacts(), artifact)
+        return {**row, "path": str(artifacts.fetched(row, self._state, Path(directory).absolute()))}
 
     def logs(self, name: str, lines: int = 100) -> list[str]:
         """The last lines of the log of a node or slot of this host."""

@@ -22,7 +22,7 @@ def data(tmp_path):
         (root / name).write_text(text)
     dataset = Dataset("user.me.x", bytes(32), "org", "me", 0)
     for place in (root / "1", root / "2"):
-        dataset.commits.append(commit(place))
+        dataset.add(commit(place))
     return dataset
 
 
@@ -48,7 +48,7 @@ def walk(place):
 
 def test_a_file_that_was_registered_alone_is_led_to_as_it_lies(data, tmp_path):
     path = tmp_path / "of the owner" / "2" / "a.csv"
-    data.commits.append(commit(path))
+    data.add(commit(path))
     assert Holdings(tmp_path / "views").places({"%A": data.version((3,))}) == {"%A": str(path)}
 
 

@@ -104,11 +104,12 @@ class Rounds(Check):
                     holders.discard(entry.author)
 
     def _check_origin(self, uid: str, body: dict[str, Any]) -> None:
-        """Weights as a program has them are offered on the model that it trained from, until they have counted."""
-        asked, origin = self._asked.get(uid, ""), self._origin.get(uid, "")
-        if any(members.get(uid) == asked for members in self.books[CONTRACT].members.values()):
+        """Weights as a program has them are offered on the model that it trained from, until they have counted; while
+        there is no model (none yet, or all are lost) there is nothing that a change could be put on."""
+        book, asked, origin = self.books[CONTRACT], self._asked.get(uid, ""), self._origin.get(uid, "")
+        if any(members.get(uid) == asked for members in book.members.values()):
             return
-        if body["digest"] == asked and body["base"] != (origin or self.books[CONTRACT].initial):
+        if body["digest"] == asked and body["base"] not in (origin, book.initial):
             self.broken(
                 "P2", f"{uid} offered in round {body['round']} what was trained from another model than it says"
             )

@@ -303,6 +303,23 @@ def test_p2_fails_where_validity_does(breaks):
     assert "P2" in made.broken()
 
 
+def _when_its_model_is_lost(made, base):
+    """What a member trained from a model that is lost then, is offered on this one."""
+    made.round().told("a")
+    for uid in "ab":
+        made.entry(uid, "Missing", {"contract": "digits", "digest": THIRD})
+    made.fact("asked", "a", "a", "sync", SECOND)
+    made.fact("BaseLost", "sn-1", "digits", THIRD, base)
+    made.entry("a", "Offer", {"contract": "digits", "round": 1, "base": base, "digest": SECOND})
+    return check(made.history)
+
+
+def test_when_all_models_are_lost_weights_are_offered_as_they_are_and_on_another_model_they_are_not():
+    assert _when_its_model_is_lost(Made(), INITIAL) == []
+    (violation,) = [each for each in _when_its_model_is_lost(Made(), FIRST) if "trained from another" in each.text]
+    assert violation.promise == "P2"
+
+
 def _acknowledged_and_gone(made):
     made.fact("acknowledged", "sl-1", "a", b"nobody knows", 3, True)
 
