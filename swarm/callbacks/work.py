@@ -66,10 +66,10 @@ def take(*, patience_s: float = 60.0) -> Item | None:
 
 
 def results(keys: Iterable[str], *, patience_s: float = 600.0) -> dict[str, Any]:
-    """What came of these items, by key, once all of them are done.
+    """What came of these items, by key, once all of them are done; another slot may put them meanwhile.
 
     Raises WorkerFailed when one was given up (ten holders did not finish it), Unreachable when some are not done in
-    time, BadInput for a key that nobody has put.
+    time.
     """
     wanted, found = list(dict.fromkeys(keys)), dict[str, Any]()
     until = time.monotonic() + patience_s

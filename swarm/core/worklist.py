@@ -69,6 +69,11 @@ class WorkList:
     def waits(self) -> int:
         return len(self._waiting)
 
+    def is_open(self, key: str) -> bool:
+        """Whether something is still to come of this item, which may not have been put yet."""
+        item = self.items.get(key)
+        return item is None or item.state in ("waiting", "leased")
+
     def counts(self) -> dict[str, int]:
         states = [item.state for item in self.items.values()]
         ended = {state: states.count(state) + self.forgotten[state] for state in ("done", "failed")}

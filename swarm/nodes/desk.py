@@ -156,12 +156,10 @@ class Desk:
         return await self._have("WorkDone", {**held, **{name: asked.get(name) for name in ("key", "lease", "result")}})
 
     async def _results(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
-        """Once all of them have ended, or what there is when the wait is over."""
+        """Once all of them have ended, or what there is when the wait is over; some may yet have to be put."""
         keys = [str(key) for key in asked.get("keys", ())]
-        if unknown := [key for key in keys if key not in run.work.items]:
-            raise BadInput(f"there is no item {unknown[0]!r} of work in task {run.task}")
         with trio.move_on_after(_wait_s(asked)):
-            while any(run.work.items[key].state in ("waiting", "leased") for key in keys if key in run.work.items):
+            while any(run.work.is_open(key) for key in keys):
                 await self._moved.wait()
         items = [item for key in keys if (item := run.work.items.get(key)) is not None]
         done = {item.key: item.result for item in items if item.state == "done"}
