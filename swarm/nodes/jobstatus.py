@@ -112,6 +112,7 @@ def _slot(run: JobRun, slot: JobSlot, inputs: Sequence[str]) -> dict[str, Any]:
         "state": slot.state,
         "reason": slot.reason,
         "attempt": slot.attempt,
+        "owner": run.role(slot).owner if isinstance(run, RolesRun) else "swop",
         "swop": slot.operator or None,
         "address": run.addresses.get(slot.id) if isinstance(run, RolesRun) else None,
         "started": time_text(slot.started_ms),
