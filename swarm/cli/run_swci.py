@@ -58,7 +58,6 @@ DEFAULT_SCRIPT = "swci-init"
 @click.option("--web-port", type=click.IntRange(0, 65535), default=30306, show_default=True, envvar="SWCI_WEB_PORT")
 @identified
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout; the session is on stderr")
-@click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SWARM_LOG_LEVEL or INFO]")
 def command_line(
     usr_dir: Path | None,
     init_script_name: str | None,
