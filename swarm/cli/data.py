@@ -59,8 +59,8 @@ def _registering(name: str, kind: str, about: str) -> None:
 _registering(
     "add",
     "DatasetAdded",
-    "Give files a name in the ledger. They stay where they are; jobs are led to them. The ledger, which all organisations "
-    "read, holds their paths, sizes and hashes, how many examples there are, and fingerprints of their labels.",
+    "Give files a name in the ledger. They stay where they are; jobs are led to them. The ledger, which all "
+    "organisations read, holds their paths, sizes and hashes, how many examples there are, and fingerprints of labels.",
 )
 _registering("commit", "DatasetCommitted", "Add files to a dataset. What jobs were submitted for stays as it was.")
 
