@@ -67,14 +67,14 @@ class Denied(click.Option):
         self.row = row
 
 
-def identified(command: Callable[..., None], *, level: str = "SWARM_LOG_LEVEL") -> Callable[..., None]:
+def identified(command: Callable[..., None], *, level: str = "SWARM_LOG_LEVEL or INFO") -> Callable[..., None]:
     """The options that name a node's identity and its state, and its --log-level, of all launchers.
 
-    ``level``: the variable that says it where the flag does not.
+    ``level``: what says it where the flag does not.
     """
     file = click.Path(path_type=Path)
     for option in (
-        click.option("--log-level", help=f"DEBUG INFO WARNING ERROR  [default: {level} or INFO]"),
+        click.option("--log-level", help=f"DEBUG INFO WARNING ERROR  [default: {level}]"),
         click.option("--state", type=file, help="state directory  [default: by the certificate's name]"),
         click.option(
             "--capath", "--cacert", "capath", required=True, type=file, envvar=["SWARM_ID_CAPATH", "SWARM_ID_CACERT"],

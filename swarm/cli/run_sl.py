@@ -54,7 +54,7 @@ run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 \\
     envvar="SL_FS_SERVICE",
     help="a proxy in front of that port, announced to the other SLs  [port: 443]",
 )
-@partial(identified, level="SL_LOG_LEVEL")
+@partial(identified, level="SL_LOG_LEVEL or INFO")
 @with_sidecar
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- PROGRAM...]")
 def command_line(

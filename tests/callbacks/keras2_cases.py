@@ -116,7 +116,7 @@ rates = [float(K.get_value(model.optimizer.lr))]
 model.optimizer.lr = 0.25
 rates.append(float(model.optimizer.learning_rate))
 model.load_weights('weights.ckpt')
-kept = [load_model(name, compile=False).count_params() for name in ('best-01.hdf5', 'latest')]
+kept = [load_model(name).count_params() for name in ('best-01.hdf5', 'latest')]
 """
 
 
