@@ -75,10 +75,6 @@ class Task:
         return self.state != "draft"
 
     @property
-    def word(self) -> str:
-        return WORDS[self.state]
-
-    @property
     def peer_type(self) -> Literal["SL", "SWOP"]:
         """What ``WITH n PEERS`` counts: pairs of SL and ML, or operators."""
         return "SL" if self.type == RUN_SWARM else "SWOP"
