@@ -49,7 +49,8 @@ class Resources:
         return self
 
 
-def _command(words: tuple[str, ...]) -> tuple[str, ...]:
+def names_a_program(words: tuple[str, ...]) -> tuple[str, ...]:
+    """What a command has to do; raises Sentence."""
     if not words or not words[0].strip():
         raise Sentence("names no program")
     return words
@@ -68,7 +69,7 @@ def _data(text: str) -> str:
 class RunJobs:
     """One program, once or several times."""
 
-    Command: Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], AfterValidator(_command)] | None = None
+    Command: Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], AfterValidator(names_a_program)] | None = None
     Exec: _Word | None = None
     """In place of Command: one line, split as a shell does, and with ``Shell`` given to one."""
     Shell: Annotated[bool, Field(strict=True)] = False
