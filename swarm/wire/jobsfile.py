@@ -49,8 +49,7 @@ class Resources:
         return self
 
 
-def names_a_program(words: tuple[str, ...]) -> tuple[str, ...]:
-    """What a command has to do; raises Sentence."""
+def _command(words: tuple[str, ...]) -> tuple[str, ...]:
     if not words or not words[0].strip():
         raise Sentence("names no program")
     return words
@@ -65,11 +64,15 @@ def _data(text: str) -> str:
     return text
 
 
+CommandWords = Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], AfterValidator(_command)]
+"""A program and its arguments."""
+
+
 @dataclass(frozen=True, config=CLOSED)
 class RunJobs:
     """One program, once or several times."""
 
-    Command: Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], AfterValidator(names_a_program)] | None = None
+    Command: CommandWords | None = None
     Exec: _Word | None = None
     """In place of Command: one line, split as a shell does, and with ``Shell`` given to one."""
     Shell: Annotated[bool, Field(strict=True)] = False

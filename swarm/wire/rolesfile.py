@@ -28,7 +28,7 @@ from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role, fault
 from swarm.errors import BadInput
 from swarm.wire import documents
 from swarm.wire.fitting import fit
-from swarm.wire.jobsfile import Resources, names_a_program
+from swarm.wire.jobsfile import CommandWords, Resources
 from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words, fits
 from swarm.wire.taskfile import without_secrets
 
@@ -62,7 +62,7 @@ _Replicas = Annotated[Annotated[_Number, Tag("number")] | Annotated[Bounds, Tag(
 @dataclass(frozen=True, config=CLOSED)
 class RoleBody:
     Name: RoleName
-    Command: Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], AfterValidator(names_a_program)]
+    Command: CommandWords
     Replicas: _Replicas = 1
     Owner: Literal["swop", "participant"] = "swop"
     """Who runs its slots: operators, or people with data and compute of their own (`swarm join`)."""
