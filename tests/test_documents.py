@@ -13,7 +13,7 @@ PAGES = (
     "README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/RELIABILITY.md", "docs/BENCHMARKS.md",
     "docs/from-hpe.md", "docs/SWCI.md", "docs/CALLBACKS.md", "certs/README.md", "profiles/README.md",
     "examples/mnist-pyt/README.md", "examples/sklearn/README.md", "examples/hf-peft/README.md",
-    "examples/fraud/README.md",
+    "examples/fraud/README.md", "examples/from_flame/README.md",
 )  # fmt: skip
 # Stands in for scp between hosts: HOST:path is the folder HOST beside the current one.
 SCP = """#!/bin/sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Flame's tutorial "MNIST in non-orchestration mode" with swarm: people bring data and compute of their own.
 #
-#     run.sh [WORKDIR]
+#     run.sh [WORKDIR]         what it makes stays in WORKDIR; without one nothing stays
 #
 # Four hospitals with a CA each on 127.0.0.1: the first has the network node and an operator, and its author writes the
 # task; of the others each takes part with its own certificate and state directory. Rows: README.md.
@@ -9,20 +9,23 @@ set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 command -v swarm >/dev/null || PATH="$HERE/../../.venv/bin:$PATH"
+KEPT=${1:-}
 WORK=${1:-$(mktemp -d)}
 mkdir -p "$WORK"
 WORK=$(cd "$WORK" && pwd)
 export XDG_STATE_HOME="$WORK/state"
+NODES="$WORK/state/swarm"
 PASSED=0
 
 finish() {
     code=$?
     trap - EXIT
     for pid in $(jobs -p); do kill "$pid" 2>/dev/null || true; done
-    for node in swop sn; do
-        [ -f "$WORK/$node/ready.json" ] && kill "$(python "$HERE/look.py" pid <"$WORK/$node/ready.json")" 2>/dev/null || true
+    for node in swop-1 sn-1; do
+        [ -f "$NODES/$node/ready.json" ] && kill "$(look pid <"$NODES/$node/ready.json")" 2>/dev/null || true
     done
     wait
+    [ -n "$KEPT" ] || rm -rf "$WORK"
     [ $code = 0 ] && echo "$PASSED passed, 0 failed" || echo "$PASSED passed, 1 failed"
     exit $code
 }
@@ -84,11 +87,10 @@ mkdir "$WORK/data/operator" && cp -R "$HERE/code" "$WORK/code" && cp "$HERE/task
 for name in alice bob carol mallory; do head -c 32 /dev/urandom >"$WORK/$name.key" && chmod 600 "$WORK/$name.key"; done
 sed "s|<CERTS>|$WORK/org-1|; s|<DATA>|$WORK/data/operator|" "$HERE/profile.yaml" >"$WORK/profile.yaml"
 member 1 sn
-say run-sn -d --sentinel --host-ip 127.0.0.1 --sn-p2p-port 0 --sn-api-port 0 --state "$WORK/sn" "${MEMBER[@]}"
-PORT=$(look api_port <"$WORK/sn/ready.json")
+say run-sn -d --sentinel --host-ip 127.0.0.1 --sn-p2p-port 0 --sn-api-port 0 "${MEMBER[@]}"
+PORT=$(look api_port <"$NODES/sn-1/ready.json")
 member 1 swop
-say run-swop -d --usr-dir "$WORK" --profile-file-name profile.yaml --sn-ip 127.0.0.1 --sn-api-port "$PORT" \
-    --state "$WORK/swop" "${MEMBER[@]}"
+say run-swop -d --usr-dir "$WORK" --profile-file-name profile.yaml --sn-ip 127.0.0.1 --sn-api-port "$PORT" "${MEMBER[@]}"
 
 echo "== what is wrong with a task is said before there is one"
 mkdir -p "$WORK/wrapped/code" "$WORK/half/aggregator" && cp -R "$HERE"/code/* "$WORK/wrapped/code"
@@ -181,11 +183,16 @@ asked status digits >"$WORK/task.json"
 is "$(look slots.0.state slots.1.state slots.2.state slots.3.state <"$WORK/task.json" | uniq)" "done"
 is "$(look message <"$WORK/task.json")" "every role is done"
 ok A-14 "the task is done when all of its roles are"
-WEIGHTS=$(find "$WORK/swop/runs/digits" -name weights.npz)
+WEIGHTS=$(find "$NODES/swop-1/runs/digits" -name weights.npz)
 for name in alice bob carol; do cmp "$WORK/data/$name/weights.npz" "$WEIGHTS" || fail "$name has another model"; done
 DIGESTS=$(for name in alice bob carol; do python "$HERE/last.py" "$WORK/$name/report.jsonl" finished digest; done | sort -u)
 is "$(echo "$DIGESTS" | wc -l)" 1
-ok A-18 "the final models are equal: $DIGESTS"
+ok A-22 "the final models are equal: $DIGESTS"
+is "$(look slots.0.role slots.0.owner slots.3.owner slots.3.exit_code <"$WORK/task.json" | paste -s -d ' ')" \
+    "trainer participant swop 0"
+grep -q "$(od -An -tx1 "$WORK/alice.key" | tr -d ' \n' | cut -c1-16)" "$WORK/task.json" && fail "the key is shown" || true
+has "$(say swarm logs "$(look slots.3.id <"$WORK/task.json")")" "the training is over"
+ok A-18 "a slot says its role and owner, not its key; and the end of its program's output"
 
 echo "== stopped, and out of time"
 rm "$WORK"/data/*/enough

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,11 +14,9 @@ from swarm.cli.entrance import Entrance, ask, network_flags_if_needed
 from swarm.cli.help import Command
 from swarm.errors import BadInput
 
-if TYPE_CHECKING:
-    from swarm.wire.jobsfile import JobsFile
-
 EXAMPLES = """
 swarm sweep -t cv -d mnist.npz -c configs/ --exec "python train.py -d %DATA -c %IN -o %OUT"
+swarm sweep -t cv -d user.swci-1.mnist -c user.swci-1.configs --exec "..."     registered with swarm data add
 swarm sweep ... --dry-run        every job's command, and nothing is submitted
 swarm sweep ... --bypass         all at once, without testers
 swarm status cv                  how it goes
@@ -36,7 +35,7 @@ PROCESS = "process"
 )
 @click.option("-t", "--task", "name", required=True, help="the task's name")
 @click.option("-d", "--data", required=True, help="what %DATA stands for: a dataset, a file or a directory")
-@click.option("-c", "--configs", required=True, help="a directory: one job for each file in it")
+@click.option("-c", "--configs", required=True, help="a dataset or directory: one job for each file in it")
 @click.option("--exec", "line", required=True, help="the command, with %DATA, %IN and %OUT")
 @click.option("--shell", is_flag=True, help="the command is for a shell: set.sh && program && after.sh")
 @click.option("--probe", type=click.IntRange(0, 10_000), help="testers  [default: 10, or all where there are fewer]")
@@ -46,7 +45,7 @@ PROCESS = "process"
 @click.option("--gpu", default=0, show_default=True, type=click.IntRange(0, 4096), help="GPUs of each job")
 @click.option("--image", help="a container image: operators start processes, so only with --engine process, unused")
 @click.option("--engine", type=click.Choice([PROCESS]), help="how jobs are started, where there is an --image")
-@click.option("--dry-run", is_flag=True, help="show every job's command; nothing is submitted, no network is needed")
+@click.option("--dry-run", is_flag=True, help="show every job's command; nothing is submitted")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
 @network_flags_if_needed
 def command(
@@ -60,20 +59,21 @@ def command(
     **said: Any,
 ) -> None:
     from swarm.nodes.submitting import submit
-    from swarm.nodes.sweeping import Sweep, planned
+    from swarm.nodes.sweeping import PROBE, Sweep, plan, planned
 
     _engine(image, engine)
     if bypass and probe:
         raise BadInput(f"--bypass means no testers, and --probe {probe}: choose one of them")
-    task = Sweep(**said, probe=0 if bypass else probe).task(Path.cwd())
+    testers = 0 if bypass else PROBE if probe is None else probe
+    task = Sweep(**said, probe=testers).task(Path.cwd())
     if dry_run:
-        _show(planned(task), as_json)
+        _show(ask(entrance(), partial(planned, task)) if task.body.datasets else plan(task, {}), as_json)
         return
     done = ask(entrance(), submit(task))
     if as_json:
-        print_json({**done, "jobs": task.body.jobs, "testers": task.body.Probe})
+        print_json(done)
     else:
-        click.echo(f"task {done['id']} {done['name']}: {task.body.jobs} jobs, {_testers(task)}; {done['state']}")
+        click.echo(f"task {done['id']} {done['name']}: {done['jobs']} jobs, {_testers(done)}; {done['state']}")
 
 
 def _engine(image: str | None, engine: str | None) -> None:
@@ -86,8 +86,8 @@ def _engine(image: str | None, engine: str | None) -> None:
         click.echo(f"the image {image} is not used: jobs are processes of the operator's host", err=True)
 
 
-def _testers(task: JobsFile) -> str:
-    return f"the first {task.body.Probe} are testers" if task.body.Probe else "no testers"
+def _testers(counts: Mapping[str, Any]) -> str:
+    return f"the first {counts['testers']} are testers" if counts["testers"] else "no testers"
 
 
 def _show(plan: dict[str, Any], as_json: bool) -> None:
@@ -96,4 +96,4 @@ def _show(plan: dict[str, Any], as_json: bool) -> None:
         return
     for job in plan["jobs"]:
         click.echo(f"{job['index']:>5}  {job['command']}")
-    click.echo(f"{len(plan['jobs'])} jobs, the first {plan['testers']} are testers; nothing was submitted")
+    click.echo(f"{len(plan['jobs'])} jobs, {_testers(plan)}; nothing was submitted")

@@ -21,7 +21,7 @@ from swarm.wire.jobsfile import RunJobs
 def complete(body: RunJobs, base: Path) -> RunJobs:
     """The body with the files of the directory that its ForEach names; all paths are relative to ``base``.
 
-    Raises BadInput for data that are not there, and a directory that makes no jobs, too many, or fewer than testers.
+    Raises BadInput for data that are not there, and a directory that makes no jobs, or too many.
     """
     data = {
         tag: said if is_reference(said) else str(_there(base / said, f"{tag} of Data"))
@@ -29,12 +29,8 @@ def complete(body: RunJobs, base: Path) -> RunJobs:
     }
     body = replace(body, Data=data)
     for tag, listing in (body.ForEach or {}).items():
-        if isinstance(listing, str):
-            files = _files(_there(base / listing, f"{tag} of ForEach"))
-            if body.Probe > len(files.Files):
-                made = f"the directory {files.Directory} makes {len(files.Files)} jobs"
-                raise BadInput(f"{made}, and Probe asks for {body.Probe} testers")
-            return replace(body, ForEach={tag: files})
+        if isinstance(listing, str) and not is_reference(listing):
+            return replace(body, ForEach={tag: _files(_there(base / listing, f"{tag} of ForEach"))})
     return body
 
 
@@ -46,6 +42,8 @@ def of_job(body: RunJobs, index: int, held: Mapping[str, str]) -> dict[str, str]
     values = {**body.Data, **held}
     places = dict(values)
     for tag, listing in (body.ForEach or {}).items():
+        if isinstance(listing, str):  # a dataset: it is held
+            continue
         values[tag] = values_of(body.ForEach)[index]
         if isinstance(listing, Files):
             places[tag] = values[tag]
@@ -73,7 +71,7 @@ def _files(directory: Path) -> Files:
         raise BadInput(
             f"{directory} holds {len(names)} files with {size} bytes of names: a task takes {JOBS_MAX} jobs and "
             f"{NAMES_BYTES} bytes of names",
-            hint="make several tasks of it",
+            hint="register it: swarm data add NAME DIRECTORY, and name the dataset",
         )
     for name in names:
         if not name.isprintable():

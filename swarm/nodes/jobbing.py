@@ -10,10 +10,10 @@ from __future__ import annotations
 import shlex
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from swarm.core.dataset import Version, is_reference
+from swarm.core.dataset import Version
 from swarm.core.datasets import Datasets
 from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot
@@ -29,6 +29,8 @@ from swarm.nodes.workplace import Workplace
 from swarm.wire import tags
 from swarm.wire.jobsfile import RunJobs, body_of
 
+VERSIONS_KEPT = 32
+
 
 @dataclass(frozen=True)
 class Jobbing:
@@ -37,19 +39,35 @@ class Jobbing:
     state: Path
     secrets: Secrets
     holdings: Holdings
+    _versions: dict[tuple[int, str], Version] = field(default_factory=dict)
 
     @property
     def life(self) -> Path:
         return self.state / "life"
 
-    def data(self, task: Task, run: JobRun, datasets: Datasets) -> dict[str, Version]:
-        """By tag, the datasets of the task. Raises BadInput for what its author's client did not check."""
-        said = body_of(task.body, task.name).Data
-        found = {tag: datasets.version(text) for tag, text in said.items() if is_reference(text)}
+    def data(self, task: Task, run: JobRun, slot: str, datasets: Datasets) -> dict[str, Version]:
+        """By tag, the datasets of one job: of ForEach's its own file. Raises BadInput for what nobody has checked."""
+        if not run.uses.versions:
+            return {}
+        body = body_of(task.body, task.name)
+        found = {tag: self._version(run.number, text, datasets) for tag, text in body.datasets.items()}
         for tag, version in found.items():
             if (version.name, version.hash) not in run.uses.versions:
                 raise BadInput(f"task {task.name} says {tag} is {version.reference}, and was not submitted for it")
+        for tag in found.keys() & (body.ForEach or {}).keys():
+            own = found[tag].files[run.slots[slot].index : run.slots[slot].index + 1]
+            if not own:
+                raise BadInput(f"task {task.name} has more jobs than {found[tag].reference} has files")
+            found[tag] = replace(found[tag], files=own, alone=True)
         return found
+
+    def _version(self, run: int, text: str, datasets: Datasets) -> Version:
+        """The same for each job of a run: it may have as many files as there are jobs."""
+        if (run, text) not in self._versions:
+            if len(self._versions) >= VERSIONS_KEPT:
+                self._versions.clear()
+            self._versions[run, text] = datasets.version(text)
+        return self._versions[run, text]
 
     def give(self, work: JobWork, task: Task, run: JobRun, held: Mapping[str, str]) -> None:
         """Tell the work what to start for its attempt; ``held``: where its datasets are, by tag.

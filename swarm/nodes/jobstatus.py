@@ -44,7 +44,7 @@ def job(ledger: Ledger, name: str, first: int) -> dict[str, Any]:
     if run is None:
         raise BadInput(f"task {name[:160]!r} not found", hint="swarm task ls shows all of them")
     task = ledger.tasks[run.task]
-    inputs = _inputs(task)
+    inputs = _inputs(ledger, task)
     slots, more = page(_slot(run, slot, inputs) for slot in islice(run.slots.values(), first, None))
     said = {"Name": task.name, "TaskType": task.type, "Author": task.author, "Body": task.body}
     made = _made(ledger, run)
@@ -73,12 +73,16 @@ def page(rows: Iterator[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
     return page, False
 
 
-def _inputs(task: Task) -> tuple[str, ...]:
+def _inputs(ledger: Ledger, task: Task) -> tuple[str, ...]:
     """What each of its jobs is about, where they differ by that."""
     if "ForEach" not in task.body:
         return ()
     try:
-        return values_of(body_of(task.body, task.name).ForEach)
+        body = body_of(task.body, task.name)
+        each = next((text for tag, text in body.datasets.items() if tag in (body.ForEach or {})), None)
+        if each is None:
+            return values_of(body.ForEach)
+        return tuple(placed.file.name for placed in ledger.board.datasets.version(each).files)
     except BadInput:  # its author's client has not checked it: no operator takes it
         return ()
 
@@ -108,6 +112,7 @@ def _slot(run: JobRun, slot: JobSlot, inputs: Sequence[str]) -> dict[str, Any]:
         "state": slot.state,
         "reason": slot.reason,
         "attempt": slot.attempt,
+        "owner": run.role(slot).owner if isinstance(run, RolesRun) else "swop",
         "swop": slot.operator or None,
         "address": run.addresses.get(slot.id) if isinstance(run, RolesRun) else None,
         "started": time_text(slot.started_ms),

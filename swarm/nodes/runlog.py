@@ -28,7 +28,9 @@ def of_slots(base: Path, slots: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     found = {}
     for state, directory, lease in _attempts(base):
         if (slot := wanted.get((lease["slot"], lease["attempt"]))) is not None:
-            output = state / "runs" / lease["task"] / str(lease["index"])
+            outputs = state / "runs" / lease["task"]
+            part = outputs / str(slot["name"]).removeprefix(f"swarm-{lease['task']}-")  # of a role
+            output = part if part.is_dir() else outputs / str(lease["index"])
             found[slot["id"]] = {
                 **{name: slot[name] for name in ("id", "name", "index", "input", "state", "attempt")},
                 "output": str(output) if output.is_dir() else None,
@@ -60,7 +62,7 @@ def _last(lines: Sequence[Mapping[str, Any]], metric: str) -> float | None:
 
 def _attempts(base: Path) -> Iterator[tuple[Path, Path, dict[str, Any]]]:
     for state in state_directories(base):
-        for path in (state / "jobs").glob("*/slot.json"):
+        for path in (*(state / "jobs").glob("*/slot.json"), *(state / "roles").glob("*/slot.json")):
             try:
                 yield state, path.parent, json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):

@@ -7,10 +7,12 @@ nothing of the worker runs any more.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import os
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,12 +162,17 @@ class SlotWork:
     async def _watch(self) -> None:
         """Until the worker has ended; says once when its program has been started."""
         said = False
-        while self._worker is not None and not self._worker.poll():
-            self.directory.look()
-            if self.directory.started and not said:
-                said = True
-                self._happened(o.ProgramStarted(self.lease, self.directory.sl_uid()))
-            await trio.sleep(LOOK_EVERY_S)
+        with _end_of(self._worker.pid if self._worker is not None else 0) as end:
+            while self._worker is not None and not self._worker.poll():
+                self.directory.look()
+                if self.directory.started and not said:
+                    said = True
+                    self._happened(o.ProgramStarted(self.lease, self.directory.sl_uid()))
+                with trio.move_on_after(LOOK_EVERY_S):
+                    if end is None:
+                        await trio.sleep_forever()
+                    else:
+                        await trio.lowlevel.wait_readable(end)
 
     async def _end_when_asked(self) -> None:
         with self._patience:
@@ -224,3 +231,17 @@ class SlotWork:
             if self._holds(self.lease):
                 await self._tell(self._body(report))
         self.told.set()
+
+
+@contextlib.contextmanager
+def _end_of(pid: int) -> Iterator[int | None]:
+    """A descriptor that can be read once the process has ended, where the system has such ones; None elsewhere."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from swarm.errors import BadInput
 from swarm.nodes import artifacts, governing, logs, playing, promotion, registering, runlog, submitting
 from swarm.nodes import client as asking
 from swarm.nodes.entrance import Entrance, of_swarm_up
-from swarm.nodes.sweeping import Sweep, planned
+from swarm.nodes.sweeping import PROBE, Sweep, plan, planned
 from swarm.runtime.statedir import default_state_dir
 
 Answer = dict[str, Any]
@@ -99,22 +100,21 @@ class Client:
         return self._entrance.ask(submitting.submitted(Path(task)))
 
     def sweep(
-        self, task: str, data: str, configs: str, line: str, *, probe: int | None = None, **options: Any
+        self, task: str, data: str, configs: str, line: str, *, probe: int = PROBE, **options: Any
     ) -> Answer:
         """Submit a command (``line``, with %DATA, %IN and %OUT) as one job for each file in ``configs``.
 
-        ``probe``: testers, as many as usual by default, 0 for none; ``options``: shell, restart, cpu, gpu.
+        ``probe``: testers, 0 for none; ``options``: shell, restart, cpu, gpu.
         """
         made = Sweep(task, data, configs, line, probe, **options).task(Path.cwd())
-        done = self._entrance.ask(submitting.submit(made))
-        return {**done, "jobs": made.body.jobs, "testers": made.body.Probe}
+        return self._entrance.ask(submitting.submit(made))
 
-    @staticmethod
     def plan_sweep(
-        task: str, data: str, configs: str, line: str, *, probe: int | None = None, **options: Any
+        self, task: str, data: str, configs: str, line: str, *, probe: int = PROBE, **options: Any
     ) -> Answer:
-        """Every job's command, and nothing is submitted: no network is needed."""
-        return planned(Sweep(task, data, configs, line, probe, **options).task(Path.cwd()))
+        """Every job's command, and nothing is submitted: the network is asked for datasets only."""
+        made = Sweep(task, data, configs, line, probe, **options).task(Path.cwd())
+        return self._entrance.ask(partial(planned, made)) if made.body.datasets else plan(made, {})
 
     def tasks(self) -> list[Answer]:
         """All tasks of jobs, with how many slots are in which state."""

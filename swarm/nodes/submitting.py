@@ -67,18 +67,21 @@ def _makes(body: jobsfile.RunJobs) -> dict[str, str]:
 
 def submit(task: jobsfile.JobsFile) -> Work:
     async def work(client: Client) -> dict[str, Any]:
-        said, used = await datause.pinned(task.body, client)
+        said, versions = await datause.pinned(task.body, client)
+        each = datause.each_of(said, versions)
+        terms = said.terms(len(each.files) if each else 0)
         body = {
             "taskrunner": DEFAULT_NAME,
             "name": task.name,
             "author": task.author or client.local.credentials.identity.name,
-            "terms": asdict(said.terms()),
+            "terms": asdict(terms),
             "body": jobsfile.to_wire(said),
-            **used,
+            **datause.to_wire(versions),
             **_makes(said),
         }
         outcome = await client.propose("JobsSubmitted", body)
-        return {"id": outcome.result["id"], "name": task.name, "state": outcome.result["state"]}
+        counts = {"jobs": terms.slots, "testers": terms.probe}
+        return {"id": outcome.result["id"], "name": task.name, "state": outcome.result["state"], **counts}
 
     return work
 

@@ -1,4 +1,4 @@
-"""A sweep: one command, once for each file of a directory of configurations, as a task of jobs.
+"""A sweep: one command, once for each file of a dataset or directory of configurations, as a task of jobs.
 
 Used by `swarm sweep`. Guarantees: what is wrong with the command line is said before a network is looked for, and a
 plan is what is then submitted, job by job.
@@ -7,12 +7,15 @@ plan is what is then submitted, job by job.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from swarm.core.dataset import Version
 from swarm.errors import BadInput
-from swarm.nodes import inputs
+from swarm.nodes import datause, inputs
+from swarm.nodes.client import Client
 from swarm.nodes.jobbing import arguments
 from swarm.wire import jobsfile, tags
 from swarm.wire.foreach import values_of
@@ -22,18 +25,18 @@ DATA, IN = "%DATA", "%IN"
 RUNS = "runs"
 """Where the outputs of an operator's jobs go, in its state directory."""
 PROBE = 10
-"""Testers, where nobody says how many: no more than there are jobs."""
+"""Testers, where nobody says how many; all jobs, where they are fewer."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What the command line says. ``probe``: None = as many as usual."""
+    """What the command line says."""
 
     name: str
     data: str
     configs: str
     line: str
-    probe: int | None = None
+    probe: int = PROBE
     shell: bool = False
     restart: int = 0
     cpu: int = 1
@@ -52,30 +55,47 @@ class Sweep:
             "Shell": self.shell,
             "Data": {DATA: self.data},
             "ForEach": {IN: self.configs},
+            "Probe": self.probe,
             "Restart": self.restart,
             "Resources": {"cpu": self.cpu, "gpu": self.gpu},
         }
         task = jobsfile.made({"Name": self.name, "TaskType": "RUN_JOBS", "Body": body}, "swarm sweep")
-        whole = inputs.complete(task.body, base)
-        if self.probe is not None and self.probe > whole.jobs:
-            raise BadInput(f"--probe {self.probe} is more than the {whole.jobs} jobs of {self.configs}")
-        return replace(task, body=replace(whole, Probe=min(PROBE, whole.jobs) if self.probe is None else self.probe))
+        return replace(task, body=inputs.complete(task.body, base))
 
 
-def planned(task: JobsFile) -> dict[str, Any]:
+async def planned(task: JobsFile, client: Client) -> dict[str, Any]:
+    """The same as `plan` of a task that names datasets, as they are now."""
+    _, versions = await datause.pinned(task.body, client)
+    return plan(task, versions)
+
+
+def plan(task: JobsFile, versions: Mapping[str, Version]) -> dict[str, Any]:
     """What would run: every job's command, with the place of its output below that of its operator's outputs."""
+    each = versions.get(IN)
+    files = [f"{placed.root}/{placed.file.name}" for placed in each.files] if each else values_of(task.body.ForEach)
+    data = {**task.body.Data, **{tag: _place(version) for tag, version in versions.items()}}
+    terms = task.body.terms(len(files))
+    out = f"{RUNS}/{task.name}"
     return {
         "name": task.name,
-        "testers": task.body.Probe,
-        "terms": asdict(task.body.terms()),
+        "testers": terms.probe,
+        "terms": asdict(terms),
         "jobs": [
-            {"index": index, "input": value.rpartition("/")[2], "command": _shown(task, index, value)}
-            for index, value in enumerate(values_of(task.body.ForEach))
+            {
+                "index": index,
+                "input": file.rpartition("/")[2],
+                "command": _command(task, {**data, IN: file, tags.OUT: f"{out}/{index}"}),
+            }
+            for index, file in enumerate(files)
         ],
     }
 
 
-def _shown(task: JobsFile, index: int, value: str) -> str:
-    place = f"{RUNS}/{task.name}/{index}"
-    words = arguments(task.body, {tags.OUT: place, **task.body.Data, IN: value})
+def _place(version: Version) -> str:
+    """Of several files only the operator knows it."""
+    return f"{version.files[0].root}/{version.files[0].file.name}" if version.alone else version.reference
+
+
+def _command(task: JobsFile, values: Mapping[str, str]) -> str:
+    words = arguments(task.body, values)
     return words[-1] if task.body.Shell else shlex.join(words)

@@ -300,7 +300,7 @@ class OperatorNode:
 
     async def _give(self, work: JobWork, task: Task, run: JobRun) -> Refusal | None:
         """Why another of the organisation's operators is to run it: this host does not have its data."""
-        data = self.jobbing.data(task, run, self.link.ledger.board.datasets)
+        data = self.jobbing.data(task, run, work.lease.slot, self.link.ledger.board.datasets)
         try:
             places = await trio.to_thread.run_sync(self.jobbing.holdings.places, data) if data else {}
         except Refused as error:

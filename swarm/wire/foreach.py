@@ -1,9 +1,11 @@
 """What the jobs of one task differ by: ``ForEach`` of a task's file, one tag and what it stands for in each job.
 
-Used by `wire/jobsfile`. On paper the tag is given a directory (a job for each file in it) or a list of values; the
-ledger holds a directory with the names of its files, written once for all jobs, so that everybody knows which job is
-about which file.
+Used by `wire/jobsfile`. On paper the tag is given a dataset or a directory (a job for each file in it) or a list of
+values; the ledger holds a dataset with the hash of its version, a directory with the names of its files, written once
+for all jobs, so that everybody knows which job is about which file.
 
+    ForEach: {"%IN": user.alice.configs}                             as people write it
+    ForEach: {"%IN": user.alice.configs@sha256:5f0c…}                as the ledger has it
     ForEach: {"%IN": configs}                                        as people write it
     ForEach: {"%IN": {Directory: /home/a/configs, Files: [1.json]}}  as the ledger has it
     ForEach: {"%LR": [0.1, 0.01]}
@@ -38,7 +40,7 @@ class Files:
 
 Values = tuple[Value, ...]
 Listing = str | Values | Files
-"""A directory on paper, values, or a directory's files."""
+"""A dataset, or on paper a directory; values; or a directory's files."""
 
 
 class _Listed:
@@ -77,7 +79,7 @@ EachOf = Annotated[dict[Tag, Annotated[Listing, _Listed()]], AfterValidator(_one
 
 
 def values_of(each: dict[str, Listing] | None) -> tuple[str, ...]:
-    """What the tag stands for, job by job; nothing while only the directory is known, or where there is no ForEach."""
+    """What the tag stands for, job by job; nothing where only the ledger or a host knows, or where there is none."""
     listing = next(iter(each.values())) if each else ()
     if isinstance(listing, Files):
         return listing.places

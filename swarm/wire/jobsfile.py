@@ -64,11 +64,15 @@ def _data(text: str) -> str:
     return text
 
 
+CommandWords = Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], AfterValidator(_command)]
+"""A program and its arguments."""
+
+
 @dataclass(frozen=True, config=CLOSED)
 class RunJobs:
     """One program, once or several times."""
 
-    Command: Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], AfterValidator(_command)] | None = None
+    Command: CommandWords | None = None
     Exec: _Word | None = None
     """In place of Command: one line, split as a shell does, and with ``Shell`` given to one."""
     Shell: Annotated[bool, Field(strict=True)] = False
@@ -90,7 +94,7 @@ class RunJobs:
     Rendezvous: Annotated[bool, Field(strict=True)] = False
     """The replicas are the ranks of one program: all run at once or none, on one host."""
     Probe: Annotated[int, Field(strict=True, ge=0, le=JOBS_MAX)] = 0
-    """So many of the replicas, the first, have to succeed before any other starts."""
+    """So many of the jobs, the first (with ForEach: or all), have to succeed before any other starts."""
     Restart: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
     Resources: Resources = field(default_factory=Resources)
     MaxRunTime: Annotated[int, Field(strict=True, ge=1, le=LONGEST_S)] | None = None
@@ -104,8 +108,8 @@ class RunJobs:
             raise Sentence("Shell is for Exec: Command goes to no shell")
         if self.CodeHash is not None and self.Code is None:
             raise Sentence("CodeHash is of Code, and there is none")
-        if self.Probe > self.jobs or (self.Probe and self.Rendezvous):
-            raise Sentence("Probe is a number of testers: no more than there are jobs, and none with Rendezvous")
+        if (self.Probe > self.Replicas and self.ForEach is None) or (self.Probe and self.Rendezvous):
+            raise Sentence("Probe is a number of testers: no more than Replicas, and none with Rendezvous")
         if self.ForEach is not None and (self.Replicas > 1 or self.Rendezvous):
             raise Sentence("ForEach makes a job for each of its values: leave Replicas and Rendezvous out")
         return self
@@ -128,16 +132,18 @@ class RunJobs:
         return self
 
     @property
-    def jobs(self) -> int:
-        """How many there are; of a directory that nobody has looked into as many as there may be."""
-        return len(values_of(self.ForEach)) or (JOBS_MAX if self.ForEach else self.Replicas)
+    def datasets(self) -> dict[str, str]:
+        """By tag, those that it names in Data and in ForEach."""
+        said = {**self.Data, **(self.ForEach or {})}
+        return {tag: text for tag, text in said.items() if isinstance(text, str) and is_reference(text)}
 
-    def terms(self) -> Terms:
-        """What the ledger has to know of them."""
+    def terms(self, files: int = 0) -> Terms:
+        """What the ledger has to know of them; ``files``: how many a dataset holds that ForEach names."""
+        slots = files or len(values_of(self.ForEach)) or self.Replicas
         return Terms(
-            slots=self.jobs,
+            slots=slots,
             gang=self.Rendezvous,
-            probe=self.Probe,
+            probe=min(self.Probe, slots),
             restart=self.Restart,
             cpu=self.Resources.cpu,
             gpu=self.Resources.gpu,

@@ -1,9 +1,15 @@
 """What a network node says of tasks of jobs: all of it, in answers that fit into messages."""
 
 import msgpack
+import pytest
 
+from swarm.errors import BadInput
 from swarm.nodes import jobstatus
+from swarm.nodes.holdings import Holdings
+from swarm.nodes.jobbing import Jobbing
+from swarm.nodes.secrets import Secrets
 from swarm.wire.frame import CAP
+from tests.core.test_datasets import MNIST, DataScene
 from tests.core.test_jobs import JobScene, slots
 
 LINES = ["x" * 300] * 20
@@ -48,3 +54,21 @@ def test_a_job_says_which_file_it_is_about():
         scene.ledger.tasks[run.task].body = body
     assert [slot["input"] for slot in jobstatus.job(scene.ledger, "cv", 0)["slots"]] == ["a.json", "b.json"]
     assert [slot["input"] for slot in jobstatus.job(scene.ledger, "odd", 0)["slots"]] == [None, None]
+
+
+def test_a_job_is_about_a_file_of_the_version_that_its_task_was_submitted_for(tmp_path):
+    scene = DataScene(1)
+    scene.add(**{"b.json": "b", "a.json": "a"})
+    version = scene.registry.version(MNIST)
+    assert scene.use("cv", (MNIST, [1])).accepted
+    run, task = scene.ledger.board.jobs.of("cv"), scene.ledger.tasks["cv"]
+    task.body = {"Exec": "x %IN", "ForEach": {"%IN": version.reference}}
+    scene.commit(**{"0.json": "later"})
+    found = jobstatus.job(scene.ledger, "cv", 0)["slots"]
+    assert [slot["input"] for slot in found] == ["a.json"]
+    jobbing = Jobbing(tmp_path, Secrets(None), Holdings(tmp_path))
+    (own,) = jobbing.data(task, run, found[0]["id"], scene.registry).values()
+    assert [placed.file.name for placed in own.files] == ["a.json"]
+    task.body = {"Exec": "x %IN", "ForEach": {"%IN": scene.registry.version(MNIST).reference}}
+    with pytest.raises(BadInput, match="was not submitted for it"):
+        jobbing.data(task, run, found[0]["id"], scene.registry)

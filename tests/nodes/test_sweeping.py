@@ -4,7 +4,7 @@ import pytest
 
 from swarm.errors import BadInput
 from swarm.nodes import inputs
-from swarm.nodes.sweeping import Sweep, planned
+from swarm.nodes.sweeping import Sweep, plan
 from swarm.wire import jobsfile
 
 LINE = "python tune.py -d %DATA -c %IN -o %OUT"
@@ -31,21 +31,22 @@ def refused(place, **said):
 
 
 def test_there_is_a_job_for_each_file_and_ten_of_them_are_testers(place):
-    plan = planned(task(place))
-    assert (plan["testers"], len(plan["jobs"])) == (10, 12)
-    assert plan["jobs"][11] == {
+    twelve = plan(task(place), {})
+    assert (twelve["testers"], len(twelve["jobs"])) == (10, 12)
+    assert twelve["jobs"][11] == {
         "index": 11,
         "input": "c-11.json",
         "command": f"python tune.py -d '{place}/my data.npz' -c {place}/configs/c-11.json -o runs/cv/11",
     }
     for path in list((place / "configs").glob("c-*"))[3:]:
         path.unlink()
-    assert planned(task(place))["testers"] == len(planned(task(place))["jobs"]) == 3
+    three = plan(task(place), {})
+    assert three["testers"] == len(three["jobs"]) == 3
 
 
 def test_testers_may_be_fewer_and_a_shell_has_its_values_quoted(place):
     assert (task(place, probe=0).body.Probe, task(place, probe=3).body.Probe) == (0, 3)
-    (first, *_) = planned(task(place, line=f". /env.sh && {LINE} && after", shell=True))["jobs"]
+    (first, *_) = plan(task(place, line=f". /env.sh && {LINE} && after", shell=True), {})["jobs"]
     assert first["command"].startswith(f". /env.sh && python tune.py -d '{place}/my data.npz' -c ")
 
 
@@ -56,7 +57,6 @@ def test_what_is_wrong_is_said_in_one_sentence(place):
     assert refused(place, configs="nix") == f"there is no file or directory {place}/nix, %IN of ForEach"
     assert refused(place, configs="my data.npz").endswith("cannot be read as a directory: Not a directory")
     assert refused(place, configs="configs/below").startswith("there are no files in ")
-    assert refused(place, probe=13) == "--probe 13 is more than the 12 jobs of configs"
     (place / "configs" / "line\nbreak").write_text("")
     assert "characters that cannot be printed" in refused(place)
 

@@ -103,7 +103,6 @@ def test_there_is_a_job_for_each_file_and_the_ledger_has_the_list_as_it_is():
         (b"Files: [a.json, b.json]", b"Fils: [a.json]", 'unknown key "Fils" in Body.ForEach.%IN (did you mean'),
         (b"{Directory: /home/a/configs, Files: [a.json, b.json]}", b"[]", "Body.ForEach.%IN is empty"),
         (b"{Directory: /home/a/configs, Files: [a.json, b.json]}", b'a, "%B2": b', "Body.ForEach: takes one tag"),
-        (b"Probe: 2", b"Probe: 3", "no more than there are jobs"),
         (b"Probe: 2", b"Replicas: 2", "leave Replicas and Rendezvous out"),
         (b"-o %OUT", b"-o %OUT && after.sh", "Exec has &&, which only a shell understands"),
         (b"-c %IN -o %OUT", b"-c '%IN' -o %OUT\n  Shell: true", "%IN stands inside quotes"),
