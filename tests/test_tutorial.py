@@ -67,7 +67,7 @@ def digest(path):
     """Of the tensors of a saved Keras model, as the swarm computes it."""
     import keras
 
-    from swarm.callbacks.keras import tensor_name
+    from swarm.callbacks.keras_model import tensor_name
     from swarm.core.tensors import Schema
     from swarm.wire import tensorbytes
 

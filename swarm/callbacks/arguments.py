@@ -46,6 +46,16 @@ KEYWORDS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """The arguments of a callback as its program wrote them."""
+
+    syncFrequency: Any
+    minPeers: Any
+    trainingContract: Any
+    keywords: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Arguments:
     syncFrequency: int
     trainingContract: str
@@ -64,26 +74,19 @@ def loopback(environment: Mapping[str, str]) -> bool:
     return environment.get(LOOPBACK_VARIABLE, "").strip().lower() == "true"
 
 
-def parse(
-    syncFrequency: Any,
-    minPeers: Any,
-    trainingContract: Any,
-    keywords: Mapping[str, Any],
-    environment: Mapping[str, str],
-    *,
-    evaluates: bool,
-) -> Arguments:
+def parse(given: Given, environment: Mapping[str, str], *, evaluates: bool) -> Arguments:
     """The arguments, checked in HPE's order; raises BadInput with HPE's text.
 
     ``evaluates``: the callback evaluates models on adsValData itself; otherwise the program tells it the loss.
     """
-    frequency = _positive(syncFrequency, "syncFrequency has to be a positive integer")
-    peers = _positive(minPeers, "minPeers have to be a positive integer")
-    if not isinstance(trainingContract, str) or not trainingContract:
+    keywords = given.keywords
+    frequency = _positive(given.syncFrequency, "syncFrequency has to be a positive integer")
+    peers = _positive(given.minPeers, "minPeers have to be a positive integer")
+    if not isinstance(given.trainingContract, str) or not given.trainingContract:
         raise BadInput("Invalid Training Contract")
     return Arguments(
         syncFrequency=frequency,
-        trainingContract=trainingContract,
+        trainingContract=given.trainingContract,
         totalEpochs=_total_epochs(keywords.get("totalEpochs", 0)),
         checkinModelOnTrainEnd=_checkin(keywords.get("checkinModelOnTrainEnd", "snapshot")),
         nodeWeightage=_weightage(keywords.get("nodeWeightage", 1)),

@@ -14,9 +14,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from swarm.callbacks import arguments
+from swarm.callbacks.arguments import Given
 from swarm.callbacks.checkpoint import Arrays, Checkpoint, Checkpoints, difference
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.callbacks.flight import LOADED, Flight
@@ -67,10 +67,7 @@ class Session:
     def __init__(
         self,
         who: str,
-        syncFrequency: Any,
-        minPeers: Any,
-        trainingContract: Any,
-        keywords: Mapping[str, Any],
+        given: Given,
         *,
         known: frozenset[str],
         load: Load,
@@ -79,12 +76,10 @@ class Session:
     ) -> None:
         """``optimizer`` gives the state that a checkpoint keeps beside the weights, ``load_optimizer`` takes it."""
         tell_errors_as_sentences()
-        self.logger = make_logger(who, keywords.get("logger"))
+        self.logger = make_logger(who, given.keywords.get("logger"))
         with self._errors_logged():
-            self.arguments = arguments.parse(
-                syncFrequency, minPeers, trainingContract, keywords, os.environ, evaluates="adsValData" in known
-            )
-        arguments.warn_of_unknown(who, keywords, known, self.logger)
+            self.arguments = arguments.parse(given, os.environ, evaluates="adsValData" in known)
+        arguments.warn_of_unknown(who, given.keywords, known, self.logger)
         self.loopback = arguments.loopback(os.environ)
         self.samples: int | None = None
         """How many examples this program trains on, where its framework tells: for nodeWeightage="auto"."""
@@ -104,7 +99,7 @@ class Session:
         self._origin = ("", 0)
         """Digest and round of the swarm's model that training went on from: others may have gone on since."""
         self._log = HpeLog(self.logger, self.arguments)
-        self._log.arguments(keywords, loopback=self.loopback)
+        self._log.arguments(given.keywords, loopback=self.loopback)
         if not self.loopback:
             with self._errors_logged():
                 self._open_checkpoints(self.arguments.checkpoint_dir)
@@ -170,8 +165,8 @@ class Session:
             self._keep(weights, read()[1])
         return True
 
-    def finish(self, read: Read) -> None:
-        """Train end: wait for the others, and end with the final model."""
+    def finish(self, read: Read, merged: Callable[[], None] = lambda: None) -> None:
+        """Train end: wait for the others, and end with the final model; ``merged`` is called when it is loaded."""
         if self.loopback:
             return
         self.catch_up(read, wait=True)
@@ -180,6 +175,7 @@ class Session:
         answer, weights = self._take(self._hand_over("end", shared, {}), None)
         self._keep(weights, local, finished=answer.training_over)
         if answer.how in LOADED and answer.training_over:
+            merged()
             self.logger.info("All peers and Swarm training rounds finished. Final Swarm model was loaded.")
         else:
             self.logger.warning("No final Swarm model was loaded, own weights are kept: %s", answer.note or answer.how)

@@ -20,8 +20,11 @@ AGAIN_S = 0.2
 ANSWER_BYTES = 16 << 20
 
 
-def ask(verb: str, *, patience_s: float = PATIENCE_S, **fields: Any) -> dict[str, Any]:
-    """Have the operator answer; raises BadInput outside of a slot, Unreachable when nobody answers in time."""
+def ask(verb: str, *, patience_s: float = PATIENCE_S, once: bool = False, **fields: Any) -> dict[str, Any]:
+    """Have the operator answer; raises BadInput outside of a slot, Unreachable when nobody answers in time.
+
+    ``once``: what was asked and may have been heard is not asked again.
+    """
     said = [os.environ.get(name) for name in (FILE, TOKEN, SLOT, FENCE)]
     if not all(said):
         raise BadInput(
@@ -36,12 +39,18 @@ def ask(verb: str, *, patience_s: float = PATIENCE_S, **fields: Any) -> dict[str
         try:
             return _answered(file, line, max(until - time.monotonic(), 0.1))
         except OSError as error:
+            if once and isinstance(error, Unheard):
+                raise Unreachable(f"the operator of slot {slot} ended before it answered, it may have acted") from error
             if time.monotonic() + AGAIN_S > until:
                 why = error.strerror or error
                 raise Unreachable(
                     f"the operator of slot {slot} did not answer within {patience_s:g} s: {why}"
                 ) from error
         time.sleep(AGAIN_S)
+
+
+class Unheard(ConnectionError):
+    """The question was sent, and no answer came."""
 
 
 def _answered(file: str, line: bytes, patience_s: float) -> dict[str, Any]:
@@ -53,16 +62,24 @@ def _answered(file: str, line: bytes, patience_s: float) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
         stream.settimeout(patience_s)
         stream.connect(path)
-        stream.sendall(line)
-        buffer = bytearray()
-        while not buffer.endswith(b"\n"):
-            received = stream.recv(1 << 16)
-            if not received:
-                raise ConnectionError("it ended in between")
-            buffer += received
-            if len(buffer) > ANSWER_BYTES:
-                raise InternalError(f"the operator's answer is longer than {ANSWER_BYTES} bytes")
+        try:
+            stream.sendall(line)
+            buffer = _line(stream)
+        except OSError as error:
+            raise Unheard(f"it ended in between: {error.strerror or error}") from error
     answer: dict[str, Any] = json.loads(buffer)
     if "error" in answer:
         raise from_wire(answer["error"])
     return answer
+
+
+def _line(stream: socket.socket) -> bytes:
+    buffer = bytearray()
+    while not buffer.endswith(b"\n"):
+        received = stream.recv(1 << 16)
+        if not received:
+            raise ConnectionError("no more comes")
+        buffer += received
+        if len(buffer) > ANSWER_BYTES:
+            raise InternalError(f"the operator's answer is longer than {ANSWER_BYTES} bytes")
+    return bytes(buffer)

@@ -5,23 +5,13 @@ Base of the callbacks for PyTorch and scikit-learn. What each hook does: ``callb
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from swarm.callbacks.arguments import Given
 from swarm.callbacks.training import Framework, Model, Training
 
 
 class Hooks:
-    def __init__(
-        self,
-        framework: Framework,
-        model: Model,
-        syncFrequency: Any,
-        minPeers: Any,
-        trainingContract: Any,
-        keywords: Mapping[str, Any],
-    ) -> None:
-        self._training = Training(framework, model, syncFrequency, minPeers, trainingContract, keywords)
+    def __init__(self, framework: Framework, model: Model, given: Given) -> None:
+        self._training = Training(framework, model, given)
         self.logger = self._training.logger
 
     @property

@@ -8,14 +8,17 @@ learning node; a pattern that names nothing is refused, since what it was meant 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
 from itertools import islice
 
+from swarm.callbacks.checkpoint import Arrays
 from swarm.errors import BadInput
 
 LOOKED_AT = 5000
+Names = Callable[[Iterable[str]], frozenset[str]]
+"""Of these names those that are meant."""
 
 
 def staying(patterns: Sequence[str], names: Iterable[str]) -> frozenset[str]:
@@ -34,6 +37,14 @@ def staying(patterns: Sequence[str], names: Iterable[str]) -> frozenset[str]:
             hint="name only what is not to be shared",
         )
     return frozenset(kept)
+
+
+def parted(arrays: Arrays, local: Collection[str]) -> tuple[Arrays, Arrays]:
+    """What is shared, and what stays here."""
+    return (
+        {name: array for name, array in arrays.items() if name not in local},
+        {name: array for name, array in arrays.items() if name in local},
+    )
 
 
 def _nearest(pattern: str, names: Sequence[str]) -> str:

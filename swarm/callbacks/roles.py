@@ -16,11 +16,12 @@ def scale(role: str, to: int | None = None, *, by: int | None = None) -> dict[st
     """Have ``to`` slots of this role of one's own task, or ``by`` more (negative: fewer).
 
     Answers ``{"task", "role", "slots", "added", "removed"}``; the last two are lists of ``{"id", "role", "index"}``.
-    Raises Refused for what the role's bounds forbid.
+    Raises Refused for what the role's bounds forbid, Unreachable when the operator ended before it answered: ``by`` may
+    have taken effect then, see `peers`.
     """
     if (to is None) == (by is None):
         raise BadInput("swarm.scale takes either how many slots there are to be, or by=how many more or fewer")
-    return ask("scale", role=role, to=to, by=by)
+    return ask("scale", once=by is not None, role=role, to=to, by=by)
 
 
 def peers(role: str) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import gen_batches
 
+from swarm.callbacks.arguments import Given
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.callbacks.hooks import Hooks
 from swarm.callbacks.sklearn_evaluation import Evaluation
@@ -60,7 +61,7 @@ class SwarmCallback(Hooks):
         self._estimator = SklearnModel(
             kwargs["model"], kwargs.get("weight_attrs"), first, kwargs.get("classes"), _evaluation(kwargs)
         )
-        super().__init__(_SKLEARN, self._estimator, syncFrequency, minPeers, trainingContract, kwargs)
+        super().__init__(_SKLEARN, self._estimator, Given(syncFrequency, minPeers, trainingContract, kwargs))
 
     def on_train_begin(self, samples: int | None = None) -> None:
         """``samples``: how many examples there are to train on, for ``nodeWeightage="auto"``."""

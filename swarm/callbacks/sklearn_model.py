@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from swarm.callbacks.checkpoint import Arrays
+from swarm.callbacks.local import Names, parted
 from swarm.callbacks.sklearn_evaluation import Evaluation
 from swarm.errors import BadInput, ModelError
 
@@ -53,12 +54,9 @@ class SklearnModel:
 
     # ---- weights
 
-    def read(self) -> Arrays:
-        arrays = {name: np.asarray(value) for name, _, _, value in self._places()}
-        return {**self._class_mark(), **arrays}
-
-    def ties(self) -> Mapping[str, str]:
-        return {}
+    def read(self, staying: Names) -> tuple[Arrays, Arrays]:
+        arrays = {**self._class_mark(), **{name: np.asarray(value) for name, _, _, value in self._places()}}
+        return parted(arrays, staying(arrays))
 
     def load(self, part: Arrays) -> None:
         for name, holder, key, value in self._places():

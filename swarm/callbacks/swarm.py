@@ -32,6 +32,7 @@ import numpy as np
 from swarm.callbacks import arguments
 from swarm.callbacks.base import Session
 from swarm.callbacks.checkpoint import Arrays
+from swarm.callbacks.local import parted
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.core.tensors import Schema
 from swarm.errors import ModelError
@@ -62,10 +63,7 @@ class Swarm:
         """The arrays of the program's own optimizer: a checkpoint keeps what is set here, and brings it back."""
         self._session = Session(
             "Swarm",
-            syncFrequency,
-            minPeers,
-            trainingContract,
-            options,
+            arguments.Given(syncFrequency, minPeers, trainingContract, options),
             known=arguments.KEYWORDS,
             load=self._load,
             optimizer=self._optimizer_arrays,
@@ -157,13 +155,9 @@ class Swarm:
                 raise ModelError(f"out does not fit the weights: {difference}")
         self._out, self._result = out, arrays
 
-    def _read(self) -> tuple[Weights, Weights]:
+    def _read(self) -> tuple[Arrays, Arrays]:
         """What is shared, and what stays here."""
-        local = self._session.local_of(self._result)
-        return (
-            {name: array for name, array in self._result.items() if name not in local},
-            {name: array for name, array in self._result.items() if name in local},
-        )
+        return parted(self._result, self._session.local_of(self._result))
 
     def _optimizer_arrays(self) -> Weights:
         return {name: np.asarray(value) for name, value in self.optimizer.items()}

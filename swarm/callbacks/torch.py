@@ -30,6 +30,7 @@ from typing import Any, Self
 
 import torch
 
+from swarm.callbacks.arguments import Given
 from swarm.callbacks.ending import tell_errors_as_sentences
 from swarm.callbacks.hooks import Hooks
 from swarm.callbacks.torch_evaluation import Evaluation, supervised
@@ -60,7 +61,7 @@ class SwarmCallback(Hooks):
         tell_errors_as_sentences()
         module = given_module(kwargs, "Pytorch")
         model = TorchModel(module, kwargs.get("optimizer"), _evaluation(kwargs))
-        super().__init__(_PYTORCH, model, syncFrequency, minPeers, trainingContract, kwargs)
+        super().__init__(_PYTORCH, model, Given(syncFrequency, minPeers, trainingContract, kwargs))
 
 
 class Wrapped(SwarmCallback):

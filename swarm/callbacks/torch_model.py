@@ -16,6 +16,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from swarm.callbacks.checkpoint import Arrays
+from swarm.callbacks.local import Names, parted
 from swarm.callbacks.torch_evaluation import Evaluation
 from swarm.core.tensors import STORAGE
 from swarm.errors import BadInput, ModelError
@@ -46,13 +47,16 @@ class TorchModel:
         for name, value in values.items():
             own[name].copy_(value)
 
-    def read(self) -> Arrays:
-        tensors, ties = self.tensors(), self.ties()
+    def read(self, staying: Names) -> tuple[Arrays, Arrays]:
+        """A tensor of two names stays here if one of them is to."""
+        tensors, ties = self.tensors(), self._ties()
         if not tensors:
             raise ModelError("the model has no parameters and no buffers, so there is nothing to merge")
-        return {name: _array(name, tensor) for name, tensor in tensors.items() if name not in ties}
+        arrays = {name: _array(name, tensor) for name, tensor in tensors.items() if name not in ties}
+        return parted(arrays, {ties.get(name, name) for name in staying([*arrays, *ties])})
 
-    def ties(self) -> Mapping[str, str]:
+    def _ties(self) -> Mapping[str, str]:
+        """Second names of tensors that travel under the first: second name → first."""
         first: dict[Any, str] = {}
         second: dict[str, str] = {}
         for name, tensor in self.tensors().items():

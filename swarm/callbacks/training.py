@@ -7,14 +7,15 @@ merged model is evaluated once, if there is anything to evaluate it on; in loopb
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from swarm.callbacks import arguments
 from swarm.callbacks.base import Session
 from swarm.callbacks.bits import same_bits
 from swarm.callbacks.checkpoint import Arrays
+from swarm.callbacks.local import Names
 from swarm.errors import BadInput, ModelError
 
 _HPES = frozenset(
@@ -30,14 +31,13 @@ _EVERYWHERE = arguments.KEYWORDS | _HPES | {"adsValData", "ml_platform", "mlPlat
 class Model(Protocol):
     """A framework's model as named arrays."""
 
-    def read(self) -> Arrays:
-        """The weights as they are now, without a copy where the framework allows it."""
-
-    def ties(self) -> Mapping[str, str]:
-        """Second names of tensors that `read` gives once: second name → the name in `read`."""
+    def read(self, staying: Names) -> tuple[Arrays, Arrays]:
+        """The weights as they are now, without a copy where the framework allows it: those that are shared, and those
+        that stay here, as ``staying`` picks them by their names."""
 
     def load(self, part: Arrays) -> None:
-        """Put these into the model, where they live; they are views that the next merge overwrites."""
+        """Put these into the model, where they live; they are views that the next merge overwrites. Called after
+        `read`."""
 
     def optimizer(self) -> Arrays:
         """What a checkpoint keeps of the optimizer; nothing if it cannot be kept."""
@@ -47,6 +47,9 @@ class Model(Protocol):
 
     def evaluate(self) -> Mapping[str, float]:
         """Loss and metrics of the model as it is, by name; nothing without data."""
+
+
+Metrics = Callable[[], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -63,21 +66,16 @@ class Training:
         self,
         framework: Framework,
         model: Model,
-        syncFrequency: Any,
-        minPeers: Any,
-        trainingContract: Any,
-        keywords: Mapping[str, Any],
+        given: arguments.Given,
     ) -> None:
+        keywords = given.keywords
         platform = arguments.word(keywords.get("ml_platform", keywords.get("mlPlatform", framework.platform)))
         if platform != framework.platform:
             raise BadInput(f"Invalid ml platform type: {platform}")
         self._model = model
         self._session = Session(
             "SwarmCallback",
-            syncFrequency,
-            minPeers,
-            trainingContract,
-            keywords,
+            given,
             known=_EVERYWHERE | framework.keywords,
             load=self._load,
             optimizer=model.optimizer,
@@ -88,6 +86,8 @@ class Training:
             self.logger.info("%s has no effect with %s", name, framework.name)
         if keywords.get("adsValData") is None:
             self.logger.info("WARNING: valData is not available to compute Loss and metrics")
+        self._trained: Mapping[str, float] = {}
+        """What its framework said of the training when it was last asked."""
         self._validated: Mapping[str, float] = {}
         """Loss and metrics of the last merged model."""
 
@@ -108,38 +108,38 @@ class Training:
         if self._session.follows_loss:
             self._evaluate()
 
-    def batch(self, count: int = 1, metrics: Mapping[str, float] | None = None) -> None:
-        """So many more batches were trained: merge when it is time to, or take over a round that has ended."""
+    def batch(self, count: int = 1, metrics: Metrics = dict) -> None:
+        """So many more batches were trained: merge when it is time to, or take over a round that has ended.
+
+        ``metrics`` tells how training goes; it is asked when that is to be said.
+        """
         session = self._session
         if session.batches.add(count):
-            ended = session.sync(self._read, {**(metrics or {}), **self._validated})
+            self._trained = metrics()
+            ended = session.sync(self._read, {**self._trained, **self._validated})
         else:
             ended = session.catch_up(self._read)
         if ended:
             self._evaluate()
 
-    def epoch(self) -> None:
-        self._session.epoch_ended(self._validated)
+    def epoch(self, metrics: Metrics = dict) -> None:
+        self._trained = metrics()
+        self._session.epoch_ended({**self._trained, **self._validated})
 
     def end(self) -> None:
-        self._session.finish(self._read)
+        self._session.finish(self._read, self._evaluate)
 
     def close(self) -> None:
         """Leave without the final model. Never waits."""
         self._session.close()
 
     def _read(self) -> tuple[Arrays, Arrays]:
-        """What is shared, and what stays here: a tensor of two names does if one of them is to."""
-        arrays, ties = self._model.read(), self._model.ties()
-        local = {ties.get(name, name) for name in self._session.local_of([*arrays, *ties])}
-        return (
-            {name: array for name, array in arrays.items() if name not in local},
-            {name: array for name, array in arrays.items() if name in local},
-        )
+        return self._model.read(self._session.local_of)
 
     def _load(self, part: Arrays) -> None:
         self._model.load(part)
-        now = self._model.read()
+        shared, local = self._read()
+        now = {**shared, **local}
         for name, array in part.items():
             if not same_bits(now[name], array):
                 raise ModelError(f'tensor "{name}" reads back other values than were loaded into it')
@@ -150,5 +150,5 @@ class Training:
         results = self._model.evaluate()
         self._validated = {f"val_{name}": value for name, value in results.items()}
         if results:
-            self._session.report(self._validated)
+            self._session.report({**self._trained, **self._validated})
             self.logger.info("merged model: %s", ", ".join(f"{name} {value:.4f}" for name, value in results.items()))

@@ -52,7 +52,8 @@ class SwarmCallback(TrainerCallback):
             raise BadInput(f"Invalid Hugging Face model type: {mode!r:.80}", hint='hfMode="full" or "peft"')
         kind = Adapter if mode == "peft" else TorchModel
         self._model = kind(module, None, _evaluation(kwargs))
-        self._training = Training(_HUGGING_FACE, self._model, syncFrequency, minPeers, trainingContract, kwargs)
+        given = arguments.Given(syncFrequency, minPeers, trainingContract, kwargs)
+        self._training = Training(_HUGGING_FACE, self._model, given)
         self.logger = self._training.logger
         if mode == "full" and hasattr(module, "peft_config"):
             self.logger.info('the whole model travels, not only its adapter: hfMode="peft" would send that alone')
@@ -65,7 +66,7 @@ class SwarmCallback(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         last = state.log_history[-1] if state.log_history else {}
-        self._training.batch(metrics={"loss": last["loss"]} if "loss" in last else {})
+        self._training.batch(metrics=lambda: {"loss": last["loss"]} if "loss" in last else {})
         return self._stopped_when_over(control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ milliseconds; large data go from slot to slot (``swarm.peers``), a name of them 
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ def take(*, patience_s: float = 60.0) -> Item | None:
     until = time.monotonic() + patience_s
     while True:
         left_s = max(until - time.monotonic(), 0.0)
-        answer = ask("take", wait_s=min(left_s, LOOK_S), patience_s=min(left_s, LOOK_S) + MARGIN_S)
+        wait_s = min(left_s, LOOK_S)
+        answer = ask("take", nonce=secrets.token_hex(8), wait_s=wait_s, patience_s=wait_s + MARGIN_S)
         if answer["key"] is not None:
             return Item(answer["key"], json.loads(answer["value"]), answer["lease"])
         if time.monotonic() >= until:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 EXAMPLES = """
-swarm data add user.swci-1.mnist mnist.npz       one file; its name, hash and size go to the ledger, no more
+swarm data add user.swci-1.mnist mnist.npz       one file: what is in it stays on this host
 swarm data add user.swci-1.texts texts/ -m "the first month" --tag clean
 swarm data commit user.swci-1.texts more/*.csv   files in addition; of one name the newest counts
 swarm data tag user.swci-1.texts gold --commit 2
@@ -56,7 +56,12 @@ def _registering(name: str, kind: str, about: str) -> None:
             click.echo(f"{dataset}: commit {done['commit']} of {done['files']} files; all of it is {done['hash']}")
 
 
-_registering("add", "DatasetAdded", "Give files a name in the ledger. They stay where they are; jobs are led to them.")
+_registering(
+    "add",
+    "DatasetAdded",
+    "Give files a name in the ledger. They stay where they are; jobs are led to them. The ledger, which all "
+    "organisations read, holds their paths, sizes and hashes, how many examples there are, and fingerprints of labels.",
+)
 _registering("commit", "DatasetCommitted", "Add files to a dataset. What jobs were submitted for stays as it was.")
 
 

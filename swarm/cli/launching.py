@@ -67,10 +67,14 @@ class Denied(click.Option):
         self.row = row
 
 
-def identified(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that name a node's identity and its state, of all launchers."""
+def identified(command: Callable[..., None], *, level: str = "SWARM_LOG_LEVEL or INFO") -> Callable[..., None]:
+    """The options that name a node's identity and its state, and its --log-level, of all launchers.
+
+    ``level``: what says it where the flag does not.
+    """
     file = click.Path(path_type=Path)
     for option in (
+        click.option("--log-level", help=f"DEBUG INFO WARNING ERROR  [default: {level}]"),
         click.option("--state", type=file, help="state directory  [default: by the certificate's name]"),
         click.option(
             "--capath", "--cacert", "capath", required=True, type=file, envvar=["SWARM_ID_CAPATH", "SWARM_ID_CACERT"],
@@ -85,6 +89,29 @@ def identified(command: Callable[..., None]) -> Callable[..., None]:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def reaching(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options that name the network node that a node goes to; ``help`` is that of --sn-ip."""
+    port = click.IntRange(1, 65535)
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in (
+            click.option("--sn-api-service", metavar="HOST[:PORT]", envvar="SN_API_SERVICE",
+                         help="the same through a proxy"),
+            click.option("--sn-api-port", default=30304, show_default=True, type=port, envvar="SN_API_SERVER_PORT"),
+            click.option("--sn-ip", metavar="IP", envvar="SN_NODE_IP", help=help),
+        ):  # fmt: skip
+            command = option(command)
+        return command
+
+    return add
+
+
+def own_port(flag: str, port: int, variable: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option that names a port on which a node listens."""
+    kind = click.IntRange(0, 65535)
+    return click.option(flag, default=port, show_default=True, type=kind, envvar=variable, help="0: any free port")
 
 
 @dataclass(frozen=True)

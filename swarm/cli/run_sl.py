@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import click
 
 from swarm.cli.addresses import network_node, service
 from swarm.cli.ending import entry
-from swarm.cli.launching import Launcher, identified
+from swarm.cli.launching import Launcher, identified, own_port, reaching
 from swarm.cli.sidecar import program, with_sidecar
 
 if TYPE_CHECKING:
@@ -36,16 +37,7 @@ run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 \\
     help="Be a learning node (SL): exchange and merge weights for the training program after --. "
     "Without a program it serves one that is started by hand, and prints the export lines for it.",
 )
-@click.option(
-    "--sn-ip",
-    metavar="IP",
-    envvar="SN_NODE_IP",
-    help="a network node, best the own organisation's  [default: the one that run-sn -d left running here]",
-)
-@click.option(
-    "--sn-api-port", default=30304, show_default=True, type=click.IntRange(1, 65535), envvar="SN_API_SERVER_PORT"
-)
-@click.option("--sn-api-service", metavar="HOST[:PORT]", envvar="SN_API_SERVICE", help="the same through a proxy")
+@reaching("a network node, best the own organisation's  [default: the one that run-sn -d left running here]")
 @click.option("--sn-docker-name", metavar="NAME", hidden=True)
 @click.option(
     "--host-ip",
@@ -55,23 +47,15 @@ run-sl --sn-ip 10.1.1.1 --host-ip 10.1.1.1 \\
     envvar="THIS_NODE_IP",
     help="where other SLs reach this one",
 )
-@click.option(
-    "--sl-fs-port",
-    default=30305,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    envvar="SL_FS_PORT",
-    help="0: any free port",
-)
+@own_port("--sl-fs-port", 30305, "SL_FS_PORT")
 @click.option(
     "--sl-fs-service",
     metavar="HOST[:PORT]",
     envvar="SL_FS_SERVICE",
     help="a proxy in front of that port, announced to the other SLs  [port: 443]",
 )
-@identified
+@partial(identified, level="SL_LOG_LEVEL or INFO")
 @with_sidecar
-@click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SL_LOG_LEVEL or INFO]")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- PROGRAM...]")
 def command_line(
     sn_ip: str | None,

@@ -9,7 +9,7 @@ import click
 
 from swarm.cli.addresses import Address, service
 from swarm.cli.ending import entry
-from swarm.cli.launching import Launcher, identified
+from swarm.cli.launching import Launcher, identified, own_port
 from swarm.errors import BadInput
 
 P2P_PORT = 30303
@@ -46,22 +46,8 @@ run-sn --rejoin --sentinel-ip 10.2.2.2 ...        its ledger is damaged or an ol
 )
 @click.option("--rejoin", is_flag=True, help="set node key and ledger of the state directory aside: be a new node")
 @click.option("--host-ip", metavar="IP", envvar="THIS_NODE_IP", help="the address under which others reach this node")
-@click.option(
-    "--sn-p2p-port",
-    default=30303,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    envvar="SN_ETH_PORT_EXT",
-    help="0: any free port",
-)
-@click.option(
-    "--sn-api-port",
-    default=30304,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    envvar="SN_API_SERVER_PORT",
-    help="0: any free port",
-)
+@own_port("--sn-p2p-port", 30303, "SN_ETH_PORT_EXT")
+@own_port("--sn-api-port", 30304, "SN_API_SERVER_PORT")
 @click.option(
     "--sn-api-service",
     metavar="HOST[:PORT]",
@@ -75,7 +61,6 @@ run-sn --rejoin --sentinel-ip 10.2.2.2 ...        its ledger is damaged or an ol
     help="a proxy in front of the P2P port, announced in its place  [port: 30303]",
 )
 @identified
-@click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SWARM_LOG_LEVEL or INFO]")
 def command(
     sentinel: bool,
     sentinel_ip: str | None,

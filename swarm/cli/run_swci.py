@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,9 +57,8 @@ DEFAULT_SCRIPT = "swci-init"
 )
 @click.option("--web-host", default="127.0.0.1", show_default=True, help="address that the WEB mode listens on")
 @click.option("--web-port", type=click.IntRange(0, 65535), default=30306, show_default=True, envvar="SWCI_WEB_PORT")
-@identified
+@partial(identified, level="SWARM_LOG_LEVEL or WARNING")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout; the session is on stderr")
-@click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SWARM_LOG_LEVEL or INFO]")
 def command_line(
     usr_dir: Path | None,
     init_script_name: str | None,

@@ -10,7 +10,7 @@ import click
 
 from swarm.cli.addresses import SERVICE_PORT, service
 from swarm.cli.ending import entry
-from swarm.cli.launching import Launcher, identified
+from swarm.cli.launching import Launcher, identified, reaching
 from swarm.errors import BadInput
 
 if TYPE_CHECKING:
@@ -44,16 +44,7 @@ KEEP = "SWOP_KEEP_CONTAINERS"
 @click.option(
     "--profile-file-name", required=True, metavar="FILE", envvar="SWOP_PROFILE", help="the profile, in --usr-dir"
 )
-@click.option(
-    "--sn-ip",
-    metavar="IP",
-    envvar="SN_NODE_IP",
-    help="a network node, best the own organisation's; the profile's apisrv wins",
-)
-@click.option(
-    "--sn-api-port", default=30304, show_default=True, type=click.IntRange(1, 65535), envvar="SN_API_SERVER_PORT"
-)
-@click.option("--sn-api-service", metavar="HOST[:PORT]", envvar="SN_API_SERVICE", help="the same through a proxy")
+@reaching("a network node, best the own organisation's; the profile's apisrv wins")
 @click.option("--accept-org", multiple=True, metavar="NAME", help="run this organisation's tasks too; repeatable")
 @click.option("--engine", type=click.Choice(["process"]), help="what workers are started as, whatever the profile says")
 @click.option(
@@ -64,7 +55,6 @@ KEEP = "SWOP_KEEP_CONTAINERS"
 )
 @click.option("--tethered", is_flag=True, help="workers end whenever the operator does, instead of awaiting the next")
 @identified
-@click.option("--log-level", default=None, help="DEBUG INFO WARNING ERROR  [default: SWARM_LOG_LEVEL or INFO]")
 def command(
     usr_dir: Path,
     profile_file_name: str,

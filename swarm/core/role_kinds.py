@@ -53,6 +53,7 @@ def _are_roles(value: Any) -> bool:
 KEY = Field("the key of an item: 1 to 100 printable characters", printable(1, 100))
 ITEM_TEXT = Field("a printable text of at most 16384 characters", printable(0, 16 * 1024))
 KEYS = Field("a list of 1 to 1000 keys of items", list_of(KEY.fits, 1, 1000))
+NONCE = Field("a printable text of 1 to 32 characters", printable(1, 32))
 LEASE = Field("a number of times from 1 to 1000", whole(1, 1000))
 
 
@@ -93,7 +94,7 @@ ROLE_FIELDS: dict[str, dict[str, Field]] = {
         "items": Field("a list of 1 to 1000 pairs of a key and a text, of at most 256 KiB together", _are_items),
         "within_s": Field("a number of seconds from 1 to 604800", whole(1, START_S_MAX)),
     },
-    "WorkTaken": {"slot": SLOT, "fence": INDEX},
+    "WorkTaken": {"slot": SLOT, "fence": INDEX, "nonce": NONCE},
     "WorkDone": {"slot": SLOT, "fence": INDEX, "key": KEY, "lease": LEASE, "result": ITEM_TEXT},
     "WorkForgotten": {"slot": SLOT, "fence": INDEX, "keys": KEYS},
     "WorkLapsed": {"run": INDEX, "key": KEY, "lease": LEASE},

@@ -112,7 +112,7 @@ class RolesBoard:
 
     def _work_taken(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         run, slot = self.held(claim, claim.body)
-        item = run.work.take(slot.id)
+        item = run.work.take(slot.id, claim.body["nonce"])
         return {"key": item.key, "value": item.value, "lease": item.lease}, []
 
     def _work_done(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:

@@ -38,12 +38,12 @@ so many can no longer complete · stopped = its taskrunner was reset before.
 """
 
 WORDS: dict[str, str] = {
-    "draft": "IDLE", "final": "IDLE", "queued": "IDLE",
-    "testing": "RUNNING", "running": "RUNNING", "scaling": "RUNNING",
+    "draft": "IDLE", "final": "IDLE",
+    "queued": "RUNNING", "testing": "RUNNING", "running": "RUNNING", "scaling": "RUNNING",
     "done": "COMPLETE",
     "partial": "ERROR", "failed": "ERROR", "stopped": "ERROR",
 }  # fmt: skip
-"""The states in the words of HPE's taskrunners."""
+"""The states in the words of HPE's taskrunners. Programs for HPE take IDLE for the end, so what waits is not idle."""
 
 ROOT_NAME = "ROOTTASK"
 RUN_SWARM = "RUN_SWARM"
@@ -73,10 +73,6 @@ class Task:
     @property
     def final(self) -> bool:
         return self.state != "draft"
-
-    @property
-    def word(self) -> str:
-        return WORDS[self.state]
 
     @property
     def peer_type(self) -> Literal["SL", "SWOP"]:

@@ -46,6 +46,8 @@ class Item:
     slot: str = ""
     lease: int = 0
     result: str = ""
+    nonce: str = ""
+    """By which its holder asked for it: asked again, it is the same item."""
 
     @property
     def bytes(self) -> int:
@@ -97,13 +99,19 @@ class WorkList:
         self._bytes = size
         return len(new)
 
-    def take(self, slot: str) -> Item:
+    def held_as(self, slot: str, nonce: str) -> Item | None:
+        """What the slot was given when it asked so before: it may not have heard the answer."""
+        return next((item for item in self.leased.values() if (item.slot, item.nonce) == (slot, nonce)), None)
+
+    def take(self, slot: str, nonce: str) -> Item:
         """The one that waits longest; raises Refused when none does."""
+        if (held := self.held_as(slot, nonce)) is not None:
+            return held
         if not self._waiting:
             raise Refused("no item of work waits")
         item = self._waiting.pop(next(iter(self._waiting)))
         item.state = ITEM[item.state, "taken"]
-        item.slot, item.lease = slot, item.lease + 1
+        item.slot, item.nonce, item.lease = slot, nonce, item.lease + 1
         self.leased[item.key] = item
         return item
 

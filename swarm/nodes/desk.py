@@ -30,13 +30,18 @@ from swarm.runtime.channel_socket import listening, place
 QUESTION_BYTES = 1 << 20
 QUESTION_S = 10.0
 ANSWER_S = 60.0
+SETTLE_S = 10.0
+LOOK_EVERY_S = 0.1
 WAIT_S_MAX = 30.0
 
 Answer = dict[str, Any]
 
 
 class Desk:
-    """``place``: the operator's state directory; ``work`` finds the slot's attempt; ``propose`` asks the ledger."""
+    """``state``: the operator's directory; ``work`` finds the slot's attempt; ``propose`` asks the ledger.
+
+    ``patience_s``: how long an attempt that it does not know may take to be known.
+    """
 
     def __init__(
         self,
@@ -45,12 +50,14 @@ class Desk:
         ledger: Callable[[], Ledger],
         work: Callable[[str, int], JobWork | None],
         propose: Callable[[str, dict[str, Any]], Awaitable[Outcome]],
+        patience_s: float = SETTLE_S,
     ) -> None:
+        self._patience_s = patience_s
         self._state = state
         self._ledger = ledger
         self._work = work
         self._propose = propose
-        self._asks: dict[str, Callable[[RolesRun, dict[str, Any], Mapping[str, Any]], Awaitable[Answer]]] = {
+        self._asks: dict[str, Callable[[int, dict[str, Any], Mapping[str, Any]], Awaitable[Answer]]] = {
             "scale": self._scale,
             "peers": self._peers,
             "put": self._put,
@@ -100,21 +107,36 @@ class Desk:
             ask = self._asks[asked["ask"]]
         except (ValueError, TypeError, KeyError, RecursionError):
             raise BadInput("a question to the operator that it does not understand") from None
-        work = self._work(slot, fence)
-        if work is None or work.pass_ is None or not hmac.compare_digest(work.pass_.token.encode(), token.encode()):
-            raise Refused(f"this operator runs no attempt of slot {slot} with fence {fence} and this token")
-        run = self._ledger().board.jobs.with_roles.get(work.lease.run)
-        if run is None:
-            raise Refused(f"slot {slot} is of no task with roles")
+        number = await self._number_of(slot, fence, token)
         with trio.move_on_after(ANSWER_S):
-            return await ask(run, {"slot": slot, "fence": fence}, asked)
+            return await ask(number, {"slot": slot, "fence": fence}, asked)
         raise Unreachable(f"the ledger did not answer slot {slot} within {ANSWER_S:g} s")
 
-    async def _scale(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
-        count = {name: asked[name] for name in ("to", "by") if asked.get(name) is not None}
-        return await self._have("RolesScaled", {"task": run.task, "role": asked.get("role"), **count, **held})
+    async def _number_of(self, slot: str, fence: int, token: str) -> int:
+        """The run that the slot is of. An operator that has just begun knows its slots a little later."""
+        until = trio.current_time() + self._patience_s
+        work = self._work(slot, fence)
+        while (work is None or work.pass_ is None) and trio.current_time() < until:
+            await trio.sleep(LOOK_EVERY_S)  # nothing tells when a slot's directory was judged
+            work = self._work(slot, fence)
+        if work is None or work.pass_ is None or not hmac.compare_digest(work.pass_.token.encode(), token.encode()):
+            raise Refused(f"this operator runs no attempt of slot {slot} with fence {fence} and this token")
+        return work.lease.run
 
-    async def _peers(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+    def _run(self, number: int) -> RolesRun:
+        """As it is by now: a node that has caught up by a snapshot has another ledger than before."""
+        run = self._ledger().board.jobs.with_roles.get(number)
+        if run is None:
+            raise Refused(f"run {number} is of no task with roles, or its task was deleted")
+        return run
+
+    async def _scale(self, number: int, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        count = {name: asked[name] for name in ("to", "by") if asked.get(name) is not None}
+        said = {"task": self._run(number).task, "role": asked.get("role"), **count}
+        return await self._have("RolesScaled", {**said, **held})
+
+    async def _peers(self, number: int, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        run = self._run(number)
         role = run.role_named(str(asked.get("role")))
         rows = [
             {"index": slot.index, "state": slot.state, "address": run.addresses.get(slot.id)}
@@ -124,26 +146,29 @@ class Desk:
 
     # ---- items of work
 
-    async def _put(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+    async def _put(self, number: int, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
         return await self._have("WorkPut", {**held, "items": asked.get("items"), "within_s": asked.get("within_s")})
 
-    async def _take(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
-        """As soon as one waits that nobody else here is about to take."""
+    async def _take(self, number: int, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        """As soon as one waits that nobody else here is about to take, or the one that this very question has got."""
+        asks = {**held, "nonce": str(asked.get("nonce", ""))}
         with trio.move_on_after(_wait_s(asked)) as patience:
             while not patience.cancelled_caught:
-                if run.work.waits > self._taking[run.number] and (taken := await self._taken(run, held)):
+                work = self._run(number).work
+                waits = work.waits > self._taking[number] or work.held_as(held["slot"], asks["nonce"])
+                if waits and (taken := await self._taken(number, asks)):
                     return taken
                 await self._moved.wait()
         return {"key": None}
 
-    async def _taken(self, run: RolesRun, held: dict[str, Any]) -> Answer | None:
+    async def _taken(self, number: int, asks: dict[str, Any]) -> Answer | None:
         """None if others were quicker. Whatever the wait: what was asked of the ledger is heard to the end."""
-        self._taking[run.number] += 1
+        self._taking[number] += 1
         try:
             with trio.CancelScope(shield=True):
-                outcome = await self._propose("WorkTaken", held)
+                outcome = await self._propose("WorkTaken", asks)
         finally:
-            self._taking[run.number] -= 1
+            self._taking[number] -= 1
         if outcome.accepted:
             return dict(outcome.result)
         if "no item of work waits" in outcome.reason:
@@ -152,23 +177,24 @@ class Desk:
         assert error is not None
         raise error
 
-    async def _done(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+    async def _done(self, number: int, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
         return await self._have("WorkDone", {**held, **{name: asked.get(name) for name in ("key", "lease", "result")}})
 
-    async def _results(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+    async def _results(self, number: int, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
         """Once all of them have ended, or what there is when the wait is over; some may yet have to be put."""
         keys = [str(key) for key in asked.get("keys", ())]
         with trio.move_on_after(_wait_s(asked)):
-            while any(run.work.is_open(key) for key in keys):
+            while any(map(self._run(number).work.is_open, keys)):
                 await self._moved.wait()
-        items = [item for key in keys if (item := run.work.items.get(key)) is not None]
+        known = self._run(number).work.items
+        items = [item for key in keys if (item := known.get(key)) is not None]
         done = {item.key: item.result for item in items if item.state == "done"}
         return {"done": done, "failed": [item.key for item in items if item.state == "failed"]}
 
-    async def _counts(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
-        return {"counts": run.work.counts()}
+    async def _counts(self, number: int, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        return {"counts": self._run(number).work.counts()}
 
-    async def _forget(self, run: RolesRun, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+    async def _forget(self, number: int, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
         return await self._have("WorkForgotten", {**held, "keys": asked.get("keys")})
 
     def ledger_moved(self) -> None:

@@ -47,6 +47,8 @@ class Jobbing:
 
     def data(self, task: Task, run: JobRun, slot: str, datasets: Datasets) -> dict[str, Version]:
         """By tag, the datasets of one job: of ForEach's its own file. Raises BadInput for what nobody has checked."""
+        if not run.uses.versions:
+            return {}
         body = body_of(task.body, task.name)
         found = {tag: self._version(run.number, text, datasets) for tag, text in body.datasets.items()}
         for tag, version in found.items():

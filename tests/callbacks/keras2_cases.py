@@ -98,6 +98,39 @@ def test_a_program_full_of_keras_2_trains_in_a_swarm_with_one_warning_each(node,
     }
 
 
+CHECKPOINTS = """
+from tensorflow.keras.callbacks import EarlyStopping, ModelCheckpoint
+from tensorflow.keras import backend as K
+os.makedirs(os.environ['SCRATCH_DIR'])
+os.chdir(os.environ['SCRATCH_DIR'])
+model = Sequential([Dense(1, input_shape=(3,))])
+model.compile(optimizer=tf.keras.optimizers.SGD(0.01), loss='mse')
+model.fit(x, y, epochs=2, verbose=0, validation_split=0.2, callbacks=[
+    SwarmCallback(syncFrequency=4, minPeers=2),
+    ModelCheckpoint('best-{epoch:02d}.hdf5', monitor='val_loss', save_best_only=True, period=1),
+    ModelCheckpoint(filepath='latest'),
+    ModelCheckpoint('weights.ckpt', 'val_loss', 0, False, True),
+    EarlyStopping(monitor='val_loss', patience=5, restore_best_weights=True)])
+K.set_value(model.optimizer.lr, 0.125)
+rates = [float(K.get_value(model.optimizer.lr))]
+model.optimizer.lr = 0.25
+rates.append(float(model.optimizer.learning_rate))
+model.load_weights('weights.ckpt')
+kept = [load_model(name).count_params() for name in ('best-01.hdf5', 'latest')]
+"""
+
+
+def test_checkpoints_have_the_names_that_programs_give_them_and_rates_are_set_as_ever(old, monkeypatch, tmp_path):
+    monkeypatch.setenv("SWARM_LOOPBACK", "true")
+    monkeypatch.chdir(tmp_path)  # and back
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ended = old(CHECKPOINTS)
+    assert (ended["kept"], ended["rates"]) == ([4, 4], [0.125, 0.25])
+    lines = told(caught)
+    assert len(lines) == len(set(lines)) == 6, "\n".join(lines)
+
+
 def test_what_keras_2_saved_is_read_by_a_program_that_knows_nothing_of_it(old, monkeypatch, tmp_path):
     monkeypatch.setenv("SWARM_LOOPBACK", "true")
     old(GENERATORS)
@@ -115,6 +148,7 @@ def test_afterwards_keras_is_as_it_was(old, tmp_path, monkeypatch):
     keras2.uninstall()
     assert {name: vars(keras.Model).get(name) for name in before} == before
     assert not hasattr(keras.Model, "fit_generator")
+    assert not hasattr(keras.optimizers.Optimizer, "lr")
     with pytest.raises(ValueError, match="not recognized"):
         keras.optimizers.SGD(lr=0.1)
 

@@ -11,7 +11,7 @@ import pytest
 
 from swarm.callbacks import keras as module
 from swarm.callbacks.checkpoint import Checkpoints
-from swarm.callbacks.keras import tensor_name
+from swarm.callbacks.keras_model import tensor_name
 from swarm.errors import ModelError, SwarmError, Unreachable
 from swarm.keras import SwarmCallback
 
@@ -210,7 +210,7 @@ def test_weights_that_read_back_otherwise_are_an_error_that_names_the_tensor(nod
     weight = model.weights[2]
     plain = weight.assign
     monkeypatch.setattr(weight, "assign", lambda value: plain(np.nextafter(value, np.inf, dtype=np.float32)))
-    with pytest.raises(SwarmError, match=r'tensor "2:sequential/dense/kernel" .* reads back other values'):
+    with pytest.raises(SwarmError, match=r'tensor "2:sequential/dense/kernel" reads back other values'):
         fit(model, callback())
     assert node.gone_event.wait(5)
     assert node.gone_sessions[0].withdrew is not None
@@ -227,7 +227,7 @@ def test_loopback_trains_alone_after_the_arguments_were_checked(monkeypatch, log
     fit(model, alone, epochs=2)
     fit(same, epochs=2)
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), same.get_weights(), strict=True))
-    assert alone._session.epochs == 2
+    assert alone._training.epochs == 2
     assert FINAL not in log.messages
 
 
@@ -249,7 +249,7 @@ def test_validation_data_is_evaluated_after_a_merge_and_the_epochs_metrics_stay_
     plain = fit(same)
     assert evaluated.history == plain.history
     lines = [line for line in log.messages if line.startswith("merged model: ")]
-    assert len(lines) == 2
+    assert len(lines) == 3  # at batches 4 and 8, and at the end
     assert "loss " in lines[0]
     assert "mae " in lines[0]
 
@@ -315,9 +315,9 @@ def test_validation_data_come_in_all_forms_that_evaluate_takes(node, log, data):
     model = small()  # without metrics
     fit(model, callback(sync=4, adsValData=data(), adsValBatchSize=4))
     lines = [line for line in log.messages if line.startswith("merged model: ")]
-    assert len(lines) == 2
+    assert len(lines) == 3
+    assert log.messages[-2:] == [lines[-1], FINAL]
     assert lines[-1] == f"merged model: loss {node.gone_sessions[0].report.metrics['val_loss']:.4f}"
-    model.set_weights(list(node.received[2].values()))
     assert node.syncs[2].metrics["val_loss"] != node.gone_sessions[0].report.metrics["val_loss"]
     loss = model.evaluate(X[:8], Y[:8], verbose=0)
     assert node.gone_sessions[0].report.metrics["val_loss"] == pytest.approx(loss, rel=1e-5)

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from swarm.callbacks.arguments import KEYWORDS, loopback, parse, warn_of_unknown
+from swarm.callbacks.arguments import KEYWORDS, Given, loopback, parse, warn_of_unknown
 from swarm.callbacks.base import BatchCounter
 from swarm.callbacks.weightage import weight_of
 from swarm.core.agreement import DEFAULT_CONTRACT
@@ -14,7 +14,7 @@ from swarm.errors import BadInput, SwarmError
 
 
 def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, environment=None, **keywords):
-    return parse(syncFrequency, minPeers, trainingContract, keywords, environment or {}, evaluates=True)
+    return parse(Given(syncFrequency, minPeers, trainingContract, keywords), environment or {}, evaluates=True)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_adaptive_sync_is_true_or_a_rule_of_the_contract(given, rule):
 
 def test_a_program_that_evaluates_its_models_itself_needs_no_data_for_adaptive_sync():
     given = {"useAdaptiveSync": True}
-    assert parse(1, 2, "c", given, {}, evaluates=False).options.useAdaptiveSync == "hpe"
+    assert parse(Given(1, 2, "c", given), {}, evaluates=False).options.useAdaptiveSync == "hpe"
 
 
 def test_an_interval_that_changes_counts_from_the_sync_point_it_was_told_for():

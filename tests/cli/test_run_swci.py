@@ -123,7 +123,7 @@ def test_a_kill_while_it_waits_loses_nothing_and_the_script_may_run_again(identi
     again = run(*identity, "--usr-dir", usr, "--json")
     answers = [one["output"] for one in json.loads(again.stdout)["commands"]]
     assert again.returncode == 0, again.stderr
-    assert answers[3][:3] == ["TASK NAME : killed", "PEER TYPE : SWOP", "TASK_STATE : IDLE"]
+    assert answers[3][:3] == ["TASK NAME : killed", "PEER TYPE : SWOP", "TASK_STATE : RUNNING"]
     assert answers[9][:3] == answers[3][:3]
 
 

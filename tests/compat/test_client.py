@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from swarm.callbacks.arguments import parse
+from swarm.callbacks.arguments import Given, parse
 from swarm.compat.swarmlearning.client.swarm import (
     CheckinModel,
     HFMode,
@@ -74,7 +74,7 @@ def test_names_and_numbers_are_hpes():
 
 def test_a_member_is_taken_where_its_name_is():
     given = {"mergeMethod": SLMergeMethod.geomedian, "checkinModelOnTrainEnd": CheckinModel.active}
-    arguments = parse(1, 2, "c", given, {}, evaluates=True)
+    arguments = parse(Given(1, 2, "c", given), {}, evaluates=True)
     assert (arguments.options.mergeMethod, arguments.checkinModelOnTrainEnd) == ("geomedian", "active")
 
 

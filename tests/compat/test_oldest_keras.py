@@ -84,4 +84,4 @@ def test_it_trains_alone_and_against_a_learning_node(python, tmp_path):
         assert len({name for name, *_ in started.node.opens[0].schema}) == 8
     assert "equal True\nweights [0.5]\n" in said
     assert "All peers and Swarm training rounds finished. Final Swarm model was loaded." in said
-    assert said.count("merged model: loss ") == 5
+    assert said.count("merged model: loss ") == 6

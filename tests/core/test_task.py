@@ -15,7 +15,7 @@ def test_a_task_is_created_finalized_once_and_named_by_what_it_says():
     assert scene.create().result == {"known": False, "state": "draft"}
     assert scene.events[-1] == TaskKnown(NAME, "swarm://a/swci/swci-1")
     task = scene.ledger.tasks[NAME]
-    assert (task.word, task.final, task.peer_type) == ("IDLE", False, "SL")
+    assert (task.final, task.peer_type) == (False, "SL")
     outcome = scene.finalize()
     assert outcome.result == {"known": False, "digest": task.digest}
     assert scene.events[-1] == TaskFinal(NAME, task.digest)

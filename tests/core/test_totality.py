@@ -197,7 +197,7 @@ class Game:
             "SlotJoined": {"task": task, "role": "lead", "key": bytes([chance.randrange(3)] * 32), "proof": bytes(64)},
             "SlotTold": {**held, "state": chance.choice(["running", "done", "failed"]), "reason": ""},
             "WorkPut": {**held, "items": [["a", "1"], ["b", ""]], "within_s": 60},
-            "WorkTaken": held,
+            "WorkTaken": {**held, "nonce": "x"},
             "WorkDone": {**held, "key": "a", "lease": 1, "result": "2"},
             "WorkForgotten": {**held, "keys": ["a"]},
             "WorkLapsed": {"run": chance.choice([1, *runs]), "key": "a", "lease": 1},

@@ -34,8 +34,9 @@ class Collectors(RoleScene):
         body = {**held(slot), "items": [[key, f'"{key}"'] for key in keys], "within_s": within_s}
         return self.say(self.holder(slot), "WorkPut", body)
 
-    def takes(self, slot):
-        return self.say(self.holder(slot), "WorkTaken", held(slot))
+    def takes(self, slot, nonce=None):
+        self.asked = getattr(self, "asked", 0) + 1
+        return self.say(self.holder(slot), "WorkTaken", {**held(slot), "nonce": nonce or str(self.asked)})
 
     def done(self, slot, key, lease=1, result="1"):
         return self.say(self.holder(slot), "WorkDone", {**held(slot), "key": key, "lease": lease, "result": result})
@@ -59,6 +60,15 @@ def test_an_item_is_taken_by_one_and_done_once():
     assert scene.takes(first).result["key"] == "c"
     assert scene.takes(first).reason == "no item of work waits"
     assert scene.counts == {"put": 3, "waiting": 0, "leased": 2, "done": 1, "failed": 0, "returned": 0}
+
+
+def test_who_did_not_hear_the_answer_asks_again_and_gets_the_same_item():
+    scene = Collectors()
+    first, second = scene.collectors
+    scene.put("a", "b")
+    assert [scene.takes(first, "once").result["key"] for _ in range(2)] == ["a", "a"]
+    assert scene.takes(second, "once").result["key"] == "b", "another slot asks for itself"
+    assert scene.takes(first, "more").reason == "no item of work waits"
 
 
 def test_what_a_slot_held_is_given_out_again_when_its_attempt_is_over():
@@ -123,10 +133,10 @@ def test_an_item_that_ends_everybody_is_given_up_and_room_is_made_by_forgetting(
     items = WorkList()
     items.put([("a", "1"), ("b", "22")], 60)
     for lease in range(1, worklist.TAKEN_MAX + 1):
-        assert items.take("1.0").key == "a" if lease == 1 else items.take("1.0")
+        assert items.take("1.0", "x").key == "a" if lease == 1 else items.take("1.0", "x")
         items.release("1.0")
     while items.waits:
-        items.take("1.0")
+        items.take("1.0", "x")
         items.release("1.0")
     assert items.counts()["failed"] == 2
     monkeypatch.setattr(worklist, "ITEMS_MAX", 2)
@@ -134,7 +144,7 @@ def test_an_item_that_ends_everybody_is_given_up_and_room_is_made_by_forgetting(
     assert items.forget(["a", "nobody"]) == 1
     assert items.put([("c", "")], 60) == 1
     monkeypatch.setattr(worklist, "BYTES_MAX", 5)
-    taken = items.take("1.1")
+    taken = items.take("1.1", "x")
     assert "are over 5 bytes" in refusal(items.done, "1.1", "c", taken.lease, "333")
     assert items.counts() == {"put": 3, "waiting": 0, "leased": 1, "done": 0, "failed": 2, "returned": 20}
 

@@ -38,6 +38,7 @@ class Operator:
             ledger=lambda: self.scene.ledger,
             work=lambda slot, fence: works.get((slot, fence)),
             propose=self.propose,
+            patience_s=0,
         )
         said = {"SWARM_DESK": self.desk.file, "SWARM_DESK_TOKEN": "secret", "SWARM_SLOT": self.slot.id}
         for name, value in {**said, "SWARM_FENCE": self.slot.fence}.items():

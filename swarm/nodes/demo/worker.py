@@ -20,7 +20,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from swarm.callbacks.keras import SwarmCallback, tensor_name
+from swarm.callbacks.keras import SwarmCallback
+from swarm.callbacks.keras_model import tensor_name
 
 Array = np.ndarray[Any, Any]
 

@@ -22,7 +22,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from swarm.callbacks.arguments import Given
 from swarm.callbacks.checkpoint import Arrays
+from swarm.callbacks.local import Names, parted
 from swarm.callbacks.training import Framework, Training
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.errors import SwarmError
@@ -49,13 +51,14 @@ class SwarmCallbackBase(ABC):
         self.valData: Any = None
         """What `_getValidationDataForAdaptiveSync` made of adsValData."""
         framework = Framework(type(self).__name__, self.platform, _MEANT | self.platformArguments)
-        self._training = Training(framework, _Mine(self), syncFrequency, minPeers, trainingContract, keywords)
+        given = Given(syncFrequency, minPeers, trainingContract, keywords)
+        self._training = Training(framework, _Mine(self), given)
         self.logger = self._training.logger
         try:
             self._verifyAndSetPlatformContext(keywords)
             if keywords.get("adsValData") is not None:
-                given = (keywords["adsValData"], keywords.get("adsValBatchSize"))
-                self.valData = self._getValidationDataForAdaptiveSync(*given)
+                data, batch_size = keywords["adsValData"], keywords.get("adsValBatchSize")
+                self.valData = self._getValidationDataForAdaptiveSync(data, batch_size)
         except BaseException:
             self._training.close()
             raise
@@ -110,11 +113,9 @@ class _Mine:
     def __init__(self, callback: SwarmCallbackBase) -> None:
         self._callback = callback
 
-    def read(self) -> Arrays:
-        return {name: np.asarray(value) for name, value in self._callback._saveModelWeightsToDict().items()}
-
-    def ties(self) -> Mapping[str, str]:
-        return {}
+    def read(self, staying: Names) -> tuple[Arrays, Arrays]:
+        arrays = {name: np.asarray(value) for name, value in self._callback._saveModelWeightsToDict().items()}
+        return parted(arrays, staying(arrays))
 
     def load(self, part: Arrays) -> None:
         self._callback._loadModelWeightsFromDict({name: view.copy() for name, view in part.items()})

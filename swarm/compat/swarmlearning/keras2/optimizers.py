@@ -1,4 +1,4 @@
-"""Optimizers as Keras 2 took them: ``lr=``, ``decay=``, and the classes of ``tf.keras.optimizers.legacy``.
+"""Optimizers as Keras 2 took them: ``lr=``, ``decay=``, ``optimizer.lr``, and those of ``tf.keras.optimizers.legacy``.
 
 ``decay`` is the schedule that it was: the rate of step t is lr / (1 + decay · t) (Keras 2's ``_decayed_lr``).
 A legacy class is the one of the same name in Keras 3; its updates are the same formulas.
@@ -7,6 +7,7 @@ A legacy class is the one of the same name in Keras 3; its updates are the same 
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
 import keras
@@ -19,6 +20,11 @@ LEGACY = ("Adagrad", "Adam", "Ftrl", "RMSprop", "SGD", "Optimizer")
 def install(replacing: Replacing) -> None:
     for kind in {value for value in vars(keras.optimizers).values() if _is_optimizer(value)}:
         replacing.put(kind, "__init__", _taking_old_arguments(kind.__init__))
+    if not hasattr(keras.optimizers.Optimizer, "lr"):
+        replacing.put(keras.optimizers.Optimizer, "lr", property(_rate, _set_rate))
+    backend = sys.modules.get("keras.src.legacy.backend")  # TensorFlow's ``K`` has it from there
+    if backend is not None:
+        replacing.everywhere("set_value", backend.set_value, _set_value(backend.set_value))
     legacy = getattr(keras.optimizers, "legacy", None)
     for name in LEGACY if legacy is not None else ():
         refusing = getattr(legacy, name, None)
@@ -53,6 +59,27 @@ def _today(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
             given.get("learning_rate", 0.001), decay_steps=1, decay_rate=decay
         )
     return given
+
+
+def _rate(optimizer: Any) -> Any:
+    warn_once("the attribute lr of optimizers is learning_rate in Keras 3")
+    return optimizer.learning_rate
+
+
+def _set_rate(optimizer: Any, rate: Any) -> None:
+    warn_once("the attribute lr of optimizers is learning_rate in Keras 3")
+    optimizer.learning_rate = rate
+
+
+def _set_value(plain: Any) -> Any:
+    @functools.wraps(plain)
+    def set_value(x: Any, value: Any) -> None:
+        if isinstance(x, keras.Variable):  # whose dtype is a word, which the plain one does not expect
+            x.assign(value)
+        else:
+            plain(x, value)
+
+    return set_value
 
 
 def _as_of_old(name: str) -> Any:

@@ -23,6 +23,12 @@ from swarm.compat.swarmlearning.keras2.replacing import Replacing, warn_once
 
 EXTENSIONS = (".keras", ".h5", ".hdf5")
 WEIGHTS = ".weights.h5"
+_LOSSES = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+}
 _OF_KERAS_2 = ("save_format", "signatures", "options", "save_traces", "include_optimizer")
 
 
@@ -30,8 +36,10 @@ def install(replacing: Replacing) -> None:
     replacing.put(keras.Model, "save", _saving(keras.Model.save))
     plain = keras.models.save_model
     replacing.everywhere("save_model", plain, _saving(plain))
+    loading = _naming_losses(keras.models.load_model)
     if "zipped" not in inspect.signature(plain).parameters:  # nor are directories read
-        replacing.everywhere("load_model", keras.models.load_model, _loading(keras.models.load_model))
+        loading = _loading(loading)
+    replacing.everywhere("load_model", keras.models.load_model, loading)
     replacing.put(keras.Model, "save_weights", _saving_weights(keras.Model.save_weights))
     replacing.put(keras.Model, "load_weights", _loading_weights(keras.Model.load_weights))
 
@@ -56,6 +64,19 @@ def _saving(plain: Any) -> Any:
                 packed.extractall(path)
 
     return save
+
+
+def _naming_losses(plain: Any) -> Any:
+    """HDF5 files say losses by the short names that programs use, and Keras 3 knows only the long ones there."""
+
+    @functools.wraps(plain)
+    def load(filepath: Any, *args: Any, **kwargs: Any) -> Any:
+        if os.fspath(filepath).endswith(EXTENSIONS[1:]) and not args:
+            own = {short: getattr(keras.losses, long) for short, long in _LOSSES.items()}
+            kwargs["custom_objects"] = own | (kwargs.get("custom_objects") or {})
+        return plain(filepath, *args, **kwargs)
+
+    return load
 
 
 def _loading(plain: Any) -> Any:

@@ -17,7 +17,8 @@ from swarm.compat.swarmlearning.swci.transport import Failed, Web, tls_context
 
 DEFAULT_TASKRUNNER = "defaulttaskbb.taskdb.sml.hpe"
 DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
-DONE = ("COMPLETE", "ERROR")
+DONE = ("COMPLETE", "ERROR", "IDLE")
+"""IDLE is a taskrunner without a task."""
 _FORMAT = "%(asctime)s : %(name)s : %(levelname)s : %(message)s"
 
 
@@ -184,8 +185,7 @@ class Swci:
         status = self.getTaskRunnerStatus(tr)
         if not (state := _value(status, "TASK_STATE")):
             raise RuntimeError(f"the status of taskrunner {tr} is not known: {self.getErrors() or status}")
-        waits_for_peers = state == "IDLE" and _value(status, "TASK NAME") not in ("", "Empty")
-        return state in DONE or (state == "IDLE" and not waits_for_peers)
+        return state in DONE
 
     def waitForTaskRunner(self, tr: str = DEFAULT_TASKRUNNER) -> list[str]:
         """Until its task has ended; ``[]`` if it did not complete."""
