@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import click
 
 from swarm.cli.addresses import network_node
 from swarm.cli.help import Command
-from swarm.cli.launching import identified
+from swarm.cli.launching import identified, own_port, reaching
 from swarm.errors import BadInput, IdentityError
 
 if TYPE_CHECKING:
@@ -47,11 +48,10 @@ SECRET_MAX = 64 * 1024
     help="a secret that the slot is yours by, mode 0600  [default: the certificate's private key]",
 )
 @click.option("--wait", default=600, show_default=True, type=click.IntRange(1), help="seconds for others to be there")
-@click.option("--sn-ip", metavar="IP", envvar="SN_NODE_IP", help="a network node, best the own organisation's")
-@click.option("--sn-api-port", default=30304, show_default=True, type=click.IntRange(1, 65535))
+@reaching("a network node, best the own organisation's  [default: the one that run-sn -d left running here]")
 @click.option("--host-ip", default="127.0.0.1", show_default=True, metavar="IP", help="where others reach it")
-@click.option("--sl-fs-port", default=30305, show_default=True, type=click.IntRange(0, 65535), help="0: any free port")
-@identified
+@own_port("--sl-fs-port", 30305, "SL_FS_PORT")
+@partial(identified, level="SL_LOG_LEVEL or INFO")
 def command(
     task: str,
     role: str,
@@ -62,12 +62,14 @@ def command(
     wait: int,
     sn_ip: str | None,
     sn_api_port: int,
+    sn_api_service: str | None,
     host_ip: str,
     sl_fs_port: int,
     key: Path,
     cert: Path,
     capath: Path,
     state: Path | None,
+    log_level: str | None,
 ) -> None:
     from swarm.runtime import report
     from swarm.runtime.channel_server import ChannelServer
@@ -76,11 +78,11 @@ def command(
 
     if data is not None and not data.exists():
         raise BadInput(f"the data {data} are not there", hint="--data names a file or a directory of this host")
-    sn = network_node(sn_ip, sn_api_port, None, None)
+    sn = network_node(sn_ip, sn_api_port, sn_api_service, None)
     credentials = Credentials.load(cert, key, capath, expect_roles=("sl",))
     secret = secret_of(key_file, credentials)
     with StateDirectory(state or default_state_dir(credentials.identity.name)) as directory:
-        report.start(directory.path, None)
+        report.start(directory.path, log_level)
         identity = credentials.identity
         channel = ChannelServer(directory.path / "channel", node=f"{identity.name} ({identity.organisation})")
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the node's loop takes it

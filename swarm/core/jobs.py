@@ -204,15 +204,21 @@ class Jobs:
         return self.deal(index, now_ms)
 
     def gone(self, uid: str, what: Gone, reason: str, index: int, now_ms: int) -> list[Event]:
-        """It is lost, it began anew (and its workers go on), or it has left in order."""
-        if what == "restarted":
+        """It is lost, it began anew (an operator's workers go on, a participant's ended with it), or it has left."""
+        who = "participant" if self._is_participant(uid) else "operator"
+        if what == "restarted" and who == "operator":
             return self.back(uid, "its operator began anew", index, now_ms)
-        why = f"its operator: {reason}" if what == "left" else f"its operator {reason}"
+        why = f"its {who}: {reason}" if what != "lost" else f"its {who} {reason}"
         if what == "lost":
             return self._each(uid, lambda run, slot: run.operator_lost(slot, why, now_ms))
         self.rooms.pop(uid, None)
         events = self._each(uid, lambda run, slot: run.operator_left(slot, why, now_ms))
         return [*events, *self.deal(index, now_ms)]
+
+    def _is_participant(self, uid: str) -> bool:
+        """Whether it is a person's learning node, with slots that no operator is given."""
+        held = ((self.with_roles.get(slot.run), slot) for slot in self.leases_of(uid))
+        return any(run is not None and run.role(slot).owner == "participant" for run, slot in held)
 
     def back(self, uid: str, reason: str, index: int, now_ms: int) -> list[Event]:
         events = self._each(uid, lambda run, slot: run.operator_back(slot, reason, now_ms))

@@ -8,6 +8,7 @@ elsewhere, its program ends.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -72,6 +73,8 @@ class ParticipantNode(LearningNode):
         self._over = ""
         """Why the program is to end though it has not."""
         self._moved = trio.Event()
+        self._telling = trio.Lock()
+        self._told_end = False
 
     async def _program(self) -> int:
         try:
@@ -166,12 +169,31 @@ class ParticipantNode(LearningNode):
         return ""
 
     async def _watch(self) -> None:
-        """End the program when the ledger asks for that."""
+        """End the program when the ledger asks for that; a lease that ended while it was out of reach is taken anew."""
         assert self.worker is not None
         while not self._over:
             await self._moved.wait()
-            self._over = self._why_over(*self._found())
+            run, slot = self._found()
+            if run is not None and self._was_away(run, slot):
+                await self._return(run)
+            else:
+                self._over = self._why_over(run, slot)
         await self.worker.stop()
+
+    def _was_away(self, run: RolesRun | None, slot: JobSlot | None) -> bool:
+        if run is None or slot is None or run.over or run.ending or slot.id in run.removed:
+            return False
+        return slot.state == "lost" and not slot.leased and slot.fence == self._fence
+
+    async def _return(self, run: RolesRun) -> None:
+        async with self._telling:
+            if self._told_end or not self._was_away(*self._found()):
+                return
+            try:
+                await self._join_slot(run.task)
+                await self._tell("running", "it was out of reach, and is back")
+            except SwarmError as error:
+                self._over = error.message
 
     async def _tell(self, state: str, reason: str, **more: Any) -> None:
         """Have the ledger know how the slot does, as long as it is this node's."""
@@ -207,6 +229,15 @@ class ParticipantNode(LearningNode):
         return Worker(program.command(self.asked.data), with_import_path(os.environ) | environment, work)
 
     async def _program_ended(self, worker: Worker, code: int) -> None:
+        async with self._telling:
+            run, slot = self._found()
+            if run is not None and self._was_away(run, slot):  # nobody is heard under a lease that has ended
+                with contextlib.suppress(SwarmError):
+                    await self._join_slot(run.task)
+            await self._tell_end(worker, code)
+            self._told_end = True
+
+    async def _tell_end(self, worker: Worker, code: int) -> None:
         if code == 0:
             await self._tell("done", "", exit_code=0)
             return

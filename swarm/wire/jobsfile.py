@@ -64,11 +64,15 @@ def _data(text: str) -> str:
     return text
 
 
+CommandWords = Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], AfterValidator(_command)]
+"""A program and its arguments."""
+
+
 @dataclass(frozen=True, config=CLOSED)
 class RunJobs:
     """One program, once or several times."""
 
-    Command: Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], AfterValidator(_command)] | None = None
+    Command: CommandWords | None = None
     Exec: _Word | None = None
     """In place of Command: one line, split as a shell does, and with ``Shell`` given to one."""
     Shell: Annotated[bool, Field(strict=True)] = False

@@ -28,7 +28,7 @@ from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role, fault
 from swarm.errors import BadInput
 from swarm.wire import documents
 from swarm.wire.fitting import fit
-from swarm.wire.jobsfile import Resources
+from swarm.wire.jobsfile import CommandWords, Resources
 from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words, fits
 from swarm.wire.taskfile import without_secrets
 
@@ -59,16 +59,10 @@ _Number = Annotated[int, Field(strict=True, ge=1, le=SLOTS_MAX)]
 _Replicas = Annotated[Annotated[_Number, Tag("number")] | Annotated[Bounds, Tag("bounds")], Discriminator(_form)]
 
 
-def _command(words: tuple[str, ...]) -> tuple[str, ...]:
-    if not words or not words[0].strip():
-        raise Sentence("names no program")
-    return words
-
-
 @dataclass(frozen=True, config=CLOSED)
 class RoleBody:
     Name: RoleName
-    Command: Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], AfterValidator(_command)]
+    Command: CommandWords
     Replicas: _Replicas = 1
     Owner: Literal["swop", "participant"] = "swop"
     """Who runs its slots: operators, or people with data and compute of their own (`swarm join`)."""
