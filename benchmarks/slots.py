@@ -32,11 +32,13 @@ SMALL = 10
 TIMES = 3
 
 
-async def queue(client: Client, count: int) -> None:
+async def queue(client: Client, count: int) -> int:
+    """How many tasks there are then."""
     await submit(task("first", Command=["sleep", "100000"]))(client)
     await submit(task("large", Command=["true"], Replicas=count // 2))(client)
     for number in range(count // 2 // SMALL):
         await submit(task(f"small-{number}", Command=["true"], Replicas=SMALL))(client)
+    return 2 + count // 2 // SMALL
 
 
 async def ask(client: Client) -> dict[str, float]:
@@ -58,8 +60,8 @@ async def ask(client: Client) -> dict[str, float]:
 def measure(directory: Path, launch: Launch, count: int) -> dict[str, Any]:
     network = JobNetwork(directory, launch, cpu=1)
 
-    async def filled(client: Client) -> None:
-        await queue(client, count)
+    async def filled(client: Client) -> int:
+        return await queue(client, count)
 
     network.do(filled)
     found = network.do(ask, "swci-2")  # it has nothing of the ledger to read
