@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swarm.callbacks.arguments import parse
+from swarm.callbacks.arguments import Given, parse
 from swarm.core.agreement import Options
 from swarm.core.merge import METHODS, Members
 from swarm.core.merge.own import by_distances, by_element, name_of
@@ -46,12 +46,12 @@ def test_a_learning_node_without_the_file_refuses_before_it_enrols():
 
 
 def test_the_contract_names_it_by_its_code(monkeypatch, tmp_path):
-    options = parse(8, 2, "c", {"mergeMethod": MIDRANGE}, {}, evaluates=False).options
+    options = parse(Given(8, 2, "c", {"mergeMethod": MIDRANGE}), {}, evaluates=False).options
     assert options.mergeMethod == NAME
     assert Options.from_wire(options.to_wire()) == options
     assert options.robust, "nobody knows, so no organisation has more than a third of the weight"
     with pytest.raises(BadInput, match="cannot be read: No such file"):
-        parse(8, 2, "c", {"mergeMethod": tmp_path / "no-such-file.py"}, {}, evaluates=False)
+        parse(Given(8, 2, "c", {"mergeMethod": tmp_path / "no-such-file.py"}), {}, evaluates=False)
     with pytest.raises(BadInput, match="is not possible"):
         Options(2, mergeMethod="midrange@beef")
 
