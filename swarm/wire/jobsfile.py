@@ -156,11 +156,15 @@ def _no_id(name: str) -> str:
     return name
 
 
+JobsName = Annotated[TaskName, AfterValidator(_no_id)]
+"""Of a task that has an id, too."""
+
+
 @dataclass(frozen=True, config=CLOSED)
 class Written:
     """What the file says."""
 
-    Name: Annotated[TaskName, AfterValidator(_no_id)]
+    Name: JobsName
     TaskType: Literal["RUN_JOBS"]
     Body: RunJobs
     Author: Words | None = None
