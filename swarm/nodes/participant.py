@@ -99,7 +99,7 @@ class ParticipantNode(LearningNode):
         run = ledger.board.joining.run_of(asked.task)
         joining.joinable(run, asked.role)
         task = ledger.tasks[run.task]
-        body_of_run(task.body, task.name, run.roles)  # the hash is of the body: where it merges is in the ledger's roles
+        body_of_run(task.body, task.name, run.roles)  # the hash says nothing of the roles in the ledger
         program = RoleProgram.of(ledger, task, asked.role)
         code = asked.code or (self._kept(program) if program.code is not None else None)
         if program.code is not None and code is not None and not code.exists():

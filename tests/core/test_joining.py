@@ -84,9 +84,7 @@ def test_whom_a_participant_waits_for_is_named(scene):
     assert joining.waits_for(run, trainer) == ""
 
 
-@pytest.mark.parametrize(
-    ("ends", "state"), [("kill", "lost"), ("lost", "lost"), ("left", "lost"), ("fail", "failed")]
-)
+@pytest.mark.parametrize(("ends", "state"), [("kill", "lost"), ("lost", "lost"), ("left", "lost"), ("fail", "failed")])
 def test_the_same_key_and_certificate_join_again_under_a_new_fence(scene, ends, state):
     slot = scene.has(scene.alice)
     scene.has(scene.bob, OTHER)

@@ -172,7 +172,12 @@ def test_a_goal_is_reached_by_what_was_logged_whole(tmp_path):
 
 @pytest.mark.parametrize(
     "field",
-    ['"fence": Infinity', r'"token": "\ud800"', '"ask": "results", "keys": 5', f'"ask": "take", "wait_s": 1{"0" * 400}'],
+    [
+        '"fence": Infinity',
+        r'"token": "\ud800"',
+        '"ask": "results", "keys": 5',
+        f'"ask": "take", "wait_s": 1{"0" * 400}',
+    ],
 )
 def test_a_question_in_another_form_ends_nothing_but_itself(operator, field):
     """Whatever a program sends: its operator has others' slots to look after."""
