@@ -31,6 +31,8 @@ KEPT_MAX = 50_000
 """Files of one organisation in the state: every network node keeps them all."""
 USED_MAX = 32
 """Datasets of one task."""
+USED_FILES_MAX = 100_000
+"""Files of them all, commit by commit: every network node hashes their list when the task is submitted."""
 
 Answer = tuple[dict[str, Any], list[Event]]
 
@@ -203,11 +205,14 @@ class Datasets:
 
     def used(self, said: list[dict[str, Any]]) -> Uses:
         """What a task asks for, to be kept from now on; raises what stands against it."""
-        found = []
+        found, listed = [], 0
         for each in said:
             dataset, commits = self.of(each["name"]), tuple(each["commits"])
             if not dataset.has(commits):
                 raise BadInput(f"dataset {dataset.name} has no such commits: it has {len(dataset.commits)}")
+            listed += sum(len(dataset.commits[number - 1].files) for number in commits)
+            if listed > USED_FILES_MAX:
+                raise Refused(f"the datasets of one task list over {USED_FILES_MAX} files, commit by commit")
             found.append(dataset.version(commits))
         if not found:
             return Uses()

@@ -201,3 +201,14 @@ def test_a_file_lies_below_its_directory(name):
 
 def test_before_the_third_version_of_the_rules_there_are_no_datasets():
     assert TASK_FIELDS["JobsSubmitted"]["data"].since == 3
+
+
+def test_a_task_makes_no_network_node_hash_without_end(monkeypatch):
+    """One dataset may be asked for many times over, each time with other commits."""
+    monkeypatch.setattr(datasets, "USED_FILES_MAX", 3)
+    scene = DataScene(1)
+    scene.add(a="1")
+    scene.commit(b="2")
+    assert scene.use("job", (MNIST, [1, 2]), (MNIST, [1])).accepted
+    refused = scene.use("more", (MNIST, [1, 2]), (MNIST, [2]), (MNIST, [1]))
+    assert refused.reason == "the datasets of one task list over 3 files, commit by commit"
