@@ -29,7 +29,7 @@ from swarm.errors import BadInput
 from swarm.wire import documents, tags
 from swarm.wire.fitting import fit
 from swarm.wire.foreach import EachOf, Tag, values_of
-from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words, fits
+from swarm.wire.shapes import CLOSED, NumberedName, Sentence, Text, Value, Variable, Words, fits
 from swarm.wire.taskfile import without_secrets
 
 LONGEST_S = 30 * 24 * 3600
@@ -72,6 +72,8 @@ CommandWords = Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], A
 class RunJobs:
     """One program, once or several times."""
 
+    Description: Words | None = None
+    """What the task is for, for people."""
     Command: CommandWords | None = None
     Exec: _Word | None = None
     """In place of Command: one line, split as a shell does, and with ``Shell`` given to one."""
@@ -150,17 +152,11 @@ class RunJobs:
         )
 
 
-def _no_id(name: str) -> str:
-    if name.isdecimal():
-        raise Sentence("is made of digits alone, as ids are: a task is asked for by either")
-    return name
-
-
 @dataclass(frozen=True, config=CLOSED)
 class Written:
     """What the file says."""
 
-    Name: Annotated[TaskName, AfterValidator(_no_id)]
+    Name: NumberedName
     TaskType: Literal["RUN_JOBS"]
     Body: RunJobs
     Author: Words | None = None

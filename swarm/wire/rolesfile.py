@@ -29,7 +29,7 @@ from swarm.errors import BadInput
 from swarm.wire import documents
 from swarm.wire.fitting import fit
 from swarm.wire.jobsfile import CommandWords, Resources
-from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words, fits
+from swarm.wire.shapes import CLOSED, NumberedName, Sentence, Text, Value, Variable, Words, fits
 from swarm.wire.taskfile import without_secrets
 
 START_S = 120
@@ -113,6 +113,8 @@ class Goal:
 @dataclass(frozen=True, config=CLOSED)
 class RolesBody:
     Roles: Annotated[tuple[RoleBody, ...], Field(min_length=1, max_length=ROLES_MAX)]
+    Description: Words | None = None
+    """What the task is for, for people."""
     Channels: Annotated[tuple[Channel, ...], Field(max_length=ROLES_MAX)] = ()
     """Who merges with whom, in place of Merge in each role."""
     Code: Text | None = None
@@ -181,7 +183,7 @@ class RolesBody:
 class Written:
     """What the file says."""
 
-    Name: TaskName
+    Name: NumberedName
     TaskType: Literal["RUN_SWARM"]
     Body: RolesBody
     Author: Words | None = None
