@@ -198,6 +198,10 @@ class JobRun:
     def operator_left(self, slot: JobSlot, reason: str, now_ms: int) -> list[Event]:
         return self._changing(slot, partial(slot.give_back, reason, now_ms), now_ms)
 
+    def vacate(self, slot: JobSlot, reason: str, now_ms: int) -> list[Event]:
+        """Its lease ends, and the next one is made by the same entry: so nothing follows from that for the run."""
+        return self._moving(slot, partial(slot.give_back, reason, now_ms))
+
     # ---- people
 
     def stop(self, by: str, kill: bool, now_ms: int) -> list[Event]:

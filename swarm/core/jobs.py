@@ -36,6 +36,7 @@ KEPT_MAX = 100_000
 """Jobs of one organisation in the state: one entry makes thousands of them, and every network node keeps them all."""
 
 Answer = tuple[dict[str, Any], list[Event]]
+_Units = dict[int, list[tuple[list[JobSlot], Room]]]  # by run: what may be leased next, and what that takes
 
 
 @dataclass(slots=True)
@@ -269,17 +270,23 @@ class Jobs:
         free = {uid: self._free(uid) for uid in sorted(self.rooms)}
         shares = Counter(self.runs[slot.run].user for slot in self.leases())
         events: list[Event] = []
-        while dealt := self._deal_one(free, shares, index, now_ms):
+        units: _Units = {}
+        while dealt := self._deal_one(free, shares, units, index, now_ms):
             events += dealt
         return events
 
-    def _deal_one(self, free: dict[str, _Free], shares: Counter[str], index: int, now_ms: int) -> list[Event]:
-        """The unit of whose turn it is and for which there is room."""
+    def _deal_one(
+        self, free: dict[str, _Free], shares: Counter[str], units: _Units, index: int, now_ms: int
+    ) -> list[Event]:
+        """The unit of whose turn it is and for which there is room. ``units``: of runs of which nothing was dealt."""
         kept: set[str] = set()
         for run in sorted(self._waiting.values(), key=lambda run: (shares[run.user], run.number)):
-            for unit in run.units():
-                uid = self._place(run, _sum(run.room(slot) for slot in unit), free, kept)
+            if run.number not in units:
+                units[run.number] = [(unit, _sum(run.room(slot) for slot in unit)) for unit in run.units()]
+            for unit, needed in units[run.number]:
+                uid = self._place(run, needed, free, kept)
                 if uid is not None:
+                    del units[run.number]
                     listener = self._listeners(run)[uid]
                     gpus = [free[uid].take(run.room(slot)) for slot in unit]
                     shares[run.user] += len(unit)
@@ -388,7 +395,5 @@ def _run_of(state: dict[str, Any]) -> JobRun:
 
 
 def _sum(rooms: Iterable[Room]) -> Room:
-    together = Room(0, 0)
-    for room in rooms:
-        together = Room(together.cpu + room.cpu, together.gpu + room.gpu)
-    return together
+    listed = list(rooms)
+    return Room(sum(room.cpu for room in listed), sum(room.gpu for room in listed))

@@ -114,7 +114,7 @@ class Joining:
                 f"{slot.role} {slot.index} of task {run.task} is run by another process with this certificate and key",
                 hint="stop that one first; join from its state directory to go on where it was",
             )
-        return self._jobs.then_deal(run, run.operator_left(slot, "its participant joined anew", header.time), header)
+        return self._jobs.then_deal(run, run.vacate(slot, "its participant joined anew", header.time), header)
 
     # ---- going on
 

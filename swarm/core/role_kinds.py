@@ -23,7 +23,7 @@ from typing import Any
 
 from swarm.core.fields import CONTRACT, REASON, Field, is_map, list_of, matching, optional, printable, whole
 from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role, fault
-from swarm.core.task_kinds import BODY, INDEX, ROOM_MAX, SLOT, TASK_NAME, TEXT
+from swarm.core.task_kinds import BODY, INDEX, JOBS_NAME, ROOM_MAX, SLOT, TASK_NAME, TEXT
 
 START_S_MAX = 7 * 24 * 3600
 RUN_S_MAX = 30 * 24 * 3600
@@ -69,7 +69,7 @@ def _are_items(value: Any) -> bool:
 ROLE_FIELDS: dict[str, dict[str, Field]] = {
     "RolesSubmitted": {
         "taskrunner": TASK_NAME,
-        "name": TASK_NAME,
+        "name": JOBS_NAME,
         "author": TEXT,
         "roles": Field("a list of roles, as core/roles has them, that fit together", _are_roles),
         "within_s": Field("a number of seconds from 1 to 604800", whole(1, START_S_MAX)),

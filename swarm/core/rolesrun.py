@@ -26,6 +26,7 @@ from swarm.core.jobrun import LOSSES_MAX, REASON_MAX, JobRun, Terms, kept_fields
 from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.roles import Role
 from swarm.core.slot import Slot
+from swarm.core.startable import Startable, serial_of
 from swarm.core.worklist import WorkList
 from swarm.errors import Refused
 
@@ -57,6 +58,8 @@ class RolesRun(JobRun):
     """What its slots give each other to do."""
     met: bool = False
     """Every minimum has run at once."""
+    _next: Startable | None = field(default=None, compare=False)
+    """What may be dealt; None: to be found anew."""
 
     @classmethod
     def of(cls, roles: tuple[Role, ...], within_s: int, clean: bool, *fixed: Any) -> RolesRun:
@@ -129,14 +132,12 @@ class RolesRun(JobRun):
     def units(self) -> Iterator[list[JobSlot]]:
         if self.ending or not self._waiting:
             return
-        tally = self._tally()
-        first: dict[str, int] = {}
-        for serial in self._waiting:
-            name = self._slot(serial).role
-            first[name] = min(serial, first.get(name, serial))
-        for role in self.roles:
-            if role.name in first and all(self._is_up(self.role_named(needed), tally) for needed in role.needs):
-                yield [self._slot(first[role.name])]
+        if self._next is None:
+            tally = self._tally()
+            up = {role.name for role in self.roles if self._is_up(role, tally)}
+            able = [role.name for role in self.roles if up.issuperset(role.needs)]
+            self._next = Startable(able, map(self._slot, self._waiting))
+        yield from ([slot] for slot in self._next.firsts())
 
     def unit(self) -> list[JobSlot]:
         return next(self.units(), [])
@@ -174,7 +175,7 @@ class RolesRun(JobRun):
         id_ = f"{self.number}.{len(self.slots)}"
         slot = JobSlot(id_, self.number, self.taskrunner, self.task, "", "", b"", index, self.number, 0, "waiting")
         slot.leased, slot.role = False, role.name
-        self.slots[id_] = slot
+        self.slots[id_], self._next = slot, None
         return slot
 
     def lease(
@@ -183,11 +184,13 @@ class RolesRun(JobRun):
         (slot,), (own,) = unit, gpus
         if slot.state != "waiting":
             self._requeue(slot, "", now_ms)
-        if _serial(slot) in self._waiting:
-            self._waiting.remove(_serial(slot))
         before, slot.sl_uid = slot.sl_uid, ""
         self.addresses.pop(slot.id, None)
+        others = self._next
         self._moving(slot, partial(slot.lease_to, holder, own, fence, now_ms))
+        if serial_of(slot) in self._waiting:
+            self._waiting.remove(serial_of(slot))
+            self._next = others.without(slot) if others else None  # nobody is up or down by that
         self.started_ms = self.started_ms or now_ms
         return [slot.assigned(before), *self._on("dealt", now_ms)]
 
@@ -214,8 +217,8 @@ class RolesRun(JobRun):
         events: list[Event] = []
         for slot in removed:
             self.removed.add(slot.id)
-            if _serial(slot) in self._waiting:
-                self._waiting.remove(_serial(slot))
+            if serial_of(slot) in self._waiting:
+                self._waiting.remove(serial_of(slot))
             events += self._moving(slot, partial(slot.end, why, now_ms))
         added = [self._add(role, now_ms, events) for _ in range(count - len(there))]
         self.wanted[name] = count
@@ -237,7 +240,7 @@ class RolesRun(JobRun):
         slot = self._make_slot(role, highest + 1)
         self._counts.update(("waiting",))
         if role.owner == "swop":
-            self._waiting.append(_serial(slot))
+            self._waiting.append(serial_of(slot))
         return slot
 
     def reach(self, slot: JobSlot, reason: str, now_ms: int) -> list[Event]:
@@ -280,7 +283,7 @@ class RolesRun(JobRun):
 
     def _moving(self, slot: JobSlot, change: Callable[[], list[Event]]) -> list[Event]:
         """What the slot held of the items is given out again once its attempt is over."""
-        before = slot.leased
+        before, self._next = slot.leased, None
         events = JobRun._moving(self, slot, change)
         if before and not slot.leased:
             self.work.release(slot.id)
@@ -353,7 +356,7 @@ class RolesRun(JobRun):
             self._counts.update(("stopped",))
             slot.state = "stopped"
         if self.role(slot).owner == "swop":
-            self._waiting.append(_serial(slot))
+            self._waiting.append(serial_of(slot))
         return self._moving(slot, partial(slot.requeue, reason, now_ms))
 
     def _on(self, happened: str, now_ms: int) -> list[Event]:
@@ -366,7 +369,7 @@ class RolesRun(JobRun):
         self._counts = Counter(slot.state for slot in self.slots.values())
         self._counts["leased"] = sum(slot.leased for slot in self.slots.values())
         dealt = (slot for slot in self.slots.values() if slot.state == "waiting" and self.role(slot).owner == "swop")
-        self._waiting = [_serial(slot) for slot in dealt]
+        self._waiting, self._next = [serial_of(slot) for slot in dealt], None
 
     def to_state(self) -> dict[str, Any]:
         roles = [role.said() for role in self.roles]
@@ -394,7 +397,3 @@ class RolesRun(JobRun):
         assert not any(slot.state == "waiting" and slot.id in self.removed for slot in self.slots.values())
         self.work.check()
         assert all(self.slots[item.slot].leased for item in self.work.leased.values()), "an item is held by nobody"
-
-
-def _serial(slot: Slot) -> int:
-    return int(slot.id.partition(".")[2])

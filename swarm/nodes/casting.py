@@ -21,7 +21,7 @@ from swarm.nodes.goal import Goal
 from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.jobwork import JobWork, MergingWork, Pass
 from swarm.nodes.pairing import Pairing, own_address
-from swarm.wire.rolesfile import body_of
+from swarm.wire.rolesfile import body_of_run
 
 PLACE = "/platform/swarm/task"
 """Where a program that merges sees the copy of its code, in which it begins."""
@@ -36,8 +36,9 @@ class Casting:
     desk: Path
 
     def give(self, work: JobWork, task: Task, run: RolesRun) -> None:
-        """Tell the work what to start for its attempt. Raises BadInput for what this host cannot do."""
-        body = body_of(task.body, task.name)
+        """Tell the work what to start for its attempt. Raises BadInput for what this host cannot do,
+        and for what nobody has checked."""
+        body = body_of_run(task.body, task.name, run.roles)
         slot, directory = run.slots[work.lease.slot], work.directory
         role = body.named(slot.role)
         directory.part = f"{slot.role}-{slot.index}"

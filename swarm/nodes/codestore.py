@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import trio
@@ -23,6 +24,8 @@ from swarm.runtime.control import Handler, Link
 from swarm.wire import manifest
 
 PIECE = 256 * 1024
+BLOCK = 4096
+"""What a file takes of the room at least, so that their number is bounded, too."""
 ROOM = 256 * 1024 * 1024
 ASKED_S = 5.0
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
@@ -34,6 +37,7 @@ class CodeStore:
     def __init__(self, path: Path, ledger: Callable[[], Ledger], others: Callable[[], Iterable[Link]]) -> None:
         self._path = path
         self._ledger, self._others = ledger, others
+        self._one_at_a_time = Lock()
         for part in path.glob("*.part"):  # of a process before this one
             part.unlink(missing_ok=True)
 
@@ -52,6 +56,10 @@ class CodeStore:
         raise BadInput(f"{link.peer} sends a piece of code in another form than this release knows")
 
     def _take(self, author: str, digest: str, size: int, at: int, data: bytes) -> int:
+        with self._one_at_a_time:
+            return self._taken(author, digest, size, at, data)
+
+    def _taken(self, author: str, digest: str, size: int, at: int, data: bytes) -> int:
         place = self._place(digest)
         if place.exists():
             return size
@@ -59,8 +67,7 @@ class CodeStore:
         have = part.stat().st_size if part.exists() else 0
         if at != have:
             return have
-        if at == 0:
-            self._make_room(size)
+        self._make_room(size if at == 0 else len(data), part)  # others grow meanwhile
         with part.open("ab") as file:
             file.write(data)
         if have + len(data) < size:
@@ -72,15 +79,16 @@ class CodeStore:
         part.rename(place)
         return size
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int, keep: Path) -> None:
         self._path.mkdir(mode=0o700, exist_ok=True)
         used = {path: path.stat() for path in self._path.iterdir()}
-        free = ROOM - sum(each.st_size for each in used.values())
+        free = ROOM - sum(max(each.st_size, BLOCK) for each in used.values())
+        size = max(size, BLOCK)
         named = set(self._named()) if free < size else set()
         for path, stat in sorted(used.items(), key=lambda item: item[1].st_mtime):
-            if free < size and path.name not in named:
+            if free < size and path.name not in named and path != keep:
                 path.unlink(missing_ok=True)
-                free += stat.st_size
+                free += max(stat.st_size, BLOCK)
         if free < size:
             raise Refused(
                 f"this network node holds {ROOM // 2**20} MiB of code that tasks name, and takes no more",

@@ -34,6 +34,8 @@ SETTLE_S = 10.0
 LOOK_EVERY_S = 0.1
 WAIT_S_MAX = 30.0
 
+MISUNDERSTOOD = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
+"""What comes of fields that are of another kind than was asked for, wherever they are used."""
 Answer = dict[str, Any]
 
 
@@ -92,6 +94,8 @@ class Desk:
                 answer = await self._answer(await _line(stream))
             except SwarmError as error:
                 answer = {"error": error.to_wire()}
+            except MISUNDERSTOOD:
+                answer = {"error": BadInput("a question to the operator that it does not understand").to_wire()}
             except (OSError, trio.BrokenResourceError):
                 return
             with trio.move_on_after(QUESTION_S):
@@ -101,12 +105,9 @@ class Desk:
                     return  # it was ended meanwhile, and nobody waits for the answer
 
     async def _answer(self, line: bytes) -> Answer:
-        try:
-            asked = json.loads(line)
-            slot, fence, token = str(asked["slot"]), int(asked["fence"]), str(asked["token"])
-            ask = self._asks[asked["ask"]]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise BadInput("a question to the operator that it does not understand") from None
+        asked = json.loads(line)
+        slot, fence, token = str(asked["slot"]), int(asked["fence"]), str(asked["token"])
+        ask = self._asks[asked["ask"]]
         number = await self._number_of(slot, fence, token)
         with trio.move_on_after(ANSWER_S):
             return await ask(number, {"slot": slot, "fence": fence}, asked)

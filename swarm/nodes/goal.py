@@ -7,6 +7,7 @@ spoilt ends nothing.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 LOOK_BYTES = 1 << 20
@@ -23,7 +24,7 @@ class Goal:
         for line in self._new():
             try:
                 value = float(json.loads(line)["metrics"][self.metric])
-            except (ValueError, TypeError, KeyError, RecursionError):
+            except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
                 continue
             if value >= self.ge:
                 return f"{self.metric} is {value:g}, StopOn asks for {self.ge:g}"
@@ -31,10 +32,15 @@ class Goal:
 
     def _new(self) -> list[bytes]:
         try:
-            with self._metrics.open("rb") as file:
+            with open(self._metrics, "rb", opener=_at_once) as file:
                 file.seek(self._at)
                 complete, newline, rest = file.read(LOOK_BYTES).rpartition(b"\n")
         except OSError:
             return []
         self._at += len(complete) + len(newline) if newline else len(rest) * (len(rest) == LOOK_BYTES)
         return complete.splitlines()
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Not waiting for who would write into a pipe that the program has put in its place."""
+    return os.open(path, flags | os.O_NONBLOCK)

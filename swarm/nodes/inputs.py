@@ -7,6 +7,7 @@ there before it starts. What is in the files is fixed for datasets only (`nodes/
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -44,11 +45,14 @@ def of_job(body: RunJobs, index: int, held: Mapping[str, str]) -> dict[str, str]
     for tag, listing in (body.ForEach or {}).items():
         if isinstance(listing, str):  # a dataset: it is held
             continue
-        values[tag] = values_of(body.ForEach)[index]
+        each = values_of(body.ForEach)
+        if index >= len(each):  # its author's client did not count them
+            raise BadInput(f"the task has a job {index}, and ForEach has {len(each)} values for {tag}")
+        values[tag] = each[index]
         if isinstance(listing, Files):
             places[tag] = values[tag]
     for tag, place in places.items():
-        if not Path(place).exists():
+        if not os.path.exists(place):  # also of a name that no file can have
             raise BadInput(f"{place}, {tag} of job {index}, is not on this host")
     return values
 

@@ -32,6 +32,7 @@ from swarm.nodes.sl import LEAVE_S, LearningNode, Settings
 from swarm.nodes.worker import Worker
 from swarm.runtime.importpath import with_import_path
 from swarm.wire.certnames import printable
+from swarm.wire.rolesfile import body_of_run
 from swarm.wire.signed import Entry
 from swarm.wire.slotkey import Place, SlotKey
 
@@ -97,7 +98,9 @@ class ParticipantNode(LearningNode):
         asked, ledger = self.asked, self.link.ledger
         run = ledger.board.joining.run_of(asked.task)
         joining.joinable(run, asked.role)
-        program = RoleProgram.of(ledger, ledger.tasks[run.task], asked.role)
+        task = ledger.tasks[run.task]
+        body_of_run(task.body, task.name, run.roles)  # the hash says nothing of the roles in the ledger
+        program = RoleProgram.of(ledger, task, asked.role)
         code = asked.code or (self._kept(program) if program.code is not None else None)
         if program.code is not None and code is not None and not code.exists():
             files = await listed(self._ask, program.code)

@@ -64,7 +64,8 @@ class RoleProgram:
         said = own or trusted
         named = f", not {said}" if said else ""
         shown = f" of the code {self.code}, which lies in {code}," if code else ""
-        words = shlex.join(self.command(Path(DATA)))
+        variables = (f"{name}={value}" for name, value in self.environment.items())
+        words = shlex.join((*variables, *self.command(Path(DATA))))
         raise Refused(
             f"task {self.task} by {self.author} would run {words}{shown} here as {self.role.Name}: "
             f"the hash of that is {self.digest}{named}",

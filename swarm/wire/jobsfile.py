@@ -29,7 +29,7 @@ from swarm.errors import BadInput
 from swarm.wire import documents, tags
 from swarm.wire.fitting import fit
 from swarm.wire.foreach import EachOf, Tag, values_of
-from swarm.wire.shapes import CLOSED, NumberedName, Sentence, Text, Value, Variable, Words, fits
+from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable, Words, fits
 from swarm.wire.taskfile import without_secrets
 
 LONGEST_S = 30 * 24 * 3600
@@ -152,11 +152,21 @@ class RunJobs:
         )
 
 
+def _no_id(name: str) -> str:
+    if name.isdecimal():
+        raise Sentence("is made of digits alone, as ids are: a task is asked for by either")
+    return name
+
+
+JobsName = Annotated[TaskName, AfterValidator(_no_id)]
+"""Of a task that has an id, too."""
+
+
 @dataclass(frozen=True, config=CLOSED)
 class Written:
     """What the file says."""
 
-    Name: NumberedName
+    Name: JobsName
     TaskType: Literal["RUN_JOBS"]
     Body: RunJobs
     Author: Words | None = None

@@ -28,8 +28,8 @@ from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role, fault
 from swarm.errors import BadInput
 from swarm.wire import documents
 from swarm.wire.fitting import fit
-from swarm.wire.jobsfile import CommandWords, Resources
-from swarm.wire.shapes import CLOSED, NumberedName, Sentence, Text, Value, Variable, Words, fits
+from swarm.wire.jobsfile import CommandWords, JobsName, Resources
+from swarm.wire.shapes import CLOSED, Sentence, Text, Value, Variable, Words, fits
 from swarm.wire.taskfile import without_secrets
 
 START_S = 120
@@ -183,7 +183,7 @@ class RolesBody:
 class Written:
     """What the file says."""
 
-    Name: NumberedName
+    Name: JobsName
     TaskType: Literal["RUN_SWARM"]
     Body: RolesBody
     Author: Words | None = None
@@ -238,3 +238,11 @@ def to_wire(body: RolesBody) -> dict[str, Any]:
 def body_of(body: dict[str, Any], name: str) -> RolesBody:
     """The body that the ledger holds for the task `name`; raises BadInput if its author's client did not check it."""
     return fit(documents.given(body, name), RolesBody)[0]
+
+
+def body_of_run(body: dict[str, Any], name: str, roles: tuple[Role, ...]) -> RolesBody:
+    """The same, where it has the ``roles`` by which the ledger deals its slots: what people read is what is run."""
+    said = body_of(body, name)
+    if said.roles() != roles:
+        raise BadInput(f"task {name} was submitted with other roles than its body says: nobody should run it")
+    return said

@@ -54,16 +54,6 @@ def _absolute(text: str) -> str:
 
 TaskName = Annotated[str, Field(strict=True), fits(TASK_NAME)]
 """Of a task, a taskrunner."""
-
-
-def _no_id(name: str) -> str:
-    if name.isdecimal():
-        raise Sentence("is made of digits alone, as ids are: a task is asked for by either")
-    return name
-
-
-NumberedName = Annotated[TaskName, AfterValidator(_no_id)]
-"""Of a task that has an id, too."""
 Words = Annotated[str, Field(strict=True), fits(TEXT)]
 """Printable, 1 to 160 characters."""
 Text = Annotated[str, Field(strict=True)]

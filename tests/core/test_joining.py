@@ -13,7 +13,7 @@ from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
 from swarm.core.roles import Role
 from swarm.core.rolesrun import RolesRun
-from tests.core.rolescene import RoleScene, states
+from tests.core.rolescene import RoleScene, states, submitted
 from tests.core.scene import Actor
 
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -84,9 +84,7 @@ def test_whom_a_participant_waits_for_is_named(scene):
     assert joining.waits_for(run, trainer) == ""
 
 
-@pytest.mark.parametrize(
-    ("ends", "state"), [("kill", "lost"), ("lost", "lost"), ("left", "lost"), ("fail", "failed")]
-)
+@pytest.mark.parametrize(("ends", "state"), [("kill", "lost"), ("lost", "lost"), ("left", "lost"), ("fail", "failed")])
 def test_the_same_key_and_certificate_join_again_under_a_new_fence(scene, ends, state):
     slot = scene.has(scene.alice)
     scene.has(scene.bob, OTHER)
@@ -160,3 +158,22 @@ def test_who_has_joined_comes_back_from_a_snapshot_and_goes_with_the_task(scene)
     assert scene.tells(scene.alice, slot, "stopped").accepted
     assert scene.delete("digits").accepted
     assert scene.ledger.board.joining.bindings == {}
+
+
+def test_who_joins_anew_is_no_last_one_to_leave(scene):
+    """Between its leases nothing runs, and every minimum is done: the task ends with neither, and with no lease."""
+    run = scene.run_of_roles = scene.play(Role("trainer", owner="participant", high=2, start=2, cpu=0), name="two")
+    first = run.slots[scene.takes(scene.alice, KEY, task="two").result["slot"]]
+    second = run.slots[scene.takes(scene.bob, OTHER, task="two").result["slot"]]
+    for state in ("running", "done"):
+        assert scene.tells(scene.alice, first, state).accepted
+    assert scene.takes(scene.bob, OTHER, task="two").result["again"]
+    assert (run.over, second.leased, second.attempt) == (False, True, 2)
+    assert scene.tells(scene.bob, second, "done").accepted
+    assert run.state == "done"
+
+
+def test_no_task_with_roles_is_named_as_if_it_were_an_id(scene):
+    """Who asks for task 7 means the seventh, and not what somebody else has named so before."""
+    body = submitted(*FLAME, name="7")
+    assert "not of digits alone" in scene.say(scene.swci, "RolesSubmitted", body).reason

@@ -299,3 +299,18 @@ def test_a_task_that_has_run_as_long_as_it_may_is_stopped():
     scene.ends(slot, "stopped")
     assert (run.state, run.reason) == ("stopped", "its MaxRunTime of 60 s is over")
     assert "its time does not run" in scene.say(scene.sn, asked.kind, asked.body).reason
+
+
+def test_dealing_looks_at_all_slots_of_a_task_as_often_as_it_begins_and_not_for_each_lease(monkeypatch):
+    """One entry may deal thousands, and every network node waits until it has: what an operator says it has room for
+    is only its word."""
+    scene, looks = RoleScene(1), []
+    run = scene.play(Role("a", high=90, start=90), Role("b", high=90, start=90, needs=("a",)), name="wide")
+    waits = scene.play(Role("a", high=90, start=90, cpu=4000), name="waits")
+    scene.runs(run.slots[f"{run.number}.0"])
+    tally = RolesRun._tally
+    monkeypatch.setattr(RolesRun, "_tally", lambda self: looks.append(self.task) or tally(self))
+    scene.offer_room(scene.operators[0], 121)
+    assert [len([slot for slot in run.slots_of(role) if slot.leased]) for role in "ab"] == [90, 31]
+    assert 0 < len(looks) < 8
+    assert not waits.leased

@@ -1,5 +1,6 @@
 """Code that is published and fetched by its hash: what arrives is what was named, or nothing is there."""
 
+import contextlib
 import functools
 import hashlib
 from types import SimpleNamespace
@@ -116,7 +117,7 @@ async def test_what_no_task_names_makes_room(code, store, tmp_path, monkeypatch)
     other = tmp_path / "more"
     other.mkdir()
     (other / "train.py").write_bytes(b"#" * 1000)
-    used = sum(each.stat().st_size for each in (tmp_path / "store").iterdir())
+    used = sum(max(each.stat().st_size, codestore.BLOCK) for each in (tmp_path / "store").iterdir())
     monkeypatch.setattr(codestore, "ROOM", used + 500)
     store._ledger = lambda: Tasks(digest_of(code))
     with pytest.raises(Refused, match="takes no more"):
@@ -139,3 +140,20 @@ async def test_a_piece_that_was_sent_twice_counts_once(store):
     assert (await ask("code_put", rest))["have"] == len(data)
     assert (await ask("code_put", first))["have"] == len(data)
     await trio.lowlevel.checkpoint()
+
+
+@in_loop
+async def test_what_was_begun_small_has_no_more_room_than_there_is(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(codestore, "ROOM", 3 * codestore.PIECE)
+    piece, ask = bytes(codestore.PIECE), asking(store, "swci")
+
+    def part(number, at, data):
+        body = {"hash": f"sha256:{number:064x}", "size": 2 * codestore.PIECE, "at": at, "data": data}
+        return ask("code_put", body)
+
+    for number in range(8):
+        await part(number, 0, b"x")
+    for number in range(8):
+        with contextlib.suppress(Refused):
+            await part(number, 1, piece)
+        assert sum(each.stat().st_size for each in (tmp_path / "store").iterdir()) <= codestore.ROOM

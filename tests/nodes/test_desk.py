@@ -1,6 +1,7 @@
 """What programs of slots ask their operator: who is heard, what is answered, and that nobody speaks for another."""
 
 import json
+import os
 
 import pytest
 import trio
@@ -167,3 +168,30 @@ def test_a_goal_is_reached_by_what_was_logged_whole(tmp_path):
         more.write('6.5}}\n{"metrics": {"reward": null}}\n')
     assert goal.reached() == "reward is 196.5, StopOn asks for 195"
     assert goal.reached() == "", "a line is looked at once"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"fence": Infinity',
+        r'"token": "\ud800"',
+        '"ask": "results", "keys": 5',
+        f'"ask": "take", "wait_s": 1{"0" * 400}',
+    ],
+)
+def test_a_question_in_another_form_ends_nothing_but_itself(operator, field):
+    """Whatever a program sends: its operator has others' slots to look after."""
+    said = {"slot": operator.slot.id, "fence": operator.slot.fence, "token": "secret", "ask": "counts"}
+    line = f"{json.dumps(said)[:-1]}, {field}}}\n".encode()
+    sent = lambda: client._answered(str(operator.desk.file), line, 5.0)  # noqa: E731
+    before, spoilt, after = operator.asked(swarm.work.counts, refusal(sent), swarm.work.counts)
+    assert spoilt == "a question to the operator that it does not understand"
+    assert before == after
+
+
+def test_metrics_that_a_program_has_spoilt_end_nothing(tmp_path):
+    number, pipe = tmp_path / "number.jsonl", tmp_path / "pipe.jsonl"
+    number.write_text(f'{{"metrics": {{"reward": 1{"0" * 400}}}}}\n{{"metrics": {{"reward": 200}}}}\n')
+    assert Goal("reward", 195.0, number).reached() == "reward is 200, StopOn asks for 195"
+    os.mkfifo(pipe)
+    assert Goal("reward", 195.0, pipe).reached() == "", "nobody waits for what never comes"

@@ -1,6 +1,7 @@
 """What a task would run on a participant's host: named by one hash, and trusted by that hash or an own copy only."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -52,6 +53,23 @@ def test_it_is_trusted_by_its_hash_or_by_an_own_copy_and_by_nothing_else(file):
         with pytest.raises(Refused, match=r"would run python trainer/main\.py %DATA") as refused:
             found.must_be_trusted(said, None, None)
         assert f"--trust {found.digest}" in refused.value.hint
+
+
+def test_who_is_to_trust_it_sees_its_variables_too(file):
+    """One may decide what runs, as BASH_ENV does."""
+    found = program(prepared(written(file, Envvars={"BASH_ENV": "$(id)"}), file.parent).body)
+    with pytest.raises(Refused, match=r"would run 'BASH_ENV=\$\(id\)' python trainer/main\.py"):
+        found.must_be_trusted(None, None, None)
+
+
+def test_roles_that_the_ledger_has_otherwise_are_nobodys_to_run(file):
+    """As by an author whose own client says one contract to people and another one to the ledger."""
+    body = prepared(written(file), file.parent).body
+    said, roles = rolesfile.to_wire(body), body.roles()
+    assert rolesfile.body_of_run(said, "digits", roles) == body
+    for other in (replace(roles[0], contract="elsewhere"), replace(roles[0], name="coach")):
+        with pytest.raises(BadInput, match="task digits was submitted with other roles than its body says"):
+            rolesfile.body_of_run(said, "digits", (other,))
 
 
 @pytest.mark.parametrize("change", ["code", "command", "variable", "role"])

@@ -76,3 +76,13 @@ def test_a_job_whose_file_is_gone_is_not_started(place):
     (place / "configs" / "c-01.json").unlink()
     with pytest.raises(BadInput, match=r"c-01\.json, %IN of job 1, is not on this host"):
         inputs.of_job(body, 1, {})
+
+
+def test_what_no_client_has_checked_is_refused_by_the_operator_and_does_not_end_it(place):
+    """Jobs that ForEach has no value for, and a path that no file can have."""
+    body = jobsfile.body_of({"Command": ["x", "%LR"], "ForEach": {"%LR": ["1", "2"]}}, "cv")
+    with pytest.raises(BadInput, match="the task has a job 2, and ForEach has 2 values for %LR"):
+        inputs.of_job(body, 2, {})
+    body = jobsfile.body_of({"Command": ["%DATA"], "Data": {"%DATA": "/" + "a" * 300}}, "cv")
+    with pytest.raises(BadInput, match="%DATA of job 0, is not on this host"):
+        inputs.of_job(body, 0, {})
