@@ -46,6 +46,8 @@ until_state() {
 # task NAME LINES-OF-ITS-BODY
 task() { printf 'Name: %s\nTaskType: RUN_JOBS\nBody:\n%s\n' "$1" "$2" >"$1.yaml" && cat "$1.yaml"; }
 arrive() { read -r -t 60 LINE <&3 || LINE="nobody"; }
+# how many processes of this service run
+running() { (unset XDG_STATE_HOME && grep -lzF "XDG_STATE_HOME=$WORK/state" /proc/[0-9]*/environ 2>/dev/null | wc -l); }
 
 python "$HERE/intents.py" months || exit 2
 mkfifo arrived gate hold && exec 3<>arrived
@@ -145,7 +147,7 @@ look lines.0 >rank.json
 OUT=$WORK/rank.json
 is B-10 "each rank is told who it is and where the master is" "3 1 1 127.0.0.1" \
     "$(look WORLD_SIZE) $(look RANK) $(look LOCAL_RANK) $(look MASTER_ADDR)"
-[ "$(look MASTER_PORT)" -gt 0 ] && ok B-10 "and at which port"
+is B-10 "and at which port" yes "$([ "$(look MASTER_PORT)" -gt 0 ] && echo yes)"
 is B-21 "parameters are variables of its environment" "4 12" "$(look LR) $(look EPOCHS)"
 OUT=$WORK/out.json
 say runs show intents
@@ -154,7 +156,7 @@ is B-22 "metrics are there by epoch and rank" "12 [1, 1, 1] [0, 1, 2]" \
     "$(look jobs.2.metrics.#) $(look 'jobs.*.metrics.0.epoch') $(look 'jobs.*.metrics.0.rank')"
 is B-22 "with the run's end" "done 1.0" "$(look state) $(look jobs.0.metrics.11.metrics.accuracy)"
 output=$(look jobs.0.output)
-[ -s "$output/model.json" ] && ok B-22 "and the model is where it says"
+is B-22 "and the model is where it says" yes "$([ -s "$output/model.json" ] && echo yes)"
 
 # ---- what a run came from
 OUT=$WORK/intents.json
@@ -170,7 +172,7 @@ is B-24 "each with the run that made it" '["common", "intents"]' "$(look 'artifa
 is B-23 "and with its data" "[[\"$INTENTS@$both\"], [\"$INTENTS@$both\"]]" "$(look 'artifacts.*.data')"
 say runs get 2 ./fetched
 is B-24 "by the id of a run its model can be fetched" "0 intent-model intents" "$CODE $(look name) $(look task)"
-cmp -s "$output/model.json" fetched/model.json && ok B-24 "as it was made"
+is B-24 "as it was made" yes "$(cmp -s "$output/model.json" fetched/model.json && echo yes)"
 say data show $INTENTS@quiet
 is B-23 "and data name the runs that used them" '["intents", "common"]' "$(look 'used_by.*.name')"
 say data rm $INTENTS
@@ -200,9 +202,9 @@ left=0 && for pid in "${pids[@]}"; do [ -d "/proc/$pid" ] && left=$((left + 1));
 is B-13 "and none of them runs any more" 0 $left
 
 # ---- the end
+some=$([ "$(running)" -gt 0 ] && echo some)
 say down
 is B-26 "one command ends the service" 0 $CODE
-left=$(unset XDG_STATE_HOME && grep -lzF "XDG_STATE_HOME=$WORK/state" /proc/[0-9]*/environ 2>/dev/null | wc -l)
-is B-26 "and leaves no process" 0 "$left"
+is B-26 "and leaves no process" "some before, 0 after" "$some before, $(running) after"
 echo "$PASSED passed, $FAILED failed"
 [ $FAILED -eq 0 ]

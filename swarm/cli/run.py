@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
+from click.core import ParameterSource
 
 from swarm.cli.ending import print_json
 from swarm.cli.entrance import Entrance, ask, network_flags_if_needed
@@ -22,7 +23,7 @@ EXAMPLES = """
 swarm run -- python train.py                  two copies of it, as two organisations
 swarm run --peers 3 -- python train.py --lr 0.1
 swarm run --peers 3 --json -- python train.py >result.json
-swarm run -f job.yaml                         submit a RUN_JOBS task to the network of swarm up; prints its id
+swarm run -f job.yaml                         submit a task to the network of swarm up; prints its id
 """
 SNS = 2
 _OF_A_NODE = re.compile(rb"[\d-]{10} [\d:,]{12} : swarm\.[\w.]+ : (INFO|DEBUG) : ")
@@ -37,7 +38,7 @@ _OF_A_NODE = re.compile(rb"[\d-]{10} [\d:,]{12} : swarm\.[\w.]+ : (INFO|DEBUG) :
     "With -f: submit the task in a file, for operators to run when they have room; swarm status ID says how it goes.",
 )
 @click.option("--peers", default=2, show_default=True, type=click.IntRange(1, 64), help="copies of the program")
-@click.option("-f", "--file", "task_file", type=click.Path(path_type=Path), help="a file with a RUN_JOBS task")
+@click.option("-f", "--file", "task_file", type=click.Path(path_type=Path), help="a task: RUN_JOBS, or with Roles")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout; the programs' output goes to stderr")
 @network_flags_if_needed
 @click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="[-- PROGRAM...]")
@@ -47,6 +48,11 @@ def command(
     if task_file is not None:
         if program:
             raise BadInput("-f names a task and -- a program: choose one of them")
+        if click.get_current_context().get_parameter_source("peers") is ParameterSource.COMMANDLINE:
+            raise BadInput(
+                f"--peers {peers} is for a program after --: how many a task has is said in its file",
+                hint="Replicas in the task's Body, or in each of its Roles",
+            )
         submit(task_file, entrance, as_json)
         return
     if not program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 EXAMPLES = """
+swarm task check cv.yaml    what is wrong with a file, before it is submitted with swarm run -f
 swarm task ls               all of them, with how many slots are in which state
 swarm task show 2           one, by its id or name, with its slots
 swarm task wait cv          until it has ended; exit code 6 if it is not done then
@@ -28,9 +30,28 @@ SHOWN_MAX = 200
 """Slots of a table; --json has all."""
 
 
-@click.group("task", help="The tasks of jobs that were submitted with swarm run -f or swarm sweep.")
+@click.group("task", help="The tasks, of jobs or of roles, that were submitted with swarm run -f or swarm sweep.")
 def command() -> None:
     pass
+
+
+@command.command(
+    "check",
+    cls=Command,
+    examples=EXAMPLES,
+    help="Say what is wrong with the task in a file. Nothing is submitted and no network is asked: whether there are "
+    "the datasets that it names is said by swarm run -f.",
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def check(file: Path, as_json: bool) -> None:
+    from swarm.nodes.submitting import checked
+
+    found = checked(file)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(f"task {found['name']}, {found['type']}: nothing is wrong with it")
 
 
 @command.command("ls", cls=Command, examples=EXAMPLES, help="List the tasks, in the order in which they came.")
@@ -70,6 +91,8 @@ def show(entrance: Entrance, task: str, as_json: bool) -> None:
     from swarm.cli.tables import output
 
     click.echo(f"task {found['id']} {found['name']}, of {found['user']}: {found['state']}")
+    if description := found["task"]["Body"].get("Description"):
+        click.echo(description)
     if found["message"]:
         click.echo(found["message"])
     click.echo("")

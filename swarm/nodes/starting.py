@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import trio
@@ -32,7 +33,8 @@ def run_node(node: Callable[[S], Awaitable[T]], settings: S) -> T | None:
     Raises Interrupted on Ctrl-C, and the first SwarmError of an exception group.
     """
     try:
-        result: T = trio.run(_until_signalled, node, settings)
+        with _kept_from_raising() as early:
+            result: T = trio.run(_until_signalled, node, settings, early)
         return result
     except BaseException as error:
         flat = list(_leaves(error))
@@ -47,17 +49,42 @@ def run_node(node: Callable[[S], Awaitable[T]], settings: S) -> T | None:
         raise
 
 
-async def _until_signalled(node: Callable[[S], Awaitable[T]], settings: S) -> T:
+@contextmanager
+def _kept_from_raising() -> Iterator[list[int]]:
+    """A SIGTERM that comes as the loop begins is kept in this list; as it ends, there is nothing left to end.
+
+    trio hands what its receiver has not read to the handler that was there before, from a task of its own: one that
+    raises there, as a launcher's does, is an internal error of trio's.
+    """
+    early: list[int] = []
+    if not _hears_signals():
+        yield early
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: early.append(number))
+    try:
+        yield early
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def _hears_signals() -> bool:
+    """Python hands signals to no other thread."""
+    return threading.current_thread() is threading.main_thread()
+
+
+async def _until_signalled(node: Callable[[S], Awaitable[T]], settings: S, early: list[int]) -> T:
     async with trio.open_nursery() as nursery:
-        if threading.current_thread() is threading.main_thread():  # Python hands signals to no other
-            await nursery.start(_watch_signals)
+        if _hears_signals():
+            await nursery.start(_watch_signals, early)
         result = await node(settings)
         nursery.cancel_scope.cancel()
     return result
 
 
-async def _watch_signals(*, task_status: TaskStatus) -> None:
+async def _watch_signals(early: list[int], *, task_status: TaskStatus) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        if early:
+            raise _Signalled(early[0])
         task_status.started()
         async for number in signals:
             raise _Signalled(number)

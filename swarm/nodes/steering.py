@@ -99,6 +99,10 @@ class Client:
             return self._entrance.ask(submitting.given(task, Path.cwd()))
         return self._entrance.ask(submitting.submitted(Path(task)))
 
+    def check(self, task: File) -> Answer:
+        """What is wrong with the task in a file, as an error, without the network: datasets are not looked up."""
+        return submitting.checked(Path(task))
+
     def sweep(
         self, task: str, data: str, configs: str, line: str, *, probe: int = PROBE, **options: Any
     ) -> Answer:

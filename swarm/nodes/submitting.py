@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from swarm.core.events import TaskState
 from swarm.core.ledger import Ledger
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput, Unreachable, WorkerFailed
@@ -26,16 +27,27 @@ ENDED = "ended"
 
 def submitted(path: Path) -> Work:
     """Have the task in this file taken; the answer holds its id and state."""
+    return _submitted(_read(path), path.parent)
+
+
+def _read(path: Path) -> documents.Document:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"the task {path} cannot be read: {error.strerror}") from None
-    return _submitted(documents.read(data, str(path)), path.parent)
+    return documents.read(data, str(path))
 
 
 def given(said: Mapping[str, Any], base: Path) -> Work:
     """The same of what such a file says; it names files as seen from ``base``."""
     return _submitted(documents.given(dict(said), "the task"), base)
+
+
+def checked(path: Path) -> dict[str, Any]:
+    """What `submitted` says of this file before a network is asked; datasets that it names are not looked up."""
+    document = _read(path)
+    _submitted(document, path.parent)
+    return {"name": document.value["Name"], "type": document.value["TaskType"]}
 
 
 def _submitted(document: documents.Document, base: Path) -> Work:
@@ -103,8 +115,14 @@ def shown(task: str) -> Work:
 def awaited(task: str, deadline_s: float, until: str = ENDED) -> Work:
     """All of a task once it has ended (or, ``until`` a state, when it is in it); Unreachable when the time is over.
 
-    WorkerFailed when it ended in another way than what is waited for: as done, or in that state.
+    WorkerFailed when it ended in another way than what is waited for: as done, or in that state. BadInput, at once, for
+    what is no state of a task, and for less than no time.
     """
+    states = (ENDED, *get_args(TaskState))
+    if until not in states:
+        raise BadInput(f"a task is never {until[:80]!r}, expected one of {', '.join(states)}")
+    if deadline_s < 0:
+        raise BadInput(f"a task cannot be waited for {deadline_s:g} s, expected 0 or more")
 
     async def work(client: Client) -> dict[str, Any]:
         def come(ledger: Ledger) -> bool | None:

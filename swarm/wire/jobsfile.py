@@ -72,6 +72,8 @@ CommandWords = Annotated[tuple[Annotated[Value, Field(max_length=4000)], ...], A
 class RunJobs:
     """One program, once or several times."""
 
+    Description: Words | None = None
+    """What the task is for, for people."""
     Command: CommandWords | None = None
     Exec: _Word | None = None
     """In place of Command: one line, split as a shell does, and with ``Shell`` given to one."""

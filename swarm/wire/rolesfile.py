@@ -113,6 +113,8 @@ class Goal:
 @dataclass(frozen=True, config=CLOSED)
 class RolesBody:
     Roles: Annotated[tuple[RoleBody, ...], Field(min_length=1, max_length=ROLES_MAX)]
+    Description: Words | None = None
+    """What the task is for, for people."""
     Channels: Annotated[tuple[Channel, ...], Field(max_length=ROLES_MAX)] = ()
     """Who merges with whom, in place of Merge in each role."""
     Code: Text | None = None

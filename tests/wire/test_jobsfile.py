@@ -14,6 +14,7 @@ Name: digits
 TaskType: RUN_JOBS
 Author: alice
 Body:
+  Description: digits of one hospital
   Command: [python, train.py, 3]
   Envvars: {LR: 0.10, DEBUG: true}
   Replicas: 3
@@ -46,11 +47,11 @@ def test_a_body_comes_back_from_the_ledger_as_it_was():
 @pytest.mark.parametrize(
     ("changed", "into", "said"),
     [
-        (b"Restart: 2", b"Restrat: 2", 'job.yaml:9: unknown key "Restrat"'),
+        (b"Restart: 2", b"Restrat: 2", 'job.yaml:10: unknown key "Restrat"'),
         (b"Command: [python, train.py, 3]", b"Shell: true", "needs either Command (a list) or Exec (one line)"),
         (b"Command: [python, train.py, 3]", b"Command: []", "names no program"),
         (b"Restart: 2", b"Probe: 1", "Probe is a number of testers"),
-        (b"Replicas: 3", b"Replicas: 0", "job.yaml:7: Body.Replicas is the number 0, expected at least 1"),
+        (b"Replicas: 3", b"Replicas: 0", "job.yaml:8: Body.Replicas is the number 0, expected at least 1"),
         (b"TaskType: RUN_JOBS", b"TaskType: RUN_JOB", "job.yaml:2: TaskType is"),
         (b"Name: digits\n", b"", 'job.yaml:1: "Name" is missing'),
         (b"Name: digits\n", b'Name: "2"\n', "is made of digits alone, as ids are"),

@@ -13,6 +13,7 @@ Author: alice
 Prereq: ROOTTASK
 Outcome: cartpole
 Body:
+  Description: a pole that is to stay upright
   Code: ./code
   Envvars: {SEED: 0}
   Restart: 3
@@ -67,8 +68,10 @@ def test_a_body_comes_back_from_the_ledger_as_it_was():
         (b"Needs: [coordinator]\n", b"Needs: [actor]\n", "role collector needs actor, which is no role of this task"),
         (b"max: 8, start: 2", b"max: 8, start: 9", "role collector starts with 9 slots, expected 1 to 8"),
         (b"Name: learner", b"Name: coordinator", "two roles have the name coordinator"),
-        (b"Replicas: 2", b"Replicas: none", 'roles.yaml:12: Body.Roles[1].Replicas is "none", expected a whole number'),
+        (b"Replicas: 2", b"Replicas: none", 'roles.yaml:13: Body.Roles[1].Replicas is "none", expected a whole number'),
         (b"Name: hospital", b"Name: 9", "Body.Roles[3].Name is"),
+        (b"Name: cartpole\n", b'Name: "2"\n', "is made of digits alone, as ids are"),
+        (b"a pole that is to stay upright", b'"\\e[2J"', "Body.Description is"),
         (b"Merge: param", b"Merge: A b", "the name of a contract"),
         (b"  Clean: none", b"  Clean: maybe", "Body.Clean is"),
         (b"  Clean: none", b"  Claen: none", 'unknown key "Claen"'),
