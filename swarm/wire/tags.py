@@ -29,11 +29,14 @@ def named(texts: Iterable[str]) -> list[str]:
 
 
 def quoted(line: str) -> list[str]:
-    """The tags that stand inside quotes of a line for a shell, where its own quotes would end those of a value."""
+    """The tags that stand inside quotes of a line for a shell, where its own quotes would end those of a value, or
+    behind a backslash."""
     found, quote, at = [], "", 0
     while at < len(line):
         character = line[at]
         if character == "\\" and quote != "'":
+            if tag := _TAG.match(line, at + 1):  # what it would take is the first quote of the value
+                found.append(tag[0])
             at += 2
             continue
         if not quote and character in _QUOTES:

@@ -125,6 +125,7 @@ def test_what_only_looks_like_a_tag_is_left_alone():
     assert tags.named([line]) == ["%OUT"]
     assert tags.fill(line, {"%OUT": "o", "%IN": "i"}) == line.replace("%OUT", "o")
     assert tags.quoted("a \"%IN\" '%DATA' `%OUT` \\\"%REF 'it'%XX") == ["%IN", "%DATA", "%OUT"]
+    assert tags.quoted(r'a \%IN "\%DATA"') == ["%IN", "%DATA"], "it would take the first quote of the value"
 
 
 def test_a_value_is_one_word_for_a_shell_whatever_is_in_it():
