@@ -79,11 +79,17 @@ class Holdings:
             return view
         part = view.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
-        for placed in version.files:
-            link = part / placed.file.name
-            link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            link.symlink_to(_path(placed))
-        os.rename(part, view)
+        try:
+            for placed in version.files:
+                link = part / placed.file.name
+                link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                link.symlink_to(_path(placed))
+            os.rename(part, view)
+        except OSError as error:
+            raise BadInput(
+                f"the files of dataset {version.name} cannot be put together in {self.views}: {error.strerror}",
+                hint="what one commit has as a file and another as a directory is never in one version",
+            ) from None
         return view
 
 

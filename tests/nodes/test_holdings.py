@@ -46,6 +46,15 @@ def walk(place):
     return [path for path in Path(place).rglob("*") if path.is_file()]
 
 
+def test_a_file_of_one_commit_that_is_a_directory_of_another_is_said(data, tmp_path):
+    below = tmp_path / "of the owner" / "3" / "a.csv" / "part"
+    below.parent.mkdir(parents=True)
+    below.write_text("text,label\n")
+    data.add(commit(tmp_path / "of the owner" / "3"))
+    with pytest.raises(BadInput, match=r"the files of dataset user.me.x cannot be put together in .*: File exists"):
+        Holdings(tmp_path / "views").places({"%A": data.version((1, 3))})
+
+
 def test_a_file_that_was_registered_alone_is_led_to_as_it_lies(data, tmp_path):
     path = tmp_path / "of the owner" / "2" / "a.csv"
     data.add(commit(path))
