@@ -201,10 +201,15 @@ class DataClient:
         speaking = {fd for fd, _ in ended.poll(0)}
         over = []
         for key, idle in list(self._idle.items()):
-            kept = [each for each in idle if each[1].sock.fileno() not in speaking and now_s - each[0] < UNUSED_S]
-            over += [each[1] for each in idle if each not in kept]
-            self._idle[key] = kept
-            if not kept:
+            kept = []
+            for since_s, line in idle:
+                if line.sock.fileno() in speaking or now_s - since_s >= UNUSED_S:
+                    over.append(line)
+                else:
+                    kept.append((since_s, line))
+            if kept:
+                self._idle[key] = kept
+            else:
                 del self._idle[key]
         return over
 
