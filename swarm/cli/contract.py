@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from swarm.cli.ending import print_json
-from swarm.cli.entrance import Entrance, ask, network_flags
+from swarm.cli.entrance import network_flags
 from swarm.cli.help import Command
+from swarm.nodes.entrance import Entrance
 
 RESET_EXAMPLES = """
 swarm contract reset demo       in the swarm that swarm up started here
@@ -37,7 +38,7 @@ def command() -> None:
 def reset_command(name: str, entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes.governing import reset
 
-    done = ask(entrance, reset(name))
+    done = entrance.ask(reset(name))
     if as_json:
         print_json(done)
     else:
@@ -59,7 +60,7 @@ def reset_command(name: str, entrance: Entrance, as_json: bool) -> None:
 def rebase_command(name: str, entrance: Entrance, force: bool, as_json: bool) -> None:
     from swarm.nodes.governing import rebased
 
-    done = ask(entrance, rebased(name, force=force))
+    done = entrance.ask(rebased(name, force=force))
     if as_json:
         print_json(done)
     else:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from swarm.cli.ending import print_json
-from swarm.cli.entrance import Entrance, ask, network_flags
+from swarm.cli.entrance import network_flags
 from swarm.cli.help import Command
+from swarm.nodes.entrance import Entrance
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,7 +50,7 @@ def _registering(name: str, kind: str, about: str) -> None:
         from swarm.nodes.registering import registered
 
         work = registered(kind, dataset, paths, message, tags)
-        done = ask(entrance, work)
+        done = entrance.ask(work)
         if as_json:
             print_json(done)
         else:
@@ -68,7 +69,7 @@ _registering("commit", "DatasetCommitted", "Add files to a dataset. What jobs we
 def _asked(kind: str, body: dict[str, Any], entrance: Entrance, as_json: bool, said: Callable[[Any], str]) -> None:
     from swarm.nodes.registering import asked
 
-    done = ask(entrance, asked(kind, body))
+    done = entrance.ask(asked(kind, body))
     if as_json:
         print_json(done)
     else:
@@ -102,7 +103,7 @@ def rm(dataset: str, entrance: Entrance, as_json: bool) -> None:
 def ls(entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes.registering import listed
 
-    found = ask(entrance, listed)
+    found = entrance.ask(listed)
     if as_json:
         print_json(found)
         return
@@ -121,7 +122,7 @@ def ls(entrance: Entrance, as_json: bool) -> None:
 def show(dataset: str, entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes.registering import shown
 
-    found = ask(entrance, shown(dataset))
+    found = entrance.ask(shown(dataset))
     if as_json:
         print_json(found)
         return

@@ -1,24 +1,20 @@
 """How a command of `swarm` gets into a network: as its flags say, else into the one that `swarm up` runs here.
 
-`network_flags` gives a click command the five flags and one argument `entrance` for them; `ask(entrance, work)` has the
-work done with a connected client (`nodes/entrance`). Guarantee: neither libp2p nor trio is loaded before that.
+`network_flags` gives a click command the five flags and one argument `entrance` for them, whose `ask` has work done
+with a connected client (`nodes/entrance`). Guarantee: neither libp2p nor trio is loaded before that.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from swarm.errors import BadInput
-from swarm.nodes.entrance import Entrance as Entrance
-from swarm.nodes.entrance import of_swarm_up
-
-if TYPE_CHECKING:
-    from swarm.nodes.client import Client
+from swarm.nodes.entrance import Entrance, of_swarm_up
 
 T = TypeVar("T")
 
@@ -58,8 +54,3 @@ def _with_flags(command: Callable[..., T], given: Callable[[Callable[[], Entranc
     for flag in reversed(_FLAGS):
         wrapped = flag(wrapped)
     return wrapped
-
-
-def ask(entrance: Entrance, work: Callable[[Client], Awaitable[T]]) -> T:
-    """Do the work with a client that is gone afterwards."""
-    return entrance.ask(work)

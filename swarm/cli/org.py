@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from swarm.cli.ending import print_json
-from swarm.cli.entrance import Entrance, ask, network_flags
+from swarm.cli.entrance import network_flags
 from swarm.cli.help import Command
+from swarm.nodes.entrance import Entrance
 
 EXAMPLES = """
 swarm org list                      of the swarm that swarm up started here
@@ -33,7 +34,7 @@ def listing(entrance: Entrance, as_json: bool) -> None:
     from swarm.cli.tables import output, table
     from swarm.nodes.client import Client
 
-    rows = ask(entrance, Client.status)["organisations"]
+    rows = entrance.ask(Client.status)["organisations"]
     if as_json:
         print_json({"organisations": rows})
         return
@@ -56,7 +57,7 @@ def listing(entrance: Entrance, as_json: bool) -> None:
 def admit(ca: Path, entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes.governing import admitted
 
-    done = ask(entrance, admitted(ca))
+    done = entrance.ask(admitted(ca))
     if as_json:
         print_json(done)
         return

@@ -12,9 +12,10 @@ import click
 from click.core import ParameterSource
 
 from swarm.cli.ending import print_json
-from swarm.cli.entrance import Entrance, ask, network_flags_if_needed
+from swarm.cli.entrance import network_flags_if_needed
 from swarm.cli.help import Command
 from swarm.errors import BadInput
+from swarm.nodes.entrance import Entrance
 
 if TYPE_CHECKING:
     from swarm.nodes.localrun import LocalRun, Ran
@@ -65,7 +66,7 @@ def submit(path: Path, entrance: Callable[[], Entrance], as_json: bool) -> None:
     from swarm.nodes.submitting import submitted
 
     work = submitted(path)
-    done = ask(entrance(), work)
+    done = entrance().ask(work)
     if as_json:
         print_json(done)
     else:

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from swarm.cli.ending import print_json
-from swarm.cli.entrance import Entrance, ask, network_flags
+from swarm.cli.entrance import network_flags
 from swarm.cli.help import Command
+from swarm.nodes.entrance import Entrance
 
 EXAMPLES = """
 swarm runs show digits                    what each job has logged with swarm.log_metrics, by epoch and rank
@@ -83,7 +84,7 @@ def best(task: str, metric: str, lowest: bool, entrance: Entrance, state: Path |
 def ls(entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes.artifacts import listed
 
-    found = ask(entrance, listed)
+    found = entrance.ask(listed)
     if as_json:
         print_json(found)
         return
@@ -112,7 +113,7 @@ def get(artifact: str, directory: Path, entrance: Entrance, state: Path | None, 
     from swarm.nodes.artifacts import chosen, fetched, listed
     from swarm.runtime.statedir import default_state_dir
 
-    row = chosen(ask(entrance, listed)["artifacts"], artifact)
+    row = chosen(entrance.ask(listed)["artifacts"], artifact)
     place = fetched(row, state or default_state_dir("up").parent, directory.absolute())
     if as_json:
         print_json({**row, "path": str(place)})
@@ -125,5 +126,5 @@ def _rows(entrance: Entrance, task: str, state: Path | None) -> tuple[dict[str, 
     from swarm.nodes.submitting import shown
     from swarm.runtime.statedir import default_state_dir
 
-    found = ask(entrance, shown(task))
+    found = entrance.ask(shown(task))
     return found, runlog.of_slots(state or default_state_dir("up").parent, found["slots"])

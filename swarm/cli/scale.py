@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from swarm.cli.ending import print_json
-from swarm.cli.entrance import Entrance, ask, network_flags
+from swarm.cli.entrance import network_flags
 from swarm.cli.help import Command
+from swarm.nodes.entrance import Entrance
 
 EXAMPLES = """
 swarm scale cartpole collector=+1     one more
@@ -29,7 +30,7 @@ swarm scale cartpole collector=-1     one less: says which was removed
 def command(task: str, change: str, entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes.playing import scaled
 
-    done = ask(entrance, scaled(task, change))
+    done = entrance.ask(scaled(task, change))
     if as_json:
         print_json(done)
         return

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from swarm.cli.ending import print_json
-from swarm.cli.entrance import Entrance, ask, network_flags
+from swarm.cli.entrance import network_flags
 from swarm.cli.help import Command
+from swarm.nodes.entrance import Entrance
 
 EXAMPLES = """
 swarm sn promote --force --sn-ip 10.2.2.2 --key swci-2-key.pem --cert swci-2-cert.pem --capath ca/capath
@@ -47,7 +48,7 @@ def _must_be_meant(context: click.Context, parameter: click.Parameter, force: bo
 def promote(reason: str | None, entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes import promotion
 
-    status = ask(entrance, lambda client: promotion.promote(client, reason or promotion.REASON))
+    status = entrance.ask(lambda client: promotion.promote(client, reason or promotion.REASON))
     if as_json:
         print_json({"node": status["node"], "epoch": status["epoch"], "head": status["head"]})
         return
@@ -72,7 +73,7 @@ def promote(reason: str | None, entrance: Entrance, as_json: bool) -> None:
 def remove(name: str, entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes.governing import removed
 
-    done = ask(entrance, removed(name))
+    done = entrance.ask(removed(name))
     if as_json:
         print_json(done)
         return

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from swarm.cli.ending import print_json
-from swarm.cli.entrance import Entrance, ask, network_flags
+from swarm.cli.entrance import network_flags
 from swarm.cli.help import Command
+from swarm.nodes.entrance import Entrance
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -80,7 +81,7 @@ def nodes(entrance: Entrance, as_json: bool) -> None:
 def _status(entrance: Entrance) -> dict[str, Any]:
     from swarm.nodes.client import Client
 
-    return ask(entrance, Client.status)
+    return entrance.ask(Client.status)
 
 
 def _order(status: dict[str, Any]) -> str:

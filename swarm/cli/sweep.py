@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from swarm.cli.ending import print_json
-from swarm.cli.entrance import Entrance, ask, network_flags_if_needed
+from swarm.cli.entrance import network_flags_if_needed
 from swarm.cli.help import Command
 from swarm.errors import BadInput
+from swarm.nodes.entrance import Entrance
 
 EXAMPLES = """
 swarm sweep -t cv -d mnist.npz -c configs/ --exec "python train.py -d %DATA -c %IN -o %OUT"
@@ -67,9 +68,9 @@ def command(
     testers = 0 if bypass else PROBE if probe is None else probe
     task = Sweep(**said, probe=testers).task(Path.cwd())
     if dry_run:
-        _show(ask(entrance(), partial(planned, task)) if task.body.datasets else plan(task, {}), as_json)
+        _show(entrance().ask(partial(planned, task)) if task.body.datasets else plan(task, {}), as_json)
         return
-    done = ask(entrance(), submit(task))
+    done = entrance().ask(submit(task))
     if as_json:
         print_json(done)
     else:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from swarm.cli.ending import print_json
-from swarm.cli.entrance import Entrance, ask, network_flags
+from swarm.cli.entrance import network_flags
 from swarm.cli.help import Command
+from swarm.nodes.entrance import Entrance
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,7 +61,7 @@ def check(file: Path, as_json: bool) -> None:
 def ls(entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes.submitting import listed
 
-    found = ask(entrance, listed)
+    found = entrance.ask(listed)
     if as_json:
         print_json(found)
         return
@@ -84,7 +85,7 @@ def show(entrance: Entrance, task: str, as_json: bool) -> None:
     """A task by its id or name, as `swarm status ID` shows it, too."""
     from swarm.nodes.submitting import shown
 
-    found = ask(entrance, shown(task))
+    found = entrance.ask(shown(task))
     if as_json:
         print_json(found)
         return
@@ -116,7 +117,7 @@ def show(entrance: Entrance, task: str, as_json: bool) -> None:
 def wait(task: str, until: str, deadline_s: float, entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes.submitting import awaited
 
-    found = ask(entrance, awaited(task, deadline_s, until))
+    found = entrance.ask(awaited(task, deadline_s, until))
     if as_json:
         print_json(found)
     else:
@@ -133,7 +134,7 @@ def _asking(name: str, kind: str, said: str, about: str, **more: bool) -> None:
     def act(task: str, entrance: Entrance, as_json: bool) -> None:
         from swarm.nodes.submitting import asked
 
-        done = ask(entrance, asked(kind, task, **more))
+        done = entrance.ask(asked(kind, task, **more))
         if as_json:
             print_json(done)
         else:
@@ -155,7 +156,7 @@ _asking("retry", "JobsRetried", "is tried again", "Try again whatever of an ende
 def rm(task: str, force: bool, outputs: bool, entrance: Entrance, as_json: bool) -> None:
     from swarm.nodes.submitting import deleted
 
-    done = ask(entrance, deleted(task, force=force, outputs=outputs))
+    done = entrance.ask(deleted(task, force=force, outputs=outputs))
     if as_json:
         print_json(done)
     else:

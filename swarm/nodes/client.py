@@ -153,6 +153,10 @@ class Client:
         self._changed = trio.Event()
 
 
+Work = Callable[[Client], Awaitable[dict[str, Any]]]
+"""What a command does in the network; its answer is what it prints with --json."""
+
+
 def consult(address: Address, credentials: Credentials, state: Path, work: Callable[[Client], Awaitable[T]]) -> T:
     """Do the work with a client whose state directory is `state`; nothing of it is left running."""
 

@@ -6,15 +6,12 @@ file or a name is said before anything is proposed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from swarm.errors import BadInput, Refused
-from swarm.nodes.client import Client
+from swarm.nodes.client import Client, Work
 from swarm.wire.certs import Anchor, anchors_from_pem
-
-Work = Callable[[Client], Awaitable[dict[str, Any]]]
 
 
 def admitted(ca: Path) -> Work:

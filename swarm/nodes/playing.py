@@ -7,16 +7,13 @@ nothing; a change of scale is made once, or refused with the reason.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
-from swarm.nodes.client import Client
+from swarm.nodes.client import Client, Work
 from swarm.nodes.publishing import Publishing
 from swarm.wire import rolesfile
-
-Work = Callable[[Client], Awaitable[dict[str, Any]]]
 
 _CHANGE = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=([+-]?)([0-9]{1,4})")
 

@@ -7,7 +7,7 @@ proposal makes a commit, or nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,8 @@ from swarm.core import filelist
 from swarm.core.filelist import FILES_MAX, FileEntry
 from swarm.errors import BadInput
 from swarm.nodes import counting
-from swarm.nodes.client import Client
+from swarm.nodes.client import Client, Work
 from swarm.nodes.holdings import hash_of
-
-Work = Callable[[Client], Awaitable[dict[str, Any]]]
 
 
 def registered(kind: str, name: str, paths: Sequence[Path], message: str, tags: Sequence[str]) -> Work:

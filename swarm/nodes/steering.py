@@ -103,9 +103,7 @@ class Client:
         """What is wrong with the task in a file, as an error, without the network: datasets are not looked up."""
         return submitting.checked(Path(task))
 
-    def sweep(
-        self, task: str, data: str, configs: str, line: str, *, probe: int = PROBE, **options: Any
-    ) -> Answer:
+    def sweep(self, task: str, data: str, configs: str, line: str, *, probe: int = PROBE, **options: Any) -> Answer:
         """Submit a command (``line``, with %DATA, %IN and %OUT) as one job for each file in ``configs``.
 
         ``probe``: testers, 0 for none; ``options``: shell, restart, cpu, gpu.

@@ -6,7 +6,7 @@ anything is proposed, and one proposal makes the whole task, or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -16,12 +16,11 @@ from swarm.core.ledger import Ledger
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput, Unreachable, WorkerFailed
 from swarm.nodes import code, datause, inputs, playing, publishing
-from swarm.nodes.client import Client
+from swarm.nodes.client import Client, Work
 from swarm.wire import documents, jobsfile, rolesfile
 
 ENDED_S = 60.0
 """So long a killed task may take to have ended: longer than the lease of a lost operator."""
-Work = Callable[[Client], Awaitable[dict[str, Any]]]
 ENDED = "ended"
 
 
