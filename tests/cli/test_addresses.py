@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 
 from swarm.cli import addresses, ending, run_sl, run_sn
 from swarm.errors import BadInput
 from swarm.nodes import detached, sl, sn, starting
+from swarm.runtime import report
 from swarm.runtime.tls import Local
 
 
@@ -97,6 +99,8 @@ def settings_of(organisation, tmp_path, monkeypatch):
         made.append(settings)
 
     monkeypatch.setattr(starting, "run_node", run_node)
+    monkeypatch.setattr(report, "_file", None)  # a command's log ends with its process: here, with its test
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
     org = organisation("a")
 
     def settings_of(module, command, role, *flags, capath=None):

@@ -96,7 +96,6 @@ def test_of_several_errors_the_one_that_says_what_to_do_is_told(capsys):
 
 def test_an_unexpected_error_is_one_sentence_and_its_traceback_is_in_the_log(capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("SWARM_DEBUG", raising=False)
-    monkeypatch.setattr(report, "_file", None)  # a command may have run in this process before
     assert run(raising(KeyError("round")), []) == 70
     assert capsys.readouterr().err == (
         "error: probe met an unexpected KeyError: 'round'\nhint: with SWARM_DEBUG=1 the traceback is shown\n"
