@@ -19,6 +19,7 @@ from swarm.core.jobs import Jobs
 from swarm.core.jobslot import JobSlot
 from swarm.core.joining import Joining
 from swarm.core.names import Identity
+from swarm.core.organisations import Anchors
 from swarm.core.rolesboard import RolesBoard
 from swarm.core.run import Run
 from swarm.core.slot import Slot
@@ -30,16 +31,16 @@ Answer = tuple[dict[str, Any], list[Event]]
 
 
 class Board:
-    """``tasks`` and ``taskrunners`` are for reading, by name."""
+    """``tasks`` and ``taskrunners`` are for reading, by name. ``anchors``: the ledger's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, anchors: Anchors) -> None:
         self.tasks: dict[str, Task] = {ROOT_NAME: root()}
         self.taskrunners: dict[str, Taskrunner] = {DEFAULT_NAME: Taskrunner(DEFAULT_NAME)}
-        self.datasets = Datasets(lambda name: self.jobs.user_of(name))
+        self.datasets = Datasets(lambda name, anchor: self.jobs.user_of(name, anchor))
         self.artifacts = Artifacts()
         self.jobs = Jobs(self.tasks, self.taskrunners, self.datasets, self.artifacts)
-        self.roles = RolesBoard(self.jobs)
-        self.joining = Joining(self.jobs)
+        self.joining = Joining(self.jobs, anchors)
+        self.roles = RolesBoard(self.jobs, self.joining.let_go, anchors)
         self._kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             **self.jobs.kinds,
             **self.roles.kinds,

@@ -168,7 +168,8 @@ class Dataset:
         known = [self.commits[number - 1].labels for number in commits]
         labels = None if None in known else len({label for each in known for label in each or ()})
         alone = len(placed) == 1 and self.commits[placed[0].commit - 1].alone
-        hash_ = hash_ or filelist.digest(each.file for each in placed)
+        known_as = (each for each, numbers in self.known.items() if numbers == commits)
+        hash_ = hash_ or next(known_as, "") or filelist.digest(each.file for each in placed)
         return Version(self.name, hash_, commits, placed, alone, labels)
 
     def select(self, selection: str) -> Version:

@@ -1,7 +1,8 @@
 """The registry of datasets: names in the ledger for files whose bytes stay with their owners.
 
 Kept by the board, which hands on the proposals; asked by jobs for the versions that they use. Guarantees: a name begins
-with its user's own prefix and is one dataset's; only the owner's organisation adds to it; what a task uses stays.
+with its user's own prefix and is one dataset's; only the owner's organisation adds to it; what a task of that
+organisation uses stays.
 
     proposal          by                                what it does
     DatasetAdded      swci                              a new name, with its first commit
@@ -101,9 +102,9 @@ class Uses(NamedTuple):
 
 
 class Datasets:
-    """``user_of`` says which task uses a dataset, "" if none does."""
+    """``user_of`` says which task of an organisation uses a dataset, "" if none does."""
 
-    def __init__(self, user_of: Callable[[str], str]) -> None:
+    def __init__(self, user_of: Callable[[str, bytes], str]) -> None:
         self.by_name: dict[str, Dataset] = {}
         self._user_of = user_of
         self.kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
@@ -184,7 +185,7 @@ class Datasets:
 
     def _removed(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         dataset = self._own(claim, identity, "removed")
-        if user := self._user_of(dataset.name):
+        if user := self._user_of(dataset.name, dataset.anchor):
             raise Refused(
                 f"dataset {dataset.name} is used by task {user}: it cannot be removed",
                 hint=f"swarm task rm {user} first, once it has ended",
@@ -231,7 +232,8 @@ class Datasets:
         """The task that used them is gone, ``others`` are there."""
         left = {version for other in others for version in other.versions}
         for name, hash_ in set(uses.versions) - left:
-            self.by_name[name].versions.pop(hash_, None)
+            if name in self.by_name:  # its owner may have removed it
+                self.by_name[name].versions.pop(hash_, None)
 
     # ---- keeping
 

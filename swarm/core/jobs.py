@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import astuple
+from heapq import merge
 from typing import Any
 
 from swarm.core.artifacts import Artifacts
@@ -83,10 +84,10 @@ class Jobs:
             return None
         return sum(other.state == "queued" and other.number < run.number for other in self.runs.values())
 
-    def user_of(self, dataset: str) -> str:
-        """The first task that uses it, "" if none does."""
-        used = (run.task for run in self.runs.values() for name, _ in run.uses.versions if name == dataset)
-        return next(used, "")
+    def user_of(self, dataset: str, anchor: bytes) -> str:
+        """The first task of this organisation that uses it, "" if none does: others cannot keep it from its owner."""
+        own = (run for run in self.runs.values() if run.anchor == anchor)
+        return next((run.task for run in own if any(name == dataset for name, _ in run.uses.versions)), "")
 
     def positions(self) -> dict[int, int]:
         """The same for all that wait, by number: one walk through them, where each `position` is one of its own."""
@@ -260,19 +261,33 @@ class Jobs:
         if not self._waiting:
             return []
         free = self.placing.free()
+        if not any(each.cpu > 0 or each.gpus for each in free.values()):
+            return []  # whoever waits needs something
         shares = Counter(self.runs[slot.run].user for slot in self.leases())
         events: list[Event] = []
         units: _Units = {}
-        while dealt := self._deal_one(free, shares, units, index, now_ms):
+        queues: dict[str, list[JobRun]] = {}
+        for run in sorted(self._waiting.values(), key=lambda run: run.number):
+            queues.setdefault(run.user, []).append(run)
+        while dealt := self._deal_one(free, shares, units, queues, index, now_ms):
             events += dealt
         return events
 
     def _deal_one(
-        self, free: dict[str, Free], shares: Counter[str], units: _Units, index: int, now_ms: int
+        self,
+        free: dict[str, Free],
+        shares: Counter[str],
+        units: _Units,
+        queues: dict[str, list[JobRun]],
+        index: int,
+        now_ms: int,
     ) -> list[Event]:
-        """The unit of whose turn it is and for which there is room. ``units``: of runs of which nothing was dealt."""
+        """The unit of whose turn it is and for which there is room. ``units``: of runs of which nothing was dealt;
+        ``queues``: what waited at first, by user."""
         kept: set[str] = set()
-        for run in sorted(self._waiting.values(), key=lambda run: (shares[run.user], run.number)):
+        for run in merge(*queues.values(), key=lambda run: (shares[run.user], run.number)):
+            if run.number not in self._waiting:
+                continue
             if run.number not in units:
                 units[run.number] = [(unit, room_of(run, unit)) for unit in run.units()]
             for unit, needed in units[run.number]:

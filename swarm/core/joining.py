@@ -2,8 +2,9 @@
 
 Kept by the board (`core/board`); the slots themselves are of `core/rolesrun`, leased by `core/jobs` as any others.
 Guarantees: a slot that was joined once is bound to a key and to the identity that a certificate proved, for as long as
-its task is there; only both together join it again, with a new fence, wherever they do it; who has one slot of a role
-has no second one; a slot that is done stays done; refusals change nothing.
+its task is there; only both together join it again, with a new fence, wherever they do it, until the slot has failed
+(then anybody may), or was removed; who has one slot of a role has no second one; a slot that is done stays done;
+refusals change nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from swarm.core.events import Event
 from swarm.core.jobs import Answer, Jobs
 from swarm.core.jobslot import Holder, JobSlot
 from swarm.core.names import Identity
+from swarm.core.organisations import Anchors, label
 from swarm.core.roles import Role
 from swarm.core.rolesrun import RolesRun
+from swarm.core.tally import GIVEN_UP
 from swarm.errors import Refused
 
 
@@ -39,11 +42,11 @@ class Binding:
 
 
 class Joining:
-    """``bindings``: by slot, for reading. ``jobs``: the board's own."""
+    """``bindings``: by slot, for reading. ``jobs``: the board's own. ``anchors``: the ledger's."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, anchors: Anchors) -> None:
         self.bindings: dict[str, Binding] = {}
-        self._jobs = jobs
+        self._jobs, self._anchors = jobs, anchors
         self.kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             "SlotJoined": self._joined,
             "SlotTold": self._told,
@@ -55,6 +58,7 @@ class Joining:
         body = claim.body
         run = self.run_of(body["task"])
         role = joinable(run, body["role"])
+        self._must_be_invited(run, role, identity)
         slot = self._own(run, role, body["key"], identity) or self._free(run, role)
         events = self._vacated(run, slot, claim, header)
         if slot.sl_uid == claim.uid:  # it does not replace itself
@@ -66,6 +70,15 @@ class Joining:
         events += self._jobs.then_deal(run, [], header)
         told = {"slot": slot.id, "index": slot.index, "fence": slot.fence, "attempt": slot.attempt, "again": again}
         return told, events
+
+    def _must_be_invited(self, run: RolesRun, role: Role, identity: Identity) -> None:
+        keys = {f"sha256:{key.hex()}": label(self._anchors, key) for key in self._anchors}
+        if role.organisations and f"sha256:{identity.anchor.hex()}" not in role.organisations:
+            who = ", ".join(keys.get(key, key) for key in role.organisations)
+            raise Refused(
+                f"{identity} cannot join {role.name} of task {run.task}: it is for participants of {who}",
+                hint="Organisations of the role, in the task's file, says whose participants may join",
+            )
 
     def run_of(self, task: str) -> RolesRun:
         run = self._jobs.of(task)
@@ -96,11 +109,12 @@ class Joining:
         return None
 
     def _free(self, run: RolesRun, role: Role) -> JobSlot:
-        """One that nobody has joined."""
-        for slot in run.claimable(role.name):
-            if slot.id not in self.bindings:
-                return slot
+        """One that nobody has joined, or that whoever did has failed."""
         there = run.slots_of(role.name)
+        for slot in there:
+            free = slot.id not in self.bindings or slot.state in GIVEN_UP
+            if free and not slot.leased and slot.state != "done":
+                return slot
         holders = ", ".join(str(self.bindings[slot.id]) for slot in there if slot.id in self.bindings)
         room = f"swarm scale {run.task} {role.name}=+1" if len(there) < role.high else "it has as many as it may have"
         raise Refused(f"all {len(there)} slots of {role.name} of task {run.task} are taken: by {holders}", hint=room)
@@ -115,6 +129,10 @@ class Joining:
                 hint="stop that one first; join from its state directory to go on where it was",
             )
         return self._jobs.then_deal(run, run.vacate(slot, "its participant joined anew", header.time), header)
+
+    def let_go(self, slot: str) -> None:
+        """It was removed, and has ended: whoever comes may have it next."""
+        self.bindings.pop(slot, None)
 
     # ---- going on
 

@@ -22,7 +22,7 @@ from dataclasses import fields
 from typing import Any
 
 from swarm.core.fields import CONTRACT, REASON, Field, is_map, list_of, matching, optional, printable, whole
-from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role, fault
+from swarm.core.roles import ORGANISATIONS_MAX, ROLES_MAX, SLOTS_MAX, Role, fault
 from swarm.core.task_kinds import BODY, INDEX, JOBS_NAME, ROOM_MAX, SLOT, TASK_NAME, TEXT
 
 START_S_MAX = 7 * 24 * 3600
@@ -31,6 +31,7 @@ ROLE_NAME = Field(
     "the name of a role: 1 to 32 letters, digits, _ and -, a letter first",
     matching(re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")),
 )
+ORGANISATION = Field("the name of an organisation, or sha256: and its key's hash", printable(1, 160))
 _COUNTS = {"low": SLOTS_MAX, "high": SLOTS_MAX, "start": SLOTS_MAX, "restart": 100, "cpu": ROOM_MAX, "gpu": ROOM_MAX}
 
 
@@ -41,6 +42,7 @@ def _is_role(value: Any) -> bool:
     fits = fits and all(whole(0, most)(value[name]) for name, most in _COUNTS.items()) and value["high"] > 0
     fits = fits and isinstance(value["lead"], bool) and (value["contract"] == "" or CONTRACT.fits(value["contract"]))
     fits = fits and (value["owner"] == "participant" or value["cpu"] + value["gpu"] > 0)
+    fits = fits and list_of(ORGANISATION.fits, 0, ORGANISATIONS_MAX)(value["organisations"])
     return fits and isinstance(value["needs"], list | tuple) and all(map(ROLE_NAME.fits, value["needs"]))
 
 

@@ -15,6 +15,7 @@ Owner = Literal["swop", "participant"]
 ROLES_MAX = 32
 SLOTS_MAX = 1000
 """Of one role at a time."""
+ORGANISATIONS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Role:
 
     ``needs``: roles that have their minimum running before any slot of this one starts. ``lead``: the task ends with
     it. ``restart``: how often a slot that failed is tried again. ``contract``: where its slots merge; empty: nowhere.
+    ``organisations``: whose participants may join it; empty: everybody's.
     """
 
     name: str
@@ -36,14 +38,18 @@ class Role:
     cpu: int = 1
     gpu: int = 0
     contract: str = ""
+    organisations: tuple[str, ...] = ()
 
     def said(self) -> dict[str, Any]:
         """As a proposal and the state hold it."""
-        return {each.name: getattr(self, each.name) for each in fields(self)} | {"needs": list(self.needs)}
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {
+            "needs": list(self.needs),
+            "organisations": list(self.organisations),
+        }
 
     @classmethod
     def of(cls, said: dict[str, Any]) -> Role:
-        return cls(**{**said, "needs": tuple(said["needs"])})
+        return cls(**{**said, **{name: tuple(said[name]) for name in ("needs", "organisations")}})
 
 
 def fault(roles: Sequence[Role]) -> str:
@@ -54,6 +60,8 @@ def fault(roles: Sequence[Role]) -> str:
             return f"two roles have the name {role.name}"
         if not role.low <= role.start <= role.high:
             return f"role {role.name} starts with {role.start} slots, expected {role.low} to {role.high}"
+        if role.organisations and role.owner != "participant":
+            return f"role {role.name} names organisations, and is run by operators: only participants' roles do"
         for needed in role.needs:
             if needed not in names:
                 return f"role {role.name} needs {needed}, which is no role of this task: there are {', '.join(names)}"

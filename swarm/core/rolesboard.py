@@ -7,6 +7,7 @@ its lease goes on; refusals change nothing. Kinds: `core/role_kinds`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from swarm.core.claims import EntryHeader, Verified
@@ -14,15 +15,21 @@ from swarm.core.events import Event
 from swarm.core.jobs import Answer, Jobs
 from swarm.core.jobslot import JobSlot
 from swarm.core.names import Identity
+from swarm.core.organisations import Anchors, key_of
 from swarm.core.roles import Role
 from swarm.core.rolesrun import RolesRun
 from swarm.core.task import RUN_SWARM
 from swarm.errors import BadInput, Refused
 
+WORK_BYTES_MAX = 64 << 20
+"""Of the items of all tasks of one organisation: every network node keeps them."""
+
 
 class RolesBoard:
-    def __init__(self, jobs: Jobs) -> None:
-        self._jobs = jobs
+    """``let_go`` is told of a slot that was removed and is there again, for anybody. ``anchors``: the ledger's own."""
+
+    def __init__(self, jobs: Jobs, let_go: Callable[[str], None], anchors: Anchors) -> None:
+        self._jobs, self._let_go, self._anchors = jobs, let_go, anchors
         self.kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             "RolesSubmitted": self._submitted,
             "RolesScaled": self._scaled,
@@ -51,10 +58,14 @@ class RolesBoard:
         body = claim.body
         where = (header.index, self._jobs.next_id, body["taskrunner"], body["name"])
         author = (claim.uid, identity.anchor, str(identity), header.time)
-        roles = tuple(Role.of(role) for role in body["roles"])
+        roles = tuple(self._meant(Role.of(role)) for role in body["roles"])
         run = RolesRun.of(roles, body["within_s"], body["clean"], *where, *author)
         run.longest_s = body.get("longest_s", 0)
         return self._jobs.admit(RUN_SWARM, run, claim, header, identity)
+
+    def _meant(self, role: Role) -> Role:
+        """With the organisations as key hashes: names are only unique at the moment they are read."""
+        return replace(role, organisations=tuple(sorted({key_of(self._anchors, text) for text in role.organisations})))
 
     def _scaled(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         body = claim.body
@@ -64,6 +75,8 @@ class RolesBoard:
         name = run.role_named(body["role"]).name
         count = body["to"] if "to" in body else run.wanted[name] + body["by"]
         added, removed, events = run.scale(name, count, f"removed by {who}", header.time)
+        for slot in (slot for slot in added if not slot.leased):
+            self._let_go(slot.id)
         events = self._jobs.then_deal(run, events, header)
         changed = {"added": _named(added), "removed": _named(removed)}
         return {"task": run.task, "role": name, "slots": count, **changed}, events
@@ -108,7 +121,18 @@ class RolesBoard:
     def _work_put(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         run, _ = self.held(claim, claim.body)
         items = [(key, value) for key, value in claim.body["items"]]
+        self._must_have_room(run, sum(len(text.encode()) for item in items for text in item))
         return {"new": run.work.put(items, claim.body["within_s"])}, []
+
+    def _must_have_room(self, run: RolesRun, more: int) -> None:
+        """Of the items of all tasks of its organisation."""
+        kept = sum(other.work.bytes for other in self._jobs.with_roles.values() if other.anchor == run.anchor)
+        if kept + more > WORK_BYTES_MAX:
+            raise Refused(
+                f"the tasks of the organisation of {run.user} have items of {kept} bytes in the ledger, "
+                f"and {more} more are over {WORK_BYTES_MAX}",
+                hint="swarm.work.forget(keys) lets go of those that are done, swarm task rm of a task's",
+            )
 
     def _work_taken(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         run, slot = self.held(claim, claim.body)
@@ -117,6 +141,7 @@ class RolesBoard:
 
     def _work_done(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         run, slot = self.held(claim, claim.body)
+        self._must_have_room(run, len(claim.body["result"].encode()))
         run.work.done(slot.id, claim.body["key"], claim.body["lease"], claim.body["result"])
         return {}, []
 

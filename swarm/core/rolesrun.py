@@ -27,6 +27,7 @@ from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.roles import Role
 from swarm.core.slot import Slot
 from swarm.core.startable import Startable, serial_of
+from swarm.core.tally import Tally
 from swarm.core.worklist import WorkList
 from swarm.errors import Refused
 
@@ -60,6 +61,9 @@ class RolesRun(JobRun):
     """Every minimum has run at once."""
     _next: Startable | None = field(default=None, compare=False)
     """What may be dealt; None: to be found anew."""
+    _by_role: dict[str, list[JobSlot]] = field(default_factory=dict, compare=False)
+    """By role: all that there ever were, by their index."""
+    _tally: Tally = field(default_factory=lambda: Tally((), b""))
 
     @classmethod
     def of(cls, roles: tuple[Role, ...], within_s: int, clean: bool, *fixed: Any) -> RolesRun:
@@ -91,23 +95,14 @@ class RolesRun(JobRun):
 
     def slots_of(self, role: str) -> list[JobSlot]:
         """Those that there are, by their index."""
-        there = (slot for slot in self.slots.values() if slot.role == role and slot.id not in self.removed)
-        return sorted(there, key=lambda slot: slot.index)
-
-    def claimable(self, role: str) -> list[JobSlot]:
-        """The slots of a participant's role that nobody has, or that whoever had them has lost."""
-        if self.role_named(role).owner != "participant" or self.ending:
-            return []
-        return [slot for slot in self.slots_of(role) if not slot.leased and slot.state != "done"]
+        return [slot for slot in self._by_role.get(role, ()) if slot.id not in self.removed]
 
     @property
     def starting(self) -> bool:
         """Whether it is waited for minimums that operators can bring about."""
         if not self.started_ms or self.met or self.ending or self.over:
             return False
-        tally = self._tally()
-        people = [role for role in self.roles if role.owner == "participant"]
-        return all(tally[role.name]["up"] >= role.low for role in people)
+        return all(self._tally.is_up(role) for role in self.roles if role.owner == "participant")
 
     @property
     def limited(self) -> bool:
@@ -118,12 +113,11 @@ class RolesRun(JobRun):
         """Who is missing, and what holds them back; empty: nobody."""
         if self.ending or self.over:
             return ""
-        tally = self._tally()
         parts = []
         for role in self.roles:
-            up, goal = tally[role.name]["up"], self.wanted[role.name] if self.met else role.low
+            up, goal = self._tally.up(role.name), self.wanted[role.name] if self.met else role.low
             if up < goal:
-                held = [needed for needed in role.needs if not self._is_up(self.role_named(needed), tally)]
+                held = [needed for needed in role.needs if not self._tally.is_up(self.role_named(needed))]
                 why = f", held back until {' and '.join(held)} runs" if held else ""
                 who = "participant as " if role.owner == "participant" else ""
                 parts.append(f"waits for {goal - up} more {who}{role.name} ({up} of {goal} run{why})")
@@ -133,8 +127,7 @@ class RolesRun(JobRun):
         if self.ending or not self._waiting:
             return
         if self._next is None:
-            tally = self._tally()
-            up = {role.name for role in self.roles if self._is_up(role, tally)}
+            up = {role.name for role in self.roles if self._tally.is_up(role)}
             able = [role.name for role in self.roles if up.issuperset(role.needs)]
             self._next = Startable(able, map(self._slot, self._waiting))
         yield from ([slot] for slot in self._next.firsts())
@@ -145,26 +138,10 @@ class RolesRun(JobRun):
     def _slot(self, serial: int) -> JobSlot:
         return self.slots[f"{self.number}.{serial}"]
 
-    def _tally(self) -> dict[str, Counter[str]]:
-        """By role: how many slots are in which state, are able to be done, are up: run, or have run to the end."""
-        tally: dict[str, Counter[str]] = {role.name: Counter() for role in self.roles}
-        for slot in self.slots.values():
-            if slot.id not in self.removed:
-                up = slot.state in ("running", "done")
-                tally[slot.role].update((slot.state, *["able"] * self._is_able(slot), *["up"] * up))
-        return tally
-
-    def _is_able(self, slot: JobSlot) -> bool:
-        """Whether it is done or still can be; who has left a participant's slot may come back."""
-        back = slot.state == "lost" and self.role(slot).owner == "participant"
-        return slot.leased or slot.state in ("waiting", "done") or back
-
-    def _is_up(self, role: Role, tally: dict[str, Counter[str]]) -> bool:
-        return tally[role.name]["up"] >= role.low
-
     # ---- beginning
 
     def make_slots(self) -> None:
+        self._tally = Tally(self.roles, self.anchor)
         for role in self.roles:
             self.wanted[role.name] = role.start
             for index in range(role.start):
@@ -176,6 +153,8 @@ class RolesRun(JobRun):
         slot = JobSlot(id_, self.number, self.taskrunner, self.task, "", "", b"", index, self.number, 0, "waiting")
         slot.leased, slot.role = False, role.name
         self.slots[id_], self._next = slot, None
+        self._by_role.setdefault(role.name, []).append(slot)
+        self._tally.add(slot)
         return slot
 
     def lease(
@@ -216,6 +195,7 @@ class RolesRun(JobRun):
         removed = there[count:][::-1]
         events: list[Event] = []
         for slot in removed:
+            self._tally.add(slot, -1)
             self.removed.add(slot.id)
             if serial_of(slot) in self._waiting:
                 self._waiting.remove(serial_of(slot))
@@ -227,17 +207,20 @@ class RolesRun(JobRun):
         return added, removed, [*events, *self._settle(now_ms)]
 
     def _add(self, role: Role, now_ms: int, events: list[Event]) -> JobSlot:
-        """A slot more: the lowest index of those that were removed and have ended, else the next."""
-        gone = [slot for slot in self.slots.values() if slot.role == role.name and slot.id in self.removed]
-        ended = sorted((slot for slot in gone if not slot.leased), key=lambda slot: slot.index)
-        if ended:
-            slot = ended[0]
+        """A slot more: of those that were removed, one that has ended, or one that still ends; else the next index.
+
+        So there are never more of a role, with whatever still ends, than it may have.
+        """
+        known = self._by_role[role.name]
+        if gone := [slot for slot in known if slot.id in self.removed]:
+            slot = min(gone, key=lambda slot: (slot.leased, slot.index))
             self.removed.remove(slot.id)
+            self._tally.add(slot)
             slot.failures = slot.losses = 0
-            events += self._requeue(slot, "added", now_ms)
+            if not slot.leased:
+                events += self._requeue(slot, "added", now_ms)
             return slot
-        highest = max((slot.index for slot in self.slots.values() if slot.role == role.name), default=-1)
-        slot = self._make_slot(role, highest + 1)
+        slot = self._make_slot(role, len(known))
         self._counts.update(("waiting",))
         if role.owner == "swop":
             self._waiting.append(serial_of(slot))
@@ -283,14 +266,20 @@ class RolesRun(JobRun):
 
     def _moving(self, slot: JobSlot, change: Callable[[], list[Event]]) -> list[Event]:
         """What the slot held of the items is given out again once its attempt is over."""
-        before, self._next = slot.leased, None
-        events = JobRun._moving(self, slot, change)
+        before, self._next, there = slot.leased, None, slot.id not in self.removed
+        self._tally.add(slot, -there)
+        try:
+            events = JobRun._moving(self, slot, change)
+        finally:
+            self._tally.add(slot, there)
         if before and not slot.leased:
             self.work.release(slot.id)
         return events
 
     def _after(self, slot: JobSlot, now_ms: int) -> list[Event]:
         role = self.role(slot)
+        if slot.ending and not self.ending and slot.id not in self.removed:
+            return self._requeue(slot, "added while it ended", now_ms)
         if slot.state == "done" or self.ending or slot.ending or role.owner == "participant":
             return []
         if slot.state == "failed":
@@ -308,26 +297,25 @@ class RolesRun(JobRun):
             return []
         if self.ending:
             return [] if self.leased else self._become(self.outcome, self.ending, now_ms)
-        tally = self._tally()
+        tally = self._tally
         for role in self.roles:
-            if tally[role.name]["able"] < role.low:
-                return self._end(self._why_short(role, tally[role.name]), "failed", now_ms)
+            if tally.able(role.name) < role.low:
+                return self._end(self._why_short(role), "failed", now_ms)
+        done = {role.name: tally.count(role.name, "done") for role in self.roles}
         for role in self.roles:
-            counts = tally[role.name]
-            if role.lead and counts["done"] and counts["able"] == counts["done"]:
+            if role.lead and done[role.name] and tally.able(role.name) == done[role.name]:
                 return self._finish(f"{role.name} is done", now_ms)
-        done = [tally[role.name]["done"] for role in self.roles]
-        if not self.leased and not self._waiting and any(done):
-            if all(count >= role.low for count, role in zip(done, self.roles, strict=True)):
+        if not self.leased and not self._waiting and any(done.values()):
+            if all(done[role.name] >= role.low for role in self.roles):
                 return self._finish("every role is done", now_ms)
-        elif any(tally.values()) and not any(counts["able"] for counts in tally.values()):
+        elif not any(tally.able(role.name) for role in self.roles):
             newest = max(self.slots.values(), key=lambda slot: (slot.changed_ms, slot.id))
             return self._end(f"nothing is left to run; {newest.role} {newest.index}: {newest.reason}", "failed", now_ms)
-        return self._count_who_runs(tally, now_ms)
+        return self._count_who_runs(now_ms)
 
-    def _count_who_runs(self, tally: dict[str, Counter[str]], now_ms: int) -> list[Event]:
-        self.met = self.met or all(self._is_up(role, tally) for role in self.roles)
-        complete = all(tally[role.name]["up"] >= self.wanted[role.name] for role in self.roles)
+    def _count_who_runs(self, now_ms: int) -> list[Event]:
+        self.met = self.met or all(map(self._tally.is_up, self.roles))
+        complete = all(self._tally.up(role.name) >= self.wanted[role.name] for role in self.roles)
         return self._on("complete", now_ms) if complete else []
 
     def _finish(self, why: str, now_ms: int) -> list[Event]:
@@ -340,24 +328,26 @@ class RolesRun(JobRun):
         events = [event for slot in waiting for event in self._moving(slot, partial(slot.end, why, now_ms))]
         return [*events, *(self._settle(now_ms) or [self.changed()])]
 
-    def _why_short(self, role: Role, counts: Counter[str]) -> str:
-        ended = [slot for slot in self.slots_of(role.name) if not self._is_able(slot)]
+    def _why_short(self, role: Role) -> str:
+        ended = [slot for slot in self.slots_of(role.name) if not slot.leased and slot.state not in ("waiting", "done")]
         newest = max(ended, key=lambda slot: (slot.changed_ms, slot.index))
         if role.high == 1:
             return f"{role.name} {newest.state}: {newest.reason}"
-        able = f"{counts['able']} of the {role.low} {role.name} slots that it needs can still run"
+        able = f"{self._tally.able(role.name)} of the {role.low} {role.name} slots that it needs can still run"
         return f"{able}; {newest.role} {newest.index} {newest.state}: {newest.reason}"
 
     def _requeue(self, slot: JobSlot, reason: str, now_ms: int) -> list[Event]:
         if slot.state == "waiting":
             return []
         if slot.state == "done":
-            self._counts.subtract(("done",))
-            self._counts.update(("stopped",))
-            slot.state = "stopped"
+            self._moving(slot, partial(self._undo, slot))
         if self.role(slot).owner == "swop":
             self._waiting.append(serial_of(slot))
         return self._moving(slot, partial(slot.requeue, reason, now_ms))
+
+    def _undo(self, slot: JobSlot) -> list[Event]:
+        slot.state = "stopped"
+        return []
 
     def _on(self, happened: str, now_ms: int) -> list[Event]:
         state = ROLES.get((self.state, happened))
@@ -370,6 +360,10 @@ class RolesRun(JobRun):
         self._counts["leased"] = sum(slot.leased for slot in self.slots.values())
         dealt = (slot for slot in self.slots.values() if slot.state == "waiting" and self.role(slot).owner == "swop")
         self._waiting, self._next = [serial_of(slot) for slot in dealt], None
+        self._by_role, self._tally = {role.name: [] for role in self.roles}, Tally(self.roles, self.anchor)
+        for slot in sorted(self.slots.values(), key=lambda slot: slot.index):
+            self._by_role[slot.role].append(slot)
+            self._tally.add(slot, slot.id not in self.removed)
 
     def to_state(self) -> dict[str, Any]:
         roles = [role.said() for role in self.roles]
@@ -388,12 +382,15 @@ class RolesRun(JobRun):
         return run
 
     def check(self) -> None:
+        counted = self._tally
         JobRun.check(self)
+        assert counted == self._tally, "the counts of its roles are off"
         for role in self.roles:
             assert role.low <= self.wanted[role.name] <= role.high
             assert len(self.slots_of(role.name)) == self.wanted[role.name], f"{role.name} lacks slots"
-            indices = [slot.index for slot in self.slots.values() if slot.role == role.name]
-            assert len(indices) == len(set(indices)), "two slots with one index"
+            indices = [slot.index for slot in self._by_role[role.name]]
+            assert indices == list(range(len(indices))), "two slots with one index, or one left out"
+            assert len(indices) <= role.high, f"more {role.name} than there may be"
         assert not any(slot.state == "waiting" and slot.id in self.removed for slot in self.slots.values())
         self.work.check()
         assert all(self.slots[item.slot].leased for item in self.work.leased.values()), "an item is held by nobody"

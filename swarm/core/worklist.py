@@ -51,7 +51,7 @@ class Item:
 
     @property
     def bytes(self) -> int:
-        return len(self.key) + len(self.value) + len(self.result)
+        return sum(len(text.encode()) for text in (self.key, self.value, self.result))
 
 
 class WorkList:
@@ -70,6 +70,10 @@ class WorkList:
     @property
     def waits(self) -> int:
         return len(self._waiting)
+
+    @property
+    def bytes(self) -> int:
+        return self._bytes
 
     def is_open(self, key: str) -> bool:
         """Whether something is still to come of this item, which may not have been put yet."""
@@ -124,7 +128,7 @@ class WorkList:
             return
         if (item.slot, item.lease, item.state) != (slot, lease, "leased"):
             raise Refused(f"item {key!r} is {item.state}: what was taken as number {lease} was returned meanwhile")
-        size = self._bytes + len(result)
+        size = self._bytes + len(result.encode())
         if size > BYTES_MAX:
             raise Refused(
                 f"the results of the task's items are over {BYTES_MAX} bytes",

@@ -19,7 +19,7 @@ from swarm.errors import BadInput, ModelError
 from swarm.nodes.client import Client
 from swarm.nodes.jobstatus import page, time_text
 from swarm.nodes.logs import state_directories
-from swarm.nodes.outputs import entries
+from swarm.nodes.outputs import entries, no_files
 
 
 def listing(ledger: Ledger) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def fetched(row: dict[str, Any], base: Path, place: Path) -> Path:
     part = place.with_name(f".{place.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        shutil.copytree(source, part, symlinks=True)
+        shutil.copytree(source, part, symlinks=True, ignore=no_files)
         if (found := filelist.digest(entries(part))) != row["hash"]:
             raise ModelError(
                 f"the files of {row['name']}@{row['number']} in {source} have changed: "

@@ -28,7 +28,16 @@ def manifest_of(directory: Path) -> Manifest:
     """What it holds; raises BadInput as `digest_of` does."""
     if not directory.is_dir():
         raise BadInput(f"the code {directory} is no directory")
-    files: list[FileEntry] = []
+    files = []
+    for path in bounded(directory):
+        content = path.read_bytes()
+        files.append(FileEntry(str(path.relative_to(directory)), hashlib.sha256(content).digest(), len(content)))
+    return Manifest(tuple(sorted(files, key=lambda file: file.name)))
+
+
+def bounded(directory: Path) -> list[Path]:
+    """Its files, none of which was read; raises BadInput as `digest_of` does."""
+    files: list[Path] = []
     size = 0
     for path in _files(directory):
         size += path.stat().st_size
@@ -37,9 +46,8 @@ def manifest_of(directory: Path) -> Manifest:
                 f"the code {directory} holds over {FILES_MAX} files or {BYTES_MAX // 2**20} MiB",
                 hint="data belong elsewhere: what is hashed here is copied for every job",
             )
-        content = path.read_bytes()
-        files.append(FileEntry(str(path.relative_to(directory)), hashlib.sha256(content).digest(), len(content)))
-    return Manifest(tuple(sorted(files, key=lambda file: file.name)))
+        files.append(path)
+    return files
 
 
 def left_out(directory: str, names: list[str]) -> set[str]:

@@ -3,7 +3,8 @@
 Used by `nodes/sn`, for the verbs ``code_put`` (of a SWCI) and ``code`` (of participants, and of other network nodes).
 The ledger holds the hashes only. Guarantees: what is given under a hash was taken whole and had it; nothing that was
 taken is run, unpacked or read as anything but bytes; the room for it is bounded, and what no task names makes room
-first. What this node lacks it looks for at the others, piece by piece, for whoever asks.
+first, as does whatever an organisation's tasks name beyond its share. What this node lacks it looks for at the others,
+piece by piece, for whoever asks.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -27,6 +29,8 @@ PIECE = 256 * 1024
 BLOCK = 4096
 """What a file takes of the room at least, so that their number is bounded, too."""
 ROOM = 256 * 1024 * 1024
+SHARES = 4
+"""So much of the room, divided by this, stays for what the tasks of one organisation name."""
 ASKED_S = 5.0
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -84,7 +88,7 @@ class CodeStore:
         used = {path: path.stat() for path in self._path.iterdir()}
         free = ROOM - sum(max(each.st_size, BLOCK) for each in used.values())
         size = max(size, BLOCK)
-        named = set(self._named()) if free < size else set()
+        named = self._named() if free < size else set()
         for path, stat in sorted(used.items(), key=lambda item: item[1].st_mtime):
             if free < size and path.name not in named and path != keep:
                 path.unlink(missing_ok=True)
@@ -95,17 +99,33 @@ class CodeStore:
                 hint="swarm task rm forgets tasks that have ended",
             )
 
-    def _named(self) -> Iterator[str]:
-        """The files of all code that a task names."""
+    def _named(self) -> set[str]:
+        """The files of the code that tasks name and that stay for it: of each organisation no more than its share."""
+        kept: set[str] = set()
+        seen: set[tuple[bytes, str]] = set()
+        left: defaultdict[bytes, int] = defaultdict(lambda: ROOM // SHARES)
         for task in list(self._ledger().tasks.values()):
-            digest = task.body.get("CodeHash")
-            match = _HASH.fullmatch(digest) if isinstance(digest, str) else None
-            if match is None or not (self._path / match[1]).exists():
+            about = (task.anchor, str(task.body.get("CodeHash")))
+            if about in seen:
                 continue
-            yield match[1]
-            with contextlib.suppress(SwarmError):
-                held = manifest.read((self._path / match[1]).read_bytes(), match[0])
-                yield from (file.sha256.hex() for file in held.files)
+            seen.add(about)
+            files = {name: size for name, size in self._files_of(about[1]).items() if name not in kept}
+            if sum(files.values()) <= left[task.anchor]:
+                left[task.anchor] -= sum(files.values())
+                kept.update(files)
+        return kept
+
+    def _files_of(self, digest: str) -> dict[str, int]:
+        """What they take of the room, by name; of code that is not here none."""
+        match = _HASH.fullmatch(digest)
+        if match is None or not (self._path / match[1]).exists():
+            return {}
+        content = (self._path / match[1]).read_bytes()
+        files = {match[1]: max(len(content), BLOCK)}
+        with contextlib.suppress(SwarmError):
+            held = manifest.read(content, match[0])
+            files.update((file.sha256.hex(), max(file.size, BLOCK)) for file in held.files)
+        return files
 
     # ---- giving
 

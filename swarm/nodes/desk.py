@@ -33,6 +33,9 @@ ANSWER_S = 60.0
 SETTLE_S = 10.0
 LOOK_EVERY_S = 0.1
 WAIT_S_MAX = 30.0
+OPEN_MAX = 512
+"""Questions at a time: who comes then waits until one is answered, so a program cannot take all of the operator's
+descriptors."""
 
 MISUNDERSTOOD = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
 """What comes of fields that are of another kind than was asked for, wherever they are used."""
@@ -83,12 +86,20 @@ class Desk:
             part = self.file.with_suffix(".part")
             part.write_text(json.dumps({"path": path}), encoding="utf-8")
             os.replace(part, self.file)
+            open_ = trio.Semaphore(OPEN_MAX)
             async with trio.open_nursery() as nursery:
                 while True:
+                    await open_.acquire()
                     accepted, _ = await listener.accept()
-                    nursery.start_soon(self._serve, trio.SocketStream(accepted))
+                    nursery.start_soon(self._serve, trio.SocketStream(accepted), open_)
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def _serve(self, stream: trio.SocketStream, open_: trio.Semaphore) -> None:
+        try:
+            await self._talk(stream)
+        finally:
+            open_.release()
+
+    async def _talk(self, stream: trio.SocketStream) -> None:
         async with stream:
             try:
                 answer = await self._answer(await _line(stream))

@@ -1,15 +1,17 @@
 """What an operator's host holds of datasets: where a version's files are, once they are found to be what they were.
 
-Used by `nodes/swop` before a job begins; its work is for a thread. Guarantees: what a job is pointed at holds exactly
-the files of the version; a file is hashed once for as long as it stays as it is; the owner's files are never written.
+Used by `nodes/swop` before a job begins, and when a task was deleted; its work is for a thread. Guarantees: what a job
+is pointed at holds exactly the files of the version; a file is hashed once for as long as it stays as it is; the
+owner's files are never written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -37,6 +39,15 @@ class Holdings:
         """
         with self._one_at_a_time:
             return {tag: str(self._place(version)) for tag, version in versions.items()}
+
+    def tidy(self, used: Container[tuple[str, str]]) -> None:
+        """Take the links away that were made for versions other than these, by name and hash."""
+        with self._one_at_a_time:
+            for view in self.views.glob("*/*"):
+                if (view.parent.name, f"sha256:{view.name}") not in used:
+                    shutil.rmtree(view, ignore_errors=True)
+                    with contextlib.suppress(OSError):
+                        view.parent.rmdir()
 
     def _place(self, version: Version) -> Path:
         for root in sorted({placed.root for placed in version.files}):

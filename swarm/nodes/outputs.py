@@ -28,6 +28,12 @@ def entries(directory: Path) -> list[FileEntry]:
     return [FileEntry(str(path.relative_to(directory)), hash_of(path), path.stat().st_size) for path in files]
 
 
+def no_files(directory: str, names: list[str]) -> set[str]:
+    """What `entries` leaves out, as `shutil.copytree` asks: links, and what is neither a file nor a directory."""
+    paths = {name: Path(directory, name) for name in names}
+    return {name for name, path in paths.items() if path.is_symlink() or not (path.is_file() or path.is_dir())}
+
+
 class Outputs:
     """Of one task. ``runs``: where those of all tasks of this operator are."""
 

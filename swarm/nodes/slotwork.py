@@ -79,7 +79,7 @@ class SlotWork:
             case o.Intend():
                 self._intend()
             case o.Start():
-                self._start()
+                self._nursery.start_soon(self._start)
             case o.Adopt():
                 self._nursery.start_soon(self._live)
             case o.End(grace_s=grace_s):
@@ -117,11 +117,11 @@ class SlotWork:
         else:
             self._happened(o.Intended(self.lease))
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
         assert self.pair is not None, "started before it was judged"
         self._starts += 1
         try:
-            self._prepare()
+            await trio.to_thread.run_sync(self._prepare)  # it may copy a lot: the operator is heard meanwhile
             self._worker = self._engine.start(self.pair, self.directory.path)
         except (SwarmError, OSError) as error:
             what = f"the worker of {self.directory.path} cannot be started: {error}"
@@ -132,7 +132,7 @@ class SlotWork:
         self._nursery.start_soon(self._live)
 
     def _prepare(self) -> None:
-        """What has to be in its directory before it starts."""
+        """What has to be in its directory before it starts. In a thread."""
         self._give(self.directory.node_state)
 
     async def _settled(self, verdict: Verdict) -> Verdict:

@@ -16,7 +16,7 @@ from swarm.core import filelist
 from swarm.core.events import SlotAssigned
 from swarm.core.operator_steps import Verdict
 from swarm.errors import BadInput
-from swarm.nodes.code import digest_of, left_out
+from swarm.nodes.code import bounded, digest_of, left_out
 from swarm.nodes.outputs import Outputs, entries
 
 
@@ -76,9 +76,9 @@ class Workplace:
         return replace(verdict, output={"hash": filelist.digest(files), "bytes": size, "files": len(files)})
 
     def prepare(self, code: Path | None, digest: str | None) -> None:
-        """Make the places for a start; ``code`` is copied to where the program begins.
+        """Make the places for a start; ``code`` is copied to where the program begins. For a thread: it takes its time.
 
-        Raises OSError, and BadInput when it is not the code with this hash.
+        Raises OSError, and BadInput when it is not the code with this hash, or more than code may be.
         """
         for place in (self.work, self.output):
             shutil.rmtree(place, ignore_errors=True)  # of a start that came to nothing
@@ -86,6 +86,7 @@ class Workplace:
         if code is None:
             self.work.mkdir(mode=0o700)
             return
+        bounded(code)
         shutil.copytree(code, self.work, symlinks=True, ignore=left_out)
         if (found := digest_of(self.work)) != digest:
             raise BadInput(f"the code {code} has changed: its hash is {found}, the task was submitted with {digest}")

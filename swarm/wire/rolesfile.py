@@ -23,8 +23,8 @@ from pydantic.dataclasses import dataclass
 
 from swarm.core.fields import CONTRACT
 from swarm.core.names import METRIC_MAX
-from swarm.core.role_kinds import ROLE_NAME, RUN_S_MAX, START_S_MAX
-from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role, fault
+from swarm.core.role_kinds import ORGANISATION, ROLE_NAME, RUN_S_MAX, START_S_MAX
+from swarm.core.roles import ORGANISATIONS_MAX, ROLES_MAX, SLOTS_MAX, Role, fault
 from swarm.errors import BadInput
 from swarm.wire import documents
 from swarm.wire.fitting import fit
@@ -37,6 +37,7 @@ HPES_KEYS = ("Command", "Entrypoint", "WorkingDir", "PrivateContent", "SharedCon
 """Of a RUN_SWARM body in HPE's form."""
 
 RoleName = Annotated[str, Field(strict=True), fits(ROLE_NAME)]
+_Organisation = Annotated[str, Field(strict=True), fits(ORGANISATION)]
 _Count = Annotated[int, Field(strict=True, ge=0, le=SLOTS_MAX)]
 _Restart = Annotated[int, Field(strict=True, ge=0, le=100)]
 _Environment = Annotated[dict[Variable, Value], AfterValidator(without_secrets)]
@@ -66,6 +67,8 @@ class RoleBody:
     Replicas: _Replicas = 1
     Owner: Literal["swop", "participant"] = "swop"
     """Who runs its slots: operators, or people with data and compute of their own (`swarm join`)."""
+    Organisations: Annotated[tuple[_Organisation, ...], Field(max_length=ORGANISATIONS_MAX)] = ()
+    """Whose participants may join it, by name or by sha256: and the hash of their CA's key; left out: everybody's."""
     Needs: tuple[RoleName, ...] = ()
     Lead: Annotated[bool, Field(strict=True)] = False
     """The task ends when it is done."""
@@ -91,6 +94,7 @@ class RoleBody:
             cpu=self.Resources.cpu,
             gpu=self.Resources.gpu,
             contract=self.Merge or "",
+            organisations=self.Organisations,
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from swarm.core import datasets
+from swarm.core import dataset, datasets
 from swarm.core.dataset import reference
 from swarm.core.ledger import Ledger
 from swarm.core.task_kinds import TASK_FIELDS
@@ -170,6 +170,27 @@ def test_what_a_task_uses_stays_until_the_task_is_forgotten():
     assert scene.say(scene.swci, "DatasetRemoved", {"name": MNIST}).accepted
 
 
+def test_no_other_organisations_task_keeps_a_dataset_from_being_removed():
+    scene = DataScene(1)
+    scene.add()
+    run = scene.ledger.board.jobs.runs[scene.use("theirs", (MNIST, [1]), by=scene.other_swci).result["run"]]
+    assert scene.say(scene.swci, "DatasetRemoved", {"name": MNIST}).accepted
+    assert scene.add(b="2").accepted, "the name is free"
+    scene.ends(slots(run)[0], "failed")
+    assert scene.say(scene.other_swci, "JobsDeleted", {"task": "theirs"}).accepted
+    scene.ledger.check()
+
+
+def test_what_commits_amount_to_is_hashed_once_however_many_tags_select_it(monkeypatch):
+    scene, hashed = DataScene(1), []
+    whole = dataset.filelist.digest
+    monkeypatch.setattr(dataset.filelist, "digest", lambda files: hashed.append(1) or whole(files))
+    assert scene.add(MNIST, *"abcdefgh").accepted
+    assert len(hashed) == 1
+    assert scene.commit("a", "b", b="2").accepted
+    assert len(hashed) == 2
+
+
 def test_a_snapshot_holds_datasets_and_who_uses_them():
     scene = DataScene(1)
     before = scene.ledger.board.to_state()
@@ -181,7 +202,7 @@ def test_a_snapshot_holds_datasets_and_who_uses_them():
     again.check()
     assert again.digest() == scene.ledger.digest()
     assert again.board.datasets.version(MNIST) == scene.registry.version(MNIST)
-    assert again.board.jobs.user_of(MNIST) == "job"
+    assert again.board.jobs.user_of(MNIST, scene.swci.identity.anchor) == "job"
 
 
 def test_an_organisation_keeps_so_many_files_in_the_ledger(monkeypatch):

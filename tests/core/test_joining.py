@@ -11,8 +11,9 @@ from swarm.core import joining
 from swarm.core.events import Outcome
 from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
-from swarm.core.roles import Role
+from swarm.core.roles import Role, fault
 from swarm.core.rolesrun import RolesRun
+from swarm.core.tally import Tally
 from tests.core.rolescene import RoleScene, states, submitted
 from tests.core.scene import Actor
 
@@ -171,6 +172,65 @@ def test_who_joins_anew_is_no_last_one_to_leave(scene):
     assert (run.over, second.leased, second.attempt) == (False, True, 2)
     assert scene.tells(scene.bob, second, "done").accepted
     assert run.state == "done"
+
+
+def test_no_single_other_organisation_makes_a_task_fail_and_what_it_failed_is_free_for_others(scene):
+    """Its author is of organisation a, alice and carol too; bob is a stranger who joins only to fail."""
+    run = scene.run_of_roles
+    first = scene.has(scene.alice)
+    for _ in range(3):
+        slot = scene.has(scene.bob, OTHER)
+        assert scene.tells(scene.bob, slot, "running").accepted
+        assert scene.tells(scene.bob, slot, "failed").accepted
+        assert (run.over, slot.index) == (False, 1)
+    assert run.lacking().startswith("waits for 2 more participant as trainer (0 of 2 run)")
+    assert scene.has(scene.carol, b"c" * 32) is slot, "anybody may take what has failed"
+    assert "all 2 slots" in scene.takes(scene.bob, OTHER).reason
+    assert scene.tells(scene.carol, slot, "failed").accepted
+    assert run.ending.startswith("1 of the 2 trainer slots"), "the author's own failure counts"
+    assert scene.tells(scene.alice, first, "stopped").accepted
+    assert run.state == "failed"
+
+
+def test_two_organisations_that_fail_a_role_end_its_task():
+    tally = Tally(FLAME, author=b"a")
+    slots = [JobSlot(f"9.{n}", 9, "tr", "digits", "", "", bytes([98 + n]), n, 9, 0, "failed") for n in range(2)]
+    for slot, able in zip(slots, (1, 0), strict=True):
+        slot.role, slot.leased = "trainer", False
+        tally.add(slot)
+        assert tally.able("trainer") == able
+    tally.add(slots[1], -1)
+    slots[1].anchor = b"a"
+    tally.add(slots[1])
+    assert tally.able("trainer") == 0
+    tally.add(slots[0], -1)
+    assert tally.able("trainer") == 0, "its author's own slot alone"
+
+
+def test_a_role_is_for_the_organisations_that_it_names():
+    scene = JoinScene()
+    hospital = Role("trainer", owner="participant", cpu=0, organisations=("b",))
+    run = scene.run_of_roles = scene.play(hospital, name="named")
+    (key,) = run.roles[0].organisations
+    assert key == f"sha256:{scene.bob.identity.anchor.hex()}"
+    said = scene.takes(scene.alice, task="named").reason
+    assert said == "swarm://a/sl/alice cannot join trainer of task named: it is for participants of b"
+    assert scene.takes(scene.bob, task="named").accepted
+    unknown = submitted(Role("trainer", owner="participant", cpu=0, organisations=("z",)), name="unknown")
+    assert "no organisation 'z' is admitted" in scene.say(scene.swci, "RolesSubmitted", unknown).reason
+    assert "only participants' roles do" in fault([Role("trainer", organisations=("b",))])
+
+
+def test_a_slot_that_was_removed_is_anybodys_when_it_is_added_again(scene):
+    for who, key in ((scene.alice, KEY), (scene.bob, OTHER)):
+        scene.has(who, key)
+    scale = {"task": "digits", "role": "trainer"}
+    assert scene.say(scene.swci, "RolesScaled", {**scale, "to": 3}).accepted
+    third = scene.has(scene.carol, b"c" * 32)
+    assert scene.say(scene.swci, "RolesScaled", {**scale, "to": 2}).accepted
+    assert scene.tells(scene.carol, third, "stopped").accepted
+    assert scene.say(scene.swci, "RolesScaled", {**scale, "to": 3}).accepted
+    assert scene.has(scene.person("dave", "b"), b"d" * 32) is third
 
 
 def test_no_task_with_roles_is_named_as_if_it_were_an_id(scene):

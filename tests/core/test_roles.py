@@ -8,6 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from swarm.core import rolesrun
 from swarm.core.ledger import Ledger
 from swarm.core.roles import Role, fault
 from swarm.core.rolesrun import RolesRun
@@ -143,6 +144,23 @@ def test_scaling_adds_and_removes_slots_of_one_role_and_leaves_the_others_alone(
     assert again.result["added"] == [{"id": f"{run.number}.4", "role": "collector", "index": 1}], "the lowest is back"
 
 
+def test_what_still_ends_is_added_again_so_there_are_never_more_than_the_maximum():
+    """However often somebody scales down and up again before what was removed has ended."""
+    scene = RoleScene(20)
+    run = scene.play()
+    scene.scale("collector", to=8)
+    scene.all_run(run)
+    for _ in range(5):
+        assert len(scene.scale("collector", to=1).result["removed"]) == 7
+        added = scene.scale("collector", to=8).result["added"]
+        assert [each["index"] for each in added] == [1, 2, 3, 4, 5, 6, 7]
+        assert sum(slot.leased for slot in run.slots.values() if slot.role == "collector") == 8
+    slot = of(run, "collector")[3]
+    assert (slot.state, slot.ending[:10], slot.attempt) == ("running", "removed by", 1)
+    scene.ends(slot, "stopped", slot.ending)
+    assert (slot.state, slot.ending, slot.attempt) == ("assigned", "", 2), "it is there to run again"
+
+
 @pytest.mark.parametrize(
     ("role", "count", "said"),
     [
@@ -216,8 +234,6 @@ def test_the_slots_of_participants_wait_for_people():
     run = scene.play(Role("trainer", owner="participant", low=1, high=4, start=2), Role("aggregator"))
     scene.all_run(run)
     assert states(run) == {"trainer 0": "waiting", "trainer 1": "waiting", "aggregator 0": "running"}
-    assert [slot.index for slot in run.claimable("trainer")] == [0, 1]
-    assert run.claimable("aggregator") == []
     assert not run.starting, "nobody gives up on people"
     said = scene.ledger.board.jobs.placing.waits_for(run, None)
     assert said == "waits for 1 more participant as trainer (0 of 1 run)"
@@ -309,8 +325,8 @@ def test_dealing_looks_at_all_slots_of_a_task_as_often_as_it_begins_and_not_for_
     run = scene.play(Role("a", high=90, start=90), Role("b", high=90, start=90, needs=("a",)), name="wide")
     waits = scene.play(Role("a", high=90, start=90, cpu=4000), name="waits")
     scene.runs(run.slots[f"{run.number}.0"])
-    tally = RolesRun._tally
-    monkeypatch.setattr(RolesRun, "_tally", lambda self: looks.append(self.task) or tally(self))
+    whole = rolesrun.Startable
+    monkeypatch.setattr(rolesrun, "Startable", lambda *given: looks.append(given) or whole(*given))
     scene.offer_room(scene.operators[0], 121)
     assert [len([slot for slot in run.slots_of(role) if slot.leased]) for role in "ab"] == [90, 31]
     assert 0 < len(looks) < 8

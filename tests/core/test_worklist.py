@@ -5,8 +5,9 @@ import random
 import msgpack
 import pytest
 
-from swarm.core import worklist
+from swarm.core import rolesboard, worklist
 from swarm.core.ledger import Ledger
+from swarm.core.roles import Role
 from swarm.core.timekeeper import Propose, Tick, Timekeeper
 from swarm.core.worklist import WorkList
 from swarm.errors import Refused
@@ -188,3 +189,16 @@ def test_whatever_happens_the_counts_add_up(seed):
     for one in (scene.ledger, again):
         one.board.jobs.with_roles[scene.played.number].work.release(scene.collectors[0].id)
     assert again.digest() == scene.ledger.digest(), "what was restored goes on in the same order"
+
+
+def test_all_tasks_of_an_organisation_have_one_bound_together(monkeypatch):
+    """Of each task there are so many bytes at most; without this, as many times that as there are tasks."""
+    monkeypatch.setattr(rolesboard, "WORK_BYTES_MAX", 300)
+    scene = RoleScene(4)
+    runs = [scene.play(Role("worker"), name=name) for name in ("one", "two")]
+    first, second = (run.slots_of("worker")[0] for run in runs)
+    put = {"within_s": 60}
+    assert scene.say(scene.holder(first), "WorkPut", {**held(first), **put, "items": [["a", "x" * 199]]}).accepted
+    over = scene.say(scene.holder(second), "WorkPut", {**held(second), **put, "items": [["b", "\u00e9" * 60]]})
+    assert "have items of 200 bytes in the ledger, and 121 more are over 300" in over.reason
+    assert runs[1].work.counts()["put"] == 0

@@ -119,10 +119,11 @@ async def test_what_no_task_names_makes_room(code, store, tmp_path, monkeypatch)
     (other / "train.py").write_bytes(b"#" * 1000)
     used = sum(max(each.stat().st_size, codestore.BLOCK) for each in (tmp_path / "store").iterdir())
     monkeypatch.setattr(codestore, "ROOM", used + 500)
+    monkeypatch.setattr(codestore, "SHARES", 1)
     store._ledger = lambda: Tasks(digest_of(code))
     with pytest.raises(Refused, match="takes no more"):
         await publish(ask, files(other), manifest_of(other))
-    store._ledger = Tasks
+    monkeypatch.setattr(codestore, "SHARES", 2)  # now it is over the share of its organisation
     await publish(ask, files(other), manifest_of(other))
     assert (await listed(asking(store), digest_of(other))).files[0].name == "train.py"
     with pytest.raises(Refused):

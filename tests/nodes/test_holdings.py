@@ -42,6 +42,18 @@ def test_a_version_of_several_files_is_a_directory_of_just_these(data, tmp_path)
     assert held.places({"%A": data.version((1,))})["%A"] == places["%A"]
 
 
+def test_what_no_task_uses_any_more_leaves_no_links_behind(data, tmp_path):
+    held = Holdings(tmp_path / "views")
+    first, both = data.version((1,)), data.version((1, 2))
+    places = held.places({"%A": first, "%B": both})
+    held.tidy({(both.name, both.hash)})
+    assert [os.path.isdir(places[tag]) for tag in ("%A", "%B")] == [False, True]
+    held.tidy(set())
+    assert list((tmp_path / "views").iterdir()) == []
+    assert (tmp_path / "of the owner" / "1" / "a.csv").is_file(), "the owner's files stay"
+    assert os.path.isdir(held.places({"%A": first})["%A"])
+
+
 def walk(place):
     return [path for path in Path(place).rglob("*") if path.is_file()]
 

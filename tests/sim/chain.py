@@ -16,14 +16,19 @@ from swarm.core.board import Board
 from swarm.core.claims import EntryHeader, Verified
 from swarm.core.contract import Contract
 from swarm.core.events import Applied, NodeGone, NodeKnown
+from swarm.core.joining_kinds import JOINING_FIELDS
 from swarm.core.ledger import Ledger
+from swarm.core.role_kinds import ROLE_FIELDS
 from swarm.core.task import Task
 from swarm.core.task_kinds import TASK_FIELDS
 from swarm.core.taskrunner import Taskrunner
 from tests.sim.codec import Codec
 
-NEWEST = 2
+NEWEST = 3
 """Rules that all who follow know; which release a network node is of is its own."""
+
+
+OF_TASKS = {*TASK_FIELDS, *ROLE_FIELDS, *JOINING_FIELDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class Chain:
         claim = self.codec.claim(header, proposal, self._ledger)
         applied = self._ledger.apply(header, claim)
         moved = any(isinstance(event, NodeKnown | NodeGone) for event in applied.events)
-        of_tasks = moved or (isinstance(claim, Verified) and claim.kind in TASK_FIELDS)
+        of_tasks = moved or (isinstance(claim, Verified) and claim.kind in OF_TASKS)
         of_rounds = of_tasks or (isinstance(claim, Verified) and "contract" in claim.body)
         ledger = self._ledger
         return applied, View(
@@ -98,7 +103,7 @@ class Chain:
         return ledger
 
 
-EMPTY = View(0, bytes(32), {}, Board(), {})
+EMPTY = View(0, bytes(32), {}, Board({}), {})
 
 
 class Replica:

@@ -12,19 +12,19 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 
+from tests.sim.checkers_jobs import TASK_ENDED, Jobs
 from tests.sim.checkers_rounds import CONTRACT, Rounds
 from tests.sim.history import Entry, Fact, History, Values
 from tests.sim.verdict import Check, Violation
 
 LEASE_MIN_S = 29.0
 LOST_MIN_S = 8.0
-TASK_ENDED = ("done", "failed", "stopped")
 
 
 def check(history: History, *, ended: bool = True) -> list[Violation]:
     """Everything that the history breaks. ``ended``: the world came to its end, so nothing may be left open."""
     rounds = Rounds(history)
-    checks = [Logs(history), rounds, Programs(rounds), Reads(), Tasks(history)]
+    checks = [Logs(history), rounds, Programs(rounds), Reads(), Tasks(history), Jobs(history)]
     for fact in history.facts:
         for each in checks:
             each.see(fact)
@@ -195,6 +195,8 @@ class Tasks(Check):
         self._works: dict[tuple[str, int], str] = {}
         self._reset: set[tuple[str, int]] = set()
         """Leases of runs that their taskrunner has let go."""
+        self._jobs: set[str] = set()
+        """Runs whose slots the ledger may ask to end."""
         self._leads_since: dict[str, float] = {}
 
     def see(self, fact: Fact) -> None:
@@ -223,7 +225,8 @@ class Tasks(Check):
                 self._works[slot, fence] = "runs"
             case ("worker_cut_short", at_s, name, slot, fence):
                 lease = (slot, fence)
-                if self._leased.get(slot) and self._fences[slot][0] == fence and lease not in self._reset:
+                stands = self._leased.get(slot) and self._fences[slot][0] == fence and lease not in self._reset
+                if stands and slot.partition(".")[0] not in self._jobs:
                     self.broken("P5", f"slot {slot} was cut short on {name} at {at_s:.3f} s, and fence {fence} stands")
             case ("worker_ended", _, _, slot, fence, died):
                 self._works[slot, fence] = "died" if died else "ended"
@@ -231,12 +234,14 @@ class Tasks(Check):
     def _enter(self, entry: Entry) -> None:
         if entry.kind == "TaskrunnerReset":
             self._reset.update((slot, self._fences[slot][0]) for slot, leased in self._leased.items() if leased)
-        if entry.kind != "SlotReported":
+        if entry.kind in ("JobsSubmitted", "RolesSubmitted"):
+            self._jobs.add(str(entry.index))
+        if entry.kind not in ("SlotReported", "SlotTold"):
             return
         slot, fence, state = (entry.body[key] for key in ("slot", "fence", "state"))
         if self._fences.get(slot) != (fence, entry.author):
             self.broken("P5", f"a report on slot {slot} was taken with fence {fence}, of {self._fences.get(slot)}")
-        if state == "done" and self._done.setdefault(slot, fence) != fence:
+        if state == "done" and self._done.setdefault(slot, fence) != fence and slot.partition(".")[0] not in self._jobs:
             self.broken("P5", f"slot {slot} has two results, with fences {self._done[slot]} and {fence}")
 
     def _ended(self, at_s: float, name: str, kind: str, subject: str) -> None:

@@ -10,11 +10,13 @@ import traceback
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.sim.chain import Chain
+from tests.sim.chain import NEWEST, Chain
 from tests.sim.checkers import check
 from tests.sim.client import Surroundings
 from tests.sim.codec import ORGANISATIONS, Codec
+from tests.sim.errands import SITE, drawn
 from tests.sim.network import Network
+from tests.sim.participant import Participant
 from tests.sim.program import Terms, schema_of
 from tests.sim.sl import LearningNode
 from tests.sim.sn import NetworkNode
@@ -62,6 +64,8 @@ class Lean:
 
     sns: int = 0
     faults: tuple[str, ...] = ()
+    errands: bool = False
+    """Jobs and tasks with roles, which other worlds have by chance."""
 
 
 class Scenario:
@@ -76,6 +80,8 @@ class Scenario:
         self.around.checks = not shared  # of every so many seeds, which are run again
         self.around.removed = self._removed
         self._cast()
+        self.participants: list[Participant] = []
+        self._cast_errands(seed)
 
     # ---- who is in it
 
@@ -111,6 +117,21 @@ class Scenario:
         tasks = [(f"task-{n + 1}", random.randint(1, places)) for n in range(random.randint(1, 2))]
         self.swci = Commander(around, "swci-1", organisations[0], tasks)
 
+    def _cast_errands(self, seed: int) -> None:
+        """Jobs and roles came with later rules than the rest."""
+        errands = drawn(seed, always=self._lean.errands)
+        if not errands:
+            return
+        self.swci.errands = errands.tasks
+        self.participants = [
+            Participant(self.around, f"site-{n + 1}", ORGANISATIONS[n % len(ORGANISATIONS)], "crew", SITE)
+            for n in range(errands.sites)
+        ]
+        for swop in self.swops:
+            swop.room = errands.room
+        for process in (*self.sns, *self.sls, *self.swops, *self.participants, self.swci):
+            process.rules = NEWEST
+
     def _terms(self, learners: int) -> Terms:
         random = self.random
         leaves = random.choice((2, 3, 8))
@@ -142,12 +163,12 @@ class Scenario:
         """Whether it got stuck."""
         world, weather = self.world, self.weather
         self.sns[0].start()
-        others = [*self.sns[1:], *self.sls, *self.swops, self.swci]
+        others = [*self.sns[1:], *self.sls, *self.swops, *self.participants, self.swci]
         for process in others:
             world.after(self.random.uniform(0.0, 1.5), process.start)
         world.run(lambda: world.now_s >= 2.0, 2.0)
         spare = (len(self.sns) - 1) // 2
-        weather.begin(self.around.network, self.sns, self.sls, [*self.swops, self.swci], spare)
+        weather.begin(self.around.network, self.sns, self.sls, [*self.swops, *self.participants, self.swci], spare)
         least_s = world.now_s + FAULTS_AT_LEAST_S
         world.run(lambda: world.now_s >= least_s and weather.enough, FAULTS_AT_MOST_S)
         weather.heal()

@@ -158,7 +158,9 @@ class NetworkNode(Process):
         if not self._founding:
             return self._propose("NodeJoined", own, 1)
         anchors = [anchored(each).certificate for each in ORGANISATIONS]
-        return self._propose("Genesis", {"rules": 1, "anchors": anchors, "joined": own, "created": self.wall_ms}, 1)
+        return self._propose(
+            "Genesis", {"rules": self.rules, "anchors": anchors, "joined": own, "created": self.wall_ms}, 1
+        )
 
     def greeted(self, other: NetworkNode) -> None:
         """A handshake: who knows no network yet takes this one's."""

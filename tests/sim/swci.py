@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from swarm.core.events import Applied, Outcome
+from swarm.core.events import Applied, Outcome, SlotAssigned
 from swarm.core.task import ROOT_NAME
 from swarm.core.taskrunner import DEFAULT_NAME
 from tests.sim.client import Client, Surroundings
+from tests.sim.errands import Errand
 
 STEP_S = 0.6
 READ_S = (0.1, 0.4)
@@ -27,6 +28,8 @@ class Commander(Client):
         self.tasks = tasks
         """Their names, and how many peers each asks for."""
         self.retries: dict[str, int] = {}
+        self.errands: list[Errand] = []
+        """Jobs, and tasks with roles."""
         self.gone: list[str] = []
         """Network nodes that will never come back under their uids."""
 
@@ -43,12 +46,17 @@ class Commander(Client):
         self._read()
 
     def on_entries(self, applied: list[Applied]) -> None:
-        pass
+        if self.errands:
+            runs = self.replica.view.board.jobs.with_roles
+            for event in (event for each in applied for event in each.events if isinstance(event, SlotAssigned)):
+                if event.run in runs:
+                    self.note("slot_role", event.slot, runs[event.run].slots[event.slot].role)
 
     @property
     def finished(self) -> bool:
         board = self.replica.view.board
         ended = all(name in board.tasks and board.tasks[name].state in ENDED for name, _ in self.tasks)
+        ended = ended and all(errand.ended(board.jobs.of(errand.name)) for errand in self.errands)
         return ended and not self._busy
 
     # ---- the script
@@ -66,6 +74,10 @@ class Commander(Client):
                 self._propose("SnRemoved", {"uid": uid})
                 return
         board = view.board
+        for errand in self.errands:
+            if (proposal := errand.next(board.jobs.of(errand.name), self.world.random)) is not None:
+                self._propose(*proposal)
+                return
         runner = board.taskrunners[DEFAULT_NAME]
         if runner.current is not None and runner.current.state in ENDED:
             self._after(runner)

@@ -12,10 +12,17 @@ from swarm.core.events import Applied, NodeGone, Outcome, SlotAssigned, Taskrunn
 from swarm.core.operator import Operator
 from swarm.core.taskrunner import DEFAULT_NAME
 from tests.sim.client import Client, Surroundings
+from tests.sim.crew import Crew
 
 LOOK_S = (0.005, 0.02)
 TICK_S = 2.0
 LOOK_AGAIN_S = 0.4
+JOB_S = (0.2, 1.5)
+ROLE_S = (4.0, 30.0)
+"""How long a program of a role goes on before it fails, if it does."""
+SAVES_S = 1.5
+"""How long it takes to end when it is asked to."""
+FOREVER_S = 1e6
 
 Key = tuple[str, int]
 
@@ -47,6 +54,8 @@ class OperatorNode(Client):
     ) -> None:
         super().__init__(around, name, organisation)
         self.places = places
+        self.room = 0
+        """How many CPUs it has for jobs."""
         self.failing = around.world.random.choice((0.05, 0.1, 0.4))
         """The share of programs that fail."""
         self.work_s = work_s
@@ -58,6 +67,7 @@ class OperatorNode(Client):
     def on_start(self) -> None:
         self.operator = Operator(self.uid, lambda: self.replica.view)  # type: ignore[arg-type, return-value]
         self._telling: dict[Key, list[o.Report]] = {}
+        self._crew = Crew(self)
         self._up = False
         super().on_start()
 
@@ -76,7 +86,8 @@ class OperatorNode(Client):
         self._tick()
 
     def _listen(self) -> None:
-        self.propose("SwopListening", {"taskrunner": DEFAULT_NAME, "group": "demo", "peers": self.places})
+        room = {"cpu": self.room, "gpu": 0} if self.room else {}
+        self.propose("SwopListening", {"taskrunner": DEFAULT_NAME, "group": "demo", "peers": self.places, **room})
 
     def _tick(self) -> None:
         self._happened(o.Ticked())
@@ -131,12 +142,14 @@ class OperatorNode(Client):
                 self._start(self.directories[_key(lease)])
             case o.Adopt(lease):
                 self._watch(self.directories[_key(lease)])
-            case o.End():
+            case o.End() | o.Kill():
+                killed, grace_s = (False, effect.grace_s) if isinstance(effect, o.End) else (True, 0.0)
+                grace_s += SAVES_S if not killed and self._crew.is_of(effect.lease) else 0.0
                 worker = self.directories[_key(effect.lease)].worker
                 if worker is not None:
                     self._not_on(worker)
                     worker.asked = True
-                    worker.ends_s = min(worker.ends_s, self.now_s + effect.grace_s + 0.2)
+                    worker.ends_s = min(worker.ends_s, self.now_s + grace_s + 0.2)
             case o.Reap(lease):
                 self.later(LOOK_S[1], self._reap, lease)
             case o.Forget(lease):
@@ -169,10 +182,13 @@ class OperatorNode(Client):
 
     def _start(self, directory: Directory) -> None:
         random = self.world.random
-        low, high = self.work_s
-        verdict = (
-            o.Verdict("failed", "its program failed", 1) if random.random() < self.failing else o.Verdict("done", "", 0)
-        )
+        jobs = self.replica.view.board.jobs
+        of_role = self._crew.is_of(directory.lease)
+        low, high = ROLE_S if of_role else JOB_S if directory.lease.run in jobs.runs else self.work_s
+        fails = random.random() < self.failing
+        if of_role and not fails:
+            low = high = FOREVER_S
+        verdict = o.Verdict("failed", "its program failed", 1) if fails else o.Verdict("done", "", 0)
         directory.starts += 1
         directory.worker = Worker(directory.lease, self.now_s + low + (high - low) * random.random(), verdict)
         self.note("worker_started", directory.lease.slot, directory.lease.fence)
@@ -187,6 +203,8 @@ class OperatorNode(Client):
     def _watch(self, directory: Directory) -> None:
         self.later(0.1, self._happened, o.ProgramStarted(directory.lease, ""))
         self.later(LOOK_S[0], self._look, directory)
+        if self._crew.is_of(directory.lease):
+            self.later(LOOK_AGAIN_S, self._crew.play, directory)
 
     def _look(self, directory: Directory) -> None:
         worker = directory.worker

@@ -185,6 +185,9 @@ class Made:
     def broken(self):
         return {violation.promise for violation in check(self.history)}
 
+    def said(self):
+        return [violation.text for violation in check(self.history)]
+
 
 def test_a_good_history_breaks_nothing():
     made = Made().round()

@@ -119,11 +119,13 @@ class Process:
 
     def pause(self) -> None:
         if self.alive:
+            self.note("pause")
             self.paused = True
 
     def resume(self) -> None:
         if not self.paused:
             return
+        self.note("resume")
         self.paused = False
         backlog, self.backlog = self.backlog, []
         life = self.life
