@@ -329,8 +329,7 @@ class Learning:
         self.happened(m.Rebased(effect.base, moved[1]))
 
     async def _hand_over(self, answer: m.Answer) -> None:
-        if self._round is not None:
-            # Slower peers may still gather this node's shard; the program's buffer is its own again.
+        if self._round is not None:  # slower peers may still gather this node's shard; the program's buffer is its own
             self._round.own.end("the round is over")
         if answer.how != "merged":
             self._offering.came_to_nothing()

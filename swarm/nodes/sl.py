@@ -91,6 +91,7 @@ class LearningNode:
         self.name = f"{settings.credentials.identity.name} ({settings.credentials.identity.organisation})"
         self.learning: Learning | None = None
         """Of the program's newest session."""
+        self._session: Session | None = None
         self._enrolling: tuple[Session, str] | None = None
         self._pace = Pace()
         self.failed: SwarmError | None = None
@@ -167,9 +168,9 @@ class LearningNode:
             await worker.stop()
         self.progress.line("program_ended", exit_code=code, note=worker.note(code))
         await self._program_ended(worker, code)
-        if self.learning is not None:
+        if self._session is not None:
             with trio.move_on_after(LEAVE_S):
-                await self.learning.session.over.wait()  # what the program was told last is known from then on
+                await self._session.over.wait()  # what the program was told last is known from then on
         if code == 0:
             await self._serve_last()
             return 0
@@ -240,7 +241,7 @@ class LearningNode:
             self._enrolling = None
             raise
         self._enrolling = None
-        self.learning, self.failed = learning, None
+        self.learning, self._session, self.failed = learning, session, None
         self._learning_scope = trio.CancelScope()
         self._nursery.start_soon(self._learn, learning, self._learning_scope)
         contract = learning.contract
@@ -268,8 +269,8 @@ class LearningNode:
     async def _watch_pace(self) -> None:
         while True:
             await trio.sleep(LOOK_EVERY_S)
-            if self.learning is not None and (said := self._pace.quiet(trio.current_time())):
-                text = f"the program (process {self.learning.session.pid}) {said}"
+            if self._session is not None and (said := self._pace.quiet(trio.current_time())):
+                text = f"the program (process {self._session.pid}) {said}"
                 log.warning("%s", text)
                 self.progress.line("waiting", text=text)
 
@@ -286,10 +287,10 @@ class LearningNode:
                 self.link.tell("training", now)
 
     def _training(self) -> dict[str, Any] | None:
-        learning = self.learning
-        if learning is None or learning.session.report is None:
+        learning, session = self.learning, self._session
+        if learning is None or session is None or session.report is None:
             return None
-        return trainings.told(learning.contract.name, learning.session.report)
+        return trainings.told(learning.contract.name, session.report)
 
     async def gone(self, session: Session) -> None:
         self._pace.ended()
