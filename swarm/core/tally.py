@@ -64,5 +64,3 @@ class Tally:
             return NotImplemented
         same = all(+self._counts[name] == +other._counts[name] for name in self._counts)
         return same and all(+self._gave_up[name] == +other._gave_up[name] for name in self._gave_up)
-
-    __hash__ = None  # type: ignore[assignment]

@@ -14,6 +14,8 @@ def row(tmp_path):
     output = tmp_path / "swop-1" / "runs" / "digits" / "0"
     (output / "deep").mkdir(parents=True)
     (output / "deep" / "model").write_text("weights")
+    (output / "deep" / "link").symlink_to("/etc/passwd")
+    (output / "elsewhere").symlink_to("/etc")
     hash_ = filelist.digest(entries(output))
     return {"name": "model", "number": 2, "id": 7, "task": "digits", "index": 0, "swop": "swop-1 (a)", "hash": hash_}
 
@@ -30,6 +32,7 @@ def test_an_artifact_is_meant_by_its_name_and_number_or_by_its_task(row):
 def test_a_copy_is_what_was_made_or_there_is_none(row, tmp_path):
     place = artifacts.fetched(row, tmp_path, tmp_path / "copy")
     assert (place / "deep" / "model").read_text() == "weights"
+    assert sorted(str(path.relative_to(place)) for path in place.rglob("*")) == ["deep", "deep/model"], "no links"
     with pytest.raises(BadInput, match="is there already"):
         artifacts.fetched(row, tmp_path, place)
     (tmp_path / "swop-1" / "runs" / "digits" / "0" / "deep" / "model").write_text("others")

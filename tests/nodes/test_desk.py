@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+from functools import partial
 
 import pytest
 import trio
@@ -10,6 +12,7 @@ import swarm
 from swarm.callbacks import desk as client
 from swarm.core.events import Outcome
 from swarm.errors import BadInput, Refused, Unreachable
+from swarm.nodes import desk
 from swarm.nodes.desk import Desk
 from swarm.nodes.goal import Goal
 from tests.core.rolescene import RoleScene
@@ -156,6 +159,20 @@ def test_an_operator_that_is_gone_is_waited_for_until_the_deadline(operator):
     operator.desk.file.write_text(json.dumps({"path": "/nowhere/socket"}))
     with pytest.raises(Unreachable, match=f"the operator of slot {operator.slot.id} did not answer within 0 s"):
         client.ask("peers", role="collector", patience_s=0)
+
+
+def test_who_says_nothing_holds_others_up_for_a_while_and_takes_no_more_than_there_is_room_for(operator, monkeypatch):
+    monkeypatch.setattr(desk, "OPEN_MAX", 1)
+    monkeypatch.setattr(desk, "QUESTION_S", 1.0)
+    with socket.socket(socket.AF_UNIX) as silent:
+        first = partial(swarm.peers, "learner")
+        found, _, again = operator.asked(first, lambda: silent.connect(listens(operator)), first)
+        assert found == again
+        assert b"has to be one line" in silent.recv(1000)
+
+
+def listens(operator):
+    return json.loads(operator.desk.file.read_text())["path"]
 
 
 def test_a_goal_is_reached_by_what_was_logged_whole(tmp_path):
