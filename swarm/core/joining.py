@@ -9,7 +9,7 @@ refusals change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,11 +59,12 @@ class Joining:
         run = self.run_of(body["task"])
         role = joinable(run, body["role"])
         self._must_be_invited(run, role, identity)
-        slot = self._own(run, role, body["key"], identity) or self._free(run, role)
+        slot = self._own(run, role, body["key"], identity) or self._free(run, role, body.get("indices", ()))
         events = self._vacated(run, slot, claim, header)
         if slot.sl_uid == claim.uid:  # it does not replace itself
             slot.sl_uid = ""
-        again = slot.id in self.bindings
+        before = self.bindings.get(slot.id)
+        again = before is not None and before.key == body["key"]
         self.bindings[slot.id] = Binding(body["key"], identity.anchor, identity.name, identity.organisation)
         holder = Holder(claim.uid, f"{identity.name} ({identity.organisation})", identity.anchor)
         events += self._jobs.lease(run, [slot], holder, [()], header.index, header.time)
@@ -108,16 +109,22 @@ class Joining:
             return slot
         return None
 
-    def _free(self, run: RolesRun, role: Role) -> JobSlot:
-        """One that nobody has joined, or that whoever did has failed."""
-        there = run.slots_of(role.name)
+    def _free(self, run: RolesRun, role: Role, indices: Sequence[int]) -> JobSlot:
+        """One that nobody has joined, or that whoever did has failed, with one of these indices; with any, if none."""
+        there = [slot for slot in run.slots_of(role.name) if not indices or slot.index in indices]
         for slot in there:
             free = slot.id not in self.bindings or slot.state in GIVEN_UP
             if free and not slot.leased and slot.state != "done":
                 return slot
         holders = ", ".join(str(self.bindings[slot.id]) for slot in there if slot.id in self.bindings)
-        room = f"swarm scale {run.task} {role.name}=+1" if len(there) < role.high else "it has as many as it may have"
-        raise Refused(f"all {len(there)} slots of {role.name} of task {run.task} are taken: by {holders}", hint=room)
+        more = run.wanted[role.name] < role.high
+        room = f"swarm scale {run.task} {role.name}=+1" if more else "it has as many as it may have"
+        if not there:
+            raise Refused(f"there is no slot of {role.name} of task {run.task} in this group", hint=room)
+        which = " of this group" if indices else ""
+        raise Refused(
+            f"all {len(there)} slots of {role.name} of task {run.task}{which} are taken: by {holders}", hint=room
+        )
 
     def _vacated(self, run: RolesRun, slot: JobSlot, claim: Verified, header: EntryHeader) -> list[Event]:
         """The lease under which it ran before ends, unless another process still holds it."""
