@@ -31,8 +31,9 @@ from swarm.nodes.secrets import Secrets
 from swarm.nodes.sl import LEAVE_S, LearningNode, Settings
 from swarm.nodes.worker import Worker
 from swarm.runtime.importpath import with_import_path
+from swarm.wire import channels
 from swarm.wire.certnames import printable
-from swarm.wire.rolesfile import body_of_run
+from swarm.wire.rolesfile import RolesBody, body_of_run
 from swarm.wire.signed import Entry
 from swarm.wire.slotkey import Place, SlotKey
 
@@ -54,6 +55,8 @@ class Asked:
     own: str | None
     code: Path | None
     wait_s: float
+    group: str | None = None
+    """Of the role's channel, in which the slot has to be."""
 
 
 async def run(settings: tuple[Settings, Asked]) -> int:
@@ -99,7 +102,7 @@ class ParticipantNode(LearningNode):
         run = ledger.board.joining.run_of(asked.task)
         joining.joinable(run, asked.role)
         task = ledger.tasks[run.task]
-        body_of_run(task.body, task.name, run.roles)  # the hash says nothing of the roles in the ledger
+        self._body(run.task, run)  # the hash says nothing of the roles in the ledger
         program = RoleProgram.of(ledger, task, asked.role)
         code = asked.code or (self._kept(program) if program.code is not None else None)
         if program.code is not None and code is not None and not code.exists():
@@ -109,6 +112,10 @@ class ParticipantNode(LearningNode):
         program.must_be_trusted(asked.trusted, asked.own, code)
         program.must_have_data(asked.data)
         return program
+
+    def _body(self, name: str, run: RolesRun) -> RolesBody:
+        task = self.link.ledger.tasks[name]
+        return body_of_run(task.body, task.name, run.roles)
 
     async def _ask(self, verb: str, body: dict[str, Any]) -> Any:
         return await self.link.call(verb, body, deadline_s=CALL_S)
@@ -123,7 +130,7 @@ class ParticipantNode(LearningNode):
     async def _join_slot(self, task: str) -> None:
         key = SlotKey.of(self.asked.secret, self.state.network_id, task)
         place = Place(self.state.network_id, task, self.asked.role, self.state.uid, self.state.incarnation)
-        body = {"task": task, "role": self.asked.role, "key": key.public, "proof": key.prove(place)}
+        body = {"task": task, "role": self.asked.role, "key": key.public, "proof": key.prove(place), **self._of_group()}
         outcome = await self.link.propose("SlotJoined", body)
         if (error := outcome.error()) is not None:
             raise error
@@ -132,6 +139,14 @@ class ParticipantNode(LearningNode):
         how = "again, attempt %d" if outcome.result["again"] else "attempt %d"
         log.info(f"joined task %s as %s %d: slot %s, {how}", task, self.asked.role, outcome.result["index"], self._slot,
                  outcome.result["attempt"])  # fmt: skip
+
+    def _of_group(self) -> dict[str, list[int]]:
+        """Which slots will do. Raises BadInput for a group that there is not."""
+        if self.asked.group is None:
+            return {}
+        run = self.link.ledger.board.joining.run_of(self.asked.task)
+        of = (self._body(run.task, run), run.role_named(self.asked.role), self.asked.group, run.task)
+        return {"indices": channels.indices(*of)}
 
     async def _wait_for_others(self) -> None:
         """Until those are there whom the role needs. Raises Unreachable that names who is not."""
@@ -223,7 +238,7 @@ class ParticipantNode(LearningNode):
             "SWARM_ROLE": slot.role,
             "SWARM_INDEX": str(slot.index),
             "SWARM_REPLICAS": str(run.wanted[slot.role]),
-            "SWARM_CONTRACT": run.role(slot).contract,
+            **channels.environment(self._body(program.task, run), run.role(slot), slot.index),
             "SWARM_SLOT": slot.id,
             "SWARM_ATTEMPT": str(slot.attempt),
             "SWARM_DATA": str(self.asked.data or ""),
