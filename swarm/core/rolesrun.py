@@ -373,13 +373,14 @@ class RolesRun(JobRun):
         roles = [role.said() for role in self.roles]
         stands = [self.within_s, self.longest_s, self.clean, sorted(self.wanted.items()), sorted(self.removed)]
         stands += [sorted(self.addresses.items()), self.work.to_state(), self.met]
-        return JobRun.to_state(self) | {"roles": [roles, *stands, self.variant.to_state() if self.variant else None]}
+        stands += [self.variant.to_state()] if self.variant else []
+        return JobRun.to_state(self) | {"roles": [roles, *stands]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> RolesRun:
         run = cls(*kept_fields(state))
-        roles, run.within_s, run.longest_s, run.clean, wanted, removed, addresses, work, run.met, of = state["roles"]
-        run.variant = Variant(*of) if of else None
+        roles, run.within_s, run.longest_s, run.clean, wanted, removed, addresses, work, run.met, *of = state["roles"]
+        run.variant = Variant(*of[0]) if of else None
         run.roles, run.wanted = tuple(map(Role.of, roles)), dict(wanted)
         run.removed, run.addresses = set(removed), dict(addresses)
         run.work = WorkList.from_state(work)
