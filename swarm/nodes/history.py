@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from swarm.core.claims import EntryHeader
 from swarm.core.events import Applied, Event, SlotAssigned, SlotChanged, TaskChanged, TaskFinal, TaskGone, TaskKnown
 from swarm.core.jobrun import JobRun
 from swarm.core.ledger import Ledger
@@ -26,13 +27,12 @@ class History:
         self._tasks: dict[int, str] = {}
         """By run."""
 
-    def see(self, entry: Entry, applied: Applied, ledger: Ledger) -> None:
-        """Keep what the entry has changed of tasks; ``ledger`` has applied it."""
+    def see(self, header: EntryHeader, uid: str, kind: str, applied: Applied, ledger: Ledger) -> None:
+        """Keep what an entry by this author has changed of tasks; ``ledger`` has applied it."""
         for task, told in self._of(applied.events):
-            said = proposal_header(entry.proposal)
-            author = ledger.nodes.get(said.uid)
-            who = str(author.identity) if author is not None else said.uid
-            row = {"entry": entry.index, "time": time_text(entry.time), "by": who, "kind": said.kind, **told}
+            author = ledger.nodes.get(uid)
+            who = str(author.identity) if author is not None else uid
+            row = {"entry": header.index, "time": time_text(header.time), "by": who, "kind": kind, **told}
             self.rows.setdefault(task, []).append(row)
 
     def _of(self, events: tuple[Event, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -72,7 +72,12 @@ def history(task: str) -> Work:
 
     async def work(client: Client) -> dict[str, Any]:
         seen = History()
-        ledger = await client.reread(lambda entry, applied: seen.see(entry, applied, client.link.ledger))
+
+        def see(entry: Entry, applied: Applied) -> None:
+            said = proposal_header(entry.proposal)
+            seen.see(entry.header, said.uid, said.kind, applied, client.link.ledger)
+
+        ledger = await client.reread(see)
         named = ledger.board.jobs.named(task)
         runs = [named] if isinstance(named, JobRun) else named.runs.values() if named else ()
         names = [run.task for run in runs] or [task]
