@@ -101,7 +101,7 @@ class Board:
             raise Refused(f"{slot} is not {identity}'s: its operator is of another organisation")
         if slot.fence != body.get("fence"):
             raise Refused(f"fence {body.get('fence')} of {slot} is old: its lease has fence {slot.fence}")
-        if isinstance(run, RolesRun) and run.variant and run.role(slot).contract != body["contract"]:
+        if isinstance(run, RolesRun) and run.variant and not run.variant.owns(body["contract"]):
             raise Refused(
                 f"{slot} is of {run.task}, one of the swarms of {run.variant.sweep}, each with a contract of its own: "
                 f"expected {run.role(slot).contract or 'none'}, and its program names {body['contract']}",

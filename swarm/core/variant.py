@@ -16,5 +16,9 @@ class Variant:
     of: int
     value: str
 
+    def owns(self, contract: str) -> bool:
+        """Whether it has the name of one of this swarm's contracts, or of a group's in it (`wire/variants`)."""
+        return contract.endswith(f".{self.index}") or f".{self.index}-" in contract
+
     def to_state(self) -> list[Any]:
         return list(astuple(self))

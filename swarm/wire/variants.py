@@ -13,6 +13,7 @@ from swarm.core.fields import CONTRACT
 from swarm.core.role_kinds import SWARMS_MAX, VALUE_MAX
 from swarm.errors import BadInput
 from swarm.wire import tags
+from swarm.wire.channels import Channel
 from swarm.wire.foreach import Files, values_of
 from swarm.wire.rolesfile import RoleBody, RolesBody, RolesFile
 
@@ -41,7 +42,7 @@ def _with(task: RolesFile, value: str, index: int) -> RolesBody:
         body,
         ForEach=None,
         Envvars=_filled(body.Envvars, values),
-        Channels=tuple(replace(each, Name=_own(each.Name, index, task.name)) for each in body.Channels),
+        Channels=tuple(replace(each, Name=_channel(each, index, task.name)) for each in body.Channels),
         Roles=tuple(_role(role, values, index, task.name) for role in body.Roles),
     )
 
@@ -59,9 +60,20 @@ def _filled(said: dict[str, str], values: dict[str, str]) -> dict[str, str]:
     return {name: tags.fill(text, values) for name, text in said.items()}
 
 
+def _channel(channel: Channel, index: int, task: str) -> str:
+    """The name of the channel in one swarm; each of its groups has a contract of that, too."""
+    own = _own(channel.Name, index, task)
+    for group in channel.GroupBy:
+        _must_fit(f"{own}-{group}", index, task)
+    return own
+
+
 def _own(contract: str, index: int, task: str) -> str:
     """The contract of one swarm."""
-    own = f"{contract}.{index}"
-    if not CONTRACT.fits(own):
-        raise BadInput(f"swarm {index} of task {task} would merge in {own}, expected {CONTRACT.expected}")
-    return own
+    return _must_fit(f"{contract}.{index}", index, task)
+
+
+def _must_fit(contract: str, index: int, task: str) -> str:
+    if not CONTRACT.fits(contract):
+        raise BadInput(f"swarm {index} of task {task} would merge in {contract}, expected {CONTRACT.expected}")
+    return contract

@@ -13,7 +13,9 @@ from swarm.core.ledger import Ledger
 from swarm.core.roles import Role
 from swarm.core.rolesrun import RolesRun
 from swarm.core.sweeps import Sweep
+from swarm.errors import Refused
 from tests.core.rolescene import RoleScene, submitted
+from tests.core.scene import Actor
 
 LEARNERS = Role("learner", low=2, high=2, start=2, contract="digits")
 
@@ -166,3 +168,17 @@ def test_a_sweep_comes_back_from_a_snapshot():
     (sweep,) = restored.board.jobs.sweeps.by_name.values()
     assert (sweep.id, sweep.of, leased(sweep), sweep.runs[2].variant.value) == (1, 3, [2, 0, 0], "0.2")
     assert restored.digest() == scene.ledger.digest()
+
+
+def test_no_swarm_merges_in_anothers_contract():
+    scene = SweepScene(4)
+    slot = next(iter(scene.sweep(2).runs[1].slots.values()))
+    learner = Actor("sl", "sl-1", "a")
+    assert scene.join(learner).accepted
+    body = {"slot": slot.id, "fence": slot.fence}
+    board = scene.ledger.board
+    for contract in ("digits.1", "digits.1-eu"):
+        assert board.slot_of({**body, "contract": contract}, learner.identity) is slot
+    for contract in ("digits", "digits.0", "digits.10"):
+        with pytest.raises(Refused, match=f"expected digits.1, and its program names {contract}"):
+            board.slot_of({**body, "contract": contract}, learner.identity)
