@@ -12,6 +12,8 @@ from swarm.core.events import SnapMade
 from swarm.core.exchanging import AT_ONCE
 from swarm.core.tensors import LEAF_BYTES
 
+HASTE = 1.05
+"""Streams may be so much faster than that. Where all have just what they need, whatever one of them loses is lost."""
 FREE = 8
 """Every so many rounds streams run as they like, else no rate that is measured could grow. Rates are those of as many
 rounds (`runtime/data_rates`), so there is always one of these among them."""
@@ -26,5 +28,5 @@ def even_s(snap: SnapMade, nbytes: int, *, judges: bool = False) -> float:
     if not snap.shards or others < 1 or not all(member.rate for member in snap.members) or snap.round % FREE == 0:
         return 0.0
     whole = snap.shards[-1].stop_leaf * LEAF_BYTES
-    all_s = layout.expected_s(snap, whole) * nbytes / whole
+    all_s = layout.expected_s(snap, whole) * nbytes / whole / HASTE
     return all_s * min(1.0, AT_ONCE / others) / (2 if judges else 1)

@@ -6,7 +6,7 @@ import pytest
 
 from swarm.core.events import Contributor, Shard, SnapMade
 from swarm.core.exchanging import AT_ONCE
-from swarm.core.exchanging_pace import FREE, even_s
+from swarm.core.exchanging_pace import FREE, HASTE, even_s
 from swarm.core.tensors import LEAF_BYTES, split
 
 MB = 10**6
@@ -22,8 +22,8 @@ def snap(rates, round_=1):
 
 
 def test_all_streams_end_when_the_slowest_link_does():
-    assert even_s(snap([MB] * 4), NBYTES) == pytest.approx(1.5 * NBYTES / MB)
-    assert even_s(snap([4 * MB, 4 * MB, 4 * MB, MB]), NBYTES) == pytest.approx(1.5 * NBYTES / MB)
+    assert even_s(snap([MB] * 4), NBYTES) == pytest.approx(1.5 * NBYTES / MB / HASTE)
+    assert even_s(snap([4 * MB, 4 * MB, 4 * MB, MB]), NBYTES) == pytest.approx(1.5 * NBYTES / MB / HASTE)
 
 
 def test_what_travels_counts_and_not_what_is_merged():
@@ -36,7 +36,7 @@ def test_half_of_the_time_where_all_contributions_come_before_all_shards():
 
 def test_no_more_than_some_are_under_way_at_once():
     peers = 2 * AT_ONCE + 1
-    assert even_s(snap([MB] * peers), NBYTES) == pytest.approx((2 - 2 / peers) * NBYTES / MB / 2, rel=0.1)
+    assert even_s(snap([MB] * peers), NBYTES) == pytest.approx((2 - 2 / peers) * NBYTES / MB / HASTE / 2, rel=0.1)
 
 
 @pytest.mark.parametrize(
