@@ -12,6 +12,7 @@ answered exactly once, or the member gives up with a sentence; a change that doe
               │ │         └─ refused: the round began without it ──► late ──Committed──► fetching
               │ │   a base that is not here ──► fetching ──FetchFailed──► behind ──Ticked──► fetching
               │ └─ Fetched: begin, or too late to count              │
+              │   the group has merged, and this leads it ──► climbing ──Lifted──► offered
               └─ the others are ahead ──► rebasing ◄── Fetched ──────┘
                                             └──Rebased──► offered, with less weight
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from swarm.core import contributing
 from swarm.core import member_steps as m
 from swarm.core.contract import Contract
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
@@ -30,11 +32,9 @@ from swarm.core.patience import Patience
 from swarm.core.phase import EXCHANGING, Phase
 from swarm.errors import Refused, Unreachable
 
-__all__ = ["ALONE_MAX", "FETCH_AGAIN_S", "Member", "Phase"]
+__all__ = ["FETCH_AGAIN_S", "Member", "Phase"]
 
 FETCH_AGAIN_S = 2.0
-ALONE_MAX = 10
-"""Sync points that ``onTooFewPeers="local"`` may pass alone before it waits like the others."""
 
 
 class Member:
@@ -55,11 +55,13 @@ class Member:
         self.ask: m.Asked | None = None
         self.part: Part | None = None
         self.lineage = Lineage(uid, contract, origin or holds)
-        self.alone = 0
         self.batches_at_answer = 0
+        self._from_above: m.Lifted | None = None
         self._patience = Patience(contract)
         self._round = 0
         """The round that the open ask is in, as it was when the last step was chosen."""
+        self._down = False
+        """That round is for what comes from above."""
         self._offered = ""
         """The digest of what was offered last in it."""
         self._now_s = 0.0
@@ -77,6 +79,7 @@ class Member:
             m.FetchFailed: self._fetch_failed,
             m.Rebased: self._rebased,
             m.RebaseFailed: self._rebase_failed,
+            m.Lifted: self._lifted,
             BaseLost: self._base_lost,
             Finished: self._finished,
             MemberGone: self._gone,
@@ -105,15 +108,19 @@ class Member:
         """The next step for the open ask: catch up with what was missed, then offer."""
         assert self.ask is not None
         contract, self._round, self._offered = self.contract, self.contract.round, ""
+        self._down = contributing.down(contract)
         if not contract.has_model:
             self.holds = contract.base  # nothing but the tensors' names and shapes
+        if self._down and self.holds == contract.base:
+            return self._descend()
         done = self.lineage.given_up or self.lineage.counted
         adopts = self.ask.kind == "begin" or (self.ask.kind == "sync" and done)
         if contract.finished or self.holds != contract.base or (adopts and contract.has_model):
             return self._fetch(contract.base)
-        if self._may_go_alone():
+        if self._patience.may_go_alone(self.ask):
             return self._go_alone()
-        if self._source() == "rebased" and not self.lineage.on_base:
+        source = contributing.source(self.ask, contract, self.lineage, self.checkin)
+        if source == "rebased" and not self.lineage.on_base:
             self.phase = Phase.REBASING
             return [m.Rebase(self.lineage.origin, contract.base)]
         self.phase = Phase.OFFERED
@@ -121,35 +128,30 @@ class Member:
 
     def _go_alone(self) -> list[m.Effect]:
         """An offer that was made already is replaced by the next one; its weights are not served meanwhile."""
-        self.alone += 1
-        note = f"too few peers ({self._patience.missing()}): training on alone, {self.alone} of {ALONE_MAX}"
-        return [self._answer("alone", note=note)]
+        return [self._answer("alone", note=self._patience.go_alone())]
 
     def _offer(self) -> dict[str, Any]:
         assert self.ask is not None
         assert self.holds == self.contract.base, "I8: offers are on the newest base, and it is here"
-        ended = self.ask.kind == "end"
-        self._round = self.contract.round
-        self._offered = {"own": self.ask.digest, "base": self.holds, "rebased": self.lineage.on_base}[self._source()]
-        body = {
-            "contract": self.contract.name,
-            "round": self._round,
-            "base": self.contract.base,
-            "digest": self._offered,
-            "inactive": ended and (self.checkin == "inactive" or self.lineage.given_up),
-            "stop": ended,
-            "counters": {"batches": self.ask.batches, "epochs": self.ask.epochs},
-        }
-        return {**body, "weight_permille": self.lineage.permille} if self.lineage.permille < 1000 else body
+        self._round, self._down = self.contract.round, contributing.down(self.contract)
+        of = (self.ask, self.contract, self.lineage, self.checkin)
+        body = contributing.offer(*of, uid=self.uid, lifted=self._from_above)
+        self._offered = body["digest"]
+        return body
 
-    def _source(self) -> m.Source:
-        assert self.ask is not None
-        ended = self.ask.kind == "end" and self.contract.has_model
-        if ended and (self.checkin == "active" or self.lineage.given_up):
-            return "base"
-        if ended and self.checkin == "inactive":
-            return "own"
-        return "rebased" if self.lineage.late or self.lineage.moved else "own"
+    def _descend(self) -> list[m.Effect]:
+        """The group has merged: it takes what comes from above, which its leader has to bring first."""
+        if contributing.climbs(self.contract, self.uid, self._from_above):
+            self.phase = Phase.CLIMBING
+            return [m.Climb(self.contract.base, ending=self.contract.level.ending)]
+        self.phase = Phase.OFFERED
+        return [m.Propose("Offer", self._offer())]
+
+    def _lifted(self, event: m.Lifted) -> list[m.Effect]:
+        if self.phase is not Phase.CLIMBING:
+            return []
+        self._from_above = event
+        return self._pursue()
 
     def _judged(self, event: m.OfferJudged) -> list[m.Effect]:
         if event.accepted or self.phase is not Phase.OFFERED or event.round != self.contract.round:
@@ -238,7 +240,7 @@ class Member:
         if self.ask is None:
             return []
         part, phase = self.part, self.phase
-        if part is not None and part.is_of(event.round, event.attempt):
+        if part is not None and part.is_of(event.round, event.attempt) and not self._down:
             self.lineage.count(event.digest)
         if phase is Phase.MERGING and part and part.is_of(event.round, event.attempt) and not part.stalled:
             self.phase = Phase.OVERTAKEN
@@ -257,7 +259,7 @@ class Member:
         ends: list[m.Effect] = [m.EndExchange()] if self.phase in EXCHANGING else []
         shown = self.part.shown(event) if self.part else []
         self.part = None
-        if self.ask.kind == "sync":
+        if self.ask.kind == "sync" and not self._down:
             note = f"round {event.round} was aborted: {event.reason}; own weights kept"
             return [*shown, *ends, self._answer("kept", note=note)]
         text = f"round {event.round} was aborted: {event.reason}; asking again"
@@ -279,6 +281,8 @@ class Member:
         assert self.ask is not None
         if self.holds != self.contract.base:  # the others are ahead of what was told here
             return self._fetch(self.contract.base)
+        if contributing.down(self.contract):
+            return self._pursue()
         trained = self.ask.kind == "sync" and not self.lineage.counted
         anew = self.ask.kind == "end" or (trained and not self.lineage.given_up) or not self.contract.has_model
         if anew and not self.contract.finished:
@@ -363,16 +367,11 @@ class Member:
             return []
         if not patience.too_few:
             return patience.for_offers(now_s)
-        if self._may_go_alone():
+        if patience.may_go_alone(self.ask):
             return self._go_alone()
         if self.contract.options.onTooFewPeers == "stop" and self.contract.has_model:  # who never came is waited for
             return [m.GiveUp(Unreachable(f"too few peers in contract {self.contract.name}: {patience.missing()}"))]
         return patience.for_peers(now_s)
-
-    def _may_go_alone(self) -> bool:
-        training = self.ask is not None and self.ask.kind == "sync"
-        local = self.contract.options.onTooFewPeers == "local"
-        return training and local and self._patience.too_few and self.alone < ALONE_MAX
 
     def _answer(
         self, how: Literal["merged", "adopted", "kept", "alone"], *, members: int = 0, note: str = ""
@@ -381,7 +380,7 @@ class Member:
         if how in ("merged", "adopted"):
             assert self.holds == self.contract.base, "I7: only the committed base is handed over, and it is here"
             self.lineage.handed_over()
-            self.alone, self.batches_at_answer = 0, self.ask.batches
+            self._patience.alone, self.batches_at_answer = 0, self.ask.batches
         self.phase, self.ask = Phase.RESTING, None
         newest = self.contract.kept.newest if how in ("merged", "adopted") else None  # later rounds came to nothing
         decided = newest.round if newest else self.contract.round - (how != "alone")

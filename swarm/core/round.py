@@ -15,7 +15,7 @@ After either the contract begins the next round: with a new number, and after AB
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, Literal
@@ -33,13 +33,12 @@ from swarm.core.events import (
     Shard,
     SnapMade,
 )
-from swarm.core.membership import Member
+from swarm.core.offer import Offer, Terms
 from swarm.core.tensors import split
 from swarm.core.weightcap import capped
 from swarm.errors import Refused
 
 ATTEMPTS = 4
-BROADCAST_BYTES = 4 * 2**20
 
 
 class Phase(Enum):
@@ -52,74 +51,6 @@ HEARD: dict[Phase, frozenset[str]] = {
     Phase.MERGING: frozenset({"Ready", "Suspect", "DeadlinePassed"}),
 }
 """The kinds that mean something in each phase; the others are refused by name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the contract says about its rounds.
-
-    ``first``: only the weights of the first to enrol count. ``full``: every offer commits to its weights, leaf by leaf.
-    ``altered``: weights are rounded or clipped before they travel, by how far they are from the base.
-    ``capped``: no organisation of these ``members`` may have more than a third of the weight (`core/weightcap`).
-    """
-
-    contract: str
-    min_peers: int
-    topology: str
-    leaves: int
-    nbytes: int
-    first: bool
-    full: bool = False
-    capped: bool = False
-    members: Mapping[str, Member] = field(default_factory=dict, compare=False)
-    altered: bool = False
-
-    @property
-    def sharded(self) -> bool:
-        return self.topology == "sharded" or (self.topology == "auto" and self.nbytes > BROADCAST_BYTES)
-
-    @property
-    def rooted(self) -> bool:
-        """Offers have a Merkle root: where all members merge the same bytes, and those are not what was offered whole,
-        nothing else tells who sent one thing to one and another to the other."""
-        return self.full or (self.altered and not self.sharded)
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """``weight`` in 1/1000; ``ordinal`` = the how-manieth member to enrol; ``name`` is for sentences.
-
-    ``rate`` in bytes a second, of the slower direction: what a member moves is the same in both. ``seen``: whose rate
-    is doubted, and what was seen instead (`layout.doubted`).
-    """
-
-    digest: str
-    weight: int
-    stop: bool
-    address: str
-    ordinal: int
-    name: str
-    rate: int = 0
-    root: bytes = b""
-    seen: tuple[tuple[str, int], ...] = ()
-
-    @classmethod
-    def of(cls, member: Member, body: Mapping[str, Any], terms: Terms) -> Offer:
-        """What the body of a member's Offer says; raises Refused when the contract asks for more."""
-        root = body.get("root", b"")
-        if terms.rooted and not root:
-            raise Refused(f"{member} offers without a Merkle root, which contract {terms.contract} asks for")
-        return cls(
-            body["digest"],
-            0 if body.get("inactive", False) else member.weight * int(body.get("weight_permille", 1000)),
-            body.get("stop", False),
-            member.data_address,
-            member.ordinal,
-            str(member),
-            min(body.get("rates", {"": 0}).values()),
-            root,
-            tuple(sorted(body.get("seen", {}).items())),
-        )
 
 
 @dataclass(slots=True)
@@ -153,10 +84,17 @@ class Round:
         return Phase.MERGING if self.attempt else Phase.COLLECTING
 
     @property
-    def stops(self) -> int:
-        """Stop flags among the members (before the snap: among the offers)."""
+    def ending(self) -> bool:
+        """As many as there have to be have stopped, of the members (before the snap: of those that have offered)."""
         uids: Iterable[str] = self.attempt.uids if self.attempt else self.offers
-        return sum(self.offers[uid].stop for uid in uids)
+        return sum(self.offers[uid].stop for uid in uids) >= self.terms.min_peers
+
+    @property
+    def _final(self) -> bool:
+        """What this round commits is the last. Of a group (`core/level`) what its leader brings from above may be."""
+        if self.terms.stage == "down":
+            return any(offer.stop for offer in self.offers.values() if offer.weight)
+        return self.ending and self.terms.stage == "single"
 
     # ---- collecting
 
@@ -181,7 +119,8 @@ class Round:
         if self.attempt or len(self.offers) < self.terms.min_peers or (waiting and not self.window_closed):
             return []
         if not any(offer.weight for offer in self.offers.values()):
-            return [Finished(self.terms.contract, self.base)] if self.stops >= self.terms.min_peers else []
+            ends = self.ending and self.terms.stage == "single"
+            return [Finished(self.terms.contract, self.base)] if ends else []
         late = f"had not offered in round {self.number} when its window closed"
         return [
             *(MemberGone(self.terms.contract, uid, "dropped", late) for uid in sorted(waiting)),
@@ -204,9 +143,8 @@ class Round:
         if len(now.ready) < quorum(len(now.uids)):
             return events
         signers = tuple(sorted(now.ready))
-        finished = self.stops >= self.terms.min_peers
         where = (self.terms.contract, self.number, attempt)
-        return [*events, Committed(*where, digest, now.uids, signers, finished)]
+        return [*events, Committed(*where, digest, now.uids, signers, self._final)]
 
     def suspect(self, uid: str, attempt: int, accused: str) -> list[Event]:
         now = self._member_speaks(uid, attempt, "Suspect")

@@ -259,9 +259,7 @@ def _bind(tls: _Tls, binding: Binding) -> Generator[_Want, None, Hello]:
         binding.feed(received)
 
 
-def judged(
-    tls: _Tls, credentials: Credentials, who: str, roles: Sequence[str]
-) -> tuple[Identity, tuple[bytes, ...]]:
+def judged(tls: _Tls, credentials: Credentials, who: str, roles: Sequence[str]) -> tuple[Identity, tuple[bytes, ...]]:
     """Whose certificate the other side of a finished TLS handshake has shown, and its chain; raises IdentityError."""
     chain = tuple(_chain(tls))
     try:
