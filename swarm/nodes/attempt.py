@@ -12,6 +12,7 @@ from typing import Any
 
 from swarm.core.events import SnapMade
 from swarm.core.exchanging_pace import even_s
+from swarm.nodes import mergemethods
 from swarm.nodes.contribution import Contribution
 from swarm.nodes.models import ModelFile
 from swarm.runtime.data import Region, Want
@@ -22,7 +23,7 @@ from swarm.runtime.exchange import Exchange
 class Attempt:
     """``result``: the file of the merge. ``handed``: the exchange puts it where the program will read it, too.
 
-    ``judges``: the method judges whole contributions, so shards come after all of them.
+    ``method``: the name of the merge method.
     """
 
     snap: SnapMade
@@ -30,7 +31,7 @@ class Attempt:
     result: ModelFile
     handed: bool
     exchange: Exchange
-    judges: bool
+    method: str
 
     def is_of(self, round_: int, attempt: int) -> bool:
         return (self.snap.round, self.snap.attempt) == (round_, attempt)
@@ -49,7 +50,7 @@ class Attempt:
 
     @cached_property
     def _even_s(self) -> float:
-        return even_s(self.snap, len(self.own.content), judges=self.judges)
+        return even_s(self.snap, len(self.own.content), judges=mergemethods.find(self.method).distances)
 
     def evidence(self, shards: Iterable[int]) -> Iterator[dict[str, Any]]:
         """What the owners of these shards, by number in the snap, signed for the bytes that they sent here."""

@@ -216,7 +216,6 @@ class Learning:
         handed = self.contract.momenta is None  # else the program gets what is made of the merge
         result = self.models.result() if handed else self.models.incoming(state=False)
         self._brought = ""
-        method = mergemethods.find(self.contract.options.mergeMethod)
         exchange = Exchange(
             snap=snap,
             uid=self._link.state.uid,
@@ -225,7 +224,7 @@ class Learning:
             node_keys={uid: node.node_key for uid, node in self._link.ledger.nodes.items()},
             schema=self.contract.schema,
             hash_name=self.contract.hash,
-            method=method,
+            method=mergemethods.find(self.contract.options.mergeMethod),
             max_faulty=self.contract.options.maxFaulty,
             own=own.content,
             base=self.models.file_of(snap.base).read if self.models.get(snap.base) else None,
@@ -238,7 +237,7 @@ class Learning:
             rates=self._rates,
             tell=in_loop(self._exchanged),
         )
-        self._round = Attempt(snap, own, result, handed, exchange, method.distances)
+        self._round = Attempt(snap, own, result, handed, exchange, self.contract.options.mergeMethod)
         exchange.start()
         self._reach(snap, "scatter")
 
