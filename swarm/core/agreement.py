@@ -45,14 +45,15 @@ _RANGES: dict[str, tuple[int, int]] = {
     "outerLearningRate": (1, 10_000),
     "outerMomentum": (0, 999),
     "maxDeltaNorm": (0, 10**12),
+    "pickPeers": (0, 1000),
 }
 _NESTEROV = {"outerLearningRate": 700, "outerMomentum": 900}
 _LATER = {
     "maxFaulty": -1, "maxPeersPerOrganisation": 0, "wire": "fp32", "outer": "plain", **_NESTEROV, "maxDeltaNorm": 0,
-    "useAdaptiveSync": "fixed", "weightage": "given",
+    "useAdaptiveSync": "fixed", "weightage": "given", "pickPeers": 0,
 }  # fmt: skip
 """Options that came later: what says nothing is written as it was before there was anything to say."""
-_SINCE = {"weightage": 3}
+_SINCE = {"weightage": 3, "pickPeers": 3}
 """The version of the ledger's rules (`core/rules`) with which an option came that the first version did not have."""
 THOUSANDTHS = frozenset({*_NESTEROV, "maxDeltaNorm"})
 """Options that users give as fractions; here and in the ledger they are whole numbers of 1/1000."""
@@ -67,6 +68,7 @@ class Options:
     ``maxDeltaNorm``: how far weights may be from the base (`core/clip`), 0 = any distance. It, ``outerLearningRate``
     and ``outerMomentum`` are in 1/1000. ``useAdaptiveSync``: what the sync interval follows (`core/interval`).
     ``weightage``: what members weigh, a nodeWeightage of 1 to 100 each, or as many as they have examples.
+    ``pickPeers``: how many of the members take part in a round (`core/line`); 0 = all.
     """
 
     minPeers: int
@@ -86,6 +88,7 @@ class Options:
     maxDeltaNorm: int = 0
     useAdaptiveSync: str = "fixed"
     weightage: str = "given"
+    pickPeers: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -100,6 +103,21 @@ class Options:
         named = self.organisations
         if len(named) > 64 or not all(isinstance(text, str) and 0 < len(text) <= 80 for text in named):
             raise BadInput("organisations has to be a list of at most 64 names, or sha256:... of a CA's public key")
+        self._must_be_reachable("pickPeers", self.pickPeers)
+
+    def _must_be_reachable(self, name: str, members: int) -> None:
+        """Refuse rounds of so many members (0: of all) that could never come about."""
+        if 0 < members < self.minPeers:
+            raise BadInput(
+                f"{name}={members} is not possible with minPeers={self.minPeers}: expected {self.minPeers} or more",
+                hint="minPeers is the least that a round needs: lower it, or leave the other out, which means all",
+            )
+        most = self.maxPeersPerOrganisation * len(self.organisations)
+        if 0 < most < members:
+            raise BadInput(
+                f"{name}={members} is not possible: the contract admits {most} peers, maxPeersPerOrganisation="
+                f"{self.maxPeersPerOrganisation} of {len(self.organisations)} organisations, expected {most} or less"
+            )
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any], version: int | None = None) -> Options:

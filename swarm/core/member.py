@@ -12,6 +12,7 @@ answered exactly once, or the member gives up with a sentence; a change that doe
               │ │         └─ refused: the round began without it ──► late ──Committed──► fetching
               │ │   a base that is not here ──► fetching ──FetchFailed──► behind ──Ticked──► fetching
               │ └─ Fetched: begin, or too late to count              │
+              │   the round takes others ──► sitting out ──Committed──► fetching
               └─ the others are ahead ──► rebasing ◄── Fetched ──────┘
                                             └──Rebased──► offered, with less weight
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from swarm.core import contributing
 from swarm.core import member_steps as m
 from swarm.core.contract import Contract
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
@@ -30,11 +32,9 @@ from swarm.core.patience import Patience
 from swarm.core.phase import EXCHANGING, Phase
 from swarm.errors import Refused, Unreachable
 
-__all__ = ["ALONE_MAX", "FETCH_AGAIN_S", "Member", "Phase"]
+__all__ = ["FETCH_AGAIN_S", "Member", "Phase"]
 
 FETCH_AGAIN_S = 2.0
-ALONE_MAX = 10
-"""Sync points that ``onTooFewPeers="local"`` may pass alone before it waits like the others."""
 
 
 class Member:
@@ -55,7 +55,6 @@ class Member:
         self.ask: m.Asked | None = None
         self.part: Part | None = None
         self.lineage = Lineage(uid, contract, origin or holds)
-        self.alone = 0
         self.batches_at_answer = 0
         self._patience = Patience(contract)
         self._round = 0
@@ -111,9 +110,13 @@ class Member:
         adopts = self.ask.kind == "begin" or (self.ask.kind == "sync" and done)
         if contract.finished or self.holds != contract.base or (adopts and contract.has_model):
             return self._fetch(contract.base)
-        if self._may_go_alone():
+        if self._patience.may_go_alone(self.ask):
             return self._go_alone()
-        if self._source() == "rebased" and not self.lineage.on_base:
+        if contract.sits_out(self.uid):
+            self.phase = Phase.SITTING_OUT
+            return []
+        source = contributing.source(self.ask, self.lineage, self.checkin, has_model=contract.has_model)
+        if source == "rebased" and not self.lineage.on_base:
             self.phase = Phase.REBASING
             return [m.Rebase(self.lineage.origin, contract.base)]
         self.phase = Phase.OFFERED
@@ -121,44 +124,31 @@ class Member:
 
     def _go_alone(self) -> list[m.Effect]:
         """An offer that was made already is replaced by the next one; its weights are not served meanwhile."""
-        self.alone += 1
-        note = f"too few peers ({self._patience.missing()}): training on alone, {self.alone} of {ALONE_MAX}"
-        return [self._answer("alone", note=note)]
+        return [self._answer("alone", note=self._patience.go_alone())]
 
     def _offer(self) -> dict[str, Any]:
         assert self.ask is not None
         assert self.holds == self.contract.base, "I8: offers are on the newest base, and it is here"
-        ended = self.ask.kind == "end"
-        self._round = self.contract.round
-        self._offered = {"own": self.ask.digest, "base": self.holds, "rebased": self.lineage.on_base}[self._source()]
-        body = {
-            "contract": self.contract.name,
-            "round": self._round,
-            "base": self.contract.base,
-            "digest": self._offered,
-            "inactive": ended and (self.checkin == "inactive" or self.lineage.given_up),
-            "stop": ended,
-            "counters": {"batches": self.ask.batches, "epochs": self.ask.epochs},
-        }
-        return {**body, "weight_permille": self.lineage.permille} if self.lineage.permille < 1000 else body
-
-    def _source(self) -> m.Source:
-        assert self.ask is not None
-        ended = self.ask.kind == "end" and self.contract.has_model
-        if ended and (self.checkin == "active" or self.lineage.given_up):
-            return "base"
-        if ended and self.checkin == "inactive":
-            return "own"
-        return "rebased" if self.lineage.late or self.lineage.moved else "own"
+        body = contributing.offer(self.ask, self.contract, self.lineage, self.checkin)
+        self._round, self._offered = body["round"], body["digest"]
+        return body
 
     def _judged(self, event: m.OfferJudged) -> list[m.Effect]:
-        if event.accepted or self.phase is not Phase.OFFERED or event.round != self.contract.round:
+        if self.phase is not Phase.OFFERED or event.round != self.contract.round:
             return []
-        if self.uid in self.contract.offers:  # it was made twice, around a time when this node counted as lost
+        if self.uid in self.contract.offers:  # or it was made twice, around a time when this node counted as lost
             return []
+        if event.accepted:
+            return self._counted_again()
         if self.contract.snap is not None or self.contract.finished:
             return self._passed_over(event.round)
         return [m.GiveUp(Refused(event.reason))]
+
+    def _counted_again(self) -> list[m.Effect]:
+        """It was gone when its round was drawn: its offer said only that it is there, and it may be next by now."""
+        contract = self.contract
+        again = contract.options.pickPeers and not contract.snap and not contract.finished
+        return self._pursue() if again else []
 
     def _passed_over(self, round_: int) -> list[m.Effect]:
         told = self.phase is not Phase.OFFERED
@@ -169,16 +159,22 @@ class Member:
     def _gone(self, event: MemberGone) -> list[m.Effect]:
         """An offer of this node is void; where it waits for a snap (its links were cut, it lives) it offers again."""
         if event.uid != self.uid or self.ask is None:
-            return []
+            return self._pursue() if self._is_next() else []  # in the place of who is gone
         if event.what == "excluded":
             return [m.GiveUp(Refused(f"this node is excluded from contract {self.contract.name}: it {event.reason}"))]
         if self.phase in EXCHANGING:
             return [m.Tell(f"this round goes on without this node's weights: it {event.reason}")]
+        if event.what == "lost" and self.phase is Phase.SITTING_OUT:
+            return [m.Tell(f"this node {event.reason}"), *self._pursue()]
         if event.what != "lost" or self.phase is not Phase.OFFERED:
             return []
         if self.holds != self.contract.base:  # decided meanwhile: that is on its way here
             return [m.Tell(f"this node {event.reason}")]
         return [m.Tell(f"this node {event.reason}: offering again"), m.Propose("Offer", self._offer())]
+
+    def _is_next(self) -> bool:
+        out = self.phase is Phase.SITTING_OUT and self.contract.round == self._round
+        return out and not self.contract.sits_out(self.uid)
 
     # ---- merging
 
@@ -240,6 +236,8 @@ class Member:
         part, phase = self.part, self.phase
         if part is not None and part.is_of(event.round, event.attempt):
             self.lineage.count(event.digest)
+        if phase is Phase.SITTING_OUT and self.ask.kind == "sync":
+            self.lineage.give_up()
         if phase is Phase.MERGING and part and part.is_of(event.round, event.attempt) and not part.stalled:
             self.phase = Phase.OVERTAKEN
             return []
@@ -251,7 +249,7 @@ class Member:
         return [*ends, *self._fetch(event.digest, event.signers)]
 
     def _aborted(self, event: Aborted) -> list[m.Effect]:
-        if self.phase not in (Phase.OFFERED, Phase.LATE, *EXCHANGING):
+        if self.phase not in (Phase.OFFERED, Phase.LATE, Phase.SITTING_OUT, *EXCHANGING):
             return []
         assert self.ask is not None
         ends: list[m.Effect] = [m.EndExchange()] if self.phase in EXCHANGING else []
@@ -265,7 +263,7 @@ class Member:
 
     def _finished(self, event: Finished) -> list[m.Effect]:
         """Without a COMMIT of its own: nobody's weights count any more, so the base is final."""
-        return self._pursue() if self.phase is Phase.OFFERED else []
+        return self._pursue() if self.phase in (Phase.OFFERED, Phase.SITTING_OUT) else []
 
     def _cleared(self, event: ContractCleared) -> list[m.Effect]:
         hint = "start the program again to enrol in the new one"
@@ -280,13 +278,16 @@ class Member:
         if self.holds != self.contract.base:  # the others are ahead of what was told here
             return self._fetch(self.contract.base)
         trained = self.ask.kind == "sync" and not self.lineage.counted
-        anew = self.ask.kind == "end" or (trained and not self.lineage.given_up) or not self.contract.has_model
+        counts = trained and not self.lineage.given_up and not self.contract.sits_out(self.uid)
+        anew = self.ask.kind == "end" or counts or not self.contract.has_model
         if anew and not self.contract.finished:
             return self._pursue()
         if members:
             return [self._answer("merged", members=members)]
         adopted = f"adopted the model of round {self.contract.round - 1}, gave up {self._batches()} batches"
-        return [self._answer("adopted", note=f"missed a merge: {adopted}" if trained else "")]
+        others = self.contract.options.pickPeers
+        why = f"a round of {others} others" if others else "missed a merge"
+        return [self._answer("adopted", note=f"{why}: {adopted}" if trained else "")]
 
     def _batches(self) -> int:
         """How many the program has trained since it was last handed a model."""
@@ -323,7 +324,7 @@ class Member:
 
     def _base_lost(self, event: BaseLost) -> list[m.Effect]:
         self.lineage.lose(event.digest)
-        if self.phase not in (Phase.FETCHING, Phase.BEHIND):
+        if self.phase not in (Phase.FETCHING, Phase.BEHIND, Phase.SITTING_OUT):
             return []
         self._patience.unserved_s = None
         return [m.Tell(f"nobody holds the committed model any more; the base is {event.base} again"), *self._pursue()]
@@ -359,20 +360,17 @@ class Member:
             return patience.for_ledger(now_s)
         if self.phase is Phase.BEHIND and now_s >= self._fetch_again_s:
             return [*patience.for_model(now_s), *self._fetch(self.contract.base)]
-        if self.phase is not Phase.OFFERED:
+        if self._is_next():
+            return self._pursue()
+        if self.phase not in (Phase.OFFERED, Phase.SITTING_OUT):
             return []
         if not patience.too_few:
             return patience.for_offers(now_s)
-        if self._may_go_alone():
+        if patience.may_go_alone(self.ask):
             return self._go_alone()
         if self.contract.options.onTooFewPeers == "stop" and self.contract.has_model:  # who never came is waited for
             return [m.GiveUp(Unreachable(f"too few peers in contract {self.contract.name}: {patience.missing()}"))]
         return patience.for_peers(now_s)
-
-    def _may_go_alone(self) -> bool:
-        training = self.ask is not None and self.ask.kind == "sync"
-        local = self.contract.options.onTooFewPeers == "local"
-        return training and local and self._patience.too_few and self.alone < ALONE_MAX
 
     def _answer(
         self, how: Literal["merged", "adopted", "kept", "alone"], *, members: int = 0, note: str = ""
@@ -381,7 +379,7 @@ class Member:
         if how in ("merged", "adopted"):
             assert self.holds == self.contract.base, "I7: only the committed base is handed over, and it is here"
             self.lineage.handed_over()
-            self.alone, self.batches_at_answer = 0, self.ask.batches
+            self._patience.alone, self.batches_at_answer = 0, self.ask.batches
         self.phase, self.ask = Phase.RESTING, None
         newest = self.contract.kept.newest if how in ("merged", "adopted") else None  # later rounds came to nothing
         decided = newest.round if newest else self.contract.round - (how != "alone")

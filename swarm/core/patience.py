@@ -7,18 +7,24 @@ bounds ends with an error that names them.
 from __future__ import annotations
 
 from swarm.core.contract import Contract
-from swarm.core.member_steps import Effect, GiveUp, Tell
+from swarm.core.member_steps import Asked, Effect, GiveUp, Tell
 from swarm.errors import Unreachable
 
 NOTE_EVERY_S = 10.0
+ALONE_MAX = 10
+"""Sync points that ``onTooFewPeers="local"`` may pass alone before it waits like the others."""
 
 
 class Patience:
-    """``ledger``: since when, and why, the ledger is not there. ``unserved_s``: since when nobody serves the base."""
+    """``ledger``: since when, and why, the ledger is not there. ``unserved_s``: since when nobody serves the base.
+
+    ``alone``: how many sync points in a row have passed without the others.
+    """
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self.ledger: tuple[float, str] | None = None
+        self.alone = 0
         self._too_few_s: float | None = None
         self.unserved_s: float | None = None
         self._noted_s = 0.0
@@ -50,10 +56,21 @@ class Patience:
     def too_few(self) -> bool:
         return len(self._contract.live()) < self._contract.options.minPeers
 
+    def may_go_alone(self, ask: Asked | None) -> bool:
+        training = ask is not None and ask.kind == "sync"
+        local = self._contract.options.onTooFewPeers == "local"
+        return training and local and self.too_few and self.alone < ALONE_MAX
+
+    def go_alone(self) -> str:
+        """What to say of it."""
+        self.alone += 1
+        return f"too few peers ({self.missing()}): training on alone, {self.alone} of {ALONE_MAX}"
+
     def for_offers(self, now_s: float) -> list[Effect]:
         """There are enough: they are waited for without an end, as they may train for long."""
         self._too_few_s = None
-        return self.note(now_s, f"waiting for the offers of {self.missing()}")
+        what = "merge" if self._contract.snap else "offers"  # of those who are picked, where this one is not
+        return self.note(now_s, f"waiting for the {what} of {self.missing()}")
 
     def missing(self) -> str:
         """Whom this node waits for, by name; those who never enrolled have none."""

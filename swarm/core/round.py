@@ -15,7 +15,7 @@ After either the contract begins the next round: with a new number, and after AB
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, Literal
@@ -33,13 +33,13 @@ from swarm.core.events import (
     Shard,
     SnapMade,
 )
-from swarm.core.membership import Member
+from swarm.core.line import Line
+from swarm.core.offer import Offer, Terms
 from swarm.core.tensors import split
 from swarm.core.weightcap import capped
 from swarm.errors import Refused
 
 ATTEMPTS = 4
-BROADCAST_BYTES = 4 * 2**20
 
 
 class Phase(Enum):
@@ -52,74 +52,6 @@ HEARD: dict[Phase, frozenset[str]] = {
     Phase.MERGING: frozenset({"Ready", "Suspect", "DeadlinePassed"}),
 }
 """The kinds that mean something in each phase; the others are refused by name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the contract says about its rounds.
-
-    ``first``: only the weights of the first to enrol count. ``full``: every offer commits to its weights, leaf by leaf.
-    ``altered``: weights are rounded or clipped before they travel, by how far they are from the base.
-    ``capped``: no organisation of these ``members`` may have more than a third of the weight (`core/weightcap`).
-    """
-
-    contract: str
-    min_peers: int
-    topology: str
-    leaves: int
-    nbytes: int
-    first: bool
-    full: bool = False
-    capped: bool = False
-    members: Mapping[str, Member] = field(default_factory=dict, compare=False)
-    altered: bool = False
-
-    @property
-    def sharded(self) -> bool:
-        return self.topology == "sharded" or (self.topology == "auto" and self.nbytes > BROADCAST_BYTES)
-
-    @property
-    def rooted(self) -> bool:
-        """Offers have a Merkle root: where all members merge the same bytes, and those are not what was offered whole,
-        nothing else tells who sent one thing to one and another to the other."""
-        return self.full or (self.altered and not self.sharded)
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """``weight`` in 1/1000; ``ordinal`` = the how-manieth member to enrol; ``name`` is for sentences.
-
-    ``rate`` in bytes a second, of the slower direction: what a member moves is the same in both. ``seen``: whose rate
-    is doubted, and what was seen instead (`layout.doubted`).
-    """
-
-    digest: str
-    weight: int
-    stop: bool
-    address: str
-    ordinal: int
-    name: str
-    rate: int = 0
-    root: bytes = b""
-    seen: tuple[tuple[str, int], ...] = ()
-
-    @classmethod
-    def of(cls, member: Member, body: Mapping[str, Any], terms: Terms) -> Offer:
-        """What the body of a member's Offer says; raises Refused when the contract asks for more."""
-        root = body.get("root", b"")
-        if terms.rooted and not root:
-            raise Refused(f"{member} offers without a Merkle root, which contract {terms.contract} asks for")
-        return cls(
-            body["digest"],
-            0 if body.get("inactive", False) else member.weight * int(body.get("weight_permille", 1000)),
-            body.get("stop", False),
-            member.data_address,
-            member.ordinal,
-            str(member),
-            min(body.get("rates", {"": 0}).values()),
-            root,
-            tuple(sorted(body.get("seen", {}).items())),
-        )
 
 
 @dataclass(slots=True)
@@ -147,6 +79,8 @@ class Round:
         self.offers: dict[str, Offer] = {}
         self.window_closed = False
         self.attempt: Attempt | None = None
+        self.line = Line(terms.picks)
+        """Who takes part, where not everybody does: while offers are collected it holds all live members."""
 
     @property
     def phase(self) -> Phase:
@@ -175,9 +109,13 @@ class Round:
             )
         self.window_closed = True
 
+    def awaited(self, live: Collection[str]) -> list[str]:
+        """Whose offers the round lacks, of these members."""
+        return [uid for uid in self.line.first(live) if uid not in self.offers]
+
     def snap_if_due(self, live: Collection[str]) -> list[Event]:
         """The snap, once enough and all live members (or all in time) have offered; those passed over are dropped."""
-        waiting = [uid for uid in live if uid not in self.offers]
+        waiting = self.awaited(live)
         if self.attempt or len(self.offers) < self.terms.min_peers or (waiting and not self.window_closed):
             return []
         if not any(offer.weight for offer in self.offers.values()):
@@ -249,6 +187,7 @@ class Round:
         else:
             for uid in gone:
                 self.offers.pop(uid, None)
+                self.line.leave(uid)
         return events
 
     def cancel(self, reason: str) -> list[Event]:
@@ -353,13 +292,14 @@ class Round:
             [[accused, list(accusers)] for accused, accusers in now.suspects.items()],
         ]
         head = {"number": self.number, "base": self.base, "closed": self.window_closed}
-        return {**head, "offers": offers, "attempt": attempt}
+        return {**head, "offers": offers, "attempt": attempt, **self.line.to_state()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], terms: Terms) -> Round:
         new = cls(state["number"], state["base"], terms)
         new.offers = {uid: Offer(*rest) for uid, *rest in state["offers"]}
         new.window_closed = state["closed"]
+        new.line.restore(state)
         if state["attempt"]:
             number, entry, uids, ready, suspects = state["attempt"]
             new._begin(number, uids)
@@ -373,8 +313,10 @@ class Round:
         """The invariants that hold between any two entries."""
         now = self.attempt
         if now is None:
+            assert set(self.offers) <= set(self.line.first(self.offers)), "I4: only who was picked offers"
             return
         uids, snap = now.uids, now.snap
+        assert not self.terms.picks or len(uids) <= self.terms.picks, "I4: as many as the contract says"
         assert list(uids) == sorted(set(uids)), "I4: members once each, by uid"
         assert set(uids) <= set(self.offers), "I8: members have offered on this base"
         assert len(uids) >= self.terms.min_peers, "I9: at least minPeers members"

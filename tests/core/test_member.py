@@ -10,8 +10,9 @@ import pytest
 from swarm.core import member_steps as m
 from swarm.core.contract import Contract, Enrolment
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
-from swarm.core.member import ALONE_MAX, FETCH_AGAIN_S, Member, Phase
+from swarm.core.member import FETCH_AGAIN_S, Member, Phase
 from swarm.core.names import Identity
+from swarm.core.patience import ALONE_MAX
 from swarm.core.tensors import Schema
 from swarm.errors import Refused, Unreachable
 

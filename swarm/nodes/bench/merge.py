@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 import swarm
-from swarm.core.round import BROADCAST_BYTES
+from swarm.core.offer import BROADCAST_BYTES
 from swarm.errors import BadInput, CheckFailed, InternalError
 from swarm.nodes.bench import merge_program
 from swarm.nodes.bench.central import Model

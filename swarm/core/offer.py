@@ -1,0 +1,107 @@
+"""What is offered to a round, and what the contract says about all its rounds.
+
+Made by `core/contract`, read by `core/round`. Guarantees: an offer that lacks what the terms ask for is refused by
+name; weights are integers in 1/1000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from swarm.core.agreement import Options
+from swarm.core.membership import Member
+from swarm.core.tensors import Schema
+from swarm.errors import Refused
+
+BROADCAST_BYTES = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the contract says about its rounds.
+
+    ``first``: only the weights of the first to enrol count. ``full``: every offer commits to its weights, leaf by leaf.
+    ``altered``: weights are rounded or clipped before they travel, by how far they are from the base.
+    ``capped``: no organisation of these ``members`` may have more than a third of the weight (`core/weightcap`).
+    ``picks``: so many members take part in a round (`core/line`), 0: all.
+    """
+
+    contract: str
+    min_peers: int
+    topology: str
+    leaves: int
+    nbytes: int
+    first: bool
+    full: bool = False
+    capped: bool = False
+    members: Mapping[str, Member] = field(default_factory=dict, compare=False)
+    altered: bool = False
+    picks: int = 0
+
+    @classmethod
+    def of(
+        cls, contract: str, options: Options, schema: Schema, members: Mapping[str, Member], *, has_model: bool
+    ) -> Terms:
+        """Of the rounds on one base."""
+        return cls(
+            contract,
+            options.minPeers,
+            options.topology,
+            schema.leaves,
+            schema.nbytes,
+            first=options.initialModel == "first" and not has_model,
+            full=options.commitments == "full",
+            capped=options.robust,
+            members=members,
+            altered=options.alters and has_model,
+            picks=options.pickPeers,
+        )
+
+    @property
+    def sharded(self) -> bool:
+        return self.topology == "sharded" or (self.topology == "auto" and self.nbytes > BROADCAST_BYTES)
+
+    @property
+    def rooted(self) -> bool:
+        """Offers have a Merkle root: where all members merge the same bytes, and those are not what was offered whole,
+        nothing else tells who sent one thing to one and another to the other."""
+        return self.full or (self.altered and not self.sharded)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """``weight`` in 1/1000; ``ordinal`` = the how-manieth member to enrol; ``name`` is for sentences.
+
+    ``rate`` in bytes a second, of the slower direction: what a member moves is the same in both. ``seen``: whose rate
+    is doubted, and what was seen instead (`layout.doubted`).
+    """
+
+    digest: str
+    weight: int
+    stop: bool
+    address: str
+    ordinal: int
+    name: str
+    rate: int = 0
+    root: bytes = b""
+    seen: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def of(cls, member: Member, body: Mapping[str, Any], terms: Terms) -> Offer:
+        """What the body of a member's Offer says; raises Refused when the contract asks for more."""
+        root = body.get("root", b"")
+        if terms.rooted and not root:
+            raise Refused(f"{member} offers without a Merkle root, which contract {terms.contract} asks for")
+        return cls(
+            body["digest"],
+            0 if body.get("inactive", False) else member.weight * int(body.get("weight_permille", 1000)),
+            body.get("stop", False),
+            member.data_address,
+            member.ordinal,
+            str(member),
+            min(body.get("rates", {"": 0}).values()),
+            root,
+            tuple(sorted(body.get("seen", {}).items())),
+        )
