@@ -16,8 +16,8 @@ has offered. Dealing costs no more than the runs that wait times the operators, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from typing import Any
 
 from swarm.core.artifacts import Artifacts
@@ -27,9 +27,10 @@ from swarm.core.events import Event, Gone, SlotChanged, TaskGone, TaskKnown
 from swarm.core.jobrun import JobRun, Terms
 from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.names import Identity
+from swarm.core.placing import Free, Placing, room_of
 from swarm.core.rolesrun import RolesRun
 from swarm.core.task import ROOT_NAME, RUN_JOBS, Task
-from swarm.core.taskrunner import Listener, Taskrunner
+from swarm.core.taskrunner import Taskrunner
 from swarm.errors import Refused
 
 KEPT_MAX = 100_000
@@ -37,19 +38,6 @@ KEPT_MAX = 100_000
 
 Answer = tuple[dict[str, Any], list[Event]]
 _Units = dict[int, list[tuple[list[JobSlot], Room]]]  # by run: what may be leased next, and what that takes
-
-
-@dataclass(slots=True)
-class _Free:
-    """What of an operator's room is nobody's. ``gpus``: their numbers."""
-
-    cpu: int
-    gpus: list[int]
-
-    def take(self, room: Room) -> tuple[int, ...]:
-        self.cpu -= room.cpu
-        taken, self.gpus = self.gpus[: room.gpu], self.gpus[room.gpu :]
-        return tuple(taken)
 
 
 class Jobs:
@@ -69,6 +57,7 @@ class Jobs:
         """By operator, then by slot: what is leased."""
         self.with_roles: dict[int, RolesRun] = {}
         """Those of ``runs`` that have roles."""
+        self.placing = Placing(self.rooms, taskrunners, self._rooms_of)
         self._waiting: dict[int, JobRun] = {}
         """The runs that may have something to deal."""
         self.kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
@@ -110,6 +99,9 @@ class Jobs:
 
     def leases_of(self, swop: str) -> list[JobSlot]:
         return list(self._held.get(swop, {}).values())
+
+    def _rooms_of(self, swop: str) -> Iterator[tuple[JobSlot, Room]]:
+        return ((slot, self.runs[slot.run].room(slot)) for slot in self.leases_of(swop))
 
     # ---- people
 
@@ -267,7 +259,7 @@ class Jobs:
         """Lease whatever there is room for."""
         if not self._waiting:
             return []
-        free = {uid: self._free(uid) for uid in sorted(self.rooms)}
+        free = self.placing.free()
         shares = Counter(self.runs[slot.run].user for slot in self.leases())
         events: list[Event] = []
         units: _Units = {}
@@ -276,18 +268,18 @@ class Jobs:
         return events
 
     def _deal_one(
-        self, free: dict[str, _Free], shares: Counter[str], units: _Units, index: int, now_ms: int
+        self, free: dict[str, Free], shares: Counter[str], units: _Units, index: int, now_ms: int
     ) -> list[Event]:
         """The unit of whose turn it is and for which there is room. ``units``: of runs of which nothing was dealt."""
         kept: set[str] = set()
         for run in sorted(self._waiting.values(), key=lambda run: (shares[run.user], run.number)):
             if run.number not in units:
-                units[run.number] = [(unit, _sum(run.room(slot) for slot in unit)) for unit in run.units()]
+                units[run.number] = [(unit, room_of(run, unit)) for unit in run.units()]
             for unit, needed in units[run.number]:
-                uid = self._place(run, needed, free, kept)
+                uid = self.placing.place(run, needed, free, kept)
                 if uid is not None:
                     del units[run.number]
-                    listener = self._listeners(run)[uid]
+                    listener = self.placing.listeners(run)[uid]
                     gpus = [free[uid].take(run.room(slot)) for slot in unit]
                     shares[run.user] += len(unit)
                     return self.lease(run, unit, Holder(uid, str(listener), listener.anchor), gpus, index, now_ms)
@@ -301,61 +293,6 @@ class Jobs:
         self._held.setdefault(holder.swop, {}).update((slot.id, slot) for slot in unit)
         return self._noted(run, leased)
 
-    def _place(self, run: JobRun, needed: Room, free: dict[str, _Free], kept: set[str]) -> str | None:
-        """The operator with most room that has enough of it. What a wide unit waits for is kept for it."""
-        cpu, gpu = needed.cpu, needed.gpu
-        able = [
-            uid
-            for uid, listener in self._listeners(run).items()
-            if listener.live and uid in self.rooms and uid not in run.declined and uid not in kept
-            if run.uses.anchor in (b"", listener.anchor)
-            if self.rooms[uid].cpu >= cpu and self.rooms[uid].gpu >= gpu
-        ]
-        ready = [uid for uid in able if free[uid].cpu >= cpu and len(free[uid].gpus) >= gpu]
-        if ready:
-            return min(ready, key=lambda uid: (-free[uid].cpu, uid))
-        if able and cpu > 1:
-            kept.add(min(able, key=lambda uid: (-free[uid].cpu, uid)))
-        return None
-
-    def _listeners(self, run: JobRun) -> dict[str, Listener]:
-        return self._taskrunners[run.taskrunner].listeners
-
-    def _free(self, swop: str) -> _Free:
-        room, held = self.rooms[swop], self.leases_of(swop)
-        taken = {gpu for slot in held for gpu in slot.gpus}
-        cpu = room.cpu - sum(self.runs[slot.run].room(slot).cpu for slot in held)
-        return _Free(cpu, [gpu for gpu in range(room.gpu) if gpu not in taken])
-
-    def waits_for(self, run: JobRun, ahead: int | None) -> str:
-        """Why the run at this `position` waits, for people: who is missing or before it, or what no operator has."""
-        unit, lacking = next(run.units(), []), run.lacking()
-        if ahead is None and not lacking:
-            return ""
-        place = self._no_room(run, unit) if unit else ""
-        if ahead is not None:
-            place = place or f"{ahead} {'task' if ahead == 1 else 'tasks'} ahead"
-        return "; ".join(each for each in (lacking, place) if each)
-
-    def _no_room(self, run: JobRun, unit: list[JobSlot]) -> str:
-        """Why the unit would have no room if nothing else ran; empty: it would."""
-        needed = _sum(run.room(slot) for slot in unit)
-        cpu, gpu = needed.cpu, needed.gpu
-        live = [uid for uid, listener in self._listeners(run).items() if listener.live and uid in self.rooms]
-        if not live:
-            return "no operator that listens takes jobs"
-        if not any(run.uses.anchor in (b"", self._listeners(run)[uid].anchor) for uid in live):
-            name, _ = run.uses.versions[0]
-            return f"no operator that listens holds {name}: its files are with {run.uses.organisation}"
-        if all(uid in run.declined for uid in live):
-            return run.reason or "declined by every operator"
-        if not any(self.rooms[uid].cpu >= cpu and self.rooms[uid].gpu >= gpu for uid in live):
-            most = max((self.rooms[uid] for uid in live), key=lambda room: (room.cpu, room.gpu))
-            return (
-                f"no operator has room for {cpu} cpu and {gpu} gpu at once: the largest has {most.cpu} and {most.gpu}"
-            )
-        return ""
-
     # ---- keeping
 
     def to_state(self) -> dict[str, Any]:
@@ -368,7 +305,8 @@ class Jobs:
     def restore(self, state: dict[str, Any]) -> None:
         """From the board's state."""
         self._last_id, rooms, runs = state.get("jobs", [0, [], []])
-        self.rooms = {uid: Room(cpu, gpu) for uid, cpu, gpu in rooms}
+        self.rooms.clear()
+        self.rooms.update({uid: Room(cpu, gpu) for uid, cpu, gpu in rooms})
         self.runs = {run.number: run for run in map(_run_of, runs)}
         self.with_roles = {number: run for number, run in self.runs.items() if isinstance(run, RolesRun)}
         self._waiting = {number: run for number, run in self.runs.items() if run.waits}
@@ -392,8 +330,3 @@ class Jobs:
 
 def _run_of(state: dict[str, Any]) -> JobRun:
     return RolesRun.from_state(state) if "roles" in state else JobRun.from_state(state)
-
-
-def _sum(rooms: Iterable[Room]) -> Room:
-    listed = list(rooms)
-    return Room(sum(room.cpu for room in listed), sum(room.gpu for room in listed))

@@ -94,7 +94,7 @@ def _row(ledger: Ledger, run: JobRun, position: int | None) -> dict[str, Any]:
         "user": run.user,
         "state": run.state,
         "position": position,
-        "message": ledger.board.jobs.waits_for(run, position) or run.reason,
+        "message": ledger.board.jobs.placing.waits_for(run, position) or run.reason,
         "counts": run.counts,
         "created": time_text(run.submitted_ms),
         "started": time_text(run.started_ms),

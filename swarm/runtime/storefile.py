@@ -38,6 +38,8 @@ MIGRATIONS: tuple[str, ...] = (
 APPLICATION_ID = 0x5357_4C44
 PASSING = ("SQLITE_FULL", "SQLITE_BUSY")
 """Failures that a person can end while the node runs."""
+JOURNAL_BYTES = 32 + 1000 * (24 + 4096)
+"""The journal beside the file before SQLite begins it anew: its header and a thousand pages with theirs."""
 HINT = "choose another directory with --state DIR, or give this user the right to read and write there"
 RECOVER = (
     "while other SNs have the ledger, start this one with --rejoin and --sentinel-ip of one of them; "
@@ -51,6 +53,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     try:
         _migrate(path, connection)
+        _lay_out_journal(path.with_name(f"{path.name}-wal"))
     except BaseException:
         connection.close()
         raise
@@ -66,6 +69,23 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _lay_out_journal(journal: Path) -> None:
+    """Give the journal its full length beforehand, if there is much more room than that.
+
+    A disk that has to note a file's new length too takes half as long again for each write. What follows the journal's
+    last whole transaction is not read, so zeros are as good as nothing there.
+    """
+    disk = os.statvfs(journal.parent)
+    if disk.f_bavail * disk.f_frsize < 16 * JOURNAL_BYTES:
+        return
+    with open(os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as file:
+        missing = JOURNAL_BYTES - file.tell()
+        if missing > 0:
+            file.write(bytes(missing))
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _migrate(path: Path, connection: sqlite3.Connection) -> None:

@@ -132,7 +132,7 @@ def test_jobs_go_where_their_data_are_and_say_so_when_nobody_has_them():
     outcome = scene.use("job", (theirs, [1]), by=scene.other_swci)
     run = scene.ledger.board.jobs.runs[outcome.result["run"]]
     assert states(run) == ["waiting"], "the operator is of the other organisation"
-    said = scene.ledger.board.jobs.waits_for(run, 0)
+    said = scene.ledger.board.jobs.placing.waits_for(run, 0)
     assert said == f"no operator that listens holds {theirs}: its files are with b"
     operator = scene.operator(2)
     scene.offer_room(operator, 1)

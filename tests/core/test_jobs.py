@@ -82,7 +82,7 @@ def test_the_next_waits_for_room_and_knows_how_many_are_before_it():
     assert [run.state for run in (first, second, third)] == ["running", "queued", "queued"]
     assert [jobs.position(run) for run in (first, second, third)] == [None, 0, 1]
     assert jobs.positions() == {second.number: 0, third.number: 1}
-    assert jobs.waits_for(third, 1) == "1 task ahead"
+    assert jobs.placing.waits_for(third, 1) == "1 task ahead"
     scene.ends(*slots(first))
     assert (second.state, jobs.position(third)) == ("running", 0)
 
@@ -110,7 +110,7 @@ def test_a_gpu_is_one_jobs_own_and_a_job_that_nobody_has_room_for_says_so():
     scene.ends(slots(run)[0])
     assert slots(run)[2].gpus == (0,)
     wide = scene.submit("wide", cpu=9)
-    said = scene.ledger.board.jobs.waits_for(wide, 0)
+    said = scene.ledger.board.jobs.placing.waits_for(wide, 0)
     assert said == "no operator has room for 9 cpu and 0 gpu at once: the largest has 4 and 2"
 
 

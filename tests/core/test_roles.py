@@ -27,7 +27,7 @@ def test_roles_come_up_in_the_order_of_their_needs_and_it_is_said_who_is_missing
         "coordinator 0": "assigned",
         **dict.fromkeys(("learner 0", "learner 1", "collector 0", "collector 1"), "waiting"),
     }
-    assert jobs.waits_for(run, jobs.position(run)) == (
+    assert jobs.placing.waits_for(run, jobs.position(run)) == (
         "waits for 1 more coordinator (0 of 1 run); "
         "waits for 1 more learner (0 of 1 run, held back until coordinator runs); "
         "waits for 1 more collector (0 of 1 run, held back until coordinator and learner runs)"
@@ -39,14 +39,14 @@ def test_roles_come_up_in_the_order_of_their_needs_and_it_is_said_who_is_missing
     assert [slot.state for slot in of(run, "collector")] == ["assigned"] * 2, "one learner is the minimum"
     assert not run.met
     scene.all_run(run)
-    assert (run.met, run.state, jobs.waits_for(run, jobs.position(run))) == (True, "running", "")
+    assert (run.met, run.state, jobs.placing.waits_for(run, jobs.position(run))) == (True, "running", "")
 
 
 def test_a_role_without_room_keeps_nobody_else_from_it_and_says_so():
     scene = RoleScene(4, gpu=0)
     run = scene.play(Role("learner", gpu=1), Role("collector"))
     assert states(run) == {"learner 0": "waiting", "collector 0": "assigned"}
-    said = scene.ledger.board.jobs.waits_for(run, None)
+    said = scene.ledger.board.jobs.placing.waits_for(run, None)
     assert said.startswith("waits for 1 more learner (0 of 1 run); waits for 1 more collector")
     assert said.endswith("no operator has room for 1 cpu and 1 gpu at once: the largest has 4 and 0")
 
@@ -219,7 +219,8 @@ def test_the_slots_of_participants_wait_for_people():
     assert [slot.index for slot in run.claimable("trainer")] == [0, 1]
     assert run.claimable("aggregator") == []
     assert not run.starting, "nobody gives up on people"
-    assert scene.ledger.board.jobs.waits_for(run, None) == "waits for 1 more participant as trainer (0 of 1 run)"
+    said = scene.ledger.board.jobs.placing.waits_for(run, None)
+    assert said == "waits for 1 more participant as trainer (0 of 1 run)"
 
 
 def test_a_new_attempt_of_a_merging_slot_replaces_the_learning_node_of_the_one_before():

@@ -513,12 +513,25 @@ def test_a_write_ahead_log_that_was_cut_anywhere_leaves_whole_transactions(path:
             reports.wait_stored(entry.index)
         copy = path.with_name("after-the-cut.db")
         copy.write_bytes(path.read_bytes())
-        log = path.with_name(path.name + "-wal").read_bytes()
+        log = path.with_name(path.name + "-wal").read_bytes().rstrip(b"\0")
         copy.with_name(copy.name + "-wal").write_bytes(log[: len(log) * kept // 9 + 7])
     with Store(copy) as store:
         assert store.last_index < 40
         assert list(store.read(0, store.last_index, 10**9)) == entries[: store.last_index]
         assert store.last_index > 0 or kept < 5
+
+
+def test_the_journal_has_its_full_length_from_the_start_where_there_is_room(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store(path) as store, closing(sqlite3.connect(path)) as other:
+        assert path.with_name(path.name + "-wal").stat().st_size == storefile.JOURNAL_BYTES
+        assert path.with_name(path.name + "-wal").stat().st_mode & 0o777 == 0o600
+        assert other.execute("PRAGMA user_version").fetchone() == (2,)
+        assert store.last_index == 0
+    monkeypatch.setattr(storefile, "JOURNAL_BYTES", 1 << 60)
+    with Store(path):
+        assert path.with_name(path.name + "-wal").stat().st_size == 0
 
 
 def test_a_file_of_something_else_is_refused(path: Path) -> None:
