@@ -46,14 +46,15 @@ _RANGES: dict[str, tuple[int, int]] = {
     "outerMomentum": (0, 999),
     "maxDeltaNorm": (0, 10**12),
     "pickPeers": (0, 1000),
+    "asyncGoal": (0, 1000),
 }
 _NESTEROV = {"outerLearningRate": 700, "outerMomentum": 900}
 _LATER = {
     "maxFaulty": -1, "maxPeersPerOrganisation": 0, "wire": "fp32", "outer": "plain", **_NESTEROV, "maxDeltaNorm": 0,
-    "useAdaptiveSync": "fixed", "weightage": "given", "pickPeers": 0,
+    "useAdaptiveSync": "fixed", "weightage": "given", "pickPeers": 0, "asyncGoal": 0,
 }  # fmt: skip
 """Options that came later: what says nothing is written as it was before there was anything to say."""
-_SINCE = {"weightage": 3, "pickPeers": 3}
+_SINCE = {"weightage": 3, "pickPeers": 3, "asyncGoal": 3}
 """The version of the ledger's rules (`core/rules`) with which an option came that the first version did not have."""
 THOUSANDTHS = frozenset({*_NESTEROV, "maxDeltaNorm"})
 """Options that users give as fractions; here and in the ledger they are whole numbers of 1/1000."""
@@ -68,7 +69,8 @@ class Options:
     ``maxDeltaNorm``: how far weights may be from the base (`core/clip`), 0 = any distance. It, ``outerLearningRate``
     and ``outerMomentum`` are in 1/1000. ``useAdaptiveSync``: what the sync interval follows (`core/interval`).
     ``weightage``: what members weigh, a nodeWeightage of 1 to 100 each, or as many as they have examples.
-    ``pickPeers``: how many of the members take part in a round (`core/line`); 0 = all.
+    ``pickPeers``: how many of the members take part in a round (`core/line`); 0 = all. ``asyncGoal``: with how many
+    offers a round begins to merge, whoever else still trains; 0 = with those of all.
     """
 
     minPeers: int
@@ -89,6 +91,7 @@ class Options:
     useAdaptiveSync: str = "fixed"
     weightage: str = "given"
     pickPeers: int = 0
+    asyncGoal: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -103,7 +106,13 @@ class Options:
         named = self.organisations
         if len(named) > 64 or not all(isinstance(text, str) and 0 < len(text) <= 80 for text in named):
             raise BadInput("organisations has to be a list of at most 64 names, or sha256:... of a CA's public key")
+        if self.pickPeers and self.asyncGoal:
+            raise BadInput(
+                f"pickPeers={self.pickPeers} and asyncGoal={self.asyncGoal} are not possible together: expected one",
+                hint="pickPeers draws who takes part in a round, with asyncGoal those do who come first",
+            )
         self._must_be_reachable("pickPeers", self.pickPeers)
+        self._must_be_reachable("asyncGoal", self.asyncGoal)
 
     def _must_be_reachable(self, name: str, members: int) -> None:
         """Refuse rounds of so many members (0: of all) that could never come about."""

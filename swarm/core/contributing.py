@@ -26,13 +26,14 @@ def source(ask: Asked, lineage: Lineage, checkin: str, *, has_model: bool) -> So
 def offer(ask: Asked, contract: Contract, lineage: Lineage, checkin: str) -> dict[str, Any]:
     """The body of an Offer to the round under way."""
     ended = ask.kind == "end"
+    once = contract.options.asyncGoal > 0 and lineage.counted  # rounds are not the same for all: a change counts in one
     what = source(ask, lineage, checkin, has_model=contract.has_model)
     body = {
         "contract": contract.name,
         "round": contract.round,
         "base": contract.base,
         "digest": {"own": ask.digest, "base": contract.base, "rebased": lineage.on_base}[what],
-        "inactive": ended and (checkin == "inactive" or lineage.given_up),
+        "inactive": ended and (checkin == "inactive" or lineage.given_up or once),
         "stop": ended,
         "counters": {"batches": ask.batches, "epochs": ask.epochs},
     }

@@ -8,9 +8,9 @@ given up.
 from __future__ import annotations
 
 from swarm.core.contract import Contract
-from swarm.core.rebase import PERMILLE
+from swarm.core.rebase import LATEST, permille
 
-TOO_LATE = max(PERMILLE) + 1
+NEVER = 10**9
 
 
 class Lineage:
@@ -18,6 +18,8 @@ class Lineage:
 
     def __init__(self, uid: str, contract: Contract, origin: str) -> None:
         self._contract = contract
+        self._too_late = NEVER if contract.options.asyncGoal else LATEST + 1
+        """Without a goal somebody who is later than that is no slow member, but one that was away."""
         self.origin = origin
         self.counted = False
         """The open ask's weights are in a committed merge."""
@@ -39,11 +41,11 @@ class Lineage:
         contract = self._contract
         if self.counted or not contract.has_model or self.origin == contract.base:
             return 0
-        return TOO_LATE if self._commits is None else max(1, contract.commits - self._commits)
+        return self._too_late if self._commits is None else max(1, contract.commits - self._commits)
 
     @property
     def given_up(self) -> bool:
-        return self.late >= TOO_LATE
+        return self.late >= self._too_late
 
     @property
     def on_base(self) -> str:
@@ -65,7 +67,7 @@ class Lineage:
             self.counted, self._counted_in = False, ""
 
     def move(self, base: str, digest: str) -> None:
-        self.moved, self.permille = (base, digest), PERMILLE.get(self.late, 1000)
+        self.moved, self.permille = (base, digest), permille(self.late)
 
     def give_up(self) -> None:
         """The change cannot be put on another model."""

@@ -25,7 +25,8 @@ class Terms:
     ``first``: only the weights of the first to enrol count. ``full``: every offer commits to its weights, leaf by leaf.
     ``altered``: weights are rounded or clipped before they travel, by how far they are from the base.
     ``capped``: no organisation of these ``members`` may have more than a third of the weight (`core/weightcap`).
-    ``picks``: so many members take part in a round (`core/line`), 0: all.
+    ``picks``: so many members take part in a round (`core/line`), 0: all. ``goal``: with so many offers of programs
+    that train it begins to merge, 0: with those of all (FedBuff: Nguyen et al. 2022, section 3).
     """
 
     contract: str
@@ -39,6 +40,7 @@ class Terms:
     members: Mapping[str, Member] = field(default_factory=dict, compare=False)
     altered: bool = False
     picks: int = 0
+    goal: int = 0
 
     @classmethod
     def of(
@@ -57,6 +59,7 @@ class Terms:
             members=members,
             altered=options.alters and has_model,
             picks=options.pickPeers,
+            goal=options.asyncGoal,
         )
 
     @property

@@ -113,9 +113,18 @@ class Round:
         """Whose offers the round lacks, of these members."""
         return [uid for uid in self.line.first(live) if uid not in self.offers]
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many programs that train have offered as the contract's rounds begin with."""
+        goal = self.terms.goal
+        return 0 < goal <= sum(not offer.stop for offer in self.offers.values())
+
     def snap_if_due(self, live: Collection[str]) -> list[Event]:
-        """The snap, once enough and all live members (or all in time) have offered; those passed over are dropped."""
-        waiting = self.awaited(live)
+        """The snap, once enough and all live members (or all in time) have offered; those passed over are dropped.
+
+        Where there is a goal, it is due when that is reached, and the others go on training.
+        """
+        waiting = [] if self.is_full else self.awaited(live)
         if self.attempt or len(self.offers) < self.terms.min_peers or (waiting and not self.window_closed):
             return []
         if not any(offer.weight for offer in self.offers.values()):

@@ -17,6 +17,7 @@ SEEDS = range(30)
         (3, 1, {"pickPeers": 1}),
         (4, 2, {"pickPeers": 2}),
         (5, 2, {"pickPeers": 3}),
+        (4, 2, {"asyncGoal": 2}),
     ],
 )
 def test_whatever_crashes_all_programs_end_with_one_model_and_no_change_is_gone_without_a_word(
