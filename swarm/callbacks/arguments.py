@@ -26,6 +26,9 @@ from swarm.wire.messages import Checkin
 
 LOOPBACK_VARIABLE = "SWARM_LOOPBACK"
 TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
+UPPER_VARIABLES = {"upper": "SWARM_UPPER", "upperEvery": "SWARM_UPPER_EVERY", "upperPeers": "SWARM_UPPER_PEERS"}
+"""What whoever starts the program of a group says for it, by option."""
+LEADS_VARIABLE = "SWARM_LEADS"
 MERGE_METHODS = tuple(METHODS)
 CHECKINS: tuple[Checkin, ...] = get_args(Checkin)
 KEYWORDS = frozenset(
@@ -39,6 +42,7 @@ KEYWORDS = frozenset(
         "local_only",
         "samples",
         "overlap",
+        "leads",
     }
     | ({field.name for field in fields(Options)} - {"weightage"})
 )
@@ -68,6 +72,8 @@ class Arguments:
     checkpoint_dir: Path | None
     overlap: bool
     local_only: tuple[str, ...]
+    leads: bool
+    """This peer takes part in the upper contract for its group."""
 
 
 def loopback(environment: Mapping[str, str]) -> bool:
@@ -92,8 +98,9 @@ def parse(given: Given, environment: Mapping[str, str], *, evaluates: bool) -> A
         nodeWeightage=_weightage(keywords.get("nodeWeightage", 1)),
         samples=samples_of(keywords.get("samples")),
         checkpoint_dir=_directory(keywords.get("checkpoint_dir")),
-        overlap=_overlap(keywords.get("overlap", False)),
+        overlap=_flag("overlap", keywords.get("overlap", False)),
         local_only=_patterns(keywords.get("local_only")),
+        leads=_flag("leads", keywords.get("leads", environment.get(LEADS_VARIABLE, "").strip().lower() == "true")),
         options=_options(peers, keywords, environment, evaluates=evaluates),
     )
 
@@ -154,9 +161,9 @@ def _directory(value: Any) -> Path | None:
     return Path(os.fspath(value))
 
 
-def _overlap(value: Any) -> bool:
+def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise BadInput(f"overlap has to be True or False, received {value!r:.80}")
+        raise BadInput(f"{name} has to be True or False, received {value!r:.80}")
     return value
 
 
@@ -182,6 +189,10 @@ def _options(
     own |= {name: _thousandths(own[name]) for name in THOUSANDTHS & own.keys()}
     if TOO_FEW_PEERS_VARIABLE in environment:
         own["tooFewPeersSeconds"] = _too_few_peers_s(environment[TOO_FEW_PEERS_VARIABLE])
+    for name, variable in UPPER_VARIABLES.items():
+        if variable in environment and name not in own:
+            text = environment[variable]
+            own[name] = text if name == "upper" or not text.isdecimal() else int(text)
     organisations = own.get("organisations")
     if organisations is None or isinstance(organisations, str):
         own["organisations"] = [organisations] if organisations else []

@@ -213,6 +213,7 @@ class Session:
             syncFrequency=self.arguments.syncFrequency,
             checkin=self.arguments.checkinModelOnTrainEnd,
             schema=schema.to_wire(),
+            leads=self.arguments.leads,
         )
         opened = self._channel.open(request, schema.nbytes)
         self._flight = Flight(self._channel, schema)

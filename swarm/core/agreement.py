@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from swarm.core.fields import FIRST_RULES
+from swarm.core.fields import CONTRACT, FIRST_RULES
 from swarm.core.interval import RULES
 from swarm.core.membership import Member
 from swarm.core.merge import METHODS
@@ -35,7 +35,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "wire": WIRES,
     "outer": ("plain", "nesterov"),
     "useAdaptiveSync": RULES,
-    "weightage": ("given", "samples"),
+    "weightage": ("given", "samples", "groups"),
 }
 _RANGES: dict[str, tuple[int, int]] = {
     "minPeers": (1, 1000),
@@ -47,15 +47,23 @@ _RANGES: dict[str, tuple[int, int]] = {
     "maxDeltaNorm": (0, 10**12),
     "pickPeers": (0, 1000),
     "asyncGoal": (0, 1000),
+    "upperEvery": (1, 10**6),
+    "upperPeers": (0, 1000),
 }
 _NESTEROV = {"outerLearningRate": 700, "outerMomentum": 900}
 _LATER = {
     "maxFaulty": -1, "maxPeersPerOrganisation": 0, "wire": "fp32", "outer": "plain", **_NESTEROV, "maxDeltaNorm": 0,
-    "useAdaptiveSync": "fixed", "weightage": "given", "pickPeers": 0, "asyncGoal": 0,
+    "useAdaptiveSync": "fixed", "weightage": "given", "upper": "", "upperEvery": 1, "upperPeers": 0, "pickPeers": 0,
+    "asyncGoal": 0,
 }  # fmt: skip
 """Options that came later: what says nothing is written as it was before there was anything to say."""
-_SINCE = {"weightage": 3, "pickPeers": 3, "asyncGoal": 3}
+_SINCE = dict.fromkeys(("weightage", "upper", "upperEvery", "upperPeers", "pickPeers", "asyncGoal"), 3)
 """The version of the ledger's rules (`core/rules`) with which an option came that the first version did not have."""
+_WITH_UPPER = {
+    "mergeMethod": "mean", "wire": "fp32", "outer": "plain", "maxDeltaNorm": 0, "useAdaptiveSync": "fixed",
+    "onTooFewPeers": "wait", "pickPeers": 0, "asyncGoal": 0,
+}  # fmt: skip
+"""What other values would make of a model from above another one, or of a group's rounds others than its leader's."""
 THOUSANDTHS = frozenset({*_NESTEROV, "maxDeltaNorm"})
 """Options that users give as fractions; here and in the ledger they are whole numbers of 1/1000."""
 
@@ -68,7 +76,9 @@ class Options:
     ``maxPeersPerOrganisation``: 0 = any number. ``wire``: in what form weights travel (`core/wireform`).
     ``maxDeltaNorm``: how far weights may be from the base (`core/clip`), 0 = any distance. It, ``outerLearningRate``
     and ``outerMomentum`` are in 1/1000. ``useAdaptiveSync``: what the sync interval follows (`core/interval`).
-    ``weightage``: what members weigh, a nodeWeightage of 1 to 100 each, or as many as they have examples.
+    ``weightage``: what members weigh, a nodeWeightage of 1 to 100 each, as many as they have examples, or as much as
+    the group of each that merges for one. ``upper``: the contract in which this group merges with others, after every
+    ``upperEvery`` merges of its own (`core/level`), with ``upperPeers`` groups in all.
     ``pickPeers``: how many of the members take part in a round (`core/line`); 0 = all. ``asyncGoal``: with how many
     offers a round begins to merge, whoever else still trains; 0 = with those of all.
     """
@@ -90,6 +100,9 @@ class Options:
     maxDeltaNorm: int = 0
     useAdaptiveSync: str = "fixed"
     weightage: str = "given"
+    upper: str = ""
+    upperEvery: int = 1
+    upperPeers: int = 0
     pickPeers: int = 0
     asyncGoal: int = 0
 
@@ -106,6 +119,10 @@ class Options:
         named = self.organisations
         if len(named) > 64 or not all(isinstance(text, str) and 0 < len(text) <= 80 for text in named):
             raise BadInput("organisations has to be a list of at most 64 names, or sha256:... of a CA's public key")
+        if self.upper != "":
+            self._must_go_with_upper()
+        elif (self.upperEvery, self.upperPeers) != (1, 0):
+            raise BadInput("upperEvery and upperPeers have no meaning without upper, the contract that groups merge in")
         if self.pickPeers and self.asyncGoal:
             raise BadInput(
                 f"pickPeers={self.pickPeers} and asyncGoal={self.asyncGoal} are not possible together: expected one",
@@ -127,6 +144,19 @@ class Options:
                 f"{name}={members} is not possible: the contract admits {most} peers, maxPeersPerOrganisation="
                 f"{self.maxPeersPerOrganisation} of {len(self.organisations)} organisations, expected {most} or less"
             )
+
+    def _must_go_with_upper(self) -> None:
+        """What comes from above has to arrive as it is."""
+        if not CONTRACT.fits(self.upper):
+            raise BadInput(f"upper={self.upper!r:.80} is not possible: expected {CONTRACT.expected}")
+        if self.upperPeers < 1:
+            raise BadInput(f"upper={self.upper!r} needs upperPeers: how many groups merge there")
+        for name, needed in _WITH_UPPER.items():
+            if (value := getattr(self, name)) != needed:
+                raise BadInput(
+                    f"{name}={_given(name, value)} is not possible for a group, whose model is replaced by that of "
+                    f"contract {self.upper} as it is: expected {_shown(name, needed)}"
+                )
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any], version: int | None = None) -> Options:
@@ -154,6 +184,11 @@ class Options:
             if ours != theirs:
                 return f"{name}: the contract has {_shown(name, ours)}, this node has {_shown(name, theirs)}"
         return None
+
+    def above(self) -> Options:
+        """Of the contract in which this group merges with others."""
+        same = ("tooFewPeersSeconds", "topology", "commitments", "organisations")
+        return Options(self.upperPeers, weightage="groups", **{name: getattr(self, name) for name in same})
 
     @property
     def nesterov(self) -> Nesterov:
@@ -190,6 +225,8 @@ class Enrolment:
     weight: int
     sync_frequency: int
     data_address: str
+    leads: bool = False
+    """Takes part in the upper contract for its group."""
 
     @classmethod
     def of(cls, body: Mapping[str, Any], version: int | None = None) -> Enrolment:
@@ -206,7 +243,13 @@ class Enrolment:
             body["weight"],
             body["syncFrequency"],
             body["data_address"],
+            body.get("leads", False),
         )
+
+    def member(self, identity: Identity, ordinal: int) -> Member:
+        """Who enrols with it, as the ``ordinal``-th."""
+        who = (identity.name, identity.organisation, ordinal)
+        return Member(*who, self.weight, self.sync_frequency, self.data_address, leads=self.leads)
 
     def must_fit(
         self, contract: str, uid: str, identity: Identity, asked: Enrolment, members: Mapping[str, Member]
@@ -219,6 +262,8 @@ class Enrolment:
         peers, most = sum(m.organisation == identity.organisation for m in others), self.options.maxPeersPerOrganisation
         if most and peers >= most:
             raise Refused(f"contract {contract} has {peers} peers of {identity.organisation}, the most that it admits")
+        if asked.leads:
+            self._must_lead(contract, [m for u, m in members.items() if u != uid and m.leads])
         tensors = self.schema.first_difference(asked.schema)
         if tensors:
             raise ModelError(f"the model does not fit contract {contract}: {tensors}", hint=hint)
@@ -232,6 +277,13 @@ class Enrolment:
                 f"contract {contract} starts from {self.initial_base}, this node says {asked.initial_base} "
                 "for the same tensors: they run different versions"
             )
+
+    def _must_lead(self, contract: str, others: list[Member]) -> None:
+        if not self.options.upper or self.options.upper == contract:
+            raise Refused(f"contract {contract} has no upper one, so nobody leads it there", hint="give upper=NAME")
+        for other in others:
+            if other.state in ("live", "dropped"):
+                raise Refused(f"contract {contract} is led by {other}: a group has one leader")
 
 
 def _shown(name: str, value: Any) -> str:

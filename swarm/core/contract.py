@@ -11,7 +11,6 @@ base), and a reset contract goes on counting, so that a late message never means
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -31,6 +30,7 @@ from swarm.core.events import (
 )
 from swarm.core.interval import Interval
 from swarm.core.kept import Commit, Kept
+from swarm.core.level import Level
 from swarm.core.membership import MEMBER, Member
 from swarm.core.names import Identity
 from swarm.core.offer import Offer, Terms
@@ -58,6 +58,7 @@ class Contract:
         self.commits = 0
         self.kept = Kept(self.members)
         self.interval = Interval(self.options.useAdaptiveSync)
+        self.level = Level(self.options.upperEvery if self.options.upper else 0)
         self.dispute: Dispute | None = None
         self.current = Round(first_round, self.initial_base, self._terms(self.initial_base))
 
@@ -137,15 +138,10 @@ class Contract:
                 hint=f"swarm contract reset {self.name}",
             )
         how: Literal["new", "again"] = "again" if known else "new"
-        member = Member(
-            identity.name,
-            identity.organisation,
-            known.ordinal if known else len(self.members),
-            asked.weight,
-            asked.sync_frequency,
-            asked.data_address,
-        )
-        self.members[uid] = member
+        if asked.leads:
+            for other in self.members.values():
+                other.leads = False
+        self.members[uid] = asked.member(identity, known.ordinal if known else len(self.members))
         if self.current.phase is Phase.COLLECTING:
             self.current.offers.pop(uid, None)  # its program began anew
         self.current.line.join(uid)
@@ -154,11 +150,11 @@ class Contract:
 
     # ---- rounds
 
-    def handle(self, kind: str, uid: str, body: Mapping[str, Any]) -> list[Event]:
-        """What a member or an SN says about the round or the model."""
+    def handle(self, kind: str, uid: str, body: Mapping[str, Any], group: int | None = None) -> list[Event]:
+        """What a member or an SN says about the round or the model; ``group``: what the group weighs that it offers."""
         match kind:
             case "Offer":
-                return self.offer(uid, body)
+                return self.offer(uid, body, group)
             case "WindowClosed":
                 return self.close_window(body)
             case "Ready":
@@ -175,7 +171,7 @@ class Contract:
                 return self.evidence(uid, body)
         raise AssertionError(f"{kind} is in the table of kinds and nobody handles it")
 
-    def offer(self, uid: str, body: Mapping[str, Any]) -> list[Event]:
+    def offer(self, uid: str, body: Mapping[str, Any], group: int | None = None) -> list[Event]:
         member = self._speaking(uid, body, "Offer")
         if member.state == "restarted":
             raise Refused(f"{member} began anew since it enrolled in contract {self.name}: it has to enrol again")
@@ -183,7 +179,7 @@ class Contract:
             raise Refused(
                 f"{member} offers on base {body['base']}, round {self.round} of contract {self.name} is on {self.base}"
             )
-        offered = Offer.of(member, body, self.current.terms)
+        offered = Offer.of(member, body, self.current.terms, group)
         self.current.line.join(uid)
         events: list[Event] = []
         if not self.sits_out(uid):  # else it says only that this member, who may have been gone, is there
@@ -284,8 +280,8 @@ class Contract:
     # ---- how
 
     def _terms(self, base: str) -> Terms:
-        has_model = base != self.initial_base
-        return Terms.of(self.name, self.options, self.schema, self.members, has_model=has_model)
+        has_model, stage = base != self.initial_base, self.level.stage
+        return Terms.of(self.name, self.options, self.schema, self.members, has_model=has_model, stage=stage)
 
     def _member(self, uid: str) -> Member:
         if uid not in self.members:
@@ -337,7 +333,9 @@ class Contract:
         self.commits += 1
         self.finished = event.finished
         assert self.snap is not None, "I2: what is committed was merged"
-        self._next_round(event.digest, {member.uid: member.weight for member in self.snap.members})
+        merged = {member.uid: member.weight for member in self.snap.members}
+        self.level.committed(event.digest, sum(merged.values()), ending=self.current.ending)
+        self._next_round(event.digest, merged)
         return [Finished(self.name, event.digest)] if event.finished else []
 
     def _next_round(self, base: str, merged: Mapping[str, int] = MappingProxyType({})) -> None:
@@ -348,6 +346,8 @@ class Contract:
         lost = self.base
         events = self.current.cancel(reason)
         base = self.kept.lose() or self.initial_base
+        if base == self.initial_base:
+            self.level.lost()
         self._next_round(base)
         return [*events, BaseLost(self.name, lost, base)]
 
@@ -358,11 +358,11 @@ class Contract:
             "schema": self.schema.to_wire(), "hash": self.hash, "initial_base": self.initial_base,
             "options": self.options.to_wire(),
         }  # fmt: skip
-        members = [[uid, *(getattr(m, f.name) for f in fields(m))] for uid, m in sorted(self.members.items())]
+        members = [[uid, *m.to_state()] for uid, m in sorted(self.members.items())]
         return {
             "name": self.name, "fixed": fixed, "members": members, "finished": self.finished, "commits": self.commits,
             "kept": self.kept.to_state(), "round": self.current.to_state(),
-            "dispute": self.dispute and self.dispute.to_state(), **self.interval.to_state(),
+            "dispute": self.dispute and self.dispute.to_state(), **self.interval.to_state(), **self.level.to_state(),
         }  # fmt: skip
 
     @classmethod
@@ -373,6 +373,7 @@ class Contract:
         new.finished, new.commits = state["finished"], state["commits"]
         new.kept.restore(state["kept"])
         new.interval.restore(state)
+        new.level.restore(state)
         new.dispute = Dispute.from_state(state["dispute"]) if state.get("dispute") else None
         new.current = Round.from_state(state["round"], new._terms(state["round"]["base"]))
         return new
@@ -380,6 +381,7 @@ class Contract:
     def check(self) -> None:
         """The invariants that hold between any two entries."""
         self.current.check()
+        self.level.check()
         newest = self.kept.newest.digest if self.kept.newest else self.initial_base
         assert self.base == newest, "I3, I8: all who go on share the newest committed base"
         rounds = [*(commit.round for commit in self.kept), self.round]

@@ -60,6 +60,8 @@ class Contracts:
         asked = self._resolved(Enrolment.of(claim.body, self._rules.active))
         name = claim.body["contract"]
         slot = self._board.slot_of(claim.body, identity)
+        if asked.options.weightage == "groups":
+            self._group(name, claim.uid)
         contract = self.open.get(name) or Contract(name, asked, first_round=self.unopened.get(name, 0))
         result, events = contract.enrol(claim.uid, identity, asked)
         if name not in self.open:
@@ -70,7 +72,7 @@ class Contracts:
 
     def handle(self, claim: Verified, header: EntryHeader) -> Answer:
         contract = self._contract(claim)
-        events = contract.handle(claim.kind, claim.uid, claim.body)
+        events = contract.handle(claim.kind, claim.uid, claim.body, self._weight(contract, claim))
         return contract.standing(), events
 
     def reset(self, claim: Verified, header: EntryHeader) -> Answer:
@@ -136,6 +138,22 @@ class Contracts:
         if name not in self.open:
             raise Refused(f"there is no contract {name}: nobody has enrolled in it")
         return self.open[name]
+
+    def _weight(self, contract: Contract, claim: Verified) -> int | None:
+        """What an offer weighs that is a group's merge: as much as what was merged in it."""
+        if claim.kind != "Offer" or contract.options.weightage != "groups":
+            return None
+        group = self._group(contract.name, claim.uid)
+        if group.level.stage != "down":
+            raise Refused(f"group {group.name} still merges among itself: it has nothing for contract {contract.name}")
+        return group.level.weight
+
+    def _group(self, upper: str, uid: str) -> Contract:
+        """The contract of the group that this node leads in the upper one."""
+        for _, group in sorted(self.open.items()):
+            if group.options.upper == upper and uid in group.members and group.members[uid].leads:
+                return group
+        raise Refused(f"groups merge in contract {upper}, and {self._nodes[uid].identity} leads none of them")
 
     def _steered(self, claim: Verified, how: str) -> tuple[Contract, Identity]:
         contract, identity = self._contract(claim), self._nodes[claim.uid].identity

@@ -29,6 +29,7 @@ from typing import Literal, get_args
 from swarm.core import layout
 from swarm.core.events import SnapMade
 from swarm.core.exchanging_places import Lane, Place, chunks, others, owned, parts, places
+from swarm.core.exchanging_silence import PATIENCE, Silence, quiet_s
 from swarm.core.exchanging_steps import (
     Arrived,
     Blame,
@@ -56,13 +57,6 @@ from swarm.core.exchanging_steps import (
 )
 from swarm.core.spans import Range, Spans
 
-SILENT_S = 5.0
-RTTS = 20
-"""A member that owes bytes is blamed when none came for SILENT_S, or this many round trips if that is longer."""
-PATIENCE = 3
-"""An owner that lives may wait for others: for ever while this member does too, so many times longer after that."""
-PAUSE_S = 2.0
-"""Ticks further apart than this: this member itself stood still, and nobody else is to blame for it."""
 AGAIN_S = 1.0
 AT_ONCE = 8
 """Members that are pulled from at the same time for a purpose, not counting those that failed and are tried again."""
@@ -111,7 +105,7 @@ class Exchanging:
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._bad: set[str] = set()
         self._ready: list[str] = []
-        self._ticked_s: float | None = None
+        self._silence = Silence()
         self._keep({**(kept or {}), uid: Spans([(0, nbytes)])})
 
     def _keep(self, kept: Mapping[str, Spans]) -> None:
@@ -209,6 +203,8 @@ class Exchanging:
         lane, pull = self._lane_of(event.pull), event.pull
         if lane is None:
             return []
+        if lane.what != "offer" or event.upto > lane.upto:
+            self._silence.ends(lane, now_s)
         lane.heard_s = now_s
         if event.upto <= lane.upto:
             return []
@@ -270,8 +266,7 @@ class Exchanging:
     # ---- watching
 
     def _excuse_pause(self, now_s: float) -> None:
-        pause_s, self._ticked_s = now_s - (now_s if self._ticked_s is None else self._ticked_s), now_s
-        if pause_s > PAUSE_S:
+        if pause_s := self._silence.pause_s(now_s):
             self._scattered_s += pause_s
             for lane in self._lanes.values():
                 lane.moved_s = min(lane.moved_s + pause_s, now_s)
@@ -280,17 +275,16 @@ class Exchanging:
     def _watch(self, lane: Lane, rtt_s: Mapping[str, float], now_s: float) -> list[Effect]:
         if lane.pull is None:
             return self._again(lane, now_s)
-        quiet_s = now_s - lane.moved_s
-        if lane.what != "offer":
-            quiet_s = max(now_s - lane.heard_s, self._kept_waiting_s(lane, now_s) / PATIENCE)
-        if lane.stopping or quiet_s < max(SILENT_S, RTTS * rtt_s.get(lane.pull.source, 0.0)):
+        silent_s = max(quiet_s(lane, now_s), self._kept_waiting_s(lane, now_s) / PATIENCE)
+        patience_s = self._silence.patience_s(lane, self._lanes.values(), rtt_s.get(lane.pull.source, 0.0), now_s)
+        if lane.stopping or silent_s < patience_s:
             return []
         lane.stopping = f"no byte of its {lane.what} came for {now_s - lane.moved_s:.0f} s"
         return [Stop(lane.pull, lane.stopping)]
 
     def _kept_waiting_s(self, lane: Lane, now_s: float) -> float:
         """How long an owner that lives has kept this member waiting, which may be for reasons of its own."""
-        if self._waiting or self._working:
+        if lane.what == "offer" or self._waiting or self._working:
             return 0.0
         if lane.what == "distances":  # it says nothing before it has everything
             return now_s - max(lane.moved_s, self._scattered_s)

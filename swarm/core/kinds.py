@@ -31,6 +31,7 @@ came with later rules than the given ones does not exist, in the same words in e
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from swarm.core.agreement import GIVEN_MAX, WEIGHT_MAX
@@ -143,6 +144,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "weight": WEIGHT,
         "syncFrequency": Field("a positive number of batches", whole(1, COUNT_MAX)),
         "data_address": ADDRESS,
+        "leads": replace(FLAG, since=3),
         "slot": optional(SLOT),
         "fence": optional(INDEX),
     },

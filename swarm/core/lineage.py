@@ -24,6 +24,7 @@ class Lineage:
         self.counted = False
         """The open ask's weights are in a committed merge."""
         self._counted_in = ""
+        self._batches = self._batches_handed = 0
         self.moved: tuple[str, str] | None = None
         """The model that the change lies on now, and the digest of both together."""
         self.permille = 1000
@@ -53,7 +54,9 @@ class Lineage:
         fits = self.moved is not None and (self.counted or self.moved[0] == self._contract.base)
         return self.moved[1] if self.moved and fits else ""
 
-    def asked(self) -> None:
+    def asked(self, batches: int) -> None:
+        """``batches``: how many the program has trained in all."""
+        self._batches = batches
         self.counted, self.moved, self.permille = self._merged, None, 1000
         self._merged, self._counted_in = False, ""
 
@@ -75,5 +78,19 @@ class Lineage:
 
     def handed_over(self) -> None:
         """The program goes on from the contract's base."""
+        self._batches_handed = self._batches
         self.origin = self._contract.base
         self._commits = self._contract.commits if self._contract.has_model else None
+
+    # ---- telling
+
+    def of_offered_anew(self) -> str:
+        missed = f"missed {self.late} merges" if self.late > 1 else "missed a merge"
+        batches, weight = self._batches - self._batches_handed, f"{self.permille / 10:g} % of its weight"
+        return f"{missed}: what {batches} batches have changed is offered anew, with {weight}"
+
+    def of_adopted(self) -> str:
+        """Of a change that is in no merge, and is given up."""
+        others, batches = self._contract.options.pickPeers, self._batches - self._batches_handed
+        why = f"a round of {others} others" if others else "missed a merge"
+        return f"{why}: adopted the model of round {self._contract.round - 1}, gave up {batches} batches"

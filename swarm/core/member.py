@@ -13,6 +13,7 @@ answered exactly once, or the member gives up with a sentence; a change that doe
               │ │   a base that is not here ──► fetching ──FetchFailed──► behind ──Ticked──► fetching
               │ └─ Fetched: begin, or too late to count              │
               │   the round takes others ──► sitting out ──Committed──► fetching
+              │   the group has merged, and this leads it ──► climbing ──Lifted──► offered
               └─ the others are ahead ──► rebasing ◄── Fetched ──────┘
                                             └──Rebased──► offered, with less weight
 """
@@ -55,35 +56,25 @@ class Member:
         self.ask: m.Asked | None = None
         self.part: Part | None = None
         self.lineage = Lineage(uid, contract, origin or holds)
-        self.batches_at_answer = 0
+        self._from_above: m.Lifted | None = None
         self._patience = Patience(contract)
         self._round = 0
         """The round that the open ask is in, as it was when the last step was chosen."""
+        self._down = False
+        """That round is for what comes from above."""
         self._offered = ""
         """The digest of what was offered last in it."""
         self._now_s = 0.0
         self._fetch_again_s = 0.0
         self._handlers: dict[type, Callable[[Any], list[m.Effect]]] = {
-            m.Asked: self._asked,
-            m.OfferJudged: self._judged,
-            SnapMade: self._snapped,
-            m.Merged: self._merged,
-            m.Owed: self._told_owed,
-            m.Stalled: self._stalled,
-            Committed: self._committed,
-            Aborted: self._aborted,
-            m.Fetched: self._fetched,
-            m.FetchFailed: self._fetch_failed,
-            m.Rebased: self._rebased,
-            m.RebaseFailed: self._rebase_failed,
-            BaseLost: self._base_lost,
-            Finished: self._finished,
-            MemberGone: self._gone,
-            ContractCleared: self._cleared,
-            m.LedgerLost: self._ledger,
-            m.LedgerBack: self._ledger,
-            m.Ticked: self._ticked,
-        }
+            m.Asked: self._asked, m.OfferJudged: self._judged, m.Ticked: self._ticked, m.Lifted: self._lifted,
+            m.Merged: self._merged, m.Owed: self._told_owed, m.Stalled: self._stalled,
+            m.Fetched: self._fetched, m.FetchFailed: self._fetch_failed,
+            m.Rebased: self._rebased, m.RebaseFailed: self._rebase_failed,
+            SnapMade: self._snapped, Committed: self._committed, Aborted: self._aborted, MemberGone: self._gone,
+            BaseLost: self._base_lost, Finished: self._finished, ContractCleared: self._cleared,
+            m.LedgerLost: self._ledger, m.LedgerBack: self._ledger,
+        }  # fmt: skip
 
     def handle(self, event: m.Event, now_s: float) -> list[m.Effect]:
         self._now_s = now_s
@@ -97,15 +88,18 @@ class Member:
         assert self.ask is None, "the program asked twice without an answer"
         self.ask = ask
         self._patience.begin(self._now_s)
-        self.lineage.asked()
+        self.lineage.asked(ask.batches)
         return self._pursue()
 
     def _pursue(self) -> list[m.Effect]:
         """The next step for the open ask: catch up with what was missed, then offer."""
         assert self.ask is not None
         contract, self._round, self._offered = self.contract, self.contract.round, ""
+        self._down = contributing.down(contract)
         if not contract.has_model:
             self.holds = contract.base  # nothing but the tensors' names and shapes
+        if self._down and self.holds == contract.base:
+            return self._descend()
         done = self.lineage.given_up or self.lineage.counted
         adopts = self.ask.kind == "begin" or (self.ask.kind == "sync" and done)
         if contract.finished or self.holds != contract.base or (adopts and contract.has_model):
@@ -115,7 +109,7 @@ class Member:
         if contract.sits_out(self.uid):
             self.phase = Phase.SITTING_OUT
             return []
-        source = contributing.source(self.ask, self.lineage, self.checkin, has_model=contract.has_model)
+        source = contributing.source(self.ask, contract, self.lineage, self.checkin)
         if source == "rebased" and not self.lineage.on_base:
             self.phase = Phase.REBASING
             return [m.Rebase(self.lineage.origin, contract.base)]
@@ -129,9 +123,25 @@ class Member:
     def _offer(self) -> dict[str, Any]:
         assert self.ask is not None
         assert self.holds == self.contract.base, "I8: offers are on the newest base, and it is here"
-        body = contributing.offer(self.ask, self.contract, self.lineage, self.checkin)
-        self._round, self._offered = body["round"], body["digest"]
+        self._round, self._down = self.contract.round, contributing.down(self.contract)
+        of = (self.ask, self.contract, self.lineage, self.checkin)
+        body = contributing.offer(*of, uid=self.uid, lifted=self._from_above)
+        self._offered = body["digest"]
         return body
+
+    def _descend(self) -> list[m.Effect]:
+        """The group has merged: it takes what comes from above, which its leader has to bring first."""
+        if contributing.climbs(self.contract, self.uid, self._from_above):
+            self.phase = Phase.CLIMBING
+            return [m.Climb(self.contract.base, ending=self.contract.level.ending)]
+        self.phase = Phase.OFFERED
+        return [m.Propose("Offer", self._offer())]
+
+    def _lifted(self, event: m.Lifted) -> list[m.Effect]:
+        if self.phase is not Phase.CLIMBING:
+            return []
+        self._from_above = event
+        return self._pursue()
 
     def _judged(self, event: m.OfferJudged) -> list[m.Effect]:
         if self.phase is not Phase.OFFERED or event.round != self.contract.round:
@@ -234,7 +244,7 @@ class Member:
         if self.ask is None:
             return []
         part, phase = self.part, self.phase
-        if part is not None and part.is_of(event.round, event.attempt):
+        if part is not None and part.is_of(event.round, event.attempt) and not self._down:
             self.lineage.count(event.digest)
         if phase is Phase.SITTING_OUT and self.ask.kind == "sync":
             self.lineage.give_up()
@@ -255,7 +265,7 @@ class Member:
         ends: list[m.Effect] = [m.EndExchange()] if self.phase in EXCHANGING else []
         shown = self.part.shown(event) if self.part else []
         self.part = None
-        if self.ask.kind == "sync":
+        if self.ask.kind == "sync" and not self._down:
             note = f"round {event.round} was aborted: {event.reason}; own weights kept"
             return [*shown, *ends, self._answer("kept", note=note)]
         text = f"round {event.round} was aborted: {event.reason}; asking again"
@@ -277,6 +287,8 @@ class Member:
         assert self.ask is not None
         if self.holds != self.contract.base:  # the others are ahead of what was told here
             return self._fetch(self.contract.base)
+        if contributing.down(self.contract):
+            return self._pursue()
         trained = self.ask.kind == "sync" and not self.lineage.counted
         counts = trained and not self.lineage.given_up and not self.contract.sits_out(self.uid)
         anew = self.ask.kind == "end" or counts or not self.contract.has_model
@@ -284,15 +296,7 @@ class Member:
             return self._pursue()
         if members:
             return [self._answer("merged", members=members)]
-        adopted = f"adopted the model of round {self.contract.round - 1}, gave up {self._batches()} batches"
-        others = self.contract.options.pickPeers
-        why = f"a round of {others} others" if others else "missed a merge"
-        return [self._answer("adopted", note=f"{why}: {adopted}" if trained else "")]
-
-    def _batches(self) -> int:
-        """How many the program has trained since it was last handed a model."""
-        assert self.ask is not None
-        return self.ask.batches - self.batches_at_answer
+        return [self._answer("adopted", note=self.lineage.of_adopted() if trained else "")]
 
     # ---- catching up
 
@@ -335,10 +339,7 @@ class Member:
         if event.base != self.contract.base:
             return self._pursue()
         self.lineage.move(event.base, event.digest)
-        missed = f"missed {self.lineage.late} merges" if self.lineage.late > 1 else "missed a merge"
-        weight = f"{self.lineage.permille / 10:g} % of its weight"
-        text = f"{missed}: what {self._batches()} batches have changed is offered anew, with {weight}"
-        return [m.Tell(text), *self._pursue()]
+        return [m.Tell(self.lineage.of_offered_anew()), *self._pursue()]
 
     def _rebase_failed(self, event: m.RebaseFailed) -> list[m.Effect]:
         if self.phase is not Phase.REBASING:
@@ -379,7 +380,7 @@ class Member:
         if how in ("merged", "adopted"):
             assert self.holds == self.contract.base, "I7: only the committed base is handed over, and it is here"
             self.lineage.handed_over()
-            self._patience.alone, self.batches_at_answer = 0, self.ask.batches
+            self._patience.alone = 0
         self.phase, self.ask = Phase.RESTING, None
         newest = self.contract.kept.newest if how in ("merged", "adopted") else None  # later rounds came to nothing
         decided = newest.round if newest else self.contract.round - (how != "alone")

@@ -86,6 +86,15 @@ class RebaseFailed:
 
 
 @dataclass(frozen=True)
+class Lifted:
+    """The upper contract has made ``digest`` of the group's merge ``base``; ``over``: its training is over."""
+
+    base: str
+    digest: str
+    over: bool
+
+
+@dataclass(frozen=True)
 class LedgerLost:
     reason: str
 
@@ -101,7 +110,7 @@ class Ticked:
 
 
 Event = (
-    Asked | OfferJudged | Merged | Owed | Stalled | Fetched | FetchFailed | Rebased | RebaseFailed
+    Asked | OfferJudged | Merged | Owed | Stalled | Fetched | FetchFailed | Rebased | RebaseFailed | Lifted
     | LedgerLost | LedgerBack | Ticked
     | SnapMade | Committed | Aborted | BaseLost | Finished | ContractCleared | MemberGone
 )  # fmt: skip
@@ -119,7 +128,8 @@ class Propose:
 
 
 Source = Literal["own", "base", "rebased"]
-"""What a member contributes: its program's weights, the model that it holds, or its late change on the newest model."""
+"""What a member contributes: its program's weights, the model that it holds, or another one that it has: its late
+change on the newest model, or what its group's upper contract has merged."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +167,14 @@ class Rebase:
 
 
 @dataclass(frozen=True)
+class Climb:
+    """Merge the group's model ``base`` in the upper contract; ``ending``: the group has nothing more to train."""
+
+    base: str
+    ending: bool
+
+
+@dataclass(frozen=True)
 class Answer:
     """To the program. ``merged`` and ``adopted`` hand over the model ``digest``; ``kept`` and ``alone`` nothing."""
 
@@ -180,4 +198,4 @@ class GiveUp:
     error: SwarmError
 
 
-Effect = Propose | BeginExchange | EndExchange | Show | Fetch | Rebase | Answer | Tell | GiveUp
+Effect = Propose | BeginExchange | EndExchange | Show | Fetch | Rebase | Climb | Answer | Tell | GiveUp

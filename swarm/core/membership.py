@@ -6,8 +6,8 @@ nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from swarm.errors import Refused
 
@@ -55,6 +55,12 @@ class Member:
     sync_frequency: int
     data_address: str
     state: State = "live"
+    leads: bool = False
+    """Takes part in the upper contract for its group (`core/level`)."""
+
+    def to_state(self) -> list[Any]:
+        values = [getattr(self, each.name) for each in fields(self)]
+        return values if self.leads else values[:-1]  # as ever where nobody leads
 
     def on(self, happened: str) -> None:
         self.state = MEMBER.get((self.state, happened), self.state)

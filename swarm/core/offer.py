@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swarm.core.agreement import Options
+from swarm.core.level import Stage
 from swarm.core.membership import Member
 from swarm.core.tensors import Schema
 from swarm.errors import Refused
@@ -25,6 +26,7 @@ class Terms:
     ``first``: only the weights of the first to enrol count. ``full``: every offer commits to its weights, leaf by leaf.
     ``altered``: weights are rounded or clipped before they travel, by how far they are from the base.
     ``capped``: no organisation of these ``members`` may have more than a third of the weight (`core/weightcap`).
+    ``stage``: of a group's contract, whether it merges or takes what comes from above (`core/level`).
     ``picks``: so many members take part in a round (`core/line`), 0: all. ``goal``: with so many offers of programs
     that train it begins to merge, 0: with those of all (FedBuff: Nguyen et al. 2022, section 3).
     """
@@ -39,12 +41,20 @@ class Terms:
     capped: bool = False
     members: Mapping[str, Member] = field(default_factory=dict, compare=False)
     altered: bool = False
+    stage: Stage = "single"
     picks: int = 0
     goal: int = 0
 
     @classmethod
     def of(
-        cls, contract: str, options: Options, schema: Schema, members: Mapping[str, Member], *, has_model: bool
+        cls,
+        contract: str,
+        options: Options,
+        schema: Schema,
+        members: Mapping[str, Member],
+        *,
+        has_model: bool,
+        stage: Stage,
     ) -> Terms:
         """Of the rounds on one base."""
         return cls(
@@ -58,9 +68,17 @@ class Terms:
             capped=options.robust,
             members=members,
             altered=options.alters and has_model,
+            stage=stage,
             picks=options.pickPeers,
             goal=options.asyncGoal,
         )
+
+    def weight(self, member: Member, body: Mapping[str, Any], group: int | None) -> int:
+        """``group``: the weight of the group whose merge the member offers."""
+        if body.get("inactive", False) or (self.stage == "down" and not member.leads):
+            return 0
+        share = int(body.get("weight_permille", 1000))
+        return member.weight * share if group is None else max(1, group * share // 1000)
 
     @property
     def sharded(self) -> bool:
@@ -92,14 +110,14 @@ class Offer:
     seen: tuple[tuple[str, int], ...] = ()
 
     @classmethod
-    def of(cls, member: Member, body: Mapping[str, Any], terms: Terms) -> Offer:
+    def of(cls, member: Member, body: Mapping[str, Any], terms: Terms, group: int | None = None) -> Offer:
         """What the body of a member's Offer says; raises Refused when the contract asks for more."""
         root = body.get("root", b"")
         if terms.rooted and not root:
             raise Refused(f"{member} offers without a Merkle root, which contract {terms.contract} asks for")
         return cls(
             body["digest"],
-            0 if body.get("inactive", False) else member.weight * int(body.get("weight_permille", 1000)),
+            terms.weight(member, body, group),
             body.get("stop", False),
             member.data_address,
             member.ordinal,

@@ -54,7 +54,13 @@ class Patience:
 
     @property
     def too_few(self) -> bool:
-        return len(self._contract.live()) < self._contract.options.minPeers
+        return len(self._contract.live()) < self._contract.options.minPeers or self._unled
+
+    @property
+    def _unled(self) -> bool:
+        """Nobody is there to bring what comes from above."""
+        leaders = (m for m in self._contract.members.values() if m.leads and m.state in ("live", "dropped"))
+        return self._contract.level.stage == "down" and not any(leaders)
 
     def may_go_alone(self, ask: Asked | None) -> bool:
         training = ask is not None and ask.kind == "sync"
@@ -79,6 +85,8 @@ class Patience:
         absent = contract.options.minPeers - len(contract.live())
         if absent > 0:
             named.append(f"{absent} more to enrol (minPeers {contract.options.minPeers})")
+        if self._unled:
+            named.append(f"a leader that merges in contract {contract.options.upper} for this group")
         return ", ".join(named) or "the ledger's decision"
 
     def note(self, now_s: float, text: str) -> list[Effect]:

@@ -19,6 +19,8 @@ class Phase(Enum):
     BEHIND = "behind"
     """Nobody serves the base that this node lacks: it says so, contributes nothing, and tries again."""
     REBASING = "rebasing"
+    CLIMBING = "climbing"
+    """It leads a group, and merges in the upper contract what the group has merged."""
 
 
 EXCHANGING = (Phase.MERGING, Phase.READY)

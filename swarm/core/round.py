@@ -87,10 +87,17 @@ class Round:
         return Phase.MERGING if self.attempt else Phase.COLLECTING
 
     @property
-    def stops(self) -> int:
-        """Stop flags among the members (before the snap: among the offers)."""
+    def ending(self) -> bool:
+        """As many as there have to be have stopped, of the members (before the snap: of those that have offered)."""
         uids: Iterable[str] = self.attempt.uids if self.attempt else self.offers
-        return sum(self.offers[uid].stop for uid in uids)
+        return sum(self.offers[uid].stop for uid in uids) >= self.terms.min_peers
+
+    @property
+    def _final(self) -> bool:
+        """What this round commits is the last. Of a group (`core/level`) what its leader brings from above may be."""
+        if self.terms.stage == "down":
+            return any(offer.stop for offer in self.offers.values() if offer.weight)
+        return self.ending and self.terms.stage == "single"
 
     # ---- collecting
 
@@ -128,7 +135,8 @@ class Round:
         if self.attempt or len(self.offers) < self.terms.min_peers or (waiting and not self.window_closed):
             return []
         if not any(offer.weight for offer in self.offers.values()):
-            return [Finished(self.terms.contract, self.base)] if self.stops >= self.terms.min_peers else []
+            ends = self.ending and self.terms.stage == "single"
+            return [Finished(self.terms.contract, self.base)] if ends else []
         late = f"had not offered in round {self.number} when its window closed"
         return [
             *(MemberGone(self.terms.contract, uid, "dropped", late) for uid in sorted(waiting)),
@@ -151,9 +159,8 @@ class Round:
         if len(now.ready) < quorum(len(now.uids)):
             return events
         signers = tuple(sorted(now.ready))
-        finished = self.stops >= self.terms.min_peers
         where = (self.terms.contract, self.number, attempt)
-        return [*events, Committed(*where, digest, now.uids, signers, finished)]
+        return [*events, Committed(*where, digest, now.uids, signers, self._final)]
 
     def suspect(self, uid: str, attempt: int, accused: str) -> list[Event]:
         now = self._member_speaks(uid, attempt, "Suspect")

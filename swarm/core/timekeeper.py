@@ -11,12 +11,16 @@ against nobody.
     start      the first slot of a task with roles was dealt  StartLapsed     as the task says
     run        the same, where the task says how long        RunLapsed       as the task says
     item       an item of its work is taken                WorkLapsed      as who put it there says
-    silence    the last sign of life                          NodeLost          9 s
+    silence    the last sign of life                          NodeLost          9 s, 27 s of many at once
     lease      the last sign of life of the slot's operator   LeaseEnded        30 s
 
 What is expected of an attempt follows from the bytes that it moves and the rates that its members have measured, or
 from how long the attempts before it took, if that is more. The 20 s are for suspicion, which is by progress: a member
-whose bytes do not come is named by those who wait for them before the deadline, also one that gives signs of life.
+whose bytes do not come is named by those who wait for them before the deadline, also one that gives signs of life. Each
+Ready says that the attempt works: whoever is not so far is given as long again.
+
+Many that are silent at once are more likely behind a machine or a link that is slow, and come back, than dead: where
+most of the others are silent too, each is given three times as long.
 """
 
 from __future__ import annotations
@@ -27,8 +31,8 @@ from typing import Any
 
 from swarm.core import layout
 from swarm.core.contract import Contract
-from swarm.core.events import Committed, Event, NodeKnown, SnapMade
-from swarm.core.exchanging import PATIENCE, SILENT_S
+from swarm.core.events import Committed, Event, MemberReady, NodeKnown, SnapMade
+from swarm.core.exchanging_silence import PATIENCE, SILENT_S
 from swarm.core.ledger import Ledger
 
 GRACE_S = (2.0, 30.0)
@@ -36,6 +40,9 @@ MARGIN_S = PATIENCE * SILENT_S + 5.0
 LONGER = 1.5
 SILENCE_S = 9.0
 """So that a death is known within 10 s, whenever the last sign of life was told."""
+MANY = 4
+"""Fewer than these are no crowd: one that died with another is lost as soon as one that died alone."""
+LONGER_TOGETHER = 3
 LEASE_S = 30.0
 AGAIN_S = 5.0
 """A proposal that changed nothing (lost on its way, refused by a narrow miss) is made again after this."""
@@ -96,6 +103,9 @@ class Timekeeper:
             case SnapMade(attempt=0):
                 window = self._timers.get(("WindowClosed", event.contract, event.round, 0))
                 self._learn(self._lateness_s, event.contract, self._now_s - window.began_s if window else 0.0)
+            case MemberReady():
+                self._prolong(("DeadlinePassed", event.contract, event.round, event.attempt))
+                return []
             case Committed():
                 deadline = self._timers.get(("DeadlinePassed", event.contract, event.round, event.attempt))
                 self._learn(self._attempt_s, event.contract, self._now_s - deadline.began_s if deadline else 0.0)
@@ -172,6 +182,10 @@ class Timekeeper:
         )
         return float((MARGIN_S + 3 * expected_s) * LONGER**attempt)
 
+    def _prolong(self, key: Key) -> None:
+        if timer := self._timers.get(key):
+            timer.due_s = max(timer.due_s, 2 * self._now_s - timer.began_s)
+
     def _due(self) -> list[Propose]:
         due = [timer for _, timer in sorted(self._timers.items()) if timer.due_s <= self._now_s]
         for timer in due:
@@ -196,13 +210,20 @@ class Timekeeper:
         self._asked_s = {key: at_s for key, at_s in self._asked_s.items() if self._now_s - at_s < AGAIN_S}
 
     def _silent(self) -> list[Propose]:
-        silent = []
+        silent, limit_s = [], self._silence_s()
         for uid, heard_s in self._heard_s.items():
             node, quiet_s = self._ledger.nodes[uid], self._now_s - heard_s
-            if node.state == "live" and quiet_s >= SILENCE_S and self._not_asked("NodeLost", uid):
+            if node.state == "live" and quiet_s >= limit_s and self._not_asked("NodeLost", uid):
                 body = {"uid": uid, "incarnation": node.incarnation, "reason": _silence(quiet_s)}
                 silent.append(Propose("NodeLost", body))
         return silent
+
+    def _silence_s(self) -> float:
+        """How long a live node may be silent now: by the signs of life of all of them."""
+        nodes = self._ledger.nodes
+        quiet_s = [self._now_s - heard_s for uid, heard_s in self._heard_s.items() if nodes[uid].state == "live"]
+        together = len(quiet_s) >= MANY and 2 * sum(2 * one_s >= SILENCE_S for one_s in quiet_s) > len(quiet_s)
+        return SILENCE_S * LONGER_TOGETHER if together else SILENCE_S
 
     def _leases_over(self) -> list[Propose]:
         over = []

@@ -43,9 +43,7 @@ def target_of(text: str, what: str) -> str:
     return "/" + "/".join(parts)
 
 
-def source_of(
-    kind: str, text: str, what: str, *, volumes: Path, sub_path: str = "", node: int | None = None
-) -> Path:
+def source_of(kind: str, text: str, what: str, *, volumes: Path, sub_path: str = "", node: int | None = None) -> Path:
     """The host's path that a BIND or VOLUME means; raises BadInput when there is none, or it is left by its subPath.
 
     ``node``: the index of the learning node for which it is, which may have a copy of the volume.

@@ -21,6 +21,7 @@ from swarm.nodes.goal import Goal
 from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.jobwork import JobWork, MergingWork, Pass
 from swarm.nodes.pairing import Pairing, own_address
+from swarm.wire import channels
 from swarm.wire.rolesfile import body_of_run
 
 PLACE = "/platform/swarm/task"
@@ -49,7 +50,8 @@ class Casting:
         work.goal = Goal(body.StopOn.metric, body.StopOn.ge, directory.metrics) if body.StopOn else None
         work.pass_ = Pass.kept(directory.path) or Pass(secrets.token_hex(16), self._address())
         said = self.jobbing.secrets.resolved({**body.Envvars, **role.Envvars})
-        environment = {**said, **self._environment(work, run, slot)}
+        merging = channels.environment(body, run.role(slot), slot.index)
+        environment = {**said, **self._environment(work, run, slot), **merging}
         if isinstance(work, MergingWork):
             work.pair = self._pair(work, role.Command, environment, slot)
         else:
@@ -72,7 +74,6 @@ class Casting:
             "SWARM_ROLE": slot.role,
             "SWARM_INDEX": str(slot.index),
             "SWARM_REPLICAS": str(replicas),
-            "SWARM_CONTRACT": role.contract,
             "SWARM_ADDRESS": work.pass_.address,
             "SWARM_RANK": str([each.id for each, _ in there].index(slot.id)),
             "SWARM_NODES": ",".join(address for address in addresses if address),

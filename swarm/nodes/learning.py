@@ -23,6 +23,7 @@ from swarm.core.member import Member
 from swarm.errors import InternalError, SwarmError
 from swarm.nodes import mergemethods, serving
 from swarm.nodes.attempt import Attempt
+from swarm.nodes.climbing import Climbing, GroupSession
 from swarm.nodes.contribution import Offers
 from swarm.nodes.fetching import fetched
 from swarm.nodes.ledgerlink import LedgerLink
@@ -52,7 +53,7 @@ log = logging.getLogger("swarm.SL")
 class Learning:
     def __init__(
         self,
-        session: Session,
+        session: Session | GroupSession,
         link: LedgerLink,
         client: DataClient,
         models: Models,
@@ -61,6 +62,7 @@ class Learning:
         member: Member,
         bytes_sent: Callable[[], int],
         rates: Rates,
+        climbing: Climbing | None = None,
     ) -> None:
         self.session = session
         self.contract = contract
@@ -73,6 +75,7 @@ class Learning:
         self._progress = progress
         self._bytes_sent = bytes_sent
         self._rates = rates
+        self.climbing = climbing
         self._round: Attempt | None = None
         """What this node serves of the attempt that it knows last."""
         self._brought = ""  # the digest of the model that lies where the program reads it
@@ -87,7 +90,7 @@ class Learning:
     async def run(self) -> None:
         """Until cancelled, or until the member gives up."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self.nursery = nursery
             nursery.start_soon(self._tick)
             if self._link.lost:
                 self.happened(m.LedgerLost(self._link.lost))
@@ -96,7 +99,7 @@ class Learning:
                     try:
                         await self._perform(effect)
                     except SwarmError as error:  # no room for a result, for one
-                        self._give_up(error)
+                        self.give_up(error)
                 if self.error is not None:
                     break
             nursery.cancel_scope.cancel()
@@ -156,7 +159,7 @@ class Learning:
     async def _perform(self, effect: m.Effect) -> None:
         match effect:
             case m.Propose():
-                self._nursery.start_soon(self._propose, effect)
+                self.nursery.start_soon(self._propose, effect)
             case m.BeginExchange():
                 self._begin(effect)
             case m.EndExchange():
@@ -164,22 +167,24 @@ class Learning:
             case m.Show():
                 self._show(effect)
             case m.Fetch():
-                self._nursery.start_soon(self._fetch, effect)
+                self.nursery.start_soon(self._fetch, effect)
             case m.Rebase():
-                self._nursery.start_soon(self._rebase, effect)
+                self.nursery.start_soon(self._rebase, effect)
+            case m.Climb() if self.climbing is not None:
+                self.nursery.start_soon(self.climbing.climb, effect, self)
             case m.Answer():
                 await self._hand_over(effect)
             case m.Tell():
                 self._say(effect.text)
             case m.GiveUp():
-                self._give_up(effect.error)
+                self.give_up(effect.error)
 
     def _say(self, text: str) -> None:
         log.info("%s", text)
         self._progress.line("waiting", text=text)
         self.session.note("info", text)
 
-    def _give_up(self, error: SwarmError) -> None:
+    def give_up(self, error: SwarmError) -> None:
         log.error("%s", error.message)
         self.error = error
         self._end_exchange()
@@ -250,11 +255,11 @@ class Learning:
                 log.info("round %d: %s", snap.round, news.reason)
                 self.happened(m.Stalled(snap.round, snap.attempt, news.uid, printable(news.reason, 500)))
             case Done() if self.contract.momenta is not None or self._offering.drifts:
-                self._nursery.start_soon(self._work_on, now, news)
+                self.nursery.start_soon(self._work_on, now, news)
             case Done():
                 self._hold(now, news, now.result, news.digest)
             case Stuck():
-                self._give_up(news.error)
+                self.give_up(news.error)
 
     async def _work_on(self, now: Attempt, done: Done) -> None:
         """Drift, and the outer step. The merge itself stays as it is while slower peers gather from it."""
@@ -267,7 +272,7 @@ class Learning:
                 of = (self.contract, self.models, merged, now.snap.base)
                 file, digest = await trio.to_thread.run_sync(stepped, *of)
         except SwarmError as error:
-            self._give_up(error)
+            self.give_up(error)
             return
         if self._round is not now:  # the attempt is over, and what it brought is gone
             if file is not now.result:
@@ -300,7 +305,7 @@ class Learning:
         if self._round is None or not self._round.is_of(effect.round, effect.attempt):
             return
         for body in self._round.evidence(effect.shards):
-            self._nursery.start_soon(self._propose, m.Propose("Evidence", body))
+            self.nursery.start_soon(self._propose, m.Propose("Evidence", body))
 
     # ---- the committed model
 
@@ -324,8 +329,7 @@ class Learning:
         self.happened(m.Rebased(effect.base, moved[1]))
 
     async def _hand_over(self, answer: m.Answer) -> None:
-        if self._round is not None:
-            # Slower peers may still gather this node's shard; the program's buffer is its own again.
+        if self._round is not None:  # slower peers may still gather this node's shard; the program's buffer is its own
             self._round.own.end("the round is over")
         if answer.how != "merged":
             self._offering.came_to_nothing()
@@ -333,7 +337,7 @@ class Learning:
             self._times.reach("committed")
             await self._bring(answer.digest)
             self._report(answer)
-            self._nursery.start_soon(self._make_durable, answer.digest)
+            self.nursery.start_soon(self._make_durable, answer.digest)
         elif answer.note:
             log.info("%s", answer.note)
         self._answer = Merged(
@@ -369,7 +373,7 @@ class Learning:
         try:
             await trio.to_thread.run_sync(file.sync)
         except SwarmError as error:
-            self._give_up(error)
+            self.give_up(error)
 
     def _report(self, answer: m.Answer) -> None:
         log.info("round %d: %s, %d peers", answer.round, answer.digest, answer.members)

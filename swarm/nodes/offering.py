@@ -15,6 +15,7 @@ import trio
 from swarm.core import clip
 from swarm.core.contract import Contract
 from swarm.core.interval import MEASURED_MAX
+from swarm.nodes.climbing import GroupSession
 from swarm.nodes.contribution import Offers
 from swarm.nodes.models import Models
 from swarm.runtime.channel_server import Session
@@ -29,7 +30,14 @@ LOSSES = ("val_loss", "loss")
 class Offering:
     """Of one program in one contract."""
 
-    def __init__(self, session: Session, contract: Contract, models: Models, offers: Offers, rates: Rates) -> None:
+    def __init__(
+        self,
+        session: Session | GroupSession,
+        contract: Contract,
+        models: Models,
+        offers: Offers,
+        rates: Rates,
+    ) -> None:
         self._session = session
         self._contract = contract
         self._models = models

@@ -31,8 +31,9 @@ from swarm.nodes.secrets import Secrets
 from swarm.nodes.sl import LEAVE_S, LearningNode, Settings
 from swarm.nodes.worker import Worker
 from swarm.runtime.importpath import with_import_path
+from swarm.wire import channels
 from swarm.wire.certnames import printable
-from swarm.wire.rolesfile import body_of_run
+from swarm.wire.rolesfile import RolesBody, body_of_run
 from swarm.wire.signed import Entry
 from swarm.wire.slotkey import Place, SlotKey
 
@@ -99,7 +100,7 @@ class ParticipantNode(LearningNode):
         run = ledger.board.joining.run_of(asked.task)
         joining.joinable(run, asked.role)
         task = ledger.tasks[run.task]
-        body_of_run(task.body, task.name, run.roles)  # the hash says nothing of the roles in the ledger
+        self._body(run.task, run)  # the hash says nothing of the roles in the ledger
         program = RoleProgram.of(ledger, task, asked.role)
         code = asked.code or (self._kept(program) if program.code is not None else None)
         if program.code is not None and code is not None and not code.exists():
@@ -109,6 +110,10 @@ class ParticipantNode(LearningNode):
         program.must_be_trusted(asked.trusted, asked.own, code)
         program.must_have_data(asked.data)
         return program
+
+    def _body(self, name: str, run: RolesRun) -> RolesBody:
+        task = self.link.ledger.tasks[name]
+        return body_of_run(task.body, task.name, run.roles)
 
     async def _ask(self, verb: str, body: dict[str, Any]) -> Any:
         return await self.link.call(verb, body, deadline_s=CALL_S)
@@ -223,7 +228,7 @@ class ParticipantNode(LearningNode):
             "SWARM_ROLE": slot.role,
             "SWARM_INDEX": str(slot.index),
             "SWARM_REPLICAS": str(run.wanted[slot.role]),
-            "SWARM_CONTRACT": run.role(slot).contract,
+            **channels.environment(self._body(program.task, run), run.role(slot), slot.index),
             "SWARM_SLOT": slot.id,
             "SWARM_ATTEMPT": str(slot.attempt),
             "SWARM_DATA": str(self.asked.data or ""),

@@ -16,19 +16,15 @@ from typing import Any
 
 import trio
 
-from swarm.core.contract import Contract
 from swarm.core.events import Applied
-from swarm.core.member import Member
 from swarm.core.pace import Pace
-from swarm.core.tensors import Schema
 from swarm.errors import BY_CODE, IdentityError, Refused, SwarmError, WorkerFailed
-from swarm.nodes import mergemethods, trainings
+from swarm.nodes import trainings
+from swarm.nodes.enrolling import Enrolling
 from swarm.nodes.learning import Learning
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.listening import listen_host
-from swarm.nodes.models import Models
 from swarm.nodes.progress import Progress
-from swarm.nodes.stepping import sizes_of
 from swarm.nodes.worker import Worker
 from swarm.runtime import report
 from swarm.runtime.channel_server import ChannelServer, Session
@@ -39,11 +35,9 @@ from swarm.runtime.introduction import introduction
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
-from swarm.wire import tensorbytes
 from swarm.wire.certnames import printable
 from swarm.wire.messages import Merged, Open, Opened, Sync
 from swarm.wire.signed import Entry
-from swarm.wire.tensorbytes import available_hashes
 
 SERVE_LAST_S = 600.0
 LEAVE_S = 3.0
@@ -92,13 +86,13 @@ class LearningNode:
         self.link = LedgerLink(
             self.local, [settings.sn], on_applied=self._on_applied, on_link=self._on_link, report=log.debug
         )
+        means = (self.link, self.client, self.progress, self.bytes_sent, self.rates, lambda: self.data_address)
+        self._contracts = Enrolling(self.state.uid, self.state.path / "models", *means)
         self.name = f"{settings.credentials.identity.name} ({settings.credentials.identity.organisation})"
         self.learning: Learning | None = None
         """Of the program's newest session."""
-        self._learnings: dict[str, Learning] = {}
-        """The newest of each contract: the models of earlier contracts are served on."""
+        self._session: Session | None = None
         self._enrolling: tuple[Session, str] | None = None
-        self._models: dict[str, Models] = {}
         self._pace = Pace()
         self.failed: SwarmError | None = None
         self._joined = trio.Event()
@@ -174,9 +168,9 @@ class LearningNode:
             await worker.stop()
         self.progress.line("program_ended", exit_code=code, note=worker.note(code))
         await self._program_ended(worker, code)
-        if self.learning is not None:
+        if self._session is not None:
             with trio.move_on_after(LEAVE_S):
-                await self.learning.session.over.wait()  # what the program was told last is known from then on
+                await self._session.over.wait()  # what the program was told last is known from then on
         if code == 0:
             await self._serve_last()
             return 0
@@ -211,13 +205,18 @@ class LearningNode:
 
     def _somebody_may_fetch(self) -> bool:
         contracts = self.link.ledger.contracts  # without those that a person has reset meanwhile
-        mine = ((contracts.get(name), one.contract) for name, one in self._learnings.items())
+        mine = ((contracts.get(name), one.contract) for name, one in self._contracts.learnings.items())
         return any(now is contract and contract.to_serve() for now, contract in mine)
 
+    def _active(self) -> list[Learning]:
+        """Of the program's session: in its contract, and in the upper one of a group that it leads."""
+        above = self.learning.climbing.learning if self.learning and self.learning.climbing else None
+        return [each for each in (self.learning, above) if each is not None]
+
     async def _leave(self, reason: str) -> None:
-        learning = self.learning
-        if learning is not None and self.state.uid in learning.contract.to_serve():  # those wait for who is dropped too
-            await self._propose_leave(learning.contract.name, reason)
+        for contract in [each.contract for each in self._active()]:
+            if self.state.uid in contract.to_serve():  # those wait for who is dropped too
+                await self._propose_leave(contract.name, reason)
 
     async def _propose_leave(self, contract: str, reason: str) -> None:
         """Tell the contract, unless the ledger pauses: then the leader notices by this node's silence."""
@@ -237,13 +236,12 @@ class LearningNode:
         await self._joined.wait()  # the program may be ready first
         self._enrolling = (session, request.contract)
         try:
-            learning = await self._enrol(session, session.schema, request)
+            learning = await self._contracts.enrol(session, session.schema, request, self.slot)
         except SwarmError:
             self._enrolling = None
             raise
         self._enrolling = None
-        self.learning, self.failed = learning, None
-        self._learnings[learning.contract.name] = learning
+        self.learning, self._session, self.failed = learning, session, None
         self._learning_scope = trio.CancelScope()
         self._nursery.start_soon(self._learn, learning, self._learning_scope)
         contract = learning.contract
@@ -271,8 +269,8 @@ class LearningNode:
     async def _watch_pace(self) -> None:
         while True:
             await trio.sleep(LOOK_EVERY_S)
-            if self.learning is not None and (said := self._pace.quiet(trio.current_time())):
-                text = f"the program (process {self.learning.session.pid}) {said}"
+            if self._session is not None and (said := self._pace.quiet(trio.current_time())):
+                text = f"the program (process {self._session.pid}) {said}"
                 log.warning("%s", text)
                 self.progress.line("waiting", text=text)
 
@@ -289,10 +287,10 @@ class LearningNode:
                 self.link.tell("training", now)
 
     def _training(self) -> dict[str, Any] | None:
-        learning = self.learning
-        if learning is None or learning.session.report is None:
+        learning, session = self.learning, self._session
+        if learning is None or session is None or session.report is None:
             return None
-        return trainings.told(learning.contract.name, learning.session.report)
+        return trainings.told(learning.contract.name, session.report)
 
     async def gone(self, session: Session) -> None:
         self._pace.ended()
@@ -303,7 +301,8 @@ class LearningNode:
         if learning is None or learning.session is not session:
             return
         self._learning_scope.cancel()
-        learning.close()
+        for each in self._active():
+            each.close()
         self.failed = learning.error
         if session.withdrew is not None:
             self.failed = BY_CODE.get(session.withdrew.code, WorkerFailed)(session.withdrew.reason)
@@ -313,69 +312,23 @@ class LearningNode:
         with scope:
             await learning.run()
 
-    async def _enrol(self, session: Session, schema: Schema, request: Open) -> Learning:
-        mergemethods.find(str(request.options.get("mergeMethod", "mean")))
-        hash_name = available_hashes()[0]
-        base = tensorbytes.initial_base(schema, hash_name)
-        body = {
-            "contract": request.contract,
-            "schema": schema.to_wire(),
-            "hash": hash_name,
-            "initial_base": base,
-            "options": request.options,
-            "weight": request.weight,
-            "syncFrequency": request.syncFrequency,
-            "data_address": self.data_address,
-        }
-        if self.slot is not None:
-            body["slot"], body["fence"] = self.slot
-        outcome = await self.link.propose("Enrolled", body)
-        if (error := outcome.error()) is not None:
-            raise error
-        contract = self.link.ledger.contracts[request.contract]
-        log.info(
-            "enrolled in contract %s: %s, minPeers %d",
-            contract.name,
-            outcome.result["joined"],
-            contract.options.minPeers,
-        )
-        return Learning(
-            session,
-            self.link,
-            self.client,
-            self._models_of(contract),
-            self.progress,
-            contract,
-            Member(self.state.uid, contract, holds=base, checkin=request.checkin),
-            self.bytes_sent,
-            self.rates,
-        )
-
-    def _models_of(self, contract: Contract) -> Models:
-        """What this process holds of the contract, also from an earlier session of its program."""
-        models, sizes = self._models.get(contract.name), sizes_of(contract)
-        if models is None or models.sizes != sizes:
-            models = Models(self.state.path / "models" / contract.name, *sizes)
-            self._models[contract.name] = models
-        return models
-
     def bytes_sent(self) -> int:
         return self.server.bytes_sent + self.client.bytes_sent
 
     # ---- what comes from outside
 
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
-        if self.learning is not None:
-            self.learning.applied(applied.events)
+        for learning in self._active():
+            learning.applied(applied.events)
         self._changed.set()
         self._changed = trio.Event()
 
     def _on_link(self, reason: str) -> None:
-        if self.learning is not None:
-            self.learning.ledger_changed(reason)
+        for learning in self._active():
+            learning.ledger_changed(reason)
 
     def _find(self, peer: Peer, want: Want) -> Region:
-        learning = self._learnings.get(want.contract)
+        learning = self._contracts.learnings.get(want.contract)
         if learning is None:
             raise NotYet(f"this learning node does not serve contract {want.contract!r} yet")
         return learning.find(peer, want)

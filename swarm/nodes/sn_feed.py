@@ -16,7 +16,8 @@ from swarm.runtime.change import Change
 from swarm.runtime.control import Link
 from swarm.runtime.driver import Driver
 
-FOLLOW_S = 10.0
+FOLLOW_S = 60.0
+"""One that is gone is told by its missing beats; one that takes entries slowly on a busy machine still takes them."""
 
 log = logging.getLogger("swarm.SN")
 

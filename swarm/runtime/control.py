@@ -2,8 +2,9 @@
 
 Used by the nodes. Guarantees: every call ends by its deadline with a reply, the error that the other side raised, or
 Unreachable that names whom and what was asked; a peer that is frozen or gone is noticed by its missing heartbeats
-(every 2 s, three missed); an end that was not announced counts as a loss; notices arrive in order; requests of one link
-run concurrently, 64 at most. A second incarnation of a node takes the first one's place only if that one is silent.
+(every 2 s, three missed: `core/pulse`); an end that was not announced counts as a loss; notices arrive in order;
+requests of one link run concurrently, 64 at most. A second incarnation of a node takes the first one's place only if
+that one is silent.
 
 Frames (`wire.frame`, 1 MiB): [welcome] | [request, id, verb, body] | [reply, id, body] | [error, id, fields] |
 [notice, verb, body] | [beat] | [bye, fields]. The body of a request or a notice is flat: values, and lists of values.
@@ -19,6 +20,7 @@ from typing import Any
 
 import trio
 
+from swarm.core.pulse import Pulse
 from swarm.errors import (
     BadInput,
     Refused,
@@ -39,7 +41,6 @@ from swarm.wire import frame
 
 PROTOCOL = "/swarm/control/1"
 BEAT_S = 2.0
-BEATS_MISSED_MAX = 3
 NOTICES_MAX = 1024
 LINKS_MAX = 16
 _BYE_S = 0.5
@@ -68,7 +69,7 @@ class Link:
         self._decoder = frame.Decoder()
         self._notices, self._to_handle = trio.open_memory_channel[tuple[str, Any]](NOTICES_MAX)
         self._calls = Calls()
-        self._silent_beats = 0
+        self._pulse = Pulse(BEAT_S, trio.current_time())
 
     async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
         """Ask, and wait for the reply; a SwarmError of the other side is raised here as the same class."""
@@ -178,7 +179,7 @@ class Link:
 
     def _hear(self, data: bytes) -> None:
         """Never waits for a handler or a writer: the sender would lose the stream after 5 s."""
-        self._silent_beats = 0
+        self._pulse.hear(trio.current_time())
         self.heard.set()
         self.heard = trio.Event()
         try:
@@ -195,7 +196,7 @@ class Link:
     def _take(self, message: Any) -> None:
         match message:
             case ["beat"]:
-                pass
+                self._pulse.feel(trio.current_time())
             case ["welcome"]:
                 self.admitted.set()
             case ["request", int(request), str(verb), dict(body)] if frame.is_flat(body):
@@ -221,13 +222,11 @@ class Link:
         self._end(self._closing or (self._error.message if self._error else f"{self.peer} said goodbye"))
 
     async def _beat(self) -> None:
-        """Counts own beats without a sign of life, not seconds: a stall of this process blames nobody else."""
         beat = frame.pack(["beat"])
         while True:
             await trio.sleep(BEAT_S)
-            self._silent_beats += 1
-            if self._silent_beats > BEATS_MISSED_MAX:
-                self._end(f"no sign of life for {BEAT_S * BEATS_MISSED_MAX:g} s")
+            if objection := self._pulse.beat(trio.current_time()):
+                self._end(objection)
                 return
             with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
                 self._outbox.post(beat)
@@ -301,6 +300,7 @@ class Control:
 
     async def connect(self, host: str, port: int, *, peer_id: str | None = None, deadline_s: float) -> Link:
         """A link to whoever answers there (or to exactly `peer_id`); raises what kept it from being welcomed."""
+        deadline_s = self._mesh.local.lateness.allows_s(deadline_s)
         end = trio.current_time() + deadline_s
         peer = await self._mesh.dial(host, port, peer_id=peer_id, deadline_s=deadline_s)
         stream = await self._mesh.open(peer, PROTOCOL, deadline_s=max(0.0, end - trio.current_time()))
@@ -311,7 +311,7 @@ class Control:
                 await either(link.admitted, link.closed)
         except trio.TooSlowError:
             await link.close()
-            raise Unreachable(f"{peer} at {link.address} did not welcome this node within {deadline_s:g} s") from None
+            raise Unreachable(f"{peer} at {link.address} did not welcome this node within {deadline_s:.3g} s") from None
         except BaseException:
             await link.close()
             raise

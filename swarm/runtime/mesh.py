@@ -36,6 +36,7 @@ from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
+from swarm.core.lateness import LOOK_S
 from swarm.core.names import ROLES
 from swarm.errors import BadInput, IdentityError, SwarmError, Unreachable
 from swarm.runtime.doorstep import Doorstep, looks_like
@@ -43,7 +44,7 @@ from swarm.runtime.meshlimits import CONNECT_S, NEGOTIATE_S, connection_config, 
 from swarm.runtime.muxer import PROTOCOL as MUXER
 from swarm.runtime.muxer import Muxer, QuickStream
 from swarm.runtime.secure import PROTOCOL, Raw, Session, SwarmTls
-from swarm.runtime.tls import HANDSHAKE_S, Local, Peer, address_text, too_slow
+from swarm.runtime.tls import Local, Peer, address_text, too_slow
 from swarm.runtime.turnstile import Turnstile
 from swarm.wire.certnames import printable
 
@@ -147,6 +148,7 @@ class Mesh:
             listeners = [await self._listen(stack, host, port) for host, port in listen]
             self.listen_ports = [listener.socket.getsockname()[1] for listener in listeners]
             async with background_trio_service(self._network), trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_lateness)
                 for listener in listeners:
                     nursery.start_soon(self._accept_all, listener, nursery)
                 try:
@@ -174,7 +176,7 @@ class Mesh:
                         await raw.close()
                     if not isinstance(error, Exception):
                         raise
-                    raise raw.refusal or _failure(error, raw) from error
+                    raise raw.refusal or self._failure(error, raw) from error
         except trio.TooSlowError:
             raise Unreachable(f"no connection to {where} within {deadline_s:g} s") from None
         _, session = self._newest(peer_id, where)
@@ -188,7 +190,7 @@ class Mesh:
             with trio.fail_after(deadline_s):
                 stream = await connection.new_stream()
                 await MultiselectClient().select_one_of(
-                    [TProtocol(protocol)], MultiselectCommunicator(stream), negotiate_timeout=NEGOTIATE_S
+                    [TProtocol(protocol)], MultiselectCommunicator(stream), negotiate_timeout=self._negotiate_s
                 )
                 return Stream(stream, connection, session)
         except BaseException as error:
@@ -258,21 +260,23 @@ class Mesh:
         """The handshake of one accepted connection; everything after it runs in libp2p's tasks."""
         try:
             await trio.sleep(wait_s)
-            with trio.fail_after(HANDSHAKE_S) as shaking, self._doorstep.place(shaking.cancel):
+            with trio.fail_after(self.local.handshake_s) as shaking, self._doorstep.place(shaking.cancel):
                 await self._network.upgrade_inbound_raw_conn(raw, Multiaddr("/ip4/0.0.0.0/tcp/0"))
                 return
         except Exception as error:  # whatever a stranger does must not end the listener
             if raw.is_trusted:
                 log.debug("%s closed its connection after the handshake", raw.who)  # as a probe does
             else:
-                log.warning("refused a connection: %s", (raw.refusal or _failure(error, raw)).message)
+                log.warning("refused a connection: %s", (raw.refusal or self._failure(error, raw)).message)
             with trio.CancelScope(shield=True), contextlib.suppress(Exception):
                 await raw.close()
 
     async def _accepted(self, stream: INetStream) -> None:
         """One stream that a peer has opened. An exception here would end the whole network service."""
         try:
-            _, handler = await self._handlers.negotiate(MultiselectCommunicator(stream), negotiate_timeout=NEGOTIATE_S)
+            _, handler = await self._handlers.negotiate(
+                MultiselectCommunicator(stream), negotiate_timeout=self._negotiate_s
+            )
             if handler is not None:
                 await handler(stream)
                 return
@@ -297,16 +301,50 @@ class Mesh:
         raw = await self._connect(host, port)
         try:
             await MultiselectClient().select_one_of(
-                [PROTOCOL], MultiselectCommunicator(raw), negotiate_timeout=NEGOTIATE_S
+                [PROTOCOL], MultiselectCommunicator(raw), negotiate_timeout=self._negotiate_s
             )
             return await self._tls.probe(raw)
         except SwarmError:
             raise
         except Exception as error:
-            raise raw.refusal or _failure(error, raw) from error
+            raise raw.refusal or self._failure(error, raw) from error
         finally:
             with trio.CancelScope(shield=True):
                 await raw.close()
+
+    def _failure(self, error: BaseException | None, raw: Raw) -> SwarmError:
+        """What libp2p made of a failure, as a sentence; the handshake's own refusals do not come here."""
+        where = raw.who
+        while error is not None:
+            is_late = isinstance(error, MultiselectClientError) and "timed out" in str(error)
+            if is_late or isinstance(error, trio.TooSlowError):
+                return too_slow(where, self.local.handshake_s)
+            is_other_talk = isinstance(error, IncompleteReadError) and not error.is_clean_close
+            is_refused = isinstance(error, MultiselectClientError) and "not supported" in str(error)
+            if is_refused and raw.is_trusted:
+                return IdentityError(
+                    f"{where} is a swarm node of another release, which does not speak {MUXER}",
+                    hint="run the same release on both, or the one before on one of them",
+                )
+            if is_other_talk or is_refused or isinstance(error, ParseError | UnicodeDecodeError):
+                return IdentityError(
+                    f"{where} does not speak {PROTOCOL}{looks_like(raw.first)}",
+                    hint="is it a swarm node of this release, and is this the right one of its ports?",
+                )
+            if "denied" in str(error) or "limit" in str(error):
+                return Unreachable(f"{where} connects more often than is allowed here, or holds too many connections")
+            error = error.__cause__
+        return Unreachable(f"{where} closed the connection during the handshake")
+
+    @property
+    def _negotiate_s(self) -> int:
+        return round(self.local.lateness.allows_s(NEGOTIATE_S))
+
+    async def _watch_lateness(self) -> None:
+        while True:
+            due_s = trio.current_time() + LOOK_S
+            await trio.sleep_until(due_s)
+            self.local.lateness.woke(trio.current_time() - due_s)
 
     # ---- connections
 
@@ -341,31 +379,6 @@ async def _end(connection: INetConn, session: Session) -> None:
 async def _abort_later(session: Session, scope: trio.CancelScope) -> None:
     await trio.sleep(_CLOSING_S)
     await session.abort()
-
-
-def _failure(error: BaseException | None, raw: Raw) -> SwarmError:
-    """What libp2p made of a failure, as a sentence; the handshake's own refusals do not come here."""
-    where = raw.who
-    while error is not None:
-        is_late = isinstance(error, MultiselectClientError) and "timed out" in str(error)
-        if is_late or isinstance(error, trio.TooSlowError):
-            return too_slow(where, HANDSHAKE_S)
-        is_other_talk = isinstance(error, IncompleteReadError) and not error.is_clean_close
-        is_refused = isinstance(error, MultiselectClientError) and "not supported" in str(error)
-        if is_refused and raw.is_trusted:
-            return IdentityError(
-                f"{where} is a swarm node of another release, which does not speak {MUXER}",
-                hint="run the same release on both, or the one before on one of them",
-            )
-        if is_other_talk or is_refused or isinstance(error, ParseError | UnicodeDecodeError):
-            return IdentityError(
-                f"{where} does not speak {PROTOCOL}{looks_like(raw.first)}",
-                hint="is it a swarm node of this release, and is this the right one of its ports?",
-            )
-        if "denied" in str(error) or "limit" in str(error):
-            return Unreachable(f"{where} connects more often than is allowed here, or holds too many connections")
-        error = error.__cause__
-    return Unreachable(f"{where} closed the connection during the handshake")
 
 
 def _os_text(error: OSError) -> str:

@@ -6,6 +6,7 @@ from libp2p.network.config import ConnectionConfig
 from libp2p.rcmgr import ResourceLimits, ResourceManager
 from libp2p.rcmgr.connection_limits import ConnectionLimits
 
+from swarm.core.lateness import LONGEST
 from swarm.runtime.doorstep import STRANGERS_MAX
 from swarm.runtime.tls import HANDSHAKE_S
 
@@ -24,10 +25,11 @@ def connection_config() -> ConnectionConfig:
         high_watermark=CONNECTIONS_MAX,
         max_connections_per_peer=CONNECTIONS_PER_PEER_MAX,
         dial_timeout=CONNECT_S,
-        inbound_upgrade_timeout=HANDSHAKE_S,
-        outbound_upgrade_timeout=HANDSHAKE_S,
-        inbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
-        outbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
+        # Beyond what is ever given here: `runtime.mesh` knows how long that is now.
+        inbound_upgrade_timeout=HANDSHAKE_S * LONGEST,
+        outbound_upgrade_timeout=HANDSHAKE_S * LONGEST,
+        inbound_stream_protocol_negotiation_timeout=NEGOTIATE_S * LONGEST,
+        outbound_stream_protocol_negotiation_timeout=NEGOTIATE_S * LONGEST,
         enable_health_monitoring=False,  # control links have heartbeats of their own
     )
 

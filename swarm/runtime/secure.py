@@ -33,7 +33,6 @@ from swarm.core.names import ROLES
 from swarm.errors import IdentityError, SwarmError, Unreachable
 from swarm.runtime.tls import (
     HANDSHAKE_BYTES,
-    HANDSHAKE_S,
     Local,
     Peer,
     address_text,
@@ -160,7 +159,7 @@ class SwarmTls(ISecureTransport):
     async def _secure(self, conn: IRawConnection, *, dialler: bool, expected: str | None) -> Session:
         assert isinstance(conn, Raw), type(conn)
         try:
-            with trio.fail_after(HANDSHAKE_S):
+            with trio.fail_after(self._local.handshake_s):
                 session = await self._shake(conn, dialler=dialler, expected=expected)
             conn.trust()
             return session
@@ -172,7 +171,7 @@ class SwarmTls(ISecureTransport):
                 await conn.close()
             if isinstance(error, trio.Cancelled) or not isinstance(error, Exception):
                 raise
-            conn.refusal = conn.refusal or _as_refusal(error, conn.who)
+            conn.refusal = conn.refusal or _as_refusal(error, conn.who, self._local.handshake_s)
             # libp2p knows only its own failures; whoever dialled reads the cause from the raw connection.
             raise HandshakeFailure(conn.refusal.message) from error
 
@@ -214,11 +213,11 @@ async def _linger(conn: Raw) -> None:
             pass
 
 
-def _as_refusal(error: Exception, who: str) -> SwarmError:
+def _as_refusal(error: Exception, who: str, deadline_s: float) -> SwarmError:
     if isinstance(error, SwarmError):
         return error
     if isinstance(error, trio.TooSlowError):
-        return too_slow(who, HANDSHAKE_S)
+        return too_slow(who, deadline_s)
     return Unreachable(f"{who} closed the connection during the handshake")
 
 

@@ -2,8 +2,9 @@
 
 Used by `runtime.mesh` (libp2p's only security protocol, over memory) and by `runtime.data` (plain sockets, TLS at the
 first byte). Guarantees: nobody becomes a `Peer` without a certificate of an organisation in capath that passes
-`wire.certs`, and without the node key it claims; 16 KiB and 5 s at most are spent on anybody; every refusal is one
-sentence here, and on the other side too as far as TLS has come.
+`wire.certs`, and without the node key it claims; 16 KiB and 5 s at most are spent on anybody (longer only where this
+process itself gets its turns late: `core/lateness`); every refusal is one sentence here, and on the other side too as
+far as TLS has come.
 
 OpenSSL requires and verifies certificates on both sides; its STRICT and CRL flags stay off, because both refuse
 certificates in HPE's form. `wire.certs` then makes the full list of checks itself.
@@ -27,6 +28,7 @@ from typing import Any, Literal
 
 from swarm.core import names
 from swarm.core.fields import FIRST_RULES
+from swarm.core.lateness import Lateness
 from swarm.core.names import ROLES, Identity
 from swarm.core.rules import UPGRADE
 from swarm.errors import IdentityError, Outdated, Replaced, SwarmError, Unreachable
@@ -142,6 +144,12 @@ class Local:
     acquaintances: Acquaintances = field(default_factory=Acquaintances)
     other_network: Callable[[Identity, OtherNetwork], None] = lambda identity, error: None
     """Hears of who calls and belongs to another network."""
+    lateness: Lateness = field(default_factory=Lateness)
+
+    @property
+    def handshake_s(self) -> float:
+        """How long one may take now: `HANDSHAKE_S`, and what this process adds to it by coming late itself."""
+        return self.lateness.allows_s(HANDSHAKE_S)
 
 
 def handshake(
@@ -193,12 +201,13 @@ def handshake_socket(
     dialler: bool,
     expected_uid: str | None = None,
     roles: Sequence[str] = ROLES,
-    deadline_s: float = HANDSHAKE_S,
+    deadline_s: float | None = None,
 ) -> tuple[ssl.SSLSocket, Peer]:
     """The handshake on a connected TCP socket, TLS at the first byte; takes the socket over and closes it on failure.
 
     The returned socket blocks, without a timeout. The peer's network and node key are proved; what it may do is not.
     """
+    deadline_s = local.handshake_s if deadline_s is None else deadline_s
     who, end = _address(sock), time.monotonic() + deadline_s
     context = local.credentials.client_context() if dialler else local.credentials.server_context()
     tls: ssl.SSLSocket | None = None
@@ -250,9 +259,7 @@ def _bind(tls: _Tls, binding: Binding) -> Generator[_Want, None, Hello]:
         binding.feed(received)
 
 
-def judged(
-    tls: _Tls, credentials: Credentials, who: str, roles: Sequence[str]
-) -> tuple[Identity, tuple[bytes, ...]]:
+def judged(tls: _Tls, credentials: Credentials, who: str, roles: Sequence[str]) -> tuple[Identity, tuple[bytes, ...]]:
     """Whose certificate the other side of a finished TLS handshake has shown, and its chain; raises IdentityError."""
     chain = tuple(_chain(tls))
     try:
@@ -318,7 +325,7 @@ def too_much(who: str) -> IdentityError:
 
 
 def too_slow(who: str, deadline_s: float) -> Unreachable:
-    return Unreachable(f"{who} did not finish the handshake within {deadline_s:g} s")
+    return Unreachable(f"{who} did not finish the handshake within {deadline_s:.3g} s")
 
 
 def _bytes_received(tls: socket.socket) -> int:

@@ -28,7 +28,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from swarm.errors import BadInput, Refused
 
-VERSION = 3
+VERSION = 4
 TEXT_CAP = 4096
 MAP_CAP = 64
 LIST_CAP = 1 << 16
@@ -66,6 +66,8 @@ class Open:
     syncFrequency: int
     checkin: Checkin
     schema: list[Any]
+    leads: bool = False
+    """Its learning node takes part in the upper contract for its group."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,11 @@ from pydantic.dataclasses import dataclass
 
 from swarm.core.fields import CONTRACT
 from swarm.core.names import METRIC_MAX
-from swarm.core.role_kinds import ROLE_NAME, RUN_S_MAX, START_S_MAX
+from swarm.core.role_kinds import RUN_S_MAX, START_S_MAX
 from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role, fault
 from swarm.errors import BadInput
-from swarm.wire import documents
+from swarm.wire import channels, documents
+from swarm.wire.channels import Channel, RoleName
 from swarm.wire.fitting import fit
 from swarm.wire.jobsfile import CommandWords, JobsName, Resources
 from swarm.wire.shapes import CLOSED, Sentence, Text, Value, Variable, Words, fits
@@ -36,7 +37,6 @@ START_S = 120
 HPES_KEYS = ("Command", "Entrypoint", "WorkingDir", "PrivateContent", "SharedContent")
 """Of a RUN_SWARM body in HPE's form."""
 
-RoleName = Annotated[str, Field(strict=True), fits(ROLE_NAME)]
 _Count = Annotated[int, Field(strict=True, ge=0, le=SLOTS_MAX)]
 _Restart = Annotated[int, Field(strict=True, ge=0, le=100)]
 _Environment = Annotated[dict[Variable, Value], AfterValidator(without_secrets)]
@@ -95,14 +95,6 @@ class RoleBody:
 
 
 @dataclass(frozen=True, config=CLOSED)
-class Channel:
-    """The roles that merge with each other, in the contract of this name; one role twice: its slots with each other."""
-
-    Name: Annotated[str, Field(strict=True), fits(CONTRACT)]
-    Between: Annotated[tuple[RoleName, ...], Field(min_length=2, max_length=ROLES_MAX)]
-
-
-@dataclass(frozen=True, config=CLOSED)
 class Goal:
     """The task has reached what it is for once a slot logs this metric, and it is at least so much."""
 
@@ -145,24 +137,25 @@ class RolesBody:
         return self
 
     def roles(self) -> tuple[Role, ...]:
-        channels = {role: channel.Name for channel in self.Channels for role in channel.Between}
-        roles = (role.role(self.Restart) for role in self.Roles)
-        return tuple(dataclasses.replace(role, contract=role.contract or channels.get(role.name, "")) for role in roles)
+        replace = dataclasses.replace
+        return tuple(replace(each, contract=each.contract or self._channel(each.name)) for each in self._own())
+
+    def _own(self) -> tuple[Role, ...]:
+        return tuple(role.role(self.Restart) for role in self.Roles)
+
+    def _channel(self, role: str) -> str:
+        found, _ = channels.of_role(self.Channels, role)
+        return found.Name if found else ""
 
     def _wrong_channel(self) -> str:
         """What is wrong with the graph of the channels, in one sentence; empty: nothing."""
-        of: dict[str, str] = {}
-        for channel in self.Channels:
-            for name in dict.fromkeys(channel.Between):
-                role = next((role for role in self.Roles if role.Name == name), None)
-                if role is None:
-                    return f"the channel {channel.Name} is between {name} and others, and there is no role {name}"
-                if name in of:
-                    return f"the role {name} is in the channels {of[name]} and {channel.Name}: a role merges in one"
-                if role.Merge not in (None, channel.Name):
-                    return f"the role {name} merges in {role.Merge} and is in the channel {channel.Name}"
-                of[name] = channel.Name
-        return self._unconnected() if self.Channels else ""
+        if not self.Channels:
+            return ""
+        for role in self.Roles:
+            name = self._channel(role.Name)
+            if name and role.Merge not in (None, name):
+                return f"the role {role.Name} merges in {role.Merge} and is in the channel {name}"
+        return channels.fault(self.Channels, {role.name: role for role in self._own()}) or self._unconnected()
 
     def _unconnected(self) -> str:
         """Which role nothing leads to: neither a channel nor that one needs the other."""

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from swarm.core import layout
 from swarm.core.events import Contributor, Shard, SnapMade
-from swarm.core.exchanging import AGAIN_S, AT_ONCE, PATIENCE, SILENT_S, Exchanging
+from swarm.core.exchanging import AGAIN_S, AT_ONCE, Exchanging
 from swarm.core.exchanging_places import CHUNK, PIECES, Place, chunks
+from swarm.core.exchanging_silence import PATIENCE, SILENT_S, TIMES
 from swarm.core.exchanging_steps import (
     Arrived,
     Blame,
@@ -360,7 +361,7 @@ def test_several_shards_of_one_owner_are_pulled_one_after_the_other_and_each_sig
 def test_a_contributor_is_blamed_when_no_byte_came_for_so_long_however_alive_it_is() -> None:
     attempt = Attempt(snap("abc"), "a")
     pull = attempt.pull("offer", "b")
-    attempt.pass_s(SILENT_S / 2)
+    attempt.pass_s(SILENT_S / 2 - 0.5)
     attempt.arrive(pull, pull.start + 1)
     for _ in range(9):
         assert attempt.pass_s(0.5) == []
@@ -415,6 +416,46 @@ def test_time_in_which_this_member_itself_stood_still_counts_against_nobody() ->
     assert attempt.happens(Ticked()) == []
     assert attempt.pass_s(3.5) == []
     assert attempt.pass_s(0.5) != []
+
+
+def stopped(effects: list[Effect]) -> set[str]:
+    return {effect.pull.source for effect in effects if isinstance(effect, Stop)}
+
+
+def test_while_most_others_bring_nothing_either_the_machine_may_be_slow_and_each_is_given_longer() -> None:
+    attempt = Attempt(snap("abcdef", topology="broadcast"), "a")
+    assert attempt.pass_s(PATIENCE * SILENT_S - 0.5) == []
+    assert stopped(attempt.pass_s(0.5)) == set("bcdef"), "and not for ever"
+
+
+def test_two_of_five_that_are_silent_are_found_out_by_the_others_that_are_not() -> None:
+    attempt = Attempt(snap("abcdef", topology="broadcast"), "a")
+    for second in range(round(SILENT_S)):
+        assert attempt.pass_s(1.0 if second else 0.5) == []
+        for uid in "cde":
+            attempt.arrive(attempt.pull("offer", uid), second + 1)
+    assert stopped(attempt.pass_s(0.5)) == set("bf")
+
+
+def test_what_took_long_for_one_and_came_may_take_longer_for_another() -> None:
+    attempt = Attempt(snap("abcd", topology="broadcast"), "a")
+    for uid in "cd":
+        attempt.arrive(attempt.pull("offer", uid), 1)
+    attempt.pass_s(4.0)
+    for uid in "cd":
+        attempt.arrive(attempt.pull("offer", uid))
+    assert attempt.pass_s(4.0 * TIMES - 4.5) == []
+    assert stopped(attempt.pass_s(0.5)) == set("b")
+
+
+def test_who_sends_a_byte_an_hour_late_buys_nobody_more_than_a_few_times_the_usual() -> None:
+    attempt = Attempt(snap("abc", topology="broadcast"), "a")
+    attempt.now_s = 3600.0
+    attempt.arrive(attempt.pull("offer", "c"), 1)
+    attempt.arrive(attempt.pull("offer", "b"), 1)
+    attempt.arrive(attempt.pull("offer", "c"))
+    assert attempt.pass_s(PATIENCE * SILENT_S - 0.5) == []
+    assert stopped(attempt.pass_s(0.5)) == set("b")
 
 
 def test_a_shard_that_its_owner_does_not_give_is_had_from_others_before_it_is_blamed() -> None:

@@ -2,9 +2,19 @@
 
 import pytest
 
-from swarm.core.exchanging import PATIENCE, SILENT_S
+from swarm.core.exchanging_silence import PATIENCE, SILENT_S
 from swarm.core.layout import BELIEVED_BYTES_PER_S, SLOWEST_BYTES_PER_S
-from swarm.core.timekeeper import AGAIN_S, LEASE_S, MARGIN_S, SILENCE_S, Propose, Tick, Timekeeper
+from swarm.core.timekeeper import (
+    AGAIN_S,
+    LEASE_S,
+    LONGER_TOGETHER,
+    MANY,
+    MARGIN_S,
+    SILENCE_S,
+    Propose,
+    Tick,
+    Timekeeper,
+)
 from tests.core.scene import BIG, CONTRACT, Scene
 from tests.core.tasks import TaskScene
 
@@ -147,6 +157,34 @@ def test_a_silent_node_is_lost_after_10_s_and_the_others_are_not():
     assert proposal.body["uid"] == silent.uid
     leader.apply([proposal])
     assert leader.pass_s(60.0) == []
+
+
+def test_where_most_are_silent_at_once_the_machine_may_be_slow_and_each_is_given_longer():
+    leader = Leader(MANY + 1)
+    leader.pass_s(1.0)
+    silent = [leader.heard.pop() for _ in range(MANY)]
+    assert leader.pass_s(SILENCE_S * LONGER_TOGETHER - 0.5) == []
+    leader.heard.append(silent.pop())
+    assert {proposal.body["uid"] for proposal in leader.pass_s(0.5)} == {actor.uid for actor in silent}
+
+
+def test_when_most_are_heard_again_the_others_have_the_usual_time():
+    leader = Leader(MANY)
+    leader.pass_s(1.0)
+    silent, leader.heard = leader.heard, []
+    assert leader.pass_s(SILENCE_S + 0.5) == []
+    leader.heard = silent[1:]
+    assert [proposal.body["uid"] for proposal in leader.pass_s(0.5)] == [silent[0].uid]
+
+
+def test_each_ready_gives_the_others_as_long_again():
+    leader = Leader(5)
+    for actor in leader.actors:
+        leader.scene.offer(actor)
+    leader.pass_s(MARGIN_S - 1.0)
+    leader.scene.ready(leader.actors[0])
+    assert leader.pass_s(MARGIN_S - 3.0) == []
+    assert [proposal.kind for proposal in leader.pass_s(3.0)] == ["DeadlinePassed"]
 
 
 def test_a_node_that_came_back_has_its_time_again():

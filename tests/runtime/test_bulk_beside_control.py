@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import trio
 
+from swarm.core.pulse import MISSED_MAX
 from swarm.core.tensors import Schema
-from swarm.runtime.control import BEAT_S, BEATS_MISSED_MAX, Link
+from swarm.runtime.control import BEAT_S, Link
 from tests.certificates import leaf
 from tests.handshakes import GOOD, A, B, node
 from tests.runtime.data_nodes import nodes
@@ -18,7 +19,7 @@ from tests.runtime.test_control import echo, linked
 from tests.runtime.test_exchange import Attempt
 
 MB = 10**6
-BULK_S = BEAT_S * (BEATS_MISSED_MAX + 1)
+BULK_S = BEAT_S * (MISSED_MAX + 1)
 """Long enough for a link to be given up, if its signs of life were held up by what else the process does."""
 
 

@@ -87,9 +87,9 @@ def test_what_is_not_finite_is_found_although_it_would_be_cut_off(five, name, ba
 
 
 def test_who_does_not_publish_its_distances_is_blamed_by_all_others(five, monkeypatch) -> None:  # noqa: F811
-    from swarm.core import exchanging, layout
+    from swarm.core import exchanging_silence, layout
 
-    monkeypatch.setattr(exchanging, "SILENT_S", 1.5)  # signs of life come every second
+    monkeypatch.setattr(exchanging_silence, "SILENT_S", 1.5)  # signs of life come every second
     monkeypatch.setattr(layout, "BELIEVED_BYTES_PER_S", 10**9)
     attempt = Attempt(five[:3], SCHEMA, contributions(3), [1, 1, 1], "sharded", method="geomedian")
     monkeypatch.setattr(attempt.exchanges[1], "_publish", lambda: None)

@@ -222,7 +222,7 @@ def test_nothing_weaker_can_be_negotiated(listener: Mesh, protocol: str) -> None
 
 
 def test_a_silent_stranger_is_sent_away(listener: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mesh_module, "HANDSHAKE_S", 0.3)
+    monkeypatch.setattr("swarm.runtime.tls.HANDSHAKE_S", 0.3)
 
     async def main() -> None:
         async with listener.run(listen=[(HERE, 0)]):

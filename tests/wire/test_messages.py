@@ -68,8 +68,8 @@ def test_a_missing_field_is_named():
 
 
 def test_another_version_is_refused_and_both_are_named():
-    wire = {**messages.encode(Hello(1, 7, "")), "version": 4, "added in version 4": True}
-    with pytest.raises(Refused, match="speaks version 4 of the channel, this learning node version 3"):
+    wire = {**messages.encode(Hello(1, 7, "")), "version": 5, "added in version 5": True}
+    with pytest.raises(Refused, match="speaks version 5 of the channel, this learning node version 4"):
         messages.decode_from_program(wire)
 
 

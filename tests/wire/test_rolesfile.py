@@ -4,7 +4,7 @@ import pytest
 
 from swarm.core.roles import Role
 from swarm.errors import BadInput
-from swarm.wire import documents, rolesfile
+from swarm.wire import channels, documents, rolesfile
 
 GOOD = b"""\
 Name: cartpole
@@ -121,7 +121,7 @@ def test_roles_of_a_channel_merge_in_the_contract_of_its_name():
         (
             b"[trainer, aggregator]}",
             b"[trainer, aggregator]}\n    - {Name: up, Between: [aggregator, watcher]}",
-            "the role aggregator is in the channels digits and up: a role merges in one",
+            "the role aggregator is in the channels digits and up: a role merges in one, or leads the groups of one",
         ),
         (b"Owner: participant", b"Merge: other", "merges in other and is in the channel digits"),
     ],
@@ -129,3 +129,68 @@ def test_roles_of_a_channel_merge_in_the_contract_of_its_name():
 def test_a_graph_in_which_nobody_could_merge_is_refused(changed: bytes, into: bytes, said: str):
     assert changed in FLAME
     assert said in faults(FLAME.replace(changed, into))
+
+
+GROUPS = b"""\
+Name: digits
+TaskType: RUN_SWARM
+Body:
+  Roles:
+    - {Name: trainer, Owner: participant, Replicas: {min: 3, max: 9}, Command: [python, train.py]}
+    - {Name: leader, Replicas: 2, Command: [python, lead.py]}
+    - {Name: watcher, Needs: [leader], Command: [python, watch.py]}
+  Channels:
+    - {Name: digits, Between: [trainer, leader], GroupBy: [eu, us]}
+    - {Name: all, Between: [leader, leader], GroupBy: [default], Every: 5}
+"""
+
+
+def test_each_group_merges_in_a_contract_of_its_own_and_leaders_meet_above():
+    body = read(GROUPS).body
+    trainer, leader, watcher = body.roles()
+    assert (trainer.contract, leader.contract, watcher.contract) == ("digits", "digits", "")
+    upper = {"SWARM_UPPER": "all", "SWARM_UPPER_EVERY": "5", "SWARM_UPPER_PEERS": "2"}
+    eu = {"SWARM_CONTRACT": "digits-eu", "SWARM_GROUP": "eu", **upper}
+    us = {"SWARM_CONTRACT": "digits-us", "SWARM_GROUP": "us", **upper}
+    assert [channels.environment(body, trainer, index) for index in range(3)] == [eu, us, eu]
+    assert [channels.environment(body, leader, index) for index in range(2)] == [
+        {**eu, "SWARM_LEADS": "true"}, {**us, "SWARM_LEADS": "true"}
+    ]  # fmt: skip
+    assert channels.environment(body, watcher, 0) == {"SWARM_CONTRACT": ""}
+    assert rolesfile.body_of(rolesfile.to_wire(body), "digits") == body
+
+
+def test_groups_without_an_upper_channel_are_the_same_graph_once_for_each():
+    body = read(
+        GROUPS.replace(b"    - {Name: all, Between: [leader, leader], GroupBy: [default], Every: 5}\n", b"")
+    ).body
+    told = [channels.environment(body, role, index) for role in body.roles()[:2] for index in range(2)]
+    assert told == [{"SWARM_CONTRACT": f"digits-{group}", "SWARM_GROUP": group} for group in ("eu", "us")] * 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "into", "said"),
+    [
+        (b"Every: 5", b"Every: 0", "Every"),
+        (b"Replicas: 2", b"Replicas: 3", "leads the groups eu, us of channel digits: expected Replicas: 2"),
+        (b"[eu, us]", b"[eu, eu]", "the channel digits has a group twice: eu, eu"),
+        (b"[eu, us]", b"[eu, A b]", "GroupBy"),
+        (b"[default]", b"[east, west]", "is in the channels digits and all: a role merges in one, or leads the groups"),
+        (b"[trainer, leader], GroupBy", b"[trainer, trainer], GroupBy", "Every of channel all has no meaning"),
+        (b"[leader, leader]", b"[leader, watcher]", "watcher is in the channel all, in which leader leads groups"),
+        (b"Name: all", b"Name: digits-eu", "two channels, or groups of them, would merge in one contract, digits-eu"),
+        (b"[leader, leader]", b"[leader, coach]", "there is no role coach"),
+        (b"Replicas: 2, Command: [python, lead.py]", b"Merge: all, Replicas: 2, Command: [python, lead.py]",
+         "the role leader merges in all and is in the channel digits"),
+        (b"Needs: [leader], ", b"", "no channel leads from trainer to watcher"),
+    ],
+)  # fmt: skip
+def test_groups_that_could_not_meet_are_refused(changed: bytes, into: bytes, said: str):
+    assert changed in GROUPS
+    assert said in faults(GROUPS.replace(changed, into))
+
+
+def test_a_group_nobody_is_in_is_refused():
+    alone = b"    - {Name: all, Between: [leader, leader], GroupBy: [default], Every: 5}\n"
+    few = GROUPS.replace(alone, b"").replace(b"{min: 3, max: 9}", b"1").replace(b"Replicas: 2", b"Replicas: 1")
+    assert "nobody is in the group us of channel digits: it has slots for 1" in faults(few)

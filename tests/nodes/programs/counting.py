@@ -5,7 +5,7 @@ GATE (before sync 2), LAST_GATE (before the last sync),
 TOO_FEW (onTooFewPeers), CHECKIN (checkinModelOnTrainEnd), SIZE (numbers in the tensor), NAN (the sync at which the
 weights become NaN), OUTER (outer), WIRE (wire), MAX_NORM (maxDeltaNorm), ADAPT (useAdaptiveSync),
 EVERY (syncFrequency), LOSS (told at each sync, with an accuracy, an epoch a sync),
-CONTRACTS (trained one after the other, separated by blanks), KEPT (checkpoint_dir).
+WEIGHT (nodeWeightage), CONTRACTS (trained one after the other, separated by blanks), KEPT (checkpoint_dir).
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def train(contract: str) -> str:
         onTooFewPeers=os.environ.get("TOO_FEW", "wait"),
         tooFewPeersSeconds=60,
         checkinModelOnTrainEnd=os.environ.get("CHECKIN", "snapshot"),
+        nodeWeightage=int(os.environ.get("WEIGHT", "1")),
         syncFrequency=int(os.environ.get("EVERY", "1")),
         useAdaptiveSync=os.environ.get("ADAPT", "fixed"),
         outer=os.environ.get("OUTER", "plain"),
