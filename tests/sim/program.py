@@ -46,7 +46,7 @@ class Terms:
     @property
     def newer(self) -> bool:
         """Whether the options are such as the first version of the ledger's rules did not have."""
-        return "pickPeers" in self.options
+        return bool({"pickPeers", "asyncGoal"} & self.options.keys())
 
     @property
     def initial_base(self) -> str:

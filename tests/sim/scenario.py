@@ -128,9 +128,10 @@ class Scenario:
         return Terms(leaves, schema_of(leaves).to_wire(), options, ROUNDS, (train_s, train_s + spread_s))
 
     def _participation(self, learners: int, least: int) -> dict[str, int]:
-        """Who takes part in a round, where not all do. Drawn apart, so that all other worlds are what they were."""
+        """Who takes part in a round, or is waited for, where not all are. Drawn apart, so that all other worlds are what they were."""
         apart = Random(f"participation {self.world.seed}")
-        return {"pickPeers": apart.randint(least, learners)} if apart.random() < 0.2 else {}
+        drawn, option = apart.randint(least, learners), apart.choices(("", "pickPeers", "asyncGoal"), (60, 20, 20))[0]
+        return {option: drawn} if option else {}
 
     def _removed(self, uid: str) -> None:
         self.world.after(self.random.uniform(1.0, 5.0), self.swci.gone.append, uid)
