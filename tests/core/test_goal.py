@@ -14,7 +14,7 @@ from swarm.core.tensors import Schema
 from swarm.core.timekeeper import GRACE_S, Tick, Timekeeper
 from swarm.errors import BadInput
 from tests.core.scene import Actor, Scene, digest
-from tests.core.test_member import ME, OTHER, THIRD, World, answer, kinds, late, rebased, trained
+from tests.core.test_member import ME, OTHER, THIRD, World, answer, kinds, late, rebased
 
 
 def swarm(count=4, goal=2, **options):
@@ -86,8 +86,25 @@ def padded(schema, values):
     return model.data
 
 
+def training():
+    """This member trains on the model of round 0."""
+    world = World(peers=3, asyncGoal=2)
+    world.ask("begin")
+    world.offer(ME, OTHER)
+    world.merged()
+    assert answer(world.ready(ME, OTHER)).how == "merged"
+    return world
+
+
+def trained():
+    """Meanwhile the others commit round 1."""
+    world = training()
+    world.others()
+    return world
+
+
 def test_a_change_is_never_too_late():
-    world = trained(asyncGoal=2)
+    world = trained()
     for _ in range(7):
         world.others()
     world.ask("sync", batches=36)
@@ -96,7 +113,7 @@ def test_a_change_is_never_too_late():
 
 
 def test_who_comes_while_others_merge_comes_into_the_next_round():
-    world = trained(asyncGoal=2)
+    world = trained()
     world.ask("sync", batches=8)
     world.member.handle(m.Fetched(world.contract.base), 0.0)
     world.offer(OTHER, THIRD)
@@ -118,11 +135,7 @@ def test_programs_that_have_ended_do_not_make_rounds_begin_sooner():
 
 
 def test_the_change_of_a_program_that_has_ended_counts_in_one_round():
-    world = World(peers=3, asyncGoal=2)
-    world.ask("begin")
-    world.offer(ME, OTHER)
-    world.merged()
-    assert answer(world.ready(ME, OTHER)).how == "merged"
+    world = training()
     (first,) = world.ask("end")
     assert isinstance(first, m.Propose)
     assert not first.body["inactive"]

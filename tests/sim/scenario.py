@@ -128,7 +128,7 @@ class Scenario:
         return Terms(leaves, schema_of(leaves).to_wire(), options, ROUNDS, (train_s, train_s + spread_s))
 
     def _participation(self, learners: int, least: int) -> dict[str, int]:
-        """Who takes part in a round, or is waited for, where not all are. Drawn apart: other worlds are what they were."""
+        """Who takes part in a round, or is waited for, where not all. Drawn apart: other worlds are what they were."""
         apart = Random(f"participation {self.world.seed}")
         drawn, option = apart.randint(least, learners), apart.choices(("", "pickPeers", "asyncGoal"), (60, 20, 20))[0]
         return {option: drawn} if option else {}
