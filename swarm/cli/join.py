@@ -39,6 +39,9 @@ SECRET_MAX = 64 * 1024
 )
 @click.argument("task")
 @click.option("--role", required=True, help="which role of the task to join")
+@click.option(
+    "--group", metavar="NAME", help="which group of the role's channel to be in  [default: where there is room]"
+)
 @click.option("--data", type=click.Path(path_type=Path), help="your data: %DATA in the role's command")
 @click.option("--trust", metavar="HASH", help="the hash of what may run here, as a refusal shows it")
 @click.option("-f", "--file", "own_file", type=click.Path(path_type=Path), help="your own copy of the task, instead")
@@ -55,6 +58,7 @@ SECRET_MAX = 64 * 1024
 def command(
     task: str,
     role: str,
+    group: str | None,
     data: Path | None,
     trust: str | None,
     own_file: Path | None,
@@ -97,7 +101,7 @@ def command(
             settings = sl.Settings(sn, host_ip, sl_fs_port, credentials, directory, channel, None)
             with own_copy(own_file) as (own, code):
                 asked = participant.Asked(
-                    task, role, secret, data.absolute() if data else None, trust, own, code, float(wait)
+                    task, role, secret, data.absolute() if data else None, trust, own, code, float(wait), group
                 )
                 code_of_exit = run_node(participant.run, (settings, asked))
     sys.exit(code_of_exit or 0)

@@ -8,7 +8,7 @@ has no second one; a slot that is done stays done; refusals change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ class Joining:
         body = claim.body
         run = self.run_of(body["task"])
         role = joinable(run, body["role"])
-        slot = self._own(run, role, body["key"], identity) or self._free(run, role)
+        slot = self._own(run, role, body["key"], identity) or self._free(run, role, body.get("indices", ()))
         events = self._vacated(run, slot, claim, header)
         if slot.sl_uid == claim.uid:  # it does not replace itself
             slot.sl_uid = ""
@@ -95,15 +95,21 @@ class Joining:
             return slot
         return None
 
-    def _free(self, run: RolesRun, role: Role) -> JobSlot:
-        """One that nobody has joined."""
+    def _free(self, run: RolesRun, role: Role, indices: Sequence[int]) -> JobSlot:
+        """One that nobody has joined, with one of these indices; with any, if there are none."""
         for slot in run.claimable(role.name):
-            if slot.id not in self.bindings:
+            if slot.id not in self.bindings and (not indices or slot.index in indices):
                 return slot
-        there = run.slots_of(role.name)
+        there = [slot for slot in run.slots_of(role.name) if not indices or slot.index in indices]
         holders = ", ".join(str(self.bindings[slot.id]) for slot in there if slot.id in self.bindings)
-        room = f"swarm scale {run.task} {role.name}=+1" if len(there) < role.high else "it has as many as it may have"
-        raise Refused(f"all {len(there)} slots of {role.name} of task {run.task} are taken: by {holders}", hint=room)
+        more = run.wanted[role.name] < role.high
+        room = f"swarm scale {run.task} {role.name}=+1" if more else "it has as many as it may have"
+        if not there:
+            raise Refused(f"there is no slot of {role.name} of task {run.task} in this group", hint=room)
+        which = " of this group" if indices else ""
+        raise Refused(
+            f"all {len(there)} slots of {role.name} of task {run.task}{which} are taken: by {holders}", hint=room
+        )
 
     def _vacated(self, run: RolesRun, slot: JobSlot, claim: Verified, header: EntryHeader) -> list[Event]:
         """The lease under which it ran before ends, unless another process still holds it."""

@@ -55,6 +55,8 @@ class Asked:
     own: str | None
     code: Path | None
     wait_s: float
+    group: str | None = None
+    """Of the role's channel, in which the slot has to be."""
 
 
 async def run(settings: tuple[Settings, Asked]) -> int:
@@ -128,7 +130,7 @@ class ParticipantNode(LearningNode):
     async def _join_slot(self, task: str) -> None:
         key = SlotKey.of(self.asked.secret, self.state.network_id, task)
         place = Place(self.state.network_id, task, self.asked.role, self.state.uid, self.state.incarnation)
-        body = {"task": task, "role": self.asked.role, "key": key.public, "proof": key.prove(place)}
+        body = {"task": task, "role": self.asked.role, "key": key.public, "proof": key.prove(place), **self._of_group()}
         outcome = await self.link.propose("SlotJoined", body)
         if (error := outcome.error()) is not None:
             raise error
@@ -137,6 +139,14 @@ class ParticipantNode(LearningNode):
         how = "again, attempt %d" if outcome.result["again"] else "attempt %d"
         log.info(f"joined task %s as %s %d: slot %s, {how}", task, self.asked.role, outcome.result["index"], self._slot,
                  outcome.result["attempt"])  # fmt: skip
+
+    def _of_group(self) -> dict[str, list[int]]:
+        """Which slots will do. Raises BadInput for a group that there is not."""
+        if self.asked.group is None:
+            return {}
+        run = self.link.ledger.board.joining.run_of(self.asked.task)
+        of = (self._body(run.task, run), run.role_named(self.asked.role), self.asked.group, run.task)
+        return {"indices": channels.indices(*of)}
 
     async def _wait_for_others(self) -> None:
         """Until those are there whom the role needs. Raises Unreachable that names who is not."""

@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 from swarm.core.fields import CONTRACT
 from swarm.core.role_kinds import ROLE_NAME
 from swarm.core.roles import ROLES_MAX, Role
+from swarm.errors import BadInput
 from swarm.wire.shapes import CLOSED, fits
 
 EVERY_MAX = 1_000_000
@@ -68,6 +69,16 @@ def of_role(channels: Sequence[Channel], role: str) -> tuple[Channel | None, Cha
     """The channel in which the role's slots merge, and the one in which they lead their groups; None: there is none."""
     there = sorted((channel for channel in channels if role in channel.Between), key=lambda each: not each.grouped)
     return (there[0] if there else None), (there[1] if len(there) > 1 else None)
+
+
+def indices(body: HasChannels, role: Role, group: str, task: str) -> list[int]:
+    """Of the slots that the role may ever have in this group. Raises BadInput where there is no such group."""
+    own, _ = of_role(body.Channels, role.name)
+    groups = own.GroupBy if own is not None and own.grouped else ()
+    if group not in groups:
+        has = f"the groups {', '.join(groups)}" if groups else "no groups"
+        raise BadInput(f"the role {role.name} of task {task} has {has}, asked for {group}", hint="leave out --group")
+    return list(range(groups.index(group), role.high, len(groups)))
 
 
 def environment(body: HasChannels, role: Role, index: int) -> dict[str, str]:

@@ -39,6 +39,10 @@ class JoinScene(RoleScene):
     def takes(self, who: Actor, key: bytes = KEY, role: str = "trainer", task: str = "digits") -> Outcome:
         return self.say(who, "SlotJoined", {"task": task, "role": role, "key": key, "proof": bytes(64)})
 
+    def takes_one_of(self, who: Actor, *indices: int) -> Outcome:
+        body = {"task": "digits", "role": "trainer", "key": who.node_key, "proof": bytes(64), "indices": list(indices)}
+        return self.say(who, "SlotJoined", body)
+
     def has(self, who: Actor, key: bytes = KEY) -> JobSlot:
         outcome = self.takes(who, key)
         assert outcome.accepted, outcome.reason
@@ -72,6 +76,16 @@ def test_participants_take_slots_that_no_operator_is_given_and_the_task_is_done_
         assert scene.tells(who, slot, "done", exit_code=0).accepted
     assert (run.state, trainers(run)) == ("done", ["done", "done"])
     assert "nobody can join it any more" in scene.takes(scene.carol).reason
+
+
+def test_a_participant_may_say_in_which_of_the_slots_its_group_is(scene):
+    assert scene.takes_one_of(scene.alice, 1, 3).result["index"] == 1
+    refused = scene.takes_one_of(scene.bob, 1, 3)
+    assert "all 1 slots of trainer of task digits of this group are taken: by alice (a)" in refused.reason
+    again = scene.takes_one_of(scene.alice, 0).result
+    assert (again["index"], again["attempt"], again["again"]) == (1, 2, True), "its slot is its own, whatever it says"
+    assert "there is no slot of trainer of task digits in this group" in scene.takes_one_of(scene.carol, 5, 7).reason
+    assert scene.takes_one_of(scene.bob, 0, 2).result["index"] == 0
 
 
 def test_whom_a_participant_waits_for_is_named(scene):

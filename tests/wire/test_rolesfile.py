@@ -194,3 +194,13 @@ def test_a_group_nobody_is_in_is_refused():
     alone = b"    - {Name: all, Between: [leader, leader], GroupBy: [default], Every: 5}\n"
     few = GROUPS.replace(alone, b"").replace(b"{min: 3, max: 9}", b"1").replace(b"Replicas: 2", b"Replicas: 1")
     assert "nobody is in the group us of channel digits: it has slots for 1" in faults(few)
+
+
+def test_a_group_has_the_slots_of_its_indices():
+    body = read(GROUPS).body
+    trainer = body.roles()[0]
+    assert channels.indices(body, trainer, "us", "digits") == [1, 3, 5, 7]
+    with pytest.raises(BadInput, match="the role trainer of task digits has the groups eu, us, asked for asia"):
+        channels.indices(body, trainer, "asia", "digits")
+    with pytest.raises(BadInput, match="the role watcher of task digits has no groups"):
+        channels.indices(body, body.roles()[2], "eu", "digits")

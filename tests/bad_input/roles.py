@@ -1,0 +1,58 @@
+"""Tasks with roles whose channels and groups could never merge."""
+
+from __future__ import annotations
+
+from tests.bad_input.messages import Told, case
+from tests.bad_input.nodes import swarm
+from tests.bad_input.stage import Stage
+
+GROUPS = """\
+Name: digits
+TaskType: RUN_SWARM
+Body:
+  Roles:
+    - {Name: trainer, Owner: participant, Replicas: 4, Command: [python, train.py]}
+    - {Name: leader, Replicas: 2, Command: [python, lead.py]}
+    - {Name: watcher, Needs: [leader], Command: [python, watch.py]}
+  Channels:
+    - {Name: digits, Between: [trainer, leader], GroupBy: [eu, us]}
+    - {Name: all, Between: [leader, leader], Every: 5}
+"""
+
+
+def checked(stage: Stage, changed: str, into: str) -> Told:
+    assert changed in GROUPS
+    path = stage.new("roles.yaml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(GROUPS.replace(changed, into))
+    return swarm(stage, "task", "check", path)
+
+
+@case("swarm task check: a role that no channel leads to")
+def _(stage: Stage) -> Told:
+    return checked(stage, "Needs: [leader], ", "")
+
+
+@case("swarm task check: a group that nobody is in")
+def _(stage: Stage) -> Told:
+    return checked(stage, "GroupBy: [eu, us]", "GroupBy: [eu, us, asia, africa, oceania]")
+
+
+@case("swarm task check: more leaders than groups")
+def _(stage: Stage) -> Told:
+    return checked(stage, "Replicas: 2", "Replicas: 3")
+
+
+@case("swarm task check: a leader of no group")
+def _(stage: Stage) -> Told:
+    return checked(stage, "[leader, leader]", "[leader, watcher]")
+
+
+@case("swarm task check: two levels, and nobody leads")
+def _(stage: Stage) -> Told:
+    return checked(stage, "[leader, leader]", "[watcher, watcher]")
+
+
+@case("swarm task check: merged above after no merge")
+def _(stage: Stage) -> Told:
+    return checked(stage, "Every: 5", "Every: 0")
