@@ -11,6 +11,7 @@ from __future__ import annotations
 
 MISSED_MAX = 3
 LONGEST = 5
+"""Of what a machine that keeps up is given."""
 TIMES = 4
 """A beat may be so many times later than the latest of late."""
 FADING = 0.8
@@ -27,6 +28,8 @@ class Pulse:
         self._silent = 0
         """Own beats since the last sign of life."""
         self._own_late_s = self._their_late_s = 0.0
+        self.only = False
+        """There is nobody else to turn to: to give up the other gains nothing, and to greet it anew costs it more."""
 
     def hear(self, now_s: float) -> None:
         """A sign of life, whatever it is."""
@@ -49,7 +52,8 @@ class Pulse:
     @property
     def patience_s(self) -> float:
         usual_s = self._beat_s * MISSED_MAX
-        return min(usual_s + TIMES * max(self._own_late_s, self._their_late_s), usual_s * LONGEST)
+        late_s = max(self._own_late_s, self._their_late_s)
+        return usual_s * LONGEST if self.only else min(usual_s + TIMES * late_s, usual_s * LONGEST)
 
     def _faded(self, before_s: float, apart_s: float) -> float:
         """The lateness after two beats so far apart. Less than a tenth of one is none: every machine has that."""

@@ -31,6 +31,8 @@ from swarm.runtime.tls import Local, address_text
 from swarm.wire.signed import Entry, sign_proposal
 
 CALL_S = 10.0
+LONGER = 4
+"""Where many turn to one busy network node at once, those who give up early only make it busier."""
 CATCH_UP_S = 60.0
 BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 FIRST_CONTACT_S = 60.0
@@ -121,7 +123,7 @@ class LedgerLink:
         while True:
             address = self._next(failures)
             try:
-                link, head = await self._follow(control, address)
+                link, head = await self._follow(control, address, failures)
                 if not self._begun:
                     await self._begin(link, head)
                     task_status.started()
@@ -230,14 +232,17 @@ class LedgerLink:
             with contextlib.suppress(SwarmError):  # no room for it: the next one will have
                 self.state.write_json(REMEMBERED, {"network_nodes": [address_text(*each) for each in known]})
 
-    async def _follow(self, control: Control, address: Address) -> tuple[Link, int]:
-        link = await control.connect(address[0], address[1], deadline_s=CALL_S)
+    async def _follow(self, control: Control, address: Address, failures: int) -> tuple[Link, int]:
+        known = len(self._known())
+        deadline_s = CALL_S * min(1 + failures // known, LONGER)
+        link = await control.connect(address[0], address[1], deadline_s=deadline_s)
+        link.pulse.only = known == 1
         self._feeder, self._unfit = link, ""  # its entries may come before its answer
         try:
             if link.peer.identity.role != "sn":
                 raise IdentityError(f"{link.peer.identity} answers at {address[0]}:{address[1]} and is no network node")
             place = {"after": self.replica.head_index, "hash": self.ledger.head_hash}
-            head, goes_on = _head(await link.call("follow", place, deadline_s=CALL_S))
+            head, goes_on = _head(await link.call("follow", place, deadline_s=deadline_s))
             if not goes_on:
                 raise self._disagree()
         except BaseException:

@@ -69,7 +69,7 @@ class Link:
         self._decoder = frame.Decoder()
         self._notices, self._to_handle = trio.open_memory_channel[tuple[str, Any]](NOTICES_MAX)
         self._calls = Calls()
-        self._pulse = Pulse(BEAT_S, trio.current_time())
+        self.pulse = Pulse(BEAT_S, trio.current_time())
 
     async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
         """Ask, and wait for the reply; a SwarmError of the other side is raised here as the same class."""
@@ -179,7 +179,7 @@ class Link:
 
     def _hear(self, data: bytes) -> None:
         """Never waits for a handler or a writer: the sender would lose the stream after 5 s."""
-        self._pulse.hear(trio.current_time())
+        self.pulse.hear(trio.current_time())
         self.heard.set()
         self.heard = trio.Event()
         try:
@@ -196,7 +196,7 @@ class Link:
     def _take(self, message: Any) -> None:
         match message:
             case ["beat"]:
-                self._pulse.feel(trio.current_time())
+                self.pulse.feel(trio.current_time())
             case ["welcome"]:
                 self.admitted.set()
             case ["request", int(request), str(verb), dict(body)] if frame.is_flat(body):
@@ -225,7 +225,7 @@ class Link:
         beat = frame.pack(["beat"])
         while True:
             await trio.sleep(BEAT_S)
-            if objection := self._pulse.beat(trio.current_time()):
+            if objection := self.pulse.beat(trio.current_time()):
                 self._end(objection)
                 return
             with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):

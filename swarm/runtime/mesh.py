@@ -178,7 +178,7 @@ class Mesh:
                         raise
                     raise raw.refusal or self._failure(error, raw) from error
         except trio.TooSlowError:
-            raise Unreachable(f"no connection to {where} within {deadline_s:g} s") from None
+            raise Unreachable(f"no connection to {where} within {deadline_s:.3g} s") from None
         _, session = self._newest(peer_id, where)
         return session.peer
 
@@ -198,7 +198,7 @@ class Mesh:
                 with trio.CancelScope(shield=True), trio.move_on_after(_CLOSING_S), contextlib.suppress(Exception):
                     await stream.reset()
             if isinstance(error, trio.TooSlowError):
-                raise Unreachable(f"{peer} did not take up {protocol} within {deadline_s:g} s") from None
+                raise Unreachable(f"{peer} did not take up {protocol} within {deadline_s:.3g} s") from None
             if isinstance(error, MultiselectClientError) and "not supported" in str(error):
                 raise Unreachable(f"{peer} at {session.raw.who} does not serve {protocol}") from error
             if isinstance(error, BaseLibp2pError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import ssl
@@ -159,7 +160,8 @@ class SwarmTls(ISecureTransport):
     async def _secure(self, conn: IRawConnection, *, dialler: bool, expected: str | None) -> Session:
         assert isinstance(conn, Raw), type(conn)
         try:
-            with trio.fail_after(self._local.handshake_s):
+            # Whoever dials has a deadline of its own for all of it, and waits for the turns of the other side.
+            with trio.fail_after(math.inf if dialler else self._local.handshake_s):
                 session = await self._shake(conn, dialler=dialler, expected=expected)
             conn.trust()
             return session

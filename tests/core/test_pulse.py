@@ -74,6 +74,14 @@ def test_no_lateness_buys_more_than_a_few_times_the_usual(late_s: float) -> None
     assert not any(said[:-1])
 
 
+def test_the_only_one_to_turn_to_is_given_longest() -> None:
+    ends = Ends()
+    ends.pulse.only = True
+    said = ends.beats(1 + MISSED_MAX * LONGEST, heard=False)
+    assert not any(said[:-1])
+    assert said[-1] == "no sign of life for 30 s"
+
+
 def test_a_process_that_gets_its_turns_gives_the_limit_and_one_that_does_not_gives_more() -> None:
     lateness = Lateness()
     for _ in range(100):
