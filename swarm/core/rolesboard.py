@@ -61,7 +61,12 @@ class RolesBoard:
         roles = tuple(self._meant(Role.of(role)) for role in body["roles"])
         run = RolesRun.of(roles, body["within_s"], body["clean"], *where, *author)
         run.longest_s = body.get("longest_s", 0)
-        return self._jobs.admit(RUN_SWARM, run, claim, header, identity)
+        if "variant" in body:
+            run.variant = self._jobs.sweeps.variant(body["variant"], run.task, run.id, identity)
+            run.id += run.variant.id == run.id  # the first brings the sweep, which has an id, too
+        result, events = self._jobs.admit(RUN_SWARM, run, claim, header, identity)
+        whole = self._jobs.sweeps.whole(run)
+        return {**result, **({"sweep": whole.id, "state": whole.state} if whole else {})}, events
 
     def _meant(self, role: Role) -> Role:
         """With the organisations as key hashes: names are only unique at the moment they are read."""
