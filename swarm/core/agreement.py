@@ -263,7 +263,7 @@ class Enrolment:
         if most and peers >= most:
             raise Refused(f"contract {contract} has {peers} peers of {identity.organisation}, the most that it admits")
         if asked.leads:
-            self._must_lead(contract, [m for u, m in members.items() if u != uid and m.leads])
+            self._must_lead(contract, identity, [m for u, m in members.items() if u != uid and m.leads])
         tensors = self.schema.first_difference(asked.schema)
         if tensors:
             raise ModelError(f"the model does not fit contract {contract}: {tensors}", hint=hint)
@@ -278,11 +278,13 @@ class Enrolment:
                 "for the same tensors: they run different versions"
             )
 
-    def _must_lead(self, contract: str, others: list[Member]) -> None:
+    def _must_lead(self, contract: str, identity: Identity, others: list[Member]) -> None:
+        """A process that begins in the place of one that nobody has missed yet has the same certificate."""
         if not self.options.upper or self.options.upper == contract:
             raise Refused(f"contract {contract} has no upper one, so nobody leads it there", hint="give upper=NAME")
         for other in others:
-            if other.state in ("live", "dropped"):
+            same = (other.name, other.organisation) == (identity.name, identity.organisation)
+            if other.state in ("live", "dropped") and not same:
                 raise Refused(f"contract {contract} is led by {other}: a group has one leader")
 
 
