@@ -88,7 +88,7 @@ class Rounds(Check):
             book.initial = book.initial or body["initial_base"]
             book.base = book.base or book.initial
             book.weights[entry.author] = body["weight"]
-            book.picks = book.picks or body["options"].get("pickPeers", 0)
+            book.picks = book.picks or body.get("options", {}).get("pickPeers", 0)
         elif entry.kind == "Offer":
             weight = 0 if body.get("inactive") else book.weights[entry.author] * body.get("weight_permille", 1000)
             book.offers[body["round"], entry.author] = Offer(body["digest"], weight, body["base"])
