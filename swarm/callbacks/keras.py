@@ -41,7 +41,7 @@ class SwarmCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
 
     Keywords: ``totalEpochs checkinModelOnTrainEnd nodeWeightage mergeMethod adsValData adsValBatchSize logger`` as in
     HPE Swarm Learning; ``onTooFewPeers tooFewPeersSeconds initialModel topology commitments organisations`` and ``wire
-    maxDeltaNorm outer outerLearningRate outerMomentum`` (docs/MERGING.md) are the contract's options. With
+    maxDeltaNorm outer outerLearningRate outerMomentum pickPeers asyncGoal`` (docs/MERGING.md) are the contract's. With
     ``adsValData`` every merged model is evaluated, and loss and metrics are logged. ``overlap``: train on while a round
     is in flight.
     ``local_only`` is a list of patterns (``*batch_normalization*``): weights whose path, without Keras' numbers, fits

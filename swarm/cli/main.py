@@ -41,6 +41,8 @@ COMMANDS = {
     "sweep": Row("swarm.cli.sweep:command", "one command, once for each file of a directory of configurations"),
     "scale": Row("swarm.cli.scale:command", "more or fewer slots of a role, while its task runs"),
     "task": Row("swarm.cli.task:command", "tasks of jobs: list, show, stop, retry, delete"),
+    "slots": Row("swarm.cli.slots:command", "the slots of tasks: who holds which, since when, where"),
+    "queue": Row("swarm.cli.slots:queue", "which tasks wait, in their order, and for what room"),
     "data": Row("swarm.cli.data:command", "datasets: names in the ledger for files that stay where they are"),
     "runs": Row("swarm.cli.runs:command", "what jobs on this host have logged of their training"),
     "logs": Row("swarm.cli.logs:command", "what nodes and programs on this host have written"),

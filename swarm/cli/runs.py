@@ -54,7 +54,11 @@ def show(task: str, entrance: Entrance, state: Path | None, as_json: bool) -> No
 
 
 @command.command(
-    "best", cls=Command, examples=EXAMPLES, help="List the jobs that are done by the last value of a metric."
+    "best",
+    cls=Command,
+    examples=EXAMPLES,
+    help="List the jobs that are done by the last value of a metric; of a sweep of swarms each swarm, by the mean of "
+    "its slots.",
 )
 @click.argument("task")
 @click.option("--by", "metric", required=True, help="the name of the metric")
@@ -66,7 +70,7 @@ def best(task: str, metric: str, lowest: bool, entrance: Entrance, state: Path |
     from swarm.nodes import runlog
 
     found, rows = _rows(entrance, task, state)
-    ordered = runlog.best(rows, metric, lowest=lowest)
+    ordered = runlog.best(rows, metric, lowest=lowest, swarms=found.get("swarms", ()))
     if as_json:
         print_json({"id": found["id"], "name": found["name"], "by": metric, "best": ordered[0], "jobs": ordered})
         return

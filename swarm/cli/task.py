@@ -10,6 +10,7 @@ import click
 from swarm.cli.ending import print_json
 from swarm.cli.entrance import network_flags
 from swarm.cli.help import Command
+from swarm.errors import BadInput
 from swarm.nodes.entrance import Entrance
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ swarm task wait cv          until it has ended; exit code 6 if it is not done th
 swarm task stop cv          what waits never starts, what runs is asked to end
 swarm task kill cv          the same, but what runs is ended at once
 swarm task retry cv         whatever is not done waits again
+swarm task history cv     every change of it, with time and author, as the ledger has them
+swarm task clone cv cv-2 --data %DATA=user.alice.more    the same again, under another name, with other data
 swarm task rm cv            forget an ended task: its name is free again
 swarm task rm cv --force --outputs    kill it first; remove what its jobs have put out
 """
@@ -97,6 +100,9 @@ def show(entrance: Entrance, task: str, as_json: bool) -> None:
     if found["message"]:
         click.echo(found["message"])
     click.echo("")
+    if "swarms" in found:
+        output().print(_swarms(found["swarms"]))
+        click.echo("")
     output().print(_slots(found["slots"][:SHOWN_MAX]))
     if len(found["slots"]) > SHOWN_MAX:
         click.echo(f"and {len(found['slots']) - SHOWN_MAX} slots more: --json shows them")
@@ -141,6 +147,55 @@ def _asking(name: str, kind: str, said: str, about: str, **more: bool) -> None:
             click.echo(f"task {task} {said}" + (f": {done['state']}" if "state" in done else ""))
 
 
+@command.command(
+    "history",
+    cls=Command,
+    examples=EXAMPLES,
+    help="Show every change of a task and its slots, with its time and author. The whole ledger is read and verified "
+    "here for that; a task that was deleted has its history, too.",
+)
+@click.argument("task")
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def history_command(task: str, entrance: Entrance, as_json: bool) -> None:
+    from swarm.nodes.history import history
+
+    found = entrance.ask(history(task))
+    if as_json:
+        print_json(found)
+        return
+    from swarm.cli.tables import output, table
+
+    shown = table(">entry", "time", "task", "slot", "state", "by", "~why")
+    for row in found["changes"]:
+        what = (row["task"], row["slot"] or "", row["state"], row["by"], row["reason"])
+        shown.add_row(str(row["entry"]), row["time"], *what)
+    output().print(shown)
+
+
+@command.command(
+    "clone",
+    cls=Command,
+    examples=EXAMPLES,
+    help="Submit once more, under another name, what a task says. Its code has to be on this host, as it was.",
+)
+@click.argument("task")
+@click.argument("name")
+@click.option("--data", "data", multiple=True, metavar="TAG=NAME", help="what a tag of its Data stands for now")
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def clone(task: str, name: str, data: tuple[str, ...], entrance: Entrance, as_json: bool) -> None:
+    from swarm.nodes.submitting import cloned
+
+    if wrong := [each for each in data if "=" not in each]:
+        raise BadInput(f"--data {wrong[0][:80]} names no tag", hint="--data %DATA=user.alice.more")
+    done = entrance.ask(cloned(task, name, dict(each.split("=", 1) for each in data)))
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(done["id"])
+
+
 _GRACE = "what waits never starts, what runs has some seconds to end in."
 _asking("stop", "JobsStopped", "is being stopped", f"End a task: {_GRACE}")
 _asking("kill", "JobsStopped", "is being killed", "End a task at once, with all that its jobs have started.", kill=True)
@@ -170,6 +225,15 @@ def _tasks(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         counts = ", ".join(f"{row['counts'][state]} {state}" for state in COUNTED if state in row["counts"])
         shown.add_row(str(row["id"]), row["name"], row["user"], row["state"], counts, row["message"])
+    return shown
+
+
+def _swarms(rows: list[dict[str, Any]]) -> Table:
+    from swarm.cli.tables import table
+
+    shown = table(">id", "swarm", "input", "state", "~why")
+    for row in rows:
+        shown.add_row(str(row["id"]), row["name"], row["input"], row["state"], row["message"])
     return shown
 
 

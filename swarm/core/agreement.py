@@ -45,20 +45,23 @@ _RANGES: dict[str, tuple[int, int]] = {
     "outerLearningRate": (1, 10_000),
     "outerMomentum": (0, 999),
     "maxDeltaNorm": (0, 10**12),
+    "pickPeers": (0, 1000),
+    "asyncGoal": (0, 1000),
     "upperEvery": (1, 10**6),
     "upperPeers": (0, 1000),
 }
 _NESTEROV = {"outerLearningRate": 700, "outerMomentum": 900}
 _LATER = {
     "maxFaulty": -1, "maxPeersPerOrganisation": 0, "wire": "fp32", "outer": "plain", **_NESTEROV, "maxDeltaNorm": 0,
-    "useAdaptiveSync": "fixed", "weightage": "given", "upper": "", "upperEvery": 1, "upperPeers": 0,
+    "useAdaptiveSync": "fixed", "weightage": "given", "upper": "", "upperEvery": 1, "upperPeers": 0, "pickPeers": 0,
+    "asyncGoal": 0,
 }  # fmt: skip
 """Options that came later: what says nothing is written as it was before there was anything to say."""
-_SINCE = {"weightage": 3, "upper": 3, "upperEvery": 3, "upperPeers": 3}
+_SINCE = dict.fromkeys(("weightage", "upper", "upperEvery", "upperPeers", "pickPeers", "asyncGoal"), 3)
 """The version of the ledger's rules (`core/rules`) with which an option came that the first version did not have."""
 _WITH_UPPER = {
     "mergeMethod": "mean", "wire": "fp32", "outer": "plain", "maxDeltaNorm": 0, "useAdaptiveSync": "fixed",
-    "onTooFewPeers": "wait",
+    "onTooFewPeers": "wait", "pickPeers": 0, "asyncGoal": 0,
 }  # fmt: skip
 """What other values would make of a model from above another one, or of a group's rounds others than its leader's."""
 THOUSANDTHS = frozenset({*_NESTEROV, "maxDeltaNorm"})
@@ -76,6 +79,8 @@ class Options:
     ``weightage``: what members weigh, a nodeWeightage of 1 to 100 each, as many as they have examples, or as much as
     the group of each that merges for one. ``upper``: the contract in which this group merges with others, after every
     ``upperEvery`` merges of its own (`core/level`), with ``upperPeers`` groups in all.
+    ``pickPeers``: how many of the members take part in a round (`core/line`); 0 = all. ``asyncGoal``: with how many
+    offers a round begins to merge, whoever else still trains; 0 = with those of all.
     """
 
     minPeers: int
@@ -98,6 +103,8 @@ class Options:
     upper: str = ""
     upperEvery: int = 1
     upperPeers: int = 0
+    pickPeers: int = 0
+    asyncGoal: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -116,6 +123,27 @@ class Options:
             self._must_go_with_upper()
         elif (self.upperEvery, self.upperPeers) != (1, 0):
             raise BadInput("upperEvery and upperPeers have no meaning without upper, the contract that groups merge in")
+        if self.pickPeers and self.asyncGoal:
+            raise BadInput(
+                f"pickPeers={self.pickPeers} and asyncGoal={self.asyncGoal} are not possible together: expected one",
+                hint="pickPeers draws who takes part in a round, with asyncGoal those do who come first",
+            )
+        self._must_be_reachable("pickPeers", self.pickPeers)
+        self._must_be_reachable("asyncGoal", self.asyncGoal)
+
+    def _must_be_reachable(self, name: str, members: int) -> None:
+        """Refuse rounds of so many members (0: of all) that could never come about."""
+        if 0 < members < self.minPeers:
+            raise BadInput(
+                f"{name}={members} is not possible with minPeers={self.minPeers}: expected {self.minPeers} or more",
+                hint="minPeers is the least that a round needs: lower it, or leave the other out, which means all",
+            )
+        most = self.maxPeersPerOrganisation * len(self.organisations)
+        if 0 < most < members:
+            raise BadInput(
+                f"{name}={members} is not possible: the contract admits {most} peers, maxPeersPerOrganisation="
+                f"{self.maxPeersPerOrganisation} of {len(self.organisations)} organisations, expected {most} or less"
+            )
 
     def _must_go_with_upper(self) -> None:
         """What comes from above has to arrive as it is."""
@@ -235,7 +263,7 @@ class Enrolment:
         if most and peers >= most:
             raise Refused(f"contract {contract} has {peers} peers of {identity.organisation}, the most that it admits")
         if asked.leads:
-            self._must_lead(contract, [m for u, m in members.items() if u != uid and m.leads])
+            self._must_lead(contract, identity, [m for u, m in members.items() if u != uid and m.leads])
         tensors = self.schema.first_difference(asked.schema)
         if tensors:
             raise ModelError(f"the model does not fit contract {contract}: {tensors}", hint=hint)
@@ -250,11 +278,13 @@ class Enrolment:
                 "for the same tensors: they run different versions"
             )
 
-    def _must_lead(self, contract: str, others: list[Member]) -> None:
+    def _must_lead(self, contract: str, identity: Identity, others: list[Member]) -> None:
+        """A process that begins in the place of one that nobody has missed yet has the same certificate."""
         if not self.options.upper or self.options.upper == contract:
             raise Refused(f"contract {contract} has no upper one, so nobody leads it there", hint="give upper=NAME")
         for other in others:
-            if other.state in ("live", "dropped"):
+            same = (other.name, other.organisation) == (identity.name, identity.organisation)
+            if other.state in ("live", "dropped") and not same:
                 raise Refused(f"contract {contract} is led by {other}: a group has one leader")
 
 

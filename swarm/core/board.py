@@ -20,6 +20,7 @@ from swarm.core.jobslot import JobSlot
 from swarm.core.joining import Joining
 from swarm.core.names import Identity
 from swarm.core.rolesboard import RolesBoard
+from swarm.core.rolesrun import RolesRun
 from swarm.core.run import Run
 from swarm.core.slot import Slot
 from swarm.core.task import ROOT_NAME, RUN_JOBS, Task, root
@@ -95,11 +96,17 @@ class Board:
         """The slot for which a learning node enrols, which has to be its own; None for one started by hand."""
         if "slot" not in body:
             return None
-        _, slot = self.slot(body["slot"])
+        run, slot = self.slot(body["slot"])
         if slot.anchor != identity.anchor:
             raise Refused(f"{slot} is not {identity}'s: its operator is of another organisation")
         if slot.fence != body.get("fence"):
             raise Refused(f"fence {body.get('fence')} of {slot} is old: its lease has fence {slot.fence}")
+        if isinstance(run, RolesRun) and run.variant and not run.variant.owns(body["contract"]):
+            raise Refused(
+                f"{slot} is of {run.task}, one of the swarms of {run.variant.sweep}, each with a contract of its own: "
+                f"expected {run.role(slot).contract or 'none'}, and its program names {body['contract']}",
+                hint="let the program take the name from SWARM_CONTRACT",
+            )
         return slot
 
     # ---- the ledger calls
@@ -156,6 +163,8 @@ class Board:
                 f"there is a task {new.name} already, by {known.author}: names of tasks are permanent",
                 hint="choose another name" if known.final else f"choose another name, or DELETE TASK {new.name} first",
             )
+        if new.name in self.jobs.sweeps.by_name:
+            raise Refused(f"there is a task {new.name} already: a sweep of swarms", hint="choose another name")
         self._task(new.prereq, f"the prerequisite of {new.name}")
         self.tasks[new.name] = new
         return {"known": False, "state": new.state}, [TaskKnown(new.name, str(identity))]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from swarm.core import outer
 from swarm.core.agreement import Enrolment, Options
-from swarm.core.dispute import Dispute
+from swarm.core.dispute import Dispute, shown_before
 from swarm.core.events import (
     Aborted,
     BaseLost,
@@ -102,7 +102,11 @@ class Contract:
             return []
         if self.current.attempt:
             return [uid for uid in self.current.attempt.uids if uid not in self.current.attempt.ready]
-        return [uid for uid in self.live() if uid not in self.offers]
+        return self.current.awaited(self.live())
+
+    def sits_out(self, uid: str) -> bool:
+        """Whether the round takes others: the member offers nothing, and has what they merge from them."""
+        return self.current.line.is_behind(uid)
 
     def holders(self, digest: str) -> list[str]:
         """Members that had the committed model when last heard, by uid."""
@@ -140,6 +144,7 @@ class Contract:
         self.members[uid] = asked.member(identity, known.ordinal if known else len(self.members))
         if self.current.phase is Phase.COLLECTING:
             self.current.offers.pop(uid, None)  # its program began anew
+        self.current.line.join(uid)
         result = {**self.standing(), "joined": how, "hash": self.hash, "options": self.options.to_wire()}
         return result, [MemberEnrolled(self.name, uid, how)]
 
@@ -174,8 +179,12 @@ class Contract:
             raise Refused(
                 f"{member} offers on base {body['base']}, round {self.round} of contract {self.name} is on {self.base}"
             )
-        events = self.current.offer(uid, Offer.of(member, body, self.current.terms, group))
-        self.interval.tell(uid, body.get("measured"))
+        offered = Offer.of(member, body, self.current.terms, group)
+        self.current.line.join(uid)
+        events: list[Event] = []
+        if not self.sits_out(uid):  # else it says only that this member, who may have been gone, is there
+            events = self.current.offer(uid, offered)
+            self.interval.tell(uid, body.get("measured"))
         member.on("offered")
         if self.kept.newest:
             self.kept.newest.held_by(uid)
@@ -238,15 +247,7 @@ class Contract:
         digest = body["first"]["digest"]
         if accused.state == "excluded":
             return []
-        if "second" in body:
-            other = body["second"]["digest"]
-            if digest == other:
-                raise Refused(f"this Evidence shows the same shard of {accused} twice, which proves nothing")
-        elif self.dispute is None:
-            raise Refused(f"nobody disputes a shard of contract {self.name}")
-        else:
-            other = self.dispute.show(round_, attempt, body["snap"], shard, owner, digest)
-        if digest == other:
+        if digest == shown_before(self.dispute, body, accused, self.name):
             return []
         accused.on("excluded")
         reason = f"signed two different results for shard {shard} in attempt {attempt} of round {round_}"
@@ -266,6 +267,10 @@ class Contract:
         if member.state == "left":
             raise Refused(f"{member} has left contract {self.name} already")
         return self.gone(uid, "left", f"left: {reason}" if reason else "left")
+
+    def draw(self, entry: bytes) -> None:
+        """Who takes part in the round that the entry of this hash has begun."""
+        self.current.line.draw(self.name, self.round, entry, self.live())
 
     def back(self, uid: str) -> None:
         """The node of a member is live again: it is waited for once it has offered."""
@@ -385,5 +390,7 @@ class Contract:
         for uid in self.offers if self.current.attempt is None else self.current.attempt.uids:
             state = self.members[uid].state
             assert state == "live", f"I10: {uid} is waited for in the round and is {state}"
+        if self.options.pickPeers and not self.current.attempt:
+            assert self.current.line.holds(self.live()), "I10: who is live is picked, or is next"
         if self.finished:
             assert not self.current.offers, "I1: a finished contract collects nothing"

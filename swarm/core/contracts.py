@@ -21,7 +21,18 @@ from swarm.core.agreement import DEFAULT_CONTRACT, Enrolment
 from swarm.core.board import Board
 from swarm.core.claims import Anchored, EntryHeader, Verified
 from swarm.core.contract import Contract
-from swarm.core.events import ContractCleared, ContractOpened, ContractReserved, Event, Gone, SnapMade
+from swarm.core.events import (
+    Aborted,
+    BaseLost,
+    Committed,
+    ContractCleared,
+    ContractOpened,
+    ContractReserved,
+    Event,
+    Finished,
+    Gone,
+    SnapMade,
+)
 from swarm.core.names import Identity
 from swarm.core.node import Node
 from swarm.core.organisations import key_of
@@ -93,7 +104,10 @@ class Contracts:
             contract.back(uid)
 
     def dated(self, events: list[Event], entry: bytes) -> list[Event]:
-        """The events of this entry, whose hash every snap among them is to name from now on."""
+        """The events of this entry, whose hash every snap among them is to name from now on, and tells who is next."""
+        for event in events:
+            if isinstance(event, Committed | Aborted | BaseLost | Finished) and event.contract in self.open:
+                self.open[event.contract].draw(entry)
         return [self._dated(event, entry) if isinstance(event, SnapMade) else event for event in events]
 
     def _dated(self, snap: SnapMade, entry: bytes) -> SnapMade:

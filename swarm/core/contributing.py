@@ -42,7 +42,8 @@ def offer(
         return _handed_down(ask, contract, lifted if contract.members[uid].leads else None)
     ended = ask.kind == "end"
     digests = {"own": ask.digest, "base": contract.base, "rebased": lineage.on_base}
-    unused = ended and (checkin == "inactive" or lineage.given_up) and not contract.options.upper
+    once = contract.options.asyncGoal > 0 and lineage.counted  # rounds are not the same for all: a change counts in one
+    unused = ended and (checkin == "inactive" or lineage.given_up or once) and not contract.options.upper
     body = {
         **_head(ask, contract),
         "digest": digests[source(ask, contract, lineage, checkin)],

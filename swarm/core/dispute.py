@@ -7,10 +7,12 @@ snap is named by its entry: after a forced recovery a round may honestly be run 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from swarm.core.events import Aborted, SnapMade
+from swarm.core.membership import Member
 from swarm.errors import Refused
 
 
@@ -45,3 +47,16 @@ class Dispute:
     def from_state(cls, state: list[Any]) -> Dispute:
         round_, attempt, snap, owners, signed = state
         return cls(round_, attempt, snap, dict(owners), dict(signed))
+
+
+def shown_before(dispute: Dispute | None, body: Mapping[str, Any], accused: Member, contract: str) -> bytes:
+    """What the owner signed for the shard of this Evidence besides its first digest; raises Refused."""
+    digest: bytes = body["first"]["digest"]
+    if "second" in body:
+        other: bytes = body["second"]["digest"]
+        if digest == other:
+            raise Refused(f"this Evidence shows the same shard of {accused} twice, which proves nothing")
+        return other
+    if dispute is None:
+        raise Refused(f"nobody disputes a shard of contract {contract}")
+    return dispute.show(body["round"], body["attempt"], body["snap"], body["shard"], body["uid"], digest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from swarm.core import layout
 from swarm.core.events import SnapMade
 from swarm.core.exchanging_steps import Pull, What
 from swarm.core.merge import distances
@@ -16,17 +17,20 @@ from swarm.core.tensors import LEAF_BYTES, NBYTES_MAX
 
 CHUNK = 16 * LEAF_BYTES
 PIECES = 32
-"""A shard is merged in so many chunks, or in more where these would be larger than CHUNK. On slow links the last one's
-way, to its owner and back to everybody, is what a round lasts beyond the bytes that it moves."""
+"""A shard is merged in so many chunks, or in more where these would be larger than CHUNK."""
+CHUNK_S = 0.05
+"""And in more where one of them would take longer than that to arrive: the first one's way to its owner, and the last
+one's back to everybody, is what a round lasts beyond the bytes that it moves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A shard, or what its owner says about it, in bytes."""
+    """A shard, or what its owner says about it, in bytes. ``lasts_s``: how long they will be under way, if known."""
 
     owner: str
     start: int
     stop: int
+    lasts_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -52,10 +56,11 @@ def places(snap: SnapMade, uid: str, nbytes: int) -> Iterator[Place]:
     if snap.topology == "broadcast":  # the whole model is everybody's shard
         yield Place(uid, 0, nbytes)
         return
+    lasts_s = layout.expected_s(snap, nbytes) if all(member.rate for member in snap.members) else 0.0
     for shard in snap.shards:
         start, stop = shard.first_leaf * LEAF_BYTES, min(shard.stop_leaf * LEAF_BYTES, nbytes)
         if start < stop:
-            yield Place(shard.owner, start, stop)
+            yield Place(shard.owner, start, stop, lasts_s)
 
 
 def parts(snap: SnapMade) -> list[Place]:
@@ -89,6 +94,8 @@ def chunks(shard: Place, start: int = 0, stop: int = NBYTES_MAX) -> Iterator[Ran
     """The chunks of the shard, all or those that have bytes in this range; whole leaves each."""
     leaves = -(-(shard.stop - shard.start) // LEAF_BYTES)
     size = min(-(-leaves // PIECES) * LEAF_BYTES, CHUNK)
+    if shard.lasts_s > CHUNK_S:
+        size = min(size, max(1, int(leaves * CHUNK_S / shard.lasts_s)) * LEAF_BYTES)
     first, last = max(start, shard.start), min(stop, shard.stop)
     for at in range(first - (first - shard.start) % size, last, size):
         yield at, min(at + size, shard.stop)

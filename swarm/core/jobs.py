@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import astuple
+from functools import partial
 from typing import Any
 
 from swarm.core.artifacts import Artifacts
@@ -29,6 +30,7 @@ from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.names import Identity
 from swarm.core.placing import Free, Placing, room_of
 from swarm.core.rolesrun import RolesRun
+from swarm.core.sweeps import Sweep, Sweeps
 from swarm.core.task import ROOT_NAME, RUN_JOBS, Task
 from swarm.core.taskrunner import Taskrunner
 from swarm.errors import Refused
@@ -55,6 +57,7 @@ class Jobs:
         self._last_id = 0
         self._held: dict[str, dict[str, JobSlot]] = {}
         """By operator, then by slot: what is leased."""
+        self.sweeps = Sweeps()
         self.with_roles: dict[int, RolesRun] = {}
         """Those of ``runs`` that have roles."""
         self.placing = Placing(self.rooms, taskrunners, self._rooms_of)
@@ -76,6 +79,10 @@ class Jobs:
             return self.runs[task.run]
         found = (run for run in self.runs.values() if str(run.id) == name)
         return next(found, None)
+
+    def named(self, name: str) -> JobRun | Sweep | None:
+        """What people mean by this name or id: a sweep with all of its swarms, or a task."""
+        return self.sweeps.of(name) or self.of(name)
 
     def position(self, run: JobRun) -> int | None:
         """How many tasks wait before this one; None when it does not wait."""
@@ -122,8 +129,10 @@ class Jobs:
         if run.taskrunner not in self._taskrunners:
             there = f"CREATE TASKRUNNER {run.taskrunner}, or LIST TASKRUNNERS"
             raise Refused(f"there is no taskrunner {run.taskrunner}", hint=there)
-        if name in self._tasks:
-            raise Refused(f"there is a task {name} already", hint=f"choose another name, or swarm task rm {name} first")
+        if taken := self.sweeps.taken(run, self._tasks):
+            raise Refused(
+                f"there is a task {taken} already", hint=f"choose another name, or swarm task rm {taken} first"
+            )
         kept = sum(other.terms.slots for other in self.runs.values() if other.anchor == identity.anchor)
         if kept + run.terms.slots > KEPT_MAX:
             raise Refused(
@@ -137,7 +146,7 @@ class Jobs:
         run.uses = self._datasets.used(body.get("data", []))
         if run.output:
             self._artifacts.expect(run.output, identity)
-        said = (name, type_, body["author"], ROOT_NAME, name, body["body"])
+        said = (name, type_, body["author"], ROOT_NAME, body.get("outcome", name), body["body"])
         task = Task(*said, claim.uid, identity.anchor, header.time, state="queued", finalizer=claim.uid)
         task.run = header.index
         self._last_id = run.id
@@ -145,40 +154,65 @@ class Jobs:
         self._tasks[name], self.runs[run.number] = task, run
         if isinstance(run, RolesRun):
             self.with_roles[run.number] = run
+            self.sweeps.add(run)
         events = self._noted(run, [TaskKnown(name, str(identity)), run.changed()])
         events += self.deal(header.index, header.time)
         return {"id": run.id, "run": run.number, "state": run.state}, events
 
     def _stopped(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
-        run = self.own(claim, identity, "stopped")
-        events = self.then_deal(run, run.stop(str(identity), claim.body.get("kill", False), header.time), header)
-        return {"state": run.state}, events
+        kill = claim.body.get("kill", False)
+        meant = self._meant(claim, identity, "stopped")
+        live = [run for run in meant if not run.over] or meant[:1]
+        return self._each_done(claim.body["task"], live, lambda run: run.stop(str(identity), kill, header.time), header)
 
     def _retried(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
-        run = self.own(claim, identity, "retried")
-        events = self.then_deal(run, run.retry(header.time), header)
-        return {"state": run.state}, events
+        meant = self._meant(claim, identity, "retried")
+        if going := [run for run in meant if not run.over]:
+            meant = going[:1]  # it refuses: what is tried again has ended
+        ended = [run for run in meant if run.state != "done"] or meant[:1]
+        return self._each_done(claim.body["task"], ended, lambda run: run.retry(header.time), header)
+
+    def _each_done(
+        self, name: str, runs: list[JobRun], happen: Callable[[JobRun], list[Event]], header: EntryHeader
+    ) -> Answer:
+        events = [event for run in runs for event in self._noted(run, happen(run))]
+        named = self.sweeps.of(name) or runs[0]
+        return {"state": named.state}, [*events, *self.deal(header.index, header.time)]
 
     def _deleted(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
-        run = self.own(claim, identity, "deleted")
-        if not run.over:
-            raise Refused(
-                f"task {run.task} is {run.state}: it cannot be deleted", hint=f"swarm task stop {run.task} first"
-            )
-        for other in self._tasks.values():
-            if other.prereq == run.task:
-                raise Refused(f"task {run.task} is the prerequisite of {other.name}: it cannot be deleted")
-        del self._tasks[run.task], self.runs[run.number]
-        self.with_roles.pop(run.number, None)
-        self._datasets.release(run.uses, (other.uses for other in self.runs.values()))
-        self._artifacts.forget(run, self.runs.values())
-        return {}, [TaskGone(run.task, run.number, claim.body.get("outputs", False))]
+        meant = self._meant(claim, identity, "deleted")
+        self.sweeps.must_go_together(meant)
+        for run in meant:
+            if not run.over:
+                raise Refused(
+                    f"task {run.task} is {run.state}: it cannot be deleted", hint=f"swarm task stop {run.task} first"
+                )
+            for other in self._tasks.values():
+                if other.prereq == run.task:
+                    raise Refused(f"task {run.task} is the prerequisite of {other.name}: it cannot be deleted")
+        for run in meant:
+            del self._tasks[run.task], self.runs[run.number]
+            self.with_roles.pop(run.number, None)
+            self._datasets.release(run.uses, (other.uses for other in self.runs.values()))
+            self._artifacts.forget(run, self.runs.values())
+        self.sweeps.forget(meant)
+        return {}, [TaskGone(run.task, run.number, claim.body.get("outputs", False)) for run in meant]
+
+    def _meant(self, claim: Verified, identity: Identity, what: str) -> list[JobRun]:
+        """All swarms of the sweep that is named, or the task."""
+        sweep = self.sweeps.of(claim.body["task"])
+        if sweep is None:
+            return [self.own(claim, identity, what)]
+        return [self._owned(run, identity, what) for run in sweep.runs.values()]
 
     def own(self, claim: Verified, identity: Identity, what: str) -> JobRun:
         name = claim.body["task"]
         run = self.of(name)
         if run is None:
             raise Refused(f"there is no task of jobs {name}: it cannot be {what}", hint="swarm task ls shows them")
+        return self._owned(run, identity, what)
+
+    def _owned(self, run: JobRun, identity: Identity, what: str) -> JobRun:
         if run.anchor != identity.anchor:
             raise Refused(
                 f"task {run.task} cannot be {what} by {identity}: only the organisation that submitted it may",
@@ -272,18 +306,48 @@ class Jobs:
     ) -> list[Event]:
         """The unit of whose turn it is and for which there is room. ``units``: of runs of which nothing was dealt."""
         kept: set[str] = set()
+        tried: set[str] = set()
         for run in sorted(self._waiting.values(), key=lambda run: (shares[run.user], run.number)):
-            if run.number not in units:
-                units[run.number] = [(unit, room_of(run, unit)) for unit in run.units()]
-            for unit, needed in units[run.number]:
-                uid = self.placing.place(run, needed, free, kept)
-                if uid is not None:
-                    del units[run.number]
-                    listener = self.placing.listeners(run)[uid]
-                    gpus = [free[uid].take(run.room(slot)) for slot in unit]
-                    shares[run.user] += len(unit)
-                    return self.lease(run, unit, Holder(uid, str(listener), listener.anchor), gpus, index, now_ms)
+            deal = partial(self._deal_of, run, free, shares, units, index=index, now_ms=now_ms)
+            if not (isinstance(run, RolesRun) and run.variant and run.begins_at_once):
+                events = deal(kept)
+            else:
+                events = self._begin(run, free, kept, deal) if run.variant.sweep not in tried else []
+                tried.add(run.variant.sweep)
+            if events:
+                return events
         return []
+
+    def _deal_of(
+        self, run: JobRun, free: dict[str, Free], shares: Counter[str], units: _Units, kept: set[str],
+        *, index: int, now_ms: int,
+    ) -> list[Event]:  # fmt: skip
+        """The first unit of the run for which there is room."""
+        if run.number not in units:
+            units[run.number] = [(unit, room_of(run, unit)) for unit in run.units()]
+        for unit, needed in units[run.number]:
+            uid = self.placing.place(run, needed, free, kept)
+            if uid is not None:
+                del units[run.number]
+                listener = self.placing.listeners(run)[uid]
+                gpus = [free[uid].take(run.room(slot)) for slot in unit]
+                shares[run.user] += len(unit)
+                return self.lease(run, unit, Holder(uid, str(listener), listener.anchor), gpus, index, now_ms)
+        return []
+
+    def _begin(
+        self, run: RolesRun, free: dict[str, Free], kept: set[str], deal: Callable[[set[str]], list[Event]]
+    ) -> list[Event]:
+        """All that it begins with, if there is room for it and its sweep is complete. What it waits for is kept."""
+        whole, events = self.sweeps.whole(run), list[Event]()
+        if whole is None or not whole.complete:
+            return []
+        if self.placing.all_fit(run, free, kept):
+            while dealt := deal(set()):
+                events += dealt
+        elif self.placing.all_fit(run, self.placing.whole(), kept):
+            kept.update(self.placing.listeners(run))
+        return events
 
     def lease(
         self, run: JobRun, unit: list[JobSlot], holder: Holder, gpus: list[tuple[int, ...]], index: int, now_ms: int
@@ -309,6 +373,7 @@ class Jobs:
         self.rooms.update({uid: Room(cpu, gpu) for uid, cpu, gpu in rooms})
         self.runs = {run.number: run for run in map(_run_of, runs)}
         self.with_roles = {number: run for number, run in self.runs.items() if isinstance(run, RolesRun)}
+        self.sweeps.restore(self.with_roles.values())
         self._waiting = {number: run for number, run in self.runs.items() if run.waits}
         self._held = {}
         for run in self.runs.values():
@@ -323,6 +388,7 @@ class Jobs:
             assert number == run.number
             assert (self._tasks[run.task].state, self._tasks[run.task].run) == (run.state, number), f"{run.task} lags"
             assert run.waits == (number in self._waiting)
+        self.sweeps.check(self._tasks)
         leased = {slot.id for run in self.runs.values() for slot in run.slots.values() if slot.leased}
         assert leased == {slot.id for slot in self.leases()}, "who holds what is not what is leased"
         assert all(slot.swop == uid for uid, held in self._held.items() for slot in held.values())

@@ -8,9 +8,9 @@ given up.
 from __future__ import annotations
 
 from swarm.core.contract import Contract
-from swarm.core.rebase import PERMILLE
+from swarm.core.rebase import LATEST, permille
 
-TOO_LATE = max(PERMILLE) + 1
+NEVER = 10**9
 
 
 class Lineage:
@@ -18,10 +18,13 @@ class Lineage:
 
     def __init__(self, uid: str, contract: Contract, origin: str) -> None:
         self._contract = contract
+        self._too_late = NEVER if contract.options.asyncGoal else LATEST + 1
+        """Without a goal somebody who is later than that is no slow member, but one that was away."""
         self.origin = origin
         self.counted = False
         """The open ask's weights are in a committed merge."""
         self._counted_in = ""
+        self._batches = self._batches_handed = 0
         self.moved: tuple[str, str] | None = None
         """The model that the change lies on now, and the digest of both together."""
         self.permille = 1000
@@ -39,11 +42,11 @@ class Lineage:
         contract = self._contract
         if self.counted or not contract.has_model or self.origin == contract.base:
             return 0
-        return TOO_LATE if self._commits is None else max(1, contract.commits - self._commits)
+        return self._too_late if self._commits is None else max(1, contract.commits - self._commits)
 
     @property
     def given_up(self) -> bool:
-        return self.late >= TOO_LATE
+        return self.late >= self._too_late
 
     @property
     def on_base(self) -> str:
@@ -51,7 +54,9 @@ class Lineage:
         fits = self.moved is not None and (self.counted or self.moved[0] == self._contract.base)
         return self.moved[1] if self.moved and fits else ""
 
-    def asked(self) -> None:
+    def asked(self, batches: int) -> None:
+        """``batches``: how many the program has trained in all."""
+        self._batches = batches
         self.counted, self.moved, self.permille = self._merged, None, 1000
         self._merged, self._counted_in = False, ""
 
@@ -65,7 +70,7 @@ class Lineage:
             self.counted, self._counted_in = False, ""
 
     def move(self, base: str, digest: str) -> None:
-        self.moved, self.permille = (base, digest), PERMILLE.get(self.late, 1000)
+        self.moved, self.permille = (base, digest), permille(self.late)
 
     def give_up(self) -> None:
         """The change cannot be put on another model."""
@@ -73,5 +78,19 @@ class Lineage:
 
     def handed_over(self) -> None:
         """The program goes on from the contract's base."""
+        self._batches_handed = self._batches
         self.origin = self._contract.base
         self._commits = self._contract.commits if self._contract.has_model else None
+
+    # ---- telling
+
+    def of_offered_anew(self) -> str:
+        missed = f"missed {self.late} merges" if self.late > 1 else "missed a merge"
+        batches, weight = self._batches - self._batches_handed, f"{self.permille / 10:g} % of its weight"
+        return f"{missed}: what {batches} batches have changed is offered anew, with {weight}"
+
+    def of_adopted(self) -> str:
+        """Of a change that is in no merge, and is given up."""
+        others, batches = self._contract.options.pickPeers, self._batches - self._batches_handed
+        why = f"a round of {others} others" if others else "missed a merge"
+        return f"{why}: adopted the model of round {self._contract.round - 1}, gave up {batches} batches"

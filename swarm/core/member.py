@@ -12,6 +12,7 @@ answered exactly once, or the member gives up with a sentence; a change that doe
               │ │         └─ refused: the round began without it ──► late ──Committed──► fetching
               │ │   a base that is not here ──► fetching ──FetchFailed──► behind ──Ticked──► fetching
               │ └─ Fetched: begin, or too late to count              │
+              │   the round takes others ──► sitting out ──Committed──► fetching
               │   the group has merged, and this leads it ──► climbing ──Lifted──► offered
               └─ the others are ahead ──► rebasing ◄── Fetched ──────┘
                                             └──Rebased──► offered, with less weight
@@ -55,7 +56,6 @@ class Member:
         self.ask: m.Asked | None = None
         self.part: Part | None = None
         self.lineage = Lineage(uid, contract, origin or holds)
-        self.batches_at_answer = 0
         self._from_above: m.Lifted | None = None
         self._patience = Patience(contract)
         self._round = 0
@@ -67,27 +67,14 @@ class Member:
         self._now_s = 0.0
         self._fetch_again_s = 0.0
         self._handlers: dict[type, Callable[[Any], list[m.Effect]]] = {
-            m.Asked: self._asked,
-            m.OfferJudged: self._judged,
-            SnapMade: self._snapped,
-            m.Merged: self._merged,
-            m.Owed: self._told_owed,
-            m.Stalled: self._stalled,
-            Committed: self._committed,
-            Aborted: self._aborted,
-            m.Fetched: self._fetched,
-            m.FetchFailed: self._fetch_failed,
-            m.Rebased: self._rebased,
-            m.RebaseFailed: self._rebase_failed,
-            m.Lifted: self._lifted,
-            BaseLost: self._base_lost,
-            Finished: self._finished,
-            MemberGone: self._gone,
-            ContractCleared: self._cleared,
-            m.LedgerLost: self._ledger,
-            m.LedgerBack: self._ledger,
-            m.Ticked: self._ticked,
-        }
+            m.Asked: self._asked, m.OfferJudged: self._judged, m.Ticked: self._ticked, m.Lifted: self._lifted,
+            m.Merged: self._merged, m.Owed: self._told_owed, m.Stalled: self._stalled,
+            m.Fetched: self._fetched, m.FetchFailed: self._fetch_failed,
+            m.Rebased: self._rebased, m.RebaseFailed: self._rebase_failed,
+            SnapMade: self._snapped, Committed: self._committed, Aborted: self._aborted, MemberGone: self._gone,
+            BaseLost: self._base_lost, Finished: self._finished, ContractCleared: self._cleared,
+            m.LedgerLost: self._ledger, m.LedgerBack: self._ledger,
+        }  # fmt: skip
 
     def handle(self, event: m.Event, now_s: float) -> list[m.Effect]:
         self._now_s = now_s
@@ -101,7 +88,7 @@ class Member:
         assert self.ask is None, "the program asked twice without an answer"
         self.ask = ask
         self._patience.begin(self._now_s)
-        self.lineage.asked()
+        self.lineage.asked(ask.batches)
         return self._pursue()
 
     def _pursue(self) -> list[m.Effect]:
@@ -119,6 +106,9 @@ class Member:
             return self._fetch(contract.base)
         if self._patience.may_go_alone(self.ask):
             return self._go_alone()
+        if contract.sits_out(self.uid):
+            self.phase = Phase.SITTING_OUT
+            return []
         source = contributing.source(self.ask, contract, self.lineage, self.checkin)
         if source == "rebased" and not self.lineage.on_base:
             self.phase = Phase.REBASING
@@ -154,13 +144,21 @@ class Member:
         return self._pursue()
 
     def _judged(self, event: m.OfferJudged) -> list[m.Effect]:
-        if event.accepted or self.phase is not Phase.OFFERED or event.round != self.contract.round:
+        if self.phase is not Phase.OFFERED or event.round != self.contract.round:
             return []
-        if self.uid in self.contract.offers:  # it was made twice, around a time when this node counted as lost
+        if self.uid in self.contract.offers:  # or it was made twice, around a time when this node counted as lost
             return []
+        if event.accepted:
+            return self._counted_again()
         if self.contract.snap is not None or self.contract.finished:
             return self._passed_over(event.round)
         return [m.GiveUp(Refused(event.reason))]
+
+    def _counted_again(self) -> list[m.Effect]:
+        """It was gone when its round was drawn: its offer said only that it is there, and it may be next by now."""
+        contract = self.contract
+        again = contract.options.pickPeers and not contract.snap and not contract.finished
+        return self._pursue() if again else []
 
     def _passed_over(self, round_: int) -> list[m.Effect]:
         told = self.phase is not Phase.OFFERED
@@ -171,16 +169,22 @@ class Member:
     def _gone(self, event: MemberGone) -> list[m.Effect]:
         """An offer of this node is void; where it waits for a snap (its links were cut, it lives) it offers again."""
         if event.uid != self.uid or self.ask is None:
-            return []
+            return self._pursue() if self._is_next() else []  # in the place of who is gone
         if event.what == "excluded":
             return [m.GiveUp(Refused(f"this node is excluded from contract {self.contract.name}: it {event.reason}"))]
         if self.phase in EXCHANGING:
             return [m.Tell(f"this round goes on without this node's weights: it {event.reason}")]
+        if event.what == "lost" and self.phase is Phase.SITTING_OUT:
+            return [m.Tell(f"this node {event.reason}"), *self._pursue()]
         if event.what != "lost" or self.phase is not Phase.OFFERED:
             return []
         if self.holds != self.contract.base:  # decided meanwhile: that is on its way here
             return [m.Tell(f"this node {event.reason}")]
         return [m.Tell(f"this node {event.reason}: offering again"), m.Propose("Offer", self._offer())]
+
+    def _is_next(self) -> bool:
+        out = self.phase is Phase.SITTING_OUT and self.contract.round == self._round
+        return out and not self.contract.sits_out(self.uid)
 
     # ---- merging
 
@@ -242,6 +246,8 @@ class Member:
         part, phase = self.part, self.phase
         if part is not None and part.is_of(event.round, event.attempt) and not self._down:
             self.lineage.count(event.digest)
+        if phase is Phase.SITTING_OUT and self.ask.kind == "sync":
+            self.lineage.give_up()
         if phase is Phase.MERGING and part and part.is_of(event.round, event.attempt) and not part.stalled:
             self.phase = Phase.OVERTAKEN
             return []
@@ -253,7 +259,7 @@ class Member:
         return [*ends, *self._fetch(event.digest, event.signers)]
 
     def _aborted(self, event: Aborted) -> list[m.Effect]:
-        if self.phase not in (Phase.OFFERED, Phase.LATE, *EXCHANGING):
+        if self.phase not in (Phase.OFFERED, Phase.LATE, Phase.SITTING_OUT, *EXCHANGING):
             return []
         assert self.ask is not None
         ends: list[m.Effect] = [m.EndExchange()] if self.phase in EXCHANGING else []
@@ -267,7 +273,7 @@ class Member:
 
     def _finished(self, event: Finished) -> list[m.Effect]:
         """Without a COMMIT of its own: nobody's weights count any more, so the base is final."""
-        return self._pursue() if self.phase is Phase.OFFERED else []
+        return self._pursue() if self.phase in (Phase.OFFERED, Phase.SITTING_OUT) else []
 
     def _cleared(self, event: ContractCleared) -> list[m.Effect]:
         hint = "start the program again to enrol in the new one"
@@ -284,18 +290,13 @@ class Member:
         if contributing.down(self.contract):
             return self._pursue()
         trained = self.ask.kind == "sync" and not self.lineage.counted
-        anew = self.ask.kind == "end" or (trained and not self.lineage.given_up) or not self.contract.has_model
+        counts = trained and not self.lineage.given_up and not self.contract.sits_out(self.uid)
+        anew = self.ask.kind == "end" or counts or not self.contract.has_model
         if anew and not self.contract.finished:
             return self._pursue()
         if members:
             return [self._answer("merged", members=members)]
-        adopted = f"adopted the model of round {self.contract.round - 1}, gave up {self._batches()} batches"
-        return [self._answer("adopted", note=f"missed a merge: {adopted}" if trained else "")]
-
-    def _batches(self) -> int:
-        """How many the program has trained since it was last handed a model."""
-        assert self.ask is not None
-        return self.ask.batches - self.batches_at_answer
+        return [self._answer("adopted", note=self.lineage.of_adopted() if trained else "")]
 
     # ---- catching up
 
@@ -327,7 +328,7 @@ class Member:
 
     def _base_lost(self, event: BaseLost) -> list[m.Effect]:
         self.lineage.lose(event.digest)
-        if self.phase not in (Phase.FETCHING, Phase.BEHIND):
+        if self.phase not in (Phase.FETCHING, Phase.BEHIND, Phase.SITTING_OUT):
             return []
         self._patience.unserved_s = None
         return [m.Tell(f"nobody holds the committed model any more; the base is {event.base} again"), *self._pursue()]
@@ -338,10 +339,7 @@ class Member:
         if event.base != self.contract.base:
             return self._pursue()
         self.lineage.move(event.base, event.digest)
-        missed = f"missed {self.lineage.late} merges" if self.lineage.late > 1 else "missed a merge"
-        weight = f"{self.lineage.permille / 10:g} % of its weight"
-        text = f"{missed}: what {self._batches()} batches have changed is offered anew, with {weight}"
-        return [m.Tell(text), *self._pursue()]
+        return [m.Tell(self.lineage.of_offered_anew()), *self._pursue()]
 
     def _rebase_failed(self, event: m.RebaseFailed) -> list[m.Effect]:
         if self.phase is not Phase.REBASING:
@@ -363,7 +361,9 @@ class Member:
             return patience.for_ledger(now_s)
         if self.phase is Phase.BEHIND and now_s >= self._fetch_again_s:
             return [*patience.for_model(now_s), *self._fetch(self.contract.base)]
-        if self.phase is not Phase.OFFERED:
+        if self._is_next():
+            return self._pursue()
+        if self.phase not in (Phase.OFFERED, Phase.SITTING_OUT):
             return []
         if not patience.too_few:
             return patience.for_offers(now_s)
@@ -380,7 +380,7 @@ class Member:
         if how in ("merged", "adopted"):
             assert self.holds == self.contract.base, "I7: only the committed base is handed over, and it is here"
             self.lineage.handed_over()
-            self._patience.alone, self.batches_at_answer = 0, self.ask.batches
+            self._patience.alone = 0
         self.phase, self.ask = Phase.RESTING, None
         newest = self.contract.kept.newest if how in ("merged", "adopted") else None  # later rounds came to nothing
         decided = newest.round if newest else self.contract.round - (how != "alone")

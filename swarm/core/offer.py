@@ -27,6 +27,8 @@ class Terms:
     ``altered``: weights are rounded or clipped before they travel, by how far they are from the base.
     ``capped``: no organisation of these ``members`` may have more than a third of the weight (`core/weightcap`).
     ``stage``: of a group's contract, whether it merges or takes what comes from above (`core/level`).
+    ``picks``: so many members take part in a round (`core/line`), 0: all. ``goal``: with so many offers of programs
+    that train it begins to merge, 0: with those of all (FedBuff: Nguyen et al. 2022, section 3).
     """
 
     contract: str
@@ -40,6 +42,8 @@ class Terms:
     members: Mapping[str, Member] = field(default_factory=dict, compare=False)
     altered: bool = False
     stage: Stage = "single"
+    picks: int = 0
+    goal: int = 0
 
     @classmethod
     def of(
@@ -65,6 +69,8 @@ class Terms:
             members=members,
             altered=options.alters and has_model,
             stage=stage,
+            picks=options.pickPeers,
+            goal=options.asyncGoal,
         )
 
     def weight(self, member: Member, body: Mapping[str, Any], group: int | None) -> int:

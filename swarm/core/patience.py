@@ -75,7 +75,8 @@ class Patience:
     def for_offers(self, now_s: float) -> list[Effect]:
         """There are enough: they are waited for without an end, as they may train for long."""
         self._too_few_s = None
-        return self.note(now_s, f"waiting for the offers of {self.missing()}")
+        what = "merge" if self._contract.snap else "offers"  # of those who are picked, where this one is not
+        return self.note(now_s, f"waiting for the {what} of {self.missing()}")
 
     def missing(self) -> str:
         """Whom this node waits for, by name; those who never enrolled have none."""

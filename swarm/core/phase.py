@@ -13,6 +13,8 @@ class Phase(Enum):
     OVERTAKEN = "overtaken"
     """The others have committed; this node's own exchange goes on, and most often ends with the same bytes."""
     LATE = "late"
+    SITTING_OUT = "sitting out"
+    """The round takes other members: it waits for their model, and offers if so many of them go that it is next."""
     FETCHING = "fetching"
     BEHIND = "behind"
     """Nobody serves the base that this node lacks: it says so, contributes nothing, and tries again."""

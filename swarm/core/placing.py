@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot, Room
+from swarm.core.rolesrun import RolesRun
 from swarm.core.taskrunner import Listener, Taskrunner
 
 
@@ -73,11 +74,23 @@ class Placing:
             kept.add(min(able, key=lambda uid: (-free[uid].cpu, uid)))
         return None
 
+    def all_fit(self, run: RolesRun, free: Mapping[str, Free], kept: set[str]) -> bool:
+        """Whether there is room for every slot that operators run, if they are given one after the other."""
+        left = {uid: Free(each.cpu, list(each.gpus)) for uid, each in free.items()}
+        for slot in (slot for slot in run.slots.values() if run.role(slot).owner == "swop"):
+            uid = self.place(run, run.room(slot), left, set(kept))
+            if uid is None:
+                return False
+            left[uid].take(run.room(slot))
+        return True
+
     # ---- for people
 
     def waits_for(self, run: JobRun, ahead: int | None) -> str:
         """Why the run with so many ``ahead`` waits: who is missing or before it, or what no operator has."""
         unit, lacking = next(run.units(), []), run.lacking()
+        if isinstance(run, RolesRun) and run.begins_at_once and not self.all_fit(run, self.whole(), set()):
+            return f"no operators have room for the {len(run.slots)} slots at once that it begins with"
         if ahead is None and not lacking:
             return ""
         place = self._no_room(run, unit) if unit else ""

@@ -11,6 +11,7 @@ rounded once, so the same inputs give the same bits on every machine.
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,13 @@ from swarm.core.tensors import FLOATS, Schema
 Array = np.ndarray[Any, Any]
 Buffer = memoryview | bytearray | bytes
 
-PERMILLE = {1: 707, 2: 577, 3: 500}
-"""What a change counts that comes so many rounds late: 1000 / sqrt(1 + rounds). Later ones are given up."""
+LATEST = 3
+"""Later changes are given up, where rounds wait for all."""
+
+
+def permille(late: int) -> int:
+    """What a change counts that comes so many rounds late: 1000 / sqrt(1 + rounds) (FedBuff: Nguyen et al. 2022)."""
+    return max(1, round(1000 / sqrt(1 + late)))
 
 
 def rebase(schema: Schema, own: Buffer, origin: Buffer, base: Buffer, out: memoryview) -> None:

@@ -18,7 +18,7 @@ All of them came with the third version of the rules.
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from swarm.core.fields import CONTRACT, REASON, Field, is_map, list_of, matching, optional, printable, whole
@@ -27,6 +27,10 @@ from swarm.core.task_kinds import BODY, INDEX, JOBS_NAME, ROOM_MAX, SLOT, TASK_N
 
 START_S_MAX = 7 * 24 * 3600
 RUN_S_MAX = 30 * 24 * 3600
+SWARMS_MAX = 1000
+"""Of one sweep."""
+VALUE_MAX = 200
+"""Characters of what a swarm of a sweep is told apart by."""
 ROLE_NAME = Field(
     "the name of a role: 1 to 32 letters, digits, _ and -, a letter first",
     matching(re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")),
@@ -48,6 +52,13 @@ def _are_roles(value: Any) -> bool:
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= ROLES_MAX or not all(map(_is_role, value)):
         return False
     return not fault([Role.of(role) for role in value])
+
+
+def _is_variant(value: Any) -> bool:
+    if not is_map(value) or set(value) != {"of", "index", "count", "value"}:
+        return False
+    fits = JOBS_NAME.fits(value["of"]) and whole(0, SWARMS_MAX - 1)(value["index"])
+    return fits and whole(1, SWARMS_MAX)(value["count"]) and printable(0, VALUE_MAX)(value["value"])
 
 
 KEY = Field("the key of an item: 1 to 100 printable characters", printable(1, 100))
@@ -74,6 +85,10 @@ ROLE_FIELDS: dict[str, dict[str, Field]] = {
         "roles": Field("a list of roles, as core/roles has them, that fit together", _are_roles),
         "within_s": Field("a number of seconds from 1 to 604800", whole(1, START_S_MAX)),
         "longest_s": Field("a number of seconds from 1 to 2592000", whole(1, RUN_S_MAX), required=False),
+        "outcome": replace(TEXT, required=False),
+        "variant": Field(
+            "which of the swarms of a sweep it is: of, index, count and value", _is_variant, required=False
+        ),
         "clean": Field("whether what runs is ended with the task", lambda value: isinstance(value, bool)),
         "body": BODY,
     },

@@ -54,7 +54,12 @@ class RolesBoard:
         roles = tuple(Role.of(role) for role in body["roles"])
         run = RolesRun.of(roles, body["within_s"], body["clean"], *where, *author)
         run.longest_s = body.get("longest_s", 0)
-        return self._jobs.admit(RUN_SWARM, run, claim, header, identity)
+        if "variant" in body:
+            run.variant = self._jobs.sweeps.variant(body["variant"], run.task, run.id, identity)
+            run.id += run.variant.id == run.id  # the first brings the sweep, which has an id, too
+        result, events = self._jobs.admit(RUN_SWARM, run, claim, header, identity)
+        whole = self._jobs.sweeps.whole(run)
+        return {**result, **({"sweep": whole.id, "state": whole.state} if whole else {})}, events
 
     def _scaled(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         body = claim.body

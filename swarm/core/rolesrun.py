@@ -24,9 +24,11 @@ from typing import Any
 from swarm.core.events import Event, TaskState
 from swarm.core.jobrun import LOSSES_MAX, REASON_MAX, JobRun, Terms, kept_fields
 from swarm.core.jobslot import Holder, JobSlot, Room
+from swarm.core.lacking import lacking, why_short
 from swarm.core.roles import Role
 from swarm.core.slot import Slot
 from swarm.core.startable import Startable, serial_of
+from swarm.core.variant import Variant
 from swarm.core.worklist import WorkList
 from swarm.errors import Refused
 
@@ -58,6 +60,8 @@ class RolesRun(JobRun):
     """What its slots give each other to do."""
     met: bool = False
     """Every minimum has run at once."""
+    variant: Variant | None = None
+    """Which of the swarms of a sweep it is, if it is one (`core/sweeps`)."""
     _next: Startable | None = field(default=None, compare=False)
     """What may be dealt; None: to be found anew."""
 
@@ -101,6 +105,11 @@ class RolesRun(JobRun):
         return [slot for slot in self.slots_of(role) if not slot.leased and slot.state != "done"]
 
     @property
+    def begins_at_once(self) -> bool:
+        """Whether nothing of it is dealt yet, and all that it begins with is to be dealt together."""
+        return self.variant is not None and not self.started_ms and not self.ending
+
+    @property
     def starting(self) -> bool:
         """Whether it is waited for minimums that operators can bring about."""
         if not self.started_ms or self.met or self.ending or self.over:
@@ -116,18 +125,10 @@ class RolesRun(JobRun):
 
     def lacking(self) -> str:
         """Who is missing, and what holds them back; empty: nobody."""
-        if self.ending or self.over:
+        if self.ending or self.over or self.begins_at_once:
             return ""
-        tally = self._tally()
-        parts = []
-        for role in self.roles:
-            up, goal = tally[role.name]["up"], self.wanted[role.name] if self.met else role.low
-            if up < goal:
-                held = [needed for needed in role.needs if not self._is_up(self.role_named(needed), tally)]
-                why = f", held back until {' and '.join(held)} runs" if held else ""
-                who = "participant as " if role.owner == "participant" else ""
-                parts.append(f"waits for {goal - up} more {who}{role.name} ({up} of {goal} run{why})")
-        return "; ".join(parts)
+        goals = self.wanted if self.met else {role.name: role.low for role in self.roles}
+        return lacking(self.roles, goals, self._tally())
 
     def units(self) -> Iterator[list[JobSlot]]:
         if self.ending or not self._waiting:
@@ -341,12 +342,9 @@ class RolesRun(JobRun):
         return [*events, *(self._settle(now_ms) or [self.changed()])]
 
     def _why_short(self, role: Role, counts: Counter[str]) -> str:
-        ended = [slot for slot in self.slots_of(role.name) if not self._is_able(slot)]
+        ended = (slot for slot in self.slots_of(role.name) if not self._is_able(slot))
         newest = max(ended, key=lambda slot: (slot.changed_ms, slot.index))
-        if role.high == 1:
-            return f"{role.name} {newest.state}: {newest.reason}"
-        able = f"{counts['able']} of the {role.low} {role.name} slots that it needs can still run"
-        return f"{able}; {newest.role} {newest.index} {newest.state}: {newest.reason}"
+        return why_short(role, counts["able"], newest)
 
     def _requeue(self, slot: JobSlot, reason: str, now_ms: int) -> list[Event]:
         if slot.state == "waiting":
@@ -375,12 +373,14 @@ class RolesRun(JobRun):
         roles = [role.said() for role in self.roles]
         stands = [self.within_s, self.longest_s, self.clean, sorted(self.wanted.items()), sorted(self.removed)]
         stands += [sorted(self.addresses.items()), self.work.to_state(), self.met]
+        stands += [self.variant.to_state()] if self.variant else []
         return JobRun.to_state(self) | {"roles": [roles, *stands]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> RolesRun:
         run = cls(*kept_fields(state))
-        roles, run.within_s, run.longest_s, run.clean, wanted, removed, addresses, work, run.met = state["roles"]
+        roles, run.within_s, run.longest_s, run.clean, wanted, removed, addresses, work, run.met, *of = state["roles"]
+        run.variant = Variant(*of[0]) if of else None
         run.roles, run.wanted = tuple(map(Role.of, roles)), dict(wanted)
         run.removed, run.addresses = set(removed), dict(addresses)
         run.work = WorkList.from_state(work)

@@ -33,6 +33,7 @@ from swarm.core.events import (
     Shard,
     SnapMade,
 )
+from swarm.core.line import Line
 from swarm.core.offer import Offer, Terms
 from swarm.core.tensors import split
 from swarm.core.weightcap import capped
@@ -78,6 +79,8 @@ class Round:
         self.offers: dict[str, Offer] = {}
         self.window_closed = False
         self.attempt: Attempt | None = None
+        self.line = Line(terms.picks)
+        """Who takes part, where not everybody does: while offers are collected it holds all live members."""
 
     @property
     def phase(self) -> Phase:
@@ -113,9 +116,22 @@ class Round:
             )
         self.window_closed = True
 
+    def awaited(self, live: Collection[str]) -> list[str]:
+        """Whose offers the round lacks, of these members."""
+        return [uid for uid in self.line.first(live) if uid not in self.offers]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many programs that train have offered as the contract's rounds begin with."""
+        goal = self.terms.goal
+        return 0 < goal <= sum(not offer.stop for offer in self.offers.values())
+
     def snap_if_due(self, live: Collection[str]) -> list[Event]:
-        """The snap, once enough and all live members (or all in time) have offered; those passed over are dropped."""
-        waiting = [uid for uid in live if uid not in self.offers]
+        """The snap, once enough and all live members (or all in time) have offered; those passed over are dropped.
+
+        Where there is a goal, it is due when that is reached, and the others go on training.
+        """
+        waiting = [] if self.is_full else self.awaited(live)
         if self.attempt or len(self.offers) < self.terms.min_peers or (waiting and not self.window_closed):
             return []
         if not any(offer.weight for offer in self.offers.values()):
@@ -187,6 +203,7 @@ class Round:
         else:
             for uid in gone:
                 self.offers.pop(uid, None)
+                self.line.leave(uid)
         return events
 
     def cancel(self, reason: str) -> list[Event]:
@@ -291,13 +308,14 @@ class Round:
             [[accused, list(accusers)] for accused, accusers in now.suspects.items()],
         ]
         head = {"number": self.number, "base": self.base, "closed": self.window_closed}
-        return {**head, "offers": offers, "attempt": attempt}
+        return {**head, "offers": offers, "attempt": attempt, **self.line.to_state()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], terms: Terms) -> Round:
         new = cls(state["number"], state["base"], terms)
         new.offers = {uid: Offer(*rest) for uid, *rest in state["offers"]}
         new.window_closed = state["closed"]
+        new.line.restore(state)
         if state["attempt"]:
             number, entry, uids, ready, suspects = state["attempt"]
             new._begin(number, uids)
@@ -311,8 +329,10 @@ class Round:
         """The invariants that hold between any two entries."""
         now = self.attempt
         if now is None:
+            assert set(self.offers) <= set(self.line.first(self.offers)), "I4: only who was picked offers"
             return
         uids, snap = now.uids, now.snap
+        assert not self.terms.picks or len(uids) <= self.terms.picks, "I4: as many as the contract says"
         assert list(uids) == sorted(set(uids)), "I4: members once each, by uid"
         assert set(uids) <= set(self.offers), "I8: members have offered on this base"
         assert len(uids) >= self.terms.min_peers, "I9: at least minPeers members"

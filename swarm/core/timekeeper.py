@@ -152,7 +152,8 @@ class Timekeeper:
                 propose = Propose("DeadlinePassed", {**where, "attempt": attempt, "fewest": True})
                 yield ("DeadlinePassed", name, contract.round, attempt), (self._deadline_s(contract, attempt), propose)
             elif self._window_open(contract):
-                yield ("WindowClosed", name, contract.round, 0), (self._grace_s(name), Propose("WindowClosed", where))
+                close = Propose("WindowClosed", where)
+                yield ("WindowClosed", name, contract.round, 0), (self._grace_s(contract), close)
         for number, run in self._ledger.board.jobs.with_roles.items():
             if run.starting:
                 lapse = Propose("StartLapsed", {"run": number})
@@ -168,9 +169,11 @@ class Timekeeper:
         enough = len(contract.offers) >= contract.options.minPeers
         return contract.phase == "collecting" and enough and bool(contract.waiting_for())
 
-    def _grace_s(self, contract: str) -> float:
+    def _grace_s(self, contract: Contract) -> float:
+        """Where rounds have a goal, none has shown how late members are."""
         low, high = GRACE_S
-        return min(max(1.5 * self._lateness_s.get(contract, high), low), high)
+        seen_s = high if contract.options.asyncGoal else self._lateness_s.get(contract.name, high)
+        return min(max(1.5 * seen_s, low), high)
 
     def _deadline_s(self, contract: Contract, attempt: int) -> float:
         assert contract.snap is not None

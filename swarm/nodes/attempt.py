@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from swarm.core.events import SnapMade
+from swarm.core.exchanging_pace import even_s
+from swarm.nodes import mergemethods
 from swarm.nodes.contribution import Contribution
 from swarm.nodes.models import ModelFile
 from swarm.runtime.data import Region, Want
@@ -18,13 +21,17 @@ from swarm.runtime.exchange import Exchange
 
 @dataclass
 class Attempt:
-    """``result``: the file of the merge. ``handed``: the exchange puts it where the program will read it, too."""
+    """``result``: the file of the merge. ``handed``: the exchange puts it where the program will read it, too.
+
+    ``method``: the name of the merge method.
+    """
 
     snap: SnapMade
     own: Contribution
     result: ModelFile
     handed: bool
     exchange: Exchange
+    method: str
 
     def is_of(self, round_: int, attempt: int) -> bool:
         return (self.snap.round, self.snap.attempt) == (round_, attempt)
@@ -37,7 +44,13 @@ class Attempt:
     def region(self, want: Want) -> Region:
         """Raises Refused for what is not here."""
         merged = want.what in ("shard", "distances")
-        return self.exchange.region(want) if merged else self.own.region(want)
+        region = self.exchange.region(want) if merged else self.own.region(want)
+        region.even_s = self._even_s if want.what in ("shard", "offer") else 0.0
+        return region
+
+    @cached_property
+    def _even_s(self) -> float:
+        return even_s(self.snap, len(self.own.content), judges=mergemethods.find(self.method).distances)
 
     def evidence(self, shards: Iterable[int]) -> Iterator[dict[str, Any]]:
         """What the owners of these shards, by number in the snap, signed for the bytes that they sent here."""

@@ -49,6 +49,7 @@ class Client:
         self._following = self._joined = False
         self._reading = trio.CancelScope()
         self._failed: SwarmError | None = None
+        self._see: Callable[[Entry, Applied], None] | None = None
 
     async def run(self, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Until it is closed; an error of the connection is raised by whatever is asked next."""
@@ -91,6 +92,16 @@ class Client:
         await self._follow()
         await self.link.catch_up(ANSWER_S)
         return self.link.ledger
+
+    async def reread(self, see: Callable[[Entry, Applied], None]) -> Ledger:
+        """The same, read anew from the first entry on, before anything else is asked: each is seen once it is applied.
+
+        It may take as long as it takes, as long as entries come.
+        """
+        assert not self._following, "what was read before would not be seen"
+        self._see = see
+        self.link.reread()
+        return await self.ledger()
 
     async def until(self, condition: Callable[[Ledger], T | None], deadline_s: float) -> T | None:
         """The condition's first value that is not None, looked at after every entry; None when the time is over."""
@@ -146,6 +157,8 @@ class Client:
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
         if not self._following:  # it answers, and there is much to read
             self._reading.deadline = trio.current_time() + ANSWER_S
+        if self._see is not None:
+            self._see(entry, applied)
         self._wake()
 
     def _wake(self) -> None:

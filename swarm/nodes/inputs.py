@@ -15,7 +15,7 @@ from pathlib import Path
 from swarm.core.dataset import is_reference
 from swarm.core.task_kinds import JOBS_MAX
 from swarm.errors import BadInput
-from swarm.wire.foreach import NAMES_BYTES, Files, values_of
+from swarm.wire.foreach import NAMES_BYTES, Files, Listing, values_of
 from swarm.wire.jobsfile import RunJobs
 
 
@@ -28,11 +28,15 @@ def complete(body: RunJobs, base: Path) -> RunJobs:
         tag: said if is_reference(said) else str(_there(base / said, f"{tag} of Data"))
         for tag, said in body.Data.items()
     }
-    body = replace(body, Data=data)
-    for tag, listing in (body.ForEach or {}).items():
+    return replace(body, Data=data, ForEach=listed(body.ForEach, base))
+
+
+def listed(each: dict[str, Listing] | None, base: Path) -> dict[str, Listing] | None:
+    """A ForEach with the names of the files, where it names a directory. Raises BadInput as `complete` does."""
+    for tag, listing in (each or {}).items():
         if isinstance(listing, str) and not is_reference(listing):
-            return replace(body, ForEach={tag: _files(_there(base / listing, f"{tag} of ForEach"))})
-    return body
+            return {tag: _files(_there(base / listing, f"{tag} of ForEach"))}
+    return each
 
 
 def of_job(body: RunJobs, index: int, held: Mapping[str, str]) -> dict[str, str]:

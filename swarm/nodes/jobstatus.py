@@ -18,6 +18,7 @@ from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
 from swarm.core.rolesrun import RolesRun
 from swarm.core.slot import ENDED
+from swarm.core.sweeps import Sweep
 from swarm.core.task import Task
 from swarm.errors import BadInput
 from swarm.wire.foreach import values_of
@@ -26,29 +27,83 @@ from swarm.wire.jobsfile import body_of
 PAGE_BYTES = 768 * 1024
 """Of the rows of one answer: a message takes 1 MiB, and a task's body comes with them."""
 MADE_MAX = 100
+SAID_MAX = 100
 
 
 def jobs(ledger: Ledger, after: int) -> dict[str, Any]:
     """The tasks whose id is above ``after``, in the order in which they were submitted; ``more``: others follow."""
+    rows, more = page(task_rows(ledger, after))
+    return {"tasks": rows, "more": more}
+
+
+def task_rows(ledger: Ledger, after: int = 0) -> Iterator[dict[str, Any]]:
+    """All of them, one by one."""
     queue = ledger.board.jobs
     positions = queue.positions()
-    runs = [run for run in queue.runs.values() if run.id > after]
-    rows, more = page(_row(ledger, run, positions.get(run.number)) for run in runs)
-    return {"tasks": rows, "more": more}
+    named: list[JobRun | Sweep] = [*queue.sweeps.by_name.values()]
+    named += (run for run in queue.runs.values() if not (isinstance(run, RolesRun) and run.variant))
+    named = sorted((each for each in named if each.id > after), key=lambda each: each.id)
+    for each in named:
+        yield _sweep_row(ledger, each) if isinstance(each, Sweep) else _row(ledger, each, positions.get(each.number))
 
 
 def job(ledger: Ledger, name: str, first: int) -> dict[str, Any]:
     """One task by its name or id, with its slots from the ``first`` on; ``more`` says whether others follow."""
     queue = ledger.board.jobs
-    run = queue.of(name)
+    run = queue.named(name)
     if run is None:
         raise BadInput(f"task {name[:160]!r} not found", hint="swarm task ls shows all of them")
+    if isinstance(run, Sweep):
+        return _sweep(ledger, run, first)
     task = ledger.tasks[run.task]
-    inputs = _inputs(ledger, task)
-    slots, more = page(_slot(run, slot, inputs) for slot in islice(run.slots.values(), first, None))
+    inputs = inputs_of(ledger, task)
+    slots, more = page(slot_row(run, slot, inputs) for slot in islice(run.slots.values(), first, None))
     said = {"Name": task.name, "TaskType": task.type, "Author": task.author, "Body": task.body}
+    said |= {"Outcome": task.outcome} if task.outcome != task.name else {}
     made = _made(ledger, run)
     return {**_row(ledger, run, queue.position(run)), "task": said, "artifacts": made, "slots": slots, "more": more}
+
+
+def _sweep(ledger: Ledger, sweep: Sweep, first: int) -> dict[str, Any]:
+    """A sweep of swarms as one task, with the slots of all of them."""
+    head = next(iter(sweep.runs.values()))
+    task = ledger.tasks[head.task]
+    every = ((run, slot) for run in sweep.runs.values() for slot in run.slots.values())
+    slots, more = page(
+        (slot_row(run, slot, ()) | {"input": run.variant.value if run.variant else None}
+         for run, slot in islice(every, first, None)),
+        PAGE_BYTES // 2,
+    )  # fmt: skip
+    said = {"Name": sweep.name, "TaskType": task.type, "Author": task.author, "Body": task.body}
+    answer = {"task": said, "artifacts": [], "swarms": [_swarm(run) for run in sweep.runs.values()]}
+    return {**_sweep_row(ledger, sweep), **answer, "slots": slots, "more": more}
+
+
+def _swarm(run: RolesRun) -> dict[str, Any]:
+    """One of a sweep's: so few words that a thousand of them fit into one answer."""
+    assert run.variant is not None
+    which = {"index": run.variant.index, "id": run.id, "name": run.task, "input": run.variant.value}
+    return {**which, "state": run.state, "message": run.reason[:SAID_MAX]}
+
+
+def _sweep_row(ledger: Ledger, sweep: Sweep) -> dict[str, Any]:
+    runs = list(sweep.runs.values())
+    queue, waiting = ledger.board.jobs, next((run for run in runs if run.state == "queued"), runs[0])
+    position = queue.position(runs[0]) if sweep.state == "queued" else None
+    waits = queue.placing.waits_for(waiting, queue.position(waiting)) if sweep.complete else ""
+    started, ended = [run.started_ms for run in runs if run.started_ms], [run.ended_ms for run in runs]
+    return {
+        "id": sweep.id,
+        "name": sweep.name,
+        "user": runs[0].user,
+        "state": sweep.state,
+        "position": position,
+        "message": waits if sweep.state == "queued" and waits else sweep.reason,
+        "counts": sweep.counts,
+        "created": time_text(runs[0].submitted_ms),
+        "started": time_text(min(started, default=0)),
+        "ended": time_text(max(ended) if sweep.over else 0),
+    }
 
 
 def _made(ledger: Ledger, run: JobRun) -> list[dict[str, Any]]:
@@ -61,10 +116,9 @@ def _made(ledger: Ledger, run: JobRun) -> list[dict[str, Any]]:
     ]
 
 
-def page(rows: Iterator[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+def page(rows: Iterator[dict[str, Any]], left: int = PAGE_BYTES) -> tuple[list[dict[str, Any]], bool]:
     """As many of them as fit into one answer, and whether any are left."""
     page: list[dict[str, Any]] = []
-    left = PAGE_BYTES
     for row in rows:
         left -= len(msgpack.packb(row))
         if left < 0 and page:
@@ -73,7 +127,7 @@ def page(rows: Iterator[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
     return page, False
 
 
-def _inputs(ledger: Ledger, task: Task) -> tuple[str, ...]:
+def inputs_of(ledger: Ledger, task: Task) -> tuple[str, ...]:
     """What each of its jobs is about, where they differ by that."""
     if "ForEach" not in task.body:
         return ()
@@ -102,7 +156,7 @@ def _row(ledger: Ledger, run: JobRun, position: int | None) -> dict[str, Any]:
     }
 
 
-def _slot(run: JobRun, slot: JobSlot, inputs: Sequence[str]) -> dict[str, Any]:
+def slot_row(run: JobRun, slot: JobSlot, inputs: Sequence[str]) -> dict[str, Any]:
     return {
         "id": slot.id,
         "name": f"swarm-{run.task}-{slot.role}-{slot.index}",

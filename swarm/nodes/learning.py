@@ -237,7 +237,7 @@ class Learning:
             rates=self._rates,
             tell=in_loop(self._exchanged),
         )
-        self._round = Attempt(snap, own, result, handed, exchange)
+        self._round = Attempt(snap, own, result, handed, exchange, self.contract.options.mergeMethod)
         exchange.start()
         self._reach(snap, "scatter")
 

@@ -196,6 +196,10 @@ class LedgerLink:
         if self._link is not None:
             self._link.tell(verb, body)
 
+    def reread(self) -> None:
+        """Before it runs: have the whole ledger read, from its first entry on, whatever is kept of it here."""
+        self._forget()
+
     async def catch_up(self, deadline_s: float) -> None:
         """Apply what the SN at hand has applied by now."""
         status = await self.call("status", {}, deadline_s=deadline_s)

@@ -39,8 +39,13 @@ def of_slots(base: Path, slots: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     return [found[slot["id"]] for slot in slots if slot["id"] in found]
 
 
-def best(rows: Sequence[Mapping[str, Any]], metric: str, *, lowest: bool) -> list[dict[str, Any]]:
-    """The jobs that are done and have logged the metric, by its last value, the best first."""
+def best(
+    rows: Sequence[Mapping[str, Any]], metric: str, *, lowest: bool, swarms: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """The jobs that are done and have logged the metric, by its last value, the best first.
+
+    ``swarms``: of a sweep of them; each is one row then, with the mean of what its slots have logged.
+    """
     scored = [
         {**{name: row[name] for name in ("id", "name", "index", "input", "output")}, "value": value}
         for row in rows
@@ -52,7 +57,20 @@ def best(rows: Sequence[Mapping[str, Any]], metric: str, *, lowest: bool) -> lis
             f"no job that is done has logged {metric!r} on this host",
             hint=f"what is logged: {', '.join(known)}" if known else "jobs log with swarm.log_metrics({...})",
         )
+    if swarms:
+        scored = [together for swarm in swarms if (together := _together(swarm, scored))]
     return sorted(scored, key=lambda row: (row["value"] if lowest else -row["value"], row["index"]))
+
+
+def _together(swarm: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the slots of one swarm have reached; nothing if none has logged it."""
+    own = [row for row in rows if row["name"].startswith(f"swarm-{swarm['name']}-")]
+    if not own:
+        return {}
+    output = next((row["output"] for row in own if row["output"]), None)
+    value = math.fsum(row["value"] for row in own) / len(own)
+    told = {name: swarm[name] for name in ("id", "name", "index", "input")}
+    return {**told, "output": output, "value": value, "slots": len(own)}
 
 
 def _last(lines: Sequence[Mapping[str, Any]], metric: str) -> float | None:

@@ -15,7 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from swarm.errors import BadInput
-from swarm.nodes import artifacts, governing, logs, playing, promotion, registering, runlog, submitting
+from swarm.nodes import (
+    artifacts,
+    governing,
+    history,
+    logs,
+    playing,
+    promotion,
+    registering,
+    runlog,
+    slotlist,
+    submitting,
+)
 from swarm.nodes import client as asking
 from swarm.nodes.entrance import Entrance, of_swarm_up
 from swarm.nodes.sweeping import PROBE, Sweep, plan, planned
@@ -132,6 +143,29 @@ class Client:
         Unreachable when the time is over."""
         return self._entrance.ask(submitting.awaited(str(task), deadline_s, until))
 
+    def history(self, task: str | int) -> list[Answer]:
+        """Every change of a task, with time and author; the whole ledger is read and verified here for that."""
+        rows: list[Answer] = self._entrance.ask(history.history(str(task)))["changes"]
+        return rows
+
+    def clone(self, task: str | int, name: str, *, data: Mapping[str, str] | None = None) -> Answer:
+        """Submit once more, as a task `name`, what a task says; ``data``: what tags of its Data stand for now."""
+        return self._entrance.ask(submitting.cloned(str(task), name, data or {}))
+
+    def slots(self, task: str | int | None = None) -> list[Answer]:
+        """The slots of a task, or of all that have not ended: owner, holder, lease, state, attempts, address, log."""
+        found = self._entrance.ask(slotlist.slots(None if task is None else str(task)))
+        rows: list[Answer] = found["slots"]
+        return rows
+
+    def slot(self, slot: str) -> Answer:
+        """One slot by its id, with the last lines of its log."""
+        return self._entrance.ask(slotlist.slot(slot))
+
+    def queue(self) -> Answer:
+        """The tasks that wait, the next one first, and the room that operators have."""
+        return self._entrance.ask(slotlist.queue)
+
     def stop(self, task: str | int) -> Answer:
         """What waits never starts, what runs has some seconds to end in."""
         return self._entrance.ask(submitting.asked("JobsStopped", str(task)))
@@ -188,8 +222,10 @@ class Client:
         return runlog.of_slots(self._state, self.task(task)["slots"])
 
     def best(self, task: str | int, by: str, *, lowest: bool = False) -> list[Answer]:
-        """The jobs that are done by the last value of a metric, the best first."""
-        return runlog.best(self.runs(task), by, lowest=lowest)
+        """The jobs that are done by the last value of a metric, the best first; of a sweep each swarm, by the mean."""
+        found = self.task(task)
+        rows = runlog.of_slots(self._state, found["slots"])
+        return runlog.best(rows, by, lowest=lowest, swarms=found.get("swarms", ()))
 
     def artifacts(self) -> list[Answer]:
         """What tasks with an Output have made: versions, each with its data, code and attempt."""

@@ -52,7 +52,8 @@ def checked(path: Path) -> dict[str, Any]:
 def _submitted(document: documents.Document, base: Path) -> Work:
     if rolesfile.is_meant(document):
         roles = rolesfile.of_document(document)
-        published = publishing.prepared(roles.body, base)
+        said = replace(roles.body, ForEach=inputs.listed(roles.body.ForEach, base))
+        published = publishing.prepared(said, base)
         return playing.submit(replace(roles, body=published.body), published)
     task = jobsfile.of_document(document)
     return submit(replace(task, body=inputs.complete(_with_code(task.body, base), base)))
@@ -125,7 +126,7 @@ def awaited(task: str, deadline_s: float, until: str = ENDED) -> Work:
 
     async def work(client: Client) -> dict[str, Any]:
         def come(ledger: Ledger) -> bool | None:
-            run = ledger.board.jobs.of(task)
+            run = ledger.board.jobs.named(task)
             return True if run is None or run.over or run.state == until else None
 
         met = await client.until(come, deadline_s)
@@ -136,6 +137,30 @@ def awaited(task: str, deadline_s: float, until: str = ENDED) -> Work:
         if found["state"] not in ("done", until):
             raise WorkerFailed(said)
         return found
+
+    return work
+
+
+def cloned(task: str, name: str, data: Mapping[str, str]) -> Work:
+    """Submit once more what this task says, as a task `name`; ``data``: what tags of its Data stand for now.
+
+    Raises BadInput where the ledger does not hold all of it, or a tag is none of its own.
+    """
+
+    async def work(client: Client) -> dict[str, Any]:
+        found = await shown(task)(client)
+        if "swarms" in found:
+            raise BadInput(
+                f"task {found['name']} is a sweep of swarms, of which the ledger holds each by itself",
+                hint="submit its file again under another Name, or clone one of its swarms",
+            )
+        body = found["task"]["Body"]
+        if unknown := [tag for tag in data if tag not in body.get("Data", {})]:
+            there = ", ".join(body.get("Data", {})) or "none"
+            raise BadInput(f"task {found['name']} has no {unknown[0][:80]} in its Data: there is {there}")
+        said = {**body, "Data": {**body["Data"], **data}} if data else body
+        again = given({"Name": name, "TaskType": found["task"]["TaskType"], "Body": said}, Path.cwd())
+        return await again(client)
 
     return work
 
@@ -165,7 +190,7 @@ def deleted(task: str, *, force: bool, outputs: bool) -> Work:
     more = {"outputs": True} if outputs else {}
 
     async def work(client: Client) -> dict[str, Any]:
-        run = (await client.ledger()).board.jobs.of(task)
+        run = (await client.ledger()).board.jobs.named(task)
         if force and run is not None and not run.over:
             await client.propose("JobsStopped", {"task": task, "kill": True})
             if await client.until(lambda ledger: _ended(ledger, task), ENDED_S) is None:
@@ -179,11 +204,11 @@ def deleted(task: str, *, force: bool, outputs: bool) -> Work:
 
 
 def _ended(ledger: Ledger, task: str) -> bool | None:
-    run = ledger.board.jobs.of(task)
+    run = ledger.board.jobs.named(task)
     return True if run is None or run.over else None
 
 
 def _still_there(client: Client, task: str) -> str:
-    run = client.link.ledger.board.jobs.of(task)
+    run = client.link.ledger.board.jobs.named(task)
     slots = run.slots.values() if run is not None else ()
     return ", ".join(sorted({slot.operator for slot in slots if slot.leased})) or "nobody"

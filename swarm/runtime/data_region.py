@@ -21,12 +21,14 @@ class Region:
     """Bytes ``start`` to ``stop`` of a model's canonical bytes, of which those below a watermark are final.
 
     ``finish`` adds the trailer: what can be said about the bytes only when all of them are there (a signature).
+    ``even_s``: how long to take over what somebody asks for of it (`runtime/pacing`); 0.0: no longer than it takes.
     """
 
     def __init__(self, buffer: memoryview, start: int = 0) -> None:
         self._buffer = buffer.toreadonly().cast("B")
         self.start = start
         self.stop = start + len(self._buffer)
+        self.even_s = 0.0
         self._upto = start
         self._trailer: bytes | None = None
         self._failure: str | None = None

@@ -40,6 +40,7 @@ from swarm.runtime.data_protocol import (
 )
 from swarm.runtime.data_region import NotYet, Region
 from swarm.runtime.doorstep import Doorstep
+from swarm.runtime.pacing import pace
 from swarm.runtime.turnstile import Turnstile
 from swarm.runtime.validity import objection
 from swarm.wire import frame
@@ -53,6 +54,9 @@ ALIVE_EVERY_S = 1.0
 LAG_S = 30.0
 """How long a peer may be ahead of this node with what it asks for."""
 FIND_AGAIN_S = 0.02
+TOGETHER = (16 << 10) - HEADER.size
+"""So much of a piece goes with its header, as one TLS record. After a pause a packet with no more than a header in it
+would have TCP (BBR) take its late answer for a reason to send next to nothing for a fifth of a second."""
 READER_STALL_S = 30.0
 """How long a reader may take nothing at all before its connection is closed."""
 IDLE_S = 600.0
@@ -259,10 +263,11 @@ class Reply:
 
     def _stream(self, region: Region, want: Want) -> bytes:
         at = want.start
+        pace(self._sock, want.stop - at, region.even_s)
         while at < want.stop:
             piece = region.piece(at, min(at + PIECE, want.stop), ALIVE_EVERY_S)
-            self._send(HEADER.pack(len(piece)))
-            self._send(piece)
+            self._send(HEADER.pack(len(piece)) + piece[:TOGETHER])
+            self._send(piece[TOGETHER:])
             at += len(piece)
         if want.stop < region.stop:
             region.check()  # else what was sent may be something else already

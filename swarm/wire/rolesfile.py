@@ -21,14 +21,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
+from swarm.core.dataset import is_reference
 from swarm.core.fields import CONTRACT
 from swarm.core.names import METRIC_MAX
 from swarm.core.role_kinds import RUN_S_MAX, START_S_MAX
 from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role, fault
 from swarm.errors import BadInput
-from swarm.wire import channels, documents
+from swarm.wire import channels, documents, tags
 from swarm.wire.channels import Channel, RoleName
 from swarm.wire.fitting import fit
+from swarm.wire.foreach import EachOf
 from swarm.wire.jobsfile import CommandWords, JobsName, Resources
 from swarm.wire.shapes import CLOSED, Sentence, Text, Value, Variable, Words, fits
 from swarm.wire.taskfile import without_secrets
@@ -109,6 +111,9 @@ class RolesBody:
     """What the task is for, for people."""
     Channels: Annotated[tuple[Channel, ...], Field(max_length=ROLES_MAX)] = ()
     """Who merges with whom, in place of Merge in each role."""
+    ForEach: EachOf | None = None
+    """A swarm for each of these values, with contracts and slots of its own: all of them are one sweep
+    (`wire/variants`). The ledger holds each swarm with its own value put in."""
     Code: Text | None = None
     """A directory on the operator's host, in the file also relative to it; each slot begins in a copy of it. A zip of
     one, where only participants begin in it."""
@@ -134,7 +139,23 @@ class RolesBody:
             raise Sentence(wrong)
         if self.CodeHash is not None and self.Code is None:
             raise Sentence("CodeHash is of Code, and there is none")
+        if wrong := self._wrong_sweep():
+            raise Sentence(wrong)
         return self
+
+    def _wrong_sweep(self) -> str:
+        """Why there cannot be a swarm for each value, in one sentence; empty: there can, or nobody asks for it."""
+        for tag, listing in (self.ForEach or {}).items():
+            if isinstance(listing, str) and is_reference(listing):
+                return f"ForEach names the dataset {listing}: not every host of a swarm holds it; list values instead"
+            if people := [role.Name for role in self.Roles if role.Owner == "participant"]:
+                return f"the role {people[0]} is of participants, who join one swarm: leave ForEach out"
+            said = [*self.Envvars.values()]
+            for role in self.Roles:
+                said += [*role.Command, *role.Envvars.values()]
+            if tag not in tags.named(said):
+                return f"{tag} stands for something, and no role's Command or Envvars name it"
+        return ""
 
     def roles(self) -> tuple[Role, ...]:
         replace = dataclasses.replace
@@ -190,6 +211,8 @@ class RolesFile:
     author: str
     body: RolesBody
     warnings: tuple[str, ...] = ()
+    outcome: str = ""
+    """What people call what comes of it; empty: by the task's own name."""
 
 
 def is_meant(document: documents.Document) -> bool:
@@ -203,6 +226,11 @@ def is_meant(document: documents.Document) -> bool:
             f"{document.name}: Body has Roles and {hpes[0]}: a RUN_SWARM task is of HPE's form or has roles, not both",
             hint="say in each role which Command it runs, or leave Roles out",
         )
+    if isinstance(body, dict) and "Roles" in body and "Data" in body:
+        raise BadInput(
+            f"{document.name}: Body has Roles and Data: datasets are of one organisation, and roles run at all of them",
+            hint="name in Command or Envvars where each host has its own; a participant says it with --data",
+        )
     if hpes:
         raise BadInput(
             f"{document.name}: this RUN_SWARM task is of HPE's form, which is assigned to a taskrunner",
@@ -214,7 +242,7 @@ def is_meant(document: documents.Document) -> bool:
 def of_document(document: documents.Document) -> RolesFile:
     """The task in it; raises BadInput with all faults."""
     said, warnings = fit(document, Written)
-    return RolesFile(said.Name, said.Author or "", said.Body, warnings)
+    return RolesFile(said.Name, said.Author or "", said.Body, warnings, said.Outcome or "")
 
 
 def parse(data: bytes, name: str) -> RolesFile:
@@ -236,6 +264,8 @@ def body_of(body: dict[str, Any], name: str) -> RolesBody:
 def body_of_run(body: dict[str, Any], name: str, roles: tuple[Role, ...]) -> RolesBody:
     """The same, where it has the ``roles`` by which the ledger deals its slots: what people read is what is run."""
     said = body_of(body, name)
+    if said.ForEach is not None:
+        raise BadInput(f"task {name} was submitted as one swarm and has ForEach: nobody should run it")
     if said.roles() != roles:
         raise BadInput(f"task {name} was submitted with other roles than its body says: nobody should run it")
     return said

@@ -25,6 +25,13 @@ def job(stage: Stage, body: str) -> Path:
     return path
 
 
+def roles(stage: Stage, body: str) -> Path:
+    path = stage.new("roles.yaml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"Name: cv\nTaskType: RUN_SWARM\nBody:\n  Roles: [{{Name: x, Command: [cat, '%IN']}}]\n{body}")
+    return path
+
+
 @case("swarm data add: another's prefix")
 def _(stage: Stage) -> Told:
     return swarm(stage, "data", "add", "user.bob.texts", table(stage), *entrance(stage, "swci"))
@@ -65,6 +72,16 @@ def _(stage: Stage) -> Told:
 @case("swarm run -f: an output whose name is none")
 def _(stage: Stage) -> Told:
     return swarm(stage, "run", "-f", job(stage, "  Command: [cat]\n  Output: model@1\n"))
+
+
+@case("swarm run -f: a swarm for each file of a dataset")
+def _(stage: Stage) -> Told:
+    return swarm(stage, "run", "-f", roles(stage, f"  ForEach: {{'%IN': {MINE}}}\n"))
+
+
+@case("swarm run -f: datasets for all roles")
+def _(stage: Stage) -> Told:
+    return swarm(stage, "run", "-f", roles(stage, f"  Data: {{'%DATA': {MINE}}}\n"))
 
 
 @case("swarm runs get: no such artifact")

@@ -53,6 +53,8 @@ def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, en
         ({"wire": "int4"}, "wire='int4' is not possible: expected fp32 or bf16 or int8"),
         ({"maxFaulty": -2}, "maxFaulty=-2 is not possible: expected a whole number from -1 to 1000"),
         ({"maxPeersPerOrganisation": -1}, "maxPeersPerOrganisation=-1 is not possible"),
+        ({"minPeers": 3, "pickPeers": 2}, "pickPeers=2 is not possible with minPeers=3: expected 3 or more"),
+        ({"minPeers": 3, "asyncGoal": 2}, "asyncGoal=2 is not possible with minPeers=3: expected 3 or more"),
         (
             {"useAdaptiveSync": "often"},
             "Invalid value useAdaptiveSync: 'often'. Allowed values: True, False, 'fixed', ",
@@ -163,3 +165,13 @@ def test_a_peer_weighs_as_many_as_it_has_examples_where_all_do():
     with pytest.raises(BadInput, match="nobody says how many it trains on") as caught:
         weight_of("auto", None)
     assert "samples=len(x_train)" in caught.value.hint
+
+
+def test_what_an_operator_says_of_a_group_are_arguments_that_a_program_need_not_give():
+    said = {"SWARM_UPPER": "all", "SWARM_UPPER_EVERY": "5", "SWARM_UPPER_PEERS": "2", "SWARM_LEADS": "true"}
+    given = parse(Given(1, 2, "eu", {}), said, evaluates=False)
+    assert (given.options.upper, given.options.upperEvery, given.options.upperPeers, given.leads) == ("all", 5, 2, True)
+    own = parse(Given(1, 2, "eu", {"upperEvery": 3, "leads": False}), said, evaluates=False)
+    assert (own.options.upper, own.options.upperEvery, own.leads) == ("all", 3, False)
+    with pytest.raises(BadInput, match="upperEvery='often' is not possible: expected a whole number from 1 to 1000000"):
+        parse(Given(1, 2, "eu", {}), {**said, "SWARM_UPPER_EVERY": "often"}, evaluates=False)

@@ -67,10 +67,10 @@ class Node:
 
 
 class Rounds:
-    def __init__(self, seed: int, *, nodes: int = 4, min_peers: int = 2, syncs: int = 4) -> None:
+    def __init__(self, seed: int, *, nodes: int = 4, min_peers: int = 2, syncs: int = 4, **options: Any) -> None:
         self.chance = random.Random(seed)
-        self.scene = Scene()
-        self.options = {"minPeers": min_peers, "tooFewPeersSeconds": 0}
+        self.scene = Scene(rules=3 if options else 1)
+        self.options = {"minPeers": min_peers, "tooFewPeersSeconds": 0, **options}
         self.nodes = [Node(Actor("sl", f"sl-{number}", "ab"[number % 2]), syncs) for number in range(1, nodes + 1)]
         self.keeper = Timekeeper(self.scene.ledger, self.scene.sn.uid, 0.0)
         self.now_s = 0.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from swarm.core import layout
 from swarm.core.events import Contributor, Shard, SnapMade
 from swarm.core.exchanging import AGAIN_S, AT_ONCE, Exchanging
-from swarm.core.exchanging_places import CHUNK, PIECES, Place, chunks
+from swarm.core.exchanging_places import CHUNK, CHUNK_S, PIECES, Place, chunks
 from swarm.core.exchanging_silence import PATIENCE, SILENT_S, TIMES
 from swarm.core.exchanging_steps import (
     Arrived,
@@ -264,16 +264,25 @@ def test_a_shard_is_served_as_far_as_it_is_merged_without_a_hole() -> None:
     assert attempt.arrive(attempt.pull("shard", "b")) == [Finish()]
 
 
-@given(st.integers(0, 5000), st.integers(1, 5000), st.integers(0, 10**9), st.integers(0, 10**9), st.booleans())
+@given(
+    st.integers(0, 5000),
+    st.integers(1, 5000),
+    st.integers(0, 10**9),
+    st.integers(0, 10**9),
+    st.booleans(),
+    st.sampled_from([0.0, 0.01, 6.0, 600.0]),
+)
 def test_chunks_are_whole_leaves_and_as_many_as_let_the_first_travel_while_the_last_is_awaited(
-    first: int, leaves: int, one: int, other: int, whole: bool
+    first: int, leaves: int, one: int, other: int, whole: bool, lasts_s: float
 ) -> None:
-    shard = Place("a", first * LEAF_BYTES, (first + leaves) * LEAF_BYTES - (0 if whole else 320))
+    shard = Place("a", first * LEAF_BYTES, (first + leaves) * LEAF_BYTES - (0 if whole else 320), lasts_s)
     found = list(chunks(shard))
     assert [start for start, _ in found] == [shard.start, *(stop for _, stop in found[:-1])]
     assert found[-1][1] == shard.stop
     assert all(start % LEAF_BYTES == 0 and stop - start <= CHUNK for start, stop in found)
     assert len(found) >= min(leaves, PIECES / 2)
+    longest = max(stop - start for start, stop in found)
+    assert longest <= max(LEAF_BYTES, leaves * LEAF_BYTES * CHUNK_S / lasts_s if lasts_s > CHUNK_S else CHUNK)
     start, stop = min(one, other), max(one, other) + 1
     assert list(chunks(shard, start, stop)) == [(a, b) for a, b in found if a < stop and b > start]
 

@@ -17,11 +17,13 @@ from swarm.core import member_steps as m
 from swarm.core.agreement import Options
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
 from swarm.core.member import Member, Phase
+from swarm.core.names import uid_of
 from swarm.errors import BadInput, Unreachable
 from tests.core.scene import INITIAL, SMALL, Actor, Scene, digest
 
 OF_MEMBER = (SnapMade, Committed, Aborted, BaseLost, Finished, ContractCleared, MemberGone)
 UPPER = "all"
+BRINGS = ("merged", "adopted")
 
 
 @dataclass
@@ -162,11 +164,22 @@ class Play:
         if seat.below is not None:
             effect = seat.below.climbs
             assert effect is not None
-            seat.below.inbox.append(m.Lifted(effect.base, answer.digest, answer.training_over))
+            brought = answer.digest if answer.how in BRINGS else effect.base
+            seat.below.inbox.append(m.Lifted(effect.base, brought, answer.training_over))
             return
-        assert answer.how in ("merged", "adopted"), answer.note
-        seat.answers.append(self.values[answer.digest])
+        assert answer.how in BRINGS or "aborted" in answer.note, answer.note
+        seat.answers.append(self.values[answer.digest] if answer.how in BRINGS else seat.asked)
         seat.over = answer.training_over
+
+    def restart(self, seat: Seat) -> None:
+        """Its node and its program begin anew."""
+        seat.actor.restart()
+        self.tell(self.scene.told(seat.actor, "NodeJoined", self.scene.joined(seat.actor)))
+        contract, leads = seat.member.contract, seat.leads
+        weight = contract.members[seat.actor.uid].weight
+        options = contract.options.to_wire()
+        anew = self.sit(seat.actor, seat.contract, options, weight=weight, leads=leads, syncs=seat.syncs)
+        self.seats[self.seats.index(seat)] = anew
 
     # ---- what has to come out
 
@@ -249,13 +262,25 @@ def test_a_leader_that_began_anew_brings_what_its_group_has_merged():
         leader = play.seats[0]
         while leader.member.phase is not Phase.CLIMBING:
             play.step()
-        leader.actor.restart()
-        play.tell(play.scene.told(leader.actor, "NodeJoined", play.scene.joined(leader.actor)))
-        options = leader.member.contract.options.to_wire()
-        anew = play.sit(leader.actor, "eu", options, weight=3, leads=True, syncs=6)
-        play.seats[0] = anew
+        play.restart(leader)
         play.run()
         assert len({seat.answers[-1] for seat in play.seats}) == 1
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_whoever_begins_anew_and_when_all_end_with_one_model(every: int):
+    for seed in range(15):
+        print(f"seed {seed}")
+        play = Play(GROUPS, every=every, syncs=6, seed=seed)
+        for _ in range(3):
+            for _ in range(play.chance.randint(1, 150)):
+                play.step()
+            seat = play.chance.choice(play.seats)
+            if not play.scene.ledger.contracts[seat.contract].finished:
+                play.restart(seat)
+        play.run()
+        assert len({seat.answers[-1] for seat in play.seats}) == 1
+        assert all(contract.finished for contract in play.scene.ledger.contracts.values())
 
 
 def test_only_who_leads_a_group_takes_part_above_and_a_group_has_one_leader():
@@ -269,6 +294,12 @@ def test_only_who_leads_a_group_takes_part_above_and_a_group_has_one_leader():
     assert "leads none of them" in scene.say(follower.actor, "Enrolled", body).reason
     again = {**body, "contract": "eu", "options": options.to_wire(), "leads": True}
     assert "is led by sl-1 (a): a group has one leader" in scene.say(follower.actor, "Enrolled", again).reason
+    heir = Actor("sl", "sl-1", "a")
+    heir.node_key = b"another process with that certificate"[:32]
+    heir.uid = uid_of(heir.node_key)
+    assert scene.join(heir).accepted
+    assert scene.say(heir, "Enrolled", again).accepted
+    assert [member.leads for member in scene.ledger.contracts["eu"].members.values()] == [False, False, False, True]
     single = {**again, "contract": "other", "options": {"minPeers": 1}}
     assert scene.say(follower.actor, "Enrolled", {**single, "leads": False}).accepted
     assert "has no upper one" in scene.say(play.seats[2].actor, "Enrolled", single).reason

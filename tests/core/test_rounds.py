@@ -7,11 +7,25 @@ from tests.core.rounds import Rounds
 SEEDS = range(30)
 
 
-@pytest.mark.parametrize(("nodes", "min_peers"), [(2, 1), (3, 2), (4, 2), (5, 3)])
-def test_whatever_crashes_all_programs_end_with_one_model_and_no_change_is_gone_without_a_word(nodes, min_peers):
+@pytest.mark.parametrize(
+    ("nodes", "min_peers", "options"),
+    [
+        (2, 1, {}),
+        (3, 2, {}),
+        (4, 2, {}),
+        (5, 3, {}),
+        (3, 1, {"pickPeers": 1}),
+        (4, 2, {"pickPeers": 2}),
+        (5, 2, {"pickPeers": 3}),
+        (4, 2, {"asyncGoal": 2}),
+    ],
+)
+def test_whatever_crashes_all_programs_end_with_one_model_and_no_change_is_gone_without_a_word(
+    nodes, min_peers, options
+):
     for seed in SEEDS:
         print(f"seed {seed}")
-        Rounds(seed, nodes=nodes, min_peers=min_peers).run()
+        Rounds(seed, nodes=nodes, min_peers=min_peers, **options).run()
 
 
 def test_without_faults_no_change_is_given_up():

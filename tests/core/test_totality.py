@@ -189,7 +189,7 @@ class Game:
         worker = Role("worker", low=0, high=3, needs=chance.choice([(), ("lead",)]), restart=1, contract=CONTRACT)
         count = chance.choice([{"by": 1}, {"by": -1}, {"to": 2}])
         return {
-            "RolesSubmitted": submitted(lead, worker, name=task),
+            "RolesSubmitted": self.submitted(submitted(lead, worker, name=task), worker),
             "RolesScaled": {"task": task, "role": "worker", **count, **chance.choice([{}, held])},
             "GoalReached": {**held, "reason": "reward is 200"},
             "StartLapsed": {"run": chance.choice([1, *runs])},
@@ -202,6 +202,13 @@ class Game:
             "WorkForgotten": {**held, "keys": ["a"]},
             "WorkLapsed": {"run": chance.choice([1, *runs]), "key": "a", "lease": 1},
         }
+
+    def submitted(self, alone: dict[str, Any], worker: Role) -> dict[str, Any]:
+        """A task with roles; now and then one of the two swarms of a sweep."""
+        turn = self.scene.ledger.head_index % 12
+        if turn > 1:
+            return alone
+        return {**submitted(worker, name=f"s.{turn}"), "variant": {"of": "s", "index": turn, "count": 2, "value": "1"}}
 
     def spoilt(self, value: Any, depth: int = 0) -> Any:
         """The same value with something in it changed for what has been elsewhere, or for nonsense."""

@@ -61,3 +61,19 @@ def test_what_is_no_plain_file_is_not_read(make, logged):
 def test_no_more_is_read_than_metrics_take(logged, monkeypatch):
     monkeypatch.setattr(runlog, "BYTES_MAX", 200)
     assert len(logged(lambda path: path.write_text((json.dumps(GOOD) + "\n") * 50))) < 4
+
+
+def test_of_a_sweep_each_swarm_is_a_row_with_the_mean_of_its_slots():
+    def slot(swarm: str, index: int, loss: float, state: str = "done") -> dict:
+        told = {"id": f"7.{index}", "name": f"swarm-{swarm}-learner-{index}", "index": index, "input": "x"}
+        return {**told, "state": state, "output": None, "metrics": [{**GOOD, "metrics": {"loss": loss}}]}
+
+    swarms = [{"id": 2 + index, "name": f"cv.{index}", "index": index, "input": f"0.{index}"} for index in range(12)]
+    rows = [slot("cv.0", 0, 1.0), slot("cv.0", 1, 2.0), slot("cv.1", 0, 0.5), slot("cv.1", 1, 9.0, "failed")]
+    rows.append(slot("cv.11", 0, 4.0))
+    found = runlog.best(rows, "loss", lowest=True, swarms=swarms)
+    assert [(row["name"], row["input"], row["value"], row["slots"]) for row in found] == [
+        ("cv.1", "0.1", 0.5, 1),
+        ("cv.0", "0.0", 1.5, 2),
+        ("cv.11", "0.11", 4.0, 1),
+    ]

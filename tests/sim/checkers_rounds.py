@@ -30,6 +30,8 @@ class Book:
 
     base: str = ""
     initial: str = ""
+    picks: int = 0
+    """How many take part in a round; 0: all."""
     weights: dict[str, int] = field(default_factory=dict)
     offers: dict[tuple[int, str], Offer] = field(default_factory=dict)
     committed: dict[int, str] = field(default_factory=dict)
@@ -86,6 +88,7 @@ class Rounds(Check):
             book.initial = book.initial or body["initial_base"]
             book.base = book.base or book.initial
             book.weights[entry.author] = body["weight"]
+            book.picks = book.picks or body["options"].get("pickPeers", 0)
         elif entry.kind == "Offer":
             weight = 0 if body.get("inactive") else book.weights[entry.author] * body.get("weight_permille", 1000)
             book.offers[body["round"], entry.author] = Offer(body["digest"], weight, body["base"])
@@ -131,6 +134,8 @@ class Rounds(Check):
             self.broken("P1", f"round {round_} begins again after its decision")
         if book.snaps.setdefault((round_, attempt), members) != members:
             self.broken("P1", f"attempt {attempt} of round {round_} has two sets of members")
+        if book.picks and len(members) > book.picks:
+            self.broken("P2", f"{len(members)} members are in round {round_}, which takes {book.picks}")
         for uid, weight, digest in members:
             offer = book.offers.get((round_, uid))
             if offer is None or offer.digest != digest or offer.base != base:

@@ -44,6 +44,11 @@ class Terms:
     train_s: tuple[float, float]
 
     @property
+    def newer(self) -> bool:
+        """Whether the options are such as the first version of the ledger's rules did not have."""
+        return bool({"pickPeers", "asyncGoal"} & self.options.keys())
+
+    @property
     def initial_base(self) -> str:
         return digest_of((float(self.leaves),))
 

@@ -10,7 +10,7 @@ import traceback
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.sim.chain import Chain
+from tests.sim.chain import NEWEST, Chain
 from tests.sim.checkers import check
 from tests.sim.client import Surroundings
 from tests.sim.codec import ORGANISATIONS, Codec
@@ -110,6 +110,9 @@ class Scenario:
         places = sum(swop.places for swop in self.swops)
         tasks = [(f"task-{n + 1}", random.randint(1, places)) for n in range(random.randint(1, 2))]
         self.swci = Commander(around, "swci-1", organisations[0], tasks)
+        if terms.newer:
+            for process in (*self.sns, *self.sls, *self.swops, self.swci):
+                process.rules = NEWEST
 
     def _terms(self, learners: int) -> Terms:
         random = self.random
@@ -119,9 +122,16 @@ class Scenario:
             "minPeers": random.randint(max(1, learners // 2), max(1, learners - random.randint(0, 1))),
             "topology": topology, "tooFewPeersSeconds": 60, "onTooFewPeers": random.choice(("wait", "wait", "local")),
         }  # fmt: skip
+        options |= self._participation(learners, options["minPeers"])
         train_s = random.uniform(0.15, 0.45)
         spread_s = random.choice((0.02, 0.02, 0.02, 0.5))  # all offer at once, or one after the other
         return Terms(leaves, schema_of(leaves).to_wire(), options, ROUNDS, (train_s, train_s + spread_s))
+
+    def _participation(self, learners: int, least: int) -> dict[str, int]:
+        """Who takes part in a round, or is waited for, where not all. Drawn apart: other worlds are what they were."""
+        apart = Random(f"participation {self.world.seed}")
+        drawn, option = apart.randint(least, learners), apart.choices(("", "pickPeers", "asyncGoal"), (60, 20, 20))[0]
+        return {option: drawn} if option else {}
 
     def _removed(self, uid: str) -> None:
         self.world.after(self.random.uniform(1.0, 5.0), self.swci.gone.append, uid)

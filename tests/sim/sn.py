@@ -158,7 +158,8 @@ class NetworkNode(Process):
         if not self._founding:
             return self._propose("NodeJoined", own, 1)
         anchors = [anchored(each).certificate for each in ORGANISATIONS]
-        return self._propose("Genesis", {"rules": 1, "anchors": anchors, "joined": own, "created": self.wall_ms}, 1)
+        genesis = {"rules": self.rules, "anchors": anchors, "joined": own, "created": self.wall_ms}
+        return self._propose("Genesis", genesis, 1)
 
     def greeted(self, other: NetworkNode) -> None:
         """A handshake: who knows no network yet takes this one's."""

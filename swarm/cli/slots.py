@@ -1,0 +1,98 @@
+"""``swarm slots`` and ``swarm queue``: who runs what under which lease, and what waits for room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from swarm.cli.ending import print_json
+from swarm.cli.entrance import network_flags
+from swarm.cli.help import Command
+from swarm.nodes.entrance import Entrance
+
+EXAMPLES = """
+swarm slots ls            the slots of all tasks that have not ended
+swarm slots ls cv         those of one, by its id or name
+swarm slots show 12.0     one: its owner, lease, attempts and address, and the last lines of its log
+"""
+QUEUE = """
+swarm queue               the tasks that wait, the next one first, and the room that operators have
+"""
+SHOWN_MAX = 200
+"""Of a table; --json has all."""
+
+
+@click.group("slots", help="The slots of tasks: each is one instance of a job or of a role, held under a lease.")
+def command() -> None:
+    pass
+
+
+@command.command("ls", cls=Command, examples=EXAMPLES, help="List slots, of all tasks that have not ended or of one.")
+@click.argument("task", required=False)
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def ls(task: str | None, entrance: Entrance, as_json: bool) -> None:
+    from swarm.nodes.slotlist import slots
+
+    found = entrance.ask(slots(task))
+    if as_json:
+        print_json(found)
+        return
+    from swarm.cli.tables import output, table
+
+    shown = table("slot", "name", "owner", "holder", ">lease", "state", ">attempt", "address", "~why")
+    for row in found["slots"][:SHOWN_MAX]:
+        held = (row["owner"], row["swop"] or "", str(row["fence"] or ""), row["state"], str(row["attempt"]))
+        shown.add_row(row["id"], row["name"], *held, row["address"] or "", row["reason"])
+    output().print(shown)
+    if len(found["slots"]) > SHOWN_MAX:
+        click.echo(f"and {len(found['slots']) - SHOWN_MAX} slots more: --json shows them")
+
+
+@command.command("show", cls=Command, examples=EXAMPLES, help="Show one slot, with the last lines of its log.")
+@click.argument("slot")
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def show(slot: str, entrance: Entrance, as_json: bool) -> None:
+    from swarm.nodes import slotlist
+
+    found = entrance.ask(slotlist.slot(slot))
+    if as_json:
+        print_json(found)
+        return
+    lease = f"held by {found['swop']} under lease {found['fence']}" if found["leased"] else "held by nobody"
+    click.echo(f"slot {found['id']} {found['name']}: {found['state']}, {lease}, attempt {found['attempt']}")
+    for name in ("reason", "owner", "input", "address", "started", "ended", "exit_code"):
+        if found[name] not in (None, ""):
+            click.echo(f"{name.replace('_', ' ')}: {found[name]}")
+    for line in found["lines"]:
+        click.echo(line)
+
+
+@click.command(
+    "queue", cls=Command, examples=QUEUE, help="Show the tasks that wait, in their order, and what room there is."
+)
+@network_flags
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def queue(entrance: Entrance, as_json: bool) -> None:
+    from swarm.nodes import slotlist
+
+    found: dict[str, Any] = entrance.ask(slotlist.queue)
+    if as_json:
+        print_json(found)
+        return
+    from swarm.cli.tables import output, table
+
+    waiting = table(">ahead", ">id", "task", "user", "~why")
+    for row in found["tasks"]:
+        waiting.add_row(str(row["position"]), str(row["id"]), row["name"], row["user"], row["message"])
+    rooms = table("operator", "organisation", ">cpu", ">free", ">gpu", ">free")
+    for row in found["operators"]:
+        counts = (row["cpu"], row["free_cpu"], row["gpu"], row["free_gpu"])
+        rooms.add_row(row["name"], row["organisation"], *map(str, counts))
+    for shown, none in ((waiting, "nothing waits"), (rooms, "no operator offers room")):
+        if shown.row_count:
+            output().print(shown)
+        else:
+            click.echo(none)

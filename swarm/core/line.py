@@ -1,0 +1,58 @@
+"""The line: who takes part in a round, where a contract merges so many of its members a round (``pickPeers``).
+
+That is FedAvg's sampling of clients (McMahan et al. 2017, algorithm 1: a random set S_t of m clients a round): who is
+not picked offers nothing, and has the model of those who are. Kept by `core/round`; drawn anew for each of them.
+
+The order is that of SHA-256 over contract, round, the hash of the ledger's entry that began the round, and uid. That
+hash covers what members signed, in an order and at a time that they did not choose: none of them can tell it before,
+and try weights, keys or words until it suits. Guarantees: the same order on every node; who is picked stays so while it
+is live, since who goes makes room and who comes stands behind all others; in the first round they stand as they came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+
+class Line:
+    """``picks``: how many of the line are picked; 0: there is no line, and everybody takes part."""
+
+    def __init__(self, picks: int) -> None:
+        self._picks = picks
+        self._uids: list[str] = []
+
+    def draw(self, contract: str, round_: int, entry: bytes, live: Collection[str]) -> None:
+        if self._picks:
+            seed = f"swarm/line/1\0{contract}\0{round_}\0".encode() + entry
+            self._uids = sorted(live, key=lambda uid: hashlib.sha256(seed + uid.encode()).digest())
+
+    def join(self, uid: str) -> None:
+        """Behind all others; who stands in it keeps its place."""
+        if self._picks and uid not in self._uids:
+            self._uids.append(uid)
+
+    def leave(self, uid: str) -> None:
+        if uid in self._uids:
+            self._uids.remove(uid)
+
+    def first(self, live: Collection[str]) -> Collection[str]:
+        """Who takes part: those who are picked, or all of these."""
+        return self._uids[: self._picks] if self._picks else live
+
+    def is_behind(self, uid: str) -> bool:
+        """Whether it stands in line and is not picked."""
+        return uid in self._uids[self._picks :]
+
+    def holds(self, live: Collection[str]) -> bool:
+        """Whether these and no others stand in it, once each."""
+        return sorted(self._uids) == sorted(live)
+
+    # ---- keeping
+
+    def to_state(self) -> dict[str, Any]:
+        return {"line": list(self._uids)} if self._picks else {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._uids = list(state.get("line", ()))

@@ -1,0 +1,184 @@
+"""Sweeps of swarms: each begins with all of its slots or with none, and they are one thing to people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+
+from swarm.core.events import TaskGone
+from swarm.core.jobrun import JobRun
+from swarm.core.ledger import Ledger
+from swarm.core.roles import Role
+from swarm.core.rolesrun import RolesRun
+from swarm.core.sweeps import Sweep
+from swarm.errors import Refused
+from tests.core.rolescene import RoleScene, submitted
+from tests.core.scene import Actor
+
+LEARNERS = Role("learner", low=2, high=2, start=2, contract="digits")
+
+
+def member(index: int, count: int = 3, of: str = "cv", *roles: Role, **changed: Any) -> dict[str, Any]:
+    """The body of a RolesSubmitted for one swarm of a sweep."""
+    body = submitted(*(roles or (LEARNERS,)), name=changed.pop("name", f"{of}.{index}"))
+    return {**body, "variant": {"of": of, "index": index, "count": count, "value": f"0.{index}", **changed}}
+
+
+class SweepScene(RoleScene):
+    def sweep(self, count: int = 3, *roles: Role, of: str = "cv") -> Sweep:
+        for index in range(count):
+            outcome = self.say(self.swci, "RolesSubmitted", member(index, count, of, *roles))
+            assert outcome.accepted, outcome.reason
+        return self.ledger.board.jobs.sweeps.by_name[of]
+
+    def done(self, run: RolesRun, state: str = "done") -> None:
+        for slot in [slot for slot in run.slots.values() if slot.leased]:
+            self.ends(slot, "running")
+        for slot in [slot for slot in run.slots.values() if slot.leased]:
+            self.ends(slot, state, "" if state == "done" else "exit code 1")
+
+
+def states(sweep: Sweep) -> list[str]:
+    return [run.state for run in sweep.runs.values()]
+
+
+def held(run: JobRun) -> int:
+    return sum(slot.leased for slot in run.slots.values())
+
+
+def leased(sweep: Sweep) -> list[int]:
+    return [held(run) for run in sweep.runs.values()]
+
+
+def test_none_begins_before_all_are_there_and_then_as_many_as_there_is_room_for():
+    scene = SweepScene(3, 2)
+    jobs = scene.ledger.board.jobs
+    first = scene.say(scene.swci, "RolesSubmitted", member(0)).result
+    assert first == {"id": 2, "run": scene.ledger.head_index, "state": "queued", "sweep": 1}
+    assert scene.say(scene.swci, "RolesSubmitted", member(1)).accepted
+    sweep = jobs.sweeps.by_name["cv"]
+    assert (sweep.id, leased(sweep), sweep.state) == (1, [0, 0], "queued")
+    assert sweep.reason == "2 of its 3 swarms were submitted"
+    assert scene.say(scene.swci, "RolesSubmitted", member(2)).accepted
+    assert (leased(sweep), states(sweep), sweep.state) == ([2, 2, 0], ["running", "running", "queued"], "running")
+    assert jobs.placing.waits_for(sweep.runs[2], 0) == "0 tasks ahead", "one CPU is free, and two are needed at once"
+    assert sweep.counts == {"assigned": 4, "waiting": 2}
+    scene.done(sweep.runs[1])
+    assert leased(sweep) == [2, 0, 2]
+    for run in list(sweep.runs.values()):
+        scene.done(run)
+    assert (sweep.state, sweep.reason, sweep.over) == ("done", "3 of 3 swarms are done", True)
+
+
+def test_what_a_swarm_waits_for_is_kept_for_it_and_what_never_fits_keeps_nothing():
+    scene = SweepScene(3)
+    first = scene.submit("first", cpu=2)
+    sweep = scene.sweep(1)
+    small = scene.submit("small")
+    assert (leased(sweep), held(small)) == ([0], 0), "the free CPU is the swarm's"
+    (slot,) = first.slots.values()
+    scene.ends(slot)
+    assert (leased(sweep), held(small)) == ([2], 1)
+    wide = scene.sweep(1, Role("learner", low=4, high=4, start=4), of="wide")
+    said = scene.ledger.board.jobs.placing.waits_for(wide.runs[0], 0)
+    assert said == "no operators have room for the 4 slots at once that it begins with"
+    scene.done(sweep.runs[0])
+    assert held(scene.submit("other")) == 1
+
+
+def test_the_whole_is_partial_failed_or_stopped_as_its_swarms_are():
+    scene = SweepScene(6)
+    sweep = scene.sweep(3)
+    scene.done(sweep.runs[0])
+    scene.done(sweep.runs[1], "failed")
+    assert sweep.state == "running"
+    scene.done(sweep.runs[2], "failed")
+    assert sweep.state == "partial"
+    assert sweep.reason.startswith("1 of 3 swarms are done; cv.1 failed: ")
+    assert scene.retry("cv").result == {"state": "running"}
+    assert states(sweep) == ["done", "running", "running"]
+    assert "is running" in scene.retry("cv").reason
+    assert scene.stop("cv", kill=True).result == {"state": "running"}, "until their operators say that they have ended"
+    for run in list(sweep.runs.values())[1:]:
+        scene.done(run, "stopped")
+    assert (sweep.state, states(sweep)) == ("partial", ["done", "stopped", "stopped"])
+    assert scene.stop("cv").reason == "task cv.0 is done: there is nothing to stop"
+
+
+def test_stopping_ends_what_waits_and_what_runs_and_one_may_be_stopped_alone():
+    scene = SweepScene(2)
+    sweep = scene.sweep(3)
+    assert scene.stop("cv.1").accepted
+    assert (states(sweep), sweep.state) == (["running", "stopped", "queued"], "running")
+    assert scene.stop("1").accepted
+    scene.done(sweep.runs[0], "stopped")
+    assert (states(sweep), sweep.state) == (["stopped"] * 3, "stopped")
+
+
+def test_they_are_deleted_together_and_their_names_are_free_again():
+    scene = SweepScene(6)
+    sweep = scene.sweep(2)
+    assert scene.delete("cv").reason == "task cv.0 is running: it cannot be deleted"
+    for run in sweep.runs.values():
+        scene.done(run)
+    assert scene.delete("cv.0").reason == "task cv.0 is one of the swarms of cv: it is deleted with them"
+    taken = scene.take(scene.claim(scene.swci, "JobsDeleted", {"task": "cv", "outputs": True}))
+    assert [event.task for event in taken.events if isinstance(event, TaskGone)] == ["cv.0", "cv.1"]
+    assert not scene.ledger.board.jobs.sweeps.by_name
+    assert scene.sweep(2).id == 4
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (member(3), "a sweep of 3 swarms has no number 3: they are counted from 0"),
+        (member(1, name="cv.2"), "swarm 1 of sweep cv has the name cv.1, not cv.2"),
+        (member(1, 4), "sweep cv has 3 swarms, not 4"),
+        (member(0), "there is a task cv.0 already"),
+        (submitted(LEARNERS, name="cv"), "there is a task cv already"),
+        (member(0, of="job"), "there is a task job already"),
+    ],
+)
+def test_what_does_not_fit_to_the_others_is_refused(body, said):
+    scene = SweepScene(2)
+    assert scene.say(scene.swci, "RolesSubmitted", member(0)).accepted
+    scene.submit("job")
+    assert scene.say(scene.swci, "RolesSubmitted", body).reason == said
+    assert len(scene.ledger.tasks) == 3, "ROOTTASK, cv.0 and job"
+
+
+def test_another_organisation_adds_nothing_and_ends_nothing():
+    scene = SweepScene(2)
+    assert scene.say(scene.swci, "RolesSubmitted", member(0)).accepted
+    other = scene.other_swci
+    assert scene.say(other, "RolesSubmitted", member(1)).reason == (
+        "sweep cv is another organisation's: swarm://b/swci/swci-1 adds no swarm to it"
+    )
+    assert "only the organisation that submitted it may" in scene.say(other, "JobsStopped", {"task": "cv"}).reason
+
+
+def test_a_sweep_comes_back_from_a_snapshot():
+    scene = SweepScene(2)
+    scene.sweep(3)
+    plain = msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), strict_map_key=False)
+    restored = Ledger.restore(plain)
+    restored.board.jobs.check()
+    (sweep,) = restored.board.jobs.sweeps.by_name.values()
+    assert (sweep.id, sweep.of, leased(sweep), sweep.runs[2].variant.value) == (1, 3, [2, 0, 0], "0.2")
+    assert restored.digest() == scene.ledger.digest()
+
+
+def test_no_swarm_merges_in_anothers_contract():
+    scene = SweepScene(4)
+    slot = next(iter(scene.sweep(2).runs[1].slots.values()))
+    learner = Actor("sl", "sl-1", "a")
+    assert scene.join(learner).accepted
+    body = {"slot": slot.id, "fence": slot.fence}
+    board = scene.ledger.board
+    for contract in ("digits.1", "digits.1-eu"):
+        assert board.slot_of({**body, "contract": contract}, learner.identity) is slot
+    for contract in ("digits", "digits.0", "digits.10"):
+        with pytest.raises(Refused, match=f"its program names {contract}$"):
+            board.slot_of({**body, "contract": contract}, learner.identity)

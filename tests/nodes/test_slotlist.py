@@ -1,0 +1,97 @@
+"""Slots and the queue as people see them, and a task that is submitted again: by a client of a ledger made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from swarm.errors import BadInput
+from swarm.nodes import jobstatus, slotlist, submitting
+from tests.core.test_datasets import MNIST, DataScene
+from tests.core.test_jobs import JobScene
+from tests.core.test_sweeps import SweepScene
+
+
+class Person:
+    """What a client does for these, on a scene."""
+
+    def __init__(self, scene: JobScene) -> None:
+        self.scene = scene
+        self.local = self
+        self.credentials = scene.swci
+
+    async def ledger(self) -> Any:
+        return self.scene.ledger
+
+    async def ask(self, verb: str, body: dict[str, Any]) -> Any:
+        assert verb == "job"
+        return jobstatus.job(self.scene.ledger, body["task"], body["first"])
+
+    async def propose(self, kind: str, body: dict[str, Any]) -> Any:
+        outcome = self.scene.say(self.scene.swci, kind, body)
+        assert outcome.accepted, outcome.reason
+        return outcome
+
+    def does(self, work: Any) -> Any:
+        return trio.run(work, self)
+
+
+def test_slots_are_told_with_owner_holder_and_lease():
+    scene = SweepScene(3)
+    (run,) = (scene.submit(),)
+    scene.sweep(2)
+    person = Person(scene)
+    rows = person.does(slotlist.slots(None))["slots"]
+    assert [(row["task"], row["leased"], row["fence"] is not None) for row in rows] == [
+        ("job", True, True), ("cv.0", True, True), ("cv.0", True, True), ("cv.1", False, False), ("cv.1", False, False),
+    ]  # fmt: skip
+    assert person.does(slotlist.slots("cv"))["slots"] == rows[1:]
+    first = person.does(slotlist.slot(rows[0]["id"]))
+    assert first == rows[0]
+    told = (first["owner"], first["swop"], first["state"], first["attempt"], first["log"])
+    assert told == ("swop", "swop-1 (a)", "assigned", 1, first["id"])
+    for slot in run.slots.values():
+        scene.ends(slot)
+    assert [row["task"] for row in person.does(slotlist.slots(None))["slots"]] == ["cv.0"] * 2 + ["cv.1"] * 2
+    for work, said in ((slotlist.slots("no"), "task 'no' not found"), (slotlist.slot("9.9"), "slot '9.9' not found")):
+        with pytest.raises(BadInput, match=said):
+            person.does(work)
+
+
+def test_the_queue_is_what_waits_in_its_order_and_what_room_there_is():
+    scene = JobScene(2, 1, gpu=1)
+    for name in ("first", "second", "third"):
+        scene.submit(name, cpu=2)
+    found = Person(scene).does(slotlist.queue)
+    assert [(row["position"], row["name"]) for row in found["tasks"]] == [(0, "second"), (1, "third")]
+    assert sorted((row["name"], row["cpu"], row["free_cpu"], row["free_gpu"]) for row in found["operators"]) == [
+        ("swop-1", 2, 0, 1),
+        ("swop-2", 1, 1, 1),
+    ]
+
+
+def test_a_task_is_submitted_again_with_other_data():
+    scene = DataScene(1)
+    scene.add(**{"a.csv": "a"})
+    version = scene.registry.version(MNIST)
+    assert scene.use("job", (MNIST, [1])).accepted
+    scene.ledger.tasks["job"].body = {"Exec": "ls %DATA", "Data": {"%DATA": version.reference}}
+    scene.commit(**{"b.csv": "later"})
+    person = Person(scene)
+    same = person.does(submitting.cloned("job", "same", {}))
+    assert (same["name"], same["jobs"]) == ("same", 1)
+    assert scene.ledger.tasks["same"].body == scene.ledger.tasks["job"].body
+    person.does(submitting.cloned(str(same["id"]), "more", {"%DATA": MNIST}))
+    more = scene.ledger.tasks["more"].body["Data"]["%DATA"]
+    assert more == scene.registry.version(MNIST).reference != version.reference
+    with pytest.raises(BadInput, match="task job has no %MORE in its Data: there is %DATA"):
+        person.does(submitting.cloned("job", "again", {"%MORE": MNIST}))
+
+
+def test_a_sweep_of_swarms_is_not_cloned():
+    scene = SweepScene(3)
+    scene.sweep(2)
+    with pytest.raises(BadInput, match="task cv is a sweep of swarms, of which the ledger holds each by itself"):
+        Person(scene).does(submitting.cloned("cv", "again", {}))
