@@ -12,6 +12,8 @@ from __future__ import annotations
 MISSED_MAX = 3
 LONGEST = 5
 """Of what a machine that keeps up is given."""
+ONLY = 2
+"""Who is the only one to turn to is given so many times as long: to greet it anew gains nothing, and costs it more."""
 TIMES = 4
 """A beat may be so many times later than the latest of late."""
 FADING = 0.8
@@ -29,7 +31,7 @@ class Pulse:
         """Own beats since the last sign of life."""
         self._own_late_s = self._their_late_s = 0.0
         self.only = False
-        """There is nobody else to turn to: to give up the other gains nothing, and to greet it anew costs it more."""
+        """There is nobody else to turn to."""
 
     def hear(self, now_s: float) -> None:
         """A sign of life, whatever it is."""
@@ -52,8 +54,8 @@ class Pulse:
     @property
     def patience_s(self) -> float:
         usual_s = self._beat_s * MISSED_MAX
-        late_s = max(self._own_late_s, self._their_late_s)
-        return usual_s * LONGEST if self.only else min(usual_s + TIMES * late_s, usual_s * LONGEST)
+        late_s = TIMES * max(self._own_late_s, self._their_late_s)
+        return min(usual_s * (ONLY if self.only else 1) + late_s, usual_s * LONGEST)
 
     def _faded(self, before_s: float, apart_s: float) -> float:
         """The lateness after two beats so far apart. Less than a tenth of one is none: every machine has that."""

@@ -39,6 +39,7 @@ from swarm.runtime.data_protocol import (
     send_all,
     wake,
 )
+from swarm.runtime.dialling import Dialling
 from swarm.wire import frame
 
 STALL_S = 8.0
@@ -125,6 +126,7 @@ class DataClient:
         """Since when each is unused; the one that was used last at the end."""
         self._swept_s = monotonic()
         self._closed = threading.Event()
+        self.dialling = Dialling(local.lateness)
         self.rtt_s: dict[str, float] = {}
         """Round trips to nodes, by uid, as measured when they were last dialled."""
 
@@ -271,7 +273,7 @@ class Transfer:
             line = self._client.take(self._address, self._uid, self._want.what)
             fresh = line is None
             try:
-                line = line or self._client.dial(self._address, self._uid)
+                line = line or self._dial()
                 return self._over(line)
             except Broken as error:
                 self._check(0.0)  # a stop looks like a break
@@ -291,6 +293,10 @@ class Transfer:
             self._stop.wait(pause_s)
             pause_s *= 2
             self._check(0.0)
+
+    def _dial(self) -> Line:
+        with self._client.dialling.turn(lambda: self._check(0.0)):
+            return self._client.dial(self._address, self._uid)
 
     def _over(self, line: Line) -> bytes:
         """The rest of the bytes over one connection, which is kept when all went well and closed otherwise."""

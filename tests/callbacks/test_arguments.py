@@ -53,6 +53,8 @@ def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, en
         ({"wire": "int4"}, "wire='int4' is not possible: expected fp32 or bf16 or int8"),
         ({"maxFaulty": -2}, "maxFaulty=-2 is not possible: expected a whole number from -1 to 1000"),
         ({"maxPeersPerOrganisation": -1}, "maxPeersPerOrganisation=-1 is not possible"),
+        ({"minPeers": 3, "pickPeers": 2}, "pickPeers=2 is not possible with minPeers=3: expected 3 or more"),
+        ({"minPeers": 3, "asyncGoal": 2}, "asyncGoal=2 is not possible with minPeers=3: expected 3 or more"),
         (
             {"useAdaptiveSync": "often"},
             "Invalid value useAdaptiveSync: 'often'. Allowed values: True, False, 'fixed', ",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarm.core.pulse import MISSED_MAX
+from swarm.core.pulse import MISSED_MAX, ONLY
 from swarm.errors import BadInput
 from swarm.nodes.bench.hosts import check_available, network
 from swarm.nodes.launch import Launch
@@ -62,14 +62,14 @@ def test_r028_who_reads_a_kibibyte_a_second_is_left_out_and_nobodys_memory_grows
 
 def test_r029_a_connection_whose_packets_vanish_is_noticed_by_both_sides_in_time(three):
     """By what they count, and not by a clock of this test: on a busy machine it is the test that is late."""
-    noticed = f"no sign of life for {BEAT_S * MISSED_MAX:g} s"
-    assert BEAT_S * (MISSED_MAX + 1) < NOTICED_S
+    noticed = "no sign of life for "  # longer where beats come late
+    assert BEAT_S * (MISSED_MAX * ONLY + 1) < NOTICED_S
     *others, dead = three.peers
     three.merge(2, members=3)
     away, towards = three.net.of_host(4)
     three.net.set([*away, *towards], cut=True)
     eventually("the learning node's notice", lambda: holds(dead.node, noticed))
-    eventually("the network node's notice", lambda: holds(three.network_node, f"sl-4 (org-4) is gone: {noticed[:15]}"))
+    eventually("the network node's notice", lambda: holds(three.network_node, f"sl-4 (org-4) is gone: {noticed}"))
     three.merge(3, members=2, of=others)
     three.net.set([*away, *towards], cut=False)
     three.merge(2, members=3)

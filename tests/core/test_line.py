@@ -177,6 +177,10 @@ def test_a_base_that_is_lost_begins_a_round_with_a_line_of_its_own():
             {"minPeers": 3, "pickPeers": 2},
             "pickPeers=2 is not possible with minPeers=3: expected 3 or more",
         ),
+        (
+            {"minPeers": 2, "pickPeers": 2, "upper": "all", "upperPeers": 2},
+            "pickPeers=2 is not possible for a group, whose model is replaced by that of contract all as it is",
+        ),
         ({"minPeers": 2, "pickPeers": -1}, "pickPeers=-1 is not possible: expected a whole number from 0 to 1000"),
         ({"minPeers": 2, "pickPeers": 2.5}, "pickPeers=2.5 is not possible: expected a whole number from 0 to 1000"),
         (
