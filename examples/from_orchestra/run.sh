@@ -118,6 +118,34 @@ has C-22 "and a CPU job sees no GPU" "gpu -1" "$(look lines)"
 say data rm $ME.configs
 has C-27 "a dataset in use stays" "is used by task cv" "$(look error.message)"
 
+# ---- a sweep of swarms: two learners merge for each rate, and there is room for two at a time
+cat >rates.yaml <<YAML
+Name: rates
+TaskType: RUN_SWARM
+Body:
+  ForEach: {"%RATE": [0.5, 0.01]}
+  Roles:
+    - Name: learner
+      Replicas: 2
+      Merge: rates
+      Command: [python, '$HERE/swarm_tuning.py', '$WORK/data.npz', '%RATE']
+YAML
+cat rates.yaml
+say run -f rates.yaml
+is A-30 "a task with a swarm for each value has one id" "0 2 1" "$CODE $(look swarms) $(look id | grep -c .)"
+say status rates
+is A-30 "one swarm at a time, as there is room for one" '["running", "queued"]' "$(look 'swarms.*.state')"
+say task wait rates --timeout 110
+is A-30 "it is waited for as one" "0 done 2 of 2 swarms are done" "$CODE $(look state) $(look message)"
+merged=$(cat "$RUNS"/rates.*/learner-*/result.json)
+is A-30 "each has merged in a contract of its own" "rates.0 rates.0 rates.1 rates.1" \
+    "$(grep -o 'rates\.[01]' <<<"$merged" | tr '\n' ' ' | sed 's/ $//')"
+is A-30 "and both learners of each have the same model" 2 "$(grep -o 'weights.*' <<<"$merged" | sort -u | wc -l)"
+say runs best rates --by error --lowest
+is A-30 "the best swarm is named by its value" "0.5 2 2" "$(look best.input) $(look best.slots) $(look jobs.#)"
+say task rm rates --outputs
+is A-30 "and all of it is deleted at once" 0 $CODE
+
 # ---- failures
 say up --sns 1 --cpu 1 --gpu 1
 mkdir broken && cp configs/* broken && echo '{"degree": 1, "folds": 5, "needs": "'"$WORK"'/key"}' >broken/degree-01.json

@@ -22,3 +22,4 @@ def test_a_sweep_of_orchestra_is_replayed(tmp_path):
     assert done.returncode == 0, done.stdout
     assert re.fullmatch(r"\d+ passed, 0 failed", done.stdout.splitlines()[-1])
     assert set(re.findall(r"^ok (C-\d\d) ", done.stdout, re.MULTILINE)) >= ROWS
+    assert "\nok A-30 " in done.stdout, "Flame's same graph once for each group: a sweep of swarms"
