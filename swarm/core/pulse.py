@@ -12,8 +12,6 @@ from __future__ import annotations
 MISSED_MAX = 3
 LONGEST = 5
 """Of what a machine that keeps up is given."""
-ONLY = 2
-"""Who is the only one to turn to is given so many times as long: to greet it anew gains nothing, and costs it more."""
 TIMES = 4
 """A beat may be so many times later than the latest of late."""
 FADING = 0.8
@@ -30,8 +28,6 @@ class Pulse:
         self._silent = 0
         """Own beats since the last sign of life."""
         self._own_late_s = self._their_late_s = 0.0
-        self.only = False
-        """There is nobody else to turn to."""
 
     def hear(self, now_s: float) -> None:
         """A sign of life, whatever it is."""
@@ -55,7 +51,7 @@ class Pulse:
     def patience_s(self) -> float:
         usual_s = self._beat_s * MISSED_MAX
         late_s = TIMES * max(self._own_late_s, self._their_late_s)
-        return min(usual_s * (ONLY if self.only else 1) + late_s, usual_s * LONGEST)
+        return min(usual_s + late_s, usual_s * LONGEST)
 
     def _faded(self, before_s: float, apart_s: float) -> float:
         """The lateness after two beats so far apart. Less than a tenth of one is none: every machine has that."""

@@ -237,10 +237,8 @@ class LedgerLink:
                 self.state.write_json(REMEMBERED, {"network_nodes": [address_text(*each) for each in known]})
 
     async def _follow(self, control: Control, address: Address, failures: int) -> tuple[Link, int]:
-        known = len(self._known())
-        deadline_s = CALL_S * min(1 + failures // known, LONGER)
+        deadline_s = CALL_S * min(1 + failures // len(self._known()), LONGER)
         link = await control.connect(address[0], address[1], deadline_s=deadline_s)
-        link.pulse.only = known == 1
         self._feeder, self._unfit = link, ""  # its entries may come before its answer
         try:
             if link.peer.identity.role != "sn":

@@ -6,7 +6,7 @@ import pytest
 
 from swarm.core.lateness import LONGEST as LIMITS
 from swarm.core.lateness import Lateness
-from swarm.core.pulse import LONGEST, MISSED_MAX, ONLY, Pulse
+from swarm.core.pulse import LONGEST, MISSED_MAX, Pulse
 
 BEAT_S = 2.0
 
@@ -72,14 +72,6 @@ def test_no_lateness_buys_more_than_a_few_times_the_usual(late_s: float) -> None
     said = ends.beats(1 + MISSED_MAX * LONGEST, heard=False)
     assert said[-1] == "no sign of life for 30 s"
     assert not any(said[:-1])
-
-
-def test_the_only_one_to_turn_to_is_given_longer() -> None:
-    ends = Ends()
-    ends.pulse.only = True
-    said = ends.beats(1 + MISSED_MAX * ONLY, heard=False)
-    assert not any(said[:-1])
-    assert said[-1] == "no sign of life for 12 s"
 
 
 def test_a_process_that_gets_its_turns_gives_the_limit_and_one_that_does_not_gives_more() -> None:

@@ -12,7 +12,6 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from swarm.core.pulse import Pulse
 from swarm.errors import Outdated, Refused, Unreachable
 from swarm.nodes.ledgerlink import CATCH_UP_S, FIRST_CONTACT_S, Address, LedgerLink
 from swarm.runtime.control import Control, Link
@@ -30,7 +29,6 @@ class Answering:
         self.closed, self.reason = trio.Event(), "it was stopped"
         identity = SimpleNamespace(role="sn", name="sn-2", organisation="b")
         self.peer = SimpleNamespace(identity=identity)
-        self.pulse = Pulse(1.0, 0.0)
 
     async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
         return {"head": 0}
