@@ -137,7 +137,7 @@ BUGS: dict[str, Bug] = {
     ),
     "contribution_dropped_without_a_word": Bug("member", 'self._answer("kept", note=note)]', 'self._answer("kept")]'),
     "late_offer_merged_on_its_old_base": Bug(
-        "member", 'return "rebased" if self.lineage.late or self.lineage.moved else "own"', 'return "own"'
+        "contributing", 'return "rebased" if lineage.late or lineage.moved else "own"', 'return "own"'
     ),
 }
 
