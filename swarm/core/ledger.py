@@ -33,7 +33,7 @@ from swarm.core.events import (
     SlotAssigned,
 )
 from swarm.core.kinds import INTRODUCTIONS, check_body, check_kind
-from swarm.core.node import WINDOW, Node, Outcomes
+from swarm.core.node import FORGETTING, WINDOW, Node, Outcomes
 from swarm.core.organisations import label
 from swarm.core.rules import KNOWN, Rules, stated
 from swarm.core.task import Task
@@ -274,6 +274,8 @@ class Ledger:
             events = self._back(claim.uid) if how == "back" else []
         here_since = known.joined if known is not None and not known.gone else self.head_index + 1
         addresses = tuple(body["addresses"])
+        for node in self.nodes.values() if self.rules.active >= FORGETTING else ():
+            node.let_go(self.head_index + 1)
         self.nodes[claim.uid] = Node(
             identity, claim.node_key, addresses, outcomes, ended, joined=here_since, rules=stated(body)
         )

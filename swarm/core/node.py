@@ -1,7 +1,8 @@
 """The node: a process that the ledger has admitted, and what became of its last proposals.
 
 Kept by the ledger, read by others. Guarantees: an outcome stays recorded for the last `WINDOW` proposals of the current
-and of the previous incarnation, with the digest of the signed bytes that it belongs to.
+and of the previous incarnation, with the digest of the signed bytes that it belongs to, until the node is gone and has
+proposed nothing for `KEPT` entries; none of its numbers is good for a second proposal, then neither.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from swarm.errors import IdentityError, Refused
 
 WINDOW = 64
 """How many of an author's last proposals have their outcome recorded."""
+KEPT = 4096
+"""So many entries after its last proposal, nobody waits for the outcome of what a node that is gone has proposed."""
+FORGETTING = 3
+"""The version of the rules since which outcomes of nodes that are gone are forgotten."""
 
 
 def starts(incarnation: bytes) -> int:
@@ -31,6 +36,8 @@ class Outcomes:
     incarnation: bytes
     highest: int = 0
     of: dict[int, tuple[bytes, Outcome]] = field(default_factory=dict)
+    over: int = 0
+    """Up to this number, no outcome is recorded any more."""
 
     def record(self, seq: int, digest: bytes, outcome: Outcome) -> None:
         self.of[seq] = (digest, outcome)
@@ -39,17 +46,25 @@ class Outcomes:
             for old in [old for old in self.of if old <= self.highest - WINDOW]:
                 del self.of[old]
 
+    @property
+    def newest(self) -> int:
+        """The entry of the last proposal whose outcome is recorded; 0 when there is none."""
+        return self.of[self.highest][1].index if self.of else 0
+
+    def forget(self) -> None:
+        self.of, self.over = {}, self.highest
+
     def to_state(self) -> list[Any]:
         rows = [
             [seq, digest, o.index, o.accepted, o.code, o.reason, o.result, o.hint]
             for seq, (digest, o) in sorted(self.of.items())
         ]
-        return [self.incarnation, self.highest, rows]
+        return [self.incarnation, self.highest, rows, *([self.over] if self.over else [])]
 
     @classmethod
     def from_state(cls, state: list[Any]) -> Outcomes:
-        incarnation, highest, rows = state
-        return cls(incarnation, highest, {seq: (digest, Outcome(*rest)) for seq, digest, *rest in rows})
+        incarnation, highest, rows, *over = state
+        return cls(incarnation, highest, {seq: (digest, Outcome(*rest)) for seq, digest, *rest in rows}, *over)
 
 
 @dataclass(slots=True)
@@ -97,8 +112,16 @@ class Node:
             )
         if claim.seq in self.outcomes.of:
             raise Refused(f"{self.identity} has used the number {claim.seq} for another proposal already")
+        if claim.seq <= self.outcomes.over:
+            raise Refused(f"the proposal {claim.seq} of {self.identity} is from before it was gone for {KEPT} entries")
         if claim.seq <= self.outcomes.highest - WINDOW:
             raise Refused(f"the proposal {claim.seq} of {self.identity} is older than its last {WINDOW}")
+
+    def let_go(self, index: int) -> None:
+        """At this entry, forget the outcomes of a node that has long been gone: with them the state grew by each."""
+        if self.state != "live" and self.outcomes.newest and self.outcomes.newest + KEPT <= index:
+            self.outcomes.forget()
+            self.ended = None
 
     def must_be_here(self, claim: Verified) -> None:
         if self.state == "removed":

@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from swarm.core import node
 from swarm.core.claims import Blank, EntryHeader, Unverified
 from swarm.core.events import NodeGone, NodeKnown, OrganisationKnown
 from swarm.core.kinds import FIELDS, check_body
 from swarm.core.ledger import Ledger
-from swarm.core.node import WINDOW
+from swarm.core.node import FORGETTING, WINDOW
 from swarm.core.policy import RULES
 from swarm.errors import BadInput, Refused
 from tests.core.scene import CONTRACT, Actor, Scene, anchored, digest
@@ -97,6 +98,31 @@ def test_records_of_the_incarnation_before_stay_and_new_proposals_of_it_are_refu
     scene.join(actor)
     assert scene.ledger.outcome_of(actor.uid, before, done.seq) is None
     assert "ended incarnation" in scene.take(done).outcome.reason
+
+
+@pytest.mark.parametrize("version", [FORGETTING - 1, FORGETTING])
+def test_outcomes_of_a_node_long_gone_are_forgotten_and_none_of_its_proposals_counts_twice(version, monkeypatch):
+    monkeypatch.setattr(node, "KEPT", 10)
+    scene = Scene(rules=version)
+    gone, here = scene.learners(2)
+    claim = scene.claim(gone, "Offer", scene.offer_body(gone))
+    outcome = scene.take(claim).outcome
+    scene.say(here, "Missing", {"contract": CONTRACT, "digest": digest("x")})
+    assert scene.lose(gone).accepted
+    for number in range(3, 12):
+        kept = scene.ledger.head_index + 1 < outcome.index + 10 or version < FORGETTING
+        assert scene.join(Actor("sl", f"sl-{number}")).accepted
+        assert scene.ledger.outcome_of(gone.uid, gone.incarnation, claim.seq) == (outcome if kept else None)
+        assert scene.ledger.outcome_of(here.uid, here.incarnation, here.seq) is not None
+        state = scene.ledger.snapshot()
+        assert Ledger.restore(state).snapshot() == state
+    if version == FORGETTING:
+        assert "before it was gone for 10 entries" in scene.take(claim).outcome.reason
+    else:
+        assert scene.take(claim).outcome == outcome
+    assert scene.ledger.nodes[gone.uid].lost
+    assert scene.join(gone).accepted
+    assert scene.ledger.nodes[gone.uid].state == "live"
 
 
 def test_a_proposal_for_another_network_is_refused():
