@@ -7,6 +7,7 @@ against nobody.
 
     duration   begins when                                    ends with         length
     window     minPeers have offered and a live one has not   WindowClosed      clamp(1.5 x observed, 2 s, 30 s)
+    line       fewer have, and others stand behind them       WindowClosed      tooFewPeersSeconds
     deadline   an attempt begins                              DeadlinePassed    (20 s + 3 x expected) x 1.5 an attempt
     start      the first slot of a task with roles was dealt  StartLapsed     as the task says
     run        the same, where the task says how long        RunLapsed       as the task says
@@ -159,6 +160,9 @@ class Timekeeper:
             elif self._window_open(contract):
                 close = Propose("WindowClosed", where)
                 yield ("WindowClosed", name, contract.round, 0), (self._grace_s(contract), close)
+            elif self._line_stands(contract):
+                times, limit_s = 1 + contract.current.line.moves, float(contract.options.tooFewPeersSeconds)
+                yield ("WindowClosed", name, contract.round, times), (limit_s, Propose("WindowClosed", where))
         for number, run in self._ledger.board.jobs.with_roles.items():
             if run.starting:
                 lapse = Propose("StartLapsed", {"run": number})
@@ -174,6 +178,11 @@ class Timekeeper:
         enough = len(contract.offers) >= contract.options.minPeers
         closed = contract.current.window_closed  # what was offered so far weighs nothing
         return contract.phase == "collecting" and enough and not closed and bool(contract.waiting_for())
+
+    def _line_stands(self, contract: Contract) -> bool:
+        """Whether too few of those who are picked have offered, and others stand behind them: who hangs makes room."""
+        few = len(contract.offers) < contract.options.minPeers and contract.options.tooFewPeersSeconds > 0
+        return contract.phase == "collecting" and few and contract.current.line.can_move_up()
 
     def _grace_s(self, contract: Contract) -> float:
         """Where rounds have a goal, none has shown how late members are."""

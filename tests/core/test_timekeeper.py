@@ -86,6 +86,22 @@ def test_a_window_that_is_closed_is_not_asked_for_again_while_nothing_that_was_o
     assert leader.scene.contract.phase == "merging"
 
 
+@pytest.mark.parametrize("limit_s", [40, 0])
+def test_a_line_moves_up_when_those_at_its_head_hang_for_as_long_as_the_contract_bears(limit_s):
+    leader = Leader(4, Scene(rules=3), pickPeers=2, tooFewPeersSeconds=limit_s)
+    contract = leader.scene.contract
+    first = contract.waiting_for()
+    if not limit_s:
+        assert leader.pass_s(100) == []
+        return
+    for now in (contract.waiting_for, lambda: [uid for uid in contract.live() if uid not in first]):
+        assert sorted(contract.waiting_for()) == sorted(now())
+        leader.pass_s(0.5)
+        assert leader.pass_s(limit_s - 0.5) == []
+        leader.apply(leader.pass_s(0.5))
+    assert contract.waiting_for() == first
+
+
 def test_the_window_follows_the_lateness_that_was_seen_between_2_and_30_s():
     leader = Leader(3)
     for _ in range(12):
