@@ -34,6 +34,7 @@ RESTARTS_MAX = 3
 """Of one attempt's learning node: what dies of the same thing each time is for a person to look at."""
 SAVING_S = 60.0
 JOBS_ALONE_S = 25.0
+STOPPED = "its operator was stopped"
 """So long a job goes on without the ledger: less than a lease, whose end gives its slot to another operator."""
 
 Key = tuple[str, int]
@@ -144,7 +145,8 @@ class Operator:
                 return self._go_on(attempt, Phase.STARTING, o.Start)
             case o.Started(), Phase.STARTING:
                 attempt.phase = Phase.RUNNING
-                return self._say(attempt, "starting", "") if not attempt.mended else []
+                said = self._say(attempt, "starting", "") if not attempt.mended else []
+                return [*said, *(self._end(attempt, STOPPED, 0.0) if self.stopping else [])]
             case o.NotStarted(why=why), Phase.PREPARING | Phase.INTENDING | Phase.STARTING:
                 attempt.phase = Phase.OVER
                 return [self._failure(attempt, why)] if self.holds(attempt.lease) else []
@@ -350,9 +352,8 @@ class Operator:
         self.stopping = True
         if not self.following:
             return []
-        why = "its operator was stopped"
         left = [one for one in self.attempts.values() if one.phase in (Phase.KEPT, Phase.WAITING) and one.on_disk]
-        ending = [effect for attempt in self._running() for effect in self._end(attempt, why, 0.0)]
+        ending = [effect for attempt in self._running() for effect in self._end(attempt, STOPPED, 0.0)]
         return [*ending, *(effect for attempt in left for effect in self._reap(attempt))]
 
     def _ticked(self, now_s: float) -> list[Effect]:

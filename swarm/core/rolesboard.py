@@ -62,6 +62,10 @@ class RolesBoard:
         run = RolesRun.of(roles, body["within_s"], body["clean"], *where, *author)
         run.longest_s = body.get("longest_s", 0)
         if "variant" in body:
+            if people := [role.name for role in roles if role.owner == "participant"]:
+                raise Refused(
+                    f"the role {people[0]} of task {run.task} is of participants, who join one swarm: none of a sweep's"
+                )
             run.variant = self._jobs.sweeps.variant(body["variant"], run.task, run.id, identity)
             run.id += run.variant.id == run.id  # the first brings the sweep, which has an id, too
         result, events = self._jobs.admit(RUN_SWARM, run, claim, header, identity)

@@ -24,11 +24,16 @@ class History:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[dict[str, Any]]] = {}
+        self.swarms: dict[str, dict[str, None]] = {}
+        """By sweep, the tasks that were ever of it."""
         self._tasks: dict[int, str] = {}
         """By run."""
 
     def see(self, header: EntryHeader, uid: str, kind: str, applied: Applied, ledger: Ledger) -> None:
         """Keep what an entry by this author has changed of tasks; ``ledger`` has applied it."""
+        new = ledger.board.jobs.with_roles.get(header.index)  # a run has the number of the entry that made it
+        if new is not None and new.variant:
+            self.swarms.setdefault(new.variant.sweep, {})[new.task] = None
         for task, told in self._of(applied.events):
             author = ledger.nodes.get(uid)
             who = str(author.identity) if author is not None else uid
@@ -53,6 +58,10 @@ class History:
                 case SlotChanged():
                     if (task := self._tasks.get(int(event.slot.partition(".")[0]))) is not None:
                         yield task, _told(event.state, event.reason, event.slot)
+
+    def called(self, name: str) -> list[str]:
+        """The tasks that had this name, or were swarms of the sweep that had it."""
+        return [name, *self.swarms.get(name, ())]
 
     def of(self, names: list[str]) -> list[dict[str, Any]]:
         """Of these tasks, in the order of the ledger."""
@@ -80,7 +89,7 @@ def history(task: str) -> Work:
         ledger = await client.reread(see)
         named = ledger.board.jobs.named(task)
         runs = [named] if isinstance(named, JobRun) else named.runs.values() if named else ()
-        names = [run.task for run in runs] or [task]
+        names = [run.task for run in runs] or seen.called(task)
         rows = seen.of(names)
         if not rows:
             raise BadInput(f"no task has ever been called {task[:160]!r} in this ledger", hint="swarm task ls")

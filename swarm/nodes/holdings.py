@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -40,11 +40,13 @@ class Holdings:
         with self._one_at_a_time:
             return {tag: str(self._place(version)) for tag, version in versions.items()}
 
-    def tidy(self, used: Container[tuple[str, str]]) -> None:
-        """Take the links away that were made for versions other than these, by name and hash."""
+    def tidy(self, used: Callable[[], Container[tuple[str, str]]]) -> None:
+        """Take the links away that were made for versions other than these, by name and hash. It asks for them when
+        nothing else is under way here: a job that began meanwhile keeps its own."""
         with self._one_at_a_time:
+            kept = used()
             for view in self.views.glob("*/*"):
-                if (view.parent.name, f"sha256:{view.name}") not in used:
+                if (view.parent.name, f"sha256:{view.name}") not in kept:
                     shutil.rmtree(view, ignore_errors=True)
                     with contextlib.suppress(OSError):
                         view.parent.rmdir()

@@ -122,6 +122,8 @@ class SlotWork:
         self._starts += 1
         try:
             await trio.to_thread.run_sync(self._prepare)  # it may copy a lot: the operator is heard meanwhile
+            if not self._holds(self.lease):
+                raise WorkerFailed("its lease was over before it could be started")
             self._worker = self._engine.start(self.pair, self.directory.path)
         except (SwarmError, OSError) as error:
             what = f"the worker of {self.directory.path} cannot be started: {error}"

@@ -155,6 +155,12 @@ def cloned(task: str, name: str, data: Mapping[str, str]) -> Work:
                 hint="submit its file again under another Name, or clone one of its swarms",
             )
         body = found["task"]["Body"]
+        if "Code" in body and "CodeHash" not in body:
+            raise BadInput(
+                f"task {found['name']} says Code {str(body['Code'])[:160]} and not of which hash: what is there on "
+                "this host need not be what is meant",
+                hint="submit a file of your own",
+            )
         if unknown := [tag for tag in data if tag not in body.get("Data", {})]:
             there = ", ".join(body.get("Data", {})) or "none"
             raise BadInput(f"task {found['name']} has no {unknown[0][:80]} in its Data: there is {there}")

@@ -277,8 +277,12 @@ class OperatorNode:
         """A task of jobs was deleted, with what it has put out or without."""
         outputs = Outputs(self.runs, gone.task, gone.run)
         await trio.to_thread.run_sync(partial(outputs.discard, all_of_it=gone.outputs))
-        runs = self.link.ledger.board.jobs.runs.values()
-        await trio.to_thread.run_sync(self.jobbing.holdings.tidy, {each for run in runs for each in run.uses.versions})
+        await trio.to_thread.run_sync(self.jobbing.holdings.tidy, self._versions_in_use)
+
+    def _versions_in_use(self) -> set[tuple[str, str]]:
+        """In any thread."""
+        runs = list(self.link.ledger.board.jobs.runs.values())
+        return {each for run in runs for each in run.uses.versions}
 
     # ---- tasks
 

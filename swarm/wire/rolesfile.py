@@ -270,6 +270,21 @@ def body_of_run(body: dict[str, Any], name: str, roles: tuple[Role, ...]) -> Rol
     said = body_of(body, name)
     if said.ForEach is not None:
         raise BadInput(f"task {name} was submitted as one swarm and has ForEach: nobody should run it")
-    if said.roles() != roles:
+    own = said.roles()
+    if len(own) != len(roles) or not all(map(_is_meant_by, roles, own)):
         raise BadInput(f"task {name} was submitted with other roles than its body says: nobody should run it")
     return said
+
+
+def _is_meant_by(role: Role, said: Role) -> bool:
+    """Whether the ledger's role is the one that the body says. The ledger holds organisations by the hashes of their
+    keys: of those that the body names there are no more, and none where it names none."""
+    if dataclasses.replace(role, organisations=()) != dataclasses.replace(said, organisations=()):
+        return False
+    hashes = {text for text in said.organisations if text.startswith("sha256:")}
+    names, others = set(said.organisations) - hashes, set(role.organisations) - hashes
+    return (
+        hashes <= set(role.organisations)
+        and len(others) <= len(names)
+        and bool(role.organisations) == bool(said.organisations)
+    )

@@ -11,6 +11,7 @@ import swarm
 from swarm.errors import BadInput, Refused, Unreachable, WorkerFailed
 
 PAGE = Path(swarm.__file__).parent.parent / "docs" / "API.md"
+TABLE = "user.swci-1.table"
 
 
 def test_a_client_needs_all_of_an_entrance_or_none_and_a_network(tmp_path, monkeypatch):
@@ -51,6 +52,18 @@ def test_a_program_steers_a_network_as_the_commands_do(front, tmp_path, monkeypa
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(network.task, ["bad", "long"])) == [said("status", "bad"), said("task", "show", "long")]
     assert network.tasks() == said("task", "ls")["tasks"]
+    (held,) = network.slots()
+    assert (held["task"], held["leased"], held["owner"], held["log"]) == ("long", True, "swop", held["id"])
+    assert (network.slot(held["id"]), network.queue()) == (said("slots", "show", held["id"]), said("queue"))
+    assert [(row["cpu"], row["free_cpu"]) for row in network.queue()["operators"]] == [(1, 0)]
+    changes = network.history("bad")
+    assert changes == said("task", "history", str(bad["id"]))["changes"]
+    assert [row["state"] for row in changes if not row["slot"]] == ["known", "queued", "running", "failed"]
+    assert [row["state"] for row in changes if row["slot"]] == ["assigned", "starting", "running", "failed"]
+    assert [(row["kind"], row["by"]) for row in (changes[0], changes[-1])] == [
+        ("JobsSubmitted", "swarm://org-1/swci/swci-1"),
+        ("SlotReported", "swarm://org-1/swop/swop-1"),
+    ]
     network.kill("long")
     assert front("task", "wait", "long").returncode == 6
     network.remove("long")
@@ -58,11 +71,23 @@ def test_a_program_steers_a_network_as_the_commands_do(front, tmp_path, monkeypa
         network.wait("long")
 
     (tmp_path / "table.csv").write_text("1,2\n")
-    network.add_data("user.swci-1.table", tmp_path / "table.csv", tags=("clean",))
-    network.tag_data("user.swci-1.table", "gold", commit=1)
+    network.add_data(TABLE, tmp_path / "table.csv", tags=("clean",))
+    network.tag_data(TABLE, "gold", commit=1)
     assert network.datasets() == said("data", "ls")["datasets"]
-    assert network.dataset("user.swci-1.table") == said("data", "show", "user.swci-1.table")
+    assert network.dataset(TABLE) == said("data", "show", TABLE)
     assert [row["name"] for row in network.organisations()] == ["org-1"]
     assert [row["uid"] for row in network.nodes()] == [row["uid"] for row in said("nodes")["nodes"]]
-    network.remove_data("user.swci-1.table")
+    network.run({"Name": "list", "TaskType": "RUN_JOBS", "Body": {"Exec": "ls %DATA", "Data": {"%DATA": f"{TABLE}@1"}}})
+    assert network.wait("list")["state"] == "done"
+    (tmp_path / "more.csv").write_text("3,4\n")
+    network.commit_data(TABLE, tmp_path / "more.csv")
+    with pytest.raises(BadInput, match="task list has no %MORE in its Data: there is %DATA"):
+        network.clone("list", "again", data={"%MORE": TABLE})
+    network.clone("list", "again", data={"%DATA": TABLE})
+    (again,) = network.wait("again")["slots"]
+    assert network.logs(again["id"]) == ["more.csv", "table.csv"], "the same, of what was added meanwhile, too"
+    for task in ("list", "again"):
+        network.remove(task)
+    assert network.history("list")[-1]["state"] == "deleted"
+    network.remove_data(TABLE)
     said("down")

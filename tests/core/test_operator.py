@@ -294,6 +294,16 @@ def test_a_stopped_operator_ends_its_workers_first_and_begins_nothing(host):
     assert host.running == set()
 
 
+def test_what_was_on_its_way_when_the_operator_was_stopped_ends_once_it_has_started(host):
+    """Its directory takes a while to be made: meanwhile nothing of it runs that could be ended."""
+    host.held_back = {o.Start}
+    key = assign(host)
+    host.happened(o.Stopped())
+    host.perform(o.Start(host.disk[key]))
+    assert host.running == set()
+    assert (slot_of(host).state, slot_of(host).reason) == ("stopped", "its operator was stopped")
+
+
 @pytest.mark.parametrize(("finished", "grace_s"), [(False, 0.0), (True, SAVING_S)])
 def test_a_reset_gives_who_saves_the_final_model_its_time(host, finished, grace_s):
     key = assign(host)

@@ -182,3 +182,13 @@ def test_no_swarm_merges_in_anothers_contract():
     for contract in ("digits", "digits.0", "digits.10"):
         with pytest.raises(Refused, match=f"its program names {contract}$"):
             board.slot_of({**body, "contract": contract}, learner.identity)
+
+
+def test_a_swarm_of_a_sweep_has_no_participants_who_would_begin_it_before_the_others_are_there():
+    scene = SweepScene(2)
+    hospital = Role("hospital", owner="participant", cpu=0)
+    refused = scene.say(scene.swci, "RolesSubmitted", member(0, 2, "cv", LEARNERS, hospital))
+    assert refused.reason == (
+        "the role hospital of task cv.0 is of participants, who join one swarm: none of a sweep's"
+    )
+    assert scene.ledger.board.jobs.sweeps.by_name == {}

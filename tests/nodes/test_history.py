@@ -5,6 +5,7 @@ from __future__ import annotations
 from swarm.core.ledger import Ledger
 from swarm.nodes.history import History
 from tests.core.test_jobs import JobScene, slots
+from tests.core.test_sweeps import SweepScene
 
 
 def seen(scene: JobScene) -> History:
@@ -47,3 +48,14 @@ def test_a_name_that_was_used_again_has_the_history_of_both_and_others_have_thei
     history = seen(scene)
     assert [row["state"] for row in history.of(["job"])].count("deleted") == 2
     assert history.of(["nothing"]) == []
+
+
+def test_a_sweep_that_was_deleted_has_the_history_of_its_swarms():
+    scene = SweepScene(2)
+    for run in list(scene.sweep(2).runs.values()):
+        scene.done(run)
+    assert scene.say(scene.swci, "JobsDeleted", {"task": "cv"}).accepted
+    history = seen(scene)
+    assert history.called("cv") == ["cv", "cv.0", "cv.1"]
+    assert [row["task"] for row in history.of(history.called("cv")) if row["state"] == "deleted"] == ["cv.0", "cv.1"]
+    assert history.called("job") == ["job"]

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -46,12 +47,25 @@ def test_what_no_task_uses_any_more_leaves_no_links_behind(data, tmp_path):
     held = Holdings(tmp_path / "views")
     first, both = data.version((1,)), data.version((1, 2))
     places = held.places({"%A": first, "%B": both})
-    held.tidy({(both.name, both.hash)})
+    held.tidy(lambda: {(both.name, both.hash)})
     assert [os.path.isdir(places[tag]) for tag in ("%A", "%B")] == [False, True]
-    held.tidy(set())
+    held.tidy(set)
     assert list((tmp_path / "views").iterdir()) == []
     assert (tmp_path / "of the owner" / "1" / "a.csv").is_file(), "the owner's files stay"
     assert os.path.isdir(held.places({"%A": first})["%A"])
+
+
+def test_what_a_job_begins_with_while_another_is_forgotten_stays(data, tmp_path):
+    """The list of what is in use is made when nothing else is under way: not before a job that came meanwhile."""
+    held, used = Holdings(tmp_path / "views"), set()
+    version = data.version((1,))
+    with held._one_at_a_time:
+        thread = Thread(target=held.tidy, args=(lambda: set(used),))
+        thread.start()
+        used.add((version.name, version.hash))
+        place = held._place(version)
+    thread.join()
+    assert os.path.isdir(place)
 
 
 def walk(place):

@@ -72,6 +72,17 @@ def test_roles_that_the_ledger_has_otherwise_are_nobodys_to_run(file):
             rolesfile.body_of_run(said, "digits", (other,))
 
 
+def test_a_role_for_organisations_is_the_same_once_the_ledger_has_their_keys(file):
+    known, other = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+    body = prepared(written(file, {**TRAINER, "Organisations": ["hospital-b", known]}), file.parent).body
+    said, (role, *rest) = rolesfile.to_wire(body), body.roles()
+    for there in ((known, other), (known,)):
+        assert rolesfile.body_of_run(said, "digits", (replace(role, organisations=there), *rest)) == body
+    for there in ((), (other,), (known, other, f"sha256:{'3' * 64}")):
+        with pytest.raises(BadInput, match="task digits was submitted with other roles than its body says"):
+            rolesfile.body_of_run(said, "digits", (replace(role, organisations=there), *rest))
+
+
 @pytest.mark.parametrize("change", ["code", "command", "variable", "role"])
 def test_whatever_decides_what_runs_is_in_the_hash(file, change):
     before = program(prepared(written(file), file.parent).body).digest

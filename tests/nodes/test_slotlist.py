@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import trio
 
+from swarm.core.roles import Role
 from swarm.errors import BadInput
 from swarm.nodes import jobstatus, slotlist, submitting
+from tests.core.rolescene import submitted
 from tests.core.test_datasets import MNIST, DataScene
 from tests.core.test_jobs import JobScene
 from tests.core.test_sweeps import SweepScene
@@ -95,3 +97,13 @@ def test_a_sweep_of_swarms_is_not_cloned():
     scene.sweep(2)
     with pytest.raises(BadInput, match="task cv is a sweep of swarms, of which the ledger holds each by itself"):
         Person(scene).does(submitting.cloned("cv", "again", {}))
+
+
+def test_nothing_of_this_host_is_taken_for_code_of_which_the_task_says_no_hash():
+    """A client that checks nothing may name any directory: of whoever clones it, that would be published."""
+    scene = SweepScene(3)
+    participants = Role("trainer", owner="participant", cpu=0)
+    assert scene.say(scene.swci, "RolesSubmitted", submitted(participants, name="theirs")).accepted
+    scene.ledger.tasks["theirs"].body = {"Roles": [{"Name": "trainer", "Owner": "participant"}], "Code": "/home/me"}
+    with pytest.raises(BadInput, match="task theirs says Code /home/me and not of which hash"):
+        Person(scene).does(submitting.cloned("theirs", "again", {}))
