@@ -6,7 +6,8 @@ not picked offers nothing, and has the model of those who are. Kept by `core/rou
 The order is that of SHA-256 over contract, round, the hash of the ledger's entry that began the round, and uid. That
 hash covers what members signed, in an order and at a time that they did not choose: none of them can tell it before,
 and try weights, keys or words until it suits. Guarantees: the same order on every node; who is picked stays so while it
-is live, since who goes makes room and who comes stands behind all others; in the first round they stand as they came.
+is live and offers in time, since who goes makes room, who hangs goes behind all others once too few have offered for as
+long as the contract bears, and who comes stands there; in the first round they stand as they came.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ class Line:
     def __init__(self, picks: int) -> None:
         self._picks = picks
         self._uids: list[str] = []
+        self.moves = 0
+        """How often it has moved up."""
 
     def draw(self, contract: str, round_: int, entry: bytes, live: Collection[str]) -> None:
         if self._picks:
@@ -36,6 +39,17 @@ class Line:
     def leave(self, uid: str) -> None:
         if uid in self._uids:
             self._uids.remove(uid)
+
+    def can_move_up(self) -> bool:
+        """Whether anybody waits who could take the place of one that is picked."""
+        return 0 < self._picks < len(self._uids)
+
+    def move_up(self, offered: Collection[str]) -> None:
+        """Those who are picked and have not offered go behind all others."""
+        ahead, behind = self._uids[: self._picks], self._uids[self._picks :]
+        late = [uid for uid in ahead if uid not in offered]
+        self._uids = [*(uid for uid in ahead if uid in offered), *behind, *late]
+        self.moves += 1
 
     def first(self, live: Collection[str]) -> Collection[str]:
         """Who takes part: those who are picked, or all of these."""
@@ -52,7 +66,7 @@ class Line:
     # ---- keeping
 
     def to_state(self) -> dict[str, Any]:
-        return {"line": list(self._uids)} if self._picks else {}
+        return {"line": list(self._uids), "moves": self.moves} if self._picks else {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self._uids = list(state.get("line", ()))
+        self._uids, self.moves = list(state.get("line", ())), state.get("moves", 0)

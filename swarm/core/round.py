@@ -109,6 +109,9 @@ class Round:
         return [Offered(self.terms.contract, self.number, uid)]
 
     def close_window(self) -> None:
+        if len(self.offers) < self.terms.min_peers and self.line.can_move_up():
+            self.line.move_up(self.offers)
+            return
         if len(self.offers) < self.terms.min_peers:
             raise Refused(
                 f"the window of round {self.number} of contract {self.terms.contract} stays open: "

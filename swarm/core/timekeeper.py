@@ -7,6 +7,7 @@ against nobody.
 
     duration   begins when                                    ends with         length
     window     minPeers have offered and a live one has not   WindowClosed      clamp(1.5 x observed, 2 s, 30 s)
+    line       fewer have, and others stand behind them       WindowClosed      tooFewPeersSeconds
     deadline   an attempt begins                              DeadlinePassed    (20 s + 3 x expected) x 1.5 an attempt
     start      the first slot of a task with roles was dealt  StartLapsed     as the task says
     run        the same, where the task says how long        RunLapsed       as the task says
@@ -17,7 +18,8 @@ against nobody.
 What is expected of an attempt follows from the bytes that it moves and the rates that its members have measured, or
 from how long the attempts before it took, if that is more. The 20 s are for suspicion, which is by progress: a member
 whose bytes do not come is named by those who wait for them before the deadline, also one that gives signs of life. Each
-Ready says that the attempt works: whoever is not so far is given as long again.
+Ready says that the attempt works: whoever is not so far is given as long again. Both are bounded,
+or members that are Ready one after the other, each just before the deadline, would put it off without an end.
 
 Many that are silent at once are more likely behind a machine or a link that is slow, and come back, than dead: where
 most of the others are silent too, each is given three times as long.
@@ -38,6 +40,9 @@ from swarm.core.ledger import Ledger
 GRACE_S = (2.0, 30.0)
 MARGIN_S = PATIENCE * SILENT_S + 5.0
 LONGER = 1.5
+LONGEST = 4
+"""So many times what its bytes alone ask for is the most that an attempt is given for what earlier ones took, and so
+many times that is the most that Readys make of it."""
 SILENCE_S = 9.0
 """So that a death is known within 10 s, whenever the last sign of life was told."""
 MANY = 4
@@ -65,8 +70,9 @@ class Propose:
 @dataclass(slots=True)
 class _Timer:
     began_s: float
-    due_s: float
+    length_s: float
     propose: Propose
+    due_s: float = 0.0
 
 
 Key = tuple[str, str, int, int]  # kind, contract, round, attempt
@@ -142,7 +148,7 @@ class Timekeeper:
         self._timers = {key: timer for key, timer in self._timers.items() if key in wanted}
         for key, (length_s, propose) in wanted.items():
             if key not in self._timers:
-                self._timers[key] = _Timer(self._now_s, self._now_s + length_s, propose)
+                self._timers[key] = _Timer(self._now_s, length_s, propose, self._now_s + length_s)
 
     def _wanted(self) -> Iterator[tuple[Key, tuple[float, Propose]]]:
         for name, contract in sorted(self._ledger.contracts.items()):
@@ -154,6 +160,9 @@ class Timekeeper:
             elif self._window_open(contract):
                 close = Propose("WindowClosed", where)
                 yield ("WindowClosed", name, contract.round, 0), (self._grace_s(contract), close)
+            elif self._line_stands(contract):
+                times, limit_s = 1 + contract.current.line.moves, float(contract.options.tooFewPeersSeconds)
+                yield ("WindowClosed", name, contract.round, times), (limit_s, Propose("WindowClosed", where))
         for number, run in self._ledger.board.jobs.with_roles.items():
             if run.starting:
                 lapse = Propose("StartLapsed", {"run": number})
@@ -167,7 +176,13 @@ class Timekeeper:
 
     def _window_open(self, contract: Contract) -> bool:
         enough = len(contract.offers) >= contract.options.minPeers
-        return contract.phase == "collecting" and enough and bool(contract.waiting_for())
+        closed = contract.current.window_closed  # what was offered so far weighs nothing
+        return contract.phase == "collecting" and enough and not closed and bool(contract.waiting_for())
+
+    def _line_stands(self, contract: Contract) -> bool:
+        """Whether too few of those who are picked have offered, and others stand behind them: who hangs makes room."""
+        few = len(contract.offers) < contract.options.minPeers and contract.options.tooFewPeersSeconds > 0
+        return contract.phase == "collecting" and few and contract.current.line.can_move_up()
 
     def _grace_s(self, contract: Contract) -> float:
         """Where rounds have a goal, none has shown how late members are."""
@@ -177,14 +192,14 @@ class Timekeeper:
 
     def _deadline_s(self, contract: Contract, attempt: int) -> float:
         assert contract.snap is not None
-        expected_s = max(
-            layout.expected_s(contract.snap, contract.schema.nbytes), self._attempt_s.get(contract.name, 0.0)
-        )
-        return float((MARGIN_S + 3 * expected_s) * LONGER**attempt)
+        asked_s = MARGIN_S + 3 * layout.expected_s(contract.snap, contract.schema.nbytes)
+        took_s = MARGIN_S + 3 * self._attempt_s.get(contract.name, 0.0)
+        return float(min(max(asked_s, took_s), LONGEST * asked_s) * LONGER**attempt)
 
     def _prolong(self, key: Key) -> None:
         if timer := self._timers.get(key):
-            timer.due_s = max(timer.due_s, 2 * self._now_s - timer.began_s)
+            lasts_s = min(2 * (self._now_s - timer.began_s), LONGEST * timer.length_s)
+            timer.due_s = max(timer.due_s, timer.began_s + lasts_s)
 
     def _due(self) -> list[Propose]:
         due = [timer for _, timer in sorted(self._timers.items()) if timer.due_s <= self._now_s]

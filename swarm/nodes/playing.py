@@ -61,8 +61,10 @@ async def _sweep(
         try:
             result = (await client.propose("RolesSubmitted", said)).result
         except Unreachable as error:
+            last = index + 1 == count
+            begins = "all begin if the last one was taken, too" if last else "none of them begins"
             raise Unreachable(
-                f"{error.message}; {index} of the {count} swarms of {name} are there, and none of them begins",
+                f"{error.message}; {index} of the {count} swarms of {name} are there, and {begins}",
                 hint=f"swarm task rm {name} --force forgets them",
             ) from None
         except SwarmError:

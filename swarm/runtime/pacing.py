@@ -7,6 +7,7 @@ control; where there is no such thing, and where nodes are near each other, stre
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import sys
@@ -23,7 +24,9 @@ _MIN_RTT = 148
 
 def pace(sock: socket.socket, nbytes: int, even_s: float) -> None:
     """Have the kernel send what comes next, ``nbytes``, over so long a time; 0.0: as fast as it goes."""
-    if sys.platform == "linux":
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError):  # sandboxes that only look like Linux have no such thing
         rate = bytes_per_s(nbytes, even_s, _min_rtt_s(sock))
         sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, struct.pack("=I", rate))
 

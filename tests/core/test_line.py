@@ -108,6 +108,28 @@ def test_the_next_in_line_takes_the_place_of_a_picked_member_that_dies():
     assert sorted(member.uid for member in snap.members) == sorted([one.uid, third.uid])
 
 
+def test_picked_members_that_hang_make_room_for_those_who_stand_behind_them():
+    scene, actors = swarm(count=4, picks=2, minPeers=2)
+    one, hangs = picked(scene, actors)
+    scene.offer(one)
+    assert scene.close_window().accepted
+    (third,) = picked(scene, actors)
+    assert third not in (one, hangs)
+    assert scene.contract.sits_out(hangs.uid)
+    assert hangs.uid in scene.contract.live()
+    assert Ledger.restore(scene.ledger.snapshot()).digest() == scene.ledger.digest()
+    assert scene.offer(hangs).accepted
+    assert sorted(scene.contract.offers) == [one.uid]
+    scene.offer(third)
+    assert sorted(member.uid for member in scene.last(SnapMade).members) == sorted([one.uid, third.uid])
+
+
+def test_where_nobody_stands_behind_those_who_are_picked_there_is_no_room_to_make():
+    scene, actors = swarm(count=2, picks=2, minPeers=2)
+    scene.offer(picked(scene, actors)[0])
+    assert "stays open: 1 of at least 2 members have offered" in scene.close_window().reason
+
+
 def test_a_round_goes_on_from_min_peers_when_a_picked_member_dies_in_the_merge():
     scene, actors = swarm(picks=3, minPeers=2)
     one, two, three = picked(scene, actors)
@@ -255,6 +277,16 @@ def test_it_offers_as_soon_as_it_is_next():
     world = Picking(me=False)
     world.ask()
     (proposed,) = world.tell(world.contract.gone(THIRD, "lost", "was lost"))
+    assert isinstance(proposed, m.Propose)
+    assert (proposed.kind, proposed.body["digest"]) == ("Offer", OWN)
+
+
+def test_it_offers_when_another_has_hung_for_too_long():
+    world = Picking(me=False)
+    world.ask()
+    world.offer(OTHER)
+    world.contract.close_window({"round": world.contract.round})
+    (proposed,) = world.tick(600.0)
     assert isinstance(proposed, m.Propose)
     assert (proposed.kind, proposed.body["digest"]) == ("Offer", OWN)
 

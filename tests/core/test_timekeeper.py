@@ -8,6 +8,7 @@ from swarm.core.timekeeper import (
     AGAIN_S,
     LEASE_S,
     LONGER_TOGETHER,
+    LONGEST,
     MANY,
     MARGIN_S,
     SILENCE_S,
@@ -72,6 +73,33 @@ def test_the_first_window_closes_after_30_s_and_is_asked_for_again_until_it_is()
     assert leader.pass_s(AGAIN_S) == [close]
     leader.apply([close])
     assert leader.scene.contract.phase == "merging"
+
+
+def test_a_window_that_is_closed_is_not_asked_for_again_while_nothing_that_was_offered_weighs_anything():
+    leader = Leader(3)
+    for actor in leader.actors[:2]:
+        leader.scene.offer(actor, inactive=True)
+    leader.apply(leader.pass_s(30.5))
+    assert leader.scene.contract.phase == "collecting"
+    assert leader.pass_s(5 * AGAIN_S) == []
+    leader.scene.offer(leader.actors[2])
+    assert leader.scene.contract.phase == "merging"
+
+
+@pytest.mark.parametrize("limit_s", [40, 0])
+def test_a_line_moves_up_when_those_at_its_head_hang_for_as_long_as_the_contract_bears(limit_s):
+    leader = Leader(4, Scene(rules=3), pickPeers=2, tooFewPeersSeconds=limit_s)
+    contract = leader.scene.contract
+    first = contract.waiting_for()
+    if not limit_s:
+        assert leader.pass_s(100) == []
+        return
+    for now in (contract.waiting_for, lambda: [uid for uid in contract.live() if uid not in first]):
+        assert sorted(contract.waiting_for()) == sorted(now())
+        leader.pass_s(0.5)
+        assert leader.pass_s(limit_s - 0.5) == []
+        leader.apply(leader.pass_s(0.5))
+    assert contract.waiting_for() == first
 
 
 def test_the_window_follows_the_lateness_that_was_seen_between_2_and_30_s():
@@ -185,6 +213,35 @@ def test_each_ready_gives_the_others_as_long_again():
     leader.scene.ready(leader.actors[0])
     assert leader.pass_s(MARGIN_S - 3.0) == []
     assert [proposal.kind for proposal in leader.pass_s(3.0)] == ["DeadlinePassed"]
+
+
+def test_members_that_are_ready_one_after_the_other_do_not_put_a_deadline_off_without_an_end():
+    leader = Leader(20)
+    for actor in leader.actors:
+        leader.scene.offer(actor)
+    leader.pass_s(0.5)
+    hostile = iter(leader.actors[:9])  # fewer than half of them: what they say commits nothing
+    while not leader.pass_s(0.5):
+        doing = next(timer for key, timer in leader.keeper._timers.items() if key[0] == "DeadlinePassed")
+        if doing.due_s - leader.now_s <= 1.0 and (actor := next(hostile, None)):
+            leader.scene.ready(actor)
+            leader.tell()
+        assert leader.now_s <= 0.5 + LONGEST * MARGIN_S + 0.5
+
+
+def test_attempts_that_hostile_members_draw_out_do_not_make_the_next_ones_ever_longer():
+    leader = Leader(3)
+    for _ in range(8):
+        for actor in leader.actors:
+            leader.scene.offer(actor)
+        leader.pass_s(0.5)
+        began_s = leader.now_s
+        while not leader.pass_s(0.5):
+            pass
+        assert leader.now_s - began_s <= LONGEST * (MARGIN_S + 1.0)
+        for actor in leader.actors:  # they are in before the deadline is
+            leader.scene.ready(actor)
+        leader.tell()
 
 
 def test_a_node_that_came_back_has_its_time_again():

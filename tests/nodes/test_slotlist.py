@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
 from swarm.core.roles import Role
-from swarm.errors import BadInput
+from swarm.errors import BadInput, Unreachable
 from swarm.nodes import jobstatus, slotlist, submitting
 from tests.core.rolescene import submitted
 from tests.core.test_datasets import MNIST, DataScene
@@ -107,3 +108,24 @@ def test_nothing_of_this_host_is_taken_for_code_of_which_the_task_says_no_hash()
     scene.ledger.tasks["theirs"].body = {"Roles": [{"Name": "trainer", "Owner": "participant"}], "Code": "/home/me"}
     with pytest.raises(BadInput, match="task theirs says Code /home/me and not of which hash"):
         Person(scene).does(submitting.cloned("theirs", "again", {}))
+
+
+@pytest.mark.parametrize(
+    ("heard", "said"), [(1, "none of them begins"), (2, "all begin if the last one was taken, too")]
+)
+def test_who_is_not_answered_is_told_what_may_come_of_the_sweep(heard, said):
+    person = Person(SweepScene(3))
+    person.call = None  # there is no code to publish
+    answered = []
+
+    async def propose(kind, body):
+        if len(answered) == heard:
+            raise Unreachable("nobody answers")
+        answered.append(await Person.propose(person, kind, body))
+        return answered[-1]
+
+    person.propose = propose
+    roles = [{"Name": "learner", "Command": ["learn", "%RATE"], "Merge": "lr"}]
+    document = {"Name": "lr", "TaskType": "RUN_SWARM", "Body": {"ForEach": {"%RATE": [1, 2, 3]}, "Roles": roles}}
+    with pytest.raises(Unreachable, match=f"{heard} of the 3 swarms of lr are there, and {said}$"):
+        person.does(submitting.given(document, Path.cwd()))
