@@ -59,7 +59,9 @@ def test_a_program_steers_a_network_as_the_commands_do(front, tmp_path, monkeypa
     changes = network.history("bad")
     assert changes == said("task", "history", str(bad["id"]))["changes"]
     assert [row["state"] for row in changes if not row["slot"]] == ["known", "queued", "running", "failed"]
-    assert [row["state"] for row in changes if row["slot"]] == ["assigned", "starting", "running", "failed"]
+    states = [row["state"] for row in changes if row["slot"]]
+    assert (states[0], states[-1]) == ("assigned", "failed"), "what lies between may be over before it is said"
+    assert states == [state for state in ("assigned", "starting", "running", "failed") if state in states]
     assert [(row["kind"], row["by"]) for row in (changes[0], changes[-1])] == [
         ("JobsSubmitted", "swarm://org-1/swci/swci-1"),
         ("SlotReported", "swarm://org-1/swop/swop-1"),

@@ -53,9 +53,8 @@ def test_what_a_killed_operator_had_running_ends_with_stop_swarm(tmp_path):
 
 
 def test_a_learning_node_is_found_by_its_slot_only(tmp_path):
-    script = "echo; exec sh -c 'read never' swarm.cli.run_sl"
     node = subprocess.Popen(
-        ["sh", "-c", script], env={**os.environ, MARK: str(tmp_path / "12.0-3")},
+        ["sh", "-c", "echo; read never", "swarm.cli.run_sl"], env={**os.environ, MARK: str(tmp_path / "12.0-3")},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     try:

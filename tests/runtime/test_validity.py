@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from swarm.errors import BadInput, IdentityError
+from swarm.errors import BadInput, IdentityError, Unreachable
 from swarm.runtime import validity
 from swarm.runtime.control import Link
 from swarm.runtime.credentials import Credentials
@@ -56,8 +56,8 @@ def test_r047_a_link_ends_when_its_certificate_expires(tmp_path: Path, monkeypat
         assert await link.call("echo", {}, deadline_s=5) == {}
         monkeypatch.setattr(validity, "now", lambda: NOW + timedelta(days=36500))
         await link.closed.wait()
-        error: Any = await refusal(link.call("echo", {}, deadline_s=5), IdentityError)
-        assert "expired" in error.message
+        with pytest.raises((IdentityError, Unreachable), match="expired"):  # as the other end says, or as this one saw
+            await link.call("echo", {}, deadline_s=5)
 
     linked(server, client, {"echo": echo}, act)
 
