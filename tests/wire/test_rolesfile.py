@@ -219,8 +219,8 @@ def test_how_many_members_make_a_round_is_said_for_the_programs_of_a_channel(opt
 @pytest.mark.parametrize(
     ("said", "fault"),
     [
-        (b"pickPeers: 6", "pickPeers=6 of a group of channel digits is not possible: expected 5 or less, as many as trainer and leader"),
-        (b"asyncGoal: 6", "asyncGoal=6 of a group of channel digits is not possible: expected 5 or less, as many as trainer and leader"),
+        (b"pickPeers: 6", "pickPeers=6 of a group of channel digits is not possible: expected 5 or less"),
+        (b"asyncGoal: 6", "asyncGoal=6 of a group of channel digits is not possible: expected 5 or less"),
         (b"pickPeers: 0", "pickPeers"),
         (b"pickPeers: 2, asyncGoal: 2", "pickPeers=2 and asyncGoal=2 of channel digits are not possible together"),
     ],
