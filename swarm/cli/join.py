@@ -35,7 +35,7 @@ SECRET_MAX = 64 * 1024
     examples=EXAMPLES,
     help="Join a task as one of its participants: be a learning node for it, and run the role's program on your own "
     "data, which stay here. Nothing of the task runs before you have named its hash. The slot is yours from then on: "
-    "the same certificate and the same key join it again, and nobody else does.",
+    "the same certificate and the same key join it again, and nobody else does unless it has failed.",
 )
 @click.argument("task")
 @click.option("--role", required=True, help="which role of the task to join")

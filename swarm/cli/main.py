@@ -40,7 +40,7 @@ COMMANDS = {
     "nodes": Row("swarm.cli.status:nodes", "the nodes of a network"),
     "sweep": Row("swarm.cli.sweep:command", "one command, once for each file of a directory of configurations"),
     "scale": Row("swarm.cli.scale:command", "more or fewer slots of a role, while its task runs"),
-    "task": Row("swarm.cli.task:command", "tasks of jobs: list, show, stop, retry, delete"),
+    "task": Row("swarm.cli.task:command", "tasks of jobs: list, show, history, stop, retry, clone, delete"),
     "slots": Row("swarm.cli.slots:command", "the slots of tasks: who holds which, since when, where"),
     "queue": Row("swarm.cli.slots:queue", "which tasks wait, in their order, and for what room"),
     "data": Row("swarm.cli.data:command", "datasets: names in the ledger for files that stay where they are"),

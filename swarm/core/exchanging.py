@@ -29,7 +29,7 @@ from typing import Literal, get_args
 from swarm.core import layout
 from swarm.core.events import SnapMade
 from swarm.core.exchanging_places import Lane, Place, chunks, others, owned, parts, places
-from swarm.core.exchanging_silence import PATIENCE, Silence, quiet_s
+from swarm.core.exchanging_silence import PATIENCE, SILENT_S, Silence, quiet_s
 from swarm.core.exchanging_steps import (
     Arrived,
     Blame,
@@ -276,8 +276,9 @@ class Exchanging:
         if lane.pull is None:
             return self._again(lane, now_s)
         silent_s = max(quiet_s(lane, now_s), self._kept_waiting_s(lane, now_s) / PATIENCE)
-        patience_s = self._silence.patience_s(lane, self._lanes.values(), rtt_s.get(lane.pull.source, 0.0), now_s)
-        if lane.stopping or silent_s < patience_s:
+        if lane.stopping or silent_s < SILENT_S:  # patience is never less, and takes a look at every lane
+            return []
+        if silent_s < self._silence.patience_s(lane, self._lanes.values(), rtt_s.get(lane.pull.source, 0.0), now_s):
             return []
         lane.stopping = f"no byte of its {lane.what} came for {now_s - lane.moved_s:.0f} s"
         return [Stop(lane.pull, lane.stopping)]

@@ -73,8 +73,8 @@ class Joining:
         return told, events
 
     def _must_be_invited(self, run: RolesRun, role: Role, identity: Identity) -> None:
-        keys = {f"sha256:{key.hex()}": label(self._anchors, key) for key in self._anchors}
         if role.organisations and f"sha256:{identity.anchor.hex()}" not in role.organisations:
+            keys = {f"sha256:{key.hex()}": label(self._anchors, key) for key in self._anchors}
             who = ", ".join(keys.get(key, key) for key in role.organisations)
             raise Refused(
                 f"{identity} cannot join {role.name} of task {run.task}: it is for participants of {who}",

@@ -34,8 +34,8 @@ RESTARTS_MAX = 3
 """Of one attempt's learning node: what dies of the same thing each time is for a person to look at."""
 SAVING_S = 60.0
 JOBS_ALONE_S = 25.0
-STOPPED = "its operator was stopped"
 """So long a job goes on without the ledger: less than a lease, whose end gives its slot to another operator."""
+STOPPED = "its operator was stopped"
 
 Key = tuple[str, int]
 """The slot and its fence."""

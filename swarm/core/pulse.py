@@ -9,6 +9,8 @@ a machine that keeps up, ``MISSED_MAX`` beats; never more than ``LONGEST`` times
 
 from __future__ import annotations
 
+from swarm.core.lateness import Lateness
+
 MISSED_MAX = 3
 LONGEST = 5
 """Of what a machine that keeps up is given."""
@@ -27,7 +29,8 @@ class Pulse:
         self._theirs_s: float | None = None
         self._silent = 0
         """Own beats since the last sign of life."""
-        self._own_late_s = self._their_late_s = 0.0
+        self._own, self._theirs = Lateness(beat_s / 10, FADING), Lateness(beat_s / 10, FADING)
+        """A tenth of a beat is no lateness: every machine has that."""
 
     def hear(self, now_s: float) -> None:
         """A sign of life, whatever it is."""
@@ -36,12 +39,12 @@ class Pulse:
     def feel(self, now_s: float) -> None:
         """A beat of the other's."""
         if self._theirs_s is not None:
-            self._their_late_s = self._faded(self._their_late_s, now_s - self._theirs_s)
+            self._theirs.came(now_s - self._theirs_s - self._beat_s)
         self._theirs_s = now_s
 
     def beat(self, now_s: float) -> str:
         """An own beat; what there is against the other, as the end of a sentence, or "" when it lives."""
-        self._own_late_s = self._faded(self._own_late_s, now_s - self._own_s)
+        self._own.came(now_s - self._own_s - self._beat_s)
         self._own_s, self._silent = now_s, self._silent + 1
         if self._silent <= MISSED_MAX or now_s - self._heard_s <= self.patience_s:
             return ""
@@ -50,10 +53,5 @@ class Pulse:
     @property
     def patience_s(self) -> float:
         usual_s = self._beat_s * MISSED_MAX
-        late_s = TIMES * max(self._own_late_s, self._their_late_s)
+        late_s = TIMES * max(self._own.late_s, self._theirs.late_s)
         return min(usual_s + late_s, usual_s * LONGEST)
-
-    def _faded(self, before_s: float, apart_s: float) -> float:
-        """The lateness after two beats so far apart. Less than a tenth of one is none: every machine has that."""
-        late_s = apart_s - self._beat_s
-        return max(late_s if late_s > self._beat_s / 10 else 0.0, before_s * FADING)

@@ -9,17 +9,17 @@ against nobody.
     window     minPeers have offered and a live one has not   WindowClosed      clamp(1.5 x observed, 2 s, 30 s)
     line       fewer have, and others stand behind them       WindowClosed      tooFewPeersSeconds
     deadline   an attempt begins                              DeadlinePassed    (20 s + 3 x expected) x 1.5 an attempt
-    start      the first slot of a task with roles was dealt  StartLapsed     as the task says
-    run        the same, where the task says how long        RunLapsed       as the task says
-    item       an item of its work is taken                WorkLapsed      as who put it there says
+    start      the first slot of a task with roles was dealt  StartLapsed      as the task says
+    run        the same, where the task says how long         RunLapsed        as the task says
+    item       an item of its work is taken                   WorkLapsed       as who put it there says
     silence    the last sign of life                          NodeLost          9 s, 27 s of many at once
     lease      the last sign of life of the slot's operator   LeaseEnded        30 s
 
 What is expected of an attempt follows from the bytes that it moves and the rates that its members have measured, or
 from how long the attempts before it took, if that is more. The 20 s are for suspicion, which is by progress: a member
 whose bytes do not come is named by those who wait for them before the deadline, also one that gives signs of life. Each
-Ready says that the attempt works: whoever is not so far is given as long again. Both are bounded,
-or members that are Ready one after the other, each just before the deadline, would put it off without an end.
+Ready says that the attempt works: whoever is not so far is given as long again. Both are bounded, or members that are
+Ready one after the other, each just before the deadline, would put it off without an end.
 
 Many that are silent at once are more likely behind a machine or a link that is slow, and come back, than dead: where
 most of the others are silent too, each is given three times as long.
@@ -72,7 +72,7 @@ class _Timer:
     began_s: float
     length_s: float
     propose: Propose
-    due_s: float = 0.0
+    due_s: float
 
 
 Key = tuple[str, str, int, int]  # kind, contract, round, attempt

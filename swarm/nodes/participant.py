@@ -102,7 +102,7 @@ class ParticipantNode(LearningNode):
         run = ledger.board.joining.run_of(asked.task)
         joining.joinable(run, asked.role)
         task = ledger.tasks[run.task]
-        self._body(run.task, run)  # the hash says nothing of the roles in the ledger
+        self._body(run)  # the hash says nothing of the roles in the ledger
         program = RoleProgram.of(ledger, task, asked.role)
         code = asked.code or (self._kept(program) if program.code is not None else None)
         if program.code is not None and code is not None and not code.exists():
@@ -113,8 +113,8 @@ class ParticipantNode(LearningNode):
         program.must_have_data(asked.data)
         return program
 
-    def _body(self, name: str, run: RolesRun) -> RolesBody:
-        task = self.link.ledger.tasks[name]
+    def _body(self, run: RolesRun) -> RolesBody:
+        task = self.link.ledger.tasks[run.task]
         return body_of_run(task.body, task.name, run.roles)
 
     async def _ask(self, verb: str, body: dict[str, Any]) -> Any:
@@ -145,7 +145,7 @@ class ParticipantNode(LearningNode):
         if self.asked.group is None:
             return {}
         run = self.link.ledger.board.joining.run_of(self.asked.task)
-        of = (self._body(run.task, run), run.role_named(self.asked.role), self.asked.group, run.task)
+        of = (self._body(run), run.role_named(self.asked.role), self.asked.group, run.task)
         return {"indices": channels.indices(*of)}
 
     async def _wait_for_others(self) -> None:
@@ -238,7 +238,7 @@ class ParticipantNode(LearningNode):
             "SWARM_ROLE": slot.role,
             "SWARM_INDEX": str(slot.index),
             "SWARM_REPLICAS": str(run.wanted[slot.role]),
-            **channels.environment(self._body(program.task, run), run.role(slot), slot.index),
+            **channels.environment(self._body(run), run.role(slot), slot.index),
             "SWARM_SLOT": slot.id,
             "SWARM_ATTEMPT": str(slot.attempt),
             "SWARM_DATA": str(self.asked.data or ""),

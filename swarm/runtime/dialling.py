@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from time import monotonic
 
-from swarm.core.lateness import Lateness
+from swarm.core.lateness import Turns
 
 WHEN_LATE = 2
 LOOK_S = 0.25
@@ -22,7 +22,7 @@ LONGEST_S = 3.0
 
 
 class Dialling:
-    def __init__(self, lateness: Lateness) -> None:
+    def __init__(self, lateness: Turns) -> None:
         self._lateness = lateness
         self._changed = threading.Condition()
         self._under_way = 0

@@ -344,7 +344,7 @@ class Mesh:
         while True:
             due_s = trio.current_time() + LOOK_S
             await trio.sleep_until(due_s)
-            self.local.lateness.woke(trio.current_time() - due_s)
+            self.local.lateness.came(trio.current_time() - due_s)
 
     # ---- connections
 

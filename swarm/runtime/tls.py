@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 from swarm.core import names
 from swarm.core.fields import FIRST_RULES
-from swarm.core.lateness import Lateness
+from swarm.core.lateness import Turns
 from swarm.core.names import ROLES, Identity
 from swarm.core.rules import UPGRADE
 from swarm.errors import IdentityError, Outdated, Replaced, SwarmError, Unreachable
@@ -144,7 +144,7 @@ class Local:
     acquaintances: Acquaintances = field(default_factory=Acquaintances)
     other_network: Callable[[Identity, OtherNetwork], None] = lambda identity, error: None
     """Hears of who calls and belongs to another network."""
-    lateness: Lateness = field(default_factory=Lateness)
+    lateness: Turns = field(default_factory=Turns)
 
     @property
     def handshake_s(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swarm.core.lateness import LONGEST as LIMITS
-from swarm.core.lateness import Lateness
+from swarm.core.lateness import Turns
 from swarm.core.pulse import LONGEST, MISSED_MAX, Pulse
 
 BEAT_S = 2.0
@@ -75,14 +75,14 @@ def test_no_lateness_buys_more_than_a_few_times_the_usual(late_s: float) -> None
 
 
 def test_a_process_that_gets_its_turns_gives_the_limit_and_one_that_does_not_gives_more() -> None:
-    lateness = Lateness()
+    lateness = Turns()
     for _ in range(100):
-        lateness.woke(0.05)
+        lateness.came(0.05)
     assert lateness.allows_s(5.0) == 5.0
-    lateness.woke(0.5)
+    lateness.came(0.5)
     assert lateness.allows_s(5.0) == 10.0
-    lateness.woke(60.0)
+    lateness.came(60.0)
     assert lateness.allows_s(5.0) == 5.0 * LIMITS
     for _ in range(100):
-        lateness.woke(0.0)
+        lateness.came(0.0)
     assert lateness.allows_s(5.0) == 5.0

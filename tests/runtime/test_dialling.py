@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from swarm.core.lateness import Lateness
+from swarm.core.lateness import Turns
 from swarm.runtime.dialling import WHEN_LATE, Dialling
 
 
@@ -20,15 +20,15 @@ def give_up() -> None:
 
 
 def test_a_process_that_gets_its_turns_dials_as_many_at_once_as_it_wants() -> None:
-    dialling = Dialling(Lateness())
+    dialling = Dialling(Turns())
     with ExitStack() as stack:
         for _ in range(50):
             stack.enter_context(dialling.turn(give_up))
 
 
 def test_one_that_does_not_begins_a_few_and_the_next_when_one_of_them_is_over() -> None:
-    lateness = Lateness()
-    lateness.woke(1.0)
+    lateness = Turns()
+    lateness.came(1.0)
     dialling, begun = Dialling(lateness), threading.Event()
 
     def next_one() -> None:
