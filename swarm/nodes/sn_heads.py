@@ -221,7 +221,7 @@ class Heads:
     def _check_own(self, head: Head, link: Link) -> None:
         if head.uid != self._state.uid:
             raise BadInput(f"{link.peer} brings a head of {head.uid} for this node's")
-        entry = self._driver.entry_at(head.index)
+        entry = self._driver.entry_at(head.index, committed=False)  # after a kill more was than this node knows of
         beyond = head.index > self._driver.last_index
         other = entry is not None and entry.hash != head.hash and epoch_of(entry.term) == head.epoch
         if beyond or other:
@@ -256,10 +256,11 @@ class Heads:
 
     async def _last_common(self, link: Link, upto: int) -> int:
         """The last entry up to this one that both ledgers have; the chain of hashes makes a search by halves of it."""
-        low, high = 0, min(upto, self._driver.ledger.head_index)
+        low, high = 0, min(upto, self._driver.last_index)
         while low < high:
             middle = (low + high + 1) // 2
-            entry, reply = self._driver.entry_at(middle), await link.call("heads", {"at": middle}, deadline_s=ANSWER_S)
+            entry = self._driver.entry_at(middle, committed=False)
+            reply = await link.call("heads", {"at": middle}, deadline_s=ANSWER_S)
             if entry is None or reply.get("hash") in (entry.hash, b""):  # what is in a snapshot only was agreed upon
                 low = middle
             else:

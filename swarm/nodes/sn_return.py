@@ -72,7 +72,8 @@ def entrances(state: StateDirectory) -> list[Address]:
 def _acknowledged_alone(state: StateDirectory, ledger: Ledger, common: int) -> list[dict[str, Any]]:
     lost = []
     with Store(state.path / "ledger.db") as store:
-        for entry in store.read(common, store.commit, sys.maxsize):
+        # All that it had stored: it may have acknowledged more than it knew of when it was killed.
+        for entry in store.read(common, store.last_index, sys.maxsize):
             proposal = decode_entry(entry.raw).proposal
             if proposal:
                 said = proposal_header(proposal)

@@ -181,9 +181,10 @@ class Driver:
         """What a status must say of the ledger, a sentence each."""
         return [*self._voice.notes(), *self.snapshots.notes()]
 
-    def entry_at(self, index: int) -> LogEntry | None:
-        """The committed entry, if it is in the log (whose place a snapshot may be taking)."""
-        return next(iter(self._store.read(index - 1, min(index, self.head), 1)), None)
+    def entry_at(self, index: int, *, committed: bool = True) -> LogEntry | None:
+        """The entry, if it is stored in the log (whose place a snapshot may be taking), and committed if it must be."""
+        upto = min(index, self.head) if committed else index
+        return next(iter(self._store.read(index - 1, upto, 1)), None)
 
     def entries_after(self, index: int, max_bytes: int = PIECE_BYTES) -> list[bytes]:
         """The committed entries behind ``index``, as many as fit, at least one if there is one."""

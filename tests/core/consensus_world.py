@@ -142,9 +142,11 @@ class World:
         self.configure(uid)
 
     def crash(self, uid: str) -> None:
-        """Some of the writes under way make it to the disk, in their order."""
+        """Some of the writes under way make it to the disk, in their order. What is committed it may not know."""
         for append in self.appends[uid][: self.random.randint(0, len(self.appends[uid]))]:
             self.disks[uid].write(append)
+        disk = self.disks[uid]
+        disk.commit = self.random.randint(max(disk.floor.index, disk.snapshot.index), disk.commit)
         self.appends[uid] = []
         self.fetches.pop(uid, None)
         self.nodes.pop(uid)

@@ -51,7 +51,7 @@ class Node:
         ledger = Ledger()
         self.driver: Any = SimpleNamespace(
             ledger=ledger,
-            entry_at=lambda index: LogEntry(index, 1, hash_of(index), b"") if 0 < index <= ledger.head_index else None,
+            entry_at=self.entry_at,
             last_index=entries,
             voters=(),
             judge_clock=self.judged.append,
@@ -62,6 +62,10 @@ class Node:
         local: Any = SimpleNamespace(state=state)
         self.heads = Heads(local, Clock(wall_ms=lambda: NOW_MS), self.driver, self.ended.append)
         self.heads.read()
+
+    def entry_at(self, index: int, *, committed: bool = True) -> LogEntry | None:
+        upto = self.driver.ledger.head_index if committed else self.driver.last_index
+        return LogEntry(index, 1, hash_of(index), b"") if 0 < index <= upto else None
 
     def grow(self, entries: int) -> None:
         self.driver.ledger.head_index, self.driver.ledger.head_hash = entries, hash_of(entries)
@@ -238,10 +242,14 @@ def test_an_own_word_that_the_ledger_bears_out_is_welcome(state: StateDirectory)
 
 
 def test_stored_and_not_yet_committed_entries_are_no_old_copy(state: StateDirectory) -> None:
+    """As after a kill: what was signed as applied is stored, and not yet known again to be committed."""
     node, peer = Node(state, 10), Peer(1)
     node.driver.last_index = 12
     node.told(peer, yours=own_head(state, 12))
     assert not node.ended
+    node.told(peer, yours=own_head(state, 11, b"x" * 32))
+    (error,) = node.ended
+    assert "another entry" in error.message
 
 
 def test_a_recovery_that_nobody_signed_ends_nothing(state: StateDirectory) -> None:

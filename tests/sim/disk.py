@@ -1,7 +1,8 @@
 """Disks: what survives a crash of the process, and what a cut of the power.
 
 `SnDisk` behaves as `runtime/store` promises: everything that waits becomes one transaction, reported only when it is
-through; a crash leaves the one under way whole or not at all; a flipped bit is noticed at the start.
+through; a crash leaves the one under way whole or not at all, and may have forgotten what was committed since the
+snapshot; a flipped bit is noticed at the start.
 `ModelDisk` is a learning node's directory of models: files outlive the process at once, the power only when synced.
 """
 
@@ -46,6 +47,11 @@ class SnDisk(StoredLog):
     def snapshot_index(self) -> int:
         return self.snapshot.index if self.snapshot else 0
 
+    @property
+    def known(self) -> int:
+        """What is known to be committed at a start: nobody stores a first entry that is not."""
+        return max(self.commit, min(1, self.last_index))
+
     # ---- writing
 
     def submit(self, write: Append | Snapshot) -> None:
@@ -77,7 +83,7 @@ class SnDisk(StoredLog):
         self.write(write)
 
     def note_commit(self, commit: int) -> None:
-        """In passing, with other writes: what is known to be committed may be older after a crash."""
+        """In passing, with other writes; a crash loses as much of it as chance wants."""
         self.commit = max(self.commit, min(commit, self.last_index))
 
     def keep(self, snapshot: Snapshot) -> None:
@@ -101,6 +107,7 @@ class SnDisk(StoredLog):
         """The transaction under way is through or not. How many writes were lost, and how many of these were begun."""
         if not (self.full or torn) and self._random.random() < 0.5:
             self.end()
+        self.commit = self._random.randint(min(self.snapshot_index, self.commit), self.commit)
         begun, waiting = len(self._under_way), len(self._waiting)
         self._under_way, self._waiting = [], []
         return begun + waiting, int(torn and begun > 0)

@@ -114,7 +114,7 @@ class NetworkNode(Process):
         fresh = self._founder and self._keys == 1 and not self.disk.last_index
         self.orderer = Orderer(
             self.uid, self.incarnation, self.disk, self.around.codec, self._own_proposal,
-            term=self.disk.term, vote=self.disk.vote, commit=max(self.disk.commit, ledger.head_index),
+            term=self.disk.term, vote=self.disk.vote, commit=max(self.disk.known, ledger.head_index),
             ledger=ledger, network_id=self.network_id, founder=fresh, snapshot_every=self._snapshot_every,
         )  # fmt: skip
         self._founding = fresh
