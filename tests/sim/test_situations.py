@@ -346,9 +346,9 @@ def test_r095_nodes_are_upgraded_one_by_one_and_newer_rules_hold_when_the_last_o
     follower = next(sn for sn in stage.sns if sn is not stage.leader)
     follower.crash(power=False)
     follower.rules = 1
+    follower.start()
     with pytest.raises(Outdated, match="follows rules version 2, this release of swarm-learning knows version 1"):
-        follower.start()
-        stage.wait(ROUND_S)  # until somebody who leads has said how much is committed
+        stage.wait(ROUND_S)  # at the latest when who leads has said how much is committed
     follower.crash(power=False)
     follower.rules = 2
     follower.start()
