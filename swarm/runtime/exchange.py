@@ -158,7 +158,8 @@ class Exchange:
             if self._over.is_set():
                 return
             senders = [m.uid for m in self._snap.members if m.weight and m.uid != self._uid] if self._mine else []
-            kept = self._staging.enter(self._snap, senders, [(place.start, place.stop) for place in self._mine])
+            ranges = [(self._form.at(place.start), self._form.at(place.stop)) for place in self._mine]
+            kept = self._staging.enter(self._snap, senders, ranges)
             judges = self._method.distances
             self._machine = Exchanging(self._snap, self._uid, self._schema.nbytes, kept, judges=judges)
             self._rates.begin()
@@ -242,15 +243,17 @@ class Exchange:
             self._happened(x.Verified(pull))
 
     def _pull_offer(self, pull: x.Pull, stop: Stop) -> None:
-        member, room = self._members[pull.of], self._staging.room(pull.of)
+        member, room, form = self._members[pull.of], self._staging.room(pull.of), self._form
         proven = self._proven(pull, stop) if member.root and pull.start < pull.stop else None
 
-        def arrived(upto: int) -> None:
-            self._happened(x.Arrived(pull, proven.checked(room, upto) if proven else upto))
+        def arrived(offset: int) -> None:
+            upto = form.whole(offset)
+            self._happened(x.Arrived(pull, proven.checked(partial(form.read, sent=room), upto) if proven else upto))
 
-        self._fetch(pull, member.digest, room, stop, arrived)
+        first, last = form.at(pull.start), form.at(pull.stop)
+        self._from(pull, member.digest, (first, last), room[first:last], stop, arrived)
         if self._snap.topology == "broadcast" and not member.root:
-            sent = self._sent(member.digest, room)
+            sent = self._sent(member.digest, form.read(0, self._schema.nbytes, room))
             if sent != member.digest:
                 raise BadContribution(pull.of, f"it offered {member.digest} and sent {sent}")
 
@@ -275,8 +278,11 @@ class Exchange:
         hashed = pull.start
         hashing: list[Future[None]] = []
 
-        def arrived(upto: int) -> None:
+        room, into = self._form.shard(pull.start, pull.stop)
+
+        def arrived(offset: int) -> None:
             nonlocal hashed
+            upto = into(offset)
             whole = upto if upto == pull.stop else upto - (upto - pull.start) % CHUNK
             for first in range(hashed, whole, CHUNK):
                 sealed = first, min(first + CHUNK, pull.stop)
@@ -284,7 +290,8 @@ class Exchange:
             hashed = whole
             self._happened(x.Arrived(pull, upto))
 
-        proof = self._fetch(pull, "", self._result, stop, arrived)
+        span = self._form.at(pull.start), self._form.at(pull.stop)
+        proof = self._from(pull, "", span, room, stop, arrived)
         for leaves in hashing:
             leaves.result()
         self._signed.take(pull, proof, self._merging.unfit(pull.start, pull.stop))
@@ -297,14 +304,6 @@ class Exchange:
         if not distances.sound(bytes(self._measuring.said[pull.start : pull.stop])):
             raise BadContribution(pull.of, "the distances that it says it measured are none")
 
-    def _fetch(
-        self, pull: x.Pull, digest: str, into: memoryview, stop: Stop, on_progress: Callable[[int], None]
-    ) -> bytes:
-        """Leaves of a model; ``on_progress`` hears up to where ``into``, a whole model, has them."""
-        room, upto = self._form.room(pull, into)
-        span = self._form.at(pull.start), self._form.at(pull.stop)
-        return self._from(pull, digest, span, room, stop, lambda offset: on_progress(upto(offset)))
-
     def _from(
         self,
         pull: x.Pull,
@@ -314,6 +313,7 @@ class Exchange:
         stop: Stop,
         on_progress: Callable[[int], None],
     ) -> bytes:
+        """These bytes, as on the wire; ``on_progress`` hears up to where they are in ``room``."""
         snap, source = self._snap, self._members[pull.source]
         want = Want(snap.contract, snap.round, pull.what, snap.attempt, digest, *span)
         counted = self._rates.counted(source.uid, want.start, on_progress)

@@ -1,7 +1,8 @@
 """The form in which the bytes of an exchange travel: as they are, or as how far they are from the base.
 
 Used by one exchange, from any of its threads. Everybody else speaks of bytes of the model; here is what they are on the
-wire. Guarantee: what is served as a member's shard is, read back, bit for bit what that member holds itself.
+wire. Contributions lie in that form until they are merged, which is a chunk at a time. Guarantee: what is served as a
+member's shard is, read back, bit for bit what that member holds itself.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from swarm.core.events import SnapMade
-from swarm.core.exchanging_steps import Pull
 from swarm.core.wireform import Coding
 from swarm.errors import ModelError
 from swarm.runtime.exchange_staging import Staging
@@ -27,11 +27,17 @@ class Form(Protocol):
     def at(self, position: int) -> int:
         """Where the leaf that begins at this byte of the model (or the end) is on the wire."""
 
-    def room(self, pull: Pull, into: memoryview) -> tuple[memoryview, Upto]:
-        """Where a pull is received, and what to do as it comes so that it is ``into``, which is a whole model."""
+    def whole(self, offset: int) -> int:
+        """Up to which byte of the model everything is said below this one on the wire."""
+
+    def shard(self, start: int, stop: int) -> tuple[memoryview, Upto]:
+        """Where a shard is received, and what to do as it comes so that it is in the result."""
 
     def own(self, start: int, stop: int) -> memoryview:
         """These bytes of what this member contributes."""
+
+    def read(self, start: int, stop: int, sent: memoryview) -> memoryview:
+        """These bytes of what a member contributes, all of which ``sent`` has room for, on the wire."""
 
     def settle(self, start: int, stop: int) -> None:
         """These bytes of the result have been merged here: make of them what can be said on the wire."""
@@ -45,11 +51,17 @@ class AsTheyAre:
     def at(self, position: int) -> int:
         return position
 
-    def room(self, pull: Pull, into: memoryview) -> tuple[memoryview, Upto]:
-        return into[pull.start : pull.stop], lambda upto: upto
+    def whole(self, offset: int) -> int:
+        return offset
+
+    def shard(self, start: int, stop: int) -> tuple[memoryview, Upto]:
+        return self.served[start:stop], self.whole
 
     def own(self, start: int, stop: int) -> memoryview:
         return self._own[start:stop]
+
+    def read(self, start: int, stop: int, sent: memoryview) -> memoryview:
+        return sent[start:stop]
 
     def settle(self, start: int, stop: int) -> None:
         pass
@@ -68,32 +80,37 @@ class Coded:
     def at(self, position: int) -> int:
         return self._coding.form.at(position)
 
-    def room(self, pull: Pull, into: memoryview) -> tuple[memoryview, Upto]:
-        first, last = self.at(pull.start), self.at(pull.stop)
-        sent = self.served[first:last] if pull.what == "shard" else memoryview(bytearray(last - first))
-        known = pull.start
+    def whole(self, offset: int) -> int:
+        return self._coding.form.whole(offset)
 
-        def arrived(upto: int) -> int:
+    def shard(self, start: int, stop: int) -> tuple[memoryview, Upto]:
+        known = start
+
+        def arrived(offset: int) -> int:
             nonlocal known
-            whole = self._coding.form.whole(upto)
+            whole = self.whole(offset)
             if whole > known:
-                self._coding.read(
-                    known, whole, sent[self.at(known) - first : self.at(whole) - first], into[known:whole]
-                )
+                self._coding.read(known, whole, self._sent(known, whole, self.served), self._result[known:whole])
                 known = whole
             return known
 
-        return sent, arrived
+        return self._sent(start, stop, self.served), arrived
 
     def own(self, start: int, stop: int) -> memoryview:
+        return self.read(start, stop, self._own)
+
+    def read(self, start: int, stop: int, sent: memoryview) -> memoryview:
         content = memoryview(bytearray(stop - start))
-        self._coding.read(start, stop, self._own[self.at(start) : self.at(stop)], content)
+        self._coding.read(start, stop, self._sent(start, stop, sent), content)
         return content
+
+    def _sent(self, start: int, stop: int, whole: memoryview) -> memoryview:
+        return whole[self.at(start) : self.at(stop)]
 
     def settle(self, start: int, stop: int) -> None:
         if not self._settles:
             return
-        merged, sent = self._result[start:stop], self.served[self.at(start) : self.at(stop)]
+        merged, sent = self._result[start:stop], self._sent(start, stop, self.served)
         self._coding.write(start, stop, merged, sent)
         self._coding.read(start, stop, sent, merged)
         tensor = tensorbytes.first_nonfinite(self._coding.form.schema, merged, start, stop)
@@ -112,6 +129,6 @@ def contributions(uid: str, form: Form, staging: Staging) -> Callable[[str, int,
     """The bytes of contributions. Not a method: an exchange that refers to itself would hold its model for longer."""
 
     def bytes_of(contributor: str, start: int, stop: int) -> memoryview:
-        return form.own(start, stop) if contributor == uid else staging.room(contributor)[start:stop]
+        return form.own(start, stop) if contributor == uid else form.read(start, stop, staging.room(contributor))
 
     return bytes_of

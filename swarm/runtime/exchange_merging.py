@@ -38,10 +38,10 @@ class ProvenLeaves:
         self._hash_name = hash_name
         self._upto = self._start
 
-    def checked(self, content: memoryview, upto: int) -> int:
+    def checked(self, content: Callable[[int, int], memoryview], upto: int) -> int:
         """Bytes below ``upto`` are here: how far they are what was offered. Raises when they are not."""
         whole = upto if upto == self._stop else upto - (upto - self._start) % LEAF_BYTES
-        found = tensorbytes.leaf_hashes(content[self._upto : whole], self._hash_name)
+        found = tensorbytes.leaf_hashes(content(self._upto, whole), self._hash_name)
         at = (self._upto - self._start) // LEAF_BYTES * HASH
         if found != self._hashes[at : at + len(found)]:
             raise BadContribution(self._uid, "the weights it sent are not those it offered: a leaf has another hash")

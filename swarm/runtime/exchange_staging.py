@@ -1,8 +1,9 @@
 """Staging: room for the other members' contributions, kept from one attempt to the next and used again every round.
 
-One of them a contract on a learning node; its exchanges take it in turns. Guarantees: bytes that came in an earlier
-attempt of the round are not lost with it; memory is taken for bytes of the own shards only, about one model in all;
-nobody is given the room, nor begins with a result, while an earlier attempt may still write there.
+One of them a contract on a learning node; its exchanges take it in turns. Contributions lie there as they came, in
+their wire form. Guarantees: bytes that came in an earlier attempt of the round are not lost with it; memory is taken
+for bytes of the own shards only, about one model in all as it travels; nobody is given the room, nor begins with a
+result, while an earlier attempt may still write there.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ _NORESERVE = 0x4000 if sys.platform == "linux" else 0
 
 
 class Staging:
+    """For models of ``nbytes``, and for their wire forms, the last leaf of which may be a little longer."""
+
     def __init__(self, nbytes: int) -> None:
-        self._nbytes = nbytes
+        self._nbytes = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
         self._maps: dict[str, mmap.mmap] = {}
         self._ranges: list[Range] = []
-        self._round = -1
+        self._of = (-1, "")
+        """The round, and its base."""
         self._kept: dict[str, tuple[str, Spans]] = {}
         self._writers: list[Callable[[], None]] = []
 
@@ -34,7 +38,8 @@ class Staging:
             ended()
 
     def enter(self, snap: SnapMade, senders: Iterable[str], ranges: list[Range]) -> dict[str, Spans]:
-        """Room for these ranges of these members' contributions; what of them is here already."""
+        """Room for these ranges, as on the wire, of these members' contributions; what of them is here already, as in
+        the model: what is on the wire is how far it is from the base, so it lasts as long as the round and its base."""
         wanted = list(senders)
         spare = [self._maps.pop(uid) for uid in list(self._maps) if uid not in wanted]
         for uid in wanted:
@@ -44,8 +49,8 @@ class Staging:
             self._release(Spans(ranges))
             self._ranges = ranges
         offered = {member.uid: member.digest for member in snap.members}
-        known = self._kept if snap.round == self._round else {}
-        self._round, self._kept, self._writers = snap.round, {}, []
+        known = self._kept if (snap.round, snap.base) == self._of else {}
+        self._of, self._kept, self._writers = (snap.round, snap.base), {}, []
         return {uid: spans for uid, (digest, spans) in known.items() if uid in wanted and offered[uid] == digest}
 
     def leave(self, snap: SnapMade, kept: Mapping[str, Spans], writers: list[Callable[[], None]]) -> None:
@@ -55,7 +60,7 @@ class Staging:
         self._writers = writers
 
     def room(self, uid: str) -> memoryview:
-        """As large as the model; valid in the ranges that were asked for."""
+        """As large as what travels of a model; valid in the ranges that were asked for."""
         return memoryview(self._maps[uid])
 
     def _map(self) -> mmap.mmap:
@@ -68,11 +73,11 @@ class Staging:
         return made
 
     def _release(self, used: Spans) -> None:
-        """Give back the memory of all pages outside of these ranges, which begin and end with leaves, so with pages."""
+        """Give back the memory of all pages that have nothing of these ranges."""
         if not hasattr(mmap, "MADV_DONTNEED"):
             return
         for one in self._maps.values():
             for start, stop in used.gaps(0, self._nbytes):
-                first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-                if first < stop:
-                    one.madvise(mmap.MADV_DONTNEED, first, stop - first)
+                first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE * mmap.PAGESIZE
+                if first < last:
+                    one.madvise(mmap.MADV_DONTNEED, first, last - first)

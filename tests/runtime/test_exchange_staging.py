@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import mmap
 import threading
 
@@ -88,3 +89,21 @@ def resident(room: memoryview) -> int:
         pagemap.seek(first // page * 8)
         pages = np.frombuffer(pagemap.read(len(room) // page * 8), np.uint64)
     return int(np.count_nonzero(pages >> 63)) * page
+
+
+def test_what_is_kept_is_nothing_on_another_base() -> None:
+    staging, here = Staging(NBYTES), Spans([(MIB, 2 * MIB)])
+    entered(staging, snap("am"), MIB, 3 * MIB)
+    staging.leave(snap("am"), {"a": here}, [])
+    assert entered(staging, dataclasses.replace(snap("am"), base="another"), MIB, 3 * MIB) == {}
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="needs madvise")
+def test_shards_that_begin_and_end_within_pages_keep_them_when_others_move() -> None:
+    staging = Staging(NBYTES)
+    entered(staging, snap("a"), 0, 4 * MIB)
+    room = staging.room("a")
+    room[: 4 * MIB] = b"a" * (4 * MIB)
+    entered(staging, snap("a", round_=2), MIB + 8, 3 * MIB + 16)
+    assert bytes(room[MIB + 8 : 3 * MIB + 16]) == b"a" * (2 * MIB + 8)
+    assert bytes(room[MIB - mmap.PAGESIZE : MIB]) == bytes(mmap.PAGESIZE), "the page before is given back"

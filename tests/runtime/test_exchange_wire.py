@@ -234,3 +234,16 @@ def test_nobody_who_keeps_to_the_limit_is_refused_for_what_rounding_adds(five) -
     attempt.start()
     assert {attempt.told()[1] for _ in range(2)} == {"done"}
     attempt.end()
+
+
+def test_contributions_lie_as_they_came_until_they_are_merged(five) -> None:  # noqa: F811
+    """Room for them as numbers would be three quarters of a model more with four members."""
+    attempt = Attempt(five[:2], SCHEMA, models(2), [1] * 2, "sharded", coding=coding("int8"))
+    attempt.start()
+    assert {attempt.told()[1] for _ in range(2)} == {"done"}
+    form = coding("int8").form
+    for index, other in ((0, 1), (1, 0)):
+        shard = attempt.region_of(index)
+        room, on_wire = attempt.stagings[index].room(five[other].uid), slice(form.at(shard.start), form.at(shard.stop))
+        assert room[on_wire] == memoryview(attempt.own[other])[on_wire]
+    attempt.end()
