@@ -4,8 +4,8 @@ Used by the exchange of a round, for methods that judge whole contributions (`Me
 measures there; all sum up what all have measured. Guarantees: float64; the same bits however the model is cut into
 shards and stretches and whatever the machine, and for a pair of members whoever else takes part.
 
-    a leaf     (xᵢ - xⱼ)² for each of its elements; of a block of COLUMNS row after row of LANES, then block after block,
-               then in halves: the upper half to the lower one, until one is left (always whole rows, element by
+    a leaf     (xᵢ - xⱼ)² for each of its elements; of a block of COLUMNS row after row of LANES, then block after
+               block, then in halves: the upper half to the lower one, until one is left (always whole rows, element by
                element: sums along a row, np.sum's and those of BLAS, differ from machine to machine)
     a model    a binary tree over its leaves, where the sum of a node is that of the lower half plus the upper half
     a part     what a shard says: the sums of the largest nodes that lie in it, from which all build the rest
@@ -42,7 +42,7 @@ def pairs(members: int) -> int:
 
 
 class Room:
-    """What measuring a leaf of so many members takes, to be used again: pages that are fresh cost as much as it does."""
+    """What measuring a leaf of so many members takes, to be used again: fresh pages cost as much as measuring does."""
 
     def __init__(self, members: int) -> None:
         self.rows = np.empty((members, COLUMNS))

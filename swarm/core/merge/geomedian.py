@@ -5,7 +5,8 @@ smoothed Weiszfeld algorithm: λᵢ ← wᵢ / max(ν, ‖xᵢ - z‖), normalis
 less than half of the weight and needs not be told how many; it moves by little for each of them.
 
 No rule for stopping can end elsewhere on another machine: STEPS are taken, less those after one that moved no bit,
-which move none either. Thirty most often reach that. ν is SMOOTHING of the middle distance between two members, so the scale of the weights does not matter.
+which move none either. Thirty most often reach that. ν is SMOOTHING of the middle distance between two members, so the
+scale of the weights does not matter.
 """
 
 from __future__ import annotations
