@@ -8,6 +8,7 @@
     │   ├── RunsTwice   3    another process takes part with the same node key
     │   └── Outdated    3    the network follows rules that are newer than what this node knows
     ├── Unreachable     4    not reachable, deadline passed
+    │   └── Crowded     4    reachable, and has too much to do for this organisation
     ├── Refused         5    a policy or the ledger says no
     ├── WorkerFailed    6    a task or worker failed
     ├── ModelError      7    tensors, weights, data
@@ -68,6 +69,12 @@ class Unreachable(SwarmError):
     code = 4
 
 
+class Crowded(Unreachable):
+    """Whoever answers has too much to do for this organisation: the same may be asked there again in a while."""
+
+    kind = "crowded"
+
+
 class Refused(SwarmError):
     code = 5
 
@@ -110,7 +117,7 @@ def from_wire(fields: dict[Any, Any]) -> SwarmError:
     """The error that another process reported, as the same class here; whatever it sent, as one printable line."""
     code = fields.get("code")
     kind = BY_CODE.get(code, InternalError) if type(code) is int else InternalError
-    kind = next((one for one in (Replaced, RunsTwice, Outdated) if fields.get("kind") == one.kind), kind)
+    kind = next((one for one in (Replaced, RunsTwice, Outdated, Crowded) if fields.get("kind") == one.kind), kind)
     return kind(_told(fields.get("message")), hint=_told(fields.get("hint")))
 
 

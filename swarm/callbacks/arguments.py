@@ -26,8 +26,11 @@ from swarm.wire.messages import Checkin
 
 LOOPBACK_VARIABLE = "SWARM_LOOPBACK"
 TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
-UPPER_VARIABLES = {"upper": "SWARM_UPPER", "upperEvery": "SWARM_UPPER_EVERY", "upperPeers": "SWARM_UPPER_PEERS"}
-"""What whoever starts the program of a group says for it, by option."""
+OPTION_VARIABLES = {
+    "upper": "SWARM_UPPER", "upperEvery": "SWARM_UPPER_EVERY", "upperPeers": "SWARM_UPPER_PEERS",
+    "pickPeers": "SWARM_PICK_PEERS", "asyncGoal": "SWARM_ASYNC_GOAL",
+}  # fmt: skip
+"""What whoever starts the program says for it, as the channel of its task has it (`wire/channels`), by option."""
 LEADS_VARIABLE = "SWARM_LEADS"
 MERGE_METHODS = tuple(METHODS)
 CHECKINS: tuple[Checkin, ...] = get_args(Checkin)
@@ -189,7 +192,7 @@ def _options(
     own |= {name: _thousandths(own[name]) for name in THOUSANDTHS & own.keys()}
     if TOO_FEW_PEERS_VARIABLE in environment:
         own["tooFewPeersSeconds"] = _too_few_peers_s(environment[TOO_FEW_PEERS_VARIABLE])
-    for name, variable in UPPER_VARIABLES.items():
+    for name, variable in OPTION_VARIABLES.items():
         if variable in environment and name not in own:
             text = environment[variable]
             own[name] = text if name == "upper" or not text.isdecimal() else int(text)

@@ -22,6 +22,8 @@ class Asked(NamedTuple):
     number: int
     raw: bytes
     wall_ms: int
+    by: bytes = b""
+    """The organisation of who asks, by its anchor; empty: this node itself, or somebody of whom that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,13 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """Too many proposals of its organisation wait already: it may be asked again in a while."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Declined:
     """Bytes that nobody can have signed: no entry is made of them. Code, reason and hint of an error."""
 
@@ -177,4 +186,5 @@ class Restored:
     """The ledger is another object now, with the state of an installed snapshot."""
 
 
-AskingEffect = Answered | NotLeading | Paused | Declined | ReadReady | Publish | Keep | Install | Restored
+Answer = Answered | NotLeading | Paused | TurnedAway | Declined | ReadReady
+AskingEffect = Answer | Publish | Keep | Install | Restored

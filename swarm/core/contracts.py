@@ -72,6 +72,8 @@ class Contracts:
 
     def handle(self, claim: Verified, header: EntryHeader) -> Answer:
         contract = self._contract(claim)
+        if claim.kind == "Offer" and contract.level.stage == "down":
+            self._must_be_from_above(contract, claim)
         events = contract.handle(claim.kind, claim.uid, claim.body, self._weight(contract, claim))
         return contract.standing(), events
 
@@ -154,6 +156,22 @@ class Contracts:
             if group.options.upper == upper and uid in group.members and group.members[uid].leads:
                 return group
         raise Refused(f"groups merge in contract {upper}, and {self._nodes[uid].identity} leads none of them")
+
+    def _must_be_from_above(self, group: Contract, claim: Verified) -> None:
+        """A leader brings its group what the upper contract has committed, which may have gone on meanwhile, or the
+        group's own model where nothing came of it; and the end of the training only with the final one."""
+        leader, name, digest = group.members.get(claim.uid), group.options.upper, claim.body["digest"]
+        if not leader or not leader.leads or claim.body.get("inactive", False) or claim.body["base"] != group.base:
+            return  # it counts nothing, or is refused anyway
+        upper = self.open.get(name)
+        if upper is None:
+            raise Refused(f"{leader} brings group {group.name} a model of contract {name}, which is not open")
+        if claim.body.get("stop", False) and (not upper.finished or digest != upper.base):
+            raise Refused(f"{leader} ends group {group.name} with {digest}: contract {name} has not ended with that")
+        if digest != group.base and upper.kept.of(digest) is None:
+            raise Refused(
+                f"{leader} brings group {group.name} the model {digest}, and contract {name} has committed {upper.base}"
+            )
 
     def _steered(self, claim: Verified, how: str) -> tuple[Contract, Identity]:
         contract, identity = self._contract(claim), self._nodes[claim.uid].identity

@@ -18,11 +18,6 @@ def down(contract: Contract) -> bool:
     return contract.level.stage == "down" and not contract.finished
 
 
-def climbs(contract: Contract, uid: str, lifted: Lifted | None) -> bool:
-    """Before the member can offer anything, it has to take the group's merge to the upper contract."""
-    return down(contract) and contract.members[uid].leads and (lifted is None or lifted.base != contract.base)
-
-
 def source(ask: Asked, contract: Contract, lineage: Lineage, checkin: str) -> Source:
     """``checkin``: what a program that has ended gives: "snapshot" its own weights, "active" the merged ones."""
     ended = ask.kind == "end" and contract.has_model

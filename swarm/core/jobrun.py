@@ -110,18 +110,22 @@ class JobRun:
 
     def unit(self) -> list[JobSlot]:
         """What is to be leased next, all of it to one operator; nothing while nothing may be."""
-        if self.ending or not self._waiting:
-            return []
-        if self.terms.gang:
-            return list(self.slots.values()) if len(self._waiting) == self.terms.slots else []
-        if self._is_testing() and self._waiting[0] >= self.terms.probe:
-            return []
-        return [self.slots[f"{self.number}.{self._waiting[0]}"]]
+        return next(self.units(), [])
 
     def units(self) -> Iterator[list[JobSlot]]:
-        """What may be leased next: alternatives, each of them to one operator."""
-        if unit := self.unit():
-            yield unit
+        """What may be leased next: alternatives, each of them to one operator, the most urgent first."""
+        if self.ending or not self._waiting:
+            return
+        if self.terms.gang:
+            if len(self._waiting) == self.terms.slots:
+                yield list(self.slots.values())
+        elif not self._is_testing() or self._waiting[0] < self.terms.probe:
+            yield [self.slots[f"{self.number}.{self._waiting[0]}"]]
+
+    @property
+    def stalls(self) -> bool:
+        """Whether what it holds may be idle until it is given a slot again: jobs wait for nobody."""
+        return False
 
     def room(self, slot: JobSlot) -> Room:
         """What the slot takes of its operator."""

@@ -2,8 +2,8 @@
 
 Kept by the board (`core/board`), which hands on the proposals. Guarantees: slots are dealt by the very entry that makes
 room for them, so a lease costs no entry of its own; users have equal shares, and within one user's share tasks go in
-the order in which they came; a gang that waits for room keeps smaller ones from taking it; nobody holds more than it
-has offered. Dealing costs no more than the runs that wait times the operators, however many slots there are.
+the order in which they came; a gang that waits for room keeps smaller ones from taking it; what a running task has lost
+of its minimums comes before all that waits; nobody holds more than it has offered. No lease costs a look at all slots.
 
     proposal        by                       what follows
     JobsSubmitted   swci                     the task is known, final and queued: JobsKnown, and slots are dealt
@@ -309,7 +309,7 @@ class Jobs:
         """The unit of whose turn it is and for which there is room. ``units``: of runs of which nothing was dealt."""
         kept: set[str] = set()
         tried: set[str] = set()
-        for run in sorted(self._waiting.values(), key=lambda run: (shares[run.user], run.number)):
+        for run in sorted(self._waiting.values(), key=lambda run: (not run.stalls, shares[run.user], run.number)):
             deal = partial(self._deal_of, run, free, shares, units, index=index, now_ms=now_ms)
             if not (isinstance(run, RolesRun) and run.variant and run.begins_at_once):
                 events = deal(kept)

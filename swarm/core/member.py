@@ -13,7 +13,7 @@ answered exactly once, or the member gives up with a sentence; a change that doe
               │ │   a base that is not here ──► fetching ──FetchFailed──► behind ──Ticked──► fetching
               │ └─ Fetched: begin, or too late to count              │
               │   the round takes others ──► sitting out ──Committed──► fetching
-              │   the group has merged, and this leads it ──► climbing ──Lifted──► offered
+              │   the group has merged, and this leads it ──► climbing ──Lifted──► offered, refused once ──► climbing
               └─ the others are ahead ──► rebasing ◄── Fetched ──────┘
                                             └──Rebased──► offered, with less weight
 """
@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from swarm.core import contributing
 from swarm.core import member_steps as m
+from swarm.core.ascent import Ascent
 from swarm.core.contract import Contract
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
 from swarm.core.lineage import Lineage
@@ -56,7 +57,7 @@ class Member:
         self.ask: m.Asked | None = None
         self.part: Part | None = None
         self.lineage = Lineage(uid, contract, origin or holds)
-        self._from_above: m.Lifted | None = None
+        self._ascent = Ascent(uid, contract)
         self._patience = Patience(contract)
         self._round = 0
         """The round that the open ask is in, as it was when the last step was chosen."""
@@ -125,22 +126,20 @@ class Member:
         assert self.holds == self.contract.base, "I8: offers are on the newest base, and it is here"
         self._round, self._down = self.contract.round, contributing.down(self.contract)
         of = (self.ask, self.contract, self.lineage, self.checkin)
-        body = contributing.offer(*of, uid=self.uid, lifted=self._from_above)
+        body = contributing.offer(*of, uid=self.uid, lifted=self._ascent.lifted)
         self._offered = body["digest"]
         return body
 
     def _descend(self) -> list[m.Effect]:
         """The group has merged: it takes what comes from above, which its leader has to bring first."""
-        if contributing.climbs(self.contract, self.uid, self._from_above):
-            self.phase = Phase.CLIMBING
-            return [m.Climb(self.contract.base, ending=self.contract.level.ending)]
-        self.phase = Phase.OFFERED
-        return [m.Propose("Offer", self._offer())]
+        climb = self._ascent.climb()
+        self.phase = Phase.CLIMBING if climb else Phase.OFFERED
+        return [climb or m.Propose("Offer", self._offer())]
 
     def _lifted(self, event: m.Lifted) -> list[m.Effect]:
         if self.phase is not Phase.CLIMBING:
             return []
-        self._from_above = event
+        self._ascent.lifted = event
         return self._pursue()
 
     def _judged(self, event: m.OfferJudged) -> list[m.Effect]:
@@ -152,6 +151,8 @@ class Member:
             return self._counted_again()
         if self.contract.snap is not None or self.contract.finished:
             return self._passed_over(event.round)
+        if self._down and self._ascent.refused():
+            return self._descend()
         return [m.GiveUp(Refused(event.reason))]
 
     def _counted_again(self) -> list[m.Effect]:

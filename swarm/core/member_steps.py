@@ -168,10 +168,14 @@ class Rebase:
 
 @dataclass(frozen=True)
 class Climb:
-    """Merge the group's model ``base`` in the upper contract; ``ending``: the group has nothing more to train."""
+    """Merge the group's model ``base`` in the upper contract; ``ending``: the group has nothing more to train.
+
+    ``again``: it has been there, and what was brought is out of date: bring the upper contract's newest model.
+    """
 
     base: str
     ending: bool
+    again: bool = False
 
 
 @dataclass(frozen=True)

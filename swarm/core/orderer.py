@@ -4,7 +4,8 @@ Driven by ``runtime/driver``, and by the simulator, which runs this very class. 
 
 * an outcome is answered only for an entry that is committed and applied here; the same proposal gets the same outcome,
   through whichever node and under whichever leader it is asked again;
-* who waits is answered: with the outcome, or, as soon as this node leads no longer, with whom to ask;
+* who waits is answered: with the outcome, or, as soon as this node leads no longer, with whom to ask; while more is
+  asked than it can do, organisations have their turns, and one that asks too much is turned away (``core/intake``);
 * entries follow the last one in index, hash and time; a term begins with a blank entry, so that what earlier leaders
   left behind is decided at once;
 * an event applies ``breath`` entries at most, none before what others wait for: ``Breathed`` goes on while ``behind``.
@@ -38,6 +39,7 @@ from swarm.core.asking import (
     ReadReady,
     RecoveryAsked,
     Restored,
+    TurnedAway,
 )
 from swarm.core.claims import Blank, EntryHeader, Unverified, Verified
 from swarm.core.codec import Codec
@@ -45,6 +47,7 @@ from swarm.core.consensus import Consensus
 from swarm.core.electorate import needed_first
 from swarm.core.events import NodeGone, NodeKnown
 from swarm.core.initiative import Initiative
+from swarm.core.intake import Intake
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import (
     INNER,
@@ -70,6 +73,7 @@ from swarm.core.ordering import (
 from swarm.core.ordering import Effect as ConsensusEffect
 from swarm.core.ordering import Event as ConsensusEvent
 from swarm.core.pending import Pending
+from swarm.core.reads import Reads
 from swarm.core.recovery import recoverable
 from swarm.core.snapshot import Snapshot, restored, taken
 from swarm.core.timekeeper import Propose
@@ -117,8 +121,8 @@ class Orderer:
         self._seq = 1  # 1 is the introduction of this incarnation
         self._pending = Pending()
         self._made: list[LogEntry] = []  # pending, and not yet proposed to consensus
-        self._held: list[tuple[int, Asked]] = []  # judged anew once this index is applied
-        self._reads: dict[int, int | None] = {}  # by number: the index that a read needs, once that is known
+        self._intake = Intake()
+        self._reads = Reads()
         self._initiative: Initiative | None = None
         self._learners: tuple[str, ...] = ()
         self._blocked, self._clock_good = Blocked(), True
@@ -158,10 +162,10 @@ class Orderer:
             case Breathed():
                 pass
             case Asked():
-                self._ask(event)
+                self._admit(event)
             case AskedTogether():
                 for asked in event.asked:
-                    self._ask(asked)
+                    self._admit(asked)
             case RecoveryAsked():
                 self._wall_ms = event.wall_ms
                 self._recover(event)
@@ -190,12 +194,18 @@ class Orderer:
         self._flush()
         if self.behind and (isinstance(event, Breathed) or LEAVING.isdisjoint(map(type, self._effects))):
             self._apply()
-        self._serve_reads()
+        self._effects.extend(map(ReadReady, self._reads.ready(self.head)))
         self._replace_log()
         effects, self._effects = self._effects, []
         return effects
 
     # ---- asking
+
+    def _admit(self, asked: Asked) -> None:
+        if self.role != "leader" or self._intake.lets_through(len(self._pending)):
+            self._ask(asked)
+        elif not self._intake.line_up(asked):
+            self._effects.append(TurnedAway(asked.number))
 
     def _ask(self, asked: Asked) -> None:
         self._wall_ms = asked.wall_ms
@@ -208,7 +218,7 @@ class Orderer:
         elif not asked.raw:
             self._effects.append(Declined(asked.number, Refused.code, "an empty proposal", ""))
         elif isinstance(claim, Unverified) and self._pending:
-            self._held.append((self._pending.index, asked))  # it may rest on what is under way
+            self._intake.hold(self._pending.index, asked)  # it may rest on what is under way
         elif isinstance(claim, Unverified):
             self._effects.append(Declined(asked.number, claim.code, claim.reason, claim.hint))
         elif isinstance(claim, Verified) and (why := self._why_not(claim)):
@@ -231,21 +241,15 @@ class Orderer:
 
     def _forget(self, number: int) -> None:
         self._pending.forget(number)
-        self._held = [(index, asked) for index, asked in self._held if asked.number != number]
-        self._reads.pop(number, None)
+        self._intake.forget(number)
+        self._reads.forget(number)
 
     def _read(self, event: ReadAsked) -> None:
         if self.role != "leader":
             self._effects.append(NotLeading(event.number, self.leader))
         else:
-            self._reads[event.number] = None
+            self._reads.begin(event.number)
             self._step(event)
-
-    def _serve_reads(self) -> None:
-        for number, needed in list(self._reads.items()):
-            if needed is not None and needed <= self.head:
-                del self._reads[number]
-                self._effects.append(ReadReady(number))
 
     # ---- consensus
 
@@ -263,7 +267,7 @@ class Orderer:
             if isinstance(effect, Role):
                 self._take_role(effect)
             elif isinstance(effect, Readable):
-                self._reads[effect.number] = effect.index
+                self._reads.confirm(effect.number, effect.index)
             elif isinstance(effect, Superseded):
                 self._release(effect.peer)
 
@@ -280,8 +284,7 @@ class Orderer:
 
     def _release(self, leader: str) -> None:
         """Whoever waits asks again, there or here."""
-        numbers = [*self._pending.release(), *(asked.number for _, asked in self._held), *self._reads]
-        self._held, self._reads = [], {}
+        numbers = [*self._pending.release(), *self._intake.release(), *self._reads.release()]
         self._effects.extend(NotLeading(number, leader) for number in numbers)
 
     def _follow_log(self) -> None:
@@ -343,6 +346,8 @@ class Orderer:
     def _apply(self) -> None:
         for index in range(self.head + 1, min(self.consensus.commit, self.head + self._breath) + 1):
             self._take(self.consensus.entry(index))
+        while (asked := self._intake.next(len(self._pending))) is not None:
+            self._ask(asked)
         self._flush()
 
     def _take(self, entry: LogEntry) -> None:
@@ -358,20 +363,14 @@ class Orderer:
             raise Refused(f"the ledger's first entry begins no network: {applied.outcome.reason}")
         self._effects.extend([Answered(number, applied.outcome) for number in self._pending.settle(entry.index)])
         self._effects.append(Publish(entry, header, proposal, applied))
-        self._settle(entry.index)
+        for asked in self._intake.due(entry.index):
+            self._ask(asked)
         if entry.voters is not None or any(isinstance(event, NodeKnown | NodeGone) for event in applied.events):
             self._configure()
         if self._initiative is not None:
             self._propose(self._initiative.applied(applied.events))
         if entry.index % self._snapshot_every == 0:
             self._effects.append(Keep(taken(self.ledger, entry.term, self._log.voters_at(entry.index))))
-
-    def _settle(self, index: int) -> None:
-        """Whoever waited for this much to be applied."""
-        due = [asked for needed, asked in self._held if needed <= index]
-        self._held = [(needed, asked) for needed, asked in self._held if needed > index]
-        for asked in due:
-            self._ask(asked)
 
     def _configure(self) -> None:
         """All admitted network nodes store the entries; a lost one remains: only leaving ends that."""

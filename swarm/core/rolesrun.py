@@ -129,13 +129,16 @@ class RolesRun(JobRun):
         if self.ending or not self._waiting:
             return
         if self._next is None:
-            up = {role.name for role in self.roles if self._tally.is_up(role)}
-            able = [role.name for role in self.roles if up.issuperset(role.needs)]
-            self._next = Startable(able, map(self._slot, self._waiting))
-        yield from ([slot] for slot in self._next.firsts())
+            self._next = Startable(self._tally.startable(self.roles), map(self._slot, self._waiting))
+        yield from ([slot] for slot in sorted(self._next.firsts(), key=lambda slot: not self._is_missed(slot)))
 
-    def unit(self) -> list[JobSlot]:
-        return next(self.units(), [])
+    @property
+    def stalls(self) -> bool:
+        return any(self._is_missed(slot) for slot in self.unit())
+
+    def _is_missed(self, slot: JobSlot) -> bool:
+        """Whether its role has lost the minimum that it had, so that others of the task may be waiting for it."""
+        return self.met and self._tally.is_short(self.role(slot))
 
     def _slot(self, serial: int) -> JobSlot:
         return self.slots[f"{self.number}.{serial}"]

@@ -161,6 +161,9 @@ class Round:
             return [*events, self._dispute(now)]
         if len(now.ready) < quorum(len(now.uids)):
             return events
+        if self.terms.stage == "down" and digest != (brought := self._brought()).digest:
+            took = f"{brought.name} offered {brought.digest}, the model from above, and the group has {digest} of it"
+            return [*events, self._abort(took)]
         signers = tuple(sorted(now.ready))
         where = (self.terms.contract, self.number, attempt)
         return [*events, Committed(*where, digest, now.uids, signers, self._final)]
@@ -279,6 +282,10 @@ class Round:
         uids = dict.fromkeys(now.snap.owner_of(index) for index in differing)
         owners = ", ".join(self._name(uid) for uid in uids)
         return self._abort(f"{who}; they differ in the shards of {owners}" if owners else who, differing)
+
+    def _brought(self) -> Offer:
+        """In a round for what comes from above: the one offer that counts."""
+        return next(offer for offer in self.offers.values() if offer.weight)
 
     def _current(self, attempt: int, kind: str) -> Attempt:
         assert self.attempt is not None

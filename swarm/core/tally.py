@@ -7,7 +7,7 @@ task's own can by itself make a role of participants fail: what only its slots h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from swarm.core.jobslot import JobSlot
 from swarm.core.roles import Role
@@ -58,6 +58,15 @@ class Tally:
 
     def is_up(self, role: Role) -> bool:
         return self.up(role.name) >= role.low
+
+    def is_short(self, role: Role) -> bool:
+        """Whether it has less than its minimum, with those that are on their way."""
+        return self._counts[role.name]["leased"] + self._counts[role.name]["done"] < role.low
+
+    def startable(self, roles: Collection[Role]) -> list[str]:
+        """Those of which every role that they need has its minimum."""
+        up = {role.name for role in roles if self.is_up(role)}
+        return [role.name for role in roles if up.issuperset(role.needs)]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tally):

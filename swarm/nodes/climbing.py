@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import trio
@@ -68,7 +68,8 @@ class Climbing:
         upper = self.learning
         await trio.to_thread.run_sync(_copy, group.models.bytes_of(effect.base), self._session.out)
         log.info("group %s goes to contract %s", self._group.name, upper.contract.name)
-        answer = await upper.ask(Sync("end" if effect.ending else "sync", upper.contract.commits, 0, {}))
+        kind: Literal["begin", "sync", "end"] = "begin" if effect.again else "end" if effect.ending else "sync"
+        answer = await upper.ask(Sync(kind, upper.contract.commits, 0, {}))
         if answer.how not in ("merged", "adopted"):
             return m.Lifted(effect.base, effect.base, answer.training_over)
         await trio.to_thread.run_sync(self._keep, group.models, answer)

@@ -20,7 +20,7 @@ import trio
 from swarm.core.events import Applied, NodeGone, NodeKnown, Outcome
 from swarm.core.fields import is_address
 from swarm.core.ledger import Ledger
-from swarm.errors import IdentityError, Outdated, SwarmError, Unreachable
+from swarm.errors import Crowded, IdentityError, Outdated, SwarmError, Unreachable
 from swarm.runtime.change import either
 from swarm.runtime.control import Control, Link, Prompt
 from swarm.runtime.inturn import InTurn
@@ -177,7 +177,7 @@ class LedgerLink:
             except Unreachable as error:
                 # The SN is there and its ledger pauses, or it went: the same bytes again, through whoever answers.
                 self._report(f"{kind} not yet acknowledged: {error.message}")
-                if not link.closed.is_set():
+                if not link.closed.is_set() and not isinstance(error, Crowded):
                     self._set_pausing(error.message)
                     if len(self._known()) > 1:
                         await link.close()  # another one may see a majority

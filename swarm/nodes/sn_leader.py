@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import trio
 
 from swarm.core.events import Outcome
-from swarm.errors import BadInput, Refused, SwarmError, Unreachable
+from swarm.errors import BadInput, Crowded, Refused, SwarmError, Unreachable
 from swarm.nodes.sn_links import Links
 from swarm.runtime.answers import NotLeader
 from swarm.runtime.control import Link
@@ -30,28 +30,29 @@ class Leader:
     def __init__(self, driver: Driver, links: Links, own_uid: str) -> None:
         self._driver, self._links, self._own_uid = driver, links, own_uid
 
-    async def propose(self, raw: bytes, deadline_s: float) -> Outcome:
-        """The outcome of these bytes; raises Unreachable when nobody has acknowledged them in time."""
+    async def propose(self, raw: bytes, deadline_s: float, by: bytes = b"") -> Outcome:
+        """The outcome of these bytes, asked by this organisation; raises Unreachable when nobody has acknowledged them
+        in time, and as Crowded, at once, when it asks too much."""
 
         async def here(left_s: float) -> Outcome:
-            return await self._driver.propose(raw, deadline_s=left_s)
+            return await self._driver.propose(raw, deadline_s=left_s, by=by)
 
         async def there(link: Link, left_s: float) -> Outcome:
             # A node without a ledger does not know who leads: whoever it is linked to does.
             verb = "forward" if self._driver.leader_uid else "propose"
-            return Outcome.from_wire(await link.call(verb, {"proposal": raw}, deadline_s=left_s))
+            return Outcome.from_wire(await link.call(verb, {"proposal": raw, "by": by}, deadline_s=left_s))
 
         return await self._anywhere(here, there, deadline_s)
 
-    async def propose_all(self, raws: list[bytes], deadline_s: float) -> list[dict[str, Any] | None]:
+    async def propose_all(self, raws: list[bytes], deadline_s: float, by: bytes) -> list[dict[str, Any] | None]:
         """The same for many, as it goes over the wire: an outcome each, or the error that says why there is none."""
 
         async def here(left_s: float) -> list[dict[str, Any] | None]:
-            return answers_as_wire(await self._driver.propose_all(raws, deadline_s=left_s))
+            return answers_as_wire(await self._driver.propose_all(raws, deadline_s=left_s, by=by))
 
         async def there(link: Link, left_s: float) -> list[dict[str, Any] | None]:
             verb = "forward" if self._driver.leader_uid else "propose"
-            said = await link.call(verb, {"proposals": raws}, deadline_s=left_s)
+            said = await link.call(verb, {"proposals": raws, "by": by}, deadline_s=left_s)
             outcomes: list[dict[str, Any] | None] = said["outcomes"]
             return outcomes
 
@@ -89,12 +90,16 @@ class Leader:
                 return await here(left_s)
             except NotLeader:
                 pass
+            except Crowded:
+                raise
             except Unreachable as error:
                 why = error
             link = self.link()
             if link is not None and self._driver.role != "leader":
                 try:
                     return await self._while_it_leads(link, there(link, left_s))
+                except Crowded:
+                    raise
                 except Unreachable as error:
                     why = error
             else:

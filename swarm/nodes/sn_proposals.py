@@ -14,6 +14,7 @@ import trio
 from swarm.core.events import Outcome
 from swarm.errors import BadInput, Refused, SwarmError, Unreachable
 from swarm.nodes.sn_leader import Leader, answers_as_wire, as_wire
+from swarm.runtime.answers import NotLeader
 from swarm.runtime.control import Handler, Link, Prompt
 from swarm.runtime.driver import Driver
 from swarm.runtime.requests import Request
@@ -41,15 +42,20 @@ class Proposals:
     async def _propose(self, link: Link, body: dict[str, Any]) -> dict[str, Any] | None:
         raws = _proposals(body)
         if "proposals" in body:
-            return {"outcomes": await self._leader.propose_all(raws, PROPOSE_S)}
-        return as_wire(await self._leader.propose(raws[0], PROPOSE_S))
+            return {"outcomes": await self._leader.propose_all(raws, PROPOSE_S, _asker(link))}
+        return as_wire(await self._leader.propose(raws[0], PROPOSE_S, _asker(link)))
 
     async def _forward(self, link: Link, body: dict[str, Any]) -> dict[str, Any] | None:
         """Of another network node, which finds another leader by itself when this node is none."""
-        raws = _proposals(body)
+        raws, by = _proposals(body), self._asker_there(body)
         if "proposals" in body:
-            return {"outcomes": answers_as_wire(await self._driver.propose_all(raws, deadline_s=PROPOSE_S))}
-        return as_wire(await self._driver.propose(raws[0], deadline_s=PROPOSE_S))
+            return {"outcomes": answers_as_wire(await self._driver.propose_all(raws, deadline_s=PROPOSE_S, by=by))}
+        return as_wire(await self._driver.propose(raws[0], deadline_s=PROPOSE_S, by=by))
+
+    def _asker_there(self, body: dict[str, Any]) -> bytes:
+        """By the word of the network node that passes it on: an organisation that the ledger has admitted, or none."""
+        by = body.get("by")
+        return by if isinstance(by, bytes) and by in self._driver.ledger.anchors else b""
 
     def _propose_promptly(self, link: Link, request: Request) -> bool:
         if self._driver.role != "leader" or "proposals" in request.body:
@@ -60,13 +66,18 @@ class Proposals:
         def told(answer: Outcome | SwarmError) -> None:
             if isinstance(answer, Outcome):
                 request.reply(as_wire(answer))
-            elif isinstance(answer, Unreachable) and trio.current_time() < anew_until_s:
+            elif type(answer) in (Unreachable, NotLeader) and trio.current_time() < anew_until_s:
                 request.take_time()  # another one leads, or it pauses: there is time to wait for that
             else:
                 request.fail(answer)
 
-        self._driver.propose_for(raw, told, deadline_s=PROPOSE_S)
+        by = _asker(link) if request.verb == "propose" else self._asker_there(request.body)
+        self._driver.propose_for(raw, told, deadline_s=PROPOSE_S, by=by)
         return True
+
+
+def _asker(link: Link) -> bytes:
+    return link.peer.identity.anchor
 
 
 def _proposals(body: dict[str, Any]) -> list[bytes]:

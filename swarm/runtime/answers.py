@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from swarm.core.asking import (
+    Answer,
     Answered,
     Asked,
     AskedTogether,
@@ -18,15 +19,15 @@ from swarm.core.asking import (
     GaveUp,
     NotLeading,
     Paused,
-    ReadReady,
     RecoveryAsked,
+    TurnedAway,
 )
 from swarm.core.events import Outcome
+from swarm.core.intake import LINE_MAX
 from swarm.core.ordering import ReadAsked
-from swarm.errors import BY_CODE, InternalError, Refused, SwarmError, Unreachable
+from swarm.errors import BY_CODE, Crowded, InternalError, Refused, SwarmError, Unreachable
 
 Question = Asked | RecoveryAsked | ReadAsked
-Answer = Answered | NotLeading | Paused | Declined | ReadReady
 Told = Callable[[Outcome | SwarmError], None]
 
 
@@ -68,19 +69,18 @@ class Questions:
         """The outcome; None for a read, which may be made now. Raises SwarmError for every other answer."""
         return _result((await self._ask(question, [question.number], deadline_s))[0])
 
-    async def ask_together(self, raws: Sequence[bytes], wall_ms: int, deadline_s: float) -> list[Outcome | SwarmError]:
-        """The outcome of each proposal, or why nobody can have made it. Raises what holds for all of them."""
-        asked = tuple(Asked(self.number(), raw, wall_ms) for raw in raws)
+    async def ask_together(
+        self, raws: Sequence[bytes], wall_ms: int, deadline_s: float, by: bytes = b""
+    ) -> list[Outcome | SwarmError]:
+        """The outcome of each proposal, or why nobody can have made it, or that it is one too many of this
+        organisation. Raises what holds for all of them."""
+        asked = tuple(Asked(self.number(), raw, wall_ms, by) for raw in raws)
         answers = await self._ask(AskedTogether(asked), [each.number for each in asked], deadline_s)
-        return [
-            _declined(answer) if isinstance(answer, Declined) else as_outcome(_result(answer)) for answer in answers
-        ]
+        return [_why_not(answer) or as_outcome(_result(answer)) for answer in answers]
 
-    def ask_for(
-        self, raw: bytes, wall_ms: int, deadline_s: float, told: Callable[[Outcome | SwarmError], None]
-    ) -> None:
+    def ask_for(self, raw: bytes, wall_ms: int, deadline_s: float, told: Told, by: bytes = b"") -> None:
         """``told`` gets the outcome of this proposal, or what ``ask`` would raise: within this call, or later."""
-        asked = Asked(self.number(), raw, wall_ms)
+        asked = Asked(self.number(), raw, wall_ms, by)
 
         def tell(waiter: _Waiter) -> None:
             try:
@@ -156,8 +156,17 @@ def as_outcome(answer: Outcome | None) -> Outcome:
     return answer
 
 
-def _declined(answer: Declined) -> SwarmError:
-    return BY_CODE.get(answer.code, InternalError)(answer.reason, hint=answer.hint)
+def _why_not(answer: _Said) -> SwarmError | None:
+    """Of this proposal, and not of others that came with it."""
+    match answer:
+        case Declined():
+            return BY_CODE.get(answer.code, InternalError)(answer.reason, hint=answer.hint)
+        case TurnedAway():
+            return Crowded(
+                f"more than {LINE_MAX} proposals of this organisation wait for the ledger",
+                hint="the same may be proposed again in a while; see which of its nodes proposes so much",
+            )
+    return None
 
 
 def _result(answer: _Said) -> Outcome | None:
@@ -168,8 +177,8 @@ def _result(answer: _Said) -> Outcome | None:
             raise NotLeader(answer.leader or None)
         case Paused():
             raise Unreachable(f"the ledger pauses: {answer.reason}", hint=answer.hint)
-        case Declined():
-            raise _declined(answer)
         case SwarmError():
             raise answer
+    if (why_not := _why_not(answer)) is not None:
+        raise why_not
     return None

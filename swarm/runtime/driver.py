@@ -19,19 +19,15 @@ from typing import Any, Literal
 import trio
 
 from swarm.core.asking import (
-    Answered,
+    Answer,
     Blocked,
     Breathed,
     Clocked,
     ClockJudged,
-    Declined,
     Heard,
     Install,
     Keep,
-    NotLeading,
-    Paused,
     Publish,
-    ReadReady,
     RecoveryAsked,
     Restored,
 )
@@ -198,24 +194,27 @@ class Driver:
         """Whether this node's wall clock is near the other voters'. One that is far off does not lead."""
         self._step(ClockJudged(good))
 
-    async def propose(self, raw: bytes, *, deadline_s: float) -> Outcome:
-        """The outcome of these bytes, accepted or refused, once their entry is committed. Raises NotLeader if another
-        node answers; Unreachable when the ledger pauses or time is up (then the same bytes may be proposed again,
-        anywhere); another SwarmError for bytes that nobody can have signed."""
-        (answer,) = await self.propose_all([raw], deadline_s=deadline_s)
+    async def propose(self, raw: bytes, *, deadline_s: float, by: bytes = b"") -> Outcome:
+        """The outcome of these bytes, accepted or refused, once their entry is committed; ``by``: the asking
+        organisation's anchor. Raises NotLeader if another node answers; Unreachable when the ledger pauses or time is
+        up (then the same bytes may be proposed again, anywhere), Crowded when that organisation asks too much; another
+        SwarmError for bytes that nobody can have signed."""
+        (answer,) = await self.propose_all([raw], deadline_s=deadline_s, by=by)
         if isinstance(answer, SwarmError):
             raise answer
         return answer
 
-    async def propose_all(self, raws: Sequence[bytes], *, deadline_s: float) -> list[Outcome | SwarmError]:
-        """The same for many; what ``propose`` raises for one of them that nobody can have signed is its answer."""
+    async def propose_all(
+        self, raws: Sequence[bytes], *, deadline_s: float, by: bytes = b""
+    ) -> list[Outcome | SwarmError]:
+        """The same for many; what ``propose`` raises for one of them, and not for all, is its answer."""
         self._check_running()
-        return await self._questions.ask_together(raws, self._clock.wall_ms(), deadline_s)
+        return await self._questions.ask_together(raws, self._clock.wall_ms(), deadline_s, by)
 
-    def propose_for(self, raw: bytes, told: Told, *, deadline_s: float) -> None:
+    def propose_for(self, raw: bytes, told: Told, *, deadline_s: float, by: bytes = b"") -> None:
         """The same without anybody who waits: ``told`` gets what ``propose`` returns or raises of it, now or later."""
         self._check_running()
-        self._questions.ask_for(raw, self._clock.wall_ms(), deadline_s, told)
+        self._questions.ask_for(raw, self._clock.wall_ms(), deadline_s, told, by)
 
     async def promote(self, raw: bytes, *, deadline_s: float) -> Outcome:
         """Take a signed ForcedRecovery: this node decides alone from now on. Raises SwarmError when it may not."""
@@ -367,7 +366,7 @@ class Driver:
                 self._news.send(effect)
             case Publish():
                 self._publish(effect)
-            case Answered() | NotLeading() | Paused() | Declined() | ReadReady():
+            case _ if isinstance(effect, Answer):
                 self._questions.answer(effect)
             case Keep() | FetchSnapshot() | Install():
                 self._notebook.submit()  # the store's work is done in its order

@@ -7,6 +7,7 @@ meet, each has one leader, and nobody but leaders is there.
     Channels:
       - {Name: param, Between: [trainer, leader], GroupBy: [eu, us]}    contracts param-eu and param-us
       - {Name: all, Between: [leader, leader], Every: 5}                after every five merges of a group
+      - {Name: flat, Between: [peer, peer], pickPeers: 2}               two of all in each round
 
 A slot is in the group of its index: 0 in the first, 1 in the second, and so on, and again from the first.
 """
@@ -21,11 +22,12 @@ from pydantic.dataclasses import dataclass
 
 from swarm.core.fields import CONTRACT
 from swarm.core.role_kinds import ROLE_NAME
-from swarm.core.roles import ROLES_MAX, Role
+from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role
 from swarm.errors import BadInput
 from swarm.wire.shapes import CLOSED, fits
 
 EVERY_MAX = 1_000_000
+OPTION_VARIABLES = {"pickPeers": "SWARM_PICK_PEERS", "asyncGoal": "SWARM_ASYNC_GOAL"}
 RoleName = Annotated[str, Field(strict=True), fits(ROLE_NAME)]
 _Contract = Annotated[str, Field(strict=True), fits(CONTRACT)]
 
@@ -40,6 +42,10 @@ class Channel:
     """The groups that merge each for itself; one or none: all merge together."""
     Every: Annotated[int, Field(strict=True, ge=1, le=EVERY_MAX)] | None = None
     """Where groups meet: after how many merges of a group; left out: after each."""
+    pickPeers: Annotated[int, Field(strict=True, ge=1, le=SLOTS_MAX)] | None = None
+    """The contract's option (`core/agreement`), for programs that do not say it: so many members a round."""
+    asyncGoal: Annotated[int, Field(strict=True, ge=1, le=SLOTS_MAX)] | None = None
+    """Likewise: a round begins to merge with so many offers."""
 
     @property
     def grouped(self) -> bool:
@@ -54,6 +60,12 @@ class Channel:
 
     def contracts(self) -> list[str]:
         return [self.contract(index) for index in range(max(1, len(self.GroupBy)))]
+
+    @property
+    def options(self) -> dict[str, int]:
+        """What it says for the programs that merge in it, by the option's name."""
+        said = {"pickPeers": self.pickPeers, "asyncGoal": self.asyncGoal}
+        return {name: members for name, members in said.items() if members is not None}
 
 
 class HasChannels(Protocol):
@@ -87,6 +99,7 @@ def environment(body: HasChannels, role: Role, index: int) -> dict[str, str]:
     if own is None:
         return {"SWARM_CONTRACT": role.contract}
     told = {"SWARM_CONTRACT": own.contract(index)}
+    told |= {OPTION_VARIABLES[name]: str(members) for name, members in own.options.items()}
     if not own.grouped:
         return told
     told["SWARM_GROUP"] = own.group(index)
@@ -115,7 +128,7 @@ def fault(channels: Sequence[Channel], roles: Mapping[str, Role]) -> str:
         if not CONTRACT.fits(contract):
             return f"a group would merge in the contract {contract}, expected {CONTRACT.expected}"
     found = (_of_role(role, channels) or _empty(role, channels, roles) for role in roles.values())
-    return next(filter(None, found), "") or _without_meaning(channels)
+    return next(filter(None, found), "") or _without_meaning(channels) or _out_of_reach(channels, roles)
 
 
 def _of_role(role: Role, channels: Sequence[Channel]) -> str:
@@ -160,4 +173,23 @@ def _without_meaning(channels: Sequence[Channel]) -> str:
         leads = any(of_role(channels, name)[1] is channel for name in channel.Between)
         if channel.Every is not None and not leads:
             return f"Every of channel {channel.Name} has no meaning: none of its roles leads groups of another channel"
+    return ""
+
+
+def _out_of_reach(channels: Sequence[Channel], roles: Mapping[str, Role]) -> str:
+    """Rounds of so many members that could never come about, or of fewer than all where groups need all."""
+    for channel in channels:
+        said = [f"{name}={members}" for name, members in channel.options.items()]
+        if len(said) > 1:
+            return f"{' and '.join(said)} of channel {channel.Name} are not possible together: expected one"
+        if said and any(of_role(channels, name)[1] for name in channel.Between):
+            return f"{said[0]} of channel {channel.Name} is not possible where groups meet: all members merge there"
+        names = dict.fromkeys(channel.Between)
+        most = sum(roles[name].high // max(1, len(channel.GroupBy)) for name in names)
+        if any(members > most for members in channel.options.values()):
+            where = f"a group of channel {channel.Name}" if channel.grouped else f"channel {channel.Name}"
+            return (
+                f"{said[0]} of {where} is not possible: expected {most} or less, "
+                f"as many as {' and '.join(names)} may have slots there"
+            )
     return ""

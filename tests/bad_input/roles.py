@@ -18,6 +18,7 @@ Body:
     - {Name: digits, Between: [trainer, leader], GroupBy: [eu, us]}
     - {Name: all, Between: [leader, leader], Every: 5}
 """
+PICKED = "{Name: all, Between: [watcher, watcher], pickPeers: 2}"
 
 
 def checked(stage: Stage, changed: str, into: str) -> Told:
@@ -41,6 +42,11 @@ def _(stage: Stage) -> Told:
 @case("swarm task check: more leaders than groups")
 def _(stage: Stage) -> Told:
     return checked(stage, "Replicas: 2", "Replicas: 3")
+
+
+@case("swarm task check: more members a round than there are slots")
+def _(stage: Stage) -> Told:
+    return checked(stage, "{Name: all, Between: [leader, leader], Every: 5}", PICKED)
 
 
 @case("swarm task check: a leader of no group")

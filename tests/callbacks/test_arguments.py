@@ -167,11 +167,14 @@ def test_a_peer_weighs_as_many_as_it_has_examples_where_all_do():
     assert "samples=len(x_train)" in caught.value.hint
 
 
-def test_what_an_operator_says_of_a_group_are_arguments_that_a_program_need_not_give():
+def test_what_an_operator_says_of_a_channel_are_arguments_that_a_program_need_not_give():
     said = {"SWARM_UPPER": "all", "SWARM_UPPER_EVERY": "5", "SWARM_UPPER_PEERS": "2", "SWARM_LEADS": "true"}
     given = parse(Given(1, 2, "eu", {}), said, evaluates=False)
     assert (given.options.upper, given.options.upperEvery, given.options.upperPeers, given.leads) == ("all", 5, 2, True)
     own = parse(Given(1, 2, "eu", {"upperEvery": 3, "leads": False}), said, evaluates=False)
     assert (own.options.upper, own.options.upperEvery, own.leads) == ("all", 3, False)
+    picked = parse(Given(1, 2, "eu", {}), {"SWARM_PICK_PEERS": "2"}, evaluates=False).options
+    assert (picked.pickPeers, picked.asyncGoal) == (2, 0)
+    assert parse(Given(1, 2, "eu", {}), {"SWARM_ASYNC_GOAL": "3"}, evaluates=False).options.asyncGoal == 3
     with pytest.raises(BadInput, match="upperEvery='often' is not possible: expected a whole number from 1 to 1000000"):
         parse(Given(1, 2, "eu", {}), {**said, "SWARM_UPPER_EVERY": "often"}, evaluates=False)

@@ -10,19 +10,16 @@ from typing import Any
 import msgpack
 
 from swarm.core.asking import (
+    Answer,
     Answered,
     Asked,
     Breathed,
     Clocked,
-    Declined,
     Fetched,
     Install,
     Installed,
     Keep,
-    NotLeading,
-    Paused,
     Publish,
-    ReadReady,
     RecoveryAsked,
     Restored,
 )
@@ -46,7 +43,6 @@ from tests.core.scene import Actor, anchored
 from tests.core.storedlog import Mark, StoredLog
 
 TICK_S = 0.1
-Answer = Answered | NotLeading | Paused | Declined | ReadReady
 
 
 class PlainCodec:
@@ -163,7 +159,7 @@ class Sn:
                 self.disk.waiting.append((lambda: self.disk.write(effect), Stored(effect.number)))
             case Send():
                 self.hand.messages.append((self.uid, effect.to, effect.message))
-            case Answered() | NotLeading() | Paused() | Declined() | ReadReady():
+            case _ if isinstance(effect, Answer):
                 assert effect.number not in self.answers, "one answer each"
                 self.answers[effect.number] = effect
             case Publish():

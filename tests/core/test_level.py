@@ -51,7 +51,14 @@ class Play:
     """``groups``: by name, the weights of its members; the first one leads."""
 
     def __init__(
-        self, groups: dict[str, list[int]], *, every: int, syncs: int, seed: int = 1, min_peers: int = 0
+        self,
+        groups: dict[str, list[int]],
+        *,
+        every: int,
+        syncs: int,
+        seed: int = 1,
+        min_peers: int = 0,
+        upper_peers: int = 0,
     ) -> None:
         self.chance = random.Random(seed)
         self.scene = Scene(rules=3)
@@ -63,7 +70,8 @@ class Play:
                 actor = Actor("sl", f"sl-{len(self.seats) + 1}", "ab"[len(self.seats) % 2])
                 assert self.scene.join(actor).accepted
                 least = min_peers or len(weights)
-                options = {"minPeers": least, "upper": UPPER, "upperEvery": every, "upperPeers": len(groups)}
+                above = {"upper": UPPER, "upperEvery": every, "upperPeers": upper_peers or len(groups)}
+                options = {"minPeers": least, **above}
                 leads = weight is weights[0] and not any(seat.contract == name for seat in self.seats)
                 self.seats.append(self.sit(actor, name, options, weight=weight, leads=leads, syncs=syncs))
 
@@ -108,8 +116,10 @@ class Play:
     def everybody(self) -> list[Seat]:
         return [*self.seats, *(seat.above for seat in self.seats if seat.above is not None)]
 
-    def step(self) -> None:
-        seat = self.chance.choice(self.everybody())
+    def step(self, without: str = "") -> None:
+        """``without``: the group whose members stand still."""
+        still = {seat.actor.uid for seat in self.seats if seat.contract == without}
+        seat = self.chance.choice([seat for seat in self.everybody() if seat.actor.uid not in still])
         if seat.inbox:
             for effect in seat.member.handle(seat.inbox.pop(0), 0.0):
                 self.perform(seat, effect)
@@ -158,7 +168,8 @@ class Play:
             )
             seat.above.below = seat
         seat.climbs = effect
-        seat.above.inbox.append(m.Asked("end" if effect.ending else "sync", effect.base, 0, 0))
+        kind = "begin" if effect.again else "end" if effect.ending else "sync"
+        seat.above.inbox.append(m.Asked(kind, effect.base, 0, 0))
 
     def answered(self, seat: Seat, answer: m.Answer) -> None:
         if seat.below is not None:
@@ -281,6 +292,81 @@ def test_whoever_begins_anew_and_when_all_end_with_one_model(every: int):
         play.run()
         assert len({seat.answers[-1] for seat in play.seats}) == 1
         assert all(contract.finished for contract in play.scene.ledger.contracts.values())
+
+
+def brought(play: Play) -> tuple[Seat, m.Propose]:
+    """The leader of eu, with the offer that it is about to make of what it has brought from above."""
+    leader = play.seats[0]
+    while not any(isinstance(each, m.Lifted) for each in leader.inbox):
+        play.step()
+    while len(leader.inbox) > 1:
+        leader.member.handle(leader.inbox.pop(0), 0.0)
+    (offer,) = leader.member.handle(leader.inbox.pop(0), 0.0)
+    assert isinstance(offer, m.Propose)
+    return leader, offer
+
+
+def test_a_leader_can_hand_its_group_nothing_but_what_the_upper_contract_has_committed():
+    play = Play(GROUPS, every=1, syncs=6)
+    leader, offer = brought(play)
+    upper = play.scene.ledger.contracts[UPPER]
+    assert offer.body["digest"] == upper.base != leader.member.contract.base
+    poisoned = play.scene.say(leader.actor, "Offer", {**offer.body, "digest": digest("poison")})
+    assert poisoned.reason == (
+        f"sl-1 (a) brings group eu the model {digest('poison')}, and contract all has committed {upper.base}"
+    )
+    early = play.scene.say(leader.actor, "Offer", {**offer.body, "stop": True})
+    assert early.reason == f"sl-1 (a) ends group eu with {upper.base}: contract all has not ended with that"
+    play.perform(leader, offer)
+    play.run()
+    assert len({seat.answers[-1] for seat in play.seats}) == 1
+
+
+def test_a_group_that_was_served_another_model_than_its_leader_offered_commits_nothing_and_names_it():
+    play = Play(GROUPS, every=1, syncs=6)
+    leader, offer = brought(play)
+    group, honest = leader.member.contract, play.merged
+    before = group.base
+    aborts: list[Aborted] = []
+
+    def served(snap: SnapMade) -> m.Merged:
+        poison = snap.contract == "eu" and group.level.stage == "down" and not aborts
+        return m.Merged(snap.round, snap.attempt, play.digest(Fraction(666))) if poison else honest(snap)
+
+    def heard(events: list[Any]) -> None:
+        aborts.extend(event for event in events if isinstance(event, Aborted) and event.contract == "eu")
+        tell(events)
+
+    play.merged, tell, play.tell = served, play.tell, heard  # type: ignore[method-assign]
+    play.perform(leader, offer)
+    while not aborts:
+        play.step()
+    assert aborts[0].reason == (
+        f"sl-1 (a) offered {offer.body['digest']}, the model from above, "
+        f"and the group has {play.digest(Fraction(666))} of it"
+    )
+    assert group.base == before
+    play.run()
+    assert Fraction(666) not in {answer for seat in play.seats for answer in seat.answers}
+    assert len({seat.answers[-1] for seat in play.seats}) == 1
+
+
+def test_a_leader_that_comes_back_too_late_with_a_model_goes_for_the_newest_one():
+    play = Play({"eu": [1, 1], "us": [1], "asia": [1]}, every=1, syncs=9, upper_peers=2)
+    leader, offer = brought(play)
+    upper = play.scene.ledger.contracts[UPPER]
+    while len(upper.offers) < 2:
+        play.step(without="eu")
+    play.tell(play.scene.told(play.scene.sn, "WindowClosed", {"contract": UPPER, "round": upper.round}))
+    while upper.kept.of(offer.body["digest"]) is not None:
+        play.step(without="eu")
+    seen: list[m.Climb] = []
+    climb, play.climb = play.climb, lambda seat, effect: (seen.append(effect), climb(seat, effect))  # type: ignore
+    play.perform(leader, offer)
+    while leader.member.phase is not Phase.RESTING:
+        play.step()
+    assert [effect.again for effect in seen] == [True]
+    assert play.digest(leader.answers[-1]) == upper.base
 
 
 def test_only_who_leads_a_group_takes_part_above_and_a_group_has_one_leader():

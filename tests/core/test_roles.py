@@ -122,6 +122,22 @@ def test_a_lost_slot_keeps_its_index_wherever_it_runs_next():
     assert "is not leased to" in late.reason
 
 
+def test_what_a_running_task_has_lost_of_its_minimum_comes_before_all_that_waits():
+    """Or the gang would wait for the worker, the worker for the lead, and the lead behind the gang."""
+    scene = RoleScene(3)
+    gang = scene.submit("gang", slots=3, gang=True)
+    for slot in list(gang.slots.values()):
+        scene.ends(slot, "failed", "exit code 1")
+    run = scene.play(Role("lead", lead=True, restart=1), Role("worker", high=2, restart=1))
+    scene.all_run(run)
+    assert scene.retry("gang").accepted
+    assert [slot.state for slot in gang.slots.values()] == ["waiting"] * 3
+    assert scene.scale("worker", to=2).accepted
+    assert states(run)["worker 1"] == "waiting", "more than the minimum has its turn behind the gang"
+    scene.ends(of(run, "lead")[0], "failed", "exit code 1")
+    assert states(run) == {"lead 0": "assigned", "worker 0": "running", "worker 1": "waiting"}
+
+
 def test_scaling_adds_and_removes_slots_of_one_role_and_leaves_the_others_alone():
     scene = RoleScene(8)
     run = scene.play()

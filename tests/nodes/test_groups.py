@@ -1,4 +1,4 @@
-"""Groups that meet through their leaders, as real processes: the programs know of their own contract only."""
+"""What the channels of a task say, as real processes: groups that meet, rounds of few; the programs know nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from swarm.wire import channels, rolesfile
 from tests.nodes.test_swarm import Scene, final, output, scene
 
 __all__ = ["scene"]  # a fixture
@@ -39,3 +40,26 @@ def test_two_groups_have_the_weighted_mean_of_all_when_they_meet_and_end_with_th
     assert all(contract["finished"] for contract in contracts.values())
     assert len({contract["base"] for contract in contracts.values()}) == 1
     assert all("Final Swarm model was loaded." in output(peer.node) for peer in peers)
+
+
+def test_a_channel_that_picks_two_of_three_has_rounds_of_two(scene: Scene) -> None:
+    text = b"""
+Name: count
+TaskType: RUN_SWARM
+Body:
+  Roles: [{Name: peer, Command: [python, count.py], Replicas: 3}]
+  Channels: [{Name: picked, Between: [peer, peer], pickPeers: 2}]
+"""
+    body = rolesfile.parse(text, "count.yaml").body
+    (role,) = body.roles()
+    scene.network(1)
+    told = [channels.environment(body, role, index) for index in range(3)]
+    peers = [scene.peer(CONTRACTS=each["SWARM_CONTRACT"], MIN_PEERS=2, **each) for each in told]
+    assert [scene.ended(peer) for peer in peers] == [0, 0, 0]
+    assert len({final(peer) for peer in peers}) == 1
+    for peer in peers:
+        peer.look()
+    merged = [each for peer in peers for each in peer.rounds if each["how"] == "merged"]
+    assert {each["members"] for each in merged} == {2}
+    assert len(merged) > 4
+    assert {each["contract"] for each in merged} == {"picked"}

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from swarm.errors import Outdated, Refused, Unreachable
+from swarm.errors import Crowded, Outdated, Refused, Unreachable
 from swarm.nodes.ledgerlink import CATCH_UP_S, FIRST_CONTACT_S, Address, LedgerLink
 from swarm.runtime.control import Control, Link
 from swarm.runtime.ledgercopy import NAME
@@ -94,6 +94,32 @@ def test_r031_the_only_name_is_tried_again_and_again_and_given_up_in_one_sentenc
     assert [record.getMessage() for record in caplog.records] == [said] * (len(names.tried) - 1)
     assert len(names.tried) > FIRST_CONTACT_S / 2  # the longest pause between two tries
     assert "Name or service not known" in gone.value.message
+
+
+def test_r069_who_is_turned_away_by_a_busy_network_node_comes_again_there(tmp_path: Path, names: Names) -> None:
+    """Another network node would ask the same leader, and to change costs both of them more than to wait."""
+    asked: list[bytes] = []
+    made = link(tmp_path, ("10.0.0.1", 30304), OTHER)
+
+    async def call(verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+        asked.append(body["proposal"])
+        if len(asked) < 4:
+            raise Crowded("more than 4096 proposals of this organisation wait for the ledger")
+        return {"index": 0, "accepted": False, "code": 5, "reason": "a test", "result": {}, "hint": ""}
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, names))
+            names.links[0].call = call  # type: ignore[assignment]
+            outcome = await made.propose("NodeLeft", {})
+            assert outcome.reason == "a test"
+            assert made.lost == ""
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert len(asked) == 4
+    assert len(set(asked)) == 1
+    assert len(names.links) == 1
 
 
 class Slow:

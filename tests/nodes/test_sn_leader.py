@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from swarm.errors import BadInput
+from swarm.errors import BadInput, Crowded
 from swarm.nodes.sn_leader import Leader
 from swarm.runtime.answers import NotLeader
 from swarm.runtime.change import Change
@@ -52,3 +52,23 @@ def test_a_question_about_no_proposal_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(BadInput):
         trio.run(follower(link).outcome, body, 5.0)
     assert not link.asked
+
+
+def test_who_asks_too_much_is_told_so_at_once_and_not_asked_for_again_and_again() -> None:
+    class Full(Link):
+        async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
+            await super().call(verb, body, deadline_s=deadline_s)
+            raise Crowded("too many", hint="later")
+
+    async def propose_all(raws: list[bytes], *, deadline_s: float, by: bytes) -> Any:
+        raise NotLeader("leader")
+
+    async def propose() -> None:
+        with pytest.raises(Crowded, match="too many"):
+            await leader.propose_all([b"raw"], 5.0, b"org")
+
+    link = Full()
+    leader = follower(link)
+    leader._driver.propose_all = propose_all  # type: ignore[method-assign]
+    trio.run(propose)
+    assert link.asked == [{"proposals": [b"raw"], "by": b"org"}]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from swarm.core.asking import Asked
+
 
 @dataclass(slots=True)
 class Asker:
@@ -17,3 +19,6 @@ class Asker:
     """Empty: a read."""
     hops: int
     """How often it may still be passed on."""
+
+    def asked(self, number: int, wall_ms: int) -> Asked:
+        return Asked(number, self.raw, wall_ms, self.who.identity.anchor)

@@ -23,6 +23,7 @@ from swarm.core.asking import (
     Publish,
     ReadReady,
     Restored,
+    TurnedAway,
 )
 from swarm.core.events import Outcome
 from swarm.core.ledger import Ledger
@@ -259,9 +260,9 @@ class NetworkNode(Process):
         self._number += 1
         self._askers[self._number] = asker
         if not asker.raw or self.orderer.role != "leader":
-            self._handle(Asked(self._number, asker.raw, self.wall_ms) if asker.raw else ReadAsked(self._number))
+            self._handle(asker.asked(self._number, self.wall_ms) if asker.raw else ReadAsked(self._number))
             return
-        self._gathered.append(Asked(self._number, asker.raw, self.wall_ms))
+        self._gathered.append(asker.asked(self._number, self.wall_ms))
         if len(self._gathered) == 1:
             self.later(GATHER_S, self._ask_together)
 
@@ -316,7 +317,7 @@ class NetworkNode(Process):
             case NotLeading():
                 if effect.number in self._askers:
                     self._pass_on(effect.number, effect.leader)
-            case Paused():
+            case Paused() | TurnedAway():
                 self.turned_away(self.life, effect.number)
             case Declined():
                 self._askers.pop(effect.number, None)

@@ -204,3 +204,32 @@ def test_a_group_has_the_slots_of_its_indices():
         channels.indices(body, trainer, "asia", "digits")
     with pytest.raises(BadInput, match="the role watcher of task digits has no groups"):
         channels.indices(body, body.roles()[2], "eu", "digits")
+
+
+@pytest.mark.parametrize(("option", "variable"), [("pickPeers", "SWARM_PICK_PEERS"), ("asyncGoal", "SWARM_ASYNC_GOAL")])
+def test_how_many_members_make_a_round_is_said_for_the_programs_of_a_channel(option: str, variable: str):
+    text = GROUPS.replace(b"    - {Name: all, Between: [leader, leader], GroupBy: [default], Every: 5}\n", b"")
+    body = read(text.replace(b"GroupBy: [eu, us]", b"GroupBy: [eu, us], %s: 5" % option.encode())).body
+    trainer, _, watcher = body.roles()
+    assert channels.environment(body, trainer, 1)[variable] == "5"
+    assert variable not in channels.environment(body, watcher, 0)
+    assert rolesfile.body_of(rolesfile.to_wire(body), "digits") == body
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        (b"pickPeers: 6", "pickPeers=6 of a group of channel digits is not possible: expected 5 or less"),
+        (b"asyncGoal: 6", "asyncGoal=6 of a group of channel digits is not possible: expected 5 or less"),
+        (b"pickPeers: 0", "pickPeers"),
+        (b"pickPeers: 2, asyncGoal: 2", "pickPeers=2 and asyncGoal=2 of channel digits are not possible together"),
+    ],
+)
+def test_rounds_of_more_members_than_there_are_slots_are_refused(said: bytes, fault: str):
+    flat = GROUPS.replace(b"    - {Name: all, Between: [leader, leader], GroupBy: [default], Every: 5}\n", b"")
+    assert fault in faults(flat.replace(b"GroupBy: [eu, us]", b"GroupBy: [eu, us], " + said))
+
+
+def test_groups_that_meet_merge_with_all_members():
+    said = faults(GROUPS.replace(b"GroupBy: [eu, us]", b"GroupBy: [eu, us], pickPeers: 2"))
+    assert "pickPeers=2 of channel digits is not possible where groups meet: all members merge there" in said
