@@ -106,7 +106,7 @@ class LearningNode:
     async def _live(self) -> int:
         self.server.start()
         mesh = Mesh(self.local)
-        control = Control(mesh, self.link.handlers(), authorise)
+        control = Control(mesh, self.link.handlers(), authorise, prompt=self.link.prompt())
         async with mesh.run(listen=[]), control.run(), trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self.settings.channel.serve, self)
