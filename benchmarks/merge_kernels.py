@@ -45,8 +45,10 @@ def seconds(name: str, weights: tuple[int, ...], parts: list[Array], out: Array)
 def measured(parts: list[Array]) -> Array:
     schema = Schema.of({"model": parts[0]})
     contents = [part.view(np.uint8) for part in parts]
-    spans = distances.leaf_spans(0, contents[0].nbytes)
-    sums = [distances.of_leaf(schema, start, [content[start:stop] for content in contents]) for start, stop in spans]
+    spans, room = distances.leaf_spans(0, contents[0].nbytes), distances.Room(len(parts))
+    sums = [
+        distances.of_leaf(schema, start, [content[start:stop] for content in contents], room) for start, stop in spans
+    ]
     return distances.together(schema.leaves, len(parts), {(0, schema.leaves): distances.part(0, np.stack(sums))})
 
 

@@ -107,7 +107,10 @@ class Rounds:
     def _between(self, contents: list[memoryview]) -> Array:
         values = [np.frombuffer(content, np.uint8) for content in contents]
         starts = range(0, self._schema.nbytes, LEAF_BYTES)
-        sums = [distances.of_leaf(self._schema, at, [one[at : at + LEAF_BYTES] for one in values]) for at in starts]
+        room = distances.Room(len(values))
+        sums = [
+            distances.of_leaf(self._schema, at, [one[at : at + LEAF_BYTES] for one in values], room) for at in starts
+        ]
         whole = {(0, self._schema.leaves): distances.part(0, np.stack(sums))}
         return distances.together(self._schema.leaves, len(contents), whole)
 

@@ -42,7 +42,7 @@ class Client:
         self.address = address
         self.link = LedgerLink(local, [address], on_applied=self._on_applied, on_link=lambda reason: self._wake())
         self._mesh = Mesh(local)
-        self._control = Control(self._mesh, self.link.handlers(), _nothing_is_asked_here)
+        self._control = Control(self._mesh, self.link.handlers(), _nothing_is_asked_here, prompt=self.link.prompt())
         self._changed = trio.Event()
         self._closing = trio.Event()
         self._opening = trio.Lock()

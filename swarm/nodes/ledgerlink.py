@@ -22,7 +22,8 @@ from swarm.core.fields import is_address
 from swarm.core.ledger import Ledger
 from swarm.errors import Crowded, IdentityError, Outdated, SwarmError, Unreachable
 from swarm.runtime.change import either
-from swarm.runtime.control import Control, Link
+from swarm.runtime.control import Control, Link, Prompt
+from swarm.runtime.inturn import InTurn
 from swarm.runtime.ledgercopy import LedgerCopy
 from swarm.runtime.replica import Replica
 from swarm.runtime.started import TaskStatus
@@ -93,6 +94,7 @@ class LedgerLink:
         self._report = report
         self._link: Link | None = None
         self._feeder: Link | None = None
+        self._pieces = InTurn()
         self._left: Address | None = None
         """The network node that was linked last: any other one comes before it."""
         self._unfit = ""
@@ -116,6 +118,9 @@ class LedgerLink:
     def handlers(self) -> dict[str, Callable[[Link, dict[str, Any]], Awaitable[dict[str, Any] | None]]]:
         """The verbs that an SN calls on its followers."""
         return {"entries": self._entries}
+
+    def prompt(self) -> dict[str, Prompt]:
+        return {"entries": lambda link, request: link is self._feeder and self._pieces.comes(request)}
 
     async def run(self, control: Control, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Stay linked for ever. ``started`` when the first SN's ledger has been read to its head."""
@@ -239,11 +244,11 @@ class LedgerLink:
     async def _follow(self, control: Control, address: Address, failures: int) -> tuple[Link, int]:
         deadline_s = CALL_S * min(1 + failures // len(self._known()), LONGER)
         link = await control.connect(address[0], address[1], deadline_s=deadline_s)
-        self._feeder, self._unfit = link, ""  # its entries may come before its answer
+        self._feeder, self._pieces, self._unfit = link, InTurn(), ""  # its entries may come before its answer
         try:
             if link.peer.identity.role != "sn":
                 raise IdentityError(f"{link.peer.identity} answers at {address[0]}:{address[1]} and is no network node")
-            place = {"after": self.replica.head_index, "hash": self.ledger.head_hash}
+            place = {"after": self.replica.head_index, "hash": self.ledger.head_hash, "ahead": True}
             head, goes_on = _head(await link.call("follow", place, deadline_s=deadline_s))
             if not goes_on:
                 raise self._disagree()
@@ -304,23 +309,31 @@ class LedgerLink:
 
     async def _entries(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         if link is self._feeder:
+            pieces = self._pieces
             try:
-                await self._take(link, body["entries"])
-            except Outdated as error:
+                await self._apply(link, body)
+            finally:
+                pieces.ended()
+        return {"head": self.replica.head_index}
+
+    async def _apply(self, link: Link, body: dict[str, Any]) -> None:
+        head = self.replica.head_index
+        if body.get("after", head) != head:
+            return  # the piece before it was more than there was time for: it comes again
+        try:
+            await self._take(link, body["entries"])
+        except SwarmError as error:
+            if isinstance(error, Outdated):
                 self._outdated = error
-                self._wake()
-                await link.close()
-                raise
-            except SwarmError as error:
+            else:
                 self._unfit = error.message
                 self._forget()
-                self._wake()
-                await link.close()
-                raise
             self._wake()
-            with contextlib.suppress(SwarmError):  # no room for it
-                self.copy.keep(self.replica)
-        return {"head": self.replica.head_index}
+            await link.close()
+            raise
+        self._wake()
+        with contextlib.suppress(SwarmError):  # no room for it
+            self.copy.keep(self.replica)
 
     async def _take(self, link: Link, raws: Sequence[bytes]) -> None:
         """As many as there is time for, heartbeats going on: a busy host reads thousands of entries for minutes."""

@@ -121,7 +121,7 @@ class OperatorNode:
             directories.path.mkdir(mode=0o700, exist_ok=True)
         self.jobbing.life.touch()
         mesh = Mesh(self.local)
-        control = Control(mesh, self.link.handlers(), authorise)
+        control = Control(mesh, self.link.handlers(), authorise, prompt=self.link.prompt())
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with mesh.run(listen=[]), control.run(), trio.open_nursery() as nursery:
                 self._nursery = nursery

@@ -33,6 +33,8 @@ class Measuring:
         self._members = sum(member.weight > 0 for member in snap.members)
         self._parts = parts(snap)
         self.said = memoryview(bytearray(self._parts[-1].stop if self._parts else 0))
+        self._rooms: list[distances.Room] = []
+        """Those that no thread is measuring in."""
         self._sums = {place.start: (place, np.zeros(self._shape(place))) for place in mine}
 
     def _shape(self, place: Place) -> tuple[int, int]:
@@ -45,9 +47,17 @@ class Measuring:
             tensor = self._schema.tensors[run.tensor]
             values = [row[run.start - start : run.stop - start].view(tensor.storage) for row in data]
             must_be_finite(run.dtype, parties, values, tensor.name)
+        room = self._room()
         for first, last in distances.leaf_spans(start, stop):
             rows = [row[first - start : last - start] for row in data]
-            sums[(first - place.start) // LEAF_BYTES] = distances.of_leaf(self._schema, first, rows)
+            sums[(first - place.start) // LEAF_BYTES] = distances.of_leaf(self._schema, first, rows, room)
+        self._rooms.append(room)
+
+    def _room(self) -> distances.Room:
+        try:
+            return self._rooms.pop()
+        except IndexError:
+            return distances.Room(self._members)
 
     def publish(self, uid: str) -> list[int]:
         """Write what is to be said about this member's shards; where that begins."""

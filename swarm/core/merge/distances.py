@@ -4,8 +4,9 @@ Used by the exchange of a round, for methods that judge whole contributions (`Me
 measures there; all sum up what all have measured. Guarantees: float64; the same bits however the model is cut into
 shards and stretches and whatever the machine, and for a pair of members whoever else takes part.
 
-    a leaf     (xᵢ - xⱼ)² for each of its elements, added up in halves: the upper half to the lower one, until one is
-               left (element-wise ufuncs: np.sum and BLAS add up differently from machine to machine)
+    a leaf     (xᵢ - xⱼ)² for each of its elements; of a block of COLUMNS row after row of LANES, then block after
+               block, then in halves: the upper half to the lower one, until one is left (always whole rows, element by
+               element: sums along a row, np.sum's and those of BLAS, differ from machine to machine)
     a model    a binary tree over its leaves, where the sum of a node is that of the lower half plus the upper half
     a part     what a shard says: the sums of the largest nodes that lie in it, from which all build the rest
 
@@ -25,7 +26,7 @@ from swarm.core.merge.method import Array
 from swarm.core.tensors import FLOATS, LEAF_BYTES, Schema
 
 COLUMNS = 1 << 13
-LANES = 1 << 10
+LANES = 1 << 9
 """Columns that are looked at together, and sums that are carried from block to block."""
 PAIRS = 3
 """Pairs that are looked at together: so many rows stay in a core's own cache, and a call is shared by them."""
@@ -40,48 +41,61 @@ def pairs(members: int) -> int:
     return members * (members - 1) // 2
 
 
-def of_leaf(schema: Schema, start: int, contents: Sequence[Array]) -> Array:
+class Room:
+    """What measuring a leaf of so many members takes, to be used again: fresh pages cost as much as measuring does."""
+
+    def __init__(self, members: int) -> None:
+        self.rows = np.empty((members, COLUMNS))
+        self.apart = np.empty((PAIRS, COLUMNS))
+        self.sums = np.empty((pairs(members), LANES))
+
+
+def of_leaf(schema: Schema, start: int, contents: Sequence[Array], room: Room) -> Array:
     """The squared distances in the leaf that starts at this byte; ``contents``: its bytes (uint8) of each member.
 
     One number a pair: (0,1), (0,2) … (1,2) …
     """
-    sums = np.zeros((pairs(len(contents)), LANES))
+    room.sums[:] = 0
     for run in schema.runs(start, start + len(contents[0])):
         if run.dtype in FLOATS:
             storage = schema.tensors[run.tensor].storage
             values = [content[run.start - start : run.stop - start].view(storage) for content in contents]
-            room = np.empty((len(values), COLUMNS))
             for first in range(0, len(values[0]), COLUMNS):
-                rows = room[:, : min(COLUMNS, len(values[0]) - first)]
-                for row, value in zip(rows, values, strict=True):
-                    np.copyto(row, readable(run.dtype, value[first : first + COLUMNS]))
-                _add(sums, rows)
-    return np.minimum(_folded(sums, 1)[:, 0], FARTHEST)
+                _add(room, _block(run.dtype, values, first, room.rows))
+    return np.minimum(_folded(room.sums), FARTHEST)
 
 
-def _add(sums: Array, rows: Array) -> None:
-    """Add the squares of the rows' differences, pair by pair, each folded to LANES."""
-    room, pair = np.empty((PAIRS, rows.shape[1])), 0
+def _block(dtype: str, values: Sequence[Array], first: int, whole: Array) -> Array:
+    """The next COLUMNS of each member, or as many as there are and nothing apart up to whole LANES."""
+    width = min(COLUMNS, len(values[0]) - first)
+    rows = whole[:, : -(-width // LANES) * LANES]
+    for row, value in zip(rows, values, strict=True):
+        np.copyto(row[:width], readable(dtype, value[first : first + width]))
+    rows[:, width:] = 0
+    return rows
+
+
+def _add(room: Room, rows: Array) -> None:
+    """Add the squares of the rows' differences, pair by pair, LANES after LANES."""
+    width, pair = rows.shape[1], 0
     with np.errstate(over="ignore"):
         for i in range(len(rows) - 1):
             for j in range(i + 1, len(rows), PAIRS):
                 others = rows[j : j + PAIRS]
-                apart = room[: len(others)]
+                apart = room.apart[: len(others), :width]
                 np.subtract(others, rows[i], out=apart)
                 np.multiply(apart, apart, out=apart)
-                folded = _folded(apart, LANES)
-                sums[pair : pair + len(others), : folded.shape[1]] += folded
+                room.sums[pair : pair + len(others)] += np.add.reduce(apart.reshape(len(others), -1, LANES), axis=1)
                 pair += len(others)
 
 
-def _folded(rows: Array, lanes: int) -> Array:
-    """Each row added up to at most so many columns (a power of two), the upper half to the lower one, in place."""
-    width = rows.shape[1]
-    half = 1 << max(width - 1, 0).bit_length() >> 1
-    while half >= lanes:
-        rows[:, : width - half] += rows[:, half:width]
-        width, half = half, half >> 1
-    return rows[:, :width]
+def _folded(sums: Array) -> Array:
+    """Each row added up, the upper half to the lower one, in place."""
+    half = sums.shape[1] // 2
+    while half:
+        sums[:, :half] += sums[:, half : 2 * half]
+        half //= 2
+    return sums[:, 0]
 
 
 # ---- the tree

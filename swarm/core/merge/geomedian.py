@@ -4,8 +4,9 @@ HPE's geomedian. Pillutla, Kakade, Harchaoui: "Robust Aggregation for Federated 
 smoothed Weiszfeld algorithm: λᵢ ← wᵢ / max(ν, ‖xᵢ - z‖), normalised, from the mean on. It bears faulty members of
 less than half of the weight and needs not be told how many; it moves by little for each of them.
 
-STEPS are always taken: no rule for stopping can end elsewhere on another machine. Thirty most often reach the solution
-to 1e-9. ν is SMOOTHING of the middle distance between two members, so the scale of the weights does not matter.
+No rule for stopping can end elsewhere on another machine: STEPS are taken, less those after one that moved no bit,
+which move none either. Thirty most often reach that. ν is SMOOTHING of the middle distance between two members, so the
+scale of the weights does not matter.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def coefficients(members: Members) -> list[float]:
     for _ in range(STEPS if smallest else 0):
         pulls = [weight / max(smallest, far) for weight, far in zip(weights, apart(between, found), strict=True)]
         total = added(pulls)
-        found = [pull / total for pull in pulls]
+        before, found = found, [pull / total for pull in pulls]
+        if found == before:
+            break
     return found
 
 
