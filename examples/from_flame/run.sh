@@ -61,7 +61,7 @@ participant() {
 begin() { # as for participant: in the background; its process is $! then
     participant "$@"
     echo "\$ ${PARTICIPANT[*]} &"
-    "${PARTICIPANT[@]}" >>"$WORK/output" 2>&1 &
+    "${PARTICIPANT[@]}" --json >"$WORK/$1.json" 2>>"$WORK/output" &
 }
 waiting() { # WHAT COMMAND...: until the command succeeds, for a minute at most
     what=$1 && shift
@@ -132,7 +132,7 @@ echo "== participants, before the start and after it"
 TASK=digits
 participant alice 2 $TASK
 refused "would run python trainer/main.py" "${PARTICIPANT[@]}"
-TRUST=$("${PARTICIPANT[@]}" 2>&1 | sed -n 's/.*--trust \(sha256:[0-9a-f]*\).*/\1/p') || true
+TRUST=$("${PARTICIPANT[@]}" --json 2>>"$WORK/output" | look error.hint | sed -n 's/.*--trust \(sha256:[0-9a-f]*\).*/\1/p') || true
 has "$TRUST" sha256:
 is "$(asked status digits | look slots.0.state)" waiting
 begin alice 2 $TASK --trust "$TRUST"
@@ -190,6 +190,8 @@ WEIGHTS=$(find "$NODES/swop-1/runs/digits" -name weights.npz)
 for name in alice bob carol; do cmp "$WORK/data/$name/weights.npz" "$WEIGHTS" || fail "$name has another model"; done
 DIGESTS=$(for name in alice bob carol; do python "$HERE/last.py" "$WORK/$name/report.jsonl" finished digest; done | sort -u)
 is "$(echo "$DIGESTS" | wc -l)" 1
+is "$(for name in alice bob carol; do look digest <"$WORK/$name.json"; done | sort -u)" "$DIGESTS"
+is "$(look ok task role index exit_code <"$WORK/carol.json" | paste -s -d ' ')" "true digits trainer 2 0"
 ok A-22 "the final models are equal: $DIGESTS"
 is "$(look slots.0.role slots.0.owner slots.3.owner slots.3.exit_code <"$WORK/task.json" | paste -s -d ' ')" \
     "trainer participant swop 0"
@@ -216,5 +218,6 @@ begin alice 2 short --file "$WORK/short.yaml"
 ALICE=$!
 wait "$ALICE" && fail "alice ended well" || true
 waiting "that it is stopped" state_is short state stopped
+has "$(look error.message <"$WORK/alice.json")" "is to end"
 has "$(asked status short | look message)" "its MaxRunTime of 3 s is over"
 ok A-17 "a task ends when its time is over"

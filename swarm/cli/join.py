@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from swarm.cli.addresses import network_node
+from swarm.cli.ending import print_json
 from swarm.cli.help import Command
 from swarm.cli.launching import identified, own_port, reaching
 from swarm.errors import BadInput, IdentityError
@@ -25,6 +26,7 @@ swarm join mnist --role trainer --data my.npz --sn-ip 10.1.1.1 --host-ip 10.1.1.
                                           says who wrote the task, what it would run here, and the hash of that
 swarm join … --trust sha256:4b1c…         runs it; the same line again joins again and goes on
 swarm join … --file mnist.yaml            the same, by your own copy of the task and its code
+swarm join … --json >joined.json          which slot it was, and the rounds and the digest that it ended with
 """
 SECRET_MAX = 64 * 1024
 
@@ -50,6 +52,7 @@ SECRET_MAX = 64 * 1024
     type=click.Path(path_type=Path),
     help="a secret that the slot is yours by, mode 0600  [default: the certificate's private key]",
 )
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout; the program's output goes to stderr")
 @click.option("--wait", default=600, show_default=True, type=click.IntRange(1), help="seconds for others to be there")
 @reaching("a network node, best the own organisation's  [default: the one that run-sn -d left running here]")
 @click.option("--host-ip", default="127.0.0.1", show_default=True, metavar="IP", help="where others reach it")
@@ -63,6 +66,7 @@ def command(
     trust: str | None,
     own_file: Path | None,
     key_file: Path | None,
+    as_json: bool,
     wait: int,
     sn_ip: str | None,
     sn_api_port: int,
@@ -88,6 +92,7 @@ def command(
     with StateDirectory(state or default_state_dir(credentials.identity.name)) as directory:
         report.start(directory.path, log_level)
         identity = credentials.identity
+        output = sys.stderr.fileno() if as_json else None
         channel = ChannelServer(directory.path / "channel", node=f"{identity.name} ({identity.organisation})")
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the node's loop takes it
         with channel.listening():
@@ -100,11 +105,12 @@ def command(
             gc.enable()
             settings = sl.Settings(sn, host_ip, sl_fs_port, credentials, directory, channel, None)
             with own_copy(own_file) as (own, code):
-                asked = participant.Asked(
-                    task, role, secret, data.absolute() if data else None, trust, own, code, float(wait), group
-                )
-                code_of_exit = run_node(participant.run, (settings, asked))
-    sys.exit(code_of_exit or 0)
+                ours = data.absolute() if data else None
+                asked = participant.Asked(task, role, secret, ours, trust, own, code, float(wait), group, output)
+                ended = run_node(participant.run, (settings, asked))
+    if as_json:
+        print_json(ended.said if ended else {"exit_code": None}, failure=ended.failure() if ended else None)
+    sys.exit(ended.exit_code if ended else 0)
 
 
 def secret_of(file: Path | None, credentials: Credentials) -> bytes:

@@ -57,13 +57,28 @@ class Asked:
     wait_s: float
     group: str | None = None
     """Of the role's channel, in which the slot has to be."""
+    output: int | None = None
+    """The descriptor for the program's stdout; None: this process's own."""
 
 
-async def run(settings: tuple[Settings, Asked]) -> int:
-    """Be a participant until the program has ended. Its exit code."""
+@dataclass(frozen=True)
+class Ended:
+    """``said``: for ``--json``, the slot and what came of it."""
+
+    exit_code: int
+    said: dict[str, Any]
+
+    def failure(self) -> SwarmError | None:
+        if self.exit_code == 0:
+            return None
+        return WorkerFailed(f"the training program ended with exit code {self.exit_code}")
+
+
+async def run(settings: tuple[Settings, Asked]) -> Ended:
+    """Be a participant until the program has ended."""
     node = ParticipantNode(*settings)
     try:
-        return await node.run()
+        return Ended(await node.run(), node.said)
     finally:
         node.close()
 
@@ -72,6 +87,7 @@ class ParticipantNode(LearningNode):
     def __init__(self, settings: Settings, asked: Asked) -> None:
         super().__init__(settings)
         self.asked = asked
+        self.said: dict[str, Any] = {}
         self._slot = ""
         self._fence = 0
         self._over = ""
@@ -135,6 +151,8 @@ class ParticipantNode(LearningNode):
         if (error := outcome.error()) is not None:
             raise error
         self._slot, self._fence = outcome.result["slot"], outcome.result["fence"]
+        own = {name: outcome.result[name] for name in ("slot", "index", "attempt", "again")}
+        self.said = {"task": task, "role": self.asked.role, **own}
         self.slot = (self._slot, self._fence)
         how = "again, attempt %d" if outcome.result["again"] else "attempt %d"
         log.info(f"joined task %s as %s %d: slot %s, {how}", task, self.asked.role, outcome.result["index"], self._slot,
@@ -244,9 +262,14 @@ class ParticipantNode(LearningNode):
             "SWARM_DATA": str(self.asked.data or ""),
         }
         environment = {**Secrets().resolved(program.environment), **own, **self.settings.channel.environment}
-        return Worker(program.command(self.asked.data), with_import_path(os.environ) | environment, work)
+        told = with_import_path(os.environ) | environment
+        return Worker(program.command(self.asked.data), told, work, self.asked.output)
 
     async def _program_ended(self, worker: Worker, code: int) -> None:
+        self.said |= {"exit_code": code, "contract": None, "rounds": 0, "digest": None}
+        if (learning := self.learning) is not None:
+            contract = learning.contract
+            self.said |= {"contract": contract.name, "rounds": contract.commits, "digest": learning.member.holds}
         async with self._telling:
             run, slot = self._found()
             if run is not None and self._was_away(run, slot):  # nobody is heard under a lease that has ended

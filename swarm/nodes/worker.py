@@ -30,11 +30,20 @@ DRAIN_S = 1.0
 
 
 class Worker:
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None) -> None:
+    """``output``: where its stdout goes; None: to this process's own."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        cwd: Path | None = None,
+        output: int | None = None,
+    ) -> None:
         must_exist(command, "what follows -- is run as it stands", cwd)
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._ended_by_kernel = memory.ended_by_kernel()
-        self._process = spawn(command, environment={**os.environ, **environment}, cwd=cwd, stderr=subprocess.PIPE)
+        told = {**os.environ, **environment}
+        self._process = spawn(command, environment=told, cwd=cwd, stdout=output, stderr=subprocess.PIPE)
         self._guard = guard(self._process.pid)
         self._drain = threading.Thread(target=self._forward, name="worker-stderr", daemon=True)
         self._drain.start()
