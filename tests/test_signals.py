@@ -148,9 +148,12 @@ def test_the_rest_of_a_swarm_goes_on_when_one_node_is_ended(stage: Stage) -> Non
     one, other = (stage.start_sl(["together", contract, 1, 0], of=of) for of in (stage.a, stage.b))
     for node in (one, other):
         node.says("round 3\n")
+    gone = "is gone: it was stopped"
+    told = stage.sn.err.read_text().count(gone)
     holds(stage, one, signal.SIGTERM)
     before = other.out.read_text().count("round ")
-    until(lambda: other.out.read_text().count("round ") > before + 3, "rounds go on", 30.0)  # it may go in mid-round
+    until(lambda: stage.sn.err.read_text().count(gone) > told, "its last words are in the ledger", 10.0)
+    until(lambda: other.out.read_text().count("round ") > before + 3, "rounds go on", 10.0)
 
 
 def test_an_ended_sentinel_goes_on_with_its_ledger(stage: Stage) -> None:

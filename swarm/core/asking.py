@@ -51,9 +51,10 @@ class GaveUp:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Signs of life, seen here or by another network node."""
+    """Signs of life, seen here or by another network node, and last words: uid and incarnation of who stops."""
 
     uids: tuple[str, ...]
+    going: tuple[tuple[str, bytes], ...] = ()
 
 
 class Clocked(NamedTuple):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from swarm.core.artifacts import Artifacts
+from swarm.core.bodies import SINCE, Bodies
 from swarm.core.claims import EntryHeader, Verified
 from swarm.core.datasets import Datasets
 from swarm.core.events import Event, Gone, TaskChanged, TaskFinal, TaskGone, TaskKnown, TaskrunnerKnown
@@ -22,9 +23,10 @@ from swarm.core.names import Identity
 from swarm.core.organisations import Anchors
 from swarm.core.rolesboard import RolesBoard
 from swarm.core.rolesrun import RolesRun
+from swarm.core.rules import Rules
 from swarm.core.run import Run
 from swarm.core.slot import Slot
-from swarm.core.task import ROOT_NAME, RUN_JOBS, Task, root
+from swarm.core.task import ROOT_NAME, RUN_JOBS, Task, bytes_of, root
 from swarm.core.taskrunner import DEFAULT_NAME, Listener, Taskrunner
 from swarm.errors import BadInput, Refused
 
@@ -32,14 +34,16 @@ Answer = tuple[dict[str, Any], list[Event]]
 
 
 class Board:
-    """``tasks`` and ``taskrunners`` are for reading, by name. ``anchors``: the ledger's own."""
+    """``tasks`` and ``taskrunners`` are for reading, by name. ``anchors`` and ``rules``: the ledger's own."""
 
-    def __init__(self, anchors: Anchors) -> None:
+    def __init__(self, anchors: Anchors, rules: Rules) -> None:
         self.tasks: dict[str, Task] = {ROOT_NAME: root()}
+        self.bodies = Bodies(self.tasks, rules)
+        self._rules = rules
         self.taskrunners: dict[str, Taskrunner] = {DEFAULT_NAME: Taskrunner(DEFAULT_NAME)}
         self.datasets = Datasets(lambda name, anchor: self.jobs.user_of(name, anchor))
         self.artifacts = Artifacts()
-        self.jobs = Jobs(self.tasks, self.taskrunners, self.datasets, self.artifacts)
+        self.jobs = Jobs(self.tasks, self.taskrunners, self.datasets, self.artifacts, self.bodies)
         self.joining = Joining(self.jobs, anchors)
         self.roles = RolesBoard(self.jobs, self.joining.let_go, anchors)
         self._kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
@@ -166,12 +170,14 @@ class Board:
             )
         if new.name in self.jobs.sweeps.by_name:
             raise Refused(f"there is a task {new.name} already: a sweep of swarms", hint="choose another name")
-        self._task(new.prereq, f"the prerequisite of {new.name}")
+        self._must_stay(self._task(new.prereq, f"the prerequisite of {new.name}"), new)
+        self.bodies.must_have_room(bytes_of(new.body), identity)
         self.tasks[new.name] = new
         return {"known": False, "state": new.state}, [TaskKnown(new.name, str(identity))]
 
     def _task_body_appended(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         task = self._own_draft(claim, identity, "changed")
+        self.bodies.must_have_room(len(claim.body["line"].encode()), identity)
         task.append(claim.body["index"], claim.body["line"])
         return {"lines": len(task.lines)}, []
 
@@ -180,6 +186,7 @@ class Board:
         if task.final and task.anchor == identity.anchor:
             return {"known": True, "digest": task.digest}, []
         task = self._own_draft(claim, identity, "finalized")
+        self.bodies.must_have_room(bytes_of(claim.body.get("body") or {}), identity)
         task.finalize(claim.uid, claim.body.get("body"))
         return {"known": False, "digest": task.digest}, [TaskFinal(task.name, task.digest)]
 
@@ -190,6 +197,15 @@ class Board:
                 raise Refused(f"task {task.name} cannot be deleted: it is the prerequisite of {name}")
         del self.tasks[task.name]
         return {}, [TaskGone(task.name)]
+
+    def _must_stay(self, prereq: Task, new: Task) -> None:
+        """No organisation keeps another one from deleting its task: who may delete it may name it."""
+        goes = not prereq.final or prereq.run in self.jobs.runs
+        if self._rules.active >= SINCE and goes and prereq.anchor != new.anchor:
+            raise Refused(
+                f"{prereq.name} cannot be the prerequisite of {new.name}: another organisation may still delete it",
+                hint="name a task of your own organisation, or a final one that is assigned to taskrunners",
+            )
 
     def _task(self, name: str, what: str = "") -> Task:
         if name not in self.tasks:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from swarm.core.asking import Heard
 from swarm.core.consensus import Consensus
 from swarm.core.electorate import Electorate, wanted
 from swarm.core.events import Event
@@ -56,7 +57,9 @@ class Initiative:
             return []
         return [proposal for event in events for proposal in self._timekeeper.handle(event)]
 
-    def alive(self, uids: Iterable[str], now_s: float) -> None:
-        if self._timekeeper is not None:
-            for uid in uids:
-                self._timekeeper.alive(uid, now_s)
+    def heard(self, heard: Heard, now_s: float) -> list[Propose]:
+        if self._timekeeper is None:
+            return []
+        for uid in heard.uids:
+            self._timekeeper.alive(uid, now_s)
+        return [proposal for uid, incarnation in heard.going for proposal in self._timekeeper.going(uid, incarnation)]

@@ -1,9 +1,8 @@
 """The jobs: every RUN_JOBS task that was submitted, the operators with room for them, and who gets what next.
 
 Kept by the board (`core/board`), which hands on the proposals. Guarantees: slots are dealt by the very entry that makes
-room for them, so a lease costs no entry of its own; users have equal shares, and within one user's share tasks go in
-the order in which they came; a gang that waits for room keeps smaller ones from taking it; what a running task has lost
-of its minimums comes before all that waits; nobody holds more than it has offered. No lease costs a look at all slots.
+room for them, so a lease costs no entry of its own; nobody holds more than it has offered. In which order they are
+dealt, and what that costs, is said in `core/dealing`.
 
     proposal        by                       what follows
     JobsSubmitted   swci                     the task is known, final and queued: JobsKnown, and slots are dealt
@@ -22,16 +21,18 @@ from functools import partial
 from typing import Any
 
 from swarm.core.artifacts import Artifacts
+from swarm.core.bodies import Bodies
 from swarm.core.claims import EntryHeader, Verified
 from swarm.core.datasets import Datasets
+from swarm.core.dealing import Dealing, Turns, has_room
 from swarm.core.events import Event, Gone, SlotChanged, TaskGone, TaskKnown
 from swarm.core.jobrun import JobRun, Terms
 from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.names import Identity
-from swarm.core.placing import Free, Placing, room_of
+from swarm.core.placing import Placing
 from swarm.core.rolesrun import RolesRun
 from swarm.core.sweeps import Sweep, Sweeps
-from swarm.core.task import ROOT_NAME, RUN_JOBS, Task
+from swarm.core.task import ROOT_NAME, RUN_JOBS, Task, bytes_of
 from swarm.core.taskrunner import Taskrunner
 from swarm.errors import Refused
 
@@ -39,21 +40,25 @@ KEPT_MAX = 100_000
 """Jobs of one organisation in the state: one entry makes thousands of them, and every network node keeps them all."""
 
 Answer = tuple[dict[str, Any], list[Event]]
-_Units = dict[int, list[tuple[list[JobSlot], Room]]]  # by run: what may be leased next, and what that takes
 
 
 class Jobs:
     """What it is given is the board's own."""
 
     def __init__(
-        self, tasks: dict[str, Task], taskrunners: dict[str, Taskrunner], datasets: Datasets, artifacts: Artifacts
+        self,
+        tasks: dict[str, Task],
+        taskrunners: dict[str, Taskrunner],
+        datasets: Datasets,
+        artifacts: Artifacts,
+        bodies: Bodies,
     ) -> None:
         self.runs: dict[int, JobRun] = {}
         """By number, in the order in which they came."""
         self.rooms: dict[str, Room] = {}
         self._tasks = tasks
         self._taskrunners = taskrunners
-        self._datasets, self._artifacts = datasets, artifacts
+        self._datasets, self._artifacts, self._bodies = datasets, artifacts, bodies
         self._last_id = 0
         self._held: dict[str, dict[str, JobSlot]] = {}
         """By operator, then by slot: what is leased."""
@@ -140,6 +145,7 @@ class Jobs:
                 f"and {run.terms.slots} more are over {KEPT_MAX}",
                 hint="swarm task rm forgets those of a task that has ended",
             )
+        self._bodies.must_have_room(bytes_of(body["body"]), identity)
         run.output, run.code = body.get("output", ""), body.get("code", "")
         if run.output:
             self._artifacts.must_be_free(run.output, identity)
@@ -291,65 +297,12 @@ class Jobs:
 
     def deal(self, index: int, now_ms: int) -> list[Event]:
         """Lease whatever there is room for."""
-        if not self._waiting:
+        if not self._waiting or not has_room(free := self.placing.free()):
             return []
-        free = self.placing.free()
-        if not any(each.cpu > 0 or each.gpus for each in free.values()):
-            return []  # whoever waits needs something
         shares = Counter(self.runs[slot.run].user for slot in self.leases())
-        events: list[Event] = []
-        units: _Units = {}
-        while dealt := self._deal_one(free, shares, units, index, now_ms):
-            events += dealt
-        return events
-
-    def _deal_one(
-        self, free: dict[str, Free], shares: Counter[str], units: _Units, index: int, now_ms: int
-    ) -> list[Event]:
-        """The unit of whose turn it is and for which there is room. ``units``: of runs of which nothing was dealt."""
-        kept: set[str] = set()
-        tried: set[str] = set()
-        for run in sorted(self._waiting.values(), key=lambda run: (not run.stalls, shares[run.user], run.number)):
-            deal = partial(self._deal_of, run, free, shares, units, index=index, now_ms=now_ms)
-            if not (isinstance(run, RolesRun) and run.variant and run.begins_at_once):
-                events = deal(kept)
-            else:
-                events = self._begin(run, free, kept, deal) if run.variant.sweep not in tried else []
-                tried.add(run.variant.sweep)
-            if events:
-                return events
-        return []
-
-    def _deal_of(
-        self, run: JobRun, free: dict[str, Free], shares: Counter[str], units: _Units, kept: set[str],
-        *, index: int, now_ms: int,
-    ) -> list[Event]:  # fmt: skip
-        """The first unit of the run for which there is room."""
-        if run.number not in units:
-            units[run.number] = [(unit, room_of(run, unit)) for unit in run.units()]
-        for unit, needed in units[run.number]:
-            uid = self.placing.place(run, needed, free, kept)
-            if uid is not None:
-                del units[run.number]
-                listener = self.placing.listeners(run)[uid]
-                gpus = [free[uid].take(run.room(slot)) for slot in unit]
-                shares[run.user] += len(unit)
-                return self.lease(run, unit, Holder(uid, str(listener), listener.anchor), gpus, index, now_ms)
-        return []
-
-    def _begin(
-        self, run: RolesRun, free: dict[str, Free], kept: set[str], deal: Callable[[set[str]], list[Event]]
-    ) -> list[Event]:
-        """All that it begins with, if there is room for it and its sweep is complete. What it waits for is kept."""
-        whole, events = self.sweeps.whole(run), list[Event]()
-        if whole is None or not whole.complete:
-            return []
-        if self.placing.all_fit(run, free, kept):
-            while dealt := deal(set()):
-                events += dealt
-        elif self.placing.all_fit(run, self.placing.whole(), kept):
-            kept.update(self.placing.listeners(run))
-        return events
+        turns = Turns(self._waiting.values(), shares)
+        lease = partial(self.lease, index=index, now_ms=now_ms)
+        return Dealing(self.placing, self.sweeps, free, turns, lease).deal()
 
     def lease(
         self, run: JobRun, unit: list[JobSlot], holder: Holder, gpus: list[tuple[int, ...]], index: int, now_ms: int

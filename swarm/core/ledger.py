@@ -57,7 +57,7 @@ class Ledger:
         self.nodes: dict[str, Node] = {}
         self.voting = Voters(self.nodes)
         self.rules = Rules(self.nodes, known)
-        self.board = Board(self.anchors)
+        self.board = Board(self.anchors, self.rules)
         self.training = Contracts(self.nodes, self.anchors, self.board, self.rules)
         self._mistake: InternalError | None = None
         self._kinds: dict[str, Callable[[Verified, EntryHeader], Answer]] = {

@@ -173,7 +173,7 @@ class Orderer:
                 self._forget(event.number)
             case Heard():
                 if self._initiative is not None:
-                    self._initiative.alive(event.uids, self._now_s)
+                    self._propose(self._initiative.heard(event, self._now_s))
             case Clocked():
                 self._clock(event)
             case Blocked():

@@ -30,6 +30,7 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "code": (_EVERYBODY, "none"),
     "code_put": (_SWCI, "none"),
     "alive": (_SN, "admitted"),
+    "going": (_SL, "none"),
     "training": (_SL, "none"),
     "training_elsewhere": (_SN, "admitted"),
     "entries": (_SN, "none"),

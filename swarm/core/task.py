@@ -12,6 +12,7 @@ by its digest. A task's state beyond `final` is that of its newest run (`core/ru
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -69,6 +70,8 @@ class Task:
     finalizer: str = ""
     run: int = 0
     """The number of its newest run; 0 = none so far."""
+    _bytes: int = field(default=0, init=False, repr=False, compare=False)
+    """Of what it says, once somebody has asked; 0: to be counted anew."""
 
     @property
     def final(self) -> bool:
@@ -85,6 +88,12 @@ class Task:
         said = [self.name, self.type, self.author, self.prereq, self.outcome, self.body, sorted(self.lines.items())]
         return "sha256:" + hashlib.sha256(msgpack.packb(_ordered(said), use_bin_type=True)).hexdigest()
 
+    @property
+    def bytes(self) -> int:
+        """Of what it says, in the state."""
+        self._bytes = self._bytes or bytes_of(self.body) + bytes_of(self.lines)
+        return self._bytes
+
     def must_be_draft(self, what: str) -> None:
         if self.final:
             raise Refused(f"task {self.name} is final: it cannot be {what}", hint="create a task of another name")
@@ -97,14 +106,14 @@ class Task:
                 f"task {self.name} was created with its whole body: it takes no lines",
                 hint="delete the draft and create it anew",
             )
-        self.lines[index] = line
+        self.lines[index], self._bytes = line, 0
 
     def finalize(self, uid: str, body: dict[str, Any] | None) -> None:
         """``body``: what the lines say, read by the author's SWCI, for a draft that was written line by line."""
         if body is not None:
             if self.body and _ordered(body) != _ordered(self.body):
                 raise Refused(f"task {self.name} has another body than the one that is to be final")
-            self.body = body
+            self.body, self._bytes = body, 0
         if not self.body:
             raise Refused(f"task {self.name} has no body: it cannot be final")
         self.finalizer = uid
@@ -136,3 +145,8 @@ def _ordered(value: Any) -> Any:
     if isinstance(value, dict):
         return [[key, _ordered(item)] for key, item in sorted(value.items())]
     return [_ordered(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def bytes_of(said: Mapping[Any, Any]) -> int:
+    """Of a task's body or its lines, as the state holds them."""
+    return len(msgpack.packb(said, use_bin_type=True))

@@ -12,7 +12,8 @@ against nobody.
     start      the first slot of a task with roles was dealt  StartLapsed      as the task says
     run        the same, where the task says how long         RunLapsed        as the task says
     item       an item of its work is taken                   WorkLapsed       as who put it there says
-    silence    the last sign of life                          NodeLost          9 s, 27 s of many at once
+    silence    the last sign of life                          NodeLost          9 s, 27 s of many at once; none if
+                                                                                it said that it stops
     lease      the last sign of life of the slot's operator   LeaseEnded        30 s
 
 What is expected of an attempt follows from the bytes that it moves and the rates that its members have measured, or
@@ -49,6 +50,7 @@ MANY = 4
 """Fewer than these are no crowd: one that died with another is lost as soon as one that died alone."""
 LONGER_TOGETHER = 3
 LEASE_S = 30.0
+STOPPED = "it was stopped"
 AGAIN_S = 5.0
 """A proposal that changed nothing (lost on its way, refused by a narrow miss) is made again after this."""
 PAUSE_S = 2.0
@@ -96,6 +98,14 @@ class Timekeeper:
         if uid in self._heard_s:
             self._heard_s[uid] = max(now_s, self._heard_s[uid])
             self._signs.add(uid)
+
+    def going(self, uid: str, incarnation: bytes) -> list[Propose]:
+        """This process has said that it stops: nobody has to wait until its silence has lasted."""
+        node = self._ledger.nodes.get(uid)
+        watched = uid in self._heard_s and node is not None and node.state == "live"
+        if not watched or node is None or node.incarnation != incarnation or not self._not_asked("NodeLost", uid):
+            return []
+        return [Propose("NodeLost", {"uid": uid, "incarnation": incarnation, "reason": STOPPED})]
 
     def handle(self, event: Tick | Event) -> list[Propose]:
         """Ticks come at least every half second; the ledger's events after they were applied."""

@@ -7,6 +7,7 @@ nothing of it is left running.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ from swarm.nodes.learning import Learning
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.listening import listen_host
 from swarm.nodes.progress import Progress
+from swarm.nodes.starting import with_last_words
 from swarm.nodes.worker import Worker
 from swarm.runtime import report
 from swarm.runtime.channel_server import ChannelServer, Session
@@ -99,6 +101,9 @@ class LearningNode:
         self._changed = trio.Event()
 
     async def run(self) -> int:
+        return await with_last_words(self._live, self._say_going)
+
+    async def _live(self) -> int:
         self.server.start()
         mesh = Mesh(self.local)
         control = Control(mesh, self.link.handlers(), authorise, prompt=self.link.prompt())
@@ -228,6 +233,14 @@ class LearningNode:
             self.link.tell("training", training)
         with trio.move_on_after(LEAVE_S):
             await self.link.propose("NodeLeft", {})
+
+    async def _say_going(self) -> None:
+        """Stopped in the middle of a round: the others' attempt ends now, and not when this node's silence has lasted.
+
+        Nothing is given up by that: it counts as lost, as if it had died, and is welcome again."""
+        if self._joined.is_set() and not self.link.lost:
+            with contextlib.suppress(SwarmError):
+                await self.link.call("going", {}, deadline_s=LEAVE_S)
 
     # ---- sessions: the channel's handler
 

@@ -20,7 +20,7 @@ from swarm.core import policy
 from swarm.core.events import Applied, NodeGone, NodeKnown, Recovered
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity
-from swarm.errors import BadInput, Outdated, Refused, Replaced, RunsTwice, SwarmError, Unreachable
+from swarm.errors import Outdated, Refused, Replaced, RunsTwice, SwarmError, Unreachable
 from swarm.nodes import chronicle, sn_return
 from swarm.nodes.answers import ANSWERS, Answer
 from swarm.nodes.codestore import CodeStore
@@ -29,6 +29,7 @@ from swarm.nodes.listening import listen_host
 from swarm.nodes.sn_feed import Feed
 from swarm.nodes.sn_heads import Heads
 from swarm.nodes.sn_leader import Leader, as_wire
+from swarm.nodes.sn_life import Life
 from swarm.nodes.sn_links import Links
 from swarm.nodes.sn_proposals import PROPOSE_S, Proposals
 from swarm.nodes.sn_return import ComeBack
@@ -49,7 +50,7 @@ from swarm.runtime.tls import Local, Peer
 from swarm.wire.signed import Entry, proposal_header, sign_proposal
 
 CALL_S = 5.0
-ALIVE_EVERY_S = 2.0
+KEEP_HEADS_S = 2.0
 
 RACING = frozenset({"Offer", "Ready", "Suspect", "Missing", "WindowClosed", "DeadlinePassed"})
 
@@ -123,7 +124,6 @@ class NetworkNode:
         self._returned = returned
         self._entrances = [settings.sentinel] if settings.sentinel else []
         self._entrances += sn_return.entrances(state)
-        self._heard_ms: dict[str, int] = {}
         self._applied = Change()
         self._over = trio.Event()
         self._error: SwarmError | None = None
@@ -150,6 +150,7 @@ class NetworkNode:
         self.code = CodeStore(state.path / "code", lambda: self.driver.ledger, self.links.network_nodes)
         self.leader = Leader(self.driver, self.links, state.uid)
         self.proposals = Proposals(self.driver, self.leader)
+        self.life = Life(self.driver, self.leader, self.links, settings.clock, state.uid)
         local.other_network = self._note_other_network
 
     def addresses(self) -> list[str]:
@@ -162,6 +163,7 @@ class NetworkNode:
         return {
             **self.proposals.handlers(),
             **self.code.handlers(),
+            **self.life.handlers(),
             "outcome": self._outcome,
             "follow": self._follow,
             "status": self._status,
@@ -173,7 +175,7 @@ class NetworkNode:
         }
 
     def listeners(self) -> dict[str, Listener]:
-        return {"raft": self._raft, "alive": self._alive, **self.trainings.listeners()}
+        return {"raft": self._raft, **self.life.listeners(), **self.trainings.listeners()}
 
     # ---- its life
 
@@ -186,7 +188,8 @@ class NetworkNode:
             self._on_restored()
             self.heads.read()
             await nursery.start(self.links.run, control, self._entrances)
-            nursery.start_soon(self._keep_alive)
+            nursery.start_soon(self.life.run)
+            nursery.start_soon(self._keep_heads)
             self._check_standing()
             await self._join()
             self._say_ready()
@@ -281,16 +284,10 @@ class NetworkNode:
             raise Unreachable(f"there is no link to {uid}")
         return await link.call(verb, body, deadline_s=CALL_S)
 
-    async def _keep_alive(self) -> None:
-        """Signs of life: the leader times them; the others tell it whom they hear."""
+    async def _keep_heads(self) -> None:
         while True:
-            heard = [*self.links.heard(), self.local.state.uid]
-            self._note_heard(heard)
-            self.driver.alive(heard)
-            if self.driver.role != "leader" and (leader := self.leader.link()) is not None:
-                leader.tell("alive", {"uids": heard})
             self.heads.keep()
-            await trio.sleep(ALIVE_EVERY_S)
+            await trio.sleep(KEEP_HEADS_S)
 
     # ---- verbs
 
@@ -304,14 +301,6 @@ class NetworkNode:
         if self.heads.hears(link):
             self.driver.receive(link.peer.uid, body)
 
-    def _alive(self, link: Link, body: dict[str, Any]) -> None:
-        match body:
-            case {"uids": list(uids)} if all(isinstance(uid, str) for uid in uids):
-                self.driver.alive(uids)
-                self._note_heard(uids)
-            case _:
-                raise BadInput(f"{link.peer} does not say whom it hears")
-
     async def _cosign(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         return self.driver.snapshots.answer_cosign(link.peer.uid, body)
 
@@ -323,15 +312,11 @@ class NetworkNode:
         self.leader.must_be_lost()
         return as_wire(await self.driver.promote(body["proposal"], deadline_s=PROPOSE_S))
 
-    def _note_heard(self, uids: list[str]) -> None:
-        now_ms = self.settings.clock.wall_ms()
-        self._heard_ms |= {uid: now_ms for uid in uids if uid in self.driver.ledger.nodes}
-
     async def _status(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         upgrading = rules_note(self.driver.ledger)
         notes = [*self.driver.notes(), *self.leader.notes(), *self.heads.notes(), upgrading, self._returned]
         said = [note for note in notes if note]
-        return ledger_status(self.driver, self.local, self._heard_ms, said, self.trainings.of)
+        return ledger_status(self.driver, self.local, self.life.heard_ms, said, self.trainings.of)
 
     def _answering(self, answer: Answer) -> Handler:
         async def handle(link: Link, body: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ import trio
 from swarm.errors import Interrupted, SwarmError
 from swarm.runtime.started import TaskStatus
 
+LAST_WORDS_S = 0.5
+
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -88,6 +90,32 @@ async def _watch_signals(early: list[int], *, task_status: TaskStatus) -> None:
         task_status.started()
         async for number in signals:
             raise _Signalled(number)
+
+
+async def with_last_words(life: Callable[[], Awaitable[T]], last_words: Callable[[], Awaitable[None]]) -> T:
+    """Live; and when that is cancelled, first have the last words said, which are given ``LAST_WORDS_S``."""
+    over = False
+
+    async def say_at_the_end(lives: trio.CancelScope) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            if not over:
+                with trio.CancelScope(shield=True), trio.move_on_after(LAST_WORDS_S):
+                    await last_words()
+                lives.cancel()
+
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope(shield=True) as lives:
+            nursery.start_soon(say_at_the_end, lives)
+            try:
+                result = await life()
+            finally:
+                over = True
+                nursery.cancel_scope.cancel()
+    if lives.cancelled_caught:
+        await trio.sleep_forever()  # the cancellation from outside goes on
+    return result
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

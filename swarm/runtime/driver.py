@@ -186,9 +186,9 @@ class Driver:
         """The committed entries behind ``index``, as many as fit, at least one if there is one."""
         return self._store.raws_after(index, self.head, max_bytes)
 
-    def alive(self, uids: list[str]) -> None:
-        """Signs of life, seen here or by another SN."""
-        self._step(Heard(tuple(uids)))
+    def alive(self, uids: list[str], going: tuple[tuple[str, bytes], ...] = ()) -> None:
+        """Signs of life, seen here or by another SN, and which processes (uid and incarnation) said that they stop."""
+        self._step(Heard(tuple(uids), going))
 
     def judge_clock(self, good: bool) -> None:
         """Whether this node's wall clock is near the other voters'. One that is far off does not lead."""

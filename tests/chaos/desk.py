@@ -24,6 +24,8 @@ from tests.chaos.history import History
 
 LOOK_S = 1.0
 NOTE_EVERY_S = 10.0
+NOTES_KEPT = 30
+"""More are cleared away, as people do: what they want kept for ever is no growth of the product's."""
 
 
 class Desk(Client):
@@ -53,7 +55,7 @@ class Desk(Client):
                     await self._try("assigned again", "TaskAssigned", body)
 
     async def take_notes(self) -> None:
-        """For ever: have small things acknowledged, which must all be there at the end."""
+        """For ever: have small things acknowledged, which must all be there until they are deleted, or at the end."""
         while True:
             name = f"note-{self._notes}"
             self._notes += 1
@@ -63,7 +65,15 @@ class Desk(Client):
             created = taskfile.parse(yaml.safe_dump(note).encode(), "note.yaml").to_wire()
             if await self._try("noted", "TaskCreated", created):
                 self.history.acknowledged.append(name)
+            if len(self.history.acknowledged) > NOTES_KEPT:
+                await self._clear_away(1)  # behind the task that all workers run
             await trio.sleep(NOTE_EVERY_S)
+
+    async def _clear_away(self, which: int) -> None:
+        name = self.history.acknowledged[which]
+        if name in self.link.ledger.tasks:  # one that is not stays, to be missed in the end
+            del self.history.acknowledged[which]  # whatever the answer, or if none comes
+            await self._try("cleared away", "TaskDeleted", {"task": name})
 
     def run_of_task(self) -> Run | None:
         runner = self.link.ledger.taskrunners.get(RUNNER)

@@ -13,8 +13,10 @@ from swarm.core.ledger import Ledger
 from swarm.core.roles import Role
 from swarm.core.rolesrun import RolesRun
 from swarm.core.sweeps import Sweep
+from swarm.core.timekeeper import Tick, Timekeeper
 from swarm.errors import Refused
 from tests.core.rolescene import RoleScene, submitted
+from tests.core.rolescene import held as of_lease
 from tests.core.scene import Actor
 
 LEARNERS = Role("learner", low=2, high=2, start=2, contract="digits")
@@ -27,9 +29,9 @@ def member(index: int, count: int = 3, of: str = "cv", *roles: Role, **changed: 
 
 
 class SweepScene(RoleScene):
-    def sweep(self, count: int = 3, *roles: Role, of: str = "cv") -> Sweep:
+    def sweep(self, count: int = 3, *roles: Role, of: str = "cv", **terms: Any) -> Sweep:
         for index in range(count):
-            outcome = self.say(self.swci, "RolesSubmitted", member(index, count, of, *roles))
+            outcome = self.say(self.swci, "RolesSubmitted", {**member(index, count, of, *roles), **terms})
             assert outcome.accepted, outcome.reason
         return self.ledger.board.jobs.sweeps.by_name[of]
 
@@ -192,3 +194,75 @@ def test_a_swarm_of_a_sweep_has_no_participants_who_would_begin_it_before_the_ot
         "the role hospital of task cv.0 is of participants, who join one swarm: none of a sweep's"
     )
     assert scene.ledger.board.jobs.sweeps.by_name == {}
+
+
+LEAD = Role("lead", lead=True)
+OTHER = Role("other", needs=("lead",))
+
+
+def test_each_swarm_may_run_as_long_as_the_task_says_from_when_its_own_slots_were_dealt():
+    scene = SweepScene(2)
+    sweep = scene.sweep(2, longest_s=60)
+    first, second = sweep.runs.values()
+    keeper = Timekeeper(scene.ledger, scene.sn.uid, 0.0)
+    assert lapsed(scene, keeper, range(60)) == []
+    (asked,) = lapsed(scene, keeper, [60.5])
+    assert asked == {"run": first.number}, "the other has not begun"
+    assert scene.say(scene.sn, "RunLapsed", asked).accepted
+    assert {slot.ending for slot in first.slots.values()} == {"its MaxRunTime of 60 s is over"}
+    scene.done(first, "stopped")
+    assert (first.state, leased(sweep)) == ("stopped", [0, 2])
+    assert lapsed(scene, keeper, range(61, 121)) == []
+    (asked,) = lapsed(scene, keeper, [122])
+    assert asked == {"run": second.number}
+    assert scene.say(scene.sn, "RunLapsed", asked).accepted
+    scene.done(second, "stopped")
+    assert (sweep.state, sweep.over) == ("stopped", True)
+    assert "cv.0 stopped: its MaxRunTime of 60 s is over" in sweep.reason
+
+
+def lapsed(scene: SweepScene, keeper: Timekeeper, seconds: Any) -> list[Any]:
+    """What the leader would say in these seconds of runs that have run for too long; its nodes all live."""
+    said = []
+    for second in seconds:
+        for node in scene.ledger.nodes:
+            keeper.alive(node, float(second))
+        said += [each.body for each in keeper.handle(Tick(float(second))) if each.kind == "RunLapsed"]
+    return said
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_what_still_runs_of_a_swarm_is_ended_with_it_or_goes_on_and_the_others_hear_nothing(clean: bool):
+    scene = SweepScene(4)
+    sweep = scene.sweep(2, LEAD, OTHER, clean=clean)
+    first, second = sweep.runs.values()
+    for run in (first, second):
+        scene.all_run(run)
+    lead, other = first.slots.values()
+    scene.ends(lead)
+    assert other.ending == ("lead is done" if clean else "")
+    assert not any(slot.ending for slot in second.slots.values())
+    assert states(sweep) == ["running", "running"], "while something of it runs"
+    scene.ends(other, "stopped" if clean else "failed", "" if clean else "exit code 1")
+    assert (states(sweep), sweep.state) == (["done", "running"], "running")
+    scene.ends(next(iter(second.slots.values())))
+    scene.done(second, "stopped")
+    assert (sweep.state, sweep.over) == ("done", True)
+
+
+def test_a_swarm_that_has_reached_the_goal_ends_alone_and_makes_room_for_the_next():
+    scene = SweepScene(2)
+    sweep = scene.sweep(3)
+    reason = "accuracy is 0.96, StopOn asks for 0.95"
+    for index, run in sweep.runs.items():
+        assert leased(sweep) == [2 * (index == other) for other in range(3)]
+        scene.all_run(run)
+        learner = next(iter(run.slots.values()))
+        goal = {**of_lease(learner), "reason": reason}
+        assert scene.say(scene.holder(learner), "GoalReached", goal).accepted
+        assert {slot.ending for slot in run.slots.values()} == {f"learner 0: {reason}"}
+        assert "it ends already" in scene.say(scene.holder(learner), "GoalReached", goal).reason
+        for slot in list(run.slots.values()):
+            scene.ends(slot, "stopped", slot.ending)
+        assert (run.state, run.reason) == ("done", f"learner 0: {reason}")
+    assert (sweep.state, sweep.reason) == ("done", "3 of 3 swarms are done")

@@ -2,9 +2,11 @@
 
 import pytest
 
+from swarm.core import bodies
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.core.events import TaskFinal, TaskGone, TaskKnown
 from swarm.core.task import ROOT_NAME, TASK, WORDS
+from swarm.core.taskrunner import DEFAULT_NAME
 from tests.core.scene import Actor
 from tests.core.tasks import BODY, TaskScene
 from tests.core.tasks import TASK as NAME
@@ -186,3 +188,47 @@ def test_every_state_has_a_word_and_every_state_can_be_reached():
     states = {state for state, _ in TASK} | set(TASK.values())
     assert states <= set(WORDS)
     assert set(TASK.values()) | {"draft"} == states
+
+
+def test_no_organisation_keeps_another_one_from_deleting_its_task_by_building_on_it():
+    scene = TaskScene(rules=3)
+    other = scene.other_swci
+    assert scene.create("build").accepted
+    said = scene.create(by=other, prereq="build").reason
+    assert said == f"build cannot be the prerequisite of {NAME}: another organisation may still delete it"
+    jobs = {"slots": 1, "gang": False, "probe": 0, "restart": 0, "cpu": 1, "gpu": 0}
+    body = {"taskrunner": DEFAULT_NAME, "name": "job", "author": "alice", "terms": jobs, "body": {"Command": ["x"]}}
+    assert scene.say(scene.swci, "JobsSubmitted", body).accepted
+    assert "may still delete it" in scene.create(by=other, prereq="job").reason
+    assert scene.say(scene.swci, "TaskDeleted", {"task": "build"}).accepted
+    scene.final("kept")
+    assert scene.create(by=other, prereq="kept").accepted, "what is final for good stays"
+    assert scene.create("own", prereq="job").accepted
+    before = TaskScene(rules=2)
+    assert before.create("build").accepted
+    assert before.create(by=before.other_swci, prereq="build").accepted, "as these rules have it"
+
+
+def test_the_bodies_of_an_organisations_tasks_have_a_bound_together(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bodies, "BODIES_MAX", 5000)
+    scene = TaskScene(rules=3)
+    other = scene.other_swci
+    large = {"Command": "x" * 4000}
+    assert scene.create("first", body=large).accepted
+    refused = scene.create("second", body=large).reason
+    assert refused == "the tasks of a have bodies of 4013 bytes in the ledger, and 4012 more are over 5000"
+    assert "second" not in scene.ledger.tasks
+    assert scene.create("third", by=other, body=large).accepted, "each organisation for itself"
+    assert scene.create("lines", body={}).accepted
+    line = {"task": "lines", "line": "x" * 190}
+    outcomes = [scene.say(scene.swci, "TaskBodyAppended", {**line, "index": index}) for index in range(1, 9)]
+    assert [outcome.accepted for outcome in outcomes] == [True] * 5 + [False] * 3
+    assert scene.say(scene.swci, "TaskDeleted", {"task": "first"}).accepted
+    assert scene.create("second", body=large).accepted
+    terms = {"slots": 1, "gang": False, "probe": 0, "restart": 0, "cpu": 1, "gpu": 0}
+    job = {"taskrunner": DEFAULT_NAME, "name": "job", "author": "alice", "terms": terms, "body": large}
+    assert "over 5000" in scene.say(scene.swci, "JobsSubmitted", job).reason
+    assert not scene.ledger.board.jobs.runs
+    before = TaskScene(rules=2)
+    assert before.create("first", body=large).accepted
+    assert before.create("second", body=large).accepted, "as these rules have it"

@@ -187,6 +187,25 @@ def test_a_silent_node_is_lost_after_10_s_and_the_others_are_not():
     assert leader.pass_s(60.0) == []
 
 
+def test_who_says_that_it_stops_is_lost_at_once_and_its_attempt_ends():
+    leader = Leader(3, minPeers=2)
+    for actor in leader.actors:
+        leader.scene.offer(actor)
+    leader.pass_s(0.5)
+    going = leader.actors[0]
+    incarnation = leader.scene.ledger.nodes[going.uid].incarnation
+    assert leader.keeper.going(going.uid, bytes(16)) == [], "that was an earlier process"
+    assert leader.keeper.going("nobody", incarnation) == []
+    (proposal,) = leader.keeper.going(going.uid, incarnation)
+    body = {"uid": going.uid, "incarnation": incarnation, "reason": "it was stopped"}
+    assert proposal == Propose("NodeLost", body)
+    assert leader.keeper.going(going.uid, incarnation) == [], "it is asked for already"
+    leader.apply([proposal])
+    assert leader.scene.contract.snap.attempt == 1
+    assert leader.scene.contract.members[going.uid].state == "lost", "it is welcome again, and still counts as a holder"
+    assert leader.keeper.going(going.uid, incarnation) == []
+
+
 def test_where_most_are_silent_at_once_the_machine_may_be_slow_and_each_is_given_longer():
     leader = Leader(MANY + 1)
     leader.pass_s(1.0)

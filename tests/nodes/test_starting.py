@@ -5,7 +5,11 @@ import sys
 from unittest.mock import Mock
 
 import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
 
+from swarm.errors import BadInput
 from swarm.nodes import starting
 
 
@@ -40,3 +44,57 @@ def test_one_that_comes_before_the_loop_listens_ends_it(monkeypatch):
     node = Mock()
     assert starting.run_node(node, None) is None
     node.assert_not_called()
+
+
+def told(life, *, words=None):
+    """What happened, in order, to a node of this life that is cancelled once it waits."""
+    said = []
+
+    async def last_words():
+        said.append("last words")
+        if words is not None:
+            await words()
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+
+            async def node():
+                try:
+                    said.append(await starting.with_last_words(lambda: life(said), last_words))
+                finally:
+                    said.append("over")
+
+            nursery.start_soon(node)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    return said
+
+
+async def waits(said):
+    try:
+        await trio.sleep_forever()
+    finally:
+        said.append("ends")
+
+
+def test_a_node_that_is_ended_has_its_last_words_while_all_of_it_lives():
+    assert told(waits) == ["last words", "ends", "over"]
+
+
+def test_last_words_that_nobody_hears_do_not_hold_up_the_end():
+    assert told(waits, words=trio.sleep_forever) == ["last words", "ends", "over"]
+
+
+def test_a_node_that_ends_by_itself_has_no_last_words():
+    async def ends(said):
+        return 7
+
+    assert told(ends) == [7, "over"]
+
+    async def fails(said):
+        raise BadInput("a test")
+
+    with pytest.raises(ExceptionGroup):
+        told(fails)

@@ -19,6 +19,7 @@ from swarm.core.events import Applied, NodeGone, NodeKnown
 from swarm.core.joining_kinds import JOINING_FIELDS
 from swarm.core.ledger import Ledger
 from swarm.core.role_kinds import ROLE_FIELDS
+from swarm.core.rules import KNOWN, Rules
 from swarm.core.task import Task
 from swarm.core.task_kinds import TASK_FIELDS
 from swarm.core.taskrunner import Taskrunner
@@ -103,7 +104,7 @@ class Chain:
         return ledger
 
 
-EMPTY = View(0, bytes(32), {}, Board({}), {})
+EMPTY = View(0, bytes(32), {}, Board({}, Rules({}, KNOWN)), {})
 
 
 class Replica:

@@ -31,6 +31,16 @@ def test_a_swarm_for_each_value_has_contracts_of_its_own_and_its_value_put_in():
     assert variants(read(GOOD)) == []
 
 
+def test_how_a_swarm_ends_is_said_for_each_of_them():
+    ends = b"  MaxRunTime: 60\n  Clean: all\n  StopOn: {metric: accuracy, ge: 0.95}\n  Roles:"
+    task = read(SWEEP.replace(b"  Roles:", ends))
+    for _, body in variants(task):
+        assert (body.MaxRunTime, body.Clean) == (60, "all")
+        assert body.StopOn is not None
+        assert (body.StopOn.metric, body.StopOn.ge) == ("accuracy", 0.95)
+        assert rolesfile.body_of(rolesfile.to_wire(body), "lr") == body, "as the ledger has it"
+
+
 def test_a_channels_contract_is_each_swarms_own_too():
     text = FLAME.replace(b"Owner: participant, ", b"").replace(b"train.py]", b"train.py, '%LR']")
     each = variants(read(text.replace(b"  Roles:", b'  ForEach: {"%LR": [1, 2]}\n  Roles:')))

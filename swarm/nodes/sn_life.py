@@ -1,0 +1,74 @@
+"""Signs of life, and last words: whom this network node hears, and who told it that it stops.
+
+Run by ``nodes/sn``. Guarantees: whoever leads hears both, of every network node, as long as there is a way to it; a
+node speaks for itself alone, and only for the process that it is: a later start of it is not taken for gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from swarm.errors import BadInput
+from swarm.nodes.sn_leader import Leader
+from swarm.nodes.sn_links import Links
+from swarm.runtime.clock import Clock
+from swarm.runtime.control import Handler, Link, Listener
+from swarm.runtime.driver import Driver
+
+ALIVE_EVERY_S = 2.0
+Going = tuple[tuple[str, bytes], ...]
+
+
+class Life:
+    def __init__(self, driver: Driver, leader: Leader, links: Links, clock: Clock, own_uid: str) -> None:
+        self._driver, self._leader, self._links = driver, leader, links
+        self._clock, self._own_uid = clock, own_uid
+        self.heard_ms: dict[str, int] = {}
+        """When each node of the ledger was heard last, by the wall clock."""
+
+    def handlers(self) -> dict[str, Handler]:
+        return {"going": self._told_going}
+
+    def listeners(self) -> dict[str, Listener]:
+        return {"alive": self._told_alive}
+
+    async def run(self) -> None:
+        """The leader times them; the others tell it whom they hear."""
+        while True:
+            self._pass_on([*self._links.heard(), self._own_uid], ())
+            await trio.sleep(ALIVE_EVERY_S)
+
+    def _pass_on(self, heard: list[str], going: Going) -> None:
+        self._note(heard, going)
+        if self._driver.role != "leader" and (leader := self._leader.link()) is not None:
+            leader.tell("alive", {"uids": heard, "going": [list(each) for each in going]})
+
+    async def _told_going(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
+        """It stops, and is answered so that it knows that this was heard."""
+        self._pass_on([], ((link.peer.uid, link.peer.incarnation),))
+        return {}
+
+    def _told_alive(self, link: Link, body: dict[str, Any]) -> None:
+        match body:
+            case {"uids": list(uids)} if all(isinstance(uid, str) for uid in uids):
+                self._note(uids, _going(body.get("going", []), link))
+            case _:
+                raise BadInput(f"{link.peer} does not say whom it hears")
+
+    def _note(self, uids: list[str], going: Going) -> None:
+        self._driver.alive(uids, going)
+        now_ms = self._clock.wall_ms()
+        self.heard_ms |= {uid: now_ms for uid in uids if uid in self._driver.ledger.nodes}
+
+
+def _going(said: Any, link: Link) -> Going:
+    going: list[tuple[str, bytes]] = []
+    for each in said if isinstance(said, list) else [said]:
+        match each:
+            case [str(uid), bytes(incarnation)]:
+                going.append((uid, incarnation))
+            case _:
+                raise BadInput(f"{link.peer} does not say who stops")
+    return tuple(going)
