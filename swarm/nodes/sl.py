@@ -28,7 +28,7 @@ from swarm.nodes.listening import listen_host
 from swarm.nodes.progress import Progress
 from swarm.nodes.starting import with_last_words
 from swarm.nodes.worker import Worker
-from swarm.runtime import report
+from swarm.runtime import heaps, report
 from swarm.runtime.channel_server import ChannelServer, Session
 from swarm.runtime.control import Control
 from swarm.runtime.data import DataClient, DataServer, NotYet, Region, Want
@@ -67,6 +67,7 @@ class Settings:
 
 async def run(settings: Settings) -> int:
     """Be a learning node until the program has ended (or until cancelled, without one). Its exit code."""
+    heaps.bound()
     node = LearningNode(settings)
     try:
         return await node.run()
