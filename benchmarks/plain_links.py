@@ -55,8 +55,10 @@ def peer(own: str, others: list[str], count: int) -> None:
         for _ in sys.stdin:
             work = [threading.Thread(target=send, args=(sock, count)) for sock in out]
             work += [threading.Thread(target=receive, args=(sock, count)) for sock in into]
-            [one.start() for one in work]
-            [one.join() for one in work]
+            for one in work:
+                one.start()
+            for one in work:
+                one.join()
             print(monotonic(), flush=True)
 
 
