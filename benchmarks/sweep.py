@@ -6,13 +6,15 @@ A network node and an operator with two CPU slots, as real processes. Each job i
 not be there yet, so whatever runs twice fails. The same commands are then started two at a time by this program:
 ``overhead_ms_per_job`` is the difference, from the entry that submits the task to the one that ends it, by the job.
 With --restart there are three network nodes and two operators, each of which is killed and started again in the
-middle of the sweep; nothing is held against a limit then but that every job has run once. Exit code 1 otherwise.
+middle of the sweep: the second half of the jobs wait at a gate, which is opened once all nodes are there again.
+Nothing is held against a limit then but that every job has run once. Exit code 1 otherwise.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,9 +39,9 @@ PATIENCE_S = 1800.0
 NAME = "sweep"
 
 
-def words(place: Path, number: str) -> list[str]:
+def words(place: Path, number: str, wait: str = "") -> list[str]:
     """`set -C` makes > fail where there is a file."""
-    return ["sh", "-c", f'set -C; : >"{place}/{number}"']
+    return ["sh", "-c", f'{wait.format(number)}set -C; : >"{place}/{number}"']
 
 
 class Sweep:
@@ -47,16 +49,16 @@ class Sweep:
         self._network = network
         self._place = place
         self._jobs = jobs
+        self._gate = place.with_name("gate")
 
     def run(self, *, restart: bool) -> dict[str, Any]:
         """Seconds and entries; raises CheckFailed unless every job has run once."""
         before, cpu_s = self._network.do(_head), self._network.cpu_s()
-        self._network.do(submit(task(NAME, Command=words(self._place, "%JOB"), ForEach={"%JOB": self._numbers()})))
+        command = words(self._place, "%JOB", self._waits() if restart else "")
+        self._network.do(submit(task(NAME, Command=command, ForEach={"%JOB": self._numbers()})))
         if restart:
-            self._until(lambda found: found["counts"].get("done", 0) >= self._jobs // 8)
-            for node in [*self._network.swarm.network, *self._network.swarm.operators]:
-                self._network.restart(node)
-        found = self._until(lambda found: found["state"] not in ("queued", "testing", "running"))
+            self._restart()
+        found = self._until(lambda found: _over(found["state"]))
         entries = self._network.do(_head) - before
         ran = sorted(path.name for path in self._place.iterdir())
         if found["state"] != "done" or len(ran) != self._jobs:
@@ -68,6 +70,21 @@ class Sweep:
             "ledger_entries_per_job": round(entries / self._jobs, 3),
             "cpu_ms_per_job": {role: round(each, 2) for role, each in spent.items()},
         }
+
+    def _waits(self) -> str:
+        """What each job of the second half does before all else, for its number: nobody opens the gate to write yet."""
+        os.mkfifo(self._gate)
+        return f'[ {{}} -lt {self._jobs // 2} ] || : <"{self._gate}"; '
+
+    def _restart(self) -> None:
+        """Every node, one after the other, while jobs run and wait; then the gate is open."""
+        self._until(lambda found: found["counts"].get("done", 0) >= self._jobs // 8)
+        for node in [*self._network.swarm.network, *self._network.swarm.operators]:
+            self._network.restart(node)
+        done = self._until(lambda _: True)
+        if _over(done["state"]):
+            raise CheckFailed(f"the sweep was over before every node had been killed: {done}")
+        os.open(self._gate, os.O_RDWR)
 
     def _numbers(self) -> list[str]:
         return [str(number) for number in range(self._jobs)]
@@ -85,6 +102,10 @@ class Sweep:
                 raise CheckFailed(f"after {PATIENCE_S:g} s the sweep is {found}")
             time.sleep(LOOK_EVERY_S)
         return found
+
+
+def _over(state: str) -> bool:
+    return state not in ("queued", "testing", "running")
 
 
 async def _head(client: Client) -> int:

@@ -32,3 +32,8 @@ def count_bytes(count: int) -> str:
 def short_digest(digest: str) -> str:
     name, _, value = digest.partition(":")
     return f"{name}:{value[:8]}…" if value else "–"
+
+
+def short_time(text: str | None) -> str:
+    """Of a time as JSON has it, in UTC, what a table has room for; nothing for one that has not come."""
+    return text[:19].replace("T", " ") if text else ""

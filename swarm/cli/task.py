@@ -219,12 +219,13 @@ def rm(task: str, force: bool, outputs: bool, entrance: Entrance, as_json: bool)
 
 
 def _tasks(rows: list[dict[str, Any]]) -> Table:
-    from swarm.cli.tables import table
+    from swarm.cli.tables import short_time, table
 
-    shown = table(">id", "task", "user", "state", "slots", "~why")
+    shown = table(">id", "task", "user", "state", "slots", "created", "started", "ended", "~why")
     for row in rows:
         counts = ", ".join(f"{row['counts'][state]} {state}" for state in COUNTED if state in row["counts"])
-        shown.add_row(str(row["id"]), row["name"], row["user"], row["state"], counts, row["message"])
+        times = [short_time(row[which]) for which in ("created", "started", "ended")]
+        shown.add_row(str(row["id"]), row["name"], row["user"], row["state"], counts, *times, row["message"])
     return shown
 
 
