@@ -68,7 +68,6 @@ class Settings:
 
 async def run(settings: Settings) -> int:
     """Be a learning node until the program has ended (or until cancelled, without one). Its exit code."""
-    heaps.bound()
     node = LearningNode(settings)
     try:
         return await node.run()
@@ -103,6 +102,7 @@ class LearningNode:
         self._changed = trio.Event()
 
     async def run(self) -> int:
+        heaps.bound()
         return await with_last_words(self._live, self._say_going)
 
     async def _live(self) -> int:
