@@ -31,6 +31,8 @@ OPTION_VARIABLES = {
     "pickPeers": "SWARM_PICK_PEERS", "asyncGoal": "SWARM_ASYNC_GOAL",
 }  # fmt: skip
 """What whoever starts the program says for it, as the channel of its task has it (`wire/channels`), by option."""
+_WHO = frozenset({"pickPeers", "asyncGoal"})
+"""A program that says one of them has chosen against the other, whichever its channel has."""
 LEADS_VARIABLE = "SWARM_LEADS"
 MERGE_METHODS = tuple(METHODS)
 CHECKINS: tuple[Checkin, ...] = get_args(Checkin)
@@ -192,8 +194,9 @@ def _options(
     own |= {name: _thousandths(own[name]) for name in THOUSANDTHS & own.keys()}
     if TOO_FEW_PEERS_VARIABLE in environment:
         own["tooFewPeersSeconds"] = _too_few_peers_s(environment[TOO_FEW_PEERS_VARIABLE])
+    said = own.keys() | (_WHO if any(own.get(name) for name in _WHO) else frozenset())
     for name, variable in OPTION_VARIABLES.items():
-        if variable in environment and name not in own:
+        if variable in environment and name not in said:
             text = environment[variable]
             own[name] = text if name == "upper" or not text.isdecimal() else int(text)
     organisations = own.get("organisations")

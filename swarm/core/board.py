@@ -171,7 +171,7 @@ class Board:
         if new.name in self.jobs.sweeps.by_name:
             raise Refused(f"there is a task {new.name} already: a sweep of swarms", hint="choose another name")
         self._must_stay(self._task(new.prereq, f"the prerequisite of {new.name}"), new)
-        self.bodies.must_have_room(bytes_of(new.body), identity)
+        self.bodies.must_have_room(new.bytes, identity)
         self.tasks[new.name] = new
         return {"known": False, "state": new.state}, [TaskKnown(new.name, str(identity))]
 

@@ -15,7 +15,7 @@ from swarm.core.task import Task
 from swarm.errors import Refused
 
 BODIES_MAX = 64 << 20
-"""Bytes of one organisation's: a sweep of 1000 swarms with a body of 64 KiB each."""
+"""Bytes of one organisation's: a sweep of 1000 swarms with a body of 64 KiB each. Tasks count that say nothing, too."""
 SINCE = 3
 """The version of the rules that this came with."""
 
@@ -33,7 +33,7 @@ class Bodies:
         kept = sum(task.bytes for task in self._tasks.values() if task.anchor == identity.anchor)
         if kept + more > BODIES_MAX:
             raise Refused(
-                f"the tasks of {identity.organisation} have bodies of {kept} bytes in the ledger, "
+                f"the tasks of {identity.organisation} take {kept} bytes in the ledger, "
                 f"and {more} more are over {BODIES_MAX}",
                 hint="swarm task rm forgets one that has ended, DELETE TASK a draft",
             )

@@ -5,7 +5,8 @@ Used by the orderer of who leads. Guarantees:
 * while fewer than ``UNDER_WAY_MAX`` entries are under way and nobody waits, a proposal does not wait here;
 * of those that wait, each organisation has one taken in its turn, so what one of them proposes by the hundred thousand
   holds up a proposal of another by the entries that are under way, and by one of each organisation that waits;
-* an organisation's line is bounded: who is too many is told so at once, and may come back.
+* an organisation's line is bounded, and so is what it has that may rest on entries under way: who is too many is told
+  so at once, and may come back.
 
 Whose line it is follows from who asked, by its certificate, not from what the proposal says of its author: nobody fills
 the line of another. What a network node passes on counts for the organisation that asked it, by its word.
@@ -42,10 +43,15 @@ class _Line:
         return asked
 
 
+_Lines = OrderedDict[bytes, _Line]  # by organisation
+
+
 class Intake:
     def __init__(self) -> None:
-        self._lines: OrderedDict[bytes, _Line] = OrderedDict()  # whose turn is next comes first; none is empty
-        self._held: list[tuple[int, Asked]] = []  # judged anew once this index is applied
+        self._lines: _Lines = OrderedDict()  # whose turn is next comes first; none is empty
+        self._holds: _Lines = OrderedDict()
+        self._held: OrderedDict[int, tuple[int, bytes]] = OrderedDict()
+        """By number: judged anew once this index is applied; whose it is. A later one needs no earlier index."""
         self._full = False
 
     # ---- lines
@@ -56,21 +62,15 @@ class Intake:
 
     def line_up(self, asked: Asked) -> bool:
         """Whether its organisation's line has room for one more."""
-        line = self._lines.get(asked.by) or _Line()
-        added = line.add(asked)
-        if added:
-            self._lines.setdefault(asked.by, line)
-        return added
+        return _add(self._lines, asked)
 
     def next(self, under_way: int) -> Asked | None:
         """Whose turn it is, if there is somebody and there is room."""
         if not self._lines or not self._has_room(under_way):
             return None
-        by, line = self._lines.popitem(last=False)
-        asked = line.take(next(iter(line.asked)))
-        if line.asked:
-            self._lines[by] = line
-        return asked
+        by, line = next(iter(self._lines.items()))
+        self._lines.move_to_end(by)
+        return _take(self._lines, by, next(iter(line.asked)))
 
     def _has_room(self, under_way: int) -> bool:
         self._full = under_way >= UNDER_WAY_MAX or (self._full and under_way > UNDER_WAY_MAX // 2)
@@ -78,30 +78,48 @@ class Intake:
 
     # ---- what rests on an entry that is under way
 
-    def hold(self, index: int, asked: Asked) -> None:
-        self._held.append((index, asked))
+    def hold(self, index: int, asked: Asked) -> bool:
+        """Whether its organisation may have one more that is judged anew."""
+        if added := _add(self._holds, asked):
+            self._held[asked.number] = index, asked.by
+        return added
 
     def due(self, index: int) -> list[Asked]:
         """Held until this was applied."""
-        due = [asked for needed, asked in self._held if needed <= index]
-        if due:
-            self._held = [(needed, asked) for needed, asked in self._held if needed > index]
+        due: list[Asked] = []
+        while self._held and next(iter(self._held.values()))[0] <= index:
+            number, (_, by) = self._held.popitem(last=False)
+            due.append(_take(self._holds, by, number))
         return due
 
     # ---- both
 
     def forget(self, number: int) -> None:
-        self._held = [(index, asked) for index, asked in self._held if asked.number != number]
+        if number in self._held:
+            _, by = self._held.pop(number)
+            _take(self._holds, by, number)
         for by, line in self._lines.items():
             if number in line.asked:
-                line.take(number)
-                if not line.asked:
-                    del self._lines[by]
+                _take(self._lines, by, number)
                 return
 
     def release(self) -> list[int]:
         """Nobody waits here any longer: who did."""
-        numbers = [asked.number for _, asked in self._held]
-        numbers += [number for line in self._lines.values() for number in line.asked]
-        self._held, self._lines = [], OrderedDict()
+        numbers = [*self._held, *(number for line in self._lines.values() for number in line.asked)]
+        self._lines, self._holds, self._held = OrderedDict(), OrderedDict(), OrderedDict()
         return numbers
+
+
+def _add(lines: _Lines, asked: Asked) -> bool:
+    line = lines.get(asked.by) or _Line()
+    added = line.add(asked)
+    if added:
+        lines.setdefault(asked.by, line)
+    return added
+
+
+def _take(lines: _Lines, by: bytes, number: int) -> Asked:
+    asked = lines[by].take(number)
+    if not lines[by].asked:
+        del lines[by]
+    return asked

@@ -32,7 +32,7 @@ from swarm.core.names import Identity
 from swarm.core.placing import Placing
 from swarm.core.rolesrun import RolesRun
 from swarm.core.sweeps import Sweep, Sweeps
-from swarm.core.task import ROOT_NAME, RUN_JOBS, Task, bytes_of
+from swarm.core.task import ROOT_NAME, RUN_JOBS, Task
 from swarm.core.taskrunner import Taskrunner
 from swarm.errors import Refused
 
@@ -145,15 +145,15 @@ class Jobs:
                 f"and {run.terms.slots} more are over {KEPT_MAX}",
                 hint="swarm task rm forgets those of a task that has ended",
             )
-        self._bodies.must_have_room(bytes_of(body["body"]), identity)
+        said = (name, type_, body["author"], ROOT_NAME, body.get("outcome", name), body["body"])
+        task = Task(*said, claim.uid, identity.anchor, header.time, state="queued", finalizer=claim.uid)
+        self._bodies.must_have_room(task.bytes, identity)
         run.output, run.code = body.get("output", ""), body.get("code", "")
         if run.output:
             self._artifacts.must_be_free(run.output, identity)
         run.uses = self._datasets.used(body.get("data", []))
         if run.output:
             self._artifacts.expect(run.output, identity)
-        said = (name, type_, body["author"], ROOT_NAME, body.get("outcome", name), body["body"])
-        task = Task(*said, claim.uid, identity.anchor, header.time, state="queued", finalizer=claim.uid)
         task.run = header.index
         self._last_id = run.id
         run.make_slots()

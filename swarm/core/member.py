@@ -13,7 +13,7 @@ answered exactly once, or the member gives up with a sentence; a change that doe
               │ │   a base that is not here ──► fetching ──FetchFailed──► behind ──Ticked──► fetching
               │ └─ Fetched: begin, or too late to count              │
               │   the round takes others ──► sitting out ──Committed──► fetching
-              │   the group has merged, and this leads it ──► climbing ──Lifted──► offered, refused once ──► climbing
+              │   the group has merged, and this leads it ──► climbing ──Lifted──► offered, refused ──► climbing
               └─ the others are ahead ──► rebasing ◄── Fetched ──────┘
                                             └──Rebased──► offered, with less weight
 """

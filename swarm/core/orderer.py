@@ -207,7 +207,7 @@ class Orderer:
         elif not self._intake.line_up(asked):
             self._effects.append(TurnedAway(asked.number))
 
-    def _ask(self, asked: Asked) -> None:
+    def _ask(self, asked: Asked, *, anew: bool = False) -> None:
         self._wall_ms = asked.wall_ms
         header = self._pending.due(self.consensus.term, asked.wall_ms)
         claim = self._codec.claim(header, asked.raw, self.ledger)
@@ -217,8 +217,9 @@ class Orderer:
             self._effects.append(NotLeading(asked.number, self.leader))
         elif not asked.raw:
             self._effects.append(Declined(asked.number, Refused.code, "an empty proposal", ""))
-        elif isinstance(claim, Unverified) and self._pending:
-            self._intake.hold(self._pending.index, asked)  # it may rest on what is under way
+        elif isinstance(claim, Unverified) and self._pending and not anew:  # it may rest on what is under way
+            if not self._intake.hold(self._pending.index, asked):
+                self._effects.append(TurnedAway(asked.number))
         elif isinstance(claim, Unverified):
             self._effects.append(Declined(asked.number, claim.code, claim.reason, claim.hint))
         elif isinstance(claim, Verified) and (why := self._why_not(claim)):
@@ -364,7 +365,7 @@ class Orderer:
         self._effects.extend([Answered(number, applied.outcome) for number in self._pending.settle(entry.index)])
         self._effects.append(Publish(entry, header, proposal, applied))
         for asked in self._intake.due(entry.index):
-            self._ask(asked)
+            self._ask(asked, anew=True)
         if entry.voters is not None or any(isinstance(event, NodeKnown | NodeGone) for event in applied.events):
             self._configure()
         if self._initiative is not None:

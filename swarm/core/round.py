@@ -161,8 +161,7 @@ class Round:
             return [*events, self._dispute(now)]
         if len(now.ready) < quorum(len(now.uids)):
             return events
-        if self.terms.stage == "down" and digest != (brought := self._brought()).digest:
-            took = f"{brought.name} offered {brought.digest}, the model from above, and the group has {digest} of it"
+        if took := self._not_from_above(now.snap, digest):
             return [*events, self._abort(took)]
         signers = tuple(sorted(now.ready))
         where = (self.terms.contract, self.number, attempt)
@@ -283,9 +282,17 @@ class Round:
         owners = ", ".join(self._name(uid) for uid in uids)
         return self._abort(f"{who}; they differ in the shards of {owners}" if owners else who, differing)
 
-    def _brought(self) -> Offer:
-        """In a round for what comes from above: the one offer that counts."""
-        return next(offer for offer in self.offers.values() if offer.weight)
+    def _not_from_above(self, snap: SnapMade, digest: str) -> str:
+        """In a round for what comes from above: how this is another model than was brought; empty: it is that one.
+
+        Two bring one where a leader's place was taken after it had offered: what they bring has to be the same.
+        """
+        if self.terms.stage != "down":
+            return ""
+        others = [self.offers[each.uid] for each in snap.members if each.weight and each.digest != digest]
+        return next(
+            (f"{o.name} offered {o.digest}, the model from above, and the group has {digest} of it" for o in others), ""
+        )
 
     def _current(self, attempt: int, kind: str) -> Attempt:
         assert self.attempt is not None

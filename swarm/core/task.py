@@ -49,6 +49,8 @@ WORDS: dict[str, str] = {
 ROOT_NAME = "ROOTTASK"
 RUN_SWARM = "RUN_SWARM"
 RUN_JOBS = "RUN_JOBS"
+KEPT_BYTES = 256
+"""Of each task, whatever it says: who made it and when, and how it stands."""
 
 
 @dataclass(slots=True)
@@ -90,8 +92,9 @@ class Task:
 
     @property
     def bytes(self) -> int:
-        """Of what it says, in the state."""
-        self._bytes = self._bytes or bytes_of(self.body) + bytes_of(self.lines)
+        """Of what it says, in the state, and of what is kept of each."""
+        texts = len("".join((self.name, self.author, self.prereq, self.outcome)).encode())
+        self._bytes = self._bytes or KEPT_BYTES + texts + bytes_of(self.body) + bytes_of(self.lines)
         return self._bytes
 
     def must_be_draft(self, what: str) -> None:

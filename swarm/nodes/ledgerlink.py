@@ -175,9 +175,9 @@ class LedgerLink:
                 outcome = Outcome.from_wire(await link.call("propose", {"proposal": raw}, deadline_s=CALL_S))
                 await self._reach(outcome.index)
             except Unreachable as error:
-                # The SN is there and its ledger pauses, or it went: the same bytes again, through whoever answers.
+                # It went, or its ledger pauses, or is crowded for long: the same bytes again, through whoever answers.
                 self._report(f"{kind} not yet acknowledged: {error.message}")
-                if not link.closed.is_set() and not isinstance(error, Crowded):
+                if not link.closed.is_set() and not (isinstance(error, Crowded) and attempt < 3 * len(BACKOFF_S)):
                     self._set_pausing(error.message)
                     if len(self._known()) > 1:
                         await link.close()  # another one may see a majority

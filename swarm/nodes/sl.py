@@ -38,6 +38,7 @@ from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
 from swarm.wire.certnames import printable
+from swarm.wire.lastwords import last_words
 from swarm.wire.messages import Merged, Open, Opened, Sync
 from swarm.wire.signed import Entry
 
@@ -67,7 +68,6 @@ class Settings:
 
 async def run(settings: Settings) -> int:
     """Be a learning node until the program has ended (or until cancelled, without one). Its exit code."""
-    heaps.bound()
     node = LearningNode(settings)
     try:
         return await node.run()
@@ -102,6 +102,7 @@ class LearningNode:
         self._changed = trio.Event()
 
     async def run(self) -> int:
+        heaps.bound()
         return await with_last_words(self._live, self._say_going)
 
     async def _live(self) -> int:
@@ -240,8 +241,10 @@ class LearningNode:
 
         Nothing is given up by that: it counts as lost, as if it had died, and is welcome again."""
         if self._joined.is_set() and not self.link.lost:
+            state = self.local.state
+            words = last_words(state.node_key, state.network_id, state.incarnation)
             with contextlib.suppress(SwarmError):
-                await self.link.call("going", {}, deadline_s=LEAVE_S)
+                await self.link.call("going", {"words": words}, deadline_s=LEAVE_S)
 
     # ---- sessions: the channel's handler
 

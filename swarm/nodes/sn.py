@@ -51,6 +51,7 @@ from swarm.wire.signed import Entry, proposal_header, sign_proposal
 
 CALL_S = 5.0
 KEEP_HEADS_S = 2.0
+JOIN_AGAIN_S = 1.0
 
 RACING = frozenset({"Offer", "Ready", "Suspect", "Missing", "WindowClosed", "DeadlinePassed"})
 
@@ -235,10 +236,11 @@ class NetworkNode:
         )
         while True:
             try:
-                outcome = await self.leader.propose(raw, PROPOSE_S)
+                outcome = await self.leader.propose(raw, PROPOSE_S, self.local.credentials.identity.anchor)
                 break
             except Unreachable as error:
                 log.warning("joining the network waits: %s", error.message)
+                await trio.sleep(JOIN_AGAIN_S)  # who is turned away is told so at once
         if not outcome.accepted:
             raise Refused(f"the network did not admit this node: {outcome.reason}")
         while self.driver.ledger.head_index < outcome.index:

@@ -1,7 +1,8 @@
 """Signs of life, and last words: whom this network node hears, and who told it that it stops.
 
-Run by ``nodes/sn``. Guarantees: whoever leads hears both, of every network node, as long as there is a way to it; a
-node speaks for itself alone, and only for the process that it is: a later start of it is not taken for gone.
+Run by ``nodes/sn``. Guarantees: whoever leads hears both, of every network node, as long as there is a way to it; that
+a process stops is believed of itself alone, by its signature: of nobody by the word of who passes it on, and of no
+later start of it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from swarm.nodes.sn_links import Links
 from swarm.runtime.clock import Clock
 from swarm.runtime.control import Handler, Link, Listener
 from swarm.runtime.driver import Driver
+from swarm.wire.lastwords import who_goes
 
 ALIVE_EVERY_S = 2.0
-Going = tuple[tuple[str, bytes], ...]
 
 
 class Life:
@@ -37,38 +38,29 @@ class Life:
     async def run(self) -> None:
         """The leader times them; the others tell it whom they hear."""
         while True:
-            self._pass_on([*self._links.heard(), self._own_uid], ())
+            self._pass_on([*self._links.heard(), self._own_uid])
             await trio.sleep(ALIVE_EVERY_S)
 
-    def _pass_on(self, heard: list[str], going: Going) -> None:
-        self._note(heard, going)
+    def _pass_on(self, heard: list[str], words: Any = b"") -> None:
+        self._note(heard, words)
         if self._driver.role != "leader" and (leader := self._leader.link()) is not None:
-            leader.tell("alive", {"uids": heard, "going": [list(each) for each in going]})
+            leader.tell("alive", {"uids": heard, "going": words})
 
     async def _told_going(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         """It stops, and is answered so that it knows that this was heard."""
-        self._pass_on([], ((link.peer.uid, link.peer.incarnation),))
+        self._pass_on([], body.get("words"))
         return {}
 
     def _told_alive(self, link: Link, body: dict[str, Any]) -> None:
         match body:
             case {"uids": list(uids)} if all(isinstance(uid, str) for uid in uids):
-                self._note(uids, _going(body.get("going", []), link))
+                self._note(uids, body.get("going", b""))
             case _:
                 raise BadInput(f"{link.peer} does not say whom it hears")
 
-    def _note(self, uids: list[str], going: Going) -> None:
-        self._driver.alive(uids, going)
+    def _note(self, uids: list[str], words: Any) -> None:
+        """``words``: the last ones of somebody, or none."""
+        ledger = self._driver.ledger
+        self._driver.alive(uids, () if words == b"" else (who_goes(words, ledger.network_id),))
         now_ms = self._clock.wall_ms()
-        self.heard_ms |= {uid: now_ms for uid in uids if uid in self._driver.ledger.nodes}
-
-
-def _going(said: Any, link: Link) -> Going:
-    going: list[tuple[str, bytes]] = []
-    for each in said if isinstance(said, list) else [said]:
-        match each:
-            case [str(uid), bytes(incarnation)]:
-                going.append((uid, incarnation))
-            case _:
-                raise BadInput(f"{link.peer} does not say who stops")
-    return tuple(going)
+        self.heard_ms |= {uid: now_ms for uid in uids if uid in ledger.nodes}

@@ -100,9 +100,11 @@ async def with_last_words(life: Callable[[], Awaitable[T]], last_words: Callable
         try:
             await trio.sleep_forever()
         finally:
-            if not over:
-                with trio.CancelScope(shield=True), trio.move_on_after(LAST_WORDS_S):
-                    await last_words()
+            try:
+                if not over:
+                    with trio.CancelScope(shield=True), trio.move_on_after(LAST_WORDS_S):
+                        await last_words()
+            finally:
                 lives.cancel()
 
     async with trio.open_nursery() as nursery:

@@ -174,6 +174,8 @@ def test_what_an_operator_says_of_a_channel_are_arguments_that_a_program_need_no
     own = parse(Given(1, 2, "eu", {"upperEvery": 3, "leads": False}), said, evaluates=False)
     assert (own.options.upper, own.options.upperEvery, own.leads) == ("all", 3, False)
     picked = parse(Given(1, 2, "eu", {}), {"SWARM_PICK_PEERS": "2"}, evaluates=False).options
+    other = parse(Given(1, 2, "eu", {"asyncGoal": 3}), {"SWARM_PICK_PEERS": "2"}, evaluates=False).options
+    assert (other.pickPeers, other.asyncGoal) == (0, 3), "an argument of the program goes before, whichever it is"
     assert (picked.pickPeers, picked.asyncGoal) == (2, 0)
     assert parse(Given(1, 2, "eu", {}), {"SWARM_ASYNC_GOAL": "3"}, evaluates=False).options.asyncGoal == 3
     with pytest.raises(BadInput, match="upperEvery='often' is not possible: expected a whole number from 1 to 1000000"):

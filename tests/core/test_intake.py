@@ -98,6 +98,38 @@ def test_what_nobody_can_have_signed_leaves_the_line_with_that_answer(three: Han
     assert list(hostile.told(Declined)) == [UNDER_WAY]
 
 
+def unsigned(hand: Hand, count: int) -> list[bytes]:
+    """Of somebody who has not joined."""
+    stranger = Actor("sl", "sl-stranger")
+    return [propose(stranger, "NodeLeft", {}, hand.network_id) for _ in range(count)]
+
+
+def test_what_nobody_can_have_signed_has_a_bound_while_it_waits_for_what_is_under_way(three: Hand) -> None:
+    leader = three.leader
+    other, hostile = Member(three, leader, b"c", 10_000), Member(three, leader, b"b", 20_000)
+    other.ask(1)
+    hostile.raws = unsigned(three, FLOOD)
+    hostile.again(list(range(FLOOD)))
+    assert len(hostile.told(TurnedAway)) == FLOOD - LINE
+    three.settle()
+    assert len(hostile.told(Declined)) == LINE
+
+
+def test_what_nobody_can_have_signed_is_refused_once_what_was_under_way_is_applied_whatever_came_since(
+    three: Hand,
+) -> None:
+    leader = three.leader
+    other, hostile = Member(three, leader, b"c", 10_000), Member(three, leader, b"b", 20_000)
+    other.ask(1)
+    hostile.raws = unsigned(three, 1)
+    hostile.again([0])
+    other.ask(1)
+    three.settle()
+    told = [number for number in leader.answers if number >= 10_000]
+    assert told == [10_000, 20_000, 10_001], "not judged again and again, as long as anything is under way"
+    assert list(hostile.told(Declined)) == [0]
+
+
 # ---- the lines alone
 
 
@@ -147,8 +179,8 @@ def test_when_there_was_no_room_half_of_it_has_to_be_free_before_the_next_go_on(
 def test_all_who_wait_in_a_line_or_for_an_entry_are_let_go() -> None:
     lines = Intake()
     lines.line_up(asked(1, b"a"))
-    lines.hold(5, asked(2, b"a"))
-    lines.hold(6, asked(3, b"b"))
+    assert lines.hold(5, asked(2, b"a"))
+    assert lines.hold(6, asked(3, b"b"))
     lines.forget(3)
     assert sorted(lines.release()) == [1, 2]
     assert lines.release() == lines.due(9) == drained(lines) == []

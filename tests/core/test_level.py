@@ -369,6 +369,48 @@ def test_a_leader_that_comes_back_too_late_with_a_model_goes_for_the_newest_one(
     assert play.digest(leader.answers[-1]) == upper.base
 
 
+def test_a_leader_that_is_too_late_again_goes_again_and_gives_up_where_nothing_is_newer():
+    play = Play({"eu": [1, 1]}, every=1, syncs=9)
+    leader, _ = brought(play)
+    member, group = leader.member, leader.member.contract
+    late = m.OfferJudged(group.round, accepted=False, reason="too late")
+    for newer in ("one", "two", "three"):
+        assert member.handle(late, 0.0) == [m.Climb(group.base, ending=False, again=True)]
+        (offer,) = member.handle(m.Lifted(group.base, digest(newer), over=False), 0.0)
+        assert isinstance(offer, m.Propose)
+        assert offer.body["digest"] == digest(newer)
+    assert member.handle(late, 0.0) == [m.Climb(group.base, ending=False, again=True)]
+    member.handle(m.Lifted(group.base, digest("three"), over=False), 0.0)
+    (given_up,) = member.handle(late, 0.0)
+    assert isinstance(given_up, m.GiveUp)
+
+
+@pytest.mark.parametrize("served", ["first", "second"])
+def test_of_two_leaders_that_bring_two_models_neither_is_committed_whoever_came_first(served: str):
+    play = Play({"eu": [1, 1], "us": [1]}, every=1, syncs=6)
+    leader, offer = brought(play)
+    scene, group, follower = play.scene, leader.member.contract, play.seats[1].actor
+    play.sit(follower, "eu", group.options.to_wire())  # its program began anew: the round waits for it
+    assert scene.take(scene.claim(leader.actor, "Offer", offer.body)).outcome.accepted
+    heir = Actor("sl", "sl-1", "a")
+    heir.node_key = b"another process with that certificate"[:32]
+    heir.uid = uid_of(heir.node_key)
+    assert scene.join(heir).accepted
+    play.sit(heir, "eu", group.options.to_wire(), leads=True)
+    assert scene.say(heir, "Offer", {**offer.body, "digest": group.base}).accepted
+    assert scene.say(follower, "Offer", {**offer.body, "digest": group.base, "inactive": True}).accepted
+    assert group.snap is not None
+    assert sum(bool(member.weight) for member in group.snap.members) == 2
+    before, digests = group.base, {"first": offer.body["digest"], "second": group.base}
+    ready = {"contract": "eu", "round": group.round, "attempt": 0, "digest": digests[served]}
+    for actor in (heir, follower):
+        assert scene.say(actor, "Ready", ready).accepted
+    aborted = scene.last(Aborted)
+    assert "sl-1 (a) offered" in aborted.reason
+    assert group.base == before
+    assert group.level.stage == "down"
+
+
 def test_only_who_leads_a_group_takes_part_above_and_a_group_has_one_leader():
     play = Play(GROUPS, every=1, syncs=3)
     follower, scene = play.seats[1], play.scene

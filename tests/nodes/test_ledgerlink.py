@@ -122,6 +122,27 @@ def test_r069_who_is_turned_away_by_a_busy_network_node_comes_again_there(tmp_pa
     assert len(names.links) == 1
 
 
+def test_a_network_node_that_turns_a_node_away_for_ever_is_left_for_another(tmp_path: Path, names: Names) -> None:
+    made = link(tmp_path, ("10.0.0.1", 30304), OTHER)
+    lost: list[str] = []
+
+    async def call(verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+        raise Crowded("a test")
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, names))
+            names.links[0].call = call  # type: ignore[method-assign]
+            made._on_link = lost.append
+            nursery.start_soon(made.propose, "NodeLeft", {})
+            with trio.fail_after(60):
+                await names.links[0].closed.wait()
+            assert lost[0] == "a test", "and who waits is told for whom"
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
 class Slow:
     """Stands for the replica, on a host that is so busy that an entry takes a tenth of a second."""
 

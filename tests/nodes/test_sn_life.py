@@ -7,10 +7,19 @@ from typing import Any
 
 import pytest
 import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from swarm.errors import BadInput
+from swarm.core.names import uid_of
+from swarm.errors import BadInput, IdentityError
 from swarm.nodes.sn_life import Life
 from swarm.runtime.clock import Clock
+from swarm.wire import frame
+from swarm.wire.lastwords import last_words
+
+NETWORK, INCARNATION = b"n" * 32, b"i" * 16
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+UID = uid_of(KEY.public_key().public_bytes_raw())
+WORDS = last_words(KEY, NETWORK, INCARNATION)
 
 
 class Node:
@@ -20,37 +29,47 @@ class Node:
         self.passed: list[tuple[str, dict[str, Any]]] = []
         self.driven: list[Any] = []
         to_leader = SimpleNamespace(tell=lambda verb, body: self.passed.append((verb, body)))
-        ledger = SimpleNamespace(nodes={"known": object()})
+        ledger = SimpleNamespace(nodes={UID: object()}, network_id=NETWORK)
         driver: Any = SimpleNamespace(role=role, ledger=ledger, alive=lambda *heard: self.driven.append(heard))
         leader: Any = SimpleNamespace(link=lambda: to_leader)
-        links: Any = SimpleNamespace(heard=lambda: ["known", "stranger"])
+        links: Any = SimpleNamespace(heard=lambda: [UID, "stranger"])
         self.life = Life(driver, leader, links, Clock(wall_ms=lambda: 7), "own")
 
 
-LINK: Any = SimpleNamespace(peer=SimpleNamespace(uid="known", incarnation=b"i"))
+LINK: Any = SimpleNamespace(peer="sn-2")
 
 
 @pytest.mark.parametrize("role", ["leader", "follower"])
 def test_who_stops_speaks_for_its_own_process_and_who_leads_hears_of_it(role: str) -> None:
     node = Node(role)
-    said = {"uid": "another", "incarnation": b"x"}
-    assert trio.run(node.life.handlers()["going"], LINK, said) == {}
-    assert node.driven == [([], (("known", b"i"),))]
-    assert node.passed == ([] if role == "leader" else [("alive", {"uids": [], "going": [["known", b"i"]]})])
+    assert trio.run(node.life.handlers()["going"], LINK, {"words": WORDS}) == {}
+    assert node.driven == [([], ((UID, INCARNATION),))]
+    assert node.passed == ([] if role == "leader" else [("alive", {"uids": [], "going": WORDS})])
 
 
 def test_what_a_network_node_passes_on_is_what_who_leads_takes() -> None:
     follower, leader = Node("follower"), Node("leader")
-    trio.run(follower.life.handlers()["going"], LINK, {})
+    trio.run(follower.life.handlers()["going"], LINK, {"words": WORDS})
     ((verb, body),) = follower.passed
+    assert frame.is_flat(body), "or who leads would end the link"
     leader.life.listeners()[verb](LINK, body)
     assert leader.driven == follower.driven
-    leader.life.listeners()["alive"](LINK, {"uids": ["known", "stranger"]})  # of the release before
-    assert leader.driven[1] == (["known", "stranger"], ())
-    assert leader.life.heard_ms == {"known": 7}
+    leader.life.listeners()["alive"](LINK, {"uids": [UID, "stranger"]})  # of the release before
+    assert leader.driven[1] == ([UID, "stranger"], ())
+    assert leader.life.heard_ms == {UID: 7}
 
 
 @pytest.mark.parametrize("body", [{}, {"uids": [1]}, {"uids": [], "going": 5}, {"uids": [], "going": [["a"]]}])
 def test_what_says_neither_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(BadInput):
         Node("leader").life.listeners()["alive"](LINK, body)
+
+
+def test_nobody_is_lost_by_the_word_of_another() -> None:
+    node, forged = Node("follower"), WORDS[:-1] + bytes([WORDS[-1] ^ 1])
+    with pytest.raises(IdentityError):
+        trio.run(node.life.handlers()["going"], LINK, {"words": forged})
+    with pytest.raises(IdentityError):
+        node.life.listeners()["alive"](LINK, {"uids": [], "going": forged})
+    assert not node.driven
+    assert not node.passed

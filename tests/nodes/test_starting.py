@@ -87,6 +87,14 @@ def test_last_words_that_nobody_hears_do_not_hold_up_the_end():
     assert told(waits, words=trio.sleep_forever) == ["last words", "ends", "over"]
 
 
+def test_last_words_that_fail_do_not_keep_it_from_ending():
+    async def fails():
+        raise RuntimeError("a test")
+
+    with pytest.raises(ExceptionGroup):
+        told(waits, words=fails)
+
+
 def test_a_node_that_ends_by_itself_has_no_last_words():
     async def ends(said):
         return 7

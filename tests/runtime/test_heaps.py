@@ -7,6 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import trio
+
+from swarm.nodes.participant import ParticipantNode
+from swarm.runtime import heaps
 
 PROGRAM = """
 import ctypes, sys, threading
@@ -39,3 +43,17 @@ def count(tmp_path, how: str) -> int:
 def test_threads_share_as_many_heaps_as_there_are_cores(tmp_path) -> None:
     cores = max(2, os.cpu_count() or 1)
     assert count(tmp_path, "bounded") <= cores < count(tmp_path, "free")
+
+
+def test_who_takes_part_with_swarm_join_is_bound_as_any_learning_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound: list[str] = []
+
+    class Node(ParticipantNode):
+        def __init__(self) -> None:
+            """Nothing of a node: only how it begins is looked at."""
+
+        async def _live(self) -> int:
+            return len(bound)
+
+    monkeypatch.setattr(heaps, "bound", lambda: bound.append("bound"))
+    assert trio.run(Node().run) == 1
