@@ -114,8 +114,8 @@ class Follower:
 
     def _has(self, answer: Any, due: int) -> None:
         match answer:
-            case {"head": int(head)} if head >= self._taken:
-                self._taken = head
+            case {"head": int(head)}:
+                self._taken = max(self._taken, head)  # tasks that wait for answers go on in any order
             case _:
                 raise self._took_nothing()
         self._unanswered -= 1

@@ -46,15 +46,16 @@ class Ledger:
 
 
 class Far:
-    """Stands for the link to a follower that is DELAY_S away and takes ``at_most`` entries of a piece."""
+    """Stands for the link to a follower that is DELAY_S away and takes ``at_most`` entries of a piece; its answers are
+    seen ``late_s`` after they came."""
 
-    def __init__(self, at_most: Callable[[], int] = lambda: PIECE) -> None:
+    def __init__(self, at_most: Callable[[], int] = lambda: PIECE, late_s: Callable[[], float] = lambda: 0.0) -> None:
         self.closed, self.peer = trio.Event(), SimpleNamespace(identity="sl-1")
         self.entries: list[int] = []
         self.came: list[float] = []
         self.under_way = self.most_under_way = 0
         self.answers = True
-        self._at_most = at_most
+        self._at_most, self._late_s = at_most, late_s
 
     async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
         self.under_way += 1
@@ -67,7 +68,7 @@ class Far:
         if not self.answers:
             await trio.sleep(deadline_s)
             raise Unreachable(f"no answer within {deadline_s:g} s")
-        await trio.sleep(DELAY_S)
+        await trio.sleep(DELAY_S + self._late_s())
         self.under_way -= 1
         return {"head": answer}
 
@@ -153,6 +154,25 @@ def test_what_a_busy_follower_had_no_time_for_comes_again_in_order(seed: int) ->
             await trio.sleep(DELAY_S)
         assert not far.closed.is_set()
         assert far.entries == list(range(1, ledger.head + 1)), f"seed {seed}"
+
+    play(far, story)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_answers_may_be_seen_in_any_order(seed: int) -> None:
+    """Each wakes a task, and tasks that wake together go on in any order."""
+    chance = random.Random(seed)
+    far = Far(late_s=lambda: chance.choice([0, 0.01, 0.02]))
+
+    async def story(ledger: Ledger) -> None:
+        for _ in range(20):
+            ledger.add(chance.randint(1, 9))
+            await trio.sleep(chance.choice([0, 0.001, 0.006]))
+        while len(far.entries) < ledger.head:
+            assert not far.closed.is_set(), f"seed {seed}"
+            await trio.sleep(DELAY_S)
+        await trio.sleep(1)
+        assert not far.closed.is_set(), f"seed {seed}"
 
     play(far, story)
 
