@@ -54,7 +54,11 @@ Body:
     (role,) = body.roles()
     scene.network(1)
     told = [channels.environment(body, role, index) for index in range(3)]
-    peers = [scene.peer(CONTRACTS=each["SWARM_CONTRACT"], MIN_PEERS=2, **each) for each in told]
+    start = scene.directory / "start"
+    peers = [scene.peer(CONTRACTS=each["SWARM_CONTRACT"], MIN_PEERS=2, START=start, **each) for each in told]
+    for peer in peers:  # or two of them could have ended before the third has begun
+        scene.says(peer.node, "at the start")
+    start.touch()
     assert [scene.ended(peer) for peer in peers] == [0, 0, 0]
     assert len({final(peer) for peer in peers}) == 1
     for peer in peers:
