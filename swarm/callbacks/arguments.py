@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from swarm.callbacks.weightage import AUTO, samples_of
-from swarm.core.agreement import THOUSANDTHS, Options
+from swarm.core.agreement import LEADS_VARIABLE, OPTION_VARIABLES, THOUSANDTHS, Options
 from swarm.core.interval import RULES
 from swarm.core.merge import METHODS
 from swarm.core.merge.own import name_of
@@ -26,14 +26,8 @@ from swarm.wire.messages import Checkin
 
 LOOPBACK_VARIABLE = "SWARM_LOOPBACK"
 TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
-OPTION_VARIABLES = {
-    "upper": "SWARM_UPPER", "upperEvery": "SWARM_UPPER_EVERY", "upperPeers": "SWARM_UPPER_PEERS",
-    "pickPeers": "SWARM_PICK_PEERS", "asyncGoal": "SWARM_ASYNC_GOAL",
-}  # fmt: skip
-"""What whoever starts the program says for it, as the channel of its task has it (`wire/channels`), by option."""
 _WHO = frozenset({"pickPeers", "asyncGoal"})
 """A program that says one of them has chosen against the other, whichever its channel has."""
-LEADS_VARIABLE = "SWARM_LEADS"
 MERGE_METHODS = tuple(METHODS)
 CHECKINS: tuple[Checkin, ...] = get_args(Checkin)
 KEYWORDS = frozenset(

@@ -25,6 +25,12 @@ GIVEN_MAX, WEIGHT_MAX = 100, 1_000_000
 """Of a nodeWeightage, and of a number of examples."""
 DEFAULT_CONTRACT = "defaultbb.cqdb.sml.hpe"
 """The contract of programs that name none: always there."""
+OPTION_VARIABLES = {
+    "upper": "SWARM_UPPER", "upperEvery": "SWARM_UPPER_EVERY", "upperPeers": "SWARM_UPPER_PEERS",
+    "pickPeers": "SWARM_PICK_PEERS", "asyncGoal": "SWARM_ASYNC_GOAL",
+}  # fmt: skip
+"""By option, where whoever starts a program says for it what the channel of its task has."""
+LEADS_VARIABLE = "SWARM_LEADS"
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "mergeMethod": tuple(METHODS),

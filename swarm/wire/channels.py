@@ -20,6 +20,7 @@ from typing import Annotated, Protocol
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from swarm.core.agreement import LEADS_VARIABLE, OPTION_VARIABLES
 from swarm.core.fields import CONTRACT
 from swarm.core.role_kinds import ROLE_NAME
 from swarm.core.roles import ROLES_MAX, SLOTS_MAX, Role
@@ -27,7 +28,6 @@ from swarm.errors import BadInput
 from swarm.wire.shapes import CLOSED, fits
 
 EVERY_MAX = 1_000_000
-OPTION_VARIABLES = {"pickPeers": "SWARM_PICK_PEERS", "asyncGoal": "SWARM_ASYNC_GOAL"}
 RoleName = Annotated[str, Field(strict=True), fits(ROLE_NAME)]
 _Contract = Annotated[str, Field(strict=True), fits(CONTRACT)]
 
@@ -99,15 +99,15 @@ def environment(body: HasChannels, role: Role, index: int) -> dict[str, str]:
     if own is None:
         return {"SWARM_CONTRACT": role.contract}
     told = {"SWARM_CONTRACT": own.contract(index)}
-    told |= {OPTION_VARIABLES[name]: str(members) for name, members in own.options.items()}
-    if not own.grouped:
-        return told
-    told["SWARM_GROUP"] = own.group(index)
-    upper = leads or next(filter(None, (of_role(body.Channels, other)[1] for other in own.Between)), None)
-    if upper is None:
-        return told
-    told["SWARM_UPPER"], told["SWARM_UPPER_PEERS"] = upper.Name, str(len(own.GroupBy))
-    return {**told, "SWARM_UPPER_EVERY": str(upper.Every or 1), **({"SWARM_LEADS": "true"} if leads else {})}
+    options: dict[str, int | str] = {**own.options}
+    if own.grouped:
+        told["SWARM_GROUP"] = own.group(index)
+        upper = leads or next(filter(None, (of_role(body.Channels, other)[1] for other in own.Between)), None)
+        if upper is not None:
+            options |= {"upper": upper.Name, "upperEvery": upper.Every or 1, "upperPeers": len(own.GroupBy)}
+        if leads:
+            told[LEADS_VARIABLE] = "true"
+    return told | {OPTION_VARIABLES[name]: str(value) for name, value in options.items()}
 
 
 # ---- what is wrong with them
