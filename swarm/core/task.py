@@ -93,8 +93,9 @@ class Task:
     @property
     def bytes(self) -> int:
         """Of what it says, in the state, and of what is kept of each."""
-        texts = len("".join((self.name, self.author, self.prereq, self.outcome)).encode())
-        self._bytes = self._bytes or KEPT_BYTES + texts + bytes_of(self.body) + bytes_of(self.lines)
+        if not self._bytes:
+            texts = len("".join((self.name, self.author, self.prereq, self.outcome)).encode())
+            self._bytes = KEPT_BYTES + texts + bytes_of(self.body) + bytes_of(self.lines)
         return self._bytes
 
     def must_be_draft(self, what: str) -> None:

@@ -101,9 +101,10 @@ class Timekeeper:
 
     def going(self, uid: str, incarnation: bytes) -> list[Propose]:
         """This process has said that it stops: nobody has to wait until its silence has lasted."""
-        node = self._ledger.nodes.get(uid)
-        watched = uid in self._heard_s and node is not None and node.state == "live"
-        if not watched or node is None or node.incarnation != incarnation or not self._not_asked("NodeLost", uid):
+        node = self._ledger.nodes.get(uid) if uid in self._heard_s else None
+        if node is None or node.state != "live" or node.incarnation != incarnation:
+            return []
+        if not self._not_asked("NodeLost", uid):
             return []
         return [Propose("NodeLost", {"uid": uid, "incarnation": incarnation, "reason": STOPPED})]
 

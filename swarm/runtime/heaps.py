@@ -1,9 +1,8 @@
 """How many heaps the C library keeps for the threads of this process.
 
-Used by learning nodes. glibc gives threads up to eight heaps a core, each of which keeps what it was at its fullest.
-The many threads of a data plane come and go with each peer that is killed and started again, and fill one after the
-other, so a node that holds no more than before takes more memory by the hour. Guarantee: no more heaps than cores, and
-two at least; elsewhere than with glibc nothing happens.
+Used by learning nodes. glibc gives threads up to eight heaps a core, each of which keeps what it was at its fullest,
+and the many threads of a data plane come and go with each peer that is killed and started again. Guarantee: no more
+heaps than cores, and two at least; elsewhere than with glibc nothing happens.
 """
 
 from __future__ import annotations

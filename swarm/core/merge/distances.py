@@ -42,7 +42,7 @@ def pairs(members: int) -> int:
 
 
 class Room:
-    """What measuring a leaf of so many members takes, to be used again: fresh pages cost as much as measuring does."""
+    """What measuring a leaf of so many members takes, to be used again: fresh pages for each leaf cost time."""
 
     def __init__(self, members: int) -> None:
         self.rows = np.empty((members, COLUMNS))
