@@ -361,6 +361,25 @@ def test_a_ledger_that_is_back_in_time_costs_nothing() -> None:
     assert "GiveUp" not in kinds(world.tick(60))
 
 
+def test_rounds_that_are_committed_meanwhile_begin_no_second_fetch_of_a_model_that_is_kept_still() -> None:
+    """One that a silent holder was to send, or a slow one: each round more began another, without end."""
+    world = World(peers=3)
+    world.offer(OTHER, THIRD)
+    world.close_window()
+    world.ready(OTHER, THIRD)
+    assert kinds(world.ask("begin")) == ["Fetch"]
+    assert world.others() == []
+    (fetch,) = world.others()
+    second = world.contract.base
+    assert fetch == m.Fetch(second, (OTHER, THIRD)), "nobody keeps the first one any more"
+    assert world.member.handle(m.FetchFailed(RESULT, "it is kept no longer"), 0.0) == []
+    assert world.others() == []
+    (fetch,) = world.member.handle(m.Fetched(second), 0.0)
+    assert fetch == m.Fetch(world.contract.base, (OTHER, THIRD))
+    assert world.member.handle(m.Fetched(second), 0.0) == [], "what took another's place is the one that counts"
+    assert answer(world.member.handle(m.Fetched(world.contract.base), 0.0)).how == "adopted"
+
+
 def test_a_model_that_nobody_serves_is_reported_missing_and_tried_again() -> None:
     world = World()
     world.offer(ME, OTHER)
