@@ -197,15 +197,10 @@ class Member:
         before, self.part = self.part, None
         if all((member.uid, member.digest) != (self.uid, self._offered) for member in snap.members):
             return [*ends, *self._passed_over(snap.round)]
-        self.phase, self.part = Phase.MERGING, Part(snap)
-        slow = before.retried(self.part, self.uid, self.contract.schema.nbytes) if before else []
-        return [*ends, m.BeginExchange(snap, self._source_of(snap)), *slow]
-
-    def _source_of(self, snap: SnapMade) -> m.Source:
-        """What this node offered for that snap; the contract may be further by now."""
         assert self.ask is not None
-        offered = next(member.digest for member in snap.members if member.uid == self.uid)
-        return "own" if offered == self.ask.digest else "base" if offered == self.holds else "rebased"
+        self.phase, self.part = Phase.MERGING, Part(snap, self.uid, self.ask.digest, self.holds)
+        slow = before.retried(self.part, self.contract.schema.nbytes) if before else []
+        return [*ends, m.BeginExchange(snap, self.part.source), *slow]
 
     def _merged(self, event: m.Merged) -> list[m.Effect]:
         part = self._current(event.round, event.attempt)
@@ -244,7 +239,7 @@ class Member:
         if self.ask is None:
             return []
         part, phase = self.part, self.phase
-        if part is not None and part.is_of(event.round, event.attempt) and not self._down:
+        if part is not None and part.is_of(event.round, event.attempt) and part.counts and not self._down:
             self.lineage.count(event.digest)
         if phase is Phase.SITTING_OUT and self.ask.kind == "sync":
             self.lineage.give_up()

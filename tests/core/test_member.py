@@ -584,6 +584,23 @@ def test_a_program_that_ended_too_late_contributes_nothing_and_says_stop() -> No
     assert offer.body["digest"] == world.contract.base
 
 
+def test_a_change_that_was_given_up_has_not_counted_by_a_round_that_its_program_was_only_there_for() -> None:
+    """Else it would be offered as it is, with its whole weight, on a model that it was not trained from."""
+    world = trained()
+    for _ in range(3):
+        world.others()
+    world.ask("end")
+    (offer,) = world.member.handle(m.Fetched(world.contract.base), 0.0)
+    assert isinstance(offer, m.Propose)
+    world.tell(world.contract.offer(ME, offer.body))
+    world.offer(OTHER, THIRD)
+    committed = "blake3:" + "f" * 64
+    world.merged(committed)
+    (again,) = world.ready(ME, OTHER, digest=committed)
+    assert isinstance(again, m.Propose)
+    assert (again.body["digest"], again.body["inactive"]) == (committed, True)
+
+
 def test_an_ended_programs_late_change_stays_what_it_was_once_it_counted() -> None:
     world = trained()
     world.ask("end")
