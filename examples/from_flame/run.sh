@@ -73,6 +73,7 @@ waiting() { # WHAT COMMAND...: until the command succeeds, for a minute at most
     fail "$what did not come about; the end of the output: $(tail -20 "$WORK/output")"
 }
 round_of() { python "$HERE/last.py" "$WORK/$1/report.jsonl" round round; }
+merges_again() { python "$HERE/rejoined.py" "$WORK/$1/report.jsonl" >"$WORK/$1.rejoined"; }
 round_after() { [ "$(round_of "$1")" -gt "$2" ]; }
 state_is() { [ "$(asked status "$1" | look "$2")" = "$3" ]; }
 log_has() { grep -q "$1" "$WORK/output"; }
@@ -180,11 +181,12 @@ wait "$BOB" 2>/dev/null || true
 BEFORE=$(round_of bob)
 begin bob 3 $TASK --trust "$TRUST"
 BOB=$!
-waiting "that bob goes on" round_after bob "$BEFORE"
-AFTER=$(round_of bob)
-[ "$AFTER" -ge "$BEFORE" ] || fail "round $AFTER after, $BEFORE before"
+waiting "that bob merges again" merges_again bob
+read -r AGAIN AFTER <"$WORK/bob.rejoined"
+[ "$AGAIN" -ge "$BEFORE" ] || fail "joined again in round $AGAIN, killed in $BEFORE"
+[ "$AFTER" -le $((AGAIN + 1)) ] || fail "merges from round $AFTER on, and joined again in round $AGAIN"
 is "$(asked status digits | look slots.1.state slots.1.attempt | paste -s -d ' ')" "running 2"
-ok A-12 "bob was killed in round $BEFORE and goes on in round $AFTER"
+ok A-12 "bob was killed in round $BEFORE, joined again in round $AGAIN and merges from round $AFTER on"
 
 echo "== the end"
 touch "$WORK/data/alice/enough" "$WORK/data/bob/enough"

@@ -83,8 +83,9 @@ class Enrolling:
         if (error := outcome.error()) is not None:
             raise error
         contract = self.link.ledger.contracts[request.contract]
-        least = contract.options.minPeers
-        log.info("enrolled in contract %s: %s, minPeers %d", contract.name, outcome.result["joined"], least)
+        least, joined, round_ = contract.options.minPeers, outcome.result["joined"], outcome.result["round"]
+        log.info("enrolled in contract %s: %s, in round %d, minPeers %d", contract.name, joined, round_, least)
+        self.progress.line("enrolled", contract=contract.name, joined=joined, round=round_)
         return contract
 
     def _learning(

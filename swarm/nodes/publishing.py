@@ -40,12 +40,6 @@ def prepared(body: RolesBody, base: Path) -> Publishing:
     if body.Code is None:
         return Publishing(body)
     place = (base / body.Code).resolve()
-    operated = [role.Name for role in body.Roles if role.Owner == "swop"]
-    if place.is_file() and operated:
-        raise BadInput(
-            f"the code {place} is a file, and the role {operated[0]} is run by operators, which begin in a copy of it",
-            hint="unpack it, and let Code name the directory",
-        )
     with opened(place) as directory:
         code = manifest_of(directory)
         for role in body.Roles:
@@ -53,7 +47,7 @@ def prepared(body: RolesBody, base: Path) -> Publishing:
         if body.CodeHash not in (None, code.digest):
             raise BadInput(f"the code {place} has the hash {code.digest}, and the task says CodeHash {body.CodeHash}")
         said = replace(body, Code=str(place), CodeHash=code.digest)
-        if len(operated) == len(body.Roles):
+        if all(role.Owner == "swop" for role in body.Roles):
             return Publishing(said)
         code.must_be_publishable()
         contents = tuple((each.hash, (directory / each.name).read_bytes()) for each in code.files)

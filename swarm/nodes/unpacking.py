@@ -38,10 +38,13 @@ class Limits:
     bytes: int
     files: int = FILES_MAX
 
+    def __post_init__(self) -> None:
+        self._files_max = self.files
+
     def one_more(self, archive: Path) -> None:
         self.files -= 1
         if self.files < 0:
-            raise BadInput(f"{archive.name} holds more than {FILES_MAX} files")
+            raise BadInput(f"{archive.name} holds more than {self._files_max} files")
 
     def take(self, count: int, archive: Path) -> None:
         self.bytes -= count

@@ -17,6 +17,7 @@ from swarm.core.events import SlotAssigned
 from swarm.core.operator_steps import Verdict
 from swarm.errors import BadInput
 from swarm.nodes.code import bounded, digest_of, left_out
+from swarm.nodes.codesource import opened
 from swarm.nodes.outputs import Outputs, entries
 
 
@@ -76,7 +77,9 @@ class Workplace:
         return replace(verdict, output={"hash": filelist.digest(files), "bytes": size, "files": len(files)})
 
     def prepare(self, code: Path | None, digest: str | None) -> None:
-        """Make the places for a start; ``code`` is copied to where the program begins. For a thread: it takes its time.
+        """Make the places for a start; ``code`` (or what the zip holds) is copied to where the program begins.
+
+        For a thread: it takes its time.
 
         Raises OSError, and BadInput when it is not the code with this hash, or more than code may be.
         """
@@ -86,7 +89,8 @@ class Workplace:
         if code is None:
             self.work.mkdir(mode=0o700)
             return
-        bounded(code)
-        shutil.copytree(code, self.work, symlinks=True, ignore=left_out)
+        with opened(code) as directory:
+            bounded(directory)
+            shutil.copytree(directory, self.work, symlinks=True, ignore=left_out)
         if (found := digest_of(self.work)) != digest:
             raise BadInput(f"the code {code} has changed: its hash is {found}, the task was submitted with {digest}")

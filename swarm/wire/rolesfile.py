@@ -119,8 +119,8 @@ class RolesBody:
     """A swarm for each of these values, with contracts and slots of its own: all of them are one sweep
     (`wire/variants`). The ledger holds each swarm with its own value put in."""
     Code: Text | None = None
-    """A directory on the operator's host, in the file also relative to it; each slot begins in a copy of it. A zip of
-    one, where only participants begin in it."""
+    """A directory on the operator's host, or a zip of one, in the file also relative to it; each slot begins in a copy
+    of it."""
     CodeHash: Annotated[str, StringConstraints(strict=True, pattern="^sha256:[0-9a-f]{64}$")] | None = None
     """Of the code that is meant: put in when the task is submitted, for whoever runs it to hold it against."""
     Envvars: _Environment = field(default_factory=dict)

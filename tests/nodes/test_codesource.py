@@ -5,6 +5,7 @@ import zipfile
 import pytest
 
 from swarm.errors import BadInput
+from swarm.nodes import codesource
 from swarm.nodes.code import digest_of, manifest_of
 from swarm.nodes.codesource import must_hold, opened
 
@@ -34,10 +35,12 @@ def test_a_zip_is_the_same_code_as_the_directory_that_it_is_of(tmp_path):
         ({"wrapped/trainer/main.py": ""}, r"is one folder too deep: it holds wrapped/trainer/main\.py"),
         ({"other/main.py": ""}, r"runs trainer/main\.py, and the code c holds no such file"),
         ({"../trainer/main.py": ""}, "leads out of where it is unpacked"),
-        ({"trainer/main.py": "0" * (17 << 20)}, "unpacks to more bytes"),
+        ({"trainer/main.py": "0" * 1001}, "unpacks to more bytes"),
+        ({f"trainer/{number}.py": "" for number in range(2001)}, "holds more than 2000 files"),
     ],
 )
-def test_code_that_a_role_could_not_run_is_refused(members, why, tmp_path):
+def test_code_that_a_role_could_not_run_is_refused(members, why, tmp_path, monkeypatch):
+    monkeypatch.setattr(codesource, "BYTES_MAX", 1000)
     archive = zipped(tmp_path / "code.zip", **members)
     with pytest.raises(BadInput, match=why), opened(archive) as directory:
         must_hold(manifest_of(directory), "trainer", COMMAND, "c")

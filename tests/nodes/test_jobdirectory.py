@@ -1,6 +1,9 @@
 """Where a job begins and where its output goes: the code it was submitted with, and only what counts."""
 
 import os
+import shutil
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +54,38 @@ def test_a_job_begins_in_a_copy_of_its_code_and_not_of_another(code, directory):
     (code / "train.py").write_text("print(2)")
     with pytest.raises(BadInput, match="has changed: its hash is"):
         directory.prepare(code, meant)
+
+
+def test_a_job_begins_in_what_a_zip_holds_and_in_nothing_that_its_hash_does_not_say(code, directory, tmp_path):
+    meant = digest_of(code)
+    (code / "__pycache__").mkdir()
+    (code / "__pycache__" / "train.pyc").write_text("another program")
+    archive = Path(shutil.make_archive(str(tmp_path / "code"), "zip", code))
+    directory.prepare(archive, meant)
+    assert (directory.work / "part" / "model.py").read_text() == "x = 1"
+    assert sorted(path.name for path in directory.work.iterdir()) == ["part", "train.py"]
+    (code / "train.py").write_text("print(2)")
+    shutil.make_archive(str(tmp_path / "code"), "zip", code)
+    with pytest.raises(BadInput, match=r"code\.zip has changed: its hash is"):
+        directory.prepare(archive, meant)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "why"),
+    [
+        ("../train.py", 0o100644, "leads out of where it is unpacked"),
+        ("/train.py", 0o100644, "leads out of where it is unpacked"),
+        ("train.py", 0o120777, "train.py is neither a file nor a directory"),
+    ],
+)
+def test_a_zip_that_was_put_in_the_place_of_the_code_leads_nowhere(name, kind, why, directory, tmp_path):
+    member = zipfile.ZipInfo(name)
+    member.create_system, member.external_attr = 3, kind << 16
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
+        archive.writestr(member, "part")
+    with pytest.raises(BadInput, match=why):
+        directory.prepare(tmp_path / "code.zip", "sha256:" + "0" * 64)
+    assert not (directory.path / "train.py").exists()
 
 
 def test_an_output_is_put_in_its_place_whole_and_never_over_another(directory, tmp_path):

@@ -1,6 +1,7 @@
 """What a task would run on a participant's host: named by one hash, and trusted by that hash or an own copy only."""
 
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -109,15 +110,17 @@ def test_a_role_that_trains_on_own_data_is_told_to_bring_them(file):
         program(written(file)).must_have_data(None)
 
 
-def test_code_that_operators_begin_in_is_a_directory_on_their_hosts(file):
-    (file.parent / "code.zip").write_bytes(b"")
+def test_code_that_only_operators_begin_in_is_not_published_and_may_be_a_zip_of_the_same_hash(file):
     operated = {"Name": "aggregator", "Command": ["python", "aggregator/main.py"]}
-    with pytest.raises(BadInput, match="the role aggregator is run by operators"):
-        prepared(written(file, TRAINER, operated, Code="code.zip"), file.parent)
     (file.parent / "code" / "aggregator").mkdir()
     (file.parent / "code" / "aggregator" / "main.py").write_text("")
+    shutil.make_archive(str(file.parent / "code"), "zip", file.parent / "code")
     own = {**TRAINER, "Owner": "swop"}
-    assert prepared(written(file, own, operated), file.parent).contents == ()
+    of_directory = prepared(written(file, own, operated), file.parent)
+    of_zip = prepared(written(file, own, operated, Code="code.zip"), file.parent)
+    assert of_zip.contents == of_directory.contents == ()
+    assert of_zip.body.CodeHash == of_directory.body.CodeHash
+    assert of_zip.body.Code == str((file.parent / "code.zip").resolve())
 
 
 def test_a_hash_that_the_file_names_is_held_against_the_code(file):
