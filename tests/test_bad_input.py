@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bad_input import identity, nodes, programs, registry, roles
+from tests.bad_input import identity, nodes, programs, registry, roles, tasks
 from tests.bad_input.messages import CASES, UPDATING, Case, golden, write_golden, written
 from tests.bad_input.stage import TRAINING, Stage, shared_stage, stage
 
 __all__ = ["shared_stage", "stage"]  # fixtures
 
-ROOMS = (identity, nodes, programs, registry, roles)  # each adds its cases when it is imported
+ROOMS = (identity, nodes, programs, registry, roles, tasks)  # each adds its cases when it is imported
 
 
 @pytest.fixture(scope="module")

@@ -109,19 +109,23 @@ ok A-21 "a graph that is not connected is refused"
 is "$(asked task ls | look tasks)" "[]"
 
 echo "== a task"
-author run -f "$WORK/task.yaml"
+author task create "$WORK/task.yaml"
 asked status digits >"$WORK/task.json"
-is "$(look name task.Author <"$WORK/task.json" | paste -s -d ' ')" "digits alice"
+is "$(look name task.Author state slots <"$WORK/task.json" | paste -s -d ' ')" "digits alice draft []"
 is "$(look task.Body.Description <"$WORK/task.json")" "handwritten digits of several hospitals"
 author task ls
 sed 's/^Name: .*/Name: other/' "$WORK/task.yaml" >"$WORK/other.yaml"
-author run -f "$WORK/other.yaml" && author task stop other && author task rm other
+author task create "$WORK/other.yaml" && author task rm other
 is "$(asked task ls | look tasks.0.name)" digits
 ok A-01 "a named and described task is made, listed, shown and deleted"
 is "$(look task.Body.Channels.0.Between.0 task.Body.Roles.1.Needs.0 <"$WORK/task.json" | paste -s -d ' ')" "trainer trainer"
 ok A-02 "its roles and channels are part of it"
-is "$(look id state <"$WORK/task.json" | paste -s -d ' ')" "1 queued"
-ok A-04 "it has an id, and waits"
+refused "task digits is a draft: only a final task can be started" author task start digits
+author task finalize digits | tee "$WORK/said"
+has "$(cat "$WORK/said")" "task digits (id 1) is ready: final"
+asked status digits >"$WORK/task.json"
+is "$(look id state message <"$WORK/task.json" | paste -s -d ' ')" "1 final ready: waits to be started"
+ok A-04 "it has an id, and is ready"
 is "$(look started ended <"$WORK/task.json" | paste -s -d -)" "-"
 has "$(look created <"$WORK/task.json")" "Z"
 ok A-05 "times that have not come are unset"
@@ -138,16 +142,19 @@ has "$TRUST" sha256:
 is "$(asked status digits | look slots.0.state)" waiting
 begin alice 2 $TASK --trust "$TRUST"
 ALICE=$!
-waiting "that alice waits" log_has "waits for 1 more trainer (1 of 2 joined)"
+waiting "that alice waits" log_has "waits for its start (swarm task start digits); 1 more trainer (1 of 2 joined)"
 is "$(ls "$WORK"/alice/code/*-trainer | paste -s -d ' ')" "digits.py trainer"
 ok A-08 "a participant sees author and hash, and is given the code of its role alone"
 asked status digits >"$WORK/task.json"
 is "$(look slots.0.state slots.0.swop slots.1.state slots.3.state <"$WORK/task.json" | paste -s -d ' ')" \
     "assigned sl-2 (hospital-2) waiting waiting"
 ok A-07 "slots of participants are nobody's until somebody joins"
-ok A-10 "who joins before the start waits, and says for whom"
 begin bob 3 $TASK --trust "$TRUST"
 BOB=$!
+waiting "that bob waits" log_has "waits for its start (swarm task start digits), "
+is "$(asked status digits | look state slots.0.state slots.1.state started | paste -s -d ' ')" "final assigned assigned "
+author task start $TASK
+ok A-10 "who joins before the start waits for it, and says for whom"
 waiting "the first rounds" round_after bob 2
 begin carol 4 $TASK --file "$WORK/task.yaml"
 CAROL=$!

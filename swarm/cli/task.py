@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from swarm.cli.ending import print_json
-from swarm.cli.entrance import network_flags
+from swarm.cli.entrance import network_flags, network_flags_if_needed
 from swarm.cli.help import Command
 from swarm.errors import BadInput
 from swarm.nodes.entrance import Entrance
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 swarm task check cv.yaml    what is wrong with a file, before it is submitted with swarm run -f
+swarm task create cv.yaml   the same as swarm run -f, but as a draft: nothing begins by itself; prints its id
+swarm task finalize cv      a draft never changes from then on, and is ready: participants may join it and wait
+swarm task start cv         let it begin
 swarm task ls               all of them, with how many slots are in which state
 swarm task show 2           one, by its id or name, with its slots
 swarm task wait cv          until it has ended; exit code 6 if it is not done then
@@ -56,6 +60,27 @@ def check(file: Path, as_json: bool) -> None:
         print_json(found)
     else:
         click.echo(f"task {found['name']}, {found['type']}: nothing is wrong with it")
+
+
+@command.command(
+    "create",
+    cls=Command,
+    examples=EXAMPLES,
+    help="Submit the task in a file as a draft: it is checked, listed and shown, and nothing of it begins. It can be "
+    "removed with swarm task rm; swarm task finalize and swarm task start lead it on. swarm run -f does all at once.",
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@network_flags_if_needed
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
+def create(file: Path, entrance: Callable[[], Entrance], as_json: bool) -> None:
+    from swarm.nodes.submitting import submitted
+
+    work = submitted(file, draft=True)  # what is wrong with the file is said without a network
+    done = entrance().ask(work)
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(done["id"])
 
 
 @command.command("ls", cls=Command, examples=EXAMPLES, help="List the tasks, in the order in which they came.")
@@ -144,7 +169,8 @@ def _asking(name: str, kind: str, said: str, about: str, **more: bool) -> None:
         if as_json:
             print_json(done)
         else:
-            click.echo(f"task {task} {said}" + (f": {done['state']}" if "state" in done else ""))
+            id_ = f" (id {done['id']})" if "id" in done else ""
+            click.echo(f"task {task}{id_} {said}" + (f": {done['state']}" if "state" in done else ""))
 
 
 @command.command(
@@ -196,6 +222,14 @@ def clone(task: str, name: str, data: tuple[str, ...], entrance: Entrance, as_js
         click.echo(done["id"])
 
 
+_asking(
+    "finalize",
+    "JobsFinalized",
+    "is ready",
+    "Make a draft final: it never changes from then on, its slots are there, and participants may join it and wait. "
+    "Nothing of it begins before swarm task start.",
+)
+_asking("start", "JobsStarted", "is started", "Let a final task begin, as soon as operators have room for it.")
 _GRACE = "what waits never starts, what runs has some seconds to end in."
 _asking("stop", "JobsStopped", "is being stopped", f"End a task: {_GRACE}")
 _asking("kill", "JobsStopped", "is being killed", "End a task at once, with all that its jobs have started.", kill=True)

@@ -14,6 +14,7 @@ from swarm.core.artifacts import Artifacts
 from swarm.core.bodies import SINCE, Bodies
 from swarm.core.claims import EntryHeader, Verified
 from swarm.core.datasets import Datasets
+from swarm.core.drafts import Drafts
 from swarm.core.events import Event, Gone, TaskChanged, TaskFinal, TaskGone, TaskKnown, TaskrunnerKnown
 from swarm.core.jobrun import JobRun
 from swarm.core.jobs import Jobs
@@ -48,6 +49,7 @@ class Board:
         self.roles = RolesBoard(self.jobs, self.joining.let_go, anchors)
         self._kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             **self.jobs.kinds,
+            **Drafts(self.jobs, self.tasks).kinds,
             **self.roles.kinds,
             **self.datasets.kinds,
             **self.joining.kinds,
@@ -220,6 +222,11 @@ class Board:
                 hint="ask a swci of its author's organisation",
             )
         task.must_be_draft(what)
+        if task.run in self.jobs.runs:
+            raise Refused(
+                f"task {task.name} was submitted whole: it cannot be {what} as a draft of lines",
+                hint=f"swarm task finalize {task.name}, or swarm task rm {task.name}",
+            )
         return task
 
     # ---- taskrunners
@@ -348,7 +355,7 @@ class Board:
         for name, task in self.tasks.items():
             assert task.name == name
             assert task.prereq in self.tasks
-            assert task.final or not task.run, f"the draft {name} runs"
+            assert task.final or not task.run or task.run in self.jobs.runs, f"the draft {name} runs"
         for taskrunner in self.taskrunners.values():
             taskrunner.check()
         self.jobs.check()

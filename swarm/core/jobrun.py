@@ -5,6 +5,7 @@ tried again as often as the task says, and as often as its operator was lost, wi
 leased, ended and tried again together; while testers run nothing else is dealt, and if they cannot all succeed nothing
 else ever is. Every count is kept, none is counted anew.
 
+    draft ─finalized─► final ─started─► queued      what was submitted as a draft: there is no slot before it is final
     queued ─► testing ─► running ─► done      every slot is
        └───────────────►    │  ├──► partial   some are, the others failed for good
        ▲                    │  ├──► failed    none is, or a tester or a member of a gang failed
@@ -24,27 +25,13 @@ from swarm.core.datasets import Uses
 from swarm.core.events import Event, TaskChanged, TaskState
 from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.slot import ENDED, SLOT, Slot
-from swarm.core.task import WORDS
+from swarm.core.task import TASK, WORDS
+from swarm.core.terms import Terms
 from swarm.errors import Refused
 
 LOSSES_MAX = 10
 """Operators that a slot may lose: what ends its host each time is for a person to look at."""
 REASON_MAX = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the ledger has to know of the jobs: how many, and what each of them needs of an operator."""
-
-    slots: int = 1
-    gang: bool = False
-    """All of them run at one operator, at the same time, or none."""
-    probe: int = 0
-    """So many testers have to succeed before the rest is dealt."""
-    restart: int = 0
-    """How often a slot that failed, or the gang, is tried again."""
-    cpu: int = 1
-    gpu: int = 0
 
 
 @dataclass(slots=True)
@@ -104,9 +91,14 @@ class JobRun:
         return self.state in ("done", "partial", "failed", "stopped")
 
     @property
+    def held(self) -> bool:
+        """Whether nothing of it begins before a person has started it."""
+        return self.state in ("draft", "final")
+
+    @property
     def waits(self) -> bool:
         """Whether any slot waits for an operator."""
-        return bool(self._waiting)
+        return bool(self._waiting) and not self.held
 
     def unit(self) -> list[JobSlot]:
         """What is to be leased next, all of it to one operator; nothing while nothing may be."""
@@ -114,7 +106,7 @@ class JobRun:
 
     def units(self) -> Iterator[list[JobSlot]]:
         """What may be leased next: alternatives, each of them to one operator, the most urgent first."""
-        if self.ending or not self._waiting:
+        if self.ending or not self.waits:
             return
         if self.terms.gang:
             if len(self._waiting) == self.terms.slots:
@@ -154,6 +146,16 @@ class JobRun:
             self.slots[id_] = slot
         self._count_anew()
 
+    def finalize(self, now_ms: int) -> list[Event]:
+        """A draft's slots are there from now on."""
+        self.make_slots()
+        return self._become(TASK[self.state, "finalized"], "", now_ms)
+
+    def start(self, now_ms: int) -> list[Event]:
+        """From now on it is as if it had been submitted by this entry; of its participants some may be there."""
+        self.started_ms = now_ms if self.leased else 0
+        return self._become(TASK[self.state, "begun" if self.leased else "queued"], "", now_ms)
+
     def lease(
         self, unit: list[JobSlot], holder: Holder, gpus: list[tuple[int, ...]], fence: int, now_ms: int
     ) -> list[Event]:
@@ -174,11 +176,8 @@ class JobRun:
 
     def decline(self, uid: str, reason: str, now_ms: int) -> list[Event]:
         """The operator's policy says no: its slots wait for another."""
-        held = [
-            slot
-            for slot in self.slots.values()
-            if slot.leased and slot.swop == uid and (slot.state, "declined") in SLOT
-        ]
+        own = (slot for slot in self.slots.values() if slot.leased and slot.swop == uid)
+        held = [slot for slot in own if (slot.state, "declined") in SLOT]
         if not held:
             raise Refused(f"{uid} has no slot of run {self.number} of task {self.task} that it could decline")
         if uid not in self.declined:
@@ -210,7 +209,7 @@ class JobRun:
 
     def stop(self, by: str, kill: bool, now_ms: int) -> list[Event]:
         """What waits never starts, what runs is ended; refused when there is nothing left to end."""
-        if self.over:
+        if self.over or self.state == "draft":
             raise Refused(f"task {self.task} is {self.state}: there is nothing to {'kill' if kill else 'stop'}")
         self.killed = self.killed or kill
         return self._end(f"{'killed' if kill else 'stopped'} by {by}", "stopped", now_ms)
@@ -327,8 +326,7 @@ class JobRun:
         return [*events, *(self._settle(now_ms) or [self.changed()])]
 
     def _why_not(self) -> str:
-        failed = [slot for slot in self.slots.values() if slot.state != "done"]
-        first = failed[0]
+        first, *_ = failed = [slot for slot in self.slots.values() if slot.state != "done"]
         if self.terms.slots == 1:
             return first.reason
         return f"{len(failed)} of {self.terms.slots} jobs failed; {first.role} {first.index}: {first.reason}"[
@@ -350,8 +348,7 @@ class JobRun:
     def _count_anew(self) -> None:
         self._counts = Counter(slot.state for slot in self.slots.values())
         self._counts["leased"] = sum(slot.leased for slot in self.slots.values())
-        waiting = [slot.index for slot in self.slots.values() if slot.state == "waiting"]
-        self._waiting = waiting
+        self._waiting = [slot.index for slot in self.slots.values() if slot.state == "waiting"]
         heapify(self._waiting)
 
     def to_state(self) -> dict[str, Any]:

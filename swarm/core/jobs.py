@@ -5,7 +5,7 @@ room for them, so a lease costs no entry of its own; nobody holds more than it h
 dealt, and what that costs, is said in `core/dealing`.
 
     proposal        by                       what follows
-    JobsSubmitted   swci                     the task is known, final and queued: JobsKnown, and slots are dealt
+    JobsSubmitted   swci                     the task is known, final and queued (or a draft, see `core/drafts`)
     JobsStopped     swci, its organisation   what waits never starts, what runs is ended, with kill at once
     JobsRetried     swci, its organisation   whatever is not done waits again
     JobsDeleted     swci, its organisation   an ended task is forgotten and its name free: TaskGone
@@ -26,7 +26,7 @@ from swarm.core.claims import EntryHeader, Verified
 from swarm.core.datasets import Datasets
 from swarm.core.dealing import Dealing, Turns, has_room
 from swarm.core.events import Event, Gone, SlotChanged, TaskGone, TaskKnown
-from swarm.core.jobrun import JobRun, Terms
+from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.names import Identity
 from swarm.core.placing import Placing
@@ -34,6 +34,7 @@ from swarm.core.rolesrun import RolesRun
 from swarm.core.sweeps import Sweep, Sweeps
 from swarm.core.task import ROOT_NAME, RUN_JOBS, Task
 from swarm.core.taskrunner import Taskrunner
+from swarm.core.terms import Terms
 from swarm.errors import Refused
 
 KEPT_MAX = 100_000
@@ -147,6 +148,8 @@ class Jobs:
             )
         said = (name, type_, body["author"], ROOT_NAME, body.get("outcome", name), body["body"])
         task = Task(*said, claim.uid, identity.anchor, header.time, state="queued", finalizer=claim.uid)
+        if body.get("draft"):
+            task.state, task.finalizer = "draft", ""
         self._bodies.must_have_room(task.bytes, identity)
         run.output, run.code = body.get("output", ""), body.get("code", "")
         if run.output:
@@ -154,9 +157,10 @@ class Jobs:
         run.uses = self._datasets.used(body.get("data", []))
         if run.output:
             self._artifacts.expect(run.output, identity)
-        task.run = header.index
+        task.run, run.state = header.index, task.state
         self._last_id = run.id
-        run.make_slots()
+        if task.final:
+            run.make_slots()
         self._tasks[name], self.runs[run.number] = task, run
         if isinstance(run, RolesRun):
             self.with_roles[run.number] = run
@@ -167,18 +171,18 @@ class Jobs:
 
     def _stopped(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         kill = claim.body.get("kill", False)
-        meant = self._meant(claim, identity, "stopped")
+        meant = self.meant(claim, identity, "stopped")
         live = [run for run in meant if not run.over] or meant[:1]
-        return self._each_done(claim.body["task"], live, lambda run: run.stop(str(identity), kill, header.time), header)
+        return self.each_done(claim.body["task"], live, lambda run: run.stop(str(identity), kill, header.time), header)
 
     def _retried(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
-        meant = self._meant(claim, identity, "retried")
+        meant = self.meant(claim, identity, "retried")
         if going := [run for run in meant if not run.over]:
             meant = going[:1]  # it refuses: what is tried again has ended
         ended = [run for run in meant if run.state != "done"] or meant[:1]
-        return self._each_done(claim.body["task"], ended, lambda run: run.retry(header.time), header)
+        return self.each_done(claim.body["task"], ended, lambda run: run.retry(header.time), header)
 
-    def _each_done(
+    def each_done(
         self, name: str, runs: list[JobRun], happen: Callable[[JobRun], list[Event]], header: EntryHeader
     ) -> Answer:
         events = [event for run in runs for event in self._noted(run, happen(run))]
@@ -186,10 +190,10 @@ class Jobs:
         return {"state": named.state}, [*events, *self.deal(header.index, header.time)]
 
     def _deleted(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
-        meant = self._meant(claim, identity, "deleted")
-        self.sweeps.must_go_together(meant)
+        meant = self.meant(claim, identity, "deleted")
+        self.sweeps.must_go_together(meant, "deleted", "rm")
         for run in meant:
-            if not run.over:
+            if not run.over and run.state != "draft":
                 raise Refused(
                     f"task {run.task} is {run.state}: it cannot be deleted", hint=f"swarm task stop {run.task} first"
                 )
@@ -204,7 +208,7 @@ class Jobs:
         self.sweeps.forget(meant)
         return {}, [TaskGone(run.task, run.number, claim.body.get("outputs", False)) for run in meant]
 
-    def _meant(self, claim: Verified, identity: Identity, what: str) -> list[JobRun]:
+    def meant(self, claim: Verified, identity: Identity, what: str) -> list[JobRun]:
         """All swarms of the sweep that is named, or the task."""
         sweep = self.sweeps.of(claim.body["task"])
         if sweep is None:

@@ -180,6 +180,11 @@ def joinable(run: RolesRun, name: str) -> Role:
     """The role, if participants may join it now; raises Refused."""
     if run.over or run.ending:
         raise Refused(f"task {run.task} is {run.state}: nobody can join it any more", hint=run.reason)
+    if run.state == "draft":
+        raise Refused(
+            f"task {run.task} is a draft: nobody can join it yet",
+            hint=f"when its author says swarm task finalize {run.task}",
+        )
     role = run.role_named(name)
     if role.owner != "participant":
         people = [each.name for each in run.roles if each.owner == "participant"]
@@ -192,7 +197,8 @@ def joinable(run: RolesRun, name: str) -> Role:
 
 def waits_for(run: RolesRun, role: Role) -> str:
     """Whom a participant of this role has to wait for before its program starts; empty: for nobody."""
-    parts = [_missing(run, needed, ("running", "done"), "run") for needed in map(run.role_named, role.needs)]
+    parts = [f"its start (swarm task start {run.task})"] if run.held else []
+    parts += [_missing(run, needed, ("running", "done"), "run") for needed in map(run.role_named, role.needs)]
     people = (each for each in run.roles if each.owner == "participant" and each.name not in role.needs)
     parts += [_missing(run, each, ("assigned", "starting", "running", "done"), "joined") for each in people]
     return "; ".join(part for part in parts if part)

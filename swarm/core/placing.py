@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from swarm.core.events import TaskState
 from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot, Room
 from swarm.core.rolesrun import RolesRun
 from swarm.core.taskrunner import Listener, Taskrunner
+
+HELD: dict[TaskState, str] = {"draft": "waits to be finalized", "final": "ready: waits to be started"}
+"""Why nothing of a task begins by itself."""
 
 
 @dataclass(slots=True)
@@ -88,6 +92,8 @@ class Placing:
 
     def waits_for(self, run: JobRun, ahead: int | None) -> str:
         """Why the run with so many ``ahead`` waits: who is missing or before it, or what no operator has."""
+        if run.held:
+            return HELD[run.state]
         unit, lacking = next(run.units(), []), run.lacking()
         if isinstance(run, RolesRun) and run.begins_at_once and not self.all_fit(run, self.whole(), set()):
             return f"no operators have room for the {len(run.slots)} slots at once that it begins with"

@@ -71,6 +71,8 @@ RULES: dict[str, tuple[frozenset[str], Membership]] = {
     "TaskrunnerCreated": (_SWCI, "none"),
     "TaskAssigned": (_SWCI, "none"),
     "JobsSubmitted": (_SWCI, "none"),
+    "JobsFinalized": (_SWCI, "task's organisation"),
+    "JobsStarted": (_SWCI, "task's organisation"),
     "JobsStopped": (_SWCI, "task's organisation"),
     "JobsRetried": (_SWCI, "task's organisation"),
     "JobsDeleted": (_SWCI, "task's organisation"),

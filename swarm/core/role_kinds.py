@@ -12,7 +12,7 @@
     WorkForgotten   swop, holder of the lease                items that have ended are let go of
     WorkLapsed      sn, voter                                the item's holder took too long: it waits again
 
-All of them came with the third version of the rules.
+All of them came with the third version of the rules, drafts with the fourth.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import re
 from dataclasses import fields, replace
 from typing import Any
 
-from swarm.core.fields import CONTRACT, REASON, Field, is_map, list_of, matching, optional, printable, whole
+from swarm.core.fields import CONTRACT, FLAG, REASON, Field, is_map, list_of, matching, optional, printable, whole
 from swarm.core.roles import ORGANISATIONS_MAX, ROLES_MAX, SLOTS_MAX, Role, fault
 from swarm.core.task_kinds import BODY, INDEX, JOBS_NAME, ROOM_MAX, SLOT, TASK_NAME, TEXT
 
@@ -93,6 +93,7 @@ ROLE_FIELDS: dict[str, dict[str, Field]] = {
         ),
         "clean": Field("whether what runs is ended with the task", lambda value: isinstance(value, bool)),
         "body": BODY,
+        "draft": replace(FLAG, since=4),
     },
     "RolesScaled": {
         "task": TASK_NAME,

@@ -66,7 +66,9 @@ class RolesBoard:
                 raise Refused(
                     f"the role {people[0]} of task {run.task} is of participants, who join one swarm: none of a sweep's"
                 )
-            run.variant = self._jobs.sweeps.variant(body["variant"], run.task, run.id, identity)
+            run.variant = self._jobs.sweeps.variant(
+                body["variant"], run.task, run.id, identity, draft=body.get("draft", False)
+            )
             run.id += run.variant.id == run.id  # the first brings the sweep, which has an id, too
         result, events = self._jobs.admit(RUN_SWARM, run, claim, header, identity)
         whole = self._jobs.sweeps.whole(run)
@@ -104,6 +106,10 @@ class RolesBoard:
         found = self._jobs.own(claim, identity, "scaled")
         if not isinstance(found, RolesRun):
             raise Refused(f"task {found.task} has no roles: it cannot be scaled")
+        if found.state == "draft":
+            raise Refused(
+                f"task {found.task} is a draft: it cannot be scaled", hint=f"swarm task finalize {found.task}"
+            )
         return found, str(identity)
 
     def _goal_reached(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:

@@ -22,13 +22,14 @@ from functools import partial
 from typing import Any
 
 from swarm.core.events import Event, TaskState
-from swarm.core.jobrun import LOSSES_MAX, REASON_MAX, JobRun, Terms, kept_fields
+from swarm.core.jobrun import LOSSES_MAX, REASON_MAX, JobRun, kept_fields
 from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.lacking import lacking, why_short
 from swarm.core.roles import Role
 from swarm.core.slot import Slot
 from swarm.core.startable import Startable, serial_of
 from swarm.core.tally import Tally
+from swarm.core.terms import Terms
 from swarm.core.variant import Variant
 from swarm.core.worklist import WorkList
 from swarm.errors import Refused
@@ -109,9 +110,8 @@ class RolesRun(JobRun):
     @property
     def starting(self) -> bool:
         """Whether it is waited for minimums that operators can bring about."""
-        if not self.started_ms or self.met or self.ending or self.over:
-            return False
-        return all(self._tally.is_up(role) for role in self.roles if role.owner == "participant")
+        begun = bool(self.started_ms) and not (self.met or self.ending or self.over)
+        return begun and all(self._tally.is_up(role) for role in self.roles if role.owner == "participant")
 
     @property
     def limited(self) -> bool:
@@ -120,13 +120,13 @@ class RolesRun(JobRun):
 
     def lacking(self) -> str:
         """Who is missing, and what holds them back; empty: nobody."""
-        if self.ending or self.over or self.begins_at_once:
+        if self.ending or self.over or self.held or self.begins_at_once:
             return ""
         goals = self.wanted if self.met else {role.name: role.low for role in self.roles}
         return lacking(self.roles, goals, self._tally)
 
     def units(self) -> Iterator[list[JobSlot]]:
-        if self.ending or not self._waiting:
+        if self.ending or not self.waits:
             return
         if self._next is None:
             self._next = Startable(self._tally.startable(self.roles), map(self._slot, self._waiting))
@@ -147,8 +147,8 @@ class RolesRun(JobRun):
 
     def make_slots(self) -> None:
         self._tally = Tally(self.roles, self.anchor)
+        self.wanted = {role.name: role.start for role in self.roles}
         for role in self.roles:
-            self.wanted[role.name] = role.start
             for index in range(role.start):
                 self._make_slot(role, index)
         self._count_anew()
@@ -175,7 +175,7 @@ class RolesRun(JobRun):
         if serial_of(slot) in self._waiting:
             self._waiting.remove(serial_of(slot))
             self._next = others.without(slot) if others else None  # nobody is up or down by that
-        self.started_ms = self.started_ms or now_ms
+        self.started_ms = self.started_ms or (0 if self.held else now_ms)  # a participant may join before the start
         return [slot.assigned(before), *self._on("dealt", now_ms)]
 
     # ---- going on
@@ -389,7 +389,7 @@ class RolesRun(JobRun):
         counted = self._tally
         JobRun.check(self)
         assert counted == self._tally, "the counts of its roles are off"
-        for role in self.roles:
+        for role in self.roles if self.slots else ():  # a draft has none
             assert role.low <= self.wanted[role.name] <= role.high
             assert len(self.slots_of(role.name)) == self.wanted[role.name], f"{role.name} lacks slots"
             indices = [slot.index for slot in self._by_role[role.name]]

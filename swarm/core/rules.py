@@ -24,7 +24,7 @@ from swarm.core.fields import FIRST_RULES
 from swarm.core.node import Node
 from swarm.errors import Outdated, Refused
 
-KNOWN = 3
+KNOWN = 4
 """The newest version that this swarm knows."""
 WORK = ("WorkPut", "WorkTaken", "WorkDone", "WorkForgotten", "WorkLapsed")
 SINCE: dict[str, int] = {
@@ -32,6 +32,7 @@ SINCE: dict[str, int] = {
     **dict.fromkeys(("RolesSubmitted", "RolesScaled", "GoalReached", "StartLapsed", "RunLapsed", *WORK), 3),
     **dict.fromkeys(("SlotJoined", "SlotTold"), 3),
     **dict.fromkeys(("DatasetAdded", "DatasetCommitted", "DatasetTagged", "DatasetRemoved"), 3),
+    **dict.fromkeys(("JobsFinalized", "JobsStarted"), 4),
 }
 """The version with which a kind of proposals came; what is not named here is of the first."""
 UPGRADE = "install the release of swarm-learning that the network's other nodes run, and start it again as it was"

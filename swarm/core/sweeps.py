@@ -5,7 +5,7 @@ its own, which says which of how many it is. Guarantees: a sweep has a name and 
 of one organisation; none of them begins before all of them are there, so a sweep that was submitted in part never
 runs in part.
 
-    queued     none of its swarms has begun
+    draft, final, queued    all of its swarms are: none has begun
     running    some have, and not all have ended
     done       every one is; partial: some are, the others failed or were stopped
     failed     all have ended, none is done; stopped: all have ended, none is done, and a person ended one
@@ -55,7 +55,8 @@ class Sweep:
     def state(self) -> TaskState:
         swarms = self.swarms
         if not self.over:
-            return "queued" if swarms["queued"] == len(self.runs) else "running"
+            alike = next(iter(self.runs.values())).state
+            return alike if swarms[alike] == len(self.runs) and alike in ("draft", "final", "queued") else "running"
         if swarms["done"]:
             return "done" if swarms["done"] == self.of else "partial"
         return "stopped" if swarms["stopped"] else "failed"
@@ -99,7 +100,7 @@ class Sweeps:
         """The sweep that it is of, if it is of one."""
         return self.by_name[run.variant.sweep] if run.variant else None
 
-    def variant(self, said: dict[str, Any], name: str, next_id: int, identity: Identity) -> Variant:
+    def variant(self, said: dict[str, Any], name: str, next_id: int, identity: Identity, *, draft: bool) -> Variant:
         """Which of a sweep's swarms the task `name` is to be; raises Refused for one that does not fit to the others.
 
         ``next_id``: what the sweep is called by if this is its first.
@@ -115,6 +116,8 @@ class Sweeps:
             raise Refused(f"sweep {there.name} is another organisation's: {identity} adds no swarm to it")
         if there.of != of:
             raise Refused(f"sweep {there.name} has {there.of} swarms, not {of}")
+        if draft != (there.state == "draft"):
+            raise Refused(f"sweep {there.name} is {there.state}: its swarms are drafts together, or none of them is")
         return Variant(there.name, there.id, index, of, said["value"])
 
     def taken(self, run: JobRun, tasks: Collection[str]) -> str:
@@ -131,14 +134,14 @@ class Sweeps:
         sweep.runs[of.index] = run
         sweep.runs = dict(sorted(sweep.runs.items()))
 
-    def must_go_together(self, runs: Sequence[JobRun]) -> None:
-        """Raises Refused where these are not all that there are of a sweep."""
+    def must_go_together(self, runs: Sequence[JobRun], what: str, verb: str) -> None:
+        """Raises Refused where these are not all that there are of a sweep. ``verb``: the command that does it."""
         for run in runs:
             whole = self.whole(run) if isinstance(run, RolesRun) else None
             if whole and len(runs) < len(whole.runs):
                 raise Refused(
-                    f"task {run.task} is one of the swarms of {whole.name}: it is deleted with them",
-                    hint=f"swarm task rm {whole.name}",
+                    f"task {run.task} is one of the swarms of {whole.name}: it is {what} with them",
+                    hint=f"swarm task {verb} {whole.name}",
                 )
 
     def forget(self, runs: Iterable[JobRun]) -> None:

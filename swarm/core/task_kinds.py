@@ -15,6 +15,7 @@
     LeaseEnded         sn, voter                       no sign of life of the holder; SlotChanged, TaskChanged
     TaskrunnerReset    swci, taskrunner's organisation TaskrunnerCleared, TaskChanged, SlotChanged
     JobsSubmitted, JobsStopped, JobsRetried, JobsDeleted    as `core/jobs` says
+    JobsFinalized, JobsStarted                              as `core/drafts` says
 
 A text that people gave (names, reasons, descriptions) is printable, so that no terminal is told anything by it.
 """
@@ -166,7 +167,10 @@ TASK_FIELDS: dict[str, dict[str, Field]] = {
         "data": USED,
         "output": ARTIFACT_NAME,
         "code": replace(HASH, required=False, since=3),
+        "draft": replace(FLAG, since=4),
     },
+    "JobsFinalized": {"task": TASK_NAME},
+    "JobsStarted": {"task": TASK_NAME},
     "JobsStopped": {"task": TASK_NAME, "kill": replace(FLAG, since=3)},
     "JobsRetried": {"task": TASK_NAME},
     "JobsDeleted": {"task": TASK_NAME, "outputs": replace(FLAG, since=3)},

@@ -98,7 +98,7 @@ def _sweep_row(ledger: Ledger, sweep: Sweep) -> dict[str, Any]:
         "user": runs[0].user,
         "state": sweep.state,
         "position": position,
-        "message": waits if sweep.state == "queued" and waits else sweep.reason,
+        "message": waits if sweep.state in ("draft", "final", "queued") and waits else sweep.reason,
         "counts": sweep.counts,
         "created": time_text(runs[0].submitted_ms),
         "started": time_text(min(started, default=0)),

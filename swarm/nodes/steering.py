@@ -110,6 +110,20 @@ class Client:
             return self._entrance.ask(submitting.given(task, Path.cwd()))
         return self._entrance.ask(submitting.submitted(Path(task)))
 
+    def create(self, task: File | Mapping[str, Any]) -> Answer:
+        """The same as a draft: nothing of it begins before it is finalized and started."""
+        if isinstance(task, Mapping):
+            return self._entrance.ask(submitting.given(task, Path.cwd(), draft=True))
+        return self._entrance.ask(submitting.submitted(Path(task), draft=True))
+
+    def finalize(self, task: str | int) -> Answer:
+        """Make a draft final: it has its slots from now on, and participants may join them."""
+        return self._entrance.ask(submitting.asked("JobsFinalized", str(task)))
+
+    def start(self, task: str | int) -> Answer:
+        """Begin a final task, as soon as operators have room."""
+        return self._entrance.ask(submitting.asked("JobsStarted", str(task)))
+
     def check(self, task: File) -> Answer:
         """What is wrong with the task in a file, as an error, without the network: datasets are not looked up."""
         return submitting.checked(Path(task))

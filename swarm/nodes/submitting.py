@@ -1,7 +1,8 @@
 """Submitting a task of jobs or roles, and what people ask of one afterwards: the client's side of `nodes/jobstatus`.
 
 Used by `swarm run -f`, `swarm status ID` and `swarm task`. Guarantees: a file is read, checked and complete before
-anything is proposed, and one proposal makes the whole task, or nothing.
+anything is proposed, and one proposal makes the whole task, or nothing. A task that is made as a draft does not begin
+before it is finalized and started (`core/drafts`).
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ ENDED_S = 60.0
 ENDED = "ended"
 
 
-def submitted(path: Path) -> Work:
+def submitted(path: Path, *, draft: bool = False) -> Work:
     """Have the task in this file taken; the answer holds its id and state."""
-    return _submitted(_read(path), path.parent)
+    return _submitted(_read(path), path.parent, draft=draft)
 
 
 def _read(path: Path) -> documents.Document:
@@ -37,26 +38,26 @@ def _read(path: Path) -> documents.Document:
     return documents.read(data, str(path))
 
 
-def given(said: Mapping[str, Any], base: Path) -> Work:
+def given(said: Mapping[str, Any], base: Path, *, draft: bool = False) -> Work:
     """The same of what such a file says; it names files as seen from ``base``."""
-    return _submitted(documents.given(dict(said), "the task"), base)
+    return _submitted(documents.given(dict(said), "the task"), base, draft=draft)
 
 
 def checked(path: Path) -> dict[str, Any]:
     """What `submitted` says of this file before a network is asked; datasets that it names are not looked up."""
     document = _read(path)
-    _submitted(document, path.parent)
+    _submitted(document, path.parent, draft=False)
     return {"name": document.value["Name"], "type": document.value["TaskType"]}
 
 
-def _submitted(document: documents.Document, base: Path) -> Work:
+def _submitted(document: documents.Document, base: Path, *, draft: bool) -> Work:
     if rolesfile.is_meant(document):
         roles = rolesfile.of_document(document)
         said = replace(roles.body, ForEach=inputs.listed(roles.body.ForEach, base))
         published = publishing.prepared(said, base)
-        return playing.submit(replace(roles, body=published.body), published)
+        return playing.submit(replace(roles, body=published.body), published, draft=draft)
     task = jobsfile.of_document(document)
-    return submit(replace(task, body=inputs.complete(_with_code(task.body, base), base)))
+    return submit(replace(task, body=inputs.complete(_with_code(task.body, base), base)), draft=draft)
 
 
 def _with_code(body: jobsfile.RunJobs, base: Path) -> jobsfile.RunJobs:
@@ -77,7 +78,7 @@ def _makes(body: jobsfile.RunJobs) -> dict[str, str]:
     return {"output": body.Output, **({"code": body.CodeHash} if body.CodeHash else {})}
 
 
-def submit(task: jobsfile.JobsFile) -> Work:
+def submit(task: jobsfile.JobsFile, *, draft: bool = False) -> Work:
     async def work(client: Client) -> dict[str, Any]:
         said, versions = await datause.pinned(task.body, client)
         each = datause.each_of(said, versions)
@@ -90,6 +91,7 @@ def submit(task: jobsfile.JobsFile) -> Work:
             "body": jobsfile.to_wire(said),
             **datause.to_wire(versions),
             **_makes(said),
+            **({"draft": True} if draft else {}),
         }
         outcome = await client.propose("JobsSubmitted", body)
         counts = {"jobs": terms.slots, "testers": terms.probe}
@@ -182,7 +184,7 @@ async def listed(client: Client) -> dict[str, Any]:
 
 
 def asked(kind: str, task: str, **more: bool) -> Work:
-    """Stop, retry or delete it."""
+    """Finalize, start, stop, retry or delete it."""
 
     async def work(client: Client) -> dict[str, Any]:
         outcome = await client.propose(kind, {"task": task, **more})
@@ -197,7 +199,7 @@ def deleted(task: str, *, force: bool, outputs: bool) -> Work:
 
     async def work(client: Client) -> dict[str, Any]:
         run = (await client.ledger()).board.jobs.named(task)
-        if force and run is not None and not run.over:
+        if force and run is not None and not run.over and run.state != "draft":
             await client.propose("JobsStopped", {"task": task, "kill": True})
             if await client.until(lambda ledger: _ended(ledger, task), ENDED_S) is None:
                 raise Unreachable(

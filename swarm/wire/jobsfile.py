@@ -23,8 +23,8 @@ from pydantic.dataclasses import dataclass
 
 from swarm.core.dataset import is_reference, reference
 from swarm.core.datasets import USED_MAX
-from swarm.core.jobrun import Terms
 from swarm.core.task_kinds import ARTIFACT_NAME, JOBS_MAX, ROOM_MAX
+from swarm.core.terms import Terms
 from swarm.errors import BadInput
 from swarm.wire import documents, tags
 from swarm.wire.fitting import fit

@@ -145,10 +145,18 @@ class Stage:
 
     def command(self, command: click.Command, *arguments: object) -> Told:
         """A command that ends before it has started anything, in this process."""
+        return told(*self._called(command, arguments))
+
+    def do(self, command: click.Command, *arguments: object) -> None:
+        """The same of one that nothing is wrong with."""
+        code, err = self._called(command, arguments)
+        assert code == 0, err
+
+    def _called(self, command: click.Command, arguments: Sequence[object]) -> tuple[int, str]:
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = run(command, [str(one) for one in arguments])
-        return told(code, err.getvalue())
+        return code, err.getvalue()
 
     def start(
         self, arguments: Sequence[object], *, state: Path | None = None, environment: dict[str, str] | None = None

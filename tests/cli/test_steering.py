@@ -72,6 +72,24 @@ def test_a_program_steers_a_network_as_the_commands_do(front, tmp_path, monkeypa
     with pytest.raises(BadInput, match="task 'long' not found"):
         network.wait("long")
 
+    six = {"Name": "six", "TaskType": "RUN_JOBS", "Body": {"Command": ["python", "-c", "print(6)"]}}
+    draft = network.create(six)
+    assert (draft["state"], network.task("six")["slots"], network.slots()) == ("draft", [], [])
+    for step, why in ((network.start, "is a draft"), (network.stop, "nothing to stop")):
+        with pytest.raises(Refused, match=why):
+            step("six")
+    with pytest.raises(Refused, match="there is a task six already"):
+        network.create(six)
+    assert network.remove("six", force=True) == {"task": "six"}
+    again = network.create(six)["id"]
+    assert network.finalize("six") == {"task": "six", "id": again, "state": "final"}
+    assert (network.task("six")["slots"][0]["state"], network.queue()["tasks"]) == ("waiting", [])
+    assert said("task", "start", "six")["state"] in ("queued", "running")
+    assert network.wait("six")["state"] == "done"
+    with pytest.raises(Refused, match="task six is done: it was started already"):
+        network.start("six")
+    network.remove("six")
+
     (tmp_path / "table.csv").write_text("1,2\n")
     network.add_data(TABLE, tmp_path / "table.csv", tags=("clean",))
     network.tag_data(TABLE, "gold", commit=1)

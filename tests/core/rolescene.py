@@ -19,10 +19,12 @@ CARTPOLE = (
 )
 
 
-def submitted(*roles: Role, name: str = "cartpole", within_s: int = 120, clean: bool = True) -> dict[str, Any]:
+def submitted(
+    *roles: Role, name: str = "cartpole", within_s: int = 120, clean: bool = True, **more: bool
+) -> dict[str, Any]:
     """The body of a RolesSubmitted."""
     said = [role.said() for role in roles]
-    terms = {"roles": said, "within_s": within_s, "clean": clean}
+    terms = {"roles": said, "within_s": within_s, "clean": clean, **more}
     return {"taskrunner": DEFAULT_NAME, "name": name, "author": "alice", **terms, "body": {"Roles": ["x"]}}
 
 

@@ -33,10 +33,10 @@ class JobScene(TaskScene):
         body = {"taskrunner": DEFAULT_NAME, "group": "g", "peers": 1, "cpu": cpu, "gpu": gpu}
         assert self.say(operator, "SwopListening", body).accepted
 
-    def submit(self, name: str = "job", *, by: Actor | None = None, **terms: Any) -> JobRun:
+    def submit(self, name: str = "job", *, by: Actor | None = None, draft: bool = False, **terms: Any) -> JobRun:
         asked = {"slots": 1, "gang": False, "probe": 0, "restart": 0, "cpu": 1, "gpu": 0, **terms}
         body = {"taskrunner": DEFAULT_NAME, "name": name, "author": "alice", "terms": asked, "body": {"Command": ["x"]}}
-        outcome = self.say(by or self.swci, "JobsSubmitted", body)
+        outcome = self.say(by or self.swci, "JobsSubmitted", {**body, **({"draft": True} if draft else {})})
         assert outcome.accepted, outcome.reason
         return self.ledger.board.jobs.runs[outcome.result["run"]]
 
@@ -50,6 +50,12 @@ class JobScene(TaskScene):
 
     def retry(self, name: str = "job") -> Any:
         return self.say(self.swci, "JobsRetried", {"task": name})
+
+    def finalize(self, name: str = "job") -> Any:
+        return self.say(self.swci, "JobsFinalized", {"task": name})
+
+    def start(self, name: str = "job") -> Any:
+        return self.say(self.swci, "JobsStarted", {"task": name})
 
     def delete(self, name: str = "job", **more: bool) -> Any:
         return self.say(self.swci, "JobsDeleted", {"task": name, **more})
@@ -310,9 +316,12 @@ def test_whatever_happens_every_slot_ends_once_and_nothing_is_held_for_nobody(se
             case 0 if len(runs) < 8:
                 gang = chance.random() < 0.3
                 shape = {"slots": chance.randint(1, 3 if gang else 6), "gang": gang, "restart": chance.randint(0, 2)}
-                runs.append(scene.submit(f"t{step}", **shape, probe=0 if gang else chance.randint(0, 1)))
+                draft = chance.random() < 0.3
+                runs.append(scene.submit(f"t{step}", **shape, probe=0 if gang else chance.randint(0, 1), draft=draft))
             case 1 if runs and chance.random() < 0.3:
                 scene.say(scene.swci, chance.choice(["JobsStopped", "JobsRetried"]), {"task": chance.choice(runs).task})
+            case 2 if held := [run for run in runs if run.held]:
+                scene.say(scene.swci, chance.choice(["JobsFinalized", "JobsStarted"]), {"task": held[0].task})
             case 2:
                 scene.offer_room(chance.choice(scene.operators), chance.randint(0, 3))
             case 3:
@@ -334,6 +343,9 @@ def test_whatever_happens_every_slot_ends_once_and_nothing_is_held_for_nobody(se
     assert Ledger.restore(plain).digest() == scene.ledger.digest()
     for operator in scene.operators:
         scene.offer_room(operator, 9)
+    for run in [run for run in runs if run.held]:
+        scene.finalize(run.task)
+        assert scene.start(run.task).accepted
     while leases := list(scene.ledger.board.jobs.leases()):
         for slot in leases:
             if slot.leased:

@@ -31,7 +31,7 @@ ENDING = (
     "TaskDeleted", "ProtocolActivated",
 )  # fmt: skip
 SEEDS = 40
-NEWER = 20
+NEWER = 50
 """So many more, under the newest rules: with jobs."""
 JOBS = [kind for kind in FIELDS if kind.startswith(("Jobs", "Roles", "SlotJ", "DatasetR"))]
 STEPS = 150
@@ -155,7 +155,9 @@ class Game:
             "TaskrunnerReset": {"taskrunner": DEFAULT_NAME},
             **self.of_roles(held, job),
             "JobsSubmitted": {"taskrunner": DEFAULT_NAME, "name": job, "author": "alice",
-                              "terms": terms, "body": {"Command": ["true"]}, **data},
+                              "terms": terms, "body": {"Command": ["true"]}, **data, **self.draft()},
+            "JobsFinalized": {"task": job},
+            "JobsStarted": {"task": job},
             "JobsStopped": {"task": job},
             "JobsRetried": {"task": job},
             "JobsDeleted": {"task": job},
@@ -165,6 +167,9 @@ class Game:
             "DatasetRemoved": {"name": commit["name"]},
         }  # fmt: skip
         return bodies[kind]
+
+    def draft(self) -> dict[str, bool]:
+        return {"draft": True} if self.scene.rules > 3 and self.scene.ledger.head_index % 5 == 0 else {}
 
     def of_jobs(self) -> tuple[dict[str, Any], str, dict[str, Any]]:
         """An operator's room, a task's name, its terms."""
@@ -207,7 +212,7 @@ class Game:
         """A task with roles; now and then one of the two swarms of a sweep."""
         turn = self.scene.ledger.head_index % 12
         if turn > 1:
-            return alone
+            return alone | self.draft()
         return {**submitted(worker, name=f"s.{turn}"), "variant": {"of": "s", "index": turn, "count": 2, "value": "1"}}
 
     def spoilt(self, value: Any, depth: int = 0) -> Any:

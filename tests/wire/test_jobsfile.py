@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from swarm.core.jobrun import Terms
+from swarm.core.terms import Terms
 from swarm.errors import BadInput
 from swarm.wire import jobsfile, tags
 

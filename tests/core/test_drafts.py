@@ -1,0 +1,166 @@
+"""Drafts: what is submitted as one begins when a person starts it, and not an entry sooner."""
+
+from __future__ import annotations
+
+import msgpack
+import pytest
+
+from swarm.core import joining
+from swarm.core.events import TaskChanged
+from swarm.core.ledger import Ledger
+from swarm.core.roles import Role
+from swarm.core.task import TASK
+from tests.core.rolescene import RoleScene, states, submitted
+from tests.core.scene import Actor
+from tests.core.test_jobs import JobScene
+from tests.core.test_joining import FLAME, KEY
+from tests.core.test_sweeps import SweepScene, member
+
+
+def kept(scene: JobScene) -> Ledger:
+    """The same ledger, read from its snapshot."""
+    plain = msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), raw=False, strict_map_key=False)
+    restored = Ledger.restore(plain)
+    assert restored.digest() == scene.ledger.digest()
+    return restored
+
+
+def test_a_draft_has_no_slots_a_final_task_has_them_and_one_that_was_started_is_dealt():
+    scene = JobScene(2)
+    run = scene.submit(slots=2, draft=True)
+    waits_for = scene.ledger.board.jobs.placing.waits_for
+    assert (run.state, run.slots, scene.ledger.tasks["job"].final) == ("draft", {}, False)
+    assert waits_for(run, None) == "waits to be finalized"
+    assert kept(scene).board.jobs.runs[run.number] == run
+    assert scene.finalize().result == {"id": 1, "state": TASK["draft", "finalized"]}
+    assert ([slot.state for slot in run.slots.values()], run.counts) == (["waiting"] * 2, {"waiting": 2})
+    assert waits_for(run, None) == "ready: waits to be started"
+    scene.offer_room(scene.operators[0], 5)
+    assert not list(scene.ledger.board.jobs.leases()), "whatever room there is"
+    assert kept(scene).board.jobs.runs[run.number] == run
+    later = scene.submit("later")
+    assert later.state == "running", "nobody waits behind it"
+    assert scene.start().result == {"id": 1, "state": "running"}
+    assert [slot.state for slot in run.slots.values()] == ["assigned"] * 2
+    assert scene.ledger.tasks["job"].finalizer == scene.swci.uid
+
+
+def test_it_waits_for_room_in_the_place_that_it_had_when_it_was_submitted():
+    scene = JobScene(1)
+    draft = scene.submit("draft", draft=True)
+    assert scene.finalize("draft").accepted
+    scene.submit("first")
+    second = scene.submit("second")
+    jobs = scene.ledger.board.jobs
+    assert (jobs.position(draft), jobs.position(second)) == (None, 0)
+    assert scene.start("draft").result == {"id": 1, "state": "queued"}
+    assert (jobs.position(draft), jobs.position(second)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("state", "done", "said"),
+    [
+        ("draft", "start", "task job is a draft: only a final task can be started"),
+        ("draft", "stop", "task job is draft: there is nothing to stop"),
+        ("draft", "retry", "task job is draft: only one that is partial, failed or stopped can be retried"),
+        ("final", "finalize", "task job is final already: only a draft can be finalized"),
+        ("final", "delete", "task job is final: it cannot be deleted"),
+        ("running", "finalize", "task job is running already: only a draft can be finalized"),
+        ("running", "start", "task job is running: it was started already"),
+        ("stopped", "start", "task job is stopped: it was started already"),
+    ],
+)
+def test_what_is_said_of_it_at_the_wrong_time_is_refused_and_changes_nothing(state: str, done: str, said: str):
+    scene = JobScene(1)
+    scene.submit(draft=True)
+    for step in {"draft": [], "final": ["finalize"], "running": ["finalize", "start"], "stopped": ["finalize", "stop"]}[
+        state
+    ]:
+        assert getattr(scene, step)().accepted
+    before = scene.ledger.board.to_state()
+    assert getattr(scene, done)().reason == said
+    assert scene.ledger.board.to_state() == before
+
+
+def test_a_draft_is_its_organisations_and_no_draft_of_lines():
+    scene = JobScene(1)
+    scene.submit(draft=True)
+    before = scene.ledger.board.to_state()
+    for kind in ("JobsFinalized", "JobsStarted"):
+        assert "only the organisation that submitted it" in scene.say(scene.other_swci, kind, {"task": "job"}).reason
+        assert "there is no task of jobs none" in scene.say(scene.swci, kind, {"task": "none"}).reason
+    for kind, more in (("TaskFinalized", {}), ("TaskDeleted", {}), ("TaskBodyAppended", {"index": 1, "line": "x"})):
+        refused = scene.say(scene.swci, kind, {"task": "job", **more})
+        assert "task job was submitted whole: it cannot be" in refused.reason
+        assert refused.hint == "swarm task finalize job, or swarm task rm job"
+    assert scene.ledger.board.to_state() == before
+
+
+def test_a_draft_can_be_deleted_and_a_final_task_that_was_stopped():
+    scene = JobScene(1)
+    scene.submit(draft=True)
+    assert scene.delete().accepted
+    assert "job" not in scene.ledger.tasks
+    run = scene.submit(draft=True)
+    assert scene.finalize().accepted
+    assert scene.stop().result == {"state": "stopped"}
+    assert [slot.state for slot in run.slots.values()] == ["stopped"]
+    assert scene.delete().accepted
+
+
+def test_participants_join_a_final_task_and_wait_for_its_start():
+    scene = RoleScene(2)
+    alice, bob = Actor("sl", "alice", "a"), Actor("sl", "bob", "b")
+    for who in (alice, bob):
+        assert scene.join(who).accepted
+    run = scene.play(*FLAME, name="digits", draft=True)
+    trainer = run.role_named("trainer")
+
+    def joins(who: Actor, key: bytes):
+        body = {"task": "digits", "role": "trainer", "key": key, "proof": bytes(64)}
+        return scene.say(who, "SlotJoined", body)
+
+    early = joins(alice, KEY)
+    assert early.reason == "task digits is a draft: nobody can join it yet"
+    scaled = scene.say(scene.swci, "RolesScaled", {"task": "digits", "role": "trainer", "by": 1})
+    assert scaled.reason == "task digits is a draft: it cannot be scaled"
+    assert kept(scene).board.jobs.runs[run.number].state == run.state
+    assert scene.finalize("digits").accepted
+    for who, key in ((alice, KEY), (bob, b"o" * 32)):
+        assert joins(who, key).accepted
+    assert states(run) == {"trainer 0": "assigned", "trainer 1": "assigned", "aggregator 0": "waiting"}
+    assert (run.state, run.started_ms) == ("final", 0)
+    assert joining.waits_for(run, trainer) == "its start (swarm task start digits)"
+    assert kept(scene).board.jobs.runs[run.number].state == run.state
+    told = scene.told(scene.swci, "JobsStarted", {"task": "digits"})
+    assert [event.state for event in told if isinstance(event, TaskChanged)] == ["running"]
+    assert joining.waits_for(run, trainer) == ""
+    assert run.started_ms > 0
+
+
+def test_the_swarms_of_a_sweep_are_finalized_and_started_together():
+    scene = SweepScene(4)
+    sweep = scene.sweep(2, draft=True)
+    assert sweep.state == "draft"
+    for kind, verb in (("JobsFinalized", "finalize"), ("JobsStarted", "start")):
+        refused = scene.say(scene.swci, kind, {"task": "cv.0"})
+        assert (refused.hint, refused.accepted) == (f"swarm task {verb} cv", False)
+    assert scene.finalize("cv").result == {"id": 1, "state": "final"}
+    assert (sweep.state, [run.state for run in sweep.runs.values()]) == ("final", ["final"] * 2)
+    assert scene.start("cv").result == {"id": 1, "state": "running"}
+    assert [run.leased for run in sweep.runs.values()] == [2, 2]
+
+
+def test_a_sweep_that_is_not_complete_is_not_finalized_and_its_swarms_are_all_drafts():
+    scene = SweepScene(4)
+    assert scene.say(scene.swci, "RolesSubmitted", {**member(0), "draft": True}).accepted
+    assert "1 of its 3 swarms were submitted" in scene.finalize("cv").reason
+    assert "its swarms are drafts together" in scene.say(scene.swci, "RolesSubmitted", member(1)).reason
+    assert scene.delete("cv").accepted
+
+
+def test_a_network_that_does_not_follow_the_fourth_rules_yet_knows_no_drafts():
+    scene = JobScene(1, rules=3)
+    body = submitted(Role("peer"), draft=True)
+    assert "unknown field 'draft'" in scene.say(scene.swci, "RolesSubmitted", body).reason
+    assert "rules version 3 of the ledger does not have" in scene.say(scene.swci, "JobsStarted", {"task": "x"}).reason
