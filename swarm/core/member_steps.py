@@ -154,6 +154,8 @@ class Show:
 
 @dataclass(frozen=True)
 class Fetch:
+    """Get a committed model. One at a time: of one that was on its way before, nothing is said any more."""
+
     digest: str
     holders: tuple[str, ...]
 

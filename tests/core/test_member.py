@@ -361,6 +361,25 @@ def test_a_ledger_that_is_back_in_time_costs_nothing() -> None:
     assert "GiveUp" not in kinds(world.tick(60))
 
 
+def test_rounds_that_are_committed_meanwhile_begin_no_second_fetch_of_a_model_that_is_kept_still() -> None:
+    """One that a silent holder was to send, or a slow one: each round more began another, without end."""
+    world = World(peers=3)
+    world.offer(OTHER, THIRD)
+    world.close_window()
+    world.ready(OTHER, THIRD)
+    assert kinds(world.ask("begin")) == ["Fetch"]
+    assert world.others() == []
+    (fetch,) = world.others()
+    second = world.contract.base
+    assert fetch == m.Fetch(second, (OTHER, THIRD)), "nobody keeps the first one any more"
+    assert world.member.handle(m.FetchFailed(RESULT, "it is kept no longer"), 0.0) == []
+    assert world.others() == []
+    (fetch,) = world.member.handle(m.Fetched(second), 0.0)
+    assert fetch == m.Fetch(world.contract.base, (OTHER, THIRD))
+    assert world.member.handle(m.Fetched(second), 0.0) == [], "what took another's place is the one that counts"
+    assert answer(world.member.handle(m.Fetched(world.contract.base), 0.0)).how == "adopted"
+
+
 def test_a_model_that_nobody_serves_is_reported_missing_and_tried_again() -> None:
     world = World()
     world.offer(ME, OTHER)
@@ -563,6 +582,23 @@ def test_a_program_that_ended_too_late_contributes_nothing_and_says_stop() -> No
     assert isinstance(offer, m.Propose)
     assert (offer.body["inactive"], offer.body["stop"]) == (True, True)
     assert offer.body["digest"] == world.contract.base
+
+
+def test_a_change_that_was_given_up_has_not_counted_by_a_round_that_its_program_was_only_there_for() -> None:
+    """Else it would be offered as it is, with its whole weight, on a model that it was not trained from."""
+    world = trained()
+    for _ in range(3):
+        world.others()
+    world.ask("end")
+    (offer,) = world.member.handle(m.Fetched(world.contract.base), 0.0)
+    assert isinstance(offer, m.Propose)
+    world.tell(world.contract.offer(ME, offer.body))
+    world.offer(OTHER, THIRD)
+    committed = "blake3:" + "f" * 64
+    world.merged(committed)
+    (again,) = world.ready(ME, OTHER, digest=committed)
+    assert isinstance(again, m.Propose)
+    assert (again.body["digest"], again.body["inactive"]) == (committed, True)
 
 
 def test_an_ended_programs_late_change_stays_what_it_was_once_it_counted() -> None:
