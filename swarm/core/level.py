@@ -9,6 +9,7 @@ has, as it is; the training of a group ends only with what comes from above.
     down  ──Committed──► up       the leader's offer alone counts: it is what the upper contract has merged
           ──Aborted────► down     the leader offers it again
           ──BaseLost───► down     what was to go up is gone: the leader brings what is newest above, and offers nothing
+                                  (since the fourth version of the rules; before, what the group had left went up)
 
 With x the merges of groups and W the weights that were merged in them, the upper contract has Σ W·x / Σ W: the mean of
 all members of all groups with their own weights, as if there were no groups.
@@ -21,6 +22,8 @@ from typing import Any, Literal
 
 Stage = Literal["single", "up", "down"]
 """Of a contract: of no group; the group merges; it takes what comes from above."""
+SINCE = 4
+"""The version of the rules by which a group that has lost its model takes nothing along."""
 
 
 class Level:
@@ -49,10 +52,10 @@ class Level:
         elif self.stage == "down":
             self._merges, self.handed = 0, digest
 
-    def lost(self, digest: str) -> None:
+    def lost(self, digest: str, version: int) -> None:
         """Nobody holds the newest model. What is left has been above, or is older than what came from there: the leader
         brings what is newest there, and takes nothing along that would count a second time."""
-        if self.stage == "down" or (self._every and digest == self.handed):
+        if version >= SINCE and (self.stage == "down" or (self._every and digest == self.handed)):
             self._merges, self.weight = self._every, 0
 
     def begin_anew(self) -> None:

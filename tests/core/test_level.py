@@ -16,8 +16,10 @@ import pytest
 from swarm.core import member_steps as m
 from swarm.core.agreement import Options
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
+from swarm.core.level import Level
 from swarm.core.member import Member, Phase
 from swarm.core.names import uid_of
+from swarm.core.rules import KNOWN
 from swarm.errors import BadInput, Unreachable
 from tests.core.scene import INITIAL, SMALL, Actor, Scene, digest
 
@@ -61,7 +63,7 @@ class Play:
         upper_peers: int = 0,
     ) -> None:
         self.chance = random.Random(seed)
-        self.scene = Scene(rules=3)
+        self.scene = Scene(rules=KNOWN)
         self.every, self.groups = every, groups
         self.values: dict[str, Fraction] = {}
         self.seats: list[Seat] = []
@@ -342,6 +344,14 @@ def test_a_group_that_has_lost_its_model_takes_the_newest_from_above_and_brings_
     assert [effect.again for effect in climbs[:2]] == [True, False]
     assert len(above) == len(set(above)) > 3
     assert play.seats[0].answers[-1] == play.seats[1].answers[-1]
+
+
+def test_what_a_group_has_left_goes_up_as_ever_in_a_ledger_of_earlier_rules():
+    for version, weight in ((3, 5000), (4, 0)):
+        level = Level(1)
+        level.committed("merged", 5000, ending=False)
+        level.lost("merged", version)
+        assert (level.stage, level.weight) == ("down", weight)
 
 
 def brought(play: Play) -> tuple[Seat, m.Propose]:
