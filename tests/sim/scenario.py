@@ -32,6 +32,8 @@ FAULTS_AT_LEAST_S = 8.0
 FAULTS_AT_MOST_S = 90.0
 PROGRESS_S = 300.0
 ROUNDS = 10
+LATER = 3
+"""The version of the ledger's rules with which most came that the first one did not have."""
 
 
 @dataclass
@@ -123,7 +125,7 @@ class Scenario:
         self.swci = Commander(around, "swci-1", organisations[0], tasks)
         if seats[0][0].newer:
             for process in (*self.sns, *self.sls, *self.swops, self.swci):
-                process.rules = NEWEST
+                process.rules = NEWEST if seats[0][1] != ALONE else LATER
 
     def _cast_errands(self, seed: int) -> None:
         """Jobs and roles came with later rules than the rest."""
@@ -138,7 +140,7 @@ class Scenario:
         for swop in self.swops:
             swop.room = errands.room
         for process in (*self.sns, *self.sls, *self.swops, *self.participants, self.swci):
-            process.rules = NEWEST
+            process.rules = max(process.rules, LATER)
 
     def _terms(self, learners: int) -> Terms:
         random = self.random
