@@ -346,8 +346,9 @@ class Contract:
         lost = self.base
         events = self.current.cancel(reason)
         base = self.kept.lose() or self.initial_base
+        self.level.lost(lost)
         if base == self.initial_base:
-            self.level.lost()
+            self.level.begin_anew()
         self._next_round(base)
         return [*events, BaseLost(self.name, lost, base)]
 

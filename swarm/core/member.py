@@ -291,7 +291,7 @@ class Member:
         anew = self.ask.kind == "end" or counts or not self.contract.has_model
         if anew and not self.contract.finished:
             return self._pursue()
-        if members:
+        if members and not trained:
             return [self._answer("merged", members=members)]
         return [self._answer("adopted", note=self.lineage.of_adopted() if trained else "")]
 

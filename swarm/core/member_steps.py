@@ -172,7 +172,7 @@ class Rebase:
 class Climb:
     """Merge the group's model ``base`` in the upper contract; ``ending``: the group has nothing more to train.
 
-    ``again``: it has been there, and what was brought is out of date: bring the upper contract's newest model.
+    ``again``: it has been there, and what was brought is out of date or lost: bring the upper contract's newest model.
     """
 
     base: str

@@ -737,3 +737,19 @@ def test_a_program_that_comes_back_with_weights_that_are_in_the_merge_does_not_o
     world.member = Member(ME, world.contract, holds=BASE, origin=origin)
     assert kinds(world.ask("sync")) == ["Fetch"]
     assert answer(world.member.handle(m.Fetched(world.contract.base), 0.0)).note == ""
+
+
+def test_a_program_that_comes_back_offers_its_weights_again_when_the_merge_that_has_them_is_lost() -> None:
+    world, newest = World(), "blake3:" + "9" * 64
+    for kind, digest in (("begin", RESULT), ("sync", newest)):
+        world.ask(kind)
+        world.offer(ME, OTHER)
+        world.merged(digest)
+        world.ready(ME, OTHER, digest=digest)
+    world.member = Member(ME, world.contract, holds=BASE, origin=RESULT)
+    assert kinds(world.ask("sync")) == ["Fetch"]
+    assert "Missing" in kinds(world.member.handle(m.FetchFailed(newest, "nobody serves it"), 0.0))
+    for uid in (ME, OTHER):
+        told = world.tell(world.contract.missing(uid, newest))
+    assert m.Fetch(RESULT, (OTHER,)) in told
+    assert kinds(world.member.handle(m.Fetched(RESULT), 0.0)) == ["Offer"]

@@ -133,10 +133,11 @@ class ModelDisk:
     full: bool = False
 
     def hold(self, digest: str, values: Values) -> bool:
-        """Whether there was room."""
+        """Whether there was room. What lay there damaged is replaced."""
         if self.full:
             return False
-        self.files.setdefault(digest, ModelFile(values))
+        if digest not in self.files or self.files[digest].values != values:
+            self.files[digest] = ModelFile(values)
         return True
 
     def keep_only(self, digests: Iterable[str]) -> None:
