@@ -65,6 +65,8 @@ class Member:
         """That round is for what comes from above."""
         self._offered = ""
         """The digest of what was offered last in it."""
+        self._gives = False
+        """What was offered has the program's change in it."""
         self._now_s = 0.0
         self._fetch_again_s = 0.0
         self._wanted = ""  # the digest of the model that is on its way here, while fetching
@@ -128,7 +130,7 @@ class Member:
         self._round, self._down = self.contract.round, contributing.down(self.contract)
         of = (self.ask, self.contract, self.lineage, self.checkin)
         body = contributing.offer(*of, uid=self.uid, lifted=self._ascent.lifted)
-        self._offered = body["digest"]
+        self._offered, self._gives = body["digest"], contributing.source(*of) != "base"
         return body
 
     def _descend(self) -> list[m.Effect]:
@@ -239,7 +241,8 @@ class Member:
         if self.ask is None:
             return []
         part, phase = self.part, self.phase
-        if part is not None and part.is_of(event.round, event.attempt) and part.counts and not self._down:
+        gave = self._gives and not self._down  # who has given its change up says only that it is there
+        if gave and part is not None and part.is_of(event.round, event.attempt) and part.weight:
             self.lineage.count(event.digest)
         if phase is Phase.SITTING_OUT and self.ask.kind == "sync":
             self.lineage.give_up()

@@ -42,9 +42,9 @@ class Part:
         return "own" if offered == self.own else "base" if offered == self.base else "rebased"
 
     @property
-    def counts(self) -> bool:
-        """Whether what the program has changed is in the merge: who has given it up says only that it is there."""
-        return self._mine.weight > 0 and self.source != "base"
+    def weight(self) -> int:
+        """What the node's contribution counts."""
+        return self._mine.weight
 
     @property
     def _mine(self) -> Contributor:

@@ -112,6 +112,21 @@ def test_a_change_is_never_too_late():
     assert late(rebased(world))["weight_permille"] == 333
 
 
+def test_a_late_change_of_nothing_counts_as_any_other():
+    """Put on the base it is the base, whose digest others offer when they have given up."""
+    world = trained()
+    world.ask("sync", batches=8)
+    base = world.contract.base
+    assert kinds(world.member.handle(m.Fetched(base), 0.0)) == ["Rebase"]
+    tell, offer = world.member.handle(m.Rebased(base, base), 0.0)
+    assert kinds([tell, offer]) == ["Tell", "Offer"]
+    world.tell(world.contract.offer(ME, offer.body))
+    world.offer(OTHER)
+    newest = digest("newest")
+    world.merged(newest)
+    assert answer(world.ready(ME, OTHER, digest=newest)).how == "merged"
+
+
 def test_who_comes_while_others_merge_comes_into_the_next_round():
     world = trained()
     world.ask("sync", batches=8)
