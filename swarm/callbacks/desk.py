@@ -1,7 +1,8 @@
 """How the program of a role's slot speaks with the operator that runs it: the other side of `nodes/desk`.
 
-Used by `callbacks/roles`. Guarantees: plain blocking calls on a socket of this host, no network; an operator that is
-being started anew is waited for, until the deadline; whatever it refuses is raised here as the error it is.
+Used by `callbacks/roles` and `callbacks/work`. Guarantees: plain blocking calls on a socket of this host, no network;
+an operator that is being started anew is waited for, until the deadline; whatever it refuses is raised here as the
+error it is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from swarm.errors import BadInput, InternalError, Unreachable, from_wire
 FILE, TOKEN, SLOT, FENCE = "SWARM_DESK", "SWARM_DESK_TOKEN", "SWARM_SLOT", "SWARM_FENCE"
 PATIENCE_S = 60.0
 AGAIN_S = 0.2
+LOOK_S = 20.0
+"""So long one question may wait; a longer wait asks again."""
+MARGIN_S = 60.0
 ANSWER_BYTES = 16 << 20
 
 

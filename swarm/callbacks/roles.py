@@ -6,10 +6,11 @@ what stands against it; nothing is asked for another task.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from swarm.callbacks.desk import ask
-from swarm.errors import BadInput
+from swarm.callbacks.desk import LOOK_S, MARGIN_S, ask
+from swarm.errors import BadInput, Unreachable
 
 
 def scale(role: str, to: int | None = None, *, by: int | None = None) -> dict[str, Any]:
@@ -24,7 +25,26 @@ def scale(role: str, to: int | None = None, *, by: int | None = None) -> dict[st
     return ask("scale", once=by is not None, role=role, to=to, by=by)
 
 
-def peers(role: str) -> list[dict[str, Any]]:
-    """The slots of a role of one's own task, by index: ``{"index", "state", "address"}``; no address yet: None."""
-    found: list[dict[str, Any]] = ask("peers", role=role)["peers"]
+def peers(role: str, *, until: str | None = None, patience_s: float = 600.0) -> list[dict[str, Any]]:
+    """The slots of a role of one's own task, by index: ``{"index", "state", "address"}``; no address yet: None.
+
+    ``until``: a state (``"running"``, ``"done"`` …), in which all of them are to be. Raises Unreachable, which names
+    one that is in another, when that has not come about within ``patience_s`` seconds.
+    """
+    if until is None:
+        return _peers(role)
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        wait_s = min(max(deadline_s - time.monotonic(), 0.0), LOOK_S)
+        found = _peers(role, until=until, wait_s=wait_s, patience_s=wait_s + MARGIN_S)
+        others = [slot for slot in found if slot["state"] != until]
+        if not others:
+            return found
+        if time.monotonic() >= deadline_s:
+            one = f"{role} {others[0]['index']} is {others[0]['state']}"
+            raise Unreachable(f"{len(others)} of {len(found)} {role} are not {until} after {patience_s:g} s: {one}")
+
+
+def _peers(role: str, **fields: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ask("peers", role=role, **fields)["peers"]
     return found

@@ -16,12 +16,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from swarm.callbacks.desk import ask
+from swarm.callbacks.desk import LOOK_S, MARGIN_S, ask
 from swarm.errors import BadInput, Refused, Unreachable, WorkerFailed
 
-LOOK_S = 20.0
-"""So long one question may wait; a longer wait asks again."""
-MARGIN_S = 60.0
 AT_ONCE = 500
 
 

@@ -3,7 +3,7 @@
 Kept by `core/member`. Guarantees: the group's merge goes up before anything is brought down, and again where the ledger
 does not take what was brought: the upper contract has gone on without this member, and its newest model is to be
 fetched. It gives up where that is what was refused before, so it goes again as long as the upper contract goes on. Who
-leads no group goes nowhere.
+leads no group goes nowhere, and who leads one that has lost its merge only brings down what is newest above.
 
     nothing brought ──climb──► Climb ──lifted──► brought ──committed──► nothing brought of the next merge
                                  ▲                │ refused, as what was brought before: given up
@@ -31,7 +31,8 @@ class Ascent:
         base, leads = self._contract.base, self._contract.members[self._uid].leads
         if not leads or (self.lifted is not None and self.lifted.base == base):
             return None
-        return Climb(base, ending=self._contract.level.ending, again=self._refused[0] == base)
+        level = self._contract.level
+        return Climb(base, ending=level.ending, again=self._refused[0] == base or not level.weight)
 
     def refused(self) -> bool:
         """The ledger does not take what was brought: whether to go again."""

@@ -74,7 +74,7 @@ class Contracts:
         contract = self._contract(claim)
         if claim.kind == "Offer" and contract.level.stage == "down":
             self._must_be_from_above(contract, claim)
-        events = contract.handle(claim.kind, claim.uid, claim.body, self._weight(contract, claim))
+        events = contract.handle(claim.kind, claim.uid, claim.body, self._rules.active, self._weight(contract, claim))
         return contract.standing(), events
 
     def reset(self, claim: Verified, header: EntryHeader) -> Answer:
@@ -86,7 +86,7 @@ class Contracts:
 
     def rebased(self, claim: Verified, header: EntryHeader) -> Answer:
         contract, identity = self._steered(claim, "rebase")
-        events = contract.rebase(claim.body["digest"], identity)
+        events = contract.rebase(claim.body["digest"], identity, self._rules.active)
         return contract.standing(), events
 
     def created(self, claim: Verified, header: EntryHeader) -> Answer:

@@ -8,6 +8,8 @@ has, as it is; the training of a group ends only with what comes from above.
           ──Committed──► down     the last of them: the leader offers it in the upper contract, with the group's weight
     down  ──Committed──► up       the leader's offer alone counts: it is what the upper contract has merged
           ──Aborted────► down     the leader offers it again
+          ──BaseLost───► down     what was to go up is gone: the leader brings what is newest above, and offers nothing
+                                  (since the fourth version of the rules; before, what the group had left went up)
 
 With x the merges of groups and W the weights that were merged in them, the upper contract has Σ W·x / Σ W: the mean of
 all members of all groups with their own weights, as if there were no groups.
@@ -20,11 +22,14 @@ from typing import Any, Literal
 
 Stage = Literal["single", "up", "down"]
 """Of a contract: of no group; the group merges; it takes what comes from above."""
+SINCE = 4
+"""The version of the rules by which a group that has lost its model takes nothing along."""
 
 
 class Level:
-    """``weight``: of all that is in the group's newest merge, in 1/1000. ``handed``: the digest of the model that came
-    from above last; empty: none did. ``ending``: as many of the group have stopped as have to."""
+    """``weight``: of all that is in the group's newest merge, in 1/1000; 0: there is nothing to go up. ``handed``: the
+    digest of the model that came from above last; empty: none did. ``ending``: as many of the group have stopped as
+    have to."""
 
     def __init__(self, every: int) -> None:
         """``every``: how many merges of its own a group has for each from above; 0: it is no group."""
@@ -47,8 +52,14 @@ class Level:
         elif self.stage == "down":
             self._merges, self.handed = 0, digest
 
-    def lost(self) -> None:
-        """Nobody holds any model of the group: it begins anew."""
+    def lost(self, digest: str, version: int) -> None:
+        """Nobody holds the newest model. What is left has been above, or is older than what came from there: the leader
+        brings what is newest there, and takes nothing along that would count a second time."""
+        if version >= SINCE and (self.stage == "down" or (self._every and digest == self.handed)):
+            self._merges, self.weight = self._every, 0
+
+    def begin_anew(self) -> None:
+        """Nobody holds any model of the group."""
         self._merges = self.weight = 0
 
     # ---- keeping
@@ -64,4 +75,3 @@ class Level:
 
     def check(self) -> None:
         assert 0 <= self._merges <= self._every
-        assert self.weight > 0 or self.stage != "down", "what is offered above weighs something"

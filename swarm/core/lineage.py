@@ -33,8 +33,9 @@ class Lineage:
         later = next((len(kept) - 1 - at for at, commit in enumerate(kept) if commit.digest == origin), None)
         self._commits = None if later is None else contract.commits - later
         """How many models the contract had committed with that one; None: it is none that can be built on."""
-        self._merged = bool(later) and any(uid in commit.members for commit in kept[len(kept) - (later or 0) :])
-        """The program waited for such a merge when the node before this one ended: it comes with the same weights."""
+        since = kept[len(kept) - (later or 0) :]
+        self._merged = next((commit.digest for commit in since if uid in commit.members), "")
+        """The program waited for this merge when the node before this one ended: it comes with the same weights."""
 
     @property
     def late(self) -> int:
@@ -57,8 +58,8 @@ class Lineage:
     def asked(self, batches: int) -> None:
         """``batches``: how many the program has trained in all."""
         self._batches = batches
-        self.counted, self.moved, self.permille = self._merged, None, 1000
-        self._merged, self._counted_in = False, ""
+        self.counted, self.moved, self.permille = bool(self._merged), None, 1000
+        self._merged, self._counted_in = "", self._merged
 
     def count(self, digest: str) -> None:
         """The open ask's weights are in this model."""
@@ -66,6 +67,8 @@ class Lineage:
 
     def lose(self, digest: str) -> None:
         """This model is lost, and with it what was in it."""
+        if digest == self._merged:
+            self._merged = ""
         if digest == self._counted_in:
             self.counted, self._counted_in = False, ""
 

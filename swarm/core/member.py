@@ -67,6 +67,7 @@ class Member:
         """The digest of what was offered last in it."""
         self._now_s = 0.0
         self._fetch_again_s = 0.0
+        self._wanted = ""  # the digest of the model that is on its way here, while fetching
         self._handlers: dict[type, Callable[[Any], list[m.Effect]]] = {
             m.Asked: self._asked, m.OfferJudged: self._judged, m.Ticked: self._ticked, m.Lifted: self._lifted,
             m.Merged: self._merged, m.Owed: self._told_owed, m.Stalled: self._stalled,
@@ -143,9 +144,8 @@ class Member:
         return self._pursue()
 
     def _judged(self, event: m.OfferJudged) -> list[m.Effect]:
-        if self.phase is not Phase.OFFERED or event.round != self.contract.round:
-            return []
-        if self.uid in self.contract.offers:  # or it was made twice, around a time when this node counted as lost
+        past = self.phase is not Phase.OFFERED or event.round != self.contract.round
+        if past or self.uid in self.contract.offers:  # or made twice, around a time when this node counted as lost
             return []
         if event.accepted:
             return self._counted_again()
@@ -162,8 +162,7 @@ class Member:
         return self._pursue() if again else []
 
     def _passed_over(self, round_: int) -> list[m.Effect]:
-        told = self.phase is not Phase.OFFERED
-        self.phase = Phase.LATE
+        told, self.phase = self.phase is not Phase.OFFERED, Phase.LATE
         text = f"round {round_} began without this node's weights: waiting for what it decides"
         return [] if told else [m.Tell(text)]
 
@@ -198,15 +197,10 @@ class Member:
         before, self.part = self.part, None
         if all((member.uid, member.digest) != (self.uid, self._offered) for member in snap.members):
             return [*ends, *self._passed_over(snap.round)]
-        self.phase, self.part = Phase.MERGING, Part(snap)
-        slow = before.retried(self.part, self.uid, self.contract.schema.nbytes) if before else []
-        return [*ends, m.BeginExchange(snap, self._source_of(snap)), *slow]
-
-    def _source_of(self, snap: SnapMade) -> m.Source:
-        """What this node offered for that snap; the contract may be further by now."""
         assert self.ask is not None
-        offered = next(member.digest for member in snap.members if member.uid == self.uid)
-        return "own" if offered == self.ask.digest else "base" if offered == self.holds else "rebased"
+        self.phase, self.part = Phase.MERGING, Part(snap, self.uid, self.ask.digest, self.holds)
+        slow = before.retried(self.part, self.contract.schema.nbytes) if before else []
+        return [*ends, m.BeginExchange(snap, self.part.source), *slow]
 
     def _merged(self, event: m.Merged) -> list[m.Effect]:
         part = self._current(event.round, event.attempt)
@@ -245,13 +239,15 @@ class Member:
         if self.ask is None:
             return []
         part, phase = self.part, self.phase
-        if part is not None and part.is_of(event.round, event.attempt) and not self._down:
+        if part is not None and part.is_of(event.round, event.attempt) and part.counts and not self._down:
             self.lineage.count(event.digest)
         if phase is Phase.SITTING_OUT and self.ask.kind == "sync":
             self.lineage.give_up()
         if phase is Phase.MERGING and part and part.is_of(event.round, event.attempt) and not part.stalled:
             self.phase = Phase.OVERTAKEN
             return []
+        if phase is Phase.FETCHING and self.contract.kept.of(self._wanted):
+            return []  # the members have that model still, and what is newer is fetched once it is here
         self.part = None
         if phase is Phase.READY and part and part.result == event.digest:
             self.holds = event.digest
@@ -295,27 +291,27 @@ class Member:
         anew = self.ask.kind == "end" or counts or not self.contract.has_model
         if anew and not self.contract.finished:
             return self._pursue()
-        if members:
+        if members and not trained:
             return [self._answer("merged", members=members)]
         return [self._answer("adopted", note=self.lineage.of_adopted() if trained else "")]
 
     # ---- catching up
 
     def _fetch(self, digest: str, holders: tuple[str, ...] = ()) -> list[m.Effect]:
-        self.phase, self.part = Phase.FETCHING, None
+        self.phase, self.part, self._wanted = Phase.FETCHING, None, digest
         if self.holds == digest:
             return self._fetched(m.Fetched(digest))
         members = dict.fromkeys((*holders, *self.contract.holders(digest), *self.contract.live()))
         return [m.Fetch(digest, tuple(uid for uid in members if uid != self.uid))]
 
     def _fetched(self, event: m.Fetched) -> list[m.Effect]:
-        if self.phase is not Phase.FETCHING:
+        if self.phase is not Phase.FETCHING or event.digest != self._wanted:
             return []
         self.holds, self._patience.unserved_s = event.digest, None
         return self._caught_up(0)
 
     def _fetch_failed(self, event: m.FetchFailed) -> list[m.Effect]:
-        if self.phase is not Phase.FETCHING:
+        if self.phase is not Phase.FETCHING or event.digest != self._wanted:
             return []
         self.phase, self._fetch_again_s = Phase.BEHIND, self._now_s + FETCH_AGAIN_S
         said = {"contract": self.contract.name, "digest": event.digest}
@@ -395,6 +391,5 @@ class Member:
         merging = self.phase in (*EXCHANGING, Phase.OVERTAKEN)
         assert (self.part is not None) == merging, "I4: who merges knows with whom"
         if self.part is not None:
-            uids = {member.uid for member in self.part.snap.members}
-            assert self.uid in uids, "I4: only members merge"
+            assert self.uid in {member.uid for member in self.part.snap.members}, "I4: only members merge"
             assert bool(self.part.result) == (self.phase is Phase.READY), "I6: who is ready holds a whole result"

@@ -154,6 +154,8 @@ class Show:
 
 @dataclass(frozen=True)
 class Fetch:
+    """Get a committed model. One at a time: of one that was on its way before, nothing is said any more."""
+
     digest: str
     holders: tuple[str, ...]
 
@@ -170,7 +172,7 @@ class Rebase:
 class Climb:
     """Merge the group's model ``base`` in the upper contract; ``ending``: the group has nothing more to train.
 
-    ``again``: it has been there, and what was brought is out of date: bring the upper contract's newest model.
+    ``again``: it has been there, and what was brought is out of date or lost: bring the upper contract's newest model.
     """
 
     base: str

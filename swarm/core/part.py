@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from swarm.core import blame, layout
-from swarm.core.events import Aborted, SnapMade
-from swarm.core.member_steps import Effect, Merged, Propose, Show
+from swarm.core.events import Aborted, Contributor, SnapMade
+from swarm.core.member_steps import Effect, Merged, Propose, Show, Source
 
 SHARDS_TOLD_MAX = 64
 """A Ready that names each shard's digest costs the ledger 32 bytes a shard; with more it names the whole only."""
@@ -18,9 +18,15 @@ SHARDS_TOLD_MAX = 64
 
 @dataclass
 class Part:
-    """``result``: the digest of the whole result, once it is here. ``owed``: bytes that others are still to send."""
+    """Of node ``uid``, whose program's weights are ``own``; ``base`` is the model that it holds.
+
+    ``result``: the digest of the whole result, once it is here. ``owed``: bytes that others are still to send.
+    """
 
     snap: SnapMade
+    uid: str
+    own: str
+    base: str
     result: str = ""
     owed: Mapping[str, int] = field(default_factory=dict)
     stalled: bool = False
@@ -28,6 +34,21 @@ class Part:
 
     def is_of(self, round_: int, attempt: int) -> bool:
         return (self.snap.round, self.snap.attempt) == (round_, attempt)
+
+    @property
+    def source(self) -> Source:
+        """What the node offered for that snap; the contract may be further by now."""
+        offered = self._mine.digest
+        return "own" if offered == self.own else "base" if offered == self.base else "rebased"
+
+    @property
+    def counts(self) -> bool:
+        """Whether what the program has changed is in the merge: who has given it up says only that it is there."""
+        return self._mine.weight > 0 and self.source != "base"
+
+    @property
+    def _mine(self) -> Contributor:
+        return next(member for member in self.snap.members if member.uid == self.uid)
 
     def told(self, owed: Mapping[str, int]) -> list[Effect]:
         self.owed = owed
@@ -40,11 +61,11 @@ class Part:
     def suspect(self, uid: str, reason: str) -> Effect:
         return self._propose("Suspect", uid=uid, reason=reason)
 
-    def retried(self, again: Part, uid: str, nbytes: int) -> list[Effect]:
+    def retried(self, again: Part, nbytes: int) -> list[Effect]:
         """The deadline blamed nobody, and the same members try again: name who held this attempt up."""
         if again.snap.round != self.snap.round or again.snap.members != self.snap.members:
             return []
-        slow = blame.furthest_behind(self.owed, layout.due(self.snap, uid, nbytes))
+        slow = blame.furthest_behind(self.owed, layout.due(self.snap, self.uid, nbytes))
         return [again.suspect(slow, "owed by far the most at the last deadline")] if slow else []
 
     def shown(self, aborted: Aborted) -> list[Effect]:

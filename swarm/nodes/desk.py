@@ -16,11 +16,11 @@ import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import trio
 
-from swarm.core.events import Outcome
+from swarm.core.events import Outcome, SlotState
 from swarm.core.ledger import Ledger
 from swarm.core.rolesrun import RolesRun
 from swarm.errors import BadInput, Refused, SwarmError, Unreachable
@@ -148,8 +148,14 @@ class Desk:
         return await self._have("RolesScaled", {**said, **held})
 
     async def _peers(self, number: int, held: dict[str, Any], asked: Mapping[str, Any]) -> Answer:
+        """Once all of them are in the state that was asked for, if one was, or when the wait is over."""
+        role, until = self._run(number).role_named(str(asked.get("role"))), asked.get("until")
+        if until not in (None, *get_args(SlotState)):
+            raise BadInput(f"a slot is never {str(until)[:80]!r}, expected one of {', '.join(get_args(SlotState))}")
+        with trio.move_on_after(_wait_s(asked)):
+            while until and any(slot.state != until for slot in self._run(number).slots_of(role.name)):
+                await self._moved.wait()
         run = self._run(number)
-        role = run.role_named(str(asked.get("role")))
         rows = [
             {"index": slot.index, "state": slot.state, "address": run.addresses.get(slot.id)}
             for slot in run.slots_of(role.name)

@@ -1,20 +1,55 @@
 """A committed model's bytes: from an earlier process of this node, or from the first holder that has them whole.
 
-Used by ``nodes/learning`` in a thread. Guarantee: what is returned has the digest that was asked for.
+Used by ``nodes/learning``. Guarantees: what is fetched has the digest that was asked for; one model is on its way at
+a time, so that a holder that has fallen silent costs a thread and a file, however many rounds are committed meanwhile.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import trio
+
 from swarm.core.contract import Contract
-from swarm.core.member_steps import Fetch
+from swarm.core.member_steps import Fetch, Fetched, FetchFailed
 from swarm.errors import Refused, SwarmError
 from swarm.nodes.models import ModelFile, Models
 from swarm.nodes.stepping import digest as digest_of
-from swarm.runtime.data import DataClient, Want
+from swarm.runtime.data import DataClient, FetchStopped, Stop, Want
 
 
-def fetched(contract: Contract, models: Models, client: DataClient, effect: Fetch) -> ModelFile:
-    """Raises Refused with what each holder said."""
+class Fetching:
+    """``happened`` is told what came of it, unless another fetch has taken its place."""
+
+    def __init__(
+        self, contract: Contract, models: Models, client: DataClient, happened: Callable[[Fetched | FetchFailed], None]
+    ) -> None:
+        self._contract = contract
+        self._models = models
+        self._client = client
+        self._happened = happened
+        self._stop = Stop()
+
+    async def fetch(self, effect: Fetch) -> None:
+        self._stop.set()
+        stop = self._stop = Stop()
+        if self._models.get(effect.digest) is None:
+            of = (self._contract, self._models, self._client, effect, stop)
+            try:
+                file = await trio.to_thread.run_sync(fetched, *of, abandon_on_cancel=True)  # type: ignore[call-arg] # the stubs are older
+            except FetchStopped:
+                return
+            except SwarmError as error:
+                self._happened(FetchFailed(effect.digest, error.message))
+                return
+            finally:
+                stop.set()  # who was cancelled has left the thread to itself
+            self._models.hold(file, effect.digest)
+        self._happened(Fetched(effect.digest))
+
+
+def fetched(contract: Contract, models: Models, client: DataClient, effect: Fetch, stop: Stop) -> ModelFile:
+    """In a thread. Raises Refused with what each holder said, and FetchStopped after ``stop``."""
     own = verified(contract, models, effect.digest)
     if own is not None:
         return own
@@ -23,13 +58,16 @@ def fetched(contract: Contract, models: Models, client: DataClient, effect: Fetc
         file = models.incoming()
         want = Want(contract.name, 0, "model", 0, effect.digest, 0, file.whole.nbytes)
         try:
-            client.fetch(contract.members[uid].data_address, uid, want, file.whole)
+            client.fetch(contract.members[uid].data_address, uid, want, file.whole, stop=stop)
             found = digest_of(contract, file)
             if found == effect.digest:
                 return file
             reasons.append(f"{contract.members[uid]} sent {found}")
         except SwarmError as error:
             reasons.append(error.message)
+        except FetchStopped:
+            models.drop(file)
+            raise
         models.drop(file)
     raise Refused("; ".join(reasons) or "no other member is known to hold it")
 

@@ -25,7 +25,7 @@ from swarm.nodes import mergemethods, serving
 from swarm.nodes.attempt import Attempt
 from swarm.nodes.climbing import Climbing, GroupSession
 from swarm.nodes.contribution import Offers
-from swarm.nodes.fetching import fetched
+from swarm.nodes.fetching import Fetching
 from swarm.nodes.ledgerlink import LedgerLink
 from swarm.nodes.models import ModelFile, Models
 from swarm.nodes.offering import Offering
@@ -86,6 +86,7 @@ class Learning:
         self._inbox, self._events = trio.open_memory_channel[m.Event](float("inf"))
         self._offers = Offers(contract, in_loop(lambda text: session.note("info", text)))
         self._offering = Offering(session, contract, models, self._offers, rates)
+        self._fetching = Fetching(contract, models, client, self.happened)
 
     async def run(self) -> None:
         """Until cancelled, or until the member gives up."""
@@ -167,7 +168,7 @@ class Learning:
             case m.Show():
                 self._show(effect)
             case m.Fetch():
-                self.nursery.start_soon(self._fetch, effect)
+                self.nursery.start_soon(self._fetching.fetch, effect)
             case m.Rebase():
                 self.nursery.start_soon(self._rebase, effect)
             case m.Climb() if self.climbing is not None:
@@ -308,16 +309,6 @@ class Learning:
             self.nursery.start_soon(self._propose, m.Propose("Evidence", body))
 
     # ---- the committed model
-
-    async def _fetch(self, effect: m.Fetch) -> None:
-        if self.models.get(effect.digest) is None:
-            try:
-                file = await trio.to_thread.run_sync(fetched, self.contract, self.models, self._client, effect)
-            except SwarmError as error:
-                self.happened(m.FetchFailed(effect.digest, error.message))
-                return
-            self.models.hold(file, effect.digest)
-        self.happened(m.Fetched(effect.digest))
 
     async def _rebase(self, effect: m.Rebase) -> None:
         try:

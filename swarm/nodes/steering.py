@@ -128,19 +128,41 @@ class Client:
         """What is wrong with the task in a file, as an error, without the network: datasets are not looked up."""
         return submitting.checked(Path(task))
 
-    def sweep(self, task: str, data: str, configs: str, line: str, *, probe: int = PROBE, **options: Any) -> Answer:
+    def sweep(
+        self,
+        task: str,
+        data: str,
+        configs: str,
+        line: str,
+        *,
+        probe: int = PROBE,
+        shell: bool = False,
+        restart: int = 0,
+        cpu: int = 1,
+        gpu: int = 0,
+    ) -> Answer:
         """Submit a command (``line``, with %DATA, %IN and %OUT) as one job for each file in ``configs``.
 
-        ``probe``: testers, 0 for none; ``options``: shell, restart, cpu, gpu.
+        ``probe``: testers, 0 for none; ``shell``: a shell runs the line; ``restart``: how often a job is tried again.
         """
-        made = Sweep(task, data, configs, line, probe, **options).task(Path.cwd())
+        made = Sweep(task, data, configs, line, probe, shell, restart, cpu, gpu).task(Path.cwd())
         return self._entrance.ask(submitting.submit(made))
 
     def plan_sweep(
-        self, task: str, data: str, configs: str, line: str, *, probe: int = PROBE, **options: Any
+        self,
+        task: str,
+        data: str,
+        configs: str,
+        line: str,
+        *,
+        probe: int = PROBE,
+        shell: bool = False,
+        restart: int = 0,
+        cpu: int = 1,
+        gpu: int = 0,
     ) -> Answer:
         """Every job's command, and nothing is submitted: the network is asked for datasets only."""
-        made = Sweep(task, data, configs, line, probe, **options).task(Path.cwd())
+        made = Sweep(task, data, configs, line, probe, shell, restart, cpu, gpu).task(Path.cwd())
         return self._entrance.ask(partial(planned, made)) if made.body.datasets else plan(made, {})
 
     def tasks(self) -> list[Answer]:

@@ -16,8 +16,10 @@ import pytest
 from swarm.core import member_steps as m
 from swarm.core.agreement import Options
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
+from swarm.core.level import Level
 from swarm.core.member import Member, Phase
 from swarm.core.names import uid_of
+from swarm.core.rules import KNOWN
 from swarm.errors import BadInput, Unreachable
 from tests.core.scene import INITIAL, SMALL, Actor, Scene, digest
 
@@ -61,7 +63,7 @@ class Play:
         upper_peers: int = 0,
     ) -> None:
         self.chance = random.Random(seed)
-        self.scene = Scene(rules=3)
+        self.scene = Scene(rules=KNOWN)
         self.every, self.groups = every, groups
         self.values: dict[str, Fraction] = {}
         self.seats: list[Seat] = []
@@ -292,6 +294,64 @@ def test_whoever_begins_anew_and_when_all_end_with_one_model(every: int):
         play.run()
         assert len({seat.answers[-1] for seat in play.seats}) == 1
         assert all(contract.finished for contract in play.scene.ledger.contracts.values())
+
+
+def test_what_comes_from_above_tells_a_program_that_its_change_came_too_late_to_count():
+    play = Play({"eu": [1, 1], "us": [1]}, every=1, syncs=20, min_peers=1)
+    leader, follower = play.seats[:2]
+    group, told = leader.member.contract, []
+    while not follower.answers:
+        play.step()
+    play.seats.remove(follower)  # it trains, and the others go on
+    while not group.offers:
+        play.step()
+    play.tell(play.scene.told(play.scene.sn, "WindowClosed", {"contract": "eu", "round": group.round}))
+    commits = group.commits + 4
+    while group.commits < commits or group.level.stage != "down":
+        play.step()
+    play.seats.insert(1, follower)
+    play.ask(follower)
+    answered = play.answered
+    play.answered = lambda seat, answer: (seat is follower and told.append(answer), answered(seat, answer))  # type: ignore
+    while not told:
+        play.step()
+    assert told[0].how == "adopted"
+    assert "gave up 1 batches" in told[0].note
+
+
+@pytest.mark.parametrize("lost", ["what it has merged", "what came from above"])
+def test_a_group_that_has_lost_its_model_takes_the_newest_from_above_and_brings_nothing_there_a_second_time(lost: str):
+    play = Play({"eu": [1], "us": [1]}, every=1, syncs=6)
+    leader, group = play.seats[0], play.seats[0].member.contract
+    above: list[str] = []
+    tell, climb = play.tell, play.climb
+    climbs: list[m.Climb] = []
+
+    def heard(events: list[Any]) -> None:
+        snaps = [event for event in events if isinstance(event, SnapMade) and event.contract == UPPER]
+        above.extend(each.digest for snap in snaps for each in snap.members if each.uid == leader.actor.uid)
+        tell(events)
+
+    play.tell = heard  # type: ignore[method-assign]
+    stage = "down" if lost == "what it has merged" else "up"
+    while not group.level.handed or group.level.stage != stage or group.offers:
+        play.step()
+    play.restart(leader)
+    play.tell(play.scene.told(leader.actor, "Missing", {"contract": "eu", "digest": group.base}))
+    assert (group.level.stage, group.level.weight) == ("down", 0)
+    play.climb = lambda seat, effect: (seat.contract == "eu" and climbs.append(effect), climb(seat, effect))  # type: ignore
+    play.run()
+    assert [effect.again for effect in climbs[:2]] == [True, False]
+    assert len(above) == len(set(above)) > 3
+    assert play.seats[0].answers[-1] == play.seats[1].answers[-1]
+
+
+def test_what_a_group_has_left_goes_up_as_ever_in_a_ledger_of_earlier_rules():
+    for version, weight in ((3, 5000), (4, 0)):
+        level = Level(1)
+        level.committed("merged", 5000, ending=False)
+        level.lost("merged", version)
+        assert (level.stage, level.weight) == ("down", weight)
 
 
 def brought(play: Play) -> tuple[Seat, m.Propose]:

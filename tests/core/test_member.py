@@ -13,6 +13,7 @@ from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Fin
 from swarm.core.member import FETCH_AGAIN_S, Member, Phase
 from swarm.core.names import Identity
 from swarm.core.patience import ALONE_MAX
+from swarm.core.rules import KNOWN
 from swarm.core.tensors import Schema
 from swarm.errors import Refused, Unreachable
 
@@ -361,6 +362,25 @@ def test_a_ledger_that_is_back_in_time_costs_nothing() -> None:
     assert "GiveUp" not in kinds(world.tick(60))
 
 
+def test_rounds_that_are_committed_meanwhile_begin_no_second_fetch_of_a_model_that_is_kept_still() -> None:
+    """One that a silent holder was to send, or a slow one: each round more began another, without end."""
+    world = World(peers=3)
+    world.offer(OTHER, THIRD)
+    world.close_window()
+    world.ready(OTHER, THIRD)
+    assert kinds(world.ask("begin")) == ["Fetch"]
+    assert world.others() == []
+    (fetch,) = world.others()
+    second = world.contract.base
+    assert fetch == m.Fetch(second, (OTHER, THIRD)), "nobody keeps the first one any more"
+    assert world.member.handle(m.FetchFailed(RESULT, "it is kept no longer"), 0.0) == []
+    assert world.others() == []
+    (fetch,) = world.member.handle(m.Fetched(second), 0.0)
+    assert fetch == m.Fetch(world.contract.base, (OTHER, THIRD))
+    assert world.member.handle(m.Fetched(second), 0.0) == [], "what took another's place is the one that counts"
+    assert answer(world.member.handle(m.Fetched(world.contract.base), 0.0)).how == "adopted"
+
+
 def test_a_model_that_nobody_serves_is_reported_missing_and_tried_again() -> None:
     world = World()
     world.offer(ME, OTHER)
@@ -377,7 +397,7 @@ def test_a_missing_model_is_said_once_and_again_when_the_last_who_had_it_has_lef
     world.ready(OTHER, THIRD)
     world.ask("begin")
     assert kinds(world.member.handle(m.FetchFailed(RESULT, "gone"), 0.0)) == ["Tell", "Missing"]
-    world.tell(world.contract.missing(ME, RESULT))
+    world.tell(world.contract.missing(ME, RESULT, KNOWN))
     assert world.contract.behind() == [ME]
     for _ in range(3):
         assert kinds(world.tick(FETCH_AGAIN_S)) == ["Fetch"]
@@ -386,7 +406,7 @@ def test_a_missing_model_is_said_once_and_again_when_the_last_who_had_it_has_lef
         world.contract.gone(uid, "left", "left")
     assert kinds(world.tick(FETCH_AGAIN_S)) == ["Fetch"]
     assert kinds(world.member.handle(m.FetchFailed(RESULT, "gone"), world.now_s)) == ["Missing"]
-    assert any(isinstance(event, BaseLost) for event in world.contract.missing(ME, RESULT))
+    assert any(isinstance(event, BaseLost) for event in world.contract.missing(ME, RESULT, KNOWN))
 
 
 def test_a_model_that_nobody_serves_is_waited_for_until_the_deadline() -> None:
@@ -407,7 +427,7 @@ def test_when_the_only_model_is_lost_the_next_offer_is_on_the_tensors_alone() ->
     world.ask("begin")
     world.contract.gone(OTHER, "left", "left")
     world.member.handle(m.FetchFailed(RESULT, "sl-1 is gone"), 0.0)
-    assert kinds(world.tell(world.contract.missing(ME, RESULT))) == ["Tell", "Offer"]
+    assert kinds(world.tell(world.contract.missing(ME, RESULT, KNOWN))) == ["Tell", "Offer"]
     assert world.member.holds == world.contract.base == BASE
 
 
@@ -416,7 +436,7 @@ def test_the_model_of_a_finished_contract_cannot_be_lost() -> None:
     world.offer(ME, OTHER, stop=True)
     world.ready(ME, OTHER)
     world.contract.gone(OTHER, "left", "finished")
-    assert world.contract.missing(ME, RESULT) == []
+    assert world.contract.missing(ME, RESULT, KNOWN) == []
     assert world.contract.base == RESULT
 
 
@@ -565,6 +585,23 @@ def test_a_program_that_ended_too_late_contributes_nothing_and_says_stop() -> No
     assert offer.body["digest"] == world.contract.base
 
 
+def test_a_change_that_was_given_up_has_not_counted_by_a_round_that_its_program_was_only_there_for() -> None:
+    """Else it would be offered as it is, with its whole weight, on a model that it was not trained from."""
+    world = trained()
+    for _ in range(3):
+        world.others()
+    world.ask("end")
+    (offer,) = world.member.handle(m.Fetched(world.contract.base), 0.0)
+    assert isinstance(offer, m.Propose)
+    world.tell(world.contract.offer(ME, offer.body))
+    world.offer(OTHER, THIRD)
+    committed = "blake3:" + "f" * 64
+    world.merged(committed)
+    (again,) = world.ready(ME, OTHER, digest=committed)
+    assert isinstance(again, m.Propose)
+    assert (again.body["digest"], again.body["inactive"]) == (committed, True)
+
+
 def test_an_ended_programs_late_change_stays_what_it_was_once_it_counted() -> None:
     world = trained()
     world.ask("end")
@@ -701,3 +738,19 @@ def test_a_program_that_comes_back_with_weights_that_are_in_the_merge_does_not_o
     world.member = Member(ME, world.contract, holds=BASE, origin=origin)
     assert kinds(world.ask("sync")) == ["Fetch"]
     assert answer(world.member.handle(m.Fetched(world.contract.base), 0.0)).note == ""
+
+
+def test_a_program_that_comes_back_offers_its_weights_again_when_the_merge_that_has_them_is_lost() -> None:
+    world, newest = World(), "blake3:" + "9" * 64
+    for kind, digest in (("begin", RESULT), ("sync", newest)):
+        world.ask(kind)
+        world.offer(ME, OTHER)
+        world.merged(digest)
+        world.ready(ME, OTHER, digest=digest)
+    world.member = Member(ME, world.contract, holds=BASE, origin=RESULT)
+    assert kinds(world.ask("sync")) == ["Fetch"]
+    assert "Missing" in kinds(world.member.handle(m.FetchFailed(newest, "nobody serves it"), 0.0))
+    for uid in (ME, OTHER):
+        told = world.tell(world.contract.missing(uid, newest, KNOWN))
+    assert m.Fetch(RESULT, (OTHER,)) in told
+    assert kinds(world.member.handle(m.Fetched(RESULT), 0.0)) == ["Offer"]

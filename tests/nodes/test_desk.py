@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -89,6 +90,30 @@ def test_a_program_scales_its_own_task_and_finds_its_peers(operator):
     assert [(peer["index"], peer["state"], peer["address"]) for peer in peers] == [
         (0, "running", "10.0.0.1:4000"), (1, "running", None), (2, "assigned", None),
     ]  # fmt: skip
+
+
+def test_a_program_waits_for_all_of_a_role_and_is_told_who_keeps_it_waiting(operator):
+    one, other = operator.run.slots_of("collector")
+
+    def end(slot):
+        operator.scene.ends(slot, "done")
+        operator.desk.ledger_moved()
+
+    def wait():
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(swarm.peers, "collector", until="done")
+            trio.from_thread.run_sync(end, other)
+            return [peer["state"] for peer in waiting.result()]
+
+    _, late, never, waited = operator.asked(
+        lambda: trio.from_thread.run_sync(end, one),
+        raising(Unreachable, lambda: swarm.peers("collector", until="done", patience_s=0)),
+        raising(BadInput, lambda: swarm.peers("collector", until="finished")),
+        wait,
+    )
+    assert late == "1 of 2 collector are not done after 0 s: collector 1 is running"
+    assert never.startswith("a slot is never 'finished', expected one of waiting, assigned")
+    assert waited == ["done", "done"]
 
 
 def test_slots_give_each_other_work_and_hear_what_came_of_it(operator):

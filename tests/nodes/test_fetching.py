@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import trio
 
-from swarm.core.member_steps import Fetch, Rebase
+from swarm.core.member_steps import Fetch, Fetched, Rebase
 from swarm.core.tensors import Schema
 from swarm.errors import ModelError, Refused
-from swarm.nodes.fetching import fetched
+from swarm.nodes.fetching import Fetching, fetched
 from swarm.nodes.models import ModelFile, Models
 from swarm.nodes.rebasing import rebased
 from swarm.runtime import hashing
-from swarm.runtime.data import Region
-from tests.runtime.data_nodes import nodes
+from swarm.runtime.data import Region, Stop, Want
+from tests.runtime.data_nodes import nodes, until
 
 SCHEMA = Schema.of({"weights": np.zeros(1000, np.float32)})
 
@@ -51,7 +53,7 @@ def damaged(content: bytes) -> bytes:
 
 def test_what_an_earlier_process_left_whole_is_taken_from_disk(tmp_path, model) -> None:
     content, digest = model
-    file = fetched(contract(), stored(tmp_path, content, digest), None, Fetch(digest, ()))  # type: ignore[arg-type]
+    file = fetched(contract(), stored(tmp_path, content, digest), None, Fetch(digest, ()), Stop())  # type: ignore[arg-type]
     assert bytes(file.bytes) == content
 
 
@@ -64,10 +66,43 @@ def test_r038_a_damaged_model_counts_as_missing_and_is_fetched_from_who_has_it_w
         liar.shelf["model", 0] = Region.complete(memoryview(damaged(content)))
         holder.shelf["model", 0] = Region.complete(memoryview(content))
         members = {one.uid: SimpleNamespace(data_address=one.address) for one in (liar, holder)}
-        file = fetched(contract(**members), models, reader.client, Fetch(digest, (liar.uid, holder.uid)))
+        file = fetched(contract(**members), models, reader.client, Fetch(digest, (liar.uid, holder.uid)), Stop())
         assert bytes(file.bytes) == content
         with pytest.raises(Refused, match="sent sha256:"):
-            fetched(contract(**members), models, reader.client, Fetch(digest, (liar.uid,)))
+            fetched(contract(**members), models, reader.client, Fetch(digest, (liar.uid,)), Stop())
+
+
+@pytest.mark.parametrize("ends", ["another is wanted", "cancelled"])
+def test_a_model_from_a_silent_holder_is_given_up_when_another_is_wanted_or_its_program_is_over(
+    tmp_path, organisation, model, ends
+) -> None:
+    """Of rounds that are committed while one holder stands still, none may cost a thread and a file more."""
+    content, digest = model
+    models = Models(tmp_path / "models", SCHEMA.nbytes)
+    happened: list[Any] = []
+    asked = threading.Event()
+
+    def no_byte_yet(want: Want) -> Region:
+        asked.set()
+        return Region(memoryview(content))
+
+    async def main() -> None:
+        with nodes(tmp_path, organisation, 3) as (reader, silent, holder):
+            silent.shelf["model", 0] = no_byte_yet
+            holder.shelf["model", 0] = Region.complete(memoryview(content))
+            members = {one.uid: SimpleNamespace(data_address=one.address) for one in (silent, holder)}
+            fetching = Fetching(contract(**members), models, reader.client, happened.append)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fetching.fetch, Fetch("sha256:older", (silent.uid, holder.uid)))
+                await trio.to_thread.run_sync(asked.wait, 60.0)
+                if ends == "cancelled":
+                    nursery.cancel_scope.cancel()
+                else:
+                    await fetching.fetch(Fetch(digest, (holder.uid,)))
+            await trio.to_thread.run_sync(until, lambda: len(list((tmp_path / "models").iterdir())) == len(happened))
+
+    trio.run(main)
+    assert happened == ([] if ends == "cancelled" else [Fetched(digest)])
 
 
 def test_r038_a_late_change_is_not_told_from_a_damaged_model(tmp_path, model) -> None:

@@ -18,7 +18,7 @@ from swarm.nodes.models import Models
 from swarm.nodes.stepping import digest, sizes_of, stepped
 from swarm.runtime import hashing
 from swarm.runtime.cores import PIECE_BYTES
-from swarm.runtime.data import Region
+from swarm.runtime.data import Region, Stop
 from swarm.wire import tensorbytes
 from tests.runtime.data_nodes import nodes
 
@@ -96,16 +96,16 @@ def test_who_comes_later_fetches_model_and_momentum_and_refuses_another_momentum
             node.shelf["model", 0] = Region.complete(memoryview(content))
         made.members = {one.uid: SimpleNamespace(data_address=one.address) for one in (liar, holder)}
         mine = Models(tmp_path / "mine", *sizes_of(made))
-        file = fetched(made, mine, reader.client, Fetch(named[-1], (liar.uid, holder.uid)))
+        file = fetched(made, mine, reader.client, Fetch(named[-1], (liar.uid, holder.uid)), Stop())
         assert bytes(file.whole) == whole
         with pytest.raises(Refused, match="sent sha256:"):
-            fetched(made, mine, reader.client, Fetch(named[-1], (liar.uid,)))
+            fetched(made, mine, reader.client, Fetch(named[-1], (liar.uid,)), Stop())
 
 
 def test_a_base_that_an_earlier_process_left_is_taken_with_its_momentum(tmp_path) -> None:
     made = contract()
     _, named = bases(tmp_path, made, 2)
-    file = fetched(made, Models(tmp_path, *sizes_of(made)), None, Fetch(named[-1], ()))  # type: ignore[arg-type]
+    file = fetched(made, Models(tmp_path, *sizes_of(made)), None, Fetch(named[-1], ()), Stop())  # type: ignore[arg-type]
     assert digest(made, file) == named[-1]
 
 

@@ -339,6 +339,18 @@ def test_connections_that_ended_or_that_nothing_needs_any_longer_are_not_kept(
         assert [ended.sock.fileno(), unused.sock.fileno()] == [-1, -1]
 
 
+def test_a_server_outlasts_what_clients_keep_and_then_lets_go_of_it_and_who_asks_again_is_served(
+    two: list[Node], monkeypatch
+) -> None:
+    assert data_client.UNUSED_S < data_server.IDLE_S
+    monkeypatch.setattr(data_server, "IDLE_S", 0.05)
+    holder, reader = two
+    holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
+    assert fetch(reader, holder, 0, 5)[0] == b"hello"
+    until(lambda: not sum(holder.server._per_peer.values()))  # what is left half open holds no place
+    assert fetch(reader, holder, 0, 5)[0] == b"hello"
+
+
 def test_the_number_of_connections_of_one_node_is_bounded(two: list[Node], monkeypatch) -> None:
     monkeypatch.setattr(data_server, "PER_PEER_MAX", 1)
     holder, reader = two

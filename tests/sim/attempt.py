@@ -21,6 +21,7 @@ from swarm.core.tensors import LEAF_BYTES
 from tests.sim.history import Values
 
 if TYPE_CHECKING:
+    from tests.sim.learning import Learning
     from tests.sim.sl import LearningNode
 
 AGAIN_S = (0.05, 0.2, 1.5)
@@ -33,6 +34,7 @@ class Want:
     """``what``: an offer's or a shard's bytes ``start`` to ``stop``, or (of a ``digest``) a whole model."""
 
     what: str
+    contract: str
     digest: str = ""
     round: int = -1
     attempt: int = -1
@@ -61,8 +63,9 @@ class Proof:
 
 
 class Attempt:
-    def __init__(self, node: LearningNode, snap: SnapMade, own: Values, before: Attempt | None) -> None:
-        self.node = node
+    def __init__(self, learning: Learning, snap: SnapMade, own: Values, before: Attempt | None) -> None:
+        self.learning = learning
+        self.node = node = learning.node
         self.snap = snap
         self.own = own
         self.over = self.answered = False
@@ -115,7 +118,7 @@ class Attempt:
                 self._upto[effect.shard] = effect.upto
             case x.Blame():
                 snap = self.snap
-                self.node.happened(m.Stalled(snap.round, snap.attempt, effect.uid, effect.reason))
+                self.learning.happened(m.Stalled(snap.round, snap.attempt, effect.uid, effect.reason))
             case x.Finish():
                 self._finish()
 
@@ -123,7 +126,7 @@ class Attempt:
 
     def _pull(self, pull: x.Pull, upto: int) -> None:
         snap = self.snap
-        want = Want(pull.what, "", snap.round, snap.attempt, pull.of, upto, pull.stop)
+        want = Want(pull.what, snap.contract, "", snap.round, snap.attempt, pull.of, upto, pull.stop)
         source = self.node.around.uids[pull.source]
         self._requests[pull] = self.node.request(
             source, want, lambda reply: self._replied(pull, upto, reply), AGAIN_S[2]
@@ -196,11 +199,11 @@ class Attempt:
 
     def _finish(self) -> None:
         digest = self.node.record(tuple(self.result))
-        if not self.node.disk.hold(digest, tuple(self.result)):
+        if not self.learning.hold(digest, tuple(self.result)):
             self.node.give_up("no room for the result")
             return
-        self.node.note("holds", self.node.uid, self.snap.round, self.snap.attempt, digest)
-        self.node.happened(m.Merged(self.snap.round, self.snap.attempt, digest))
+        self.learning.note("holds", self.snap.round, self.snap.attempt, digest)
+        self.learning.happened(m.Merged(self.snap.round, self.snap.attempt, digest))
 
     # ---- serving
 

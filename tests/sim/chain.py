@@ -25,7 +25,7 @@ from swarm.core.task_kinds import TASK_FIELDS
 from swarm.core.taskrunner import Taskrunner
 from tests.sim.codec import Codec
 
-NEWEST = 3
+NEWEST = KNOWN
 """Rules that all who follow know; which release a network node is of is its own."""
 
 

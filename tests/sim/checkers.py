@@ -12,8 +12,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 
+from tests.sim.checkers_groups import Groups
 from tests.sim.checkers_jobs import TASK_ENDED, Jobs
-from tests.sim.checkers_rounds import CONTRACT, Rounds
+from tests.sim.checkers_rounds import Rounds
 from tests.sim.history import Entry, Fact, History, Values
 from tests.sim.verdict import Check, Violation
 
@@ -24,7 +25,7 @@ LOST_MIN_S = 8.0
 def check(history: History, *, ended: bool = True) -> list[Violation]:
     """Everything that the history breaks. ``ended``: the world came to its end, so nothing may be left open."""
     rounds = Rounds(history)
-    checks = [Logs(history), rounds, Programs(rounds), Reads(), Tasks(history), Jobs(history)]
+    checks = [Logs(history), Groups(rounds), rounds, Programs(rounds), Reads(), Tasks(history), Jobs(history)]
     for fact in history.facts:
         for each in checks:
             each.see(fact)
@@ -122,26 +123,32 @@ class Programs(Check):
     def __init__(self, rounds: Rounds) -> None:
         super().__init__()
         self._rounds = rounds
-        self._asked: dict[str, str] = {}
-        self._changes: defaultdict[str, set[str]] = defaultdict(set)
-        """What stands for the change that a program came with: its weights, and the same put on a newer model."""
+        self._asked: dict[tuple[str, str], str] = {}
+        self._changes: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        """What stands for the change that a program came with: its weights, and the same put on a newer model.
+
+        By contract and uid: in an upper contract a group stands where a program does."""
         self._final = ""
 
     def see(self, fact: Fact) -> None:
         match fact:
-            case ("asked", _, _, uid, kind, digest):
-                self._asked[uid], self._changes[uid] = kind, {digest}
-            case ("rebased", _, _, uid, digest):
-                self._changes[uid].add(digest)
-            case ("told", at_s, name, uid, kind, how, _, digest, over, values, note):
-                self._told(f"{name} at {at_s:.3f} s", uid, kind, how, digest, values, note)
+            case ("asked", _, _, contract, uid, kind, digest):
+                self._asked[contract, uid], self._changes[contract, uid] = kind, {digest}
+            case ("rebased", _, _, contract, uid, digest):
+                self._changes[contract, uid].add(digest)
+            case ("told", at_s, name, contract, uid, kind, how, round_, digest, over, values, note):
+                self._told(f"{name} at {at_s:.3f} s", (contract, uid), kind, how, digest, values, note)
+                if how in ("merged", "adopted") and self._rounds.books[contract].committed.get(round_) != digest:
+                    self.broken("P1", f"{name} was given in round {round_} another model than that of this round")
                 if over and self._final not in ("", digest):
                     self.broken("P1", f"{name} was given another final model than others")
                 self._final = digest if over else self._final
 
-    def _told(self, who: str, uid: str, kind: str, how: str, digest: str, values: Values, note: str) -> None:
-        book = self._rounds.books[CONTRACT]
-        if self._asked.pop(uid, None) != kind:
+    def _told(
+        self, who: str, where: tuple[str, str], kind: str, how: str, digest: str, values: Values, note: str
+    ) -> None:
+        book, uid = self._rounds.books[where[0]], where[1]
+        if self._asked.pop(where, None) != kind:
             self.broken("P3", f"{who} was answered what it had not asked")
         if how in ("kept", "alone"):
             if not note:
@@ -153,8 +160,9 @@ class Programs(Check):
             self.broken("P1", f"{who} was given other weights than those of the model {digest}")
         if kind != "sync":
             return
-        counted = [round_ for round_, members in book.members.items() if members.get(uid) in self._changes[uid]]
-        if not counted and (how == "merged" or not note):
+        counted = [round_ for round_, members in book.members.items() if members.get(uid) in self._changes[where]]
+        nothing = not self._changes[where].isdisjoint(book.bases)  # a group whose merge was lost has nothing to lose
+        if not counted and not nothing and (how == "merged" or not note):
             self.broken("P3", f"{who} was told {how} without a word, and its contribution is in no merge")
         if len(counted) > 1:
             self.broken("P3", f"{who} has one contribution in the merges of rounds {counted}")

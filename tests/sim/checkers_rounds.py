@@ -32,16 +32,47 @@ class Book:
     initial: str = ""
     picks: int = 0
     """How many take part in a round; 0: all."""
+    upper: str = ""
+    """Of a group: the contract in which groups merge, after ``every`` merges of their own each time."""
+    every: int = 0
+    merges: int = 0
+    weight: int = 0
+    """Of all that is in the group's newest merge."""
+    handed: str = ""
+    """What came from above last."""
+    groups: dict[str, str] = field(default_factory=dict)
+    """Of an upper contract: by the uid of who leads it, the group."""
     weights: dict[str, int] = field(default_factory=dict)
     offers: dict[tuple[int, str], Offer] = field(default_factory=dict)
     committed: dict[int, str] = field(default_factory=dict)
     members: dict[int, dict[str, str]] = field(default_factory=dict)
-    """Of each committed round: who is in, with which contribution."""
+    """Of each merge: who is in, with which contribution."""
     snaps: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
     decided: set[int] = field(default_factory=set)
     bases: list[str] = field(default_factory=list)
     holders: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Who said that it holds a model, and neither that it misses it nor that it leaves."""
+
+    @property
+    def down(self) -> bool:
+        """Whether the round is for what comes from above."""
+        return bool(self.upper) and self.merges >= self.every
+
+    def enrol(self, uid: str, body: dict[str, Any]) -> None:
+        options = body.get("options", {})
+        self.initial = self.initial or body["initial_base"]
+        self.base = self.base or self.initial
+        self.weights[uid] = body["weight"]
+        self.picks = self.picks or options.get("pickPeers", 0)
+        self.upper, self.every = options.get("upper", ""), options.get("upperEvery", 1)
+
+    def commit(self, round_: int, digest: str, snap: Any) -> None:
+        self.committed[round_] = digest
+        if self.down:
+            self.merges, self.handed = 0, digest
+            return
+        self.members[round_] = {uid: offered for uid, _, offered in snap}
+        self.merges, self.weight = self.merges + 1, sum(weight for _, weight, _ in snap)
 
 
 class Rounds(Check):
@@ -54,29 +85,34 @@ class Rounds(Check):
         self._liars = {fact[3] for fact in history.facts if fact[0] == "lied" and not fact[5]}
         """Who told what nobody can check."""
         self._all_liars = {fact[3] for fact in history.facts if fact[0] == "lied"}
-        self._asked: dict[str, str] = {}
-        self._origin: dict[str, str] = {}
-        """The model that each program was given last."""
-        self._readys: defaultdict[tuple[int, int, str], set[str]] = defaultdict(set)
+        self._asked: dict[tuple[str, str], str] = {}
+        """By contract and uid, as what follows: the weights that stand at a sync point."""
+        self._origin: dict[tuple[str, str], str] = {}
+        """The model that each training was given last."""
+        self._readys: defaultdict[tuple[str, int, int, str], set[str]] = defaultdict(set)
         self._holds = {fact[3:] for fact in history.facts if fact[0] == "holds"}
 
     def see(self, fact: Fact) -> None:
         match fact:
             case ("outcome", _, _, _, hash_, True):
                 self._enter(self.history.entries[hash_])
-            case ("asked", _, _, uid, _, digest):
-                self._asked[uid] = digest
-            case ("told", _, _, uid, _, "merged" | "adopted", _, digest, *_):
-                self._origin[uid] = digest
+            case ("asked", _, _, contract, uid, _, digest):
+                self._asked[contract, uid] = digest
+                if group := self.books[contract].groups.get(uid):  # who begins anew above goes on from what came down
+                    self._origin.setdefault((contract, uid), self.books[group].handed)
+            case ("told", _, _, contract, uid, _, "merged" | "adopted", _, digest, *_):
+                self._origin[contract, uid] = digest
             case ("program_died", _, _, uid):
-                self._asked.pop(uid, None)
-                self._origin.pop(uid, None)
+                self._asked, self._origin = (
+                    {where: digest for where, digest in known.items() if where[1] != uid}
+                    for known in (self._asked, self._origin)
+                )
             case ("SnapMade", _, _, contract, round_, attempt, members, base):
                 self._snap(self.books[contract], round_, attempt, members, base)
             case ("Committed", _, _, contract, round_, attempt, digest, members, signers, _):
-                self._commit(self.books[contract], round_, attempt, digest, members, signers)
+                self._commit(contract, round_, attempt, digest, members, signers)
             case ("Aborted", _, _, contract, round_, reason):
-                self._abort(self.books[contract], round_, reason)
+                self._abort(contract, round_, reason)
                 self._decide(self.books[contract], round_, self.books[contract].base)
             case ("BaseLost", _, _, contract, digest, base):
                 self._lose(self.books[contract], digest, base)
@@ -85,18 +121,18 @@ class Rounds(Check):
         body = entry.body
         book = self.books[body.get("contract", "")]
         if entry.kind == "Enrolled":
-            book.initial = book.initial or body["initial_base"]
-            book.base = book.base or book.initial
-            book.weights[entry.author] = body["weight"]
-            book.picks = book.picks or body.get("options", {}).get("pickPeers", 0)
+            book.enrol(entry.author, body)
+            if body.get("leads"):
+                self.books[book.upper].groups[entry.author] = body["contract"]
         elif entry.kind == "Offer":
-            weight = 0 if body.get("inactive") else book.weights[entry.author] * body.get("weight_permille", 1000)
+            weight = 0 if body.get("inactive") else self._weight(book, entry.author, body)
             book.offers[body["round"], entry.author] = Offer(body["digest"], weight, body["base"])
             if body["base"] != book.base:
                 self.broken("P2", f"an offer of round {body['round']} on an old base was taken")
-            self._check_origin(entry.author, body)
+            if not book.down:
+                self._check_origin(book, entry.author, body)
         elif entry.kind == "Ready":
-            self._readys[body["round"], body["attempt"], body["digest"]].add(entry.author)
+            self._readys[body["contract"], body["round"], body["attempt"], body["digest"]].add(entry.author)
             book.holders[body["digest"]].add(entry.author)
             self._check_ready(book, entry.author, body)
         elif entry.kind == "Missing":
@@ -106,10 +142,17 @@ class Rounds(Check):
                 for holders in each.holders.values():
                     holders.discard(entry.author)
 
-    def _check_origin(self, uid: str, body: dict[str, Any]) -> None:
+    def _weight(self, book: Book, uid: str, body: dict[str, Any]) -> int:
+        """Of a group's merge: of all that is in it."""
+        share: int = body.get("weight_permille", 1000)
+        if group := book.groups.get(uid):
+            return max(1, self.books[group].weight * share // 1000)
+        return book.weights[uid] * share
+
+    def _check_origin(self, book: Book, uid: str, body: dict[str, Any]) -> None:
         """Weights as a program has them are offered on the model that it trained from, until they have counted; while
         there is no model (none yet, or all are lost) there is nothing that a change could be put on."""
-        book, asked, origin = self.books[CONTRACT], self._asked.get(uid, ""), self._origin.get(uid, "")
+        asked, origin = (known.get((body["contract"], uid), "") for known in (self._asked, self._origin))
         if any(members.get(uid) == asked for members in book.members.values()):
             return
         if body["digest"] == asked and body["base"] not in (origin, book.initial):
@@ -143,20 +186,20 @@ class Rounds(Check):
             elif weight not in (offer.weight, 0):
                 self.broken("P2", f"{uid} counts with weight {weight} in round {round_}, not {offer.weight}")
 
-    def _commit(self, book: Book, round_: int, attempt: int, digest: str, members: Any, signers: Any) -> None:
+    def _commit(self, contract: str, round_: int, attempt: int, digest: str, members: Any, signers: Any) -> None:
+        book = self.books[contract]
         self._decide(book, round_, digest)
-        book.committed[round_] = digest
         snap = book.snaps.get((round_, attempt), ())
-        book.members[round_] = {uid: offered for uid, _, offered in snap}
+        book.commit(round_, digest, snap)
         uids = {uid for uid, _, _ in snap}
         if set(members) != uids or any(later > attempt for number, later in book.snaps if number == round_):
             self.broken("P2", f"round {round_} was committed with other members than its last attempt has")
         quorum = len(uids) // 2 + 1
-        ready = self._readys[round_, attempt, digest] & uids
+        ready = self._readys[contract, round_, attempt, digest] & uids
         if len(ready) < quorum or not set(signers) <= ready:
             self.broken("P2", f"round {round_} was committed by {len(ready)} Readys of attempt {attempt}, not {quorum}")
         for uid in signers:
-            if (uid, round_, attempt, digest) not in self._holds:
+            if (contract, uid, round_, attempt, digest) not in self._holds:
                 self.broken("P2", f"{uid} was Ready in round {round_} without all bytes of {digest}")
         self._recompute(book, round_, digest, snap)
 
@@ -170,10 +213,10 @@ class Rounds(Check):
         elif models[digest] != mean(parts):
             self.broken("P2", f"the model of round {round_} is not the mean of its members' contributions")
 
-    def _abort(self, book: Book, round_: int, reason: str) -> None:
+    def _abort(self, contract: str, round_: int, reason: str) -> None:
         """Different results of one attempt end a round; those of two attempts have to differ."""
-        attempt = max((attempt for number, attempt in book.snaps if number == round_), default=0)
-        said = {digest for number, of, digest in self._readys if (number, of) == (round_, attempt)}
+        attempt = max((attempt for number, attempt in self.books[contract].snaps if number == round_), default=0)
+        said = {digest for *where, digest in self._readys if where == [contract, round_, attempt]}
         if "different results" in reason and len(said) < 2:
             self.broken("P2", f"round {round_} was aborted over what was said in another attempt")
 
@@ -194,7 +237,11 @@ class Rounds(Check):
         book.base = base
         book.bases.append(base)
         for round_ in [round_ for round_, committed in book.committed.items() if committed == digest]:
-            del book.members[round_]  # who was in has its contribution back
+            book.members.pop(round_, None)  # who was in has its contribution back
+        if base == book.initial:
+            book.merges = book.weight = 0
+        elif book.down or (book.upper and digest == book.handed):
+            book.merges, book.weight = book.every, 0  # it has nothing to go up, and takes what is newest above
 
 
 def mean(parts: list[tuple[Values, int]]) -> Values:

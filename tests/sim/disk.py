@@ -8,8 +8,10 @@ snapshot; a flipped bit is noticed at the start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from random import Random
 
 from swarm.core.asking import Installed
@@ -64,14 +66,17 @@ class SnDisk(StoredLog):
         self._under_way, self._waiting = self._waiting, []
         return LOW_S + SPREAD_S * self._random.random()
 
-    def end(self) -> list[Done]:
-        """The transaction is through: what is to be told, of each kind the last."""
+    def end(self) -> Iterator[Done]:
+        """The transaction is through: what is to be told, of each kind that follow one another the last. What is shown
+        of the log is what was told: a snapshot takes its place when the machine comes to hear of it."""
         writes, self._under_way = self._under_way, []
-        done: dict[type, Done] = {}
-        for write in writes:
-            self._carry_out(write)
-            done[type(write)] = Installed(write) if isinstance(write, Snapshot) else Stored(write.number)
-        return list(done.values())
+        return self._told(writes)
+
+    def _told(self, writes: list[Append | Snapshot]) -> Iterator[Done]:
+        for _, alike in groupby(writes, type):
+            for write in alike:
+                self._carry_out(write)
+            yield Installed(write) if isinstance(write, Snapshot) else Stored(write.number)
 
     def _carry_out(self, write: Append | Snapshot) -> None:
         if isinstance(write, Snapshot):
@@ -106,7 +111,7 @@ class SnDisk(StoredLog):
     def crash(self, *, torn: bool) -> tuple[int, int]:
         """The transaction under way is through or not. How many writes were lost, and how many of these were begun."""
         if not (self.full or torn) and self._random.random() < 0.5:
-            self.end()
+            deque(self.end(), maxlen=0)
         self.commit = self._random.randint(min(self.snapshot_index, self.commit), self.commit)
         begun, waiting = len(self._under_way), len(self._waiting)
         self._under_way, self._waiting = [], []
@@ -128,10 +133,11 @@ class ModelDisk:
     full: bool = False
 
     def hold(self, digest: str, values: Values) -> bool:
-        """Whether there was room."""
+        """Whether there was room. What lay there damaged is replaced."""
         if self.full:
             return False
-        self.files.setdefault(digest, ModelFile(values))
+        if digest not in self.files or self.files[digest].values != values:
+            self.files[digest] = ModelFile(values)
         return True
 
     def keep_only(self, digests: Iterable[str]) -> None:

@@ -46,7 +46,7 @@ class Terms:
     @property
     def newer(self) -> bool:
         """Whether the options are such as the first version of the ledger's rules did not have."""
-        return bool({"pickPeers", "asyncGoal"} & self.options.keys())
+        return bool({"pickPeers", "asyncGoal", "upper"} & self.options.keys())
 
     @property
     def initial_base(self) -> str:
@@ -67,5 +67,3 @@ class Program:
         self.asks = 0
         self.rounds = rounds
         self.over = False
-        self.asking: str = ""
-        """What it waits for at this moment: begin, sync or end."""

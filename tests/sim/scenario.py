@@ -7,7 +7,7 @@ final model, every task has ended and all SNs hold the same log, within a bounde
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from tests.sim.chain import NEWEST, Chain
@@ -15,6 +15,8 @@ from tests.sim.checkers import check
 from tests.sim.client import Surroundings
 from tests.sim.codec import ORGANISATIONS, Codec
 from tests.sim.errands import SITE, drawn
+from tests.sim.groups import ALONE, Place
+from tests.sim.groups import drawn as drawn_groups
 from tests.sim.network import Network
 from tests.sim.participant import Participant
 from tests.sim.program import Terms, schema_of
@@ -30,6 +32,8 @@ FAULTS_AT_LEAST_S = 8.0
 FAULTS_AT_MOST_S = 90.0
 PROGRESS_S = 300.0
 ROUNDS = 10
+LATER = 3
+"""The version of the ledger's rules with which most came that the first one did not have."""
 
 
 @dataclass
@@ -66,6 +70,8 @@ class Lean:
     faults: tuple[str, ...] = ()
     errands: bool = False
     """Jobs and tasks with roles, which other worlds have by chance."""
+    groups: bool = False
+    """Learning nodes in groups: likewise."""
 
 
 class Scenario:
@@ -99,9 +105,10 @@ class Scenario:
         around.sns.extend(self.sns)
         learners = random.choices((3, 4, 5, 6, 8), (42, 28, 17, 8, 5))[0]
         terms = self._terms(learners)
+        seats = self._seats(terms, learners)
         self.sls = [
-            LearningNode(around, f"sl-{n + 1}", organisations[n % len(organisations)], terms, random.randint(1, 3))
-            for n in range(learners)
+            LearningNode(around, f"sl-{n + 1}", organisations[n % len(organisations)], own, random.randint(1, 3), place)
+            for n, (own, place) in enumerate(seats)
         ]
         if "lie" not in self.weather.mix and random.random() < 0.15 and learners > 3:
             liar = random.choice(self.sls)
@@ -116,9 +123,9 @@ class Scenario:
         places = sum(swop.places for swop in self.swops)
         tasks = [(f"task-{n + 1}", random.randint(1, places)) for n in range(random.randint(1, 2))]
         self.swci = Commander(around, "swci-1", organisations[0], tasks)
-        if terms.newer:
+        if seats[0][0].newer:
             for process in (*self.sns, *self.sls, *self.swops, self.swci):
-                process.rules = NEWEST
+                process.rules = NEWEST if seats[0][1] != ALONE else LATER
 
     def _cast_errands(self, seed: int) -> None:
         """Jobs and roles came with later rules than the rest."""
@@ -133,7 +140,7 @@ class Scenario:
         for swop in self.swops:
             swop.room = errands.room
         for process in (*self.sns, *self.sls, *self.swops, *self.participants, self.swci):
-            process.rules = NEWEST
+            process.rules = max(process.rules, LATER)
 
     def _terms(self, learners: int) -> Terms:
         random = self.random
@@ -153,6 +160,15 @@ class Scenario:
         apart = Random(f"participation {self.world.seed}")
         drawn, option = apart.randint(least, learners), apart.choices(("", "pickPeers", "asyncGoal"), (60, 20, 20))[0]
         return {option: drawn} if option else {}
+
+    def _seats(self, terms: Terms, learners: int) -> list[tuple[Terms, Place]]:
+        """What each learning node's program agrees on, and with whom: all of them together, or each group for itself.
+        Drawn apart, too."""
+        groups = drawn_groups(self.world.seed, learners, always=self._lean.groups)
+        if not groups:
+            return [(terms, ALONE)] * learners
+        own = [(replace(terms, options=each.options(terms.options, len(groups))), each.places()) for each in groups]
+        return [(of_group, place) for of_group, places in own for place in places]
 
     def _removed(self, uid: str) -> None:
         self.world.after(self.random.uniform(1.0, 5.0), self.swci.gone.append, uid)

@@ -73,7 +73,7 @@ def test_an_import_from_elsewhere_is_noticed(monkeypatch):
 
 
 def test_the_checkers_know_nothing_of_the_product():
-    for name in ("history", "verdict", "checkers", "checkers_rounds"):
+    for name in ("history", "verdict", "checkers", "checkers_rounds", "checkers_groups"):
         source = (ROOT / "tests" / "sim" / f"{name}.py").read_text(encoding="utf-8")
         assert "import swarm" not in source, name
         assert "from swarm" not in source, name
@@ -145,7 +145,7 @@ class Made:
         for uid, weight in (("a", 1), ("b", 3)):
             self.entry(uid, "Enrolled", {"contract": "digits", "initial_base": INITIAL, "weight": weight})
         for uid, digest in (("a", FIRST), ("b", SECOND)):
-            self.fact("asked", uid, uid, "sync", digest)
+            self.fact("asked", uid, "digits", uid, "sync", digest)
             self.entry(uid, "Offer", {"contract": "digits", "round": 0, "base": INITIAL, "digest": digest})
         self.members = (("a", 1000, FIRST), ("b", 3000, SECOND))
 
@@ -162,7 +162,7 @@ class Made:
         return hash_
 
     def ready(self, uid, attempt=0, digest=THIRD):
-        self.fact("holds", uid, uid, 0, attempt, digest)
+        self.fact("holds", uid, "digits", uid, 0, attempt, digest)
         body = {"contract": "digits", "round": 0, "attempt": attempt, "digest": digest}
         self.entry(uid, "Ready", body)
 
@@ -180,7 +180,7 @@ class Made:
         return self
 
     def told(self, uid, how="merged", digest=THIRD, values=(2.5, 5.0), note=""):
-        self.fact("told", uid, uid, "sync", how, 0, digest, False, values, note)
+        self.fact("told", uid, "digits", uid, "sync", how, 0, digest, False, values, note)
 
     def broken(self):
         return {violation.promise for violation in check(self.history)}
@@ -311,7 +311,7 @@ def _when_its_model_is_lost(made, base):
     made.round().told("a")
     for uid in "ab":
         made.entry(uid, "Missing", {"contract": "digits", "digest": THIRD})
-    made.fact("asked", "a", "a", "sync", SECOND)
+    made.fact("asked", "a", "digits", "a", "sync", SECOND)
     made.fact("BaseLost", "sn-1", "digits", THIRD, base)
     made.entry("a", "Offer", {"contract": "digits", "round": 1, "base": base, "digest": SECOND})
     return check(made.history)
@@ -335,7 +335,7 @@ def _stale_read(made):
 
 def _merged_without_it(made):
     made.round()
-    made.fact("asked", "c", "c", "sync", SECOND)
+    made.fact("asked", "c", "digits", "c", "sync", SECOND)
     made.told("c")
 
 

@@ -3,8 +3,15 @@ product's own surroundings keep. Worlds that got stuck over less are no finding.
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
+from swarm.core.asking import Installed
+from swarm.core.ordering import Append, Stored
+from swarm.core.snapshot import Snapshot
+from tests.core.consensus_world import entry
+from tests.sim.disk import SnDisk
 from tests.sim.stage import Stage
 
 
@@ -35,3 +42,14 @@ def test_no_more_voters_lose_their_ledger_than_the_others_can_decide_without(sns
         gone += 1
     assert gone == may_go
     stage.end()
+
+
+def test_the_log_is_shown_as_it_was_until_the_machine_hears_that_a_snapshot_has_taken_its_place():
+    disk = SnDisk(Random(1), lambda *_: None)
+    first = entry(1, 1, b"", b"first")
+    disk.submit(Append(1, 1, "sn-1", 0, (first,)))
+    disk.submit(Snapshot(5, 1, bytes(32), ("sn-1",), b"", ""))
+    disk.submit(Append(2, 2, "sn-2", 0, ()))
+    assert disk.begin() > 0.0
+    shown = [(type(done), disk.last_index, disk.first_index) for done in disk.end()]
+    assert shown == [(Stored, 1, 1), (Installed, 5, 6), (Stored, 5, 6)]

@@ -137,8 +137,9 @@ class Weather:
                 node.crash(power=True)
                 soon = node is first
                 self.world.after(self.world.random.uniform(*((0.2, 0.5) if soon else BLACKOUT_S)), self._revive, node)
-        for digest in list(first.disk.files):
-            self.count("bit_flip", first.disk.flip_bit(digest))
+        for disk in first.disks.values():
+            for digest in list(disk.files):
+                self.count("bit_flip", disk.flip_bit(digest))
 
     def _pause(self) -> None:
         process = self.world.random.choice(self.everybody)
@@ -256,8 +257,9 @@ class Weather:
         node = random.choice(self.sls)
         if node.alive:
             self.kill(node, power=False)
-        if node.disk.files:
-            self.count("bit_flip", node.disk.flip_bit(random.choice(sorted(node.disk.files))))
+        if files := [(disk, digest) for disk in node.disks.values() for digest in sorted(disk.files)]:
+            disk, digest = random.choice(files)
+            self.count("bit_flip", disk.flip_bit(digest))
 
     def is_spare(self, sn: NetworkNode) -> bool:
         """Whether the ledger goes on without what it has stored: of the voters, as each node knows them, a majority

@@ -1,7 +1,6 @@
 """The coordinator of a training: has the untrained and the trained policy judged, and ends the task with itself."""
 
 import os
-import time
 
 import swarm
 
@@ -12,8 +11,7 @@ if os.environ["PAUSE"]:
 swarm.work.put({"before": {"weights": [[0.0] * 4], "how": [EPISODES, SEED]}})
 (before,) = swarm.work.results(["before"])["before"]
 (after,) = swarm.work.results(["policy"])["policy"]  # put by whichever learner is first
-while any(learner["state"] != "done" for learner in swarm.peers("learner")):
-    time.sleep(0.2)
+swarm.peers("learner", until="done")
 print(f"mean return of {EPISODES} greedy episodes: {before} before, {after} after", flush=True)
 counts = swarm.work.counts()
 swarm.log_metrics({"before": before, "reward": after, "put": counts["put"], "done": counts["done"]})

@@ -157,7 +157,7 @@ def _content(lines: list[str], status: int = 200) -> JSONResponse:
 
 def _answer_of(error: SwarmError) -> JSONResponse:
     lines = [f"ERROR : {error.message}", *([f"HINT : {error.hint}"] if error.hint else [])]
-    return _content(lines, _STATUS.get(type(error), 500))
+    return _content(lines, next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500))
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from swarm.errors import BadInput, Crowded, IdentityError, Outdated, Refused, Unreachable
 from swarm.nodes.swci import webapp
 from swarm.nodes.swci.webapp import Desk, application
 
@@ -255,3 +256,16 @@ def test_what_is_no_upload_is_refused(tmp_path):
 def test_health_says_what_runs():
     status, answer = trio.run(lambda: Browser(echo).ask("GET", "/healthz"))
     assert (status, answer["ok"], answer["running"]) == (200, True, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(BadInput, 400), (Refused, 403), (Unreachable, 503), (Crowded, 503), (IdentityError, 500), (Outdated, 500)],
+)
+def test_an_error_has_the_status_of_its_kind(monkeypatch, error, status):
+    def keep(*file):
+        raise error("no")
+
+    monkeypatch.setattr(webapp.uploads, "keep", keep)
+    answer = trio.run(lambda: Browser(echo).ask("POST", "/uploadTaskDef", **upload("task.yaml")))
+    assert answer == (status, {"CONTENT": ["ERROR : no"]})
