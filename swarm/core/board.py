@@ -175,12 +175,15 @@ class Board:
         self._must_stay(self._task(new.prereq, f"the prerequisite of {new.name}"), new)
         self.bodies.must_have_room(new.bytes, identity)
         self.tasks[new.name] = new
+        self.bodies.added(new)
         return {"known": False, "state": new.state}, [TaskKnown(new.name, str(identity))]
 
     def _task_body_appended(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         task = self._own_draft(claim, identity, "changed")
         self.bodies.must_have_room(len(claim.body["line"].encode()), identity)
+        before = task.bytes
         task.append(claim.body["index"], claim.body["line"])
+        self.bodies.changed(task, before)
         return {"lines": len(task.lines)}, []
 
     def _task_finalized(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
@@ -189,7 +192,9 @@ class Board:
             return {"known": True, "digest": task.digest}, []
         task = self._own_draft(claim, identity, "finalized")
         self.bodies.must_have_room(bytes_of(claim.body.get("body") or {}), identity)
+        before = task.bytes
         task.finalize(claim.uid, claim.body.get("body"))
+        self.bodies.changed(task, before)
         return {"known": False, "digest": task.digest}, [TaskFinal(task.name, task.digest)]
 
     def _task_deleted(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
@@ -197,7 +202,7 @@ class Board:
         for name, other in sorted(self.tasks.items()):
             if other.prereq == task.name and other is not task:
                 raise Refused(f"task {task.name} cannot be deleted: it is the prerequisite of {name}")
-        del self.tasks[task.name]
+        self.bodies.removed(self.tasks.pop(task.name))
         return {}, [TaskGone(task.name)]
 
     def _must_stay(self, prereq: Task, new: Task) -> None:
@@ -343,6 +348,7 @@ class Board:
     def restore(self, state: dict[str, Any]) -> None:
         self.tasks.clear()
         self.tasks.update({task.name: task for task in map(Task.from_state, state["tasks"])})
+        self.bodies.restore()
         self.taskrunners.clear()
         self.taskrunners.update({runner.name: runner for runner in map(Taskrunner.from_state, state["taskrunners"])})
         self.datasets.restore(state)
@@ -358,6 +364,7 @@ class Board:
             assert task.final or not task.run or task.run in self.jobs.runs, f"the draft {name} runs"
         for taskrunner in self.taskrunners.values():
             taskrunner.check()
+        self.bodies.check()
         self.jobs.check()
         self.datasets.check()
         self.joining.check()

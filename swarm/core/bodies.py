@@ -25,15 +25,40 @@ class Bodies:
 
     def __init__(self, tasks: Mapping[str, Task], rules: Rules) -> None:
         self._tasks, self._rules = tasks, rules
+        self._kept: dict[bytes, int] = {}
+        """By the anchor of an organisation, the bytes of its tasks: so that nobody adds them up for each new one."""
+        self.restore()
+
+    def added(self, task: Task) -> None:
+        self._kept[task.anchor] = self._kept.get(task.anchor, 0) + task.bytes
+
+    def changed(self, task: Task, before: int) -> None:
+        """``before``: its bytes until now."""
+        self._kept[task.anchor] += task.bytes - before
+
+    def removed(self, task: Task) -> None:
+        self._kept[task.anchor] -= task.bytes
 
     def must_have_room(self, more: int, identity: Identity) -> None:
         """Raises Refused where so many bytes are too many."""
         if self._rules.active < SINCE:
             return
-        kept = sum(task.bytes for task in self._tasks.values() if task.anchor == identity.anchor)
+        kept = self._kept.get(identity.anchor, 0)
         if kept + more > BODIES_MAX:
             raise Refused(
                 f"the tasks of {identity.organisation} take {kept} bytes in the ledger, "
                 f"and {more} more are over {BODIES_MAX}",
                 hint="swarm task rm forgets one that has ended, DELETE TASK a draft",
             )
+
+    # ---- keeping
+
+    def restore(self) -> None:
+        """What is kept follows from the tasks."""
+        self._kept = {}
+        for task in self._tasks.values():
+            self.added(task)
+
+    def check(self) -> None:
+        known, anew = {anchor: kept for anchor, kept in self._kept.items() if kept}, Bodies(self._tasks, self._rules)
+        assert known == anew._kept, "the bytes of each organisation are those of its tasks"

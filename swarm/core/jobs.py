@@ -162,6 +162,7 @@ class Jobs:
         if task.final:
             run.make_slots()
         self._tasks[name], self.runs[run.number] = task, run
+        self._bodies.added(task)
         if isinstance(run, RolesRun):
             self.with_roles[run.number] = run
             self.sweeps.add(run)
@@ -201,7 +202,8 @@ class Jobs:
                 if other.prereq == run.task:
                     raise Refused(f"task {run.task} is the prerequisite of {other.name}: it cannot be deleted")
         for run in meant:
-            del self._tasks[run.task], self.runs[run.number]
+            self._bodies.removed(self._tasks.pop(run.task))
+            del self.runs[run.number]
             self.with_roles.pop(run.number, None)
             self._datasets.release(run.uses, (other.uses for other in self.runs.values()))
             self._artifacts.forget(run, self.runs.values())

@@ -5,8 +5,10 @@ import pytest
 from swarm.core import bodies
 from swarm.core.agreement import DEFAULT_CONTRACT
 from swarm.core.events import TaskFinal, TaskGone, TaskKnown
+from swarm.core.ledger import Ledger
 from swarm.core.task import ROOT_NAME, TASK, WORDS
 from swarm.core.taskrunner import DEFAULT_NAME
+from swarm.errors import Refused
 from tests.core.scene import Actor
 from tests.core.tasks import BODY, TaskScene
 from tests.core.tasks import TASK as NAME
@@ -234,3 +236,17 @@ def test_the_bodies_of_an_organisations_tasks_have_a_bound_together(monkeypatch:
     before = TaskScene(rules=2)
     assert before.create("first", body=large).accepted
     assert before.create("second", body=large).accepted, "as these rules have it"
+
+
+def test_what_an_organisation_has_of_the_bound_is_known_to_a_restored_ledger_too():
+    scene = TaskScene(rules=3)
+    assert scene.create("lines", body={}).accepted
+    assert scene.say(scene.swci, "TaskBodyAppended", {"task": "lines", "index": 1, "line": "x" * 90}).accepted
+    assert scene.create("gone", body={"Command": "x" * 4000}).accepted
+    assert scene.say(scene.swci, "TaskDeleted", {"task": "gone"}).accepted
+    restored = Ledger.restore(scene.ledger.snapshot())
+    restored.check()
+    for ledger in (scene.ledger, restored):
+        kept = ledger.tasks["lines"].bytes
+        with pytest.raises(Refused, match=f"take {kept} bytes in the ledger"):
+            ledger.board.bodies.must_have_room(bodies.BODIES_MAX, scene.swci.identity)
