@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from swarm.cli import watching
 from swarm.cli.ending import print_json
 from swarm.cli.entrance import network_flags
 from swarm.cli.help import Command
+from swarm.cli.watching import watch_flag
 from swarm.nodes.entrance import Entrance
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 EXAMPLES = """
 swarm slots ls            the slots of all tasks that have not ended
 swarm slots ls cv         those of one, by its id or name
+swarm slots ls cv -w      the same, again whenever it changes, until the task has ended
 swarm slots show 12.0     one: its owner, lease, attempts and address, and the last lines of its log
 """
 QUEUE = """
@@ -31,23 +38,34 @@ def command() -> None:
 @command.command("ls", cls=Command, examples=EXAMPLES, help="List slots, of all tasks that have not ended or of one.")
 @click.argument("task", required=False)
 @network_flags
+@watch_flag
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
-def ls(task: str | None, entrance: Entrance, as_json: bool) -> None:
-    from swarm.nodes.slotlist import slots
+def ls(task: str | None, entrance: Entrance, watch: bool, as_json: bool) -> None:
+    from swarm.nodes import slotlist
 
-    found = entrance.ask(slots(task))
+    if watch:
+        look, goes_on = partial(slotlist.rows, task=task), partial(slotlist.go_on, task=task)
+        watching.watch(entrance, look, goes_on, _slots, as_json)
+        return
+    found = entrance.ask(slotlist.slots(task))
     if as_json:
         print_json(found)
         return
-    from swarm.cli.tables import output, table
+    from swarm.cli.tables import output
+
+    output().print(_slots(found["slots"]))
+
+
+def _slots(rows: list[dict[str, Any]]) -> Table:
+    from swarm.cli.tables import table
 
     shown = table("slot", "name", "owner", "holder", ">lease", "state", ">attempt", "address", "~why")
-    for row in found["slots"][:SHOWN_MAX]:
+    for row in rows[:SHOWN_MAX]:
         held = (row["owner"], row["swop"] or "", str(row["fence"] or ""), row["state"], str(row["attempt"]))
         shown.add_row(row["id"], row["name"], *held, row["address"] or "", row["reason"])
-    output().print(shown)
-    if len(found["slots"]) > SHOWN_MAX:
-        click.echo(f"and {len(found['slots']) - SHOWN_MAX} slots more: --json shows them")
+    if len(rows) > SHOWN_MAX:
+        shown.caption, shown.caption_justify = f"and {len(rows) - SHOWN_MAX} slots more: --json shows them", "left"
+    return shown
 
 
 @command.command("show", cls=Command, examples=EXAMPLES, help="Show one slot, with the last lines of its log.")

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from swarm.cli import watching
 from swarm.cli.ending import print_json
 from swarm.cli.entrance import network_flags, network_flags_if_needed
 from swarm.cli.help import Command
+from swarm.cli.watching import watch_flag
 from swarm.errors import BadInput
 from swarm.nodes.entrance import Entrance
 
@@ -23,6 +25,7 @@ swarm task create cv.yaml   the same as swarm run -f, but as a draft: nothing be
 swarm task finalize cv      a draft never changes from then on, and is ready: participants may join it and wait
 swarm task start cv         let it begin
 swarm task ls               all of them, with how many slots are in which state
+swarm task ls -w            the same, again whenever it changes, until all of them have ended
 swarm task show 2           one, by its id or name, with its slots
 swarm task wait cv          until it has ended; exit code 6 if it is not done then
 swarm task stop cv          what waits never starts, what runs is asked to end
@@ -85,20 +88,22 @@ def create(file: Path, entrance: Callable[[], Entrance], as_json: bool) -> None:
 
 @command.command("ls", cls=Command, examples=EXAMPLES, help="List the tasks, in the order in which they came.")
 @network_flags
+@watch_flag
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
-def ls(entrance: Entrance, as_json: bool) -> None:
+def ls(entrance: Entrance, watch: bool, as_json: bool) -> None:
+    from swarm.nodes.jobstatus import task_rows, tasks_go_on
     from swarm.nodes.submitting import listed
 
+    if watch:
+        watching.watch(entrance, lambda ledger: [*task_rows(ledger)], tasks_go_on, _tasks_or_none, as_json)
+        return
     found = entrance.ask(listed)
     if as_json:
         print_json(found)
         return
-    if not found["tasks"]:
-        click.echo("there are no tasks of jobs")
-        return
     from swarm.cli.tables import output
 
-    output().print(_tasks(found["tasks"]))
+    output().print(_tasks_or_none(found["tasks"]))
 
 
 @command.command("show", cls=Command, examples=EXAMPLES, help="Show a task and its slots.")
@@ -250,6 +255,10 @@ def rm(task: str, force: bool, outputs: bool, entrance: Entrance, as_json: bool)
         print_json(done)
     else:
         click.echo(f"task {task} is deleted")
+
+
+def _tasks_or_none(rows: list[dict[str, Any]]) -> Table | str:
+    return _tasks(rows) if rows else "there are no tasks of jobs"
 
 
 def _tasks(rows: list[dict[str, Any]]) -> Table:

@@ -20,10 +20,19 @@ def slots(task: str | None) -> Work:
     """Those of a task, by its id or name; without one those of all tasks that have not ended."""
 
     async def work(client: Client) -> dict[str, Any]:
-        ledger = await client.ledger()
-        return {"slots": [row for run in _runs(ledger, task) for row in _rows(ledger, run)]}
+        return {"slots": rows(await client.ledger(), task)}
 
     return work
+
+
+def rows(ledger: Ledger, task: str | None) -> list[dict[str, Any]]:
+    """The same of a ledger that is at hand."""
+    return [row for run in _runs(ledger, task) for row in _rows(ledger, run)]
+
+
+def go_on(ledger: Ledger, task: str | None) -> bool:
+    """Whether the task has not ended, or any has not."""
+    return any(not run.over for run in _runs(ledger, task))
 
 
 def slot(id_: str) -> Work:

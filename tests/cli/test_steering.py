@@ -2,8 +2,12 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -11,6 +15,7 @@ import swarm
 from swarm.errors import BadInput, Refused, Unreachable, WorkerFailed
 
 PAGE = Path(swarm.__file__).parent.parent / "docs" / "API.md"
+BIN = Path(sys.executable).parent
 TABLE = "user.swci-1.table"
 
 
@@ -23,6 +28,29 @@ def test_a_client_needs_all_of_an_entrance_or_none_and_a_network(tmp_path, monke
 
 
 @pytest.mark.slow
+class Watching:
+    """A list that is watched; here, so that it has shown something."""
+
+    def __init__(self, front, *words):
+        command = [BIN / "swarm", *words, "-w"]
+        self._process = subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=front.environment)
+        self._first = self._process.stdout.readline()
+
+    def interrupted(self):
+        self._process.send_signal(signal.SIGINT)
+        assert self._rest()[1] == "error: interrupted\n"
+        return self._process.returncode
+
+    def ended(self):
+        out, said = self._rest()
+        assert (self._process.returncode, said) == (0, "")
+        return self._first + out
+
+    def _rest(self):
+        with self._process as process:
+            return process.stdout.read(), process.stderr.read()
+
+
 def test_a_program_steers_a_network_as_the_commands_do(front, tmp_path, monkeypatch, capsys):
     def said(*command):
         done = front(*command, "--json")
@@ -82,10 +110,15 @@ def test_a_program_steers_a_network_as_the_commands_do(front, tmp_path, monkeypa
         network.create(six)
     assert network.remove("six", force=True) == {"task": "six"}
     again = network.create(six)["id"]
+    watching = [Watching(front, "task", "ls"), Watching(front, "slots", "ls", "six"), Watching(front, "task", "ls")]
+    assert watching[2].interrupted() == 130
     assert network.finalize("six") == {"task": "six", "id": again, "state": "final"}
     assert (network.task("six")["slots"][0]["state"], network.queue()["tasks"]) == ("waiting", [])
     assert said("task", "start", "six")["state"] in ("queued", "running")
     assert network.wait("six")["state"] == "done"
+    tasks, slots = (each.ended() for each in watching[:2])
+    assert re.findall(r"^ *\d+ +six .*? (draft|final|done) ", tasks, re.MULTILINE)[:2] == ["draft", "final"]
+    assert all(" done " in said.splitlines()[-2] for said in (tasks, slots))
     with pytest.raises(Refused, match="task six is done: it was started already"):
         network.start("six")
     network.remove("six")
