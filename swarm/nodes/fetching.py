@@ -30,9 +30,13 @@ class Fetching:
         self._happened = happened
         self._stop = Stop()
 
-    async def fetch(self, effect: Fetch) -> None:
+    def anew(self) -> Stop:
+        """Ends the fetch that is under way; for the next one, to be taken at once, since tasks begin in any order."""
         self._stop.set()
-        stop = self._stop = Stop()
+        self._stop = Stop()
+        return self._stop
+
+    async def fetch(self, effect: Fetch, stop: Stop) -> None:
         if self._models.get(effect.digest) is None:
             of = (self._contract, self._models, self._client, effect, stop)
             try:
@@ -61,6 +65,7 @@ def fetched(contract: Contract, models: Models, client: DataClient, effect: Fetc
             client.fetch(contract.members[uid].data_address, uid, want, file.whole, stop=stop)
             found = digest_of(contract, file)
             if found == effect.digest:
+                stop.check()  # nobody may be there any more to whom it can be given
                 return file
             reasons.append(f"{contract.members[uid]} sent {found}")
         except SwarmError as error:

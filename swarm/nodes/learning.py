@@ -168,7 +168,7 @@ class Learning:
             case m.Show():
                 self._show(effect)
             case m.Fetch():
-                self.nursery.start_soon(self._fetching.fetch, effect)
+                self.nursery.start_soon(self._fetching.fetch, effect, self._fetching.anew())
             case m.Rebase():
                 self.nursery.start_soon(self._rebase, effect)
             case m.Climb() if self.climbing is not None:

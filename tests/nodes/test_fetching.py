@@ -93,12 +93,12 @@ def test_a_model_from_a_silent_holder_is_given_up_when_another_is_wanted_or_its_
             members = {one.uid: SimpleNamespace(data_address=one.address) for one in (silent, holder)}
             fetching = Fetching(contract(**members), models, reader.client, happened.append)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(fetching.fetch, Fetch("sha256:older", (silent.uid, holder.uid)))
+                nursery.start_soon(fetching.fetch, Fetch("sha256:older", (silent.uid, holder.uid)), fetching.anew())
                 await trio.to_thread.run_sync(asked.wait, 60.0)
                 if ends == "cancelled":
                     nursery.cancel_scope.cancel()
                 else:
-                    await fetching.fetch(Fetch(digest, (holder.uid,)))
+                    await fetching.fetch(Fetch(digest, (holder.uid,)), fetching.anew())
             await trio.to_thread.run_sync(until, lambda: len(list((tmp_path / "models").iterdir())) == len(happened))
 
     trio.run(main)
