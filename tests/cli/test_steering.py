@@ -27,30 +27,37 @@ def test_a_client_needs_all_of_an_entrance_or_none_and_a_network(tmp_path, monke
         swarm.Client()
 
 
-@pytest.mark.slow
 class Watching:
-    """A list that is watched; here, so that it has shown something."""
+    """A list that is watched; in the block it has shown something, and after it nothing of it runs."""
 
     def __init__(self, front, *words):
         command = [BIN / "swarm", *words, "-w"]
         self._process = subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=front.environment)
+
+    def __enter__(self):
         self._first = self._process.stdout.readline()
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+        self._process.stderr.close()
 
     def interrupted(self):
         self._process.send_signal(signal.SIGINT)
-        assert self._rest()[1] == "error: interrupted\n"
-        return self._process.returncode
+        return self._rest()[1], self._process.returncode
 
     def ended(self):
-        out, said = self._rest()
-        assert (self._process.returncode, said) == (0, "")
+        out, told = self._rest()
+        assert (self._process.returncode, told) == (0, "")
         return self._first + out
 
     def _rest(self):
-        with self._process as process:
-            return process.stdout.read(), process.stderr.read()
+        return self._process.communicate(timeout=60)
 
 
+@pytest.mark.slow
 def test_a_program_steers_a_network_as_the_commands_do(front, tmp_path, monkeypatch, capsys):
     def said(*command):
         done = front(*command, "--json")
@@ -110,15 +117,19 @@ def test_a_program_steers_a_network_as_the_commands_do(front, tmp_path, monkeypa
         network.create(six)
     assert network.remove("six", force=True) == {"task": "six"}
     again = network.create(six)["id"]
-    watching = [Watching(front, "task", "ls"), Watching(front, "slots", "ls", "six"), Watching(front, "task", "ls")]
-    assert watching[2].interrupted() == 130
-    assert network.finalize("six") == {"task": "six", "id": again, "state": "final"}
-    assert (network.task("six")["slots"][0]["state"], network.queue()["tasks"]) == ("waiting", [])
-    assert said("task", "start", "six")["state"] in ("queued", "running")
-    assert network.wait("six")["state"] == "done"
-    tasks, slots = (each.ended() for each in watching[:2])
-    assert re.findall(r"^ *\d+ +six .*? (draft|final|done) ", tasks, re.MULTILINE)[:2] == ["draft", "final"]
-    assert all(" done " in said.splitlines()[-2] for said in (tasks, slots))
+    with (
+        Watching(front, "task", "ls") as tasks,
+        Watching(front, "slots", "ls", "six") as slots,
+        Watching(front, "task", "ls") as interrupted,
+    ):
+        assert interrupted.interrupted() == ("error: interrupted\n", 130)
+        assert network.finalize("six") == {"task": "six", "id": again, "state": "final"}
+        assert (network.task("six")["slots"][0]["state"], network.queue()["tasks"]) == ("waiting", [])
+        assert said("task", "start", "six")["state"] in ("queued", "running")
+        assert network.wait("six")["state"] == "done"
+        shown = [tasks.ended(), slots.ended()]
+    assert re.findall(r"^ *\d+ +six .*? (draft|final|done) ", shown[0], re.MULTILINE)[:2] == ["draft", "final"]
+    assert all(" done " in each.splitlines()[-2] for each in shown)
     with pytest.raises(Refused, match="task six is done: it was started already"):
         network.start("six")
     network.remove("six")
