@@ -18,7 +18,7 @@ SHARDS_TOLD_MAX = 64
 
 @dataclass
 class Part:
-    """Of node ``uid``, whose program's weights are ``own``; ``base`` is the model that it holds.
+    """Of node ``uid``, whose program's weights are ``own``; ``holds``: the digest of the model that it has.
 
     ``result``: the digest of the whole result, once it is here. ``owed``: bytes that others are still to send.
     """
@@ -26,7 +26,7 @@ class Part:
     snap: SnapMade
     uid: str
     own: str
-    base: str
+    holds: str
     result: str = ""
     owed: Mapping[str, int] = field(default_factory=dict)
     stalled: bool = False
@@ -39,7 +39,7 @@ class Part:
     def source(self) -> Source:
         """What the node offered for that snap; the contract may be further by now."""
         offered = self._mine.digest
-        return "own" if offered == self.own else "base" if offered == self.base else "rebased"
+        return "own" if offered == self.own else "base" if offered == self.holds else "rebased"
 
     @property
     def weight(self) -> int:
