@@ -151,9 +151,10 @@ class Contract:
     # ---- rounds
 
     def handle(
-        self, kind: str, uid: str, body: Mapping[str, Any], version: int, group: int | None = None
+        self, kind: str, uid: str, body: Mapping[str, Any], *, group: int | None = None, met: bool = False
     ) -> list[Event]:
-        """What a member or an SN says about the round or the model; ``group``: what the group weighs that it offers."""
+        """What a member or an SN says about the round or the model; ``group``: what the group weighs that it offers;
+        ``met``: as for `core/level`."""
         match kind:
             case "Offer":
                 return self.offer(uid, body, group)
@@ -166,7 +167,7 @@ class Contract:
             case "DeadlinePassed":
                 return self.pass_deadline(body)
             case "Missing":
-                return self.missing(uid, body["digest"], version)
+                return self.missing(uid, body["digest"], met=met)
             case "Leave":
                 return self.leave(uid, body["reason"])
             case "Evidence":
@@ -216,7 +217,7 @@ class Contract:
         self._heard(body, "DeadlinePassed")
         return self._settle(self.current.pass_deadline(body["attempt"], fewest=body.get("fewest", False)))
 
-    def missing(self, uid: str, digest: str, version: int) -> list[Event]:
+    def missing(self, uid: str, digest: str, *, met: bool = False) -> list[Event]:
         """A member finds nobody to get this model from. When nobody can have it any more, the base is lost.
 
         Not that of a finished contract: those who left it have loaded it, and there is one final model for all.
@@ -227,9 +228,9 @@ class Contract:
             raise Refused(f"{digest} is none of the models that members of contract {self.name} keep")
         commit.missed_by(uid)
         lost = not self.finished and commit is self.kept.newest and not self.kept.servable(commit)
-        return self._lose_base(f"nobody holds the base {digest} any more", version) if lost else self._settle([])
+        return self._lose_base(f"nobody holds the base {digest} any more", met=met) if lost else self._settle([])
 
-    def rebase(self, digest: str, who: Identity, version: int) -> list[Event]:
+    def rebase(self, digest: str, who: Identity, *, met: bool) -> list[Event]:
         """A person gives up a base that nobody at hand can serve, though its holders may live somewhere."""
         if self.finished:
             hint = f"swarm contract reset {self.name} begins anew"
@@ -239,7 +240,7 @@ class Contract:
         if holders := self.kept.at_hand(self.kept.newest):
             names = ", ".join(str(self.members[uid]) for uid in holders)
             raise Refused(f"the base {digest} of contract {self.name} is not lost: {names} can serve it")
-        return self._lose_base(f"{who} has given up the base {digest}", version)
+        return self._lose_base(f"{who} has given up the base {digest}", met=met)
 
     def evidence(self, uid: str, body: Mapping[str, Any]) -> list[Event]:
         """What an owner signed for one shard; the verifier has checked that it did. Two different ones convict it."""
@@ -344,11 +345,11 @@ class Contract:
         self.interval.next_round(merged)
         self.current = Round(self.current.number + 1, base, self._terms(base))
 
-    def _lose_base(self, reason: str, version: int) -> list[Event]:
+    def _lose_base(self, reason: str, *, met: bool) -> list[Event]:
         lost = self.base
         events = self.current.cancel(reason)
         base = self.kept.lose() or self.initial_base
-        self.level.lost(lost, version)
+        self.level.lost(lost, met=met)
         if base == self.initial_base:
             self.level.begin_anew()
         self._next_round(base)

@@ -33,6 +33,7 @@ from swarm.core.events import (
     Gone,
     SnapMade,
 )
+from swarm.core.level import SINCE
 from swarm.core.names import Identity
 from swarm.core.node import Node
 from swarm.core.organisations import key_of
@@ -74,7 +75,8 @@ class Contracts:
         contract = self._contract(claim)
         if claim.kind == "Offer" and contract.level.stage == "down":
             self._must_be_from_above(contract, claim)
-        events = contract.handle(claim.kind, claim.uid, claim.body, self._rules.active, self._weight(contract, claim))
+        weight, met = self._weight(contract, claim), self._met(contract)
+        events = contract.handle(claim.kind, claim.uid, claim.body, group=weight, met=met)
         return contract.standing(), events
 
     def reset(self, claim: Verified, header: EntryHeader) -> Answer:
@@ -86,7 +88,7 @@ class Contracts:
 
     def rebased(self, claim: Verified, header: EntryHeader) -> Answer:
         contract, identity = self._steered(claim, "rebase")
-        events = contract.rebase(claim.body["digest"], identity, self._rules.active)
+        events = contract.rebase(claim.body["digest"], identity, met=self._met(contract))
         return contract.standing(), events
 
     def created(self, claim: Verified, header: EntryHeader) -> Answer:
@@ -149,6 +151,11 @@ class Contracts:
         if group.level.stage != "down":
             raise Refused(f"group {group.name} still merges among itself: it has nothing for contract {contract.name}")
         return group.level.weight
+
+    def _met(self, group: Contract) -> bool:
+        """Whether what a group has merged may be in the upper contract's model, and who loses it has to mind that."""
+        upper = self.open.get(group.options.upper)
+        return self._rules.active >= SINCE and upper is not None and upper.has_model
 
     def _group(self, upper: str, uid: str) -> Contract:
         """The contract of the group that this node leads in the upper one."""

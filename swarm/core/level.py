@@ -6,10 +6,15 @@ has, as it is; the training of a group ends only with what comes from above.
 
     up    ──Committed──► up       a merge of the group's own, until there were ``upperEvery`` of them since the last
           ──Committed──► down     the last of them: the leader offers it in the upper contract, with the group's weight
+          ──BaseLost───► up       a merge of the group's own is gone: it goes on from the one before
+          ──BaseLost───► down     what came from above is gone: the leader brings what is newest there, offers nothing
     down  ──Committed──► up       the leader's offer alone counts: it is what the upper contract has merged
           ──Aborted────► down     the leader offers it again
           ──BaseLost───► down     what was to go up is gone: the leader brings what is newest above, and offers nothing
-                                  (since the fourth version of the rules; before, what the group had left went up)
+    any   ──BaseLost───► up       nobody holds any model of the group: it begins anew
+
+A leader offers nothing only where the upper contract has a model, and since the fourth version of the rules: else what
+the group has left goes up, with the weight of what is gone.
 
 With x the merges of groups and W the weights that were merged in them, the upper contract has Σ W·x / Σ W: the mean of
 all members of all groups with their own weights, as if there were no groups.
@@ -52,10 +57,10 @@ class Level:
         elif self.stage == "down":
             self._merges, self.handed = 0, digest
 
-    def lost(self, digest: str, version: int) -> None:
-        """Nobody holds the newest model. What is left has been above, or is older than what came from there: the leader
-        brings what is newest there, and takes nothing along that would count a second time."""
-        if version >= SINCE and (self.stage == "down" or (self._every and digest == self.handed)):
+    def lost(self, digest: str, *, met: bool) -> None:
+        """Nobody holds the newest model. Where groups have ``met``, what is left has been above, or is older than what
+        came from there: the leader brings what is newest there, and takes nothing along that would count again."""
+        if met and (self.stage == "down" or (self._every and digest == self.handed)):
             self._merges, self.weight = self._every, 0
 
     def begin_anew(self) -> None:

@@ -13,7 +13,6 @@ from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Fin
 from swarm.core.member import FETCH_AGAIN_S, Member, Phase
 from swarm.core.names import Identity
 from swarm.core.patience import ALONE_MAX
-from swarm.core.rules import KNOWN
 from swarm.core.tensors import Schema
 from swarm.errors import Refused, Unreachable
 
@@ -397,7 +396,7 @@ def test_a_missing_model_is_said_once_and_again_when_the_last_who_had_it_has_lef
     world.ready(OTHER, THIRD)
     world.ask("begin")
     assert kinds(world.member.handle(m.FetchFailed(RESULT, "gone"), 0.0)) == ["Tell", "Missing"]
-    world.tell(world.contract.missing(ME, RESULT, KNOWN))
+    world.tell(world.contract.missing(ME, RESULT))
     assert world.contract.behind() == [ME]
     for _ in range(3):
         assert kinds(world.tick(FETCH_AGAIN_S)) == ["Fetch"]
@@ -406,7 +405,7 @@ def test_a_missing_model_is_said_once_and_again_when_the_last_who_had_it_has_lef
         world.contract.gone(uid, "left", "left")
     assert kinds(world.tick(FETCH_AGAIN_S)) == ["Fetch"]
     assert kinds(world.member.handle(m.FetchFailed(RESULT, "gone"), world.now_s)) == ["Missing"]
-    assert any(isinstance(event, BaseLost) for event in world.contract.missing(ME, RESULT, KNOWN))
+    assert any(isinstance(event, BaseLost) for event in world.contract.missing(ME, RESULT))
 
 
 def test_a_model_that_nobody_serves_is_waited_for_until_the_deadline() -> None:
@@ -427,7 +426,7 @@ def test_when_the_only_model_is_lost_the_next_offer_is_on_the_tensors_alone() ->
     world.ask("begin")
     world.contract.gone(OTHER, "left", "left")
     world.member.handle(m.FetchFailed(RESULT, "sl-1 is gone"), 0.0)
-    assert kinds(world.tell(world.contract.missing(ME, RESULT, KNOWN))) == ["Tell", "Offer"]
+    assert kinds(world.tell(world.contract.missing(ME, RESULT))) == ["Tell", "Offer"]
     assert world.member.holds == world.contract.base == BASE
 
 
@@ -436,7 +435,7 @@ def test_the_model_of_a_finished_contract_cannot_be_lost() -> None:
     world.offer(ME, OTHER, stop=True)
     world.ready(ME, OTHER)
     world.contract.gone(OTHER, "left", "finished")
-    assert world.contract.missing(ME, RESULT, KNOWN) == []
+    assert world.contract.missing(ME, RESULT) == []
     assert world.contract.base == RESULT
 
 
@@ -751,6 +750,6 @@ def test_a_program_that_comes_back_offers_its_weights_again_when_the_merge_that_
     assert kinds(world.ask("sync")) == ["Fetch"]
     assert "Missing" in kinds(world.member.handle(m.FetchFailed(newest, "nobody serves it"), 0.0))
     for uid in (ME, OTHER):
-        told = world.tell(world.contract.missing(uid, newest, KNOWN))
+        told = world.tell(world.contract.missing(uid, newest))
     assert m.Fetch(RESULT, (OTHER,)) in told
     assert kinds(world.member.handle(m.Fetched(RESULT), 0.0)) == ["Offer"]

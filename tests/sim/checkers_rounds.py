@@ -14,8 +14,6 @@ from typing import Any
 from tests.sim.history import Entry, Fact, History, Values
 from tests.sim.verdict import Check
 
-CONTRACT = "digits"
-
 
 @dataclass(slots=True)
 class Offer:
@@ -238,9 +236,10 @@ class Rounds(Check):
         book.bases.append(base)
         for round_ in [round_ for round_, committed in book.committed.items() if committed == digest]:
             book.members.pop(round_, None)  # who was in has its contribution back
+        above = self.books[book.upper] if book.upper else book
         if base == book.initial:
             book.merges = book.weight = 0
-        elif book.down or (book.upper and digest == book.handed):
+        elif above.base != above.initial and (book.down or (book.upper and digest == book.handed)):
             book.merges, book.weight = book.every, 0  # it has nothing to go up, and takes what is newest above
 
 
