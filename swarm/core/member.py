@@ -11,6 +11,7 @@ answered exactly once, or the member gives up with a sentence; a change that doe
               │ │         │                       └──Committed──► overtaken ──Merged──► resting, ──Stalled──► fetching
               │ │         └─ refused: the round began without it ──► late ──Committed──► fetching
               │ │   a base that is not here ──► fetching ──FetchFailed──► behind ──Ticked──► fetching
+              │ │   fetching ──Committed, and the wanted model is kept still──► fetching
               │ └─ Fetched: begin, or too late to count              │
               │   the round takes others ──► sitting out ──Committed──► fetching
               │   the group has merged, and this leads it ──► climbing ──Lifted──► offered, refused ──► climbing
@@ -69,7 +70,8 @@ class Member:
         """What was offered has the program's change in it."""
         self._now_s = 0.0
         self._fetch_again_s = 0.0
-        self._wanted = ""  # the digest of the model that is on its way here, while fetching
+        self._wanted = ""
+        """The digest of the model that is on its way here, while fetching."""
         self._handlers: dict[type, Callable[[Any], list[m.Effect]]] = {
             m.Asked: self._asked, m.OfferJudged: self._judged, m.Ticked: self._ticked, m.Lifted: self._lifted,
             m.Merged: self._merged, m.Owed: self._told_owed, m.Stalled: self._stalled,
