@@ -75,7 +75,7 @@ def test_a_node_whose_program_took_no_part_may_end_before_another_is_ready_and_n
     over = launch.start("sl-1", "SL", python("print('trained alone')"), state=tmp_path / "sl-1")
     until(lambda: over.exit_code == 0, "the program ends")
     launch.wait_ready([over, node], 60, may_end=[over])
-    with pytest.raises(WorkerFailed, match="sl-1 .SL. ended with exit code 0"):
+    with pytest.raises(WorkerFailed, match=r"sl-1 \(SL\) ended with exit code 0"):
         launch.wait_ready([over, node], 60)
 
 
