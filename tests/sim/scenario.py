@@ -33,7 +33,8 @@ FAULTS_AT_MOST_S = 90.0
 PROGRESS_S = 300.0
 ROUNDS = 10
 LATER = 3
-"""The version of the ledger's rules with which most came that the first one did not have."""
+"""The version of the ledger's rules in worlds with jobs, with roles, or with options that the first one did not have.
+With groups it is the newest, in all others the first."""
 
 
 @dataclass
