@@ -31,8 +31,7 @@ def replayed(example: str, directory: Path) -> str:
 
 
 def _free_s() -> float:
-    """The time, less what others than this process and its children make of the processors: it stands still where they
-    take all of them, and is that of any clock where there are none."""
+    """Seconds of all processors that were idle or ours, divided by their number: what others take does not count."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:  # nodes that lost their parent are ours: they count once they are reaped
             pass
