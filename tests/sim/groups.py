@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 SHARE = 0.08
-ALL, ABOVE = "digits", "all"
+UNGROUPED, UPPER = "digits", "all"
 """The contract of learning nodes in no group; that in which groups merge."""
 NAMES = ("eu", "us", "asia")
 THREE = 6
@@ -22,7 +22,7 @@ THREE = 6
 class Place:
     """Where a learning node takes part. ``upper``: the contract in which it merges for its group, if it leads that."""
 
-    contract: str = ALL
+    contract: str = UNGROUPED
     upper: str = ""
 
 
@@ -39,12 +39,12 @@ class Group:
     def options(self, common: dict[str, Any], groups: int) -> dict[str, Any]:
         """``common``: what the world's contracts say."""
         same = {name: common[name] for name in ("topology", "tooFewPeersSeconds")}
-        above = {"upper": ABOVE, "upperEvery": self.every, "upperPeers": groups}
+        above = {"upper": UPPER, "upperEvery": self.every, "upperPeers": groups}
         return {"minPeers": self.min_peers, "onTooFewPeers": "wait", **same, **above}
 
     def places(self) -> list[Place]:
         """The first one leads."""
-        return [Place(self.name, "" if n else ABOVE) for n in range(self.size)]
+        return [Place(self.name, "" if n else UPPER) for n in range(self.size)]
 
 
 def drawn(seed: int, learners: int, *, always: bool) -> list[Group]:

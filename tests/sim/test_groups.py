@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.sim.groups import ABOVE, SHARE, drawn
+from tests.sim.groups import UPPER, SHARE, drawn
 from tests.sim.scenario import Lean, Scenario
 from tests.sim.test_sim import FIRST, INITIAL, KEPT_DEAD, SECOND, THIRD, Made
 
@@ -23,7 +23,7 @@ def test_worlds_with_groups_keep_their_promises(seed, faults):
     report = scenario.run()
     assert report.clean, (report.seed, report.failed, [str(each) for each in report.violations], report.open)
     commits = Counter(fact[3] for fact in scenario.world.history.facts if fact[0] == "Committed")
-    assert {"eu", "us", ABOVE} <= set(commits)
+    assert {"eu", "us", UPPER} <= set(commits)
     assert len({node.program.values for node in scenario.sls}) == 1
 
 
@@ -53,7 +53,7 @@ class Grouped(Made):
 
     def __init__(self) -> None:
         super().__init__()
-        options = {"upper": ABOVE, "upperEvery": 1}
+        options = {"upper": UPPER, "upperEvery": 1}
         enrolled = {"contract": "digits", "initial_base": INITIAL, "options": options}
         for uid, weight in (("a", 1), ("b", 3)):
             self.entry(uid, "Enrolled", {**enrolled, "weight": weight, **({"leads": True} if uid == "a" else {})})
@@ -61,18 +61,18 @@ class Grouped(Made):
             self.entry(uid, "Offer", {"contract": "digits", "round": 0, "base": INITIAL, "digest": digest})
         self.round()
         for uid in "ab":
-            self.entry(uid, "Enrolled", {"contract": ABOVE, "initial_base": INITIAL, "weight": 1})
+            self.entry(uid, "Enrolled", {"contract": UPPER, "initial_base": INITIAL, "weight": 1})
 
     def goes_up(self, merged=MERGED, offered=MERGED, uid="a", weight=4000):
-        self.history.facts.append(("asked", 1.0, uid, ABOVE, uid, "sync", merged))
-        self.entry(uid, "Offer", {"contract": ABOVE, "round": 0, "base": INITIAL, "digest": offered})
-        self.fact("SnapMade", "sn-1", ABOVE, 0, 0, ((uid, weight, offered),), INITIAL)
+        self.history.facts.append(("asked", 1.0, uid, UPPER, uid, "sync", merged))
+        self.entry(uid, "Offer", {"contract": UPPER, "round": 0, "base": INITIAL, "digest": offered})
+        self.fact("SnapMade", "sn-1", UPPER, 0, 0, ((uid, weight, offered),), INITIAL)
         return self
 
     def merges_above(self):
-        self.fact("holds", "a", ABOVE, "a", 0, 0, MERGED)
-        self.entry("a", "Ready", {"contract": ABOVE, "round": 0, "attempt": 0, "digest": MERGED})
-        self.fact("Committed", "sn-1", ABOVE, 0, 0, MERGED, ("a",), ("a",), True)
+        self.fact("holds", "a", UPPER, "a", 0, 0, MERGED)
+        self.entry("a", "Ready", {"contract": UPPER, "round": 0, "attempt": 0, "digest": MERGED})
+        self.fact("Committed", "sn-1", UPPER, 0, 0, MERGED, ("a",), ("a",), True)
         return self
 
     def comes_down(self, digest=MERGED):
@@ -85,7 +85,7 @@ class Grouped(Made):
 
     def with_another(self):
         self.entry(
-            "c", "Enrolled", {"contract": "us", "initial_base": INITIAL, "weight": 1, "options": {"upper": ABOVE}}
+            "c", "Enrolled", {"contract": "us", "initial_base": INITIAL, "weight": 1, "options": {"upper": UPPER}}
         )
         return self
 
