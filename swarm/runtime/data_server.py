@@ -60,8 +60,8 @@ would have TCP (BBR) take its late answer for a reason to send next to nothing f
 READER_STALL_S = 30.0
 """How long a reader may take nothing at all before its connection is closed."""
 IDLE_S = 240.0
-"""How long a peer that was served may keep its connection for the next request: twice as long as one keeps what it does
-not need (`data_client.UNUSED_S`). What a dead one has left half open is gone then. Who asks less often dials anew."""
+"""How long a peer that was served may keep its connection for the next request: twice as long as a client keeps a
+connection that it does not use (`data_client.UNUSED_S`). What a dead one has left half open is gone then."""
 FIRST_S = 15.0
 """The same for one that was not: whoever holds a certificate, but is no member, does not hold places as well."""
 
