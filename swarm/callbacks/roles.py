@@ -42,7 +42,10 @@ def peers(role: str, *, until: str | None = None, patience_s: float = 600.0) -> 
             return found
         if time.monotonic() >= deadline_s:
             one = f"{role} {others[0]['index']} is {others[0]['state']}"
-            raise Unreachable(f"{len(others)} of {len(found)} {role} are not {until} after {patience_s:g} s: {one}")
+            raise Unreachable(
+                f"{len(others)} of {len(found)} slots of {role} are not {until} after {patience_s:g} s: {one}",
+                hint="give swarm.peers more patience_s, or look with swarm slots ls at what they wait for",
+            )
 
 
 def _peers(role: str, **fields: Any) -> list[dict[str, Any]]:

@@ -32,7 +32,10 @@ def watch(
 ) -> None:
     """Show what is drawn of what there is to see, until nothing of it goes on."""
     if as_json:
-        raise BadInput("--watch shows a table again and again, --json is one object: choose one of them")
+        raise BadInput(
+            "--watch shows a table again and again, and --json is one object: they do not go together",
+            hint="leave one of them out; swarm task wait TASK --json waits until a task has ended",
+        )
     from swarm.nodes.watching import watched
 
     with _screen() as show:

@@ -1,20 +1,32 @@
-"""Drafts of tasks, finalized and started at the wrong time."""
+"""Drafts that are led on, changed or joined at the wrong time; lists and slots that are waited for in no sensible way."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from swarm.callbacks import roles
 from swarm.cli.main import command
-from tests.bad_input.messages import Told, case
+from tests.bad_input.messages import Told, case, refused
 from tests.bad_input.nodes import entrance, swarm
-from tests.bad_input.stage import Stage
+from tests.bad_input.stage import Stage, identity
+from tests.nodes.test_desk import Operator
+
+JOBS = "Name: {name}\nTaskType: RUN_JOBS\nBody:\n  Command: [python, t.py]\n"
+ROLES = """\
+Name: {name}
+TaskType: RUN_SWARM
+Body:
+  Roles:
+    - {{Name: trainer, Owner: participant, Replicas: {{min: 1, max: 3}}, Command: [python, t.py]}}
+"""
 
 
-def led(stage: Stage, name: str, *steps: str) -> Path:
+def led(stage: Stage, name: str, *steps: str, body: str = JOBS) -> Path:
     """The file of a task that is a draft by now, and was led on by these commands."""
     path = stage.new("task.yaml")
     path.parent.mkdir(parents=True)
-    path.write_text(f"Name: {name}\nTaskType: RUN_JOBS\nBody:\n  Command: [python, t.py]\n")
+    path.write_text(body.format(name=name))
     for words in (("create", path), *((step, name) for step in steps)):
         stage.do(command, "task", *words, *entrance(stage, "swci"))
     return path
@@ -41,3 +53,62 @@ def _(stage: Stage) -> Told:
 def _(stage: Stage) -> Told:
     led(stage, "started", "finalize", "start")
     return swarm(stage, "task", "start", "started", *entrance(stage, "swci"))
+
+
+@case("swarm scale: a draft")
+def _(stage: Stage) -> Told:
+    led(stage, "scaled", body=ROLES)
+    return swarm(stage, "scale", "scaled", "trainer=+1", *entrance(stage, "swci"))
+
+
+@case("swarm join: a draft", process=True)
+def _(stage: Stage) -> Told:
+    led(stage, "joined", body=ROLES)
+    state = stage.new("sl")
+    flags = (*entrance(stage, "sl"), "--sl-fs-port", 0, "--state", state)
+    return stage.start(["-m", "swarm.cli.main", "join", "joined", "--role", "trainer", *flags]).ended().told
+
+
+def shell(stage: Stage, line: str) -> Told:
+    """This command of a command interface, as its only one in the stage's network."""
+    place = stage.new("usr")
+    place.mkdir(parents=True)
+    enter = f"create context a with ip 127.0.0.1 {stage.api_port}\nswitch context a\n"
+    (place / "swci-init").write_text(f"EXIT ON FAILURE\n{enter}{line}\n")
+    flags = ("--usr-dir", place, *identity(stage.a, "swci"))
+    return stage.start(["-m", "swarm.cli.run_swci", *flags]).ended().told
+
+
+@case("FINALIZE TASK: a draft of swarm task create", process=True)
+def _(stage: Stage) -> Told:
+    led(stage, "whole")
+    return shell(stage, "FINALIZE TASK whole")
+
+
+@case("DELETE TASK: a draft of swarm task create", process=True)
+def _(stage: Stage) -> Told:
+    led(stage, "kept")
+    return shell(stage, "DELETE TASK kept")
+
+
+@case("swarm task ls: watched, and as JSON")
+def _(stage: Stage) -> Told:
+    return swarm(stage, "task", "ls", "-w", "--json", *entrance(stage, "swci"))
+
+
+def asked(stage: Stage, question: Callable[[], object]) -> Told:
+    """What a program of a slot is told that asks this."""
+    place = stage.new("desk")
+    place.mkdir(parents=True)
+    (told,) = Operator(place, stage.patch).asked(lambda: refused(question))
+    return told
+
+
+@case("swarm.peers: a state that no slot is ever in")
+def _(stage: Stage) -> Told:
+    return asked(stage, lambda: roles.peers("collector", until="finished"))
+
+
+@case("swarm.peers: some are not in the state in time")
+def _(stage: Stage) -> Told:
+    return asked(stage, lambda: roles.peers("collector", until="done", patience_s=0))

@@ -111,7 +111,7 @@ def test_a_program_waits_for_all_of_a_role_and_is_told_who_keeps_it_waiting(oper
         raising(BadInput, lambda: swarm.peers("collector", until="finished")),
         wait,
     )
-    assert late == "1 of 2 collector are not done after 0 s: collector 1 is running"
+    assert late == "1 of 2 slots of collector are not done after 0 s: collector 1 is running"
     assert never.startswith("a slot is never 'finished', expected one of waiting, assigned")
     assert waited == ["done", "done"]
 
