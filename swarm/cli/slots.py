@@ -35,7 +35,12 @@ def command() -> None:
     pass
 
 
-@command.command("ls", cls=Command, examples=EXAMPLES, help="List slots, of all tasks that have not ended or of one.")
+@command.command(
+    "ls",
+    cls=Command,
+    examples=EXAMPLES,
+    help="List slots, of all tasks that have not ended or of one. Of all tasks, -w ends with an empty table.",
+)
 @click.argument("task", required=False)
 @network_flags
 @watch_flag
@@ -44,7 +49,7 @@ def ls(task: str | None, entrance: Entrance, watch: bool, as_json: bool) -> None
     from swarm.nodes import slotlist
 
     if watch:
-        look, goes_on = partial(slotlist.rows, task=task), partial(slotlist.go_on, task=task)
+        look, goes_on = partial(slotlist.rows, task=task), partial(slotlist.goes_on, task=task)
         watching.watch(entrance, look, goes_on, _slots, as_json)
         return
     found = entrance.ask(slotlist.slots(task))

@@ -33,7 +33,7 @@ swarm task kill cv          the same, but what runs is ended at once
 swarm task retry cv         whatever is not done waits again
 swarm task history cv     every change of it, with time and author, as the ledger has them
 swarm task clone cv cv-2 --data %DATA=user.alice.more    the same again, under another name, with other data
-swarm task rm cv            forget an ended task: its name is free again
+swarm task rm cv            forget an ended task or a draft: its name is free again
 swarm task rm cv --force --outputs    kill it first; remove what its jobs have put out
 """
 COUNTED = ("waiting", "assigned", "starting", "running", "done", "failed", "stopped", "lost")
@@ -91,11 +91,12 @@ def create(file: Path, entrance: Callable[[], Entrance], as_json: bool) -> None:
 @watch_flag
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout")
 def ls(entrance: Entrance, watch: bool, as_json: bool) -> None:
-    from swarm.nodes.jobstatus import task_rows, tasks_go_on
+    from swarm.nodes.jobstatus import task_rows
+    from swarm.nodes.slotlist import goes_on
     from swarm.nodes.submitting import listed
 
     if watch:
-        watching.watch(entrance, lambda ledger: [*task_rows(ledger)], tasks_go_on, _tasks_or_none, as_json)
+        watching.watch(entrance, lambda ledger: [*task_rows(ledger)], goes_on, _tasks_or_none, as_json)
         return
     found = entrance.ask(listed)
     if as_json:
@@ -174,7 +175,7 @@ def _asking(name: str, kind: str, said: str, about: str, **more: bool) -> None:
         if as_json:
             print_json(done)
         else:
-            id_ = f" (id {done['id']})" if "id" in done else ""
+            id_ = f" (id {done['id']})" if "id" in done and str(done["id"]) != task else ""
             click.echo(f"task {task}{id_} {said}" + (f": {done['state']}" if "state" in done else ""))
 
 
@@ -234,14 +235,16 @@ _asking(
     "Make a draft final: it never changes from then on, its slots are there, and participants may join it and wait. "
     "Nothing of it begins before swarm task start.",
 )
-_asking("start", "JobsStarted", "is started", "Let a final task begin, as soon as operators have room for it.")
+_asking("start", "JobsStarted", "may begin", "Let a final task begin, as soon as operators have room for it.")
 _GRACE = "what waits never starts, what runs has some seconds to end in."
 _asking("stop", "JobsStopped", "is being stopped", f"End a task: {_GRACE}")
 _asking("kill", "JobsStopped", "is being killed", "End a task at once, with all that its jobs have started.", kill=True)
 _asking("retry", "JobsRetried", "is tried again", "Try again whatever of an ended task is not done.")
 
 
-@command.command("rm", cls=Command, examples=EXAMPLES, help="Forget an ended task; the files that it made stay.")
+@command.command(
+    "rm", cls=Command, examples=EXAMPLES, help="Forget an ended task or a draft; the files that it made stay."
+)
 @click.argument("task")
 @click.option("--force", is_flag=True, help="kill it first, if it has not ended")
 @click.option("--outputs", is_flag=True, help="have operators remove what its jobs have put out")

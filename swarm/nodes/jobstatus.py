@@ -47,11 +47,6 @@ def task_rows(ledger: Ledger, after: int = 0) -> Iterator[dict[str, Any]]:
         yield _sweep_row(ledger, each) if isinstance(each, Sweep) else _row(ledger, each, positions.get(each.number))
 
 
-def tasks_go_on(ledger: Ledger) -> bool:
-    """Whether any of them has not ended."""
-    return any(not run.over for run in ledger.board.jobs.runs.values())
-
-
 def job(ledger: Ledger, name: str, first: int) -> dict[str, Any]:
     """One task by its name or id, with its slots from the ``first`` on; ``more`` says whether others follow."""
     queue = ledger.board.jobs

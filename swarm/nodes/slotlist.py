@@ -30,8 +30,8 @@ def rows(ledger: Ledger, task: str | None) -> list[dict[str, Any]]:
     return [row for run in _runs(ledger, task) for row in _rows(ledger, run)]
 
 
-def go_on(ledger: Ledger, task: str | None) -> bool:
-    """Whether the task has not ended, or any has not."""
+def goes_on(ledger: Ledger, task: str | None = None) -> bool:
+    """Whether the task has not ended; without one whether any has not."""
     return any(not run.over for run in _runs(ledger, task))
 
 

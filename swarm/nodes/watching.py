@@ -1,8 +1,8 @@
 """Watching: what a list shows, again and again, until nothing of it goes on.
 
-Used by `swarm task ls --watch` and `swarm slots ls --watch`. Guarantees: it is looked at after entries of the ledger
-only, and at most twice a second; it is shown when it has changed; a network that answers no longer ends it, in one
-sentence.
+Used by `swarm task ls --watch` and `swarm slots ls --watch`. Guarantees: it is looked at after entries of the ledger, or
+after 30 s without any, and at most twice a second; it is shown when it has changed; a network that answers no longer
+ends it, in one sentence.
 """
 
 from __future__ import annotations
