@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from swarm.errors import BadInput
 from swarm.nodes import (
@@ -29,11 +29,23 @@ from swarm.nodes import (
 )
 from swarm.nodes import client as asking
 from swarm.nodes.entrance import Entrance, of_swarm_up
-from swarm.nodes.sweeping import PROBE, Sweep, plan, planned
+from swarm.nodes.sweeping import Sweep, plan, planned
 from swarm.runtime.statedir import default_state_dir
+from swarm.wire.jobsfile import JobsFile
 
 Answer = dict[str, Any]
 File = str | os.PathLike[str]
+
+
+class SweepTerms(TypedDict, total=False):
+    """What may be said of a sweep, too. ``probe``: testers, 0 for none; ``shell``: a shell runs the line; ``restart``:
+    how often a job is tried again; ``cpu``, ``gpu``: how many of them each job has."""
+
+    probe: int
+    shell: bool
+    restart: int
+    cpu: int
+    gpu: int
 
 
 class Client:
@@ -111,7 +123,7 @@ class Client:
         return self._entrance.ask(submitting.submitted(Path(task)))
 
     def create(self, task: File | Mapping[str, Any]) -> Answer:
-        """The same as a draft: nothing of it begins before it is finalized and started."""
+        """Submit as `run` does, but as a draft: nothing of it begins before it is finalized and started."""
         if isinstance(task, Mapping):
             return self._entrance.ask(submitting.given(task, Path.cwd(), draft=True))
         return self._entrance.ask(submitting.submitted(Path(task), draft=True))
@@ -128,41 +140,14 @@ class Client:
         """What is wrong with the task in a file, as an error, without the network: datasets are not looked up."""
         return submitting.checked(Path(task))
 
-    def sweep(
-        self,
-        task: str,
-        data: str,
-        configs: str,
-        line: str,
-        *,
-        probe: int = PROBE,
-        shell: bool = False,
-        restart: int = 0,
-        cpu: int = 1,
-        gpu: int = 0,
-    ) -> Answer:
-        """Submit a command (``line``, with %DATA, %IN and %OUT) as one job for each file in ``configs``.
+    def sweep(self, task: str, data: str, configs: str, line: str, **terms: Unpack[SweepTerms]) -> Answer:
+        """Submit a command (``line``, with %DATA, %IN and %OUT) as one job for each file in ``configs``; ``terms`` as in
+        `SweepTerms`."""
+        return self._entrance.ask(submitting.submit(_swept(task, data, configs, line, **terms)))
 
-        ``probe``: testers, 0 for none; ``shell``: a shell runs the line; ``restart``: how often a job is tried again.
-        """
-        made = Sweep(task, data, configs, line, probe, shell, restart, cpu, gpu).task(Path.cwd())
-        return self._entrance.ask(submitting.submit(made))
-
-    def plan_sweep(
-        self,
-        task: str,
-        data: str,
-        configs: str,
-        line: str,
-        *,
-        probe: int = PROBE,
-        shell: bool = False,
-        restart: int = 0,
-        cpu: int = 1,
-        gpu: int = 0,
-    ) -> Answer:
+    def plan_sweep(self, task: str, data: str, configs: str, line: str, **terms: Unpack[SweepTerms]) -> Answer:
         """Every job's command, and nothing is submitted: the network is asked for datasets only."""
-        made = Sweep(task, data, configs, line, probe, shell, restart, cpu, gpu).task(Path.cwd())
+        made = _swept(task, data, configs, line, **terms)
         return self._entrance.ask(partial(planned, made)) if made.body.datasets else plan(made, {})
 
     def tasks(self) -> list[Answer]:
@@ -215,7 +200,7 @@ class Client:
         return self._entrance.ask(submitting.asked("JobsRetried", str(task)))
 
     def remove(self, task: str | int, *, force: bool = False, outputs: bool = False) -> Answer:
-        """Forget an ended task; with ``force`` kill it first, with ``outputs`` have its outputs removed, too."""
+        """Forget an ended task or a draft; with ``force`` kill it first, with ``outputs`` have its outputs removed."""
         return self._entrance.ask(submitting.deleted(str(task), force=force, outputs=outputs))
 
     def scale(self, task: str | int, change: str) -> Answer:
@@ -276,3 +261,8 @@ class Client:
     def logs(self, name: str, lines: int = 100) -> list[str]:
         """The last lines of the log of a node or slot of this host."""
         return logs.find(self._state, name).last(lines)[0]
+
+
+def _swept(task: str, data: str, configs: str, line: str, **terms: Unpack[SweepTerms]) -> JobsFile:
+    """The task that a sweep is; files as seen from the working directory."""
+    return Sweep(name=task, data=data, configs=configs, line=line, **terms).task(Path.cwd())
