@@ -313,7 +313,7 @@ class RolesRun(JobRun):
         if not self.leased and not self._waiting and any(done.values()):
             if all(done[role.name] >= role.low for role in self.roles):
                 return self._finish("every role is done", now_ms)
-        elif not any(tally.able(role.name) for role in self.roles):
+        elif self.slots and not any(tally.able(role.name) for role in self.roles):
             newest = max(self.slots.values(), key=lambda slot: (slot.changed_ms, slot.id))
             return self._end(f"nothing is left to run; {newest.role} {newest.index}: {newest.reason}", "failed", now_ms)
         return self._count_who_runs(now_ms)

@@ -177,6 +177,18 @@ def test_what_still_ends_is_added_again_so_there_are_never_more_than_the_maximum
     assert (slot.state, slot.ending, slot.attempt) == ("assigned", "", 2), "it is there to run again"
 
 
+def test_a_task_that_has_no_slots_yet_is_scaled_like_any_other():
+    """Were anything raised but a refusal, no network node would ever apply another entry."""
+    scene = RoleScene(1)
+    run = scene.play(Role("peer", low=0, start=0))
+    for count in ({"by": 0}, {"to": 0}):
+        told = scene.say(scene.swci, "RolesScaled", {"task": "cartpole", "role": "peer", **count})
+        assert told.result == {"task": "cartpole", "role": "peer", "slots": 0, "added": [], "removed": []}
+    assert (run.state, run.slots) == ("queued", {})
+    assert scene.scale("peer", to=1).accepted
+    assert states(run) == {"peer 0": "assigned"}
+
+
 @pytest.mark.parametrize(
     ("role", "count", "said"),
     [
