@@ -141,8 +141,8 @@ class Client:
         return submitting.checked(Path(task))
 
     def sweep(self, task: str, data: str, configs: str, line: str, **terms: Unpack[SweepTerms]) -> Answer:
-        """Submit a command (``line``, with %DATA, %IN and %OUT) as one job for each file in ``configs``; ``terms`` as in
-        `SweepTerms`."""
+        """Submit a command (``line``, with %DATA, %IN and %OUT) as one job for each file in ``configs``; ``terms`` as
+        in `SweepTerms`."""
         return self._entrance.ask(submitting.submit(_swept(task, data, configs, line, **terms)))
 
     def plan_sweep(self, task: str, data: str, configs: str, line: str, **terms: Unpack[SweepTerms]) -> Answer:

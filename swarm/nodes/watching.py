@@ -1,7 +1,7 @@
 """Watching: what a list shows, again and again, until nothing of it goes on.
 
-Used by `swarm task ls --watch` and `swarm slots ls --watch`. Guarantees: it is looked at after entries of the ledger, or
-after 30 s without any, and at most twice a second; it is shown when it has changed; a network that answers no longer
+Used by `swarm task ls --watch` and `swarm slots ls --watch`. Guarantees: it is looked at after entries of the ledger,
+or after 30 s without any, and at most twice a second; it is shown when it has changed; a network that answers no longer
 ends it, in one sentence.
 """
 

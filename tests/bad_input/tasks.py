@@ -1,4 +1,4 @@
-"""Drafts that are led on, changed or joined at the wrong time; lists and slots that are waited for in no sensible way."""
+"""Drafts that are led on, changed or joined at the wrong time; what is watched or waited for in vain."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.sim.groups import UPPER, SHARE, drawn
+from tests.sim.groups import SHARE, UPPER, drawn
 from tests.sim.scenario import Lean, Scenario
 from tests.sim.test_sim import FIRST, INITIAL, KEPT_DEAD, SECOND, THIRD, Made
 
