@@ -173,11 +173,13 @@ class Jobs:
     def _stopped(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         kill = claim.body.get("kill", False)
         meant = self.meant(claim, identity, "stopped")
+        self.sweeps.must_wait_together(meant, "stopped", "stop")
         live = [run for run in meant if not run.over] or meant[:1]
         return self.each_done(claim.body["task"], live, lambda run: run.stop(str(identity), kill, header.time), header)
 
     def _retried(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         meant = self.meant(claim, identity, "retried")
+        self.sweeps.must_wait_together(meant, "retried", "start")
         if going := [run for run in meant if not run.over]:
             meant = going[:1]  # it refuses: what is tried again has ended
         ended = [run for run in meant if run.state != "done"] or meant[:1]

@@ -151,6 +151,28 @@ def test_the_swarms_of_a_sweep_are_finalized_and_started_together():
     assert [run.leased for run in sweep.runs.values()] == [2, 2]
 
 
+def test_no_swarm_of_a_sweep_goes_ahead_of_the_others_before_their_start():
+    scene = SweepScene(4)
+    assert scene.say(scene.swci, "RolesSubmitted", {**member(0, 2), "draft": True}).accepted
+    for name in ("cv", "cv.0", "1", "2"):
+        assert scene.finalize(name).reason == "task cv cannot be finalized: 1 of its 2 swarms were submitted"
+    assert scene.say(scene.swci, "RolesSubmitted", {**member(1, 2), "draft": True}).accepted
+    assert scene.stop("cv.0").reason == "task cv.0 is draft: there is nothing to stop"
+    assert scene.finalize("cv").accepted
+    sweep = scene.ledger.board.jobs.sweeps.by_name["cv"]
+    before = scene.ledger.board.to_state()
+    for done, hint in ((scene.stop, "swarm task stop cv"), (scene.retry, "swarm task start cv")):
+        refused = done("cv.0")
+        assert refused.reason.startswith("task cv.0 is one of the swarms of cv: it is ")
+        assert refused.hint == hint
+    assert scene.ledger.board.to_state() == before
+    assert scene.stop("cv").result == {"state": "stopped"}
+    assert [run.state for run in sweep.runs.values()] == ["stopped"] * 2
+    assert scene.retry("cv").result == {"state": "queued"}
+    assert [run.leased for run in sweep.runs.values()] == [2, 2]
+    assert scene.stop("cv.0").accepted, "they were started: each may end by itself"
+
+
 def test_a_sweep_that_is_not_complete_is_not_finalized_and_its_swarms_are_all_drafts():
     scene = SweepScene(4)
     assert scene.say(scene.swci, "RolesSubmitted", {**member(0), "draft": True}).accepted
