@@ -10,6 +10,7 @@ from swarm.core.events import TaskChanged
 from swarm.core.ledger import Ledger
 from swarm.core.roles import Role
 from swarm.core.task import TASK
+from swarm.core.taskrunner import DEFAULT_NAME
 from tests.core.rolescene import RoleScene, states, submitted
 from tests.core.scene import Actor
 from tests.core.test_jobs import JobScene
@@ -94,6 +95,23 @@ def test_a_draft_is_its_organisations_and_no_draft_of_lines():
         assert "task job was submitted whole: it cannot be" in refused.reason
         assert refused.hint == "swarm task finalize job, or swarm task rm job"
     assert scene.ledger.board.to_state() == before
+
+
+def test_hints_of_the_other_kind_of_drafts_lead_on():
+    scene = JobScene(1)
+    scene.submit(draft=True)
+    assert scene.create("job").hint == "choose another name, or swarm task rm job first"
+    assert scene.create("after", prereq="job").accepted
+    assert scene.say(scene.swci, "TaskFinalized", {"task": "after"}).accepted
+
+    def assigned(name: str) -> str:
+        return str(scene.say(scene.swci, "TaskAssigned", {"task": name, "taskrunner": DEFAULT_NAME, "peers": 1}).hint)
+
+    assert [assigned("after"), assigned("job")] == ["swarm task finalize job"] * 2
+    assert scene.finalize().accepted
+    assert assigned("job") == "swarm task start job"
+    assert scene.start().accepted
+    assert assigned("job") == "swarm task retry job runs it again"
 
 
 def test_a_draft_can_be_deleted_and_a_final_task_that_was_stopped():
