@@ -74,7 +74,7 @@ def _(stage: Stage) -> Told:
     path = stage.new("wide.yaml")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        "Name: cv\nTaskType: RUN_SWARM\nBody:\n  ForEach: {'%K': [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}\n"
-        "  Roles: [{Name: x, Replicas: {min: 1, max: 1000}, Command: [cat, '%K']}]\n"
+        "Name: cv\nTaskType: RUN_SWARM\nBody:\n  ForEach: {'%KEY': [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}\n"
+        "  Roles: [{Name: x, Replicas: {min: 1, max: 1000}, Command: [cat, '%KEY']}]\n"
     )
     return swarm(stage, "run", "-f", path)
