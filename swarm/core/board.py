@@ -44,7 +44,7 @@ class Board:
         self.taskrunners: dict[str, Taskrunner] = {DEFAULT_NAME: Taskrunner(DEFAULT_NAME)}
         self.datasets = Datasets(lambda name, anchor: self.jobs.user_of(name, anchor))
         self.artifacts = Artifacts()
-        self.jobs = Jobs(self.tasks, self.taskrunners, self.datasets, self.artifacts, self.bodies)
+        self.jobs = Jobs(self.tasks, self.taskrunners, self.datasets, self.artifacts, self.bodies, rules)
         self.joining = Joining(self.jobs, anchors)
         self.roles = RolesBoard(self.jobs, self.joining.let_go, anchors, rules)
         self._kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {

@@ -31,6 +31,7 @@ from swarm.core.jobslot import Holder, JobSlot, Room
 from swarm.core.names import Identity
 from swarm.core.placing import Placing
 from swarm.core.rolesrun import RolesRun
+from swarm.core.rules import Rules
 from swarm.core.sweeps import Sweep, Sweeps
 from swarm.core.task import ROOT_NAME, RUN_JOBS, Task
 from swarm.core.taskrunner import Taskrunner
@@ -44,7 +45,7 @@ Answer = tuple[dict[str, Any], list[Event]]
 
 
 class Jobs:
-    """What it is given is the board's own."""
+    """What it is given is the board's own, and the ledger's rules."""
 
     def __init__(
         self,
@@ -53,13 +54,14 @@ class Jobs:
         datasets: Datasets,
         artifacts: Artifacts,
         bodies: Bodies,
+        rules: Rules,
     ) -> None:
         self.runs: dict[int, JobRun] = {}
         """By number, in the order in which they came."""
         self.rooms: dict[str, Room] = {}
         self._tasks = tasks
         self._taskrunners = taskrunners
-        self._datasets, self._artifacts, self._bodies = datasets, artifacts, bodies
+        self._datasets, self._artifacts, self._bodies, self._rules = datasets, artifacts, bodies, rules
         self._last_id = 0
         self._held: dict[str, dict[str, JobSlot]] = {}
         """By operator, then by slot: what is leased."""
@@ -165,7 +167,7 @@ class Jobs:
         self._tasks[name], self.runs[run.number] = task, run
         self._bodies.added(task)
         if isinstance(run, RolesRun):
-            self.with_roles[run.number] = run
+            self.with_roles[run.number], run.rules = run, self._rules
             self.sweeps.add(run)
         events = self._noted(run, [TaskKnown(name, str(identity)), run.changed()])
         events += self.deal(header.index, header.time)
@@ -344,6 +346,8 @@ class Jobs:
         self.rooms.update({uid: Room(cpu, gpu) for uid, cpu, gpu in rooms})
         self.runs = {run.number: run for run in map(_run_of, runs)}
         self.with_roles = {number: run for number, run in self.runs.items() if isinstance(run, RolesRun)}
+        for each in self.with_roles.values():
+            each.rules = self._rules
         self.sweeps.restore(self.with_roles.values())
         self._waiting = {number: run for number, run in self.runs.items() if run.waits}
         self._held = {}
