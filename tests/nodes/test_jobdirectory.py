@@ -48,6 +48,7 @@ def test_a_link_is_no_code(code, tmp_path):
 
 
 def test_a_job_begins_in_a_copy_of_its_code_and_not_of_another(code, directory):
+    (code / ".git").write_text("gitdir: elsewhere")  # as in a worktree of git
     meant = digest_of(code)
     directory.prepare(code, meant)
     assert (directory.work / "part" / "model.py").read_text() == "x = 1"
