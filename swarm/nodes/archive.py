@@ -28,6 +28,8 @@ SHARED_MAX = 100
 """Of the latter so many attributes."""
 DIRECTORY_MAX = 64 << 20
 """Bytes of a zip's directory: that of about a million files."""
+ENTRY_MAX = 1200
+"""Of it, for each file that there may be."""
 DECOMPRESSOR_MAX = 256 << 20
 PIECE = 1 << 16
 _ZIPPED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
@@ -44,7 +46,7 @@ class Member:
     target: str = ""
 
 
-def members(archive: Path) -> Iterator[Member]:
+def members(archive: Path, files_max: int) -> Iterator[Member]:
     """Of a tar, compressed or not, or of a zip; each is to be read before the next is asked for.
 
     Raises BadInput for what is neither or takes too much memory, and what Python's readers raise for what is damaged.
@@ -60,7 +62,7 @@ def members(archive: Path) -> Iterator[Member]:
         else:
             yield from _tar_members(archive, tar, bounded)
             return
-        yield from _zip_members(archive, _Bounded(file, archive))
+        yield from _zip_members(archive, _Bounded(file, archive), files_max)
 
 
 def _tar_members(archive: Path, tar: tarfile.TarFile, bounded: _Bounded) -> Iterator[Member]:
@@ -77,10 +79,13 @@ def _tar_members(archive: Path, tar: tarfile.TarFile, bounded: _Bounded) -> Iter
         yield Member(info.name, kind, lambda info=info: tar.extractfile(info), bool(info.mode & 0o100), info.linkname)  # type: ignore[misc]
 
 
-def _zip_members(archive: Path, bounded: _Bounded) -> Iterator[Member]:
-    with bounded.headers(DIRECTORY_MAX):
+def _zip_members(archive: Path, bounded: _Bounded, files_max: int) -> Iterator[Member]:
+    with bounded.headers(min(DIRECTORY_MAX, max(HEADER_MAX, files_max * ENTRY_MAX))):
         zipped = zipfile.ZipFile(bounded)
-    for info in zipped.infolist():
+    listed = zipped.infolist()
+    if len(listed) > files_max:
+        raise BadInput(f"{archive.name} holds more than {files_max} files")
+    for info in listed:
         if info.compress_type not in _ZIPPED:
             raise BadInput(
                 f"{archive.name} holds {info.filename[:80]!r} in a form that is not unpacked: zip it plainly"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from swarm.core.filelist import FileEntry
 from swarm.errors import BadInput
-from swarm.wire.manifest import FILES_MAX, LEFT_OUT, Manifest
+from swarm.wire.manifest import FILES_MAX, LEFT_OUT, PARTS_MAX, Manifest
 
 BYTES_MAX = 256 * 1024 * 1024
 
@@ -69,12 +69,17 @@ def _files(directory: Path) -> Iterator[Path]:
         directories[:] = sorted(name for name in directories if name not in LEFT_OUT)
         names = sorted(name for name in files if name not in LEFT_OUT)
         for name in [*directories, *names]:
-            path = Path(place, name)
-            if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                raise BadInput(
-                    f"{path} is neither a file nor a directory, so it cannot be part of the code {directory}"
-                )
+            _must_be_code(directory, Path(place, name))
         yield from (Path(place, name) for name in names)
+
+
+def _must_be_code(directory: Path, path: Path) -> None:
+    said = path.relative_to(directory)
+    shown = repr(str(said)[:80])
+    if len(said.parts) > PARTS_MAX:
+        raise BadInput(f"the code holds {shown}, a path of more than {PARTS_MAX} parts")
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        raise BadInput(f"{path} is neither a file nor a directory, so it cannot be part of the code {directory}")
 
 
 def _unreadable(error: OSError) -> None:

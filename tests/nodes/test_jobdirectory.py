@@ -47,6 +47,14 @@ def test_a_link_is_no_code(code, tmp_path):
         digest_of(code)
 
 
+def test_code_is_no_deeper_than_can_be_copied_and_removed_again(code):
+    (code / ("d/" * 63)).mkdir(parents=True)
+    assert digest_of(code)
+    (code / ("d/" * 64) / "e").mkdir(parents=True)
+    with pytest.raises(BadInput, match=r"holds '(d/)+', a path of more than 64 parts"):
+        digest_of(code)
+
+
 def test_a_job_begins_in_a_copy_of_its_code_and_not_of_another(code, directory):
     (code / ".git").write_text("gitdir: elsewhere")  # as in a worktree of git
     meant = digest_of(code)
