@@ -2,7 +2,7 @@
 
 Used where a task is submitted (`nodes/submitting`, `nodes/publishing`) and where its programs begin (`nodes/workplace`,
 `nodes/participant`). Guarantees: equal names and contents give equal hashes on every host, whatever times, owners and
-order the files have; nothing outside of the directory is ever part of it; a copy holds what the hash
+order the files have, and no others do; nothing outside of the directory is ever part of it; a copy holds what the hash
 covers and nothing else. The hash is that of its manifest (`core/filelist`, `wire/manifest`).
 """
 
@@ -78,6 +78,8 @@ def _must_be_code(directory: Path, path: Path) -> None:
     shown = repr(str(said)[:80])
     if len(said.parts) > PARTS_MAX:
         raise BadInput(f"the code holds {shown}, a path of more than {PARTS_MAX} parts")
+    if not path.name.isprintable():  # its line of the manifest could read as two
+        raise BadInput(f"the code holds {shown}, which has characters that names of code may not have")
     if path.is_symlink() or not (path.is_file() or path.is_dir()):
         raise BadInput(f"{path} is neither a file nor a directory, so it cannot be part of the code {directory}")
 

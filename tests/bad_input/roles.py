@@ -85,3 +85,8 @@ def _(stage: Stage) -> Told:
 @case("swarm task check: a zip that is too deep")
 def _(stage: Stage) -> Told:
     return checked_with(stage, "a/" * 64 + "train.py")
+
+
+@case("swarm task check: a zip with a name that speaks to the terminal")
+def _(stage: Stage) -> Told:
+    return checked_with(stage, "train.py", "\x1b]0;owned\x07.py")

@@ -47,6 +47,16 @@ def test_a_link_is_no_code(code, tmp_path):
         digest_of(code)
 
 
+@pytest.mark.parametrize("name", [f"a\n{'0' * 64} 4 main.py", "\x1b]0;owned\x07.py", os.fsdecode(b"\xff.py")])
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_a_name_of_code_is_one_printable_line(code, name, kind):
+    """With others two trees could have one hash, and a terminal that shows them do what they say."""
+    {"file": Path.touch, "directory": Path.mkdir, "link": lambda path: path.symlink_to("train.py")}[kind](code / name)
+    with pytest.raises(BadInput, match="has characters that names of code may not have") as refused:
+        digest_of(code)
+    assert refused.value.message.isprintable()
+
+
 def test_code_is_no_deeper_than_can_be_copied_and_removed_again(code):
     (code / ("d/" * 63)).mkdir(parents=True)
     assert digest_of(code)
