@@ -1,8 +1,9 @@
 """Reading archives (tar, zip) from others: what they hold, one member after the other, in bounded memory.
 
-Used by `nodes/unpacking`. Python's readers take into memory whatever an archive says of itself: a header of gigabytes,
-a list of holes without end, every member's header until the archive is closed. Guarantee: what is read for the sake of
-headers is bounded, for each member and for what is kept for all of them, and so is what a decompressor may take.
+Used by `nodes/unpacking`; `nodes/codesource` says how. Python's readers take into memory whatever an archive says of
+itself: a header of gigabytes, a list of holes without end, every member's header until the archive is closed.
+Guarantee: what is read for the sake of headers is bounded, for each member and for what is kept for all of them, and so
+is what a decompressor may take.
 """
 
 from __future__ import annotations
@@ -62,6 +63,15 @@ def members(archive: Path, files_max: int) -> Iterator[Member]:
         else:
             yield from _tar_members(archive, tar, bounded)
             return
+        yield from _zip_members(archive, _Bounded(file, archive), files_max)
+
+
+def zip_members(archive: Path, files_max: int) -> Iterator[Member]:
+    """The same of a zip and of nothing else: one that is a tar, too, would be something else than people see who unzip
+    it."""
+    with archive.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise BadInput(f"{archive.name} is no zip archive")
         yield from _zip_members(archive, _Bounded(file, archive), files_max)
 
 

@@ -1,9 +1,9 @@
 """Where the code of a task comes from on its author's host: a directory, or a zip of one.
 
 Used where a task is submitted, where an operator's slots begin in a copy of it, and where a participant has a copy of
-its own. Guarantees: a zip is unpacked below a directory that is gone afterwards, and nothing in it leads out of there
-or is larger than code may be (`nodes/unpacking`); what a role would not find in the code is said before anything is
-submitted.
+its own. Guarantees: a zip is read as nothing but a zip, and unpacked below a directory that is gone afterwards; nothing
+in it leads out of there or is larger than code may be (`nodes/unpacking`); what a role would not find in the code is
+said before anything is submitted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from swarm.errors import BadInput
+from swarm.nodes.archive import zip_members
 from swarm.nodes.code import BYTES_MAX
 from swarm.nodes.scratch import scratch_directory
 from swarm.nodes.unpacking import Limits, unpack
@@ -30,7 +31,7 @@ def opened(code: Path) -> Iterator[Path]:
     if code.suffix != ".zip":
         raise BadInput(f"the code {code} is a file and no .zip", hint="Code names a directory, or a zip of one")
     with scratch_directory("swarm-code-") as place:
-        unpack(code, place / "code", Limits(BYTES_MAX, FILES_MAX), lambda: None)
+        unpack(code, place / "code", Limits(BYTES_MAX, FILES_MAX), lambda: None, zip_members)
         yield place / "code"
 
 

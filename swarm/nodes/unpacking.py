@@ -54,13 +54,19 @@ class Limits:
             raise BadInput(f"{archive.name} unpacks to more bytes than a content may have")
 
 
-def unpack(archive: Path, into: Path, limits: Limits, go_on: Callable[[], None]) -> None:
+def unpack(
+    archive: Path,
+    into: Path,
+    limits: Limits,
+    go_on: Callable[[], None],
+    read: Callable[[Path, int], Iterator[Member]] = members,
+) -> None:
     """Raises BadInput for what is no archive, is damaged, cannot be written, or holds what may not be unpacked.
 
-    `go_on` may raise.
+    ``read``: as what it is read (`nodes/archive`). `go_on` may raise.
     """
     try:
-        _unpack(archive, members(archive, limits.files), into, limits, go_on)
+        _unpack(archive, read(archive, limits.files), into, limits, go_on)
     except _BROKEN as error:
         raise BadInput(f"{archive.name} cannot be unpacked: {_why(error)}") from None
 

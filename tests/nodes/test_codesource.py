@@ -1,5 +1,7 @@
 """The code of a task on its author's host: what its roles run is there, and a zip leads nowhere else."""
 
+import io
+import tarfile
 import tempfile
 import zipfile
 
@@ -95,6 +97,25 @@ def test_a_zip_that_is_damaged_is_said_to_be_so(tmp_path):
 def test_the_list_of_a_zips_files_is_bounded_before_it_is_read(tmp_path):
     archive = zipped(tmp_path / "code.zip", **{f"{number}/{'x' * 240}": "" for number in range(9000)})
     with pytest.raises(BadInput, match="says more of its files than memory is spent on"), opened(archive):
+        pass
+
+
+def test_a_zip_is_what_who_unzips_it_sees_and_no_tar_that_it_is_too(tmp_path):
+    path = tmp_path / "code.zip"
+    with tarfile.open(path, "w") as tar:
+        hidden = tarfile.TarInfo("main.py")
+        hidden.size = 5
+        tar.addfile(hidden, io.BytesIO(b"run()"))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("main.py", "print()")
+    with opened(path) as directory:
+        assert (directory / "main.py").read_text() == "print()"
+
+
+def test_a_tar_is_no_code_whatever_its_name(tmp_path):
+    with tarfile.open(tmp_path / "code.zip", "w") as tar:
+        tar.addfile(tarfile.TarInfo("main.py"))
+    with pytest.raises(BadInput, match=r"^code\.zip is no zip archive$"), opened(tmp_path / "code.zip"):
         pass
 
 
