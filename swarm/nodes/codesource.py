@@ -23,14 +23,14 @@ _PROGRAMS = (".py", ".sh")
 
 
 @contextlib.contextmanager
-def opened(code: Path) -> Iterator[Path]:
-    """The directory with the code; of a zip, for as long as the block lasts."""
+def opened(code: Path, below: Path | None = None) -> Iterator[Path]:
+    """The directory with the code; of a zip, for as long as the block lasts, and ``below`` this one."""
     if not code.is_file():
         yield code
         return
     if code.suffix != ".zip":
         raise BadInput(f"the code {code} is a file and no .zip", hint="Code names a directory, or a zip of one")
-    with scratch_directory("swarm-code-") as place:
+    with scratch_directory("swarm-code-", below) as place:
         unpack(code, place / "code", Limits(BYTES_MAX, FILES_MAX), lambda: None, zip_members)
         yield place / "code"
 

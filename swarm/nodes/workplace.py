@@ -88,6 +88,6 @@ class Workplace:
         if code is None:
             self.work.mkdir(mode=0o700)
             return
-        with opened(code) as directory:
+        with opened(code, self.path) as directory:
             copied(directory, self.work)
         must_be(digest, self.work, code)

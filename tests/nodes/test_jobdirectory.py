@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -87,6 +88,22 @@ def test_a_job_begins_in_what_a_zip_holds_and_in_nothing_that_its_hash_does_not_
     shutil.make_archive(str(tmp_path / "code"), "zip", code)
     with pytest.raises(BadInput, match=r"code\.zip has changed: its hash is"):
         directory.prepare(archive, meant)
+
+
+def test_a_zip_is_unpacked_on_the_disk_of_the_slot_and_nothing_of_that_stays(code, directory, tmp_path, monkeypatch):
+    """The one of temporary files may be small, or memory."""
+    meant, archive = digest_of(code), Path(shutil.make_archive(str(tmp_path / "code"), "zip", code))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    before = set(directory.path.iterdir())
+    directory.prepare(archive, meant)
+    assert set(directory.path.iterdir()) - before == {directory.work, directory.output}
+    shutil.rmtree(directory.work)
+    shutil.rmtree(directory.output)
+    with zipfile.ZipFile(archive, "a") as more:
+        more.writestr("train.py/too", "")
+    with pytest.raises(BadInput, match="cannot be unpacked"):
+        directory.prepare(archive, meant)
+    assert set(directory.path.iterdir()) - before == {directory.output}
 
 
 @pytest.mark.parametrize(
