@@ -132,7 +132,10 @@ def summary(run: LocalRun, ran: Ran) -> None:
     from swarm.cli.tables import count_bytes, output, short_digest, table
 
     if not ran.rounds:
-        click.echo("the programs ended well, but no round was merged: do they use SwarmCallback or Swarm?")
+        click.echo(
+            "the programs ended well, but no round was merged: do they use SwarmCallback or Swarm? docs/CALLBACKS.md "
+            "has the lines that make a program take part"
+        )
         return
     rows = table("peer", "organisation", ">rounds", ">sent", "digest of the final model")
     for peer in run.swarm.peers:

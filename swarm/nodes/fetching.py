@@ -29,16 +29,23 @@ class Fetching:
         self._client = client
         self._happened = happened
         self._stop = Stop()
+        self._asked = ""
+        """The holder whose bytes are waited for."""
+        self._slow: list[str] = []
+        """Those whose bytes were given up, the last of them last. They are asked after all others: one that sends a
+        byte now and then could keep this node behind for good."""
 
     def anew(self) -> Stop:
         """Ends the fetch that is under way; for the next one, to be taken at once, since tasks begin in any order."""
         self._stop.set()
         self._stop = Stop()
+        if self._asked:
+            self._slow = [*(uid for uid in self._slow if uid != self._asked), self._asked]
         return self._stop
 
     async def fetch(self, effect: Fetch, stop: Stop) -> None:
         if self._models.get(effect.digest) is None:
-            of = (self._contract, self._models, self._client, effect, stop)
+            of = (self._contract, self._models, self._client, self._sorted(effect), stop, self._asks)
             try:
                 file = await trio.to_thread.run_sync(fetched, *of, abandon_on_cancel=True)  # type: ignore[call-arg] # the stubs are older
             except FetchStopped:
@@ -48,12 +55,28 @@ class Fetching:
                 return
             finally:
                 stop.set()  # who was cancelled has left the thread to itself
+                if stop is self._stop:
+                    self._asked = ""
             self._models.hold(file, effect.digest)
         self._happened(Fetched(effect.digest))
 
+    def _sorted(self, effect: Fetch) -> Fetch:
+        after = {uid: place for place, uid in enumerate(self._slow, 1)}
+        return Fetch(effect.digest, tuple(sorted(effect.holders, key=lambda uid: after.get(uid, 0))))
 
-def fetched(contract: Contract, models: Models, client: DataClient, effect: Fetch, stop: Stop) -> ModelFile:
-    """In a thread. Raises Refused with what each holder said, and FetchStopped after ``stop``."""
+    def _asks(self, uid: str) -> None:
+        self._asked = uid
+
+
+def fetched(
+    contract: Contract,
+    models: Models,
+    client: DataClient,
+    effect: Fetch,
+    stop: Stop,
+    asks: Callable[[str], None] = lambda uid: None,
+) -> ModelFile:
+    """In a thread; ``asks`` hears whom. Raises Refused with what each holder said, and FetchStopped after ``stop``."""
     own = verified(contract, models, effect.digest)
     if own is not None:
         return own
@@ -61,6 +84,7 @@ def fetched(contract: Contract, models: Models, client: DataClient, effect: Fetc
     for uid in effect.holders:
         file = models.incoming()
         want = Want(contract.name, 0, "model", 0, effect.digest, 0, file.whole.nbytes)
+        asks(uid)
         try:
             client.fetch(contract.members[uid].data_address, uid, want, file.whole, stop=stop)
             found = digest_of(contract, file)

@@ -145,16 +145,21 @@ class Launch:
         return process
 
     def wait_ready(
-        self, processes: Iterable[Process], deadline_s: float, look: Callable[[], None] = lambda: None
+        self,
+        processes: Iterable[Process],
+        deadline_s: float,
+        look: Callable[[], None] = lambda: None,
+        may_end: Sequence[Process] = (),
     ) -> None:
-        """Until each has written its ready.json; `look` is called every 50 ms.
+        """Until each has written its ready.json, or is one of `may_end` and has ended with 0; `look` is called every
+        50 ms.
 
         Raises the error of the first process that dies meanwhile, or Unreachable naming who is not ready.
         """
         waiting = list(processes)
         until = time.monotonic() + deadline_s
-        while waiting := [process for process in waiting if process.ready() is None]:
-            self.check()
+        while waiting := [each for each in waiting if each.ready() is None and not self._over(each, may_end)]:
+            self.check(may_end)
             look()
             if time.monotonic() > until:
                 names = ", ".join(process.name for process in waiting)
@@ -181,8 +186,12 @@ class Launch:
         """Raises the error of the first process that has ended; those of `may_end` may, with 0."""
         for process in self.processes:
             code = process.exit_code
-            if code is not None and not (code == 0 and process in may_end):
+            if code is not None and not self._over(process, may_end):
                 raise process.failure()
+
+    @staticmethod
+    def _over(process: Process, may_end: Sequence[Process]) -> bool:
+        return process in may_end and process.exit_code == 0
 
     def kill(self, process: Process) -> None:
         """SIGKILL one child: its end is wanted, and ends nobody else."""

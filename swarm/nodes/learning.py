@@ -195,8 +195,10 @@ class Learning:
         body = effect.body
         if effect.kind == "Offer":
             await self._make_durable(body["base"])
-            mine = (self.member.lineage.origin, body["digest"])  # what a late change is made of, and is
-            self.models.keep_only([body["base"], *mine, *(commit.digest for commit in self.contract.kept)])
+            # An offer that is out of date by now would throw away what a later one rests on.
+            if (body["round"], body["base"]) == (self.contract.round, self.contract.base):
+                mine = (self.member.lineage.origin, body["digest"])  # what a late change is made of, and is
+                self.models.keep_only([body["base"], *mine, *(commit.digest for commit in self.contract.kept)])
             before = self._round.rates if self._round else {}  # the same to all; offers are there for some only
             body = await self._offering.completed(body, before)
         outcome = await self._link.propose(effect.kind, body)

@@ -109,9 +109,9 @@ class LocalRun:
     def _start_peers(self, programs: Sequence[Program]) -> None:
         network = self.swarm.network
         for number, program in enumerate(programs):
-            self._launch.wait_ready([network[number % self._sns]], READY_S, self._look)
+            self._launch.wait_ready([network[number % self._sns]], READY_S, self._look, self._may_end())
             self.swarm.start_peer(program.command, environment=program.environment, cwd=program.cwd)
-        self._launch.wait_ready([*network, *(peer.node for peer in self.swarm.peers)], READY_S, self._look)
+        self._launch.wait_ready([*network, *self._may_end()], READY_S, self._look, self._may_end())
 
     def start_network(self) -> None:
         """The organisations, and their SNs; only the sentinel is ready then."""
@@ -157,7 +157,7 @@ class LocalRun:
         return consult((HOST, self.swarm.api_port(0)), credentials, self.swarm.directory / "swci-1", Client.status)
 
     def _may_end(self) -> list[Process]:
-        """Whose end is no failure, once the training is over."""
+        """Whose end is no failure: a program that takes no part in a swarm may end before the last node is ready."""
         return [peer.node for peer in self.swarm.peers]
 
     def _processes(self) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,14 +77,15 @@ def test_r038_a_damaged_model_counts_as_missing_and_is_fetched_from_who_has_it_w
 def test_a_model_from_a_silent_holder_is_given_up_when_another_is_wanted_or_its_program_is_over(
     tmp_path, organisation, model, ends
 ) -> None:
-    """Of rounds that are committed while one holder stands still, none may cost a thread and a file more."""
+    """Of rounds that are committed while one holder stands still, none may cost a thread and a file more, nor wait for
+    that one first."""
     content, digest = model
     models = Models(tmp_path / "models", SCHEMA.nbytes)
     happened: list[Any] = []
-    asked = threading.Event()
+    asked = threading.Semaphore(0)
 
     def no_byte_yet(want: Want) -> Region:
-        asked.set()
+        asked.release()
         return Region(memoryview(content))
 
     async def main() -> None:
@@ -94,14 +96,15 @@ def test_a_model_from_a_silent_holder_is_given_up_when_another_is_wanted_or_its_
             fetching = Fetching(contract(**members), models, reader.client, happened.append)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(fetching.fetch, Fetch("sha256:older", (silent.uid, holder.uid)), fetching.anew())
-                await trio.to_thread.run_sync(asked.wait, 60.0)
+                await trio.to_thread.run_sync(partial(asked.acquire, timeout=60.0))
                 if ends == "cancelled":
                     nursery.cancel_scope.cancel()
                 else:
-                    await fetching.fetch(Fetch(digest, (holder.uid,)), fetching.anew())
+                    await fetching.fetch(Fetch(digest, (silent.uid, holder.uid)), fetching.anew())
             await trio.to_thread.run_sync(until, lambda: len(list((tmp_path / "models").iterdir())) == len(happened))
 
     trio.run(main)
+    assert not asked.acquire(blocking=False)
     assert happened == ([] if ends == "cancelled" else [Fetched(digest)])
 
 

@@ -70,6 +70,15 @@ def test_the_first_death_is_named_with_its_last_lines_and_its_exit_code(launch, 
         launch.wait_ready([node, failing], 60)
 
 
+def test_a_node_whose_program_took_no_part_may_end_before_another_is_ready_and_no_other_may(launch, tmp_path):
+    node = launch.start("sn-1", "SN", python(NODE, tmp_path / "sn-1"), state=tmp_path / "sn-1")
+    over = launch.start("sl-1", "SL", python("print('trained alone')"), state=tmp_path / "sl-1")
+    until(lambda: over.exit_code == 0, "the program ends")
+    launch.wait_ready([over, node], 60, may_end=[over])
+    with pytest.raises(WorkerFailed, match=r"sl-1 \(SL\) ended with exit code 0"):
+        launch.wait_ready([over, node], 60)
+
+
 def test_a_training_programs_own_exit_code_becomes_6(launch, tmp_path):
     worker = launch.start("sl-1", "SL", python("raise ValueError('shape')"), state=tmp_path)
     with pytest.raises(WorkerFailed, match="ValueError: shape"):

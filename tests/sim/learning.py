@@ -150,8 +150,9 @@ class Learning:
                 self.node.give_up(effect.error.message)
 
     def _offer(self, effect: m.Propose) -> None:
-        mine = (self.member.lineage.origin, effect.body["digest"])  # what a late change is made of, and is
-        self.disk.keep_only([effect.body["base"], *mine, *(commit.digest for commit in self.contract.kept)])
+        if (effect.body["round"], effect.body["base"]) == (self.contract.round, self.contract.base):
+            mine = (self.member.lineage.origin, effect.body["digest"])  # what a late change is made of, and is
+            self.disk.keep_only([effect.body["base"], *mine, *(commit.digest for commit in self.contract.kept)])
 
         def judged(outcome: Outcome) -> None:
             self.happened(m.OfferJudged(effect.body["round"], outcome.accepted, outcome.reason))
