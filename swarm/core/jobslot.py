@@ -85,6 +85,11 @@ class JobSlot(Slot):
         self.reason, self.changed_ms, self.ending = reason, now_ms, ""
         return [self._changed()]
 
+    def undo(self) -> list[Event]:
+        """What it has done counts no more: it is tried again with the others."""
+        self.state = "stopped"
+        return []
+
     def end(self, why: str, now_ms: int) -> list[Event]:
         """What waits never starts; what runs is ended by its operator, which reports it."""
         if self.state == "waiting":

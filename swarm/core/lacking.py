@@ -1,4 +1,4 @@
-"""Whom a task with roles waits for, or cannot have any more, and what holds them back: sentences for people.
+"""Whom a task with roles waits for, and what holds them back: sentences for people.
 
 Made for `core/rolesrun`.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from swarm.core.jobslot import JobSlot
 from swarm.core.roles import Role
 from swarm.core.tally import Tally
 
@@ -24,11 +23,3 @@ def lacking(roles: Sequence[Role], goals: Mapping[str, int], tally: Tally) -> st
             who = "participant as " if role.owner == "participant" else ""
             parts.append(f"waits for {goal - up} more {who}{role.name} ({up} of {goal} run{why})")
     return "; ".join(parts)
-
-
-def why_short(role: Role, able: int, newest: JobSlot) -> str:
-    """The role can no longer have its minimum: so many of its slots can still run; ``newest``: which ended last."""
-    if role.high == 1:
-        return f"{role.name} {newest.state}: {newest.reason}"
-    left = f"{able} of the {role.low} {role.name} slots that it needs can still run"
-    return f"{left}; {newest.role} {newest.index} {newest.state}: {newest.reason}"

@@ -24,13 +24,15 @@ from typing import Any
 from swarm.core.events import Event, TaskState
 from swarm.core.jobrun import LOSSES_MAX, REASON_MAX, JobRun, kept_fields
 from swarm.core.jobslot import Holder, JobSlot, Room
-from swarm.core.lacking import lacking, why_short
+from swarm.core.lacking import lacking
 from swarm.core.roles import Role
+from swarm.core.rules import Rules
 from swarm.core.slot import Slot
 from swarm.core.startable import Startable, serial_of
 from swarm.core.tally import Tally
 from swarm.core.terms import Terms
 from swarm.core.variant import Variant
+from swarm.core.verdict import verdict
 from swarm.core.worklist import WorkList
 from swarm.errors import Refused
 
@@ -40,6 +42,8 @@ ROLES: dict[tuple[TaskState, str], TaskState] = {
     ("scaling", "complete"): "running",
 }
 """What moves the task while it goes on; how it ends is `RolesRun.outcome`."""
+SINCE = 4
+"""The version of the rules since which no operator's word has a slot dealt again that was removed."""
 
 
 @dataclass(slots=True)
@@ -64,6 +68,8 @@ class RolesRun(JobRun):
     """Every minimum has run at once."""
     variant: Variant | None = None
     """Which of the swarms of a sweep it is, if it is one (`core/sweeps`)."""
+    rules: Rules | None = field(default=None, compare=False, repr=False)
+    """The ledger's own; None: the newest."""
     _next: Startable | None = field(default=None, compare=False)
     """What may be dealt; None: to be found anew."""
     _by_role: dict[str, list[JobSlot]] = field(default_factory=dict, compare=False)
@@ -263,8 +269,14 @@ class RolesRun(JobRun):
 
     # ---- deciding
 
+    @property
+    def _removes_for_good(self) -> bool:
+        return self.rules is None or self.rules.active >= SINCE
+
     def _changing(self, slot: JobSlot, change: Callable[[], list[Event]], now_ms: int) -> list[Event]:
-        events = self._moving(slot, change)
+        again, events = not slot.leased, self._moving(slot, change)
+        if again and self._removes_for_good:  # its last word, once more
+            return events
         if not slot.leased and slot.state != "waiting":
             events += self._after(slot, now_ms)
         return [*events, *self._settle(now_ms)]
@@ -302,21 +314,12 @@ class RolesRun(JobRun):
             return []
         if self.ending:
             return [] if self.leased else self._become(self.outcome, self.ending, now_ms)
-        tally = self._tally
-        for role in self.roles:
-            if tally.able(role.name) < role.low:
-                return self._end(self._why_short(role), "failed", now_ms)
-        done = {role.name: tally.count(role.name, "done") for role in self.roles}
-        for role in self.roles:
-            if role.lead and done[role.name] and tally.able(role.name) == done[role.name]:
-                return self._finish(f"{role.name} is done", now_ms)
-        if not self.leased and not self._waiting and any(done.values()):
-            if all(done[role.name] >= role.low for role in self.roles):
-                return self._finish("every role is done", now_ms)
-        elif not any(tally.able(role.name) for role in self.roles):
-            newest = max(self.slots.values(), key=lambda slot: (slot.changed_ms, slot.id))
-            return self._end(f"nothing is left to run; {newest.role} {newest.index}: {newest.reason}", "failed", now_ms)
-        return self._count_who_runs(now_ms)
+        idle = not self.leased and not self._waiting
+        found = verdict(self.roles, self._tally, self.slots.values(), self.removed, idle=idle)
+        if found is None:
+            return self._count_who_runs(now_ms)
+        state, why = found
+        return self._finish(why, now_ms) if state == "done" else self._end(why, state, now_ms)
 
     def _count_who_runs(self, now_ms: int) -> list[Event]:
         self.met = self.met or all(map(self._tally.is_up, self.roles))
@@ -333,23 +336,14 @@ class RolesRun(JobRun):
         events = [event for slot in waiting for event in self._moving(slot, partial(slot.end, why, now_ms))]
         return [*events, *(self._settle(now_ms) or [self.changed()])]
 
-    def _why_short(self, role: Role) -> str:
-        ended = [slot for slot in self.slots_of(role.name) if not slot.leased and slot.state not in ("waiting", "done")]
-        newest = max(ended, key=lambda slot: (slot.changed_ms, slot.index))
-        return why_short(role, self._tally.able(role.name), newest)
-
     def _requeue(self, slot: JobSlot, reason: str, now_ms: int) -> list[Event]:
-        if slot.state == "waiting":
+        if slot.state == "waiting" or (self._removes_for_good and slot.id in self.removed):
             return []
         if slot.state == "done":
-            self._moving(slot, partial(self._undo, slot))
+            self._moving(slot, slot.undo)
         if self.role(slot).owner == "swop":
             self._waiting.append(serial_of(slot))
         return self._moving(slot, partial(slot.requeue, reason, now_ms))
-
-    def _undo(self, slot: JobSlot) -> list[Event]:
-        slot.state = "stopped"
-        return []
 
     def _on(self, happened: str, now_ms: int) -> list[Event]:
         state = ROLES.get((self.state, happened))
@@ -368,11 +362,10 @@ class RolesRun(JobRun):
             self._tally.add(slot, slot.id not in self.removed)
 
     def to_state(self) -> dict[str, Any]:
-        roles = [role.said() for role in self.roles]
-        stands = [self.within_s, self.longest_s, self.clean, sorted(self.wanted.items()), sorted(self.removed)]
-        stands += [sorted(self.addresses.items()), self.work.to_state(), self.met]
-        stands += [self.variant.to_state()] if self.variant else []
-        return JobRun.to_state(self) | {"roles": [roles, *stands]}
+        stands: list[Any] = [[role.said() for role in self.roles], self.within_s, self.longest_s, self.clean]
+        stands += [sorted(self.wanted.items()), sorted(self.removed), sorted(self.addresses.items())]
+        stands += [self.work.to_state(), self.met, *([self.variant.to_state()] if self.variant else [])]
+        return JobRun.to_state(self) | {"roles": stands}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> RolesRun:
@@ -395,6 +388,7 @@ class RolesRun(JobRun):
             indices = [slot.index for slot in self._by_role[role.name]]
             assert indices == list(range(len(indices))), "two slots with one index, or one left out"
             assert len(indices) <= role.high, f"more {role.name} than there may be"
-        assert not any(slot.state == "waiting" and slot.id in self.removed for slot in self.slots.values())
+        for slot in map(self.slots.__getitem__, self.removed):
+            assert slot.ending if slot.leased else slot.state != "waiting", f"{slot} was removed, and starts again"
         self.work.check()
         assert all(self.slots[item.slot].leased for item in self.work.leased.values()), "an item is held by nobody"

@@ -38,6 +38,11 @@ def _(stage: Stage) -> Told:
     return checked(stage, "Needs: [leader], ", "")
 
 
+@case("swarm task check: a role that needs another twice")
+def _(stage: Stage) -> Told:
+    return checked(stage, "Needs: [leader]", "Needs: [leader, leader]")
+
+
 @case("swarm task check: a group that nobody is in")
 def _(stage: Stage) -> Told:
     return checked(stage, "GroupBy: [eu, us]", "GroupBy: [eu, us, asia, africa, oceania]")
@@ -105,3 +110,14 @@ def _(stage: Stage) -> Told:
     with tarfile.open(path.with_name("code.zip"), "w") as archive:
         archive.addfile(tarfile.TarInfo("train.py"))
     return swarm(stage, "task", "check", path)
+
+
+@case("swarm run -f: a sweep with more slots than one may have")
+def _(stage: Stage) -> Told:
+    path = stage.new("wide.yaml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "Name: cv\nTaskType: RUN_SWARM\nBody:\n  ForEach: {'%KEY': [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}\n"
+        "  Roles: [{Name: x, Replicas: {min: 1, max: 1000}, Command: [cat, '%KEY']}]\n"
+    )
+    return swarm(stage, "run", "-f", path)

@@ -10,11 +10,14 @@ import pytest
 
 from swarm.core import rolesrun
 from swarm.core.ledger import Ledger
-from swarm.core.roles import Role, fault
+from swarm.core.roles import Role, fault, surplus
 from swarm.core.rolesrun import RolesRun
+from swarm.core.rules import KNOWN
 from swarm.core.timekeeper import Propose, Tick, Timekeeper
 from tests.core.rolescene import CARTPOLE, RoleScene, held, states, submitted
 from tests.core.scene import Actor
+
+WIDE = tuple(Role(f"r{number}", high=1000) for number in range(11))
 
 
 def of(run: RolesRun, role: str) -> Any:
@@ -177,6 +180,48 @@ def test_what_still_ends_is_added_again_so_there_are_never_more_than_the_maximum
     assert (slot.state, slot.ending, slot.attempt) == ("assigned", "", 2), "it is there to run again"
 
 
+@pytest.mark.parametrize(("rules", "then"), [(3, "assigned"), (KNOWN, "failed")])
+def test_a_slot_that_was_removed_and_is_declined_is_dealt_to_nobody(rules: int, then: str):
+    """Before the fourth version of the rules it was: ledgers of then mean what they meant."""
+    scene = RoleScene(2, 2, rules=rules)
+    run = scene.play(Role("lead"), Role("worker", low=0))
+    (worker,) = of(run, "worker")
+    assert scene.scale("worker", to=0).accepted
+    if rules < KNOWN:
+        scene.ledger.check = lambda: None  # type: ignore[method-assign]
+    assert scene.say(scene.holder(worker), "TaskDeclined", {"run": run.number, "reason": "no", "hint": ""}).accepted
+    assert (worker.state, worker.leased) == (then, rules < KNOWN)
+
+
+@pytest.mark.parametrize(("rules", "then"), [(3, "waiting"), (KNOWN, "stopped")])
+def test_the_last_word_of_a_slot_that_was_removed_changes_nothing_when_it_is_said_again(rules: int, then: str):
+    """As above."""
+    scene = RoleScene(2, 2, rules=rules)
+    run = scene.play(Role("lead"), Role("worker", low=0))
+    (worker,) = of(run, "worker")
+    for operator in (scene.holder(worker), *(each for each in scene.operators if each.uid != worker.swop)):
+        scene.say(operator, "TaskDeclined", {"run": run.number, "reason": "no", "hint": ""})
+    assert worker.state == "waiting"
+    assert scene.scale("worker", to=0).accepted
+    before = scene.ledger.board.to_state()
+    if rules < KNOWN:
+        scene.ledger.check = lambda: None  # type: ignore[method-assign]
+    assert scene.report(scene.holder(worker), worker, "stopped").result == {"state": "stopped"}
+    assert (worker.state, scene.ledger.board.to_state() == before) == (then, rules == KNOWN)
+
+
+def test_a_task_that_has_no_slots_yet_is_scaled_like_any_other():
+    """Were anything raised but a refusal, no network node would ever apply another entry."""
+    scene = RoleScene(1)
+    run = scene.play(Role("peer", low=0, start=0))
+    for count in ({"by": 0}, {"to": 0}):
+        told = scene.say(scene.swci, "RolesScaled", {"task": "cartpole", "role": "peer", **count})
+        assert told.result == {"task": "cartpole", "role": "peer", "slots": 0, "added": [], "removed": []}
+    assert (run.state, run.slots) == ("queued", {})
+    assert scene.scale("peer", to=1).accepted
+    assert states(run) == {"peer 0": "assigned"}
+
+
 @pytest.mark.parametrize(
     ("role", "count", "said"),
     [
@@ -273,14 +318,23 @@ def test_a_new_attempt_of_a_merging_slot_replaces_the_learning_node_of_the_one_b
         ((Role("a", low=2, high=3),), "role a starts with 1 slots, expected 2 to 3"),
         ((Role("a", needs=("b",)),), "role a needs b, which is no role of this task: there are a"),
         ((Role("a", needs=("b",)), Role("b", needs=("a",))), "none of them could start: a -> b -> a"),
+        ((Role("a"), Role("b", needs=("a", "a"))), "role b needs a more than once"),
+        (WIDE, "the roles may have 11000 slots, expected at most 10000 together"),
         ((Role("a", lead=True), Role("b", lead=True)), "a and b are both to lead"),
         (CARTPOLE, ""),
     ],
 )
 def test_roles_that_do_not_fit_together_are_refused(roles: tuple[Role, ...], said: str):
-    assert said in fault(roles)
+    assert said in (fault(roles) or surplus(roles))
     scene = RoleScene(1)
     assert scene.say(scene.swci, "RolesSubmitted", submitted(*roles)).accepted == (not said)
+
+
+def test_before_the_fourth_rules_a_role_could_need_another_several_times_over_and_a_task_have_any_number_of_slots():
+    scene = RoleScene(2, rules=3)
+    run = scene.play(Role("a"), Role("b", needs=("a", "a")))
+    assert run.role_named("b").needs == ("a", "a")
+    assert scene.play(*WIDE, name="wide").terms.slots == 11_000
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -291,7 +345,7 @@ def test_whatever_happens_the_minimums_the_counts_and_the_indices_hold(seed: int
     run = scene.play(clean=chance.random() < 0.7)
     for _ in range(120):
         slots = [slot for slot in run.slots.values() if slot.leased]
-        match chance.randrange(8):
+        match chance.randrange(10):
             case 0:
                 scene.scale(chance.choice(["learner", "collector"]), to=chance.randint(1, 6))
             case 1 if slots:
@@ -302,6 +356,12 @@ def test_whatever_happens_the_minimums_the_counts_and_the_indices_hold(seed: int
                 scene.offer_room(chance.choice(scene.operators), chance.randint(0, 5))
             case 4 if run.over:
                 scene.retry("cartpole")
+            case 5 if slots and chance.random() < 0.1:
+                no = {"run": run.number, "reason": "no", "hint": ""}
+                scene.say(scene.holder(chance.choice(slots)), "TaskDeclined", no)
+            case 6 if ended := [slot for slot in run.slots.values() if slot.swop and not slot.leased]:
+                slot = chance.choice(ended)
+                scene.report(scene.holder(slot), slot, slot.state, "once more")
             case _ if slots:
                 slot = chance.choice(slots)
                 state = chance.choice(["starting", "running", "running", "running", "done", "failed", "stopped"])

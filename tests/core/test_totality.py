@@ -193,9 +193,10 @@ class Game:
         lead = Role("lead", lead=chance.random() < 0.5, owner=chance.choice(["swop", "swop", "participant"]))
         worker = Role("worker", low=0, high=3, needs=chance.choice([(), ("lead",)]), restart=1, contract=CONTRACT)
         count = chance.choice([{"by": 1}, {"by": -1}, {"to": 2}])
+        scaled = {"task": task, **count} if self.scene.ledger.head_index % 2 else {"task": "idle", "to": 0}
         return {
             "RolesSubmitted": self.submitted(submitted(lead, worker, name=task), worker),
-            "RolesScaled": {"task": task, "role": "worker", **count, **chance.choice([{}, held])},
+            "RolesScaled": {"role": "worker", **scaled, **chance.choice([{}, held])},
             "GoalReached": {**held, "reason": "reward is 200"},
             "StartLapsed": {"run": chance.choice([1, *runs])},
             "RunLapsed": {"run": chance.choice([1, *runs])},
@@ -209,8 +210,10 @@ class Game:
         }
 
     def submitted(self, alone: dict[str, Any], worker: Role) -> dict[str, Any]:
-        """A task with roles; now and then one of the two swarms of a sweep."""
+        """A task with roles; now and then one that begins without a slot, or one of the two swarms of a sweep."""
         turn = self.scene.ledger.head_index % 12
+        if turn > 7:
+            return submitted(Role("worker", low=0, high=3, start=0), name="idle")
         if turn > 1:
             return alone | self.draft()
         return {**submitted(worker, name=f"s.{turn}"), "variant": {"of": "s", "index": turn, "count": 2, "value": "1"}}
