@@ -46,7 +46,7 @@ class Board:
         self.artifacts = Artifacts()
         self.jobs = Jobs(self.tasks, self.taskrunners, self.datasets, self.artifacts, self.bodies, rules)
         self.joining = Joining(self.jobs, anchors)
-        self.roles = RolesBoard(self.jobs, self.joining.let_go, anchors)
+        self.roles = RolesBoard(self.jobs, self.joining.let_go, anchors, rules)
         self._kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             **self.jobs.kinds,
             **Drafts(self.jobs, self.tasks).kinds,
@@ -146,10 +146,10 @@ class Board:
 
     def _settled(self, events: list[Event]) -> list[Event]:
         """Tasks follow their newest run; runs of which nothing is left are forgotten."""
+        if any(isinstance(event, TaskGone) for event in events):
+            self.joining.prune()
         for event in events:
-            if isinstance(event, TaskGone):
-                self.joining.prune()
-            elif isinstance(event, TaskChanged) and self.tasks[event.task].run <= event.run:
+            if isinstance(event, TaskChanged) and self.tasks[event.task].run <= event.run:
                 task = self.tasks[event.task]
                 task.run, task.state, task.reason = event.run, event.state, event.reason
         for taskrunner in self.taskrunners.values():
@@ -166,9 +166,10 @@ class Board:
         if known is not None:
             if known.anchor == new.anchor and known.digest == new.digest:
                 return {"known": True, "state": known.state}, []
+            delete = "swarm task rm" if self._is_of_jobs(known) else "DELETE TASK"
             raise Refused(
                 f"there is a task {new.name} already, by {known.author}: names of tasks are permanent",
-                hint="choose another name" if known.final else f"choose another name, or DELETE TASK {new.name} first",
+                hint="choose another name" if known.final else f"choose another name, or {delete} {new.name} first",
             )
         if new.name in self.jobs.sweeps.by_name:
             raise Refused(f"there is a task {new.name} already: a sweep of swarms", hint="choose another name")
@@ -214,6 +215,10 @@ class Board:
                 hint="name a task of your own organisation, or a final one that is assigned to taskrunners",
             )
 
+    def _is_of_jobs(self, task: Task) -> bool:
+        """Or of roles: it was submitted whole, and is not written and assigned line by line."""
+        return task.run in self.jobs.runs
+
     def _task(self, name: str, what: str = "") -> Task:
         if name not in self.tasks:
             raise Refused(f"there is no task {name}{what and f', {what}'}", hint="LIST TASKS shows those there are")
@@ -227,7 +232,7 @@ class Board:
                 hint="ask a swci of its author's organisation",
             )
         task.must_be_draft(what)
-        if task.run in self.jobs.runs:
+        if self._is_of_jobs(task):
             raise Refused(
                 f"task {task.name} was submitted whole: it cannot be {what} as a draft of lines",
                 hint=f"swarm task finalize {task.name}, or swarm task rm {task.name}",
@@ -274,17 +279,19 @@ class Board:
         task = self._task(name)
         if task.name == ROOT_NAME:
             raise Refused(f"{ROOT_NAME} is where chains of prerequisites begin: there is nothing to run")
-        if task.run in self.jobs.runs:
+        if self._is_of_jobs(task):
             what = "jobs" if task.type == RUN_JOBS else "roles"
+            next_ = {"draft": "finalize", "final": "start"}.get(task.state)
             raise Refused(
                 f"task {name} is of {what}: it runs when operators have room, and is assigned to nobody",
-                hint=f"swarm task retry {name} runs it again",
+                hint=f"swarm task {next_} {name}" if next_ else f"swarm task retry {name} runs it again",
             )
         if not task.final:
             raise Refused(f"task {name} is a draft: it cannot be assigned", hint=f"FINALIZE TASK {name}")
         prereq = self._task(task.prereq, f"the prerequisite of {name}")
         if not prereq.final:
-            raise Refused(f"{prereq.name}, the prerequisite of {name}, is a draft", hint=f"FINALIZE TASK {prereq.name}")
+            finalize = "swarm task finalize" if self._is_of_jobs(prereq) else "FINALIZE TASK"
+            raise Refused(f"{prereq.name}, the prerequisite of {name}, is a draft", hint=f"{finalize} {prereq.name}")
         if prereq.state == "failed":
             raise Refused(
                 f"{prereq.name}, the prerequisite of {name}, has failed: {prereq.reason}",
@@ -348,12 +355,12 @@ class Board:
     def restore(self, state: dict[str, Any]) -> None:
         self.tasks.clear()
         self.tasks.update({task.name: task for task in map(Task.from_state, state["tasks"])})
-        self.bodies.restore()
         self.taskrunners.clear()
         self.taskrunners.update({runner.name: runner for runner in map(Taskrunner.from_state, state["taskrunners"])})
         self.datasets.restore(state)
         self.artifacts.restore(state)
         self.jobs.restore(state)
+        self.bodies.restore()
         self.joining.restore(state)
 
     def check(self) -> None:

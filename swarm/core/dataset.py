@@ -172,6 +172,11 @@ class Dataset:
         hash_ = hash_ or next(known_as, "") or filelist.digest(each.file for each in placed)
         return Version(self.name, hash_, commits, placed, alone, labels)
 
+    def hash_of(self, commits: tuple[int, ...]) -> str:
+        """Of the version that they amount to; no file is looked at where it is known."""
+        known = (hash_ for hash_, numbers in self.known.items() if numbers == commits)
+        return next(known, "") or self.version(commits).hash
+
     def select(self, selection: str) -> Version:
         """Raises BadInput that says what there is not."""
         if selection.startswith("sha256:"):

@@ -48,13 +48,20 @@ def _is_use(value: Any) -> bool:
     return is_dataset_name(value["name"]) and list_of(whole(1, COMMITS_MAX), 1, COMMITS_MAX)(value["commits"])
 
 
+_USES = list_of(_is_use, 1, USED_MAX)
 NAME = Field("a name of 1 to 160 printable characters, without blanks, commas, slashes and @", is_dataset_name)
 TAG = Field("a tag of 1 to 64 of the characters A-Z a-z 0-9 _ . = -, with a letter first", is_tag)
 USED = Field(
-    f"a list of at most {USED_MAX} datasets, each with its name and the numbers of its commits",
-    list_of(_is_use, 1, USED_MAX),
+    f"a list of at most {USED_MAX} datasets, each with its name and the numbers of its commits, and none of them twice",
+    lambda value: _USES(value) and len({(each["name"], *each["commits"]) for each in value}) == len(value),
     required=False,
-    since=3,
+    since=4,
+    before=Field(
+        f"a list of at most {USED_MAX} datasets, each with its name and the numbers of its commits",
+        _USES,
+        required=False,
+        since=3,
+    ),
 )
 _COMMIT = {
     "name": NAME,
@@ -91,6 +98,10 @@ class Uses(NamedTuple):
     versions: tuple[tuple[str, str], ...] = ()
     anchor: bytes = b""
     organisation: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.versions]
 
     def to_state(self) -> list[Any]:
         return [[list(version) for version in self.versions], self.anchor, self.organisation]
@@ -206,7 +217,7 @@ class Datasets:
 
     def used(self, said: list[dict[str, Any]]) -> Uses:
         """What a task asks for, to be kept from now on; raises what stands against it."""
-        found, listed = [], 0
+        found, listed = list[tuple[Dataset, tuple[int, ...]]](), 0
         for each in said:
             dataset, commits = self.of(each["name"]), tuple(each["commits"])
             if not dataset.has(commits):
@@ -214,22 +225,24 @@ class Datasets:
             listed += sum(len(dataset.commits[number - 1].files) for number in commits)
             if listed > USED_FILES_MAX:
                 raise Refused(f"the datasets of one task list over {USED_FILES_MAX} files, commit by commit")
-            found.append(dataset.version(commits))
+            found.append((dataset, commits))
         if not found:
             return Uses()
-        first, *rest = (self.by_name[version.name] for version in found)
+        first, *rest = (dataset for dataset, _ in found)
         for second in (other for other in rest if other.anchor != first.anchor):
             raise Refused(
                 f"no operator has both {first.name} and {second.name}: "
                 f"their files are with {first.organisation} and with {second.organisation}"
             )
-        for version in found:
-            self.by_name[version.name].versions[version.hash] = version.commits
-        versions = tuple((version.name, version.hash) for version in found)
-        return Uses(versions, first.anchor, first.organisation)
+        hashed = [(dataset, dataset.hash_of(commits), commits) for dataset, commits in found]
+        for dataset, hash_, commits in hashed:
+            dataset.versions[hash_] = commits
+        return Uses(tuple((dataset.name, hash_) for dataset, hash_, _ in hashed), first.anchor, first.organisation)
 
     def release(self, uses: Uses, others: Iterable[Uses]) -> None:
         """The task that used them is gone, ``others`` are there."""
+        if not uses.versions:
+            return
         left = {version for other in others for version in other.versions}
         for name, hash_ in set(uses.versions) - left:
             if name in self.by_name:  # its owner may have removed it

@@ -41,8 +41,8 @@ class Drafts:
             if run.state != "draft":
                 hint = f"swarm task {'start' if run.state == 'final' else 'show'} {name}"
                 raise Refused(f"task {name} is {run.state} already: only a draft can be finalized", hint=hint)
-        if (sweep := self._jobs.sweeps.of(name)) and not sweep.complete:
-            raise Refused(f"task {name} cannot be finalized: {sweep.reason}")
+            if (whole := self._jobs.sweeps.whole(run)) and not whole.complete:
+                raise Refused(f"task {whole.name} cannot be finalized: {whole.reason}")
         for run in runs:
             self._tasks[run.task].finalizer = claim.uid
         return self._each(name, runs, lambda run: run.finalize(header.time), header)

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 from swarm.core.artifacts import Artifacts
-from swarm.core.bodies import Bodies
+from swarm.core.bodies import Bodies, beside_bytes
 from swarm.core.claims import EntryHeader, Verified
 from swarm.core.datasets import Datasets
 from swarm.core.dealing import Dealing, Turns, has_room
@@ -152,8 +152,9 @@ class Jobs:
         task = Task(*said, claim.uid, identity.anchor, header.time, state="queued", finalizer=claim.uid)
         if body.get("draft"):
             task.state, task.finalizer = "draft", ""
-        self._bodies.must_have_room(task.bytes, identity)
         run.output, run.code = body.get("output", ""), body.get("code", "")
+        task.beside_bytes = beside_bytes(run, [each["name"] for each in body.get("data", [])])
+        self._bodies.must_have_room(task.bytes, identity, task.beside_bytes)
         if run.output:
             self._artifacts.must_be_free(run.output, identity)
         run.uses = self._datasets.used(body.get("data", []))
@@ -175,11 +176,13 @@ class Jobs:
     def _stopped(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         kill = claim.body.get("kill", False)
         meant = self.meant(claim, identity, "stopped")
+        self.sweeps.must_wait_together(meant, "stopped", "stop")
         live = [run for run in meant if not run.over] or meant[:1]
         return self.each_done(claim.body["task"], live, lambda run: run.stop(str(identity), kill, header.time), header)
 
     def _retried(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         meant = self.meant(claim, identity, "retried")
+        self.sweeps.must_wait_together(meant, "retried", "start")
         if going := [run for run in meant if not run.over]:
             meant = going[:1]  # it refuses: what is tried again has ended
         ended = [run for run in meant if run.state != "done"] or meant[:1]
@@ -195,14 +198,14 @@ class Jobs:
     def _deleted(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         meant = self.meant(claim, identity, "deleted")
         self.sweeps.must_go_together(meant, "deleted", "rm")
+        needed = self._needed(meant)
         for run in meant:
             if not run.over and run.state != "draft":
                 raise Refused(
                     f"task {run.task} is {run.state}: it cannot be deleted", hint=f"swarm task stop {run.task} first"
                 )
-            for other in self._tasks.values():
-                if other.prereq == run.task:
-                    raise Refused(f"task {run.task} is the prerequisite of {other.name}: it cannot be deleted")
+            if run.task in needed:
+                raise Refused(f"task {run.task} is the prerequisite of {needed[run.task]}: it cannot be deleted")
         for run in meant:
             self._bodies.removed(self._tasks.pop(run.task))
             del self.runs[run.number]
@@ -211,6 +214,13 @@ class Jobs:
             self._artifacts.forget(run, self.runs.values())
         self.sweeps.forget(meant)
         return {}, [TaskGone(run.task, run.number, claim.body.get("outputs", False)) for run in meant]
+
+    def _needed(self, runs: list[JobRun]) -> dict[str, str]:
+        """Those of the runs' tasks that are prerequisites, each with the first task of which it is one."""
+        names = {run.task for run in runs}
+        needing = [task for task in self._tasks.values() if task.prereq in names]
+        newest_first = sorted(needing, key=lambda task: (task.created_ms, task.name), reverse=True)
+        return {task.prereq: task.name for task in newest_first}
 
     def meant(self, claim: Verified, identity: Identity, what: str) -> list[JobRun]:
         """All swarms of the sweep that is named, or the task."""
@@ -342,6 +352,7 @@ class Jobs:
         self._waiting = {number: run for number, run in self.runs.items() if run.waits}
         self._held = {}
         for run in self.runs.values():
+            self._tasks[run.task].beside_bytes = beside_bytes(run, run.uses.names)
             for slot in run.slots.values():
                 if slot.leased:
                     self._held.setdefault(slot.swop, {})[slot.id] = slot
@@ -353,6 +364,7 @@ class Jobs:
             assert number == run.number
             assert (self._tasks[run.task].state, self._tasks[run.task].run) == (run.state, number), f"{run.task} lags"
             assert run.waits == (number in self._waiting)
+            assert self._tasks[run.task].beside_bytes == beside_bytes(run, run.uses.names), f"{run.task} is miscounted"
         self.sweeps.check(self._tasks)
         leased = {slot.id for run in self.runs.values() for slot in run.slots.values() if slot.leased}
         assert leased == {slot.id for slot in self.leases()}, "who holds what is not what is leased"

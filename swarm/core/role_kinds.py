@@ -22,7 +22,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from swarm.core.fields import CONTRACT, FLAG, REASON, Field, is_map, list_of, matching, optional, printable, whole
-from swarm.core.roles import ORGANISATIONS_MAX, ROLES_MAX, SLOTS_MAX, Role, fault
+from swarm.core.roles import ORGANISATIONS_MAX, ROLES_MAX, SLOTS_MAX, Role, fault, surplus
 from swarm.core.task_kinds import BODY, INDEX, JOBS_NAME, ROOM_MAX, SLOT, TASK_NAME, TEXT
 
 START_S_MAX = 7 * 24 * 3600
@@ -51,6 +51,11 @@ def _is_role(value: Any) -> bool:
 
 
 def _are_roles(value: Any) -> bool:
+    return _were_roles(value) and not surplus([Role.of(role) for role in value])
+
+
+def _were_roles(value: Any) -> bool:
+    """As before the fourth version of the rules."""
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= ROLES_MAX or not all(map(_is_role, value)):
         return False
     return not fault([Role.of(role) for role in value])
@@ -79,12 +84,13 @@ def _are_items(value: Any) -> bool:
     return sum(len(text.encode()) for _, text in value) <= 256 * 1024
 
 
+_ROLES = Field("a list of roles, as core/roles has them, that fit together", _were_roles)
 ROLE_FIELDS: dict[str, dict[str, Field]] = {
     "RolesSubmitted": {
         "taskrunner": TASK_NAME,
         "name": JOBS_NAME,
         "author": TEXT,
-        "roles": Field("a list of roles, as core/roles has them, that fit together", _are_roles),
+        "roles": replace(_ROLES, fits=_are_roles, since=4, before=_ROLES),
         "within_s": Field("a number of seconds from 1 to 604800", whole(1, START_S_MAX)),
         "longest_s": Field("a number of seconds from 1 to 2592000", whole(1, RUN_S_MAX), required=False),
         "outcome": replace(TEXT, required=False),

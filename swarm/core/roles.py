@@ -15,6 +15,8 @@ Owner = Literal["swop", "participant"]
 ROLES_MAX = 32
 SLOTS_MAX = 1000
 """Of one role at a time."""
+TASK_SLOTS_MAX = 10_000
+"""Of all roles of a task, and of all swarms of a sweep: one entry ends them, and every network node looks at each."""
 ORGANISATIONS_MAX = 64
 
 
@@ -70,6 +72,19 @@ def fault(roles: Sequence[Role]) -> str:
     if len(leads := [role.name for role in roles if role.lead]) > 1:
         return f"{' and '.join(leads)} are both to lead: the task ends with one role"
     return ""
+
+
+def surplus(roles: Sequence[Role]) -> str:
+    """What is too much of them, in one sentence; empty: nothing. Asked since the fourth version of the rules."""
+    for role in roles:
+        if twice := next((needed for needed in role.needs if role.needs.count(needed) > 1), ""):
+            return f"role {role.name} needs {twice} more than once"
+    slots = sum(role.high for role in roles)
+    return (
+        f"the roles may have {slots} slots, expected at most {TASK_SLOTS_MAX} together"
+        if slots > TASK_SLOTS_MAX
+        else ""
+    )
 
 
 def _circle(roles: Sequence[Role]) -> list[str]:

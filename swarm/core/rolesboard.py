@@ -16,20 +16,23 @@ from swarm.core.jobs import Answer, Jobs
 from swarm.core.jobslot import JobSlot
 from swarm.core.names import Identity
 from swarm.core.organisations import Anchors, key_of
-from swarm.core.roles import Role
+from swarm.core.roles import TASK_SLOTS_MAX, Role
 from swarm.core.rolesrun import RolesRun
+from swarm.core.rules import Rules
 from swarm.core.task import RUN_SWARM
 from swarm.errors import BadInput, Refused
 
 WORK_BYTES_MAX = 64 << 20
 """Of the items of all tasks of one organisation: every network node keeps them."""
+NARROW_SINCE = 4
+"""The version of the rules from which on a sweep has so many slots at most."""
 
 
 class RolesBoard:
-    """``let_go`` is told of a slot that was removed and is there again, for anybody. ``anchors``: the ledger's own."""
+    """``let_go`` is told of a slot that was removed and is there again, for anybody. The rest: the ledger's own."""
 
-    def __init__(self, jobs: Jobs, let_go: Callable[[str], None], anchors: Anchors) -> None:
-        self._jobs, self._let_go, self._anchors = jobs, let_go, anchors
+    def __init__(self, jobs: Jobs, let_go: Callable[[str], None], anchors: Anchors, rules: Rules) -> None:
+        self._jobs, self._let_go, self._anchors, self._rules = jobs, let_go, anchors, rules
         self.kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             "RolesSubmitted": self._submitted,
             "RolesScaled": self._scaled,
@@ -66,6 +69,7 @@ class RolesBoard:
                 raise Refused(
                     f"the role {people[0]} of task {run.task} is of participants, who join one swarm: none of a sweep's"
                 )
+            self._must_be_narrow(body["variant"]["of"], body["variant"]["count"] * run.terms.slots)
             run.variant = self._jobs.sweeps.variant(
                 body["variant"], run.task, run.id, identity, draft=body.get("draft", False)
             )
@@ -73,6 +77,14 @@ class RolesBoard:
         result, events = self._jobs.admit(RUN_SWARM, run, claim, header, identity)
         whole = self._jobs.sweeps.whole(run)
         return {**result, **({"sweep": whole.id, "state": whole.state} if whole else {})}, events
+
+    def _must_be_narrow(self, sweep: str, slots: int) -> None:
+        """``slots``: as many as it may have if all of its swarms are like this one; each of them is asked."""
+        if self._rules.active >= NARROW_SINCE and slots > TASK_SLOTS_MAX:
+            raise Refused(
+                f"the swarms of sweep {sweep} may have {slots} slots, expected at most {TASK_SLOTS_MAX} together",
+                hint="list fewer values, or let Replicas have a smaller max",
+            )
 
     def _meant(self, role: Role) -> Role:
         """With the organisations as key hashes: names are only unique at the moment they are read."""

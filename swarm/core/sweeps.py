@@ -96,9 +96,9 @@ class Sweeps:
             return self.by_name[name]
         return next((sweep for sweep in self.by_name.values() if str(sweep.id) == name), None)
 
-    def whole(self, run: RolesRun) -> Sweep | None:
+    def whole(self, run: JobRun) -> Sweep | None:
         """The sweep that it is of, if it is of one."""
-        return self.by_name[run.variant.sweep] if run.variant else None
+        return self.by_name[run.variant.sweep] if isinstance(run, RolesRun) and run.variant else None
 
     def variant(self, said: dict[str, Any], name: str, next_id: int, identity: Identity, *, draft: bool) -> Variant:
         """Which of a sweep's swarms the task `name` is to be; raises Refused for one that does not fit to the others.
@@ -137,12 +137,18 @@ class Sweeps:
     def must_go_together(self, runs: Sequence[JobRun], what: str, verb: str) -> None:
         """Raises Refused where these are not all that there are of a sweep. ``verb``: the command that does it."""
         for run in runs:
-            whole = self.whole(run) if isinstance(run, RolesRun) else None
+            whole = self.whole(run)
             if whole and len(runs) < len(whole.runs):
                 raise Refused(
                     f"task {run.task} is one of the swarms of {whole.name}: it is {what} with them",
                     hint=f"swarm task {verb} {whole.name}",
                 )
+
+    def must_wait_together(self, runs: Sequence[JobRun], what: str, verb: str) -> None:
+        """The same of one that waits for its start: who has gone ahead could not be started with the others."""
+        whole = self.whole(runs[0])
+        if whole and whole.swarms["final"]:
+            self.must_go_together(runs, what, verb)
 
     def forget(self, runs: Iterable[JobRun]) -> None:
         for run in runs:

@@ -74,6 +74,8 @@ class Task:
     """The number of its newest run; 0 = none so far."""
     _bytes: int = field(default=0, init=False, repr=False, compare=False)
     """Of what it says, once somebody has asked; 0: to be counted anew."""
+    beside_bytes: int = field(default=0, init=False, repr=False, compare=False)
+    """Of what its run of jobs or roles says besides (`core/bodies`)."""
 
     @property
     def final(self) -> bool:
@@ -152,5 +154,5 @@ def _ordered(value: Any) -> Any:
 
 
 def bytes_of(said: Mapping[Any, Any]) -> int:
-    """Of a task's body or its lines, as the state holds them."""
+    """Of a task's body, its lines or its roles, as the state holds them."""
     return len(msgpack.packb(said, use_bin_type=True))

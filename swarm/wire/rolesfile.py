@@ -25,7 +25,7 @@ from swarm.core.dataset import is_reference
 from swarm.core.fields import CONTRACT
 from swarm.core.names import METRIC_MAX
 from swarm.core.role_kinds import ORGANISATION, RUN_S_MAX, START_S_MAX
-from swarm.core.roles import ORGANISATIONS_MAX, ROLES_MAX, SLOTS_MAX, Role, fault
+from swarm.core.roles import ORGANISATIONS_MAX, ROLES_MAX, SLOTS_MAX, Role, fault, surplus
 from swarm.errors import BadInput
 from swarm.wire import channels, documents, tags
 from swarm.wire.channels import Channel, RoleName
@@ -246,6 +246,8 @@ def is_meant(document: documents.Document) -> bool:
 def of_document(document: documents.Document) -> RolesFile:
     """The task in it; raises BadInput with all faults."""
     said, warnings = fit(document, Written)
+    if wrong := surplus(said.Body.roles()):
+        raise BadInput(f"{document.name}: Body: {wrong}")
     return RolesFile(said.Name, said.Author or "", said.Body, warnings, said.Outcome or "")
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from swarm.core.fields import CONTRACT
 from swarm.core.role_kinds import SWARMS_MAX, VALUE_MAX
+from swarm.core.roles import TASK_SLOTS_MAX
 from swarm.errors import BadInput
 from swarm.wire import tags
 from swarm.wire.channels import Channel
@@ -21,11 +22,18 @@ from swarm.wire.rolesfile import RoleBody, RolesBody, RolesFile
 def variants(task: RolesFile) -> list[tuple[str, RolesBody]]:
     """By what people tell it apart (a value, or the name of a file), the body of each swarm; none: it is no sweep.
 
-    Raises BadInput for more swarms than a sweep has, and for contracts whose names leave no room for a number.
+    Raises BadInput for more swarms or slots than a sweep has, and for contracts whose names leave no room for a number.
     """
     values = values_of(task.body.ForEach)
     if len(values) > SWARMS_MAX:
         raise BadInput(f"ForEach of task {task.name} makes {len(values)} swarms, expected at most {SWARMS_MAX}")
+    slots = len(values) * sum(role.high for role in task.body.roles())
+    if slots > TASK_SLOTS_MAX:
+        raise BadInput(
+            f"ForEach of task {task.name} makes {len(values)} swarms with {slots} slots, "
+            f"expected at most {TASK_SLOTS_MAX}",
+            hint="list fewer values, or let Replicas have a smaller max",
+        )
     return [(_shown(task.body, value), _with(task, value, index)) for index, value in enumerate(values)]
 
 

@@ -221,7 +221,42 @@ def test_a_file_lies_below_its_directory(name):
 
 
 def test_before_the_third_version_of_the_rules_there_are_no_datasets():
-    assert TASK_FIELDS["JobsSubmitted"]["data"].since == 3
+    data = TASK_FIELDS["JobsSubmitted"]["data"]
+    assert data.at(2) is None
+    assert data.at(3) is not None
+
+
+def test_a_task_asks_for_the_same_files_once():
+    for rules, taken in ((3, True), (4, False)):
+        scene = DataScene(1, rules=rules)
+        scene.add(a="1")
+        scene.commit(b="2")
+        assert scene.use("job", (MNIST, [1]), (MNIST, [1])).accepted == taken, "under the third rules it could"
+        assert scene.use("two", (MNIST, [1]), (MNIST, [1, 2])).accepted, "another selection is something else"
+
+
+def test_nothing_is_hashed_of_what_is_refused(monkeypatch):
+    scene, hashed = DataScene(1), []
+    scene.add(a="1")
+    scene.commit(b="2")
+    scene.add("user.swci-1.theirs", by=scene.other_swci)
+    whole = dataset.filelist.digest
+    monkeypatch.setattr(dataset.filelist, "digest", lambda files: hashed.append(1) or whole(files))
+    assert not scene.use("none", (MNIST, [2]), (MNIST, [3])).accepted
+    assert not scene.use("none", (MNIST, [2]), ("user.swci-1.theirs", [1])).accepted
+    assert not hashed
+    assert scene.use("known", (MNIST, [1, 2]), (MNIST, [1])).accepted
+    assert not hashed, "nor of what has a name"
+    assert scene.use("some", (MNIST, [2])).accepted
+    assert len(hashed) == 1
+
+
+def test_who_used_nothing_is_forgotten_without_a_look_at_the_others():
+    def others():
+        raise AssertionError
+        yield
+
+    DataScene(1).registry.release(datasets.Uses(), others())
 
 
 def test_a_task_makes_no_network_node_hash_without_end(monkeypatch):

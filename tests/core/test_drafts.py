@@ -11,6 +11,7 @@ from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
 from swarm.core.roles import Role
 from swarm.core.task import TASK
+from swarm.core.taskrunner import DEFAULT_NAME
 from tests.core.rolescene import RoleScene, held, states, submitted
 from tests.core.scene import Actor
 from tests.core.test_jobs import JobScene
@@ -95,6 +96,23 @@ def test_a_draft_is_its_organisations_and_no_draft_of_lines():
         assert "task job was submitted whole: it cannot be" in refused.reason
         assert refused.hint == "swarm task finalize job, or swarm task rm job"
     assert scene.ledger.board.to_state() == before
+
+
+def test_hints_of_the_other_kind_of_drafts_lead_on():
+    scene = JobScene(1)
+    scene.submit(draft=True)
+    assert scene.create("job").hint == "choose another name, or swarm task rm job first"
+    assert scene.create("after", prereq="job").accepted
+    assert scene.say(scene.swci, "TaskFinalized", {"task": "after"}).accepted
+
+    def assigned(name: str) -> str:
+        return str(scene.say(scene.swci, "TaskAssigned", {"task": name, "taskrunner": DEFAULT_NAME, "peers": 1}).hint)
+
+    assert [assigned("after"), assigned("job")] == ["swarm task finalize job"] * 2
+    assert scene.finalize().accepted
+    assert assigned("job") == "swarm task start job"
+    assert scene.start().accepted
+    assert assigned("job") == "swarm task retry job runs it again"
 
 
 def test_a_draft_can_be_deleted_and_a_final_task_that_was_stopped():
@@ -245,6 +263,28 @@ def test_the_swarms_of_a_sweep_are_finalized_and_started_together():
     assert (sweep.state, [run.state for run in sweep.runs.values()]) == ("final", ["final"] * 2)
     assert scene.start("cv").result == {"id": 1, "state": "running"}
     assert [run.leased for run in sweep.runs.values()] == [2, 2]
+
+
+def test_no_swarm_of_a_sweep_goes_ahead_of_the_others_before_their_start():
+    scene = SweepScene(4)
+    assert scene.say(scene.swci, "RolesSubmitted", {**member(0, 2), "draft": True}).accepted
+    for name in ("cv", "cv.0", "1", "2"):
+        assert scene.finalize(name).reason == "task cv cannot be finalized: 1 of its 2 swarms were submitted"
+    assert scene.say(scene.swci, "RolesSubmitted", {**member(1, 2), "draft": True}).accepted
+    assert scene.stop("cv.0").reason == "task cv.0 is draft: there is nothing to stop"
+    assert scene.finalize("cv").accepted
+    sweep = scene.ledger.board.jobs.sweeps.by_name["cv"]
+    before = scene.ledger.board.to_state()
+    for done, hint in ((scene.stop, "swarm task stop cv"), (scene.retry, "swarm task start cv")):
+        refused = done("cv.0")
+        assert refused.reason.startswith("task cv.0 is one of the swarms of cv: it is ")
+        assert refused.hint == hint
+    assert scene.ledger.board.to_state() == before
+    assert scene.stop("cv").result == {"state": "stopped"}
+    assert [run.state for run in sweep.runs.values()] == ["stopped"] * 2
+    assert scene.retry("cv").result == {"state": "queued"}
+    assert [run.leased for run in sweep.runs.values()] == [2, 2]
+    assert scene.stop("cv.0").accepted, "they were started: each may end by itself"
 
 
 def test_a_sweep_that_is_not_complete_is_not_finalized_and_its_swarms_are_all_drafts():

@@ -262,6 +262,18 @@ def test_an_operator_that_declines_is_not_asked_again():
     assert {slot.swop for slot in slots(run)} == {scene.operators[1].uid}
 
 
+def test_which_task_needs_it_is_said_alike_by_a_restored_ledger():
+    scene = JobScene(1)
+    run = scene.submit()
+    for name in ("z", "a"):
+        assert scene.create(name, prereq="job").accepted
+    scene.ends(*slots(run))
+    said = "task job is the prerequisite of z: it cannot be deleted"
+    assert scene.delete().reason == said
+    scene.ledger = Ledger.restore(msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), strict_map_key=False))
+    assert scene.delete().reason == said
+
+
 def test_only_the_organisation_that_submitted_a_task_ends_or_deletes_it():
     scene = JobScene(1)
     run = scene.submit()

@@ -10,12 +10,14 @@ import pytest
 
 from swarm.core import rolesrun
 from swarm.core.ledger import Ledger
-from swarm.core.roles import Role, fault
+from swarm.core.roles import Role, fault, surplus
 from swarm.core.rolesrun import RolesRun
 from swarm.core.rules import KNOWN
 from swarm.core.timekeeper import Propose, Tick, Timekeeper
 from tests.core.rolescene import CARTPOLE, RoleScene, held, states, submitted
 from tests.core.scene import Actor
+
+WIDE = tuple(Role(f"r{number}", high=1000) for number in range(11))
 
 
 def of(run: RolesRun, role: str) -> Any:
@@ -316,14 +318,23 @@ def test_a_new_attempt_of_a_merging_slot_replaces_the_learning_node_of_the_one_b
         ((Role("a", low=2, high=3),), "role a starts with 1 slots, expected 2 to 3"),
         ((Role("a", needs=("b",)),), "role a needs b, which is no role of this task: there are a"),
         ((Role("a", needs=("b",)), Role("b", needs=("a",))), "none of them could start: a -> b -> a"),
+        ((Role("a"), Role("b", needs=("a", "a"))), "role b needs a more than once"),
+        (WIDE, "the roles may have 11000 slots, expected at most 10000 together"),
         ((Role("a", lead=True), Role("b", lead=True)), "a and b are both to lead"),
         (CARTPOLE, ""),
     ],
 )
 def test_roles_that_do_not_fit_together_are_refused(roles: tuple[Role, ...], said: str):
-    assert said in fault(roles)
+    assert said in (fault(roles) or surplus(roles))
     scene = RoleScene(1)
     assert scene.say(scene.swci, "RolesSubmitted", submitted(*roles)).accepted == (not said)
+
+
+def test_before_the_fourth_rules_a_role_could_need_another_several_times_over_and_a_task_have_any_number_of_slots():
+    scene = RoleScene(2, rules=3)
+    run = scene.play(Role("a"), Role("b", needs=("a", "a")))
+    assert run.role_named("b").needs == ("a", "a")
+    assert scene.play(*WIDE, name="wide").terms.slots == 11_000
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -19,6 +19,7 @@ from tests.core.rolescene import RoleScene, submitted
 from tests.core.rolescene import held as of_lease
 from tests.core.scene import Actor
 
+WIDE = Role("learner", low=0, high=1000, start=0)
 LEARNERS = Role("learner", low=2, high=2, start=2, contract="digits")
 
 
@@ -130,6 +131,14 @@ def test_they_are_deleted_together_and_their_names_are_free_again():
     assert [event.task for event in taken.events if isinstance(event, TaskGone)] == ["cv.0", "cv.1"]
     assert not scene.ledger.board.jobs.sweeps.by_name
     assert scene.sweep(2).id == 4
+
+
+def test_a_sweep_has_so_many_slots_at_most_since_one_entry_ends_all_of_them():
+    scene, before = SweepScene(1), SweepScene(1, rules=3)
+    refused = scene.say(scene.swci, "RolesSubmitted", member(0, 11, "cv", WIDE))
+    assert refused.reason == "the swarms of sweep cv may have 11000 slots, expected at most 10000 together"
+    assert scene.say(scene.swci, "RolesSubmitted", member(0, 10, "cv", WIDE)).accepted
+    assert before.say(before.swci, "RolesSubmitted", member(0, 11, "cv", WIDE)).accepted, "as these rules have it"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ Body:
 """
 
 
+WIDE = b"".join(b"    - {Name: r%d, Replicas: 1000, Command: [python]}\n" % number for number in range(10))
+
+
 def read(text: bytes) -> rolesfile.RolesFile:
     document = documents.read(text, "roles.yaml")
     assert rolesfile.is_meant(document)
@@ -233,3 +236,18 @@ def test_rounds_of_more_members_than_there_are_slots_are_refused(said: bytes, fa
 def test_groups_that_meet_merge_with_all_members():
     said = faults(GROUPS.replace(b"GroupBy: [eu, us]", b"GroupBy: [eu, us], pickPeers: 2"))
     assert "pickPeers=2 of channel digits is not possible where groups meet: all members merge there" in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "into", "said"),
+    [
+        (b"Needs: [coordinator], Merge", b"Needs: [coordinator, coordinator], Merge", "role learner needs coordinator"),
+        (b"    - Name: collector", WIDE + b"    - Name: collector", "the roles may have 10015 slots, expected at most"),
+    ],
+)
+def test_what_is_too_much_of_roles_is_refused_in_a_file_and_read_where_an_older_ledger_has_it(
+    changed: bytes, into: bytes, said: str
+):
+    text = GOOD.replace(changed, into)
+    assert f"roles.yaml: Body: {said}" in faults(text)
+    assert rolesfile.body_of(documents.read(text, "roles.yaml").value["Body"], "cartpole")

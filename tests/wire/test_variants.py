@@ -73,6 +73,9 @@ def test_a_contract_whose_name_leaves_no_room_and_too_many_swarms_are_refused():
     many = ", ".join(map(str, range(1001))).encode()
     with pytest.raises(BadInput, match="makes 1001 swarms, expected at most 1000"):
         variants(read(SWEEP.replace(b"0.1, 1, a b", many)))
+    wide = SWEEP.replace(b"0.1, 1, a b", many.removesuffix(b", 1000")).replace(b"Replicas: 2", b"Replicas: 10")
+    with pytest.raises(BadInput, match="makes 1000 swarms with 11000 slots, expected at most 10000"):
+        variants(read(wide))
 
 
 def test_a_sweep_that_no_client_took_apart_is_not_run():
