@@ -8,17 +8,16 @@ and never in place of what another task has left there.
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from swarm.core import filelist
 from swarm.core.events import SlotAssigned
 from swarm.core.operator_steps import Verdict
-from swarm.errors import BadInput
-from swarm.nodes.code import bounded, digest_of, left_out
+from swarm.nodes.code import copied, must_be
 from swarm.nodes.codesource import opened
 from swarm.nodes.outputs import Outputs, entries
+from swarm.nodes.trees import removed
 
 
 class Workplace:
@@ -69,8 +68,9 @@ class Workplace:
         """With what it has put in its place, if anything."""
         try:
             files = entries(self.published)
-        except OSError as error:
-            return Verdict("failed", f"its output in {self.published} cannot be read: {error.strerror}", 0)
+        except (OSError, RecursionError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it lies too deep"
+            return Verdict("failed", f"its output in {self.published} cannot be read: {why}", 0)
         if not files:
             return verdict
         size = sum(file.size for file in files)
@@ -84,13 +84,11 @@ class Workplace:
         Raises OSError, and BadInput when it is not the code with this hash, or more than code may be.
         """
         for place in (self.work, self.output):
-            shutil.rmtree(place, ignore_errors=True)  # of a start that came to nothing
+            removed(place)  # of a start that came to nothing
         self.output.mkdir(mode=0o700)
         if code is None:
             self.work.mkdir(mode=0o700)
             return
-        with opened(code) as directory:
-            bounded(directory)
-            shutil.copytree(directory, self.work, symlinks=True, ignore=left_out)
-        if (found := digest_of(self.work)) != digest:
-            raise BadInput(f"the code {code} has changed: its hash is {found}, the task was submitted with {digest}")
+        with opened(code, self.path) as directory:
+            copied(directory, self.work)
+        must_be(digest, self.work, code)

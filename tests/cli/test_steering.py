@@ -130,7 +130,7 @@ def test_a_program_steers_a_network_as_the_commands_do(front, tmp_path, monkeypa
         shown = [tasks.ended(), slots.ended()]
     assert re.findall(r"^ *\d+ +six .*? (draft|final|done) ", shown[0], re.MULTILINE)[:2] == ["draft", "final"]
     assert all(" done " in each.splitlines()[-2] for each in shown)
-    with pytest.raises(Refused, match="task six is done: it was started already"):
+    with pytest.raises(Refused, match="task six is done: it has ended"):
         network.start("six")
     network.remove("six")
 
