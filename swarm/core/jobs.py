@@ -65,6 +65,8 @@ class Jobs:
         self._last_id = 0
         self._held: dict[str, dict[str, JobSlot]] = {}
         """By operator, then by slot: what is leased."""
+        self._kept: Counter[bytes] = Counter()
+        """By the anchor of an organisation: how many jobs it has, so that nobody adds them up for each new task."""
         self.sweeps = Sweeps()
         self.with_roles: dict[int, RolesRun] = {}
         """Those of ``runs`` that have roles."""
@@ -141,7 +143,7 @@ class Jobs:
             raise Refused(
                 f"there is a task {taken} already", hint=f"choose another name, or swarm task rm {taken} first"
             )
-        kept = sum(other.terms.slots for other in self.runs.values() if other.anchor == identity.anchor)
+        kept = self._kept[identity.anchor]
         if kept + run.terms.slots > KEPT_MAX:
             raise Refused(
                 f"{identity.organisation} has {kept} jobs in the ledger, "
@@ -165,6 +167,7 @@ class Jobs:
         if task.final:
             run.make_slots()
         self._tasks[name], self.runs[run.number] = task, run
+        self._kept[run.anchor] += run.terms.slots
         self._bodies.added(task)
         if isinstance(run, RolesRun):
             self.with_roles[run.number], run.rules = run, self._rules
@@ -209,6 +212,7 @@ class Jobs:
         for run in meant:
             self._bodies.removed(self._tasks.pop(run.task))
             del self.runs[run.number]
+            self._kept[run.anchor] -= run.terms.slots
             self.with_roles.pop(run.number, None)
             self._datasets.release(run.uses, (other.uses for other in self.runs.values()))
             self._artifacts.forget(run, self.runs.values())
@@ -345,6 +349,7 @@ class Jobs:
         self.rooms.clear()
         self.rooms.update({uid: Room(cpu, gpu) for uid, cpu, gpu in rooms})
         self.runs = {run.number: run for run in map(_run_of, runs)}
+        self._kept = self._counted()
         self.with_roles = {number: run for number, run in self.runs.items() if isinstance(run, RolesRun)}
         for each in self.with_roles.values():
             each.rules = self._rules
@@ -357,6 +362,12 @@ class Jobs:
                 if slot.leased:
                     self._held.setdefault(slot.swop, {})[slot.id] = slot
 
+    def _counted(self) -> Counter[bytes]:
+        kept: Counter[bytes] = Counter()
+        for run in self.runs.values():
+            kept[run.anchor] += run.terms.slots
+        return kept
+
     def check(self) -> None:
         """The invariants that hold between any two entries."""
         for number, run in self.runs.items():
@@ -366,6 +377,7 @@ class Jobs:
             assert run.waits == (number in self._waiting)
             assert self._tasks[run.task].beside_bytes == beside_bytes(run, run.uses.names), f"{run.task} is miscounted"
         self.sweeps.check(self._tasks)
+        assert +self._kept == self._counted(), "the jobs of each organisation are those of its tasks"
         leased = {slot.id for run in self.runs.values() for slot in run.slots.values() if slot.leased}
         assert leased == {slot.id for slot in self.leases()}, "who holds what is not what is leased"
         assert all(slot.swop == uid for uid, held in self._held.items() for slot in held.values())
