@@ -2,8 +2,8 @@
 
 `entry(command)` is the console script of a click command; `print_json` is how a command answers --json. Guarantees: an
 error is one sentence `error: …` and at most one `hint: …` on stderr, with the exit code of its class in swarm.errors;
-with --json stdout is exactly one object, on failure too; a traceback is shown only with SWARM_DEBUG=1 (and is in the
-log file).
+a terminal obeys nothing of it, whatever names it holds; with --json stdout is exactly one object, on failure too; a
+traceback is shown only with SWARM_DEBUG=1 (and is in the log file).
 
 A command returns its exit code, or None for 0. To report a result that failed a check:
 
@@ -86,8 +86,14 @@ def print_json(result: Mapping[str, Any], started: float | None = None, *, failu
     click.echo(json.dumps({**head, **result, **tail}, ensure_ascii=False))
 
 
+def printable(text: str) -> str:
+    """Whatever others have put into it, its reader's terminal obeys nothing of it."""
+    return "".join(each if each.isprintable() or each in "\n\t" else " " for each in text)
+
+
 def _fail(raised: BaseException, name: str, arguments: Sequence[str]) -> int:
     error = _as_swarm_error(raised, name)
+    error.message, error.hint = printable(error.message), printable(error.hint)
     report = sys.modules.get("swarm.runtime.report")  # only when this command has started its log
     log = report.log_file() if report else None
     if report:

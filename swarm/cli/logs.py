@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from swarm.cli.ending import print_json
+from swarm.cli.ending import print_json, printable
 from swarm.cli.help import Command
 from swarm.errors import BadInput
 
@@ -53,16 +53,11 @@ def command(name: str | None, lines: int, follow: bool, state: Path | None, as_j
         print_json({"name": log.name, "path": str(log.path), "lines": shown})
         return
     for line in shown:
-        click.echo(_shown(line))
+        click.echo(printable(line))
     while follow:
         text, position = log.since(position)
-        click.echo(_shown(text), nl=False)
+        click.echo(printable(text), nl=False)
         time.sleep(LOOK_EVERY_S)
-
-
-def _shown(text: str) -> str:
-    """Whatever a program has written, its reader's terminal obeys nothing of it."""
-    return "".join(each if each.isprintable() or each in "\n\t" else " " for each in text)
 
 
 def _list(found: list[Log], base: Path, as_json: bool) -> None:

@@ -1,8 +1,9 @@
 """Reading archives (tar, zip) from others: what they hold, one member after the other, in bounded memory.
 
-Used by `nodes/unpacking`. Python's readers take into memory whatever an archive says of itself: a header of gigabytes,
-a list of holes without end, every member's header until the archive is closed. Guarantee: what is read for the sake of
-headers is bounded, for each member and for what is kept for all of them, and so is what a decompressor may take.
+Used by `nodes/unpacking`; `nodes/codesource` says how. Python's readers take into memory whatever an archive says of
+itself: a header of gigabytes, a list of holes without end, every member's header until the archive is closed.
+Guarantee: what is read for the sake of headers is bounded, for each member and for what is kept for all of them, and so
+is what a decompressor may take.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ SHARED_MAX = 100
 """Of the latter so many attributes."""
 DIRECTORY_MAX = 64 << 20
 """Bytes of a zip's directory: that of about a million files."""
+ENTRY_MAX = 1200
+"""Of it, for each file that there may be."""
 DECOMPRESSOR_MAX = 256 << 20
 PIECE = 1 << 16
 _ZIPPED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
@@ -44,7 +47,7 @@ class Member:
     target: str = ""
 
 
-def members(archive: Path) -> Iterator[Member]:
+def members(archive: Path, files_max: int) -> Iterator[Member]:
     """Of a tar, compressed or not, or of a zip; each is to be read before the next is asked for.
 
     Raises BadInput for what is neither or takes too much memory, and what Python's readers raise for what is damaged.
@@ -60,7 +63,16 @@ def members(archive: Path) -> Iterator[Member]:
         else:
             yield from _tar_members(archive, tar, bounded)
             return
-        yield from _zip_members(archive, _Bounded(file, archive))
+        yield from _zip_members(archive, _Bounded(file, archive), files_max)
+
+
+def zip_members(archive: Path, files_max: int) -> Iterator[Member]:
+    """The same of a zip and of nothing else: one that is a tar, too, would be something else than people see who unzip
+    it."""
+    with archive.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise BadInput(f"{archive.name} is no zip archive")
+        yield from _zip_members(archive, _Bounded(file, archive), files_max)
 
 
 def _tar_members(archive: Path, tar: tarfile.TarFile, bounded: _Bounded) -> Iterator[Member]:
@@ -77,10 +89,13 @@ def _tar_members(archive: Path, tar: tarfile.TarFile, bounded: _Bounded) -> Iter
         yield Member(info.name, kind, lambda info=info: tar.extractfile(info), bool(info.mode & 0o100), info.linkname)  # type: ignore[misc]
 
 
-def _zip_members(archive: Path, bounded: _Bounded) -> Iterator[Member]:
-    with bounded.headers(DIRECTORY_MAX):
+def _zip_members(archive: Path, bounded: _Bounded, files_max: int) -> Iterator[Member]:
+    with bounded.headers(min(DIRECTORY_MAX, max(HEADER_MAX, files_max * ENTRY_MAX))):
         zipped = zipfile.ZipFile(bounded)
-    for info in zipped.infolist():
+    listed = zipped.infolist()
+    if len(listed) > files_max:
+        raise BadInput(f"{archive.name} holds more than {files_max} files")
+    for info in listed:
         if info.compress_type not in _ZIPPED:
             raise BadInput(
                 f"{archive.name} holds {info.filename[:80]!r} in a form that is not unpacked: zip it plainly"

@@ -1,20 +1,22 @@
-"""The code of a task of jobs: a directory, named by the hash of everything in it.
+"""The code of a task: a directory, named by the hash of everything in it.
 
-Used where a task is submitted (`nodes/submitting`) and where its jobs begin (`nodes/jobdirectory`). Guarantees: equal
-names and contents give equal hashes on every host, whatever times, owners and order the files have; nothing outside of
-the directory is ever part of it. The hash is that of its manifest (`core/filelist`, `wire/manifest`).
+Used where a task is submitted (`nodes/submitting`, `nodes/publishing`) and where its programs begin (`nodes/workplace`,
+`nodes/participant`). Guarantees: equal names and contents give equal hashes on every host, whatever times, owners and
+order the files have, and no others do; nothing outside of the directory is ever part of it; a copy holds what the hash
+covers and nothing else. The hash is that of its manifest (`core/filelist`, `wire/manifest`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from swarm.core.filelist import FileEntry
 from swarm.errors import BadInput
-from swarm.wire.manifest import FILES_MAX, LEFT_OUT, Manifest
+from swarm.wire.manifest import FILES_MAX, LEFT_OUT, PARTS_MAX, Manifest
 
 BYTES_MAX = 256 * 1024 * 1024
 
@@ -50,21 +52,36 @@ def bounded(directory: Path) -> list[Path]:
     return files
 
 
-def left_out(directory: str, names: list[str]) -> set[str]:
-    """What a copy of it does without, as `shutil.copytree` asks."""
-    return {name for name in names if name in LEFT_OUT}
+def copied(directory: Path, into: Path) -> None:
+    """Make ``into`` a copy of what the hash covers. Raises OSError, and BadInput as `digest_of` does."""
+    bounded(directory)
+    shutil.copytree(directory, into, symlinks=True, ignore=lambda place, names: set(LEFT_OUT).intersection(names))
+
+
+def must_be(digest: str | None, copy: Path, said: Path) -> None:
+    """Raise BadInput unless the copy of the code ``said`` has the hash that the task was submitted with."""
+    if (found := digest_of(copy)) != digest:
+        raise BadInput(f"the code {said} has changed: its hash is {found}, the task was submitted with {digest}")
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    for place, directories, names in os.walk(directory, onerror=_unreadable):
+    for place, directories, files in os.walk(directory, onerror=_unreadable):
         directories[:] = sorted(name for name in directories if name not in LEFT_OUT)
-        for name in [*directories, *sorted(names)]:
-            path = Path(place, name)
-            if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                raise BadInput(
-                    f"{path} is neither a file nor a directory, so it cannot be part of the code {directory}"
-                )
-        yield from (Path(place, name) for name in sorted(names))
+        names = sorted(name for name in files if name not in LEFT_OUT)
+        for name in [*directories, *names]:
+            _must_be_code(directory, Path(place, name))
+        yield from (Path(place, name) for name in names)
+
+
+def _must_be_code(directory: Path, path: Path) -> None:
+    said = path.relative_to(directory)
+    shown = repr(str(said)[:80])
+    if len(said.parts) > PARTS_MAX:
+        raise BadInput(f"the code holds {shown}, a path of more than {PARTS_MAX} parts")
+    if not path.name.isprintable():  # its line of the manifest could read as two
+        raise BadInput(f"the code holds {shown}, which has characters that names of code may not have")
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        raise BadInput(f"{path} is neither a file nor a directory, so it cannot be part of the code {directory}")
 
 
 def _unreadable(error: OSError) -> None:

@@ -1,9 +1,9 @@
 """Where the code of a task comes from on its author's host: a directory, or a zip of one.
 
 Used where a task is submitted, where an operator's slots begin in a copy of it, and where a participant has a copy of
-its own. Guarantees: a zip is unpacked below a directory that is gone afterwards, and nothing in it leads out of there
-or is larger than code may be (`nodes/unpacking`); what a role would not find in the code is said before anything is
-submitted.
+its own. Guarantees: a zip is read as nothing but a zip, and unpacked below a directory that is gone afterwards; nothing
+in it leads out of there or is larger than code may be (`nodes/unpacking`); what a role would not find in the code is
+said before anything is submitted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from swarm.errors import BadInput
+from swarm.nodes.archive import zip_members
 from swarm.nodes.code import BYTES_MAX
 from swarm.nodes.scratch import scratch_directory
 from swarm.nodes.unpacking import Limits, unpack
@@ -22,15 +23,15 @@ _PROGRAMS = (".py", ".sh")
 
 
 @contextlib.contextmanager
-def opened(code: Path) -> Iterator[Path]:
-    """The directory with the code; of a zip, for as long as the block lasts."""
+def opened(code: Path, below: Path | None = None) -> Iterator[Path]:
+    """The directory with the code; of a zip, for as long as the block lasts, and ``below`` this one."""
     if not code.is_file():
         yield code
         return
     if code.suffix != ".zip":
         raise BadInput(f"the code {code} is a file and no .zip", hint="Code names a directory, or a zip of one")
-    with scratch_directory("swarm-code-") as place:
-        unpack(code, place / "code", Limits(BYTES_MAX, FILES_MAX), lambda: None)
+    with scratch_directory("swarm-code-", below) as place:
+        unpack(code, place / "code", Limits(BYTES_MAX, FILES_MAX), lambda: None, zip_members)
         yield place / "code"
 
 

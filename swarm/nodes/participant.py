@@ -1,9 +1,9 @@
 """A participant: a learning node that joins a slot of a task with roles, and runs the role's program on its own data.
 
-Started by ``swarm join``. Guarantees: nothing of the task runs before its person has trusted its hash; a refusal
-leaves no slot taken; the program starts once those are there whom its role needs, and no sooner; joined again
-from the same state directory it goes on with the round under way; when its slot is asked to end, or is joined
-elsewhere, its program ends.
+Started by ``swarm join``. Guarantees: nothing of the task runs before its person has trusted its hash, and nothing that
+the hash does not cover (`nodes/roleprogram`); a refusal leaves no slot taken; the program starts once those are there
+whom its role needs, and no sooner; joined again from the same state directory it goes on with the round under way; when
+its slot is asked to end, or is joined elsewhere, its program ends.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,8 @@ class ParticipantNode(LearningNode):
         self.said: dict[str, Any] = {}
         self._slot = ""
         self._fence = 0
+        self._work = self.state.path
+        """Where the program begins."""
         self._over = ""
         """Why the program is to end though it has not."""
         self._moved = trio.Event()
@@ -113,7 +115,8 @@ class ParticipantNode(LearningNode):
     # ---- what would run here
 
     async def _trusted_program(self) -> RoleProgram:
-        """Raises what stands against running it here, before a slot is taken. The code lies here to be looked at."""
+        """Raises what stands against running it here, before a slot is taken. The code lies here to be looked at, and
+        once it is trusted a copy of it is where the program will begin."""
         asked, ledger = self.asked, self.link.ledger
         run = ledger.board.joining.run_of(asked.task)
         joining.joinable(run, asked.role)
@@ -127,6 +130,8 @@ class ParticipantNode(LearningNode):
             log.info("fetched the code %s of %s", program.code, program.author)
         program.must_be_trusted(asked.trusted, asked.own, code)
         program.must_have_data(asked.data)
+        self._work = self.state.path / "work" / f"{run.id}-{program.role.Name}"
+        await trio.to_thread.run_sync(partial(program.lay_out, self._work, code, own=asked.code is not None))
         return program
 
     def _body(self, run: RolesRun) -> RolesBody:
@@ -242,11 +247,6 @@ class ParticipantNode(LearningNode):
     # ---- the program
 
     def _start(self, program: RoleProgram) -> Worker:
-        """In a copy of the code that stays where it is: what an earlier attempt wrote beside it is found again."""
-        work = self.state.path / "work" / f"{self._slot.partition('.')[0]}-{program.role.Name}"
-        work.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if program.code is not None:
-            shutil.copytree(self.asked.code or self._kept(program), work, dirs_exist_ok=True)
         run, slot = self._found()
         assert run is not None
         assert slot is not None
@@ -263,7 +263,7 @@ class ParticipantNode(LearningNode):
         }
         environment = {**Secrets().resolved(program.environment), **own, **self.settings.channel.environment}
         told = with_import_path(os.environ) | environment
-        return Worker(program.command(self.asked.data), told, work, self.asked.output)
+        return Worker(program.command(self.asked.data), told, self._work, self.asked.output)
 
     async def _program_ended(self, worker: Worker, code: int) -> None:
         self.said |= {"exit_code": code, "contract": None, "rounds": 0, "digest": None}

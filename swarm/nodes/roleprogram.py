@@ -1,8 +1,8 @@
 """What a role of a task would run on a participant's host, and whether the participant has said that it may.
 
 Used by `nodes/participant`. Guarantees: the hash that a person trusts covers everything that decides what runs there
-(commands, variables, roles, and by its own hash the code), so that none of it can be another one; nothing is trusted
-because of who wrote it.
+(commands, variables, roles, and by its own hash the code), so that none of it can be another one; the program begins in
+a copy that holds nothing else of the code; nothing is trusted because of who wrote it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import shlex
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 from swarm.core.ledger import Ledger
 from swarm.core.task import Task
 from swarm.errors import BadInput, Refused
+from swarm.nodes.code import copied, must_be
 from swarm.nodes.codesource import opened
 from swarm.nodes.publishing import prepared
 from swarm.wire import rolesfile
@@ -83,6 +85,27 @@ class RoleProgram:
                 f"the role {self.role.Name} of task {self.task} trains on data of your own",
                 hint="name them with --data",
             )
+
+    def lay_out(self, work: Path, code: Path | None, *, own: bool) -> None:
+        """Make the place where the program begins: a copy of the code, beside what an earlier attempt wrote there.
+
+        ``own``: the person's own copy of it, which may have changed since its hash was taken; else what was fetched
+        file by file. For a thread: it takes its time. Raises BadInput when it is not the task's code any more.
+        """
+        part = work.with_name(f"{work.name}.part")
+        try:
+            work.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.code is None or code is None:
+                return
+            shutil.rmtree(part, ignore_errors=True)  # of a start that came to nothing
+            copied(code, part)
+            if own:
+                must_be(self.code, part, code)
+            shutil.copytree(part, work, dirs_exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"the code {code} cannot be copied to {work}: {error.strerror or error}") from None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 @contextlib.contextmanager

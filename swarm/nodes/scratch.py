@@ -1,7 +1,8 @@
 """A private temporary directory that is gone when its process is, whatever ended the process.
 
-Used by `swarm demo|run`, which keep certificates, keys and weights there. Guarantee: the directory (0700) is removed on
-leaving the context; if the process is SIGKILLed, a small watcher, which waits for nothing but that, removes it.
+Used by `swarm demo|run`, which keep certificates, keys and weights there, and for zips of code. Guarantee: the
+directory (0700) is removed on leaving the context; if the process is SIGKILLed, a small watcher, which waits for
+nothing but that, removes it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ for turn in 1 2 3 4 5; do rm -rf -- "$1"; sleep 0.2; done"""
 
 
 @contextlib.contextmanager
-def scratch_directory(prefix: str) -> Iterator[Path]:
-    path = Path(tempfile.gettempdir()) / f"{prefix}{secrets.token_hex(6)}"
+def scratch_directory(prefix: str, below: Path | None = None) -> Iterator[Path]:
+    """``below``: where to make it; None: where the system has temporary files."""
+    path = (below or Path(tempfile.gettempdir())).absolute() / f"{prefix}{secrets.token_hex(6)}"
     watcher = subprocess.Popen(
         ["/bin/sh", "-c", _WATCHER, "watcher", str(path)],
         stdin=subprocess.PIPE,

@@ -125,8 +125,10 @@ class SlotWork:
             if not self._holds(self.lease):
                 raise WorkerFailed("its lease was over before it could be started")
             self._worker = self._engine.start(self.pair, self.directory.path)
-        except (SwarmError, OSError) as error:
-            what = f"the worker of {self.directory.path} cannot be started: {error}"
+        except Exception as error:  # whatever a task has brought: the operator has others' slots to look after
+            what = f"the worker of {self.directory.path} cannot be started: {str(error) or type(error).__name__}"
+            if not isinstance(error, SwarmError | OSError):
+                log.exception("slot %s: nobody has thought of this", self.lease.slot)
             self._not_started(error if isinstance(error, SwarmError) else WorkerFailed(what))
             return
         log.info("slot %s of task %s: process %d", self.lease.slot, self.lease.task, self._worker.pid)

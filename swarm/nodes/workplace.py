@@ -15,8 +15,7 @@ from pathlib import Path
 from swarm.core import filelist
 from swarm.core.events import SlotAssigned
 from swarm.core.operator_steps import Verdict
-from swarm.errors import BadInput
-from swarm.nodes.code import bounded, digest_of, left_out
+from swarm.nodes.code import copied, must_be
 from swarm.nodes.codesource import opened
 from swarm.nodes.outputs import Outputs, entries
 
@@ -89,8 +88,6 @@ class Workplace:
         if code is None:
             self.work.mkdir(mode=0o700)
             return
-        with opened(code) as directory:
-            bounded(directory)
-            shutil.copytree(directory, self.work, symlinks=True, ignore=left_out)
-        if (found := digest_of(self.work)) != digest:
-            raise BadInput(f"the code {code} has changed: its hash is {found}, the task was submitted with {digest}")
+        with opened(code, self.path) as directory:
+            copied(directory, self.work)
+        must_be(digest, self.work, code)

@@ -24,6 +24,10 @@ PUBLISHED_MAX = 16 * 1024 * 1024
 BYTES_MAX = FILES_MAX * 1200
 """Of a manifest itself."""
 PATH_MAX = 1000
+PARTS_MAX = 64
+"""Of a path: copying and removing what lies deeper fails in the middle."""
+PART_BYTES_MAX = 255
+"""What file systems take."""
 LEFT_OUT = ("__pycache__", ".git")
 """Directories that programs and people leave there, and no part of what runs."""
 _LINE = re.compile(r"([0-9a-f]{64}) (0|[1-9][0-9]{0,11}) (.+)")
@@ -105,6 +109,8 @@ def _check(files: tuple[FileEntry, ...]) -> None:
             raise _unfit(f"holds {file.name[:80]!r}, which leads out of it or is no part of code")
         if not file.name.isprintable():
             raise _unfit(f"holds {file.name[:80]!r}, which has characters that names of published files may not have")
+        if len(parts) > PARTS_MAX or any(len(part.encode()) > PART_BYTES_MAX for part in parts):
+            raise _unfit(f"holds {file.name[:80]!r}, which is too deep or too long for a file's name")
         if file.name in places:
             raise _unfit(f"holds {file.name[:80]!r} twice")
         places.add(file.name)

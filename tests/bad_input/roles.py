@@ -1,6 +1,10 @@
-"""Tasks with roles whose channels and groups could never merge."""
+"""Tasks with roles whose channels and groups could never merge, and whose code is none."""
 
 from __future__ import annotations
+
+import tarfile
+import zipfile
+from pathlib import Path
 
 from tests.bad_input.messages import Told, case
 from tests.bad_input.nodes import swarm
@@ -67,6 +71,45 @@ def _(stage: Stage) -> Told:
 @case("swarm task check: merged above after no merge")
 def _(stage: Stage) -> Told:
     return checked(stage, "Every: 5", "Every: 0")
+
+
+def checked_with(stage: Stage, *names: str) -> Told:
+    """With code in a zip that holds these."""
+    path = with_code(stage)
+    with zipfile.ZipFile(path.with_name("code.zip"), "w") as archive:
+        for name in names:
+            archive.writestr(name, "")
+    return swarm(stage, "task", "check", path)
+
+
+def with_code(stage: Stage) -> Path:
+    path = stage.new("roles.yaml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(GROUPS.replace("Body:\n", "Body:\n  Code: code.zip\n"))
+    return path
+
+
+@case("swarm task check: a zip with a file below a file")
+def _(stage: Stage) -> Told:
+    return checked_with(stage, "train.py", "train.py/lead.py")
+
+
+@case("swarm task check: a zip that is too deep")
+def _(stage: Stage) -> Told:
+    return checked_with(stage, "a/" * 64 + "train.py")
+
+
+@case("swarm task check: a zip with a name that speaks to the terminal")
+def _(stage: Stage) -> Told:
+    return checked_with(stage, "train.py", "\x1b]0;owned\x07.py")
+
+
+@case("swarm task check: a tar that is called a zip")
+def _(stage: Stage) -> Told:
+    path = with_code(stage)
+    with tarfile.open(path.with_name("code.zip"), "w") as archive:
+        archive.addfile(tarfile.TarInfo("train.py"))
+    return swarm(stage, "task", "check", path)
 
 
 @case("swarm run -f: a sweep with more slots than one may have")

@@ -40,6 +40,16 @@ def test_each_error_class_gives_its_exit_code_one_sentence_and_one_hint(kind, ca
     assert err == "error: the sentence\nhint: the hint\n"
 
 
+def test_a_terminal_obeys_nothing_that_others_have_put_into_a_sentence(capsys):
+    error = errors.BadInput("it holds \x1b]0;owned\x07.py\n  and \udc80\x9b2J", hint="it holds \u202ea\x1b[31m.py")
+    assert run(raising(error), ["--json"]) == 2
+    out, err = capsys.readouterr()
+    assert err == "error: it holds  ]0;owned .py\n  and   2J\nhint: it holds  a [31m.py\n"
+    assert json.loads(out)["error"] == {
+        "code": 2, "message": "it holds  ]0;owned .py\n  and   2J", "hint": "it holds  a [31m.py",
+    }  # fmt: skip
+
+
 def test_json_answers_a_failure_with_exactly_one_object(capsys):
     assert run(raising(errors.Refused("no", hint="ask")), ["--json"]) == 5
     answer = json.loads(capsys.readouterr().out)

@@ -94,16 +94,28 @@ def test_a_program_scales_its_own_task_and_finds_its_peers(operator):
 
 def test_a_program_waits_for_all_of_a_role_and_is_told_who_keeps_it_waiting(operator):
     one, other = operator.run.slots_of("collector")
+    asked, stands, peers = [], trio.Event(), operator.desk._asks["peers"]
 
     def end(slot):
         operator.scene.ends(slot, "done")
         operator.desk.ledger_moved()
 
+    async def heard(*question):
+        asked.append(question)
+        stands.set()
+        return await peers(*question)
+
+    async def end_once_it_stands():
+        with trio.fail_after(30):
+            await stands.wait()
+        end(other)
+
     def wait():
+        operator.desk._asks["peers"] = heard
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(swarm.peers, "collector", until="done")
-            trio.from_thread.run_sync(end, other)
-            return [peer["state"] for peer in waiting.result()]
+            trio.from_thread.run(end_once_it_stands)
+            return [peer["state"] for peer in waiting.result()], len(asked)
 
     _, late, never, waited = operator.asked(
         lambda: trio.from_thread.run_sync(end, one),
@@ -113,7 +125,7 @@ def test_a_program_waits_for_all_of_a_role_and_is_told_who_keeps_it_waiting(oper
     )
     assert late == "1 of 2 collector are not done after 0 s: collector 1 is running"
     assert never.startswith("a slot is never 'finished', expected one of waiting, assigned")
-    assert waited == ["done", "done"]
+    assert waited == (["done", "done"], 1), "one question, which stood until they were"
 
 
 def test_slots_give_each_other_work_and_hear_what_came_of_it(operator):

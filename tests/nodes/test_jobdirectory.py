@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -47,7 +48,26 @@ def test_a_link_is_no_code(code, tmp_path):
         digest_of(code)
 
 
+@pytest.mark.parametrize("name", [f"a\n{'0' * 64} 4 main.py", "\x1b]0;owned\x07.py", os.fsdecode(b"\xff.py")])
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_a_name_of_code_is_one_printable_line(code, name, kind):
+    """With others two trees could have one hash, and a terminal that shows them do what they say."""
+    {"file": Path.touch, "directory": Path.mkdir, "link": lambda path: path.symlink_to("train.py")}[kind](code / name)
+    with pytest.raises(BadInput, match="has characters that names of code may not have") as refused:
+        digest_of(code)
+    assert refused.value.message.isprintable()
+
+
+def test_code_is_no_deeper_than_can_be_copied_and_removed_again(code):
+    (code / ("d/" * 63)).mkdir(parents=True)
+    assert digest_of(code)
+    (code / ("d/" * 64) / "e").mkdir(parents=True)
+    with pytest.raises(BadInput, match=r"holds '(d/)+', a path of more than 64 parts"):
+        digest_of(code)
+
+
 def test_a_job_begins_in_a_copy_of_its_code_and_not_of_another(code, directory):
+    (code / ".git").write_text("gitdir: elsewhere")  # as in a worktree of git
     meant = digest_of(code)
     directory.prepare(code, meant)
     assert (directory.work / "part" / "model.py").read_text() == "x = 1"
@@ -68,6 +88,22 @@ def test_a_job_begins_in_what_a_zip_holds_and_in_nothing_that_its_hash_does_not_
     shutil.make_archive(str(tmp_path / "code"), "zip", code)
     with pytest.raises(BadInput, match=r"code\.zip has changed: its hash is"):
         directory.prepare(archive, meant)
+
+
+def test_a_zip_is_unpacked_on_the_disk_of_the_slot_and_nothing_of_that_stays(code, directory, tmp_path, monkeypatch):
+    """The one of temporary files may be small, or memory."""
+    meant, archive = digest_of(code), Path(shutil.make_archive(str(tmp_path / "code"), "zip", code))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    before = set(directory.path.iterdir())
+    directory.prepare(archive, meant)
+    assert set(directory.path.iterdir()) - before == {directory.work, directory.output}
+    shutil.rmtree(directory.work)
+    shutil.rmtree(directory.output)
+    with zipfile.ZipFile(archive, "a") as more:
+        more.writestr("train.py/too", "")
+    with pytest.raises(BadInput, match="cannot be unpacked"):
+        directory.prepare(archive, meant)
+    assert set(directory.path.iterdir()) - before == {directory.output}
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,12 @@
 """What a task would run on a participant's host: named by one hash, and trusted by that hash or an own copy only."""
 
 import json
+import py_compile
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from importlib.util import cache_from_source
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +65,51 @@ def test_who_is_to_trust_it_sees_its_variables_too(file):
     found = program(prepared(written(file, Envvars={"BASH_ENV": "$(id)"}), file.parent).body)
     with pytest.raises(Refused, match=r"would run 'BASH_ENV=\$\(id\)' python trainer/main\.py"):
         found.must_be_trusted(None, None, None)
+
+
+def poisoned(code):
+    """A compiled module of another source in the code's cache, which Python takes as it is."""
+    (code / "trainer" / "main.py").write_text("import model; print(model.SAYS)")
+    (code / "trainer" / "model.py").write_text("SAYS = 'what was looked at'")
+    other = code.parent / "other.py"
+    other.write_text("SAYS = 'something else'")
+    cache = cache_from_source(str(code / "trainer" / "model.py"))
+    py_compile.compile(str(other), cfile=cache, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+
+
+@pytest.mark.parametrize("code", ["code", "code.zip"])
+def test_what_runs_of_an_own_copy_is_what_its_hash_covers_and_nothing_that_lies_beside_it(file, code, tmp_path):
+    poisoned(file.parent / "code")
+    shutil.make_archive(str(file.parent / "code"), "zip", file.parent / "code")
+    found, work = program(prepared(written(file, Code=code), file.parent).body), tmp_path / "state" / "5-trainer"
+    with own_copy(file) as (own, directory):
+        found.must_be_trusted(None, own, directory)
+        found.lay_out(work, directory, own=True)
+    done = subprocess.run([sys.executable, "trainer/main.py"], cwd=work, capture_output=True, text=True)
+    assert done.stdout == "what was looked at\n", done.stderr
+
+
+def test_an_own_copy_that_changes_once_it_is_trusted_does_not_run(file, tmp_path):
+    found, work = program(prepared(written(file), file.parent).body), tmp_path / "state" / "5-trainer"
+    with own_copy(file) as (own, directory):
+        found.must_be_trusted(None, own, directory)
+        (directory / "trainer" / "main.py").write_text("print('something else')")
+        with pytest.raises(BadInput, match="has changed: its hash is"):
+            found.lay_out(work, directory, own=True)
+    assert list(work.parent.rglob("*")) == [work]
+
+
+def test_a_program_that_begins_again_finds_what_it_wrote_beside_its_code(file, tmp_path):
+    found, work = program(prepared(written(file), file.parent).body), tmp_path / "state" / "5-trainer"
+    for _ in range(2):
+        found.lay_out(work, file.parent / "code", own=True)
+        (work / "trainer" / "main.py").write_text("as the program has changed it")
+        (work / "kept").touch()
+    found.lay_out(work, file.parent / "code", own=True)
+    assert (work / "kept").exists()
+    assert (work / "trainer" / "main.py").read_text() == "print()"
+    with pytest.raises(BadInput, match="cannot be copied to"):
+        found.lay_out(file / "5-trainer", file.parent / "code", own=True)
 
 
 def test_roles_that_the_ledger_has_otherwise_are_nobodys_to_run(file):

@@ -251,6 +251,18 @@ async def test_what_cannot_be_started_fails_with_its_sentence_and_hint(stage):
 
 
 @played
+async def test_whatever_keeps_a_slot_from_being_prepared_fails_that_slot_and_not_its_operator(stage):
+    def too_deep(place: Path) -> None:
+        raise RecursionError("too deep")
+
+    async with stage.operator(FakeEngine()):
+        stage.work._give = too_deep
+    (body,) = stage.told
+    assert body["state"] == "failed"
+    assert body["reason"] == f"the worker of {stage.directory.path} cannot be started: too deep"
+
+
+@played
 async def test_a_directory_that_cannot_be_made_fails_the_slot_and_nothing_else(stage):
     stage.directory.path.write_text("in the way")
     async with stage.operator(FakeEngine()):

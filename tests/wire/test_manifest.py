@@ -28,6 +28,7 @@ def test_a_manifest_comes_back_from_its_bytes_under_its_hash():
         ("../train.py", "leads out"), ("/etc/passwd", "leads out"), ("a/../../b", "leads out"), ("a//b", "leads out"),
         ("./a", "leads out"), ("a\\b", "leads out"), (".git/config", "no part of code"), ("a" * 1001, "leads out"),
         ("a\x1b[2J", "characters"), ("a\x00", "characters"),
+        ("a/" * 64 + "b", "too deep"), ("a" * 256, "too long"), ("é" * 128, "too long"),
     ],
 )  # fmt: skip
 def test_a_path_that_leads_elsewhere_is_refused(path, why):
