@@ -53,7 +53,13 @@ SECRET_MAX = 64 * 1024
     help="a secret that the slot is yours by, mode 0600  [default: the certificate's private key]",
 )
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on stdout; the program's output goes to stderr")
-@click.option("--wait", default=600, show_default=True, type=click.IntRange(1), help="seconds for others to be there")
+@click.option(
+    "--wait",
+    default=600,
+    show_default=True,
+    type=click.IntRange(1),
+    help="seconds for the task's start and for others; who leaves before the start may join again",
+)
 @reaching("a network node, best the own organisation's  [default: the one that run-sn -d left running here]")
 @click.option("--host-ip", default="127.0.0.1", show_default=True, metavar="IP", help="where others reach it")
 @own_port("--sl-fs-port", 30305, "SL_FS_PORT")

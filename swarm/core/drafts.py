@@ -55,8 +55,14 @@ class Drafts:
                     f"task {name} is a draft: only a final task can be started", hint=f"swarm task finalize {name}"
                 )
             if run.state != "final":
+                how = "it has ended" if run.over else "it was started already"
                 hint = f"swarm task retry {name}" if run.over else f"swarm task show {name}"
-                raise Refused(f"task {name} is {run.state}: it was started already", hint=hint)
+                raise Refused(f"task {name} is {run.state}: {how}", hint=hint)
+            if run.ending:
+                raise Refused(
+                    f"task {name} cannot be started: it ends, {run.reason}",
+                    hint=f"swarm task retry {name}, once it has ended",
+                )
         return self._each(name, runs, lambda run: self._jobs.start(run, header), header)
 
     def _each(

@@ -4,7 +4,7 @@ Kept by the board (`core/board`); the slots themselves are of `core/rolesrun`, l
 Guarantees: a slot that was joined once is bound to a key and to the identity that a certificate proved, for as long as
 its task is there; only both together join it again, with a new fence, wherever they do it, until the slot has failed
 (then anybody may), or was removed; who has one slot of a role has no second one; a slot that is done stays done;
-refusals change nothing.
+nothing of a task runs or is done before it was started; refusals change nothing.
 """
 
 from __future__ import annotations
@@ -110,12 +110,15 @@ class Joining:
         return None
 
     def _free(self, run: RolesRun, role: Role, indices: Sequence[int]) -> JobSlot:
-        """One that nobody has joined, or that whoever did has failed, with one of these indices; with any, if none."""
+        """One that nobody has joined, or that whoever did has failed, with one of these indices; with any, if none.
+
+        Before the start, if there is no other, one that was given back, too.
+        """
         there = [slot for slot in run.slots_of(role.name) if not indices or slot.index in indices]
-        for slot in there:
-            free = slot.id not in self.bindings or slot.state in GIVEN_UP
-            if free and not slot.leased and slot.state != "done":
-                return slot
+        idle = GIVEN_UP if not run.held else (*GIVEN_UP, "waiting")
+        left = [slot for slot in there if not slot.leased and slot.state != "done"]
+        if free := [slot for slot in left if slot.id not in self.bindings or slot.state in idle]:
+            return min(free, key=lambda slot: run.held and slot.id in self.bindings)
         holders = ", ".join(str(self.bindings[slot.id]) for slot in there if slot.id in self.bindings)
         more = run.wanted[role.name] < role.high
         room = f"swarm scale {run.task} {role.name}=+1" if more else "it has as many as it may have"
@@ -150,6 +153,11 @@ class Joining:
         slot = run.slots.get(claim.body["slot"]) if run is not None else None
         if run is None or slot is None or slot.id not in self.bindings:
             raise Refused(f"there is no slot {claim.body['slot']} that a participant has joined")
+        if run.held and (state := claim.body["state"]) in ("running", "done"):
+            raise Refused(
+                f"{slot.role} {slot.index} of task {run.task} cannot be {state}: nobody has started the task",
+                hint=f"swarm task start {run.task}",
+            )
         return {"state": slot.state}, self._jobs.report(run, slot, claim, header)
 
     # ---- keeping

@@ -92,7 +92,7 @@ class Placing:
 
     def waits_for(self, run: JobRun, ahead: int | None) -> str:
         """Why the run with so many ``ahead`` waits: who is missing or before it, or what no operator has."""
-        if run.held:
+        if run.held and not run.ending:
             return HELD[run.state]
         unit, lacking = next(run.units(), []), run.lacking()
         if isinstance(run, RolesRun) and run.begins_at_once and not self.all_fit(run, self.whole(), set()):

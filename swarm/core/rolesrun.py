@@ -297,6 +297,8 @@ class RolesRun(JobRun):
         role = self.role(slot)
         if slot.ending and not self.ending and slot.id not in self.removed:
             return self._requeue(slot, "added while it ended", now_ms)
+        if self.held and not self.ending and slot.state != "lost":  # who waits no longer has not given up: it may again
+            return self._requeue(slot, slot.reason, now_ms)
         if slot.state == "done" or self.ending or slot.ending or role.owner == "participant":
             return []
         if slot.state == "failed":
@@ -310,7 +312,7 @@ class RolesRun(JobRun):
         return self._requeue(slot, f"attempt {slot.attempt} {slot.state}: {slot.reason}"[:REASON_MAX], now_ms)
 
     def _settle(self, now_ms: int) -> list[Event]:
-        if self.over:
+        if self.over or (self.held and not self.ending):  # nothing is decided of what nobody has started
             return []
         if self.ending:
             return [] if self.leased else self._become(self.outcome, self.ending, now_ms)

@@ -81,7 +81,7 @@ def _must_be_code(directory: Path, path: Path) -> None:
     if not path.name.isprintable():  # its line of the manifest could read as two
         raise BadInput(f"the code holds {shown}, which has characters that names of code may not have")
     if path.is_symlink() or not (path.is_file() or path.is_dir()):
-        raise BadInput(f"{path} is neither a file nor a directory, so it cannot be part of the code {directory}")
+        raise BadInput(f"the code holds {shown}, which is neither a file nor a directory")
 
 
 def _unreadable(error: OSError) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
 from swarm.core.filelist import FileEntry
 from swarm.errors import BadInput
 from swarm.nodes.holdings import hash_of
+from swarm.nodes.trees import removed
 
 OWNER = ".run"
 """The file that says whose the directory is: the number of a run."""
@@ -68,7 +68,7 @@ class Outputs:
         if not self.ours:
             return
         if all_of_it:
-            shutil.rmtree(self.path, ignore_errors=True)
+            removed(self.path)
         elif os.listdir(self.path) == [OWNER]:
             with contextlib.suppress(OSError):
                 (self.path / OWNER).unlink()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from swarm.core.events import SlotAssigned
 from swarm.core.operator_steps import Verdict
 from swarm.nodes.launch import how_it_ended
 from swarm.nodes.local import Lines
+from swarm.nodes.trees import removed
 
 LAST_LINES = 12
 SIGNALS = 128
@@ -156,7 +156,7 @@ class SlotDirectory:
         """Keep the logs only. Nothing of the worker runs any more."""
         for path in self.path.glob("*"):
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
+                removed(path)
             elif path.name not in _LOGS:
                 path.unlink(missing_ok=True)
 
@@ -187,4 +187,4 @@ class SlotDirectories(Generic[D]):
         """Forget the logs of all but the newest ended attempts (which hold nothing but logs)."""
         ended = [path.parent for path in self.path.glob("*/slot.json") if set(os.listdir(path.parent)) <= _LOGS]
         for path in sorted(ended, key=lambda path: path.stat().st_mtime, reverse=True)[keep:]:
-            shutil.rmtree(path, ignore_errors=True)
+            removed(path)

@@ -8,7 +8,6 @@ and never in place of what another task has left there.
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from swarm.core.operator_steps import Verdict
 from swarm.nodes.code import copied, must_be
 from swarm.nodes.codesource import opened
 from swarm.nodes.outputs import Outputs, entries
+from swarm.nodes.trees import removed
 
 
 class Workplace:
@@ -68,8 +68,9 @@ class Workplace:
         """With what it has put in its place, if anything."""
         try:
             files = entries(self.published)
-        except OSError as error:
-            return Verdict("failed", f"its output in {self.published} cannot be read: {error.strerror}", 0)
+        except (OSError, RecursionError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it lies too deep"
+            return Verdict("failed", f"its output in {self.published} cannot be read: {why}", 0)
         if not files:
             return verdict
         size = sum(file.size for file in files)
@@ -83,7 +84,7 @@ class Workplace:
         Raises OSError, and BadInput when it is not the code with this hash, or more than code may be.
         """
         for place in (self.work, self.output):
-            shutil.rmtree(place, ignore_errors=True)  # of a start that came to nothing
+            removed(place)  # of a start that came to nothing
         self.output.mkdir(mode=0o700)
         if code is None:
             self.work.mkdir(mode=0o700)

@@ -361,17 +361,18 @@ class Author:
 class Network:
     """The ledgers of several nodes, which are fed the same entries; signatures and certificates are real."""
 
-    def __init__(self, stage: Stage, nodes: int = 3) -> None:
+    def __init__(self, stage: Stage, nodes: int = 3, rules: int = 1) -> None:
+        self.knows = {"rules": rules} if rules > 1 else {}
         self.ledgers = [Ledger() for _ in range(nodes)]
         self.last = make_entry(1, 0, 0, bytes(32), b"")
         self.entries: list[Entry] = []
         self.sn = Author(stage.a, "sn", stage.new("sn"))
         anchors = [stage.a.ca.der, stage.b.ca.der]
-        body = {"rules": 1, "anchors": anchors, "joined": self.sn.joined(), "created": 0}
+        body = {"rules": rules, "anchors": anchors, "joined": self.sn.joined() | self.knows, "created": 0}
         assert self.proposed(self.sn, "Genesis", body).accepted
 
     def join(self, author: Author) -> Author:
-        assert self.proposed(author, "NodeJoined", author.joined()).accepted
+        assert self.proposed(author, "NodeJoined", author.joined() | self.knows).accepted
         return author
 
     def proposed(self, author: Author, kind: str, body: dict[str, Any]) -> Outcome:

@@ -119,7 +119,7 @@ def test_a_program_steers_a_network_as_the_commands_do(front, tmp_path, monkeypa
     tasks, slots = (each.ended() for each in watching[:2])
     assert re.findall(r"^ *\d+ +six .*? (draft|final|done) ", tasks, re.MULTILINE)[:2] == ["draft", "final"]
     assert all(" done " in said.splitlines()[-2] for said in (tasks, slots))
-    with pytest.raises(Refused, match="task six is done: it was started already"):
+    with pytest.raises(Refused, match="task six is done: it has ended"):
         network.start("six")
     network.remove("six")
 

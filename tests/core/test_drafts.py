@@ -6,12 +6,13 @@ import msgpack
 import pytest
 
 from swarm.core import joining
-from swarm.core.events import TaskChanged
+from swarm.core.events import Outcome, TaskChanged
+from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
 from swarm.core.roles import Role
 from swarm.core.task import TASK
 from swarm.core.taskrunner import DEFAULT_NAME
-from tests.core.rolescene import RoleScene, states, submitted
+from tests.core.rolescene import RoleScene, held, states, submitted
 from tests.core.scene import Actor
 from tests.core.test_jobs import JobScene
 from tests.core.test_joining import FLAME, KEY
@@ -75,7 +76,7 @@ def test_it_waits_for_room_behind_whatever_waited_when_it_was_started():
         ("final", "delete", "task job is final: it cannot be deleted"),
         ("running", "finalize", "task job is running already: only a draft can be finalized"),
         ("running", "start", "task job is running: it was started already"),
-        ("stopped", "start", "task job is stopped: it was started already"),
+        ("stopped", "start", "task job is stopped: it has ended"),
     ],
 )
 def test_what_is_said_of_it_at_the_wrong_time_is_refused_and_changes_nothing(state: str, done: str, said: str):
@@ -161,6 +162,101 @@ def test_participants_join_a_final_task_and_wait_for_its_start():
     assert [event.state for event in told if isinstance(event, TaskChanged)] == ["running"]
     assert joining.waits_for(run, trainer) == ""
     assert run.started_ms > 0
+
+
+class HeldScene(RoleScene):
+    """A final task, which nobody has started, with participants of organisations a and b in its slots."""
+
+    def __init__(self, *roles: Role) -> None:
+        super().__init__(2)
+        self.run_of_roles = self.play(*roles, name="digits", draft=True)
+        assert self.finalize("digits").accepted
+        self.alice, self.bob = self.person("alice", "a"), self.person("bob", "b")
+
+    def person(self, name: str, organisation: str = "b") -> Actor:
+        actor = Actor("sl", name, organisation)
+        assert self.join(actor).accepted
+        return actor
+
+    def takes(self, who: Actor) -> Outcome:
+        body = {"task": "digits", "role": "trainer", "key": who.node_key, "proof": bytes(64)}
+        return self.say(who, "SlotJoined", body)
+
+    def has(self, who: Actor) -> JobSlot:
+        outcome = self.takes(who)
+        assert outcome.accepted, outcome.reason
+        return self.run_of_roles.slots[outcome.result["slot"]]
+
+    def tells(self, who: Actor, slot: JobSlot, state: str, reason: str = "") -> Outcome:
+        return self.say(who, "SlotTold", {**held(slot), "state": state, "reason": reason})
+
+
+@pytest.mark.parametrize("state", ["running", "done"])
+def test_no_participant_runs_or_is_done_before_the_start(state: str):
+    """Else one that leads would end the task well before anybody started it."""
+    scene = HeldScene(Role("trainer", owner="participant", lead=True, cpu=0), Role("aggregator"))
+    slot = scene.has(scene.bob)
+    before = scene.ledger.board.to_state()
+    refused = scene.tells(scene.bob, slot, state)
+    assert refused.reason == f"trainer 0 of task digits cannot be {state}: nobody has started the task"
+    assert refused.hint == "swarm task start digits"
+    assert scene.ledger.board.to_state() == before
+    assert scene.start("digits").accepted
+    assert scene.tells(scene.bob, slot, state).accepted
+    assert slot.state == state
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed"])
+def test_who_waits_no_longer_for_the_start_gives_its_slot_back_and_may_join_again(state: str):
+    scene = HeldScene(*FLAME)
+    run = scene.run_of_roles
+    for who in (scene.alice, scene.bob):
+        assert scene.tells(who, scene.has(who), state, "it did not begin within 600 s").accepted
+    slots = run.slots_of("trainer")
+    assert [(slot.state, slot.reason) for slot in slots] == [("waiting", "it did not begin within 600 s")] * 2
+    assert (run.state, run.ending) == ("final", ""), "nobody has given up"
+    assert kept(scene).board.jobs.runs[run.number].state == "final"
+    again = scene.takes(scene.bob).result
+    assert (again["slot"], again["again"], again["attempt"]) == (slots[1].id, True, 2)
+    assert scene.start("digits").accepted
+    assert "alice (a)" in scene.takes(scene.person("carol")).reason, "from now on it is the slot of who had it"
+    assert scene.has(scene.alice) is slots[0]
+    assert run.state == "running"
+
+
+def test_a_slot_that_was_given_back_before_the_start_is_anybodys_who_finds_no_other():
+    scene = HeldScene(Role("trainer", owner="participant", high=2, start=2, cpu=0))
+    first = scene.has(scene.alice)
+    assert scene.tells(scene.alice, first, "stopped").accepted
+    assert scene.has(scene.bob) is not first, "there is another"
+    assert scene.has(scene.person("carol")) is first
+    assert "are taken: by carol (b), bob (b)" in scene.takes(scene.alice).reason
+
+
+def test_nothing_is_decided_of_a_task_that_nobody_has_started():
+    """Neither that nothing is left to run, nor that a role is short."""
+    scene = HeldScene(Role("trainer", owner="participant", low=0, cpu=0))
+    run = scene.run_of_roles
+    for count in (0, 1):
+        assert scene.say(scene.swci, "RolesScaled", {"task": "digits", "role": "trainer", "to": count}).accepted
+        assert (run.state, run.ending, run.met) == ("final", "", False)
+    assert scene.start("digits").accepted
+    assert states(run) == {"trainer 0": "waiting"}
+
+
+def test_a_final_task_that_ends_is_not_started_and_is_not_said_to_wait_for_that():
+    scene = HeldScene(*FLAME)
+    run, slot = scene.run_of_roles, scene.has(scene.bob)
+    assert scene.stop("digits").result == {"state": "final"}, "bob is to end first"
+    before = scene.ledger.board.to_state()
+    refused = scene.start("digits")
+    who = scene.ledger.nodes[scene.swci.uid].identity
+    assert refused.reason == f"task digits cannot be started: it ends, stopped by {who}"
+    assert refused.hint == "swarm task retry digits, once it has ended"
+    assert scene.ledger.board.to_state() == before
+    assert scene.ledger.board.jobs.placing.waits_for(run, None) == ""
+    assert scene.tells(scene.bob, slot, "failed").accepted
+    assert (run.state, run.reason, slot.state) == ("stopped", f"stopped by {who}", "failed")
 
 
 def test_the_swarms_of_a_sweep_are_finalized_and_started_together():

@@ -44,7 +44,7 @@ def test_the_hash_of_code_is_of_names_and_contents_alone(code, tmp_path):
 
 def test_a_link_is_no_code(code, tmp_path):
     (code / "etc").symlink_to("/etc")
-    with pytest.raises(BadInput, match="etc is neither a file nor a directory"):
+    with pytest.raises(BadInput, match="holds 'etc', which is neither a file nor a directory"):
         digest_of(code)
 
 
@@ -111,7 +111,7 @@ def test_a_zip_is_unpacked_on_the_disk_of_the_slot_and_nothing_of_that_stays(cod
     [
         ("../train.py", 0o100644, "leads out of where it is unpacked"),
         ("/train.py", 0o100644, "leads out of where it is unpacked"),
-        ("train.py", 0o120777, "train.py is neither a file nor a directory"),
+        ("train.py", 0o120777, "holds 'train.py', which is neither a file nor a directory"),
     ],
 )
 def test_a_zip_that_was_put_in_the_place_of_the_code_leads_nowhere(name, kind, why, directory, tmp_path):
@@ -146,6 +146,32 @@ def test_a_job_that_left_nothing_has_no_output(directory, tmp_path):
     directory.prepare(None, None)
     assert directory.publish().state == "done"
     assert not (tmp_path / "runs").exists()
+
+
+def deep(place):
+    """A tree that goes further down than Python's stack."""
+    at = os.open(place, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=at)
+        above, at = at, os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(above)
+    os.close(at)
+
+
+def test_what_a_program_leaves_ends_no_operator_however_deep_it_is(directory):
+    directory.outputs.claim()
+    directory.prepare(None, None)
+    deep(directory.work)
+    directory.prepare(None, None)
+    assert not list(directory.work.iterdir())
+    deep(directory.work)
+    deep(directory.output)
+    done = directory.publish()
+    assert directory.summed_up(done).state in ("done", "failed"), "some releases of Python go all the way down"
+    directory.clear()
+    assert not directory.work.exists()
+    directory.outputs.discard(all_of_it=True)
+    assert not directory.outputs.path.exists()
 
 
 def test_a_task_does_not_begin_where_an_earlier_one_has_left_something(directory, tmp_path):
