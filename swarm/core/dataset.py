@@ -14,6 +14,7 @@ Of files with one name, in several commits, the newest counts.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -175,7 +176,11 @@ class Dataset:
     def hash_of(self, commits: tuple[int, ...]) -> str:
         """Of the version that they amount to; no file is looked at where it is known."""
         known = (hash_ for hash_, numbers in self.known.items() if numbers == commits)
-        return next(known, "") or self.version(commits).hash
+        return next(known, "") or filelist.digest(self._files(commits))
+
+    def _files(self, commits: tuple[int, ...]) -> Iterable[FileEntry]:
+        """Of files with one name the newest."""
+        return {file.name: file for number in commits for file in self.commits[number - 1].files}.values()
 
     def select(self, selection: str) -> Version:
         """Raises BadInput that says what there is not."""

@@ -1,9 +1,9 @@
 """Dealing: which of the tasks that wait are given what there is room for, after an entry that may have made some.
 
 Made by `core/jobs` for one entry, and forgotten. Guarantees: what a running task has lost of its minimums comes first;
-users have equal shares, and within one user's share tasks go in the order in which they came; what a wide unit (a gang)
-waits for is kept from narrower ones behind it; a swarm of a sweep begins with all of its slots, once all swarms of the
-sweep are there.
+users have equal shares, and within one user's share tasks go in the order in which they came (`Jobs.turn`); what a
+wide unit (a gang) waits for is kept from narrower ones behind it; a swarm of a sweep begins with all of its slots, once
+all swarms of the sweep are there.
 
 What it costs: all that wait are sorted once. Each lease then costs the runs before it that found no room, times the
 operators; so does the look that ends the dealing, at all that still wait, unless there is no room left at all. A swarm
@@ -24,30 +24,31 @@ from swarm.core.placing import Free, Placing, room_of
 from swarm.core.rolesrun import RolesRun
 from swarm.core.sweeps import Sweeps
 
+Turn = Callable[[JobRun], tuple[int, int]]
 Lease = Callable[[JobRun, list[JobSlot], Holder, list[tuple[int, ...]]], list[Event]]
 
 
 class Turns:
-    """The runs that wait, in the order in which it is their turn. ``shares``: how many slots each user has."""
+    """The runs that wait, in the order in which it is their turn: by the slots that users have, then by ``turn``."""
 
-    def __init__(self, waiting: Iterable[JobRun], shares: Counter[str]) -> None:
-        self._shares = shares
+    def __init__(self, waiting: Iterable[JobRun], shares: Counter[str], turn: Turn) -> None:
+        self._shares, self._turn = shares, turn
         self._by_user: dict[str, dict[int, JobRun]] = {}
         self._stalled: dict[int, JobRun] = {}
-        for run in sorted(waiting, key=lambda run: run.number):
+        for run in sorted(waiting, key=turn):
             self._by_user.setdefault(run.user, {})[run.number] = run
             if run.stalls:
                 self._stalled[run.number] = run
 
     def __iter__(self) -> Iterator[JobRun]:
         """Until the next `took`."""
-        yield from sorted(self._stalled.values(), key=lambda run: (self._shares[run.user], run.number))
+        yield from sorted(self._stalled.values(), key=lambda run: (self._shares[run.user], self._turn(run)))
         by_user = (self._of(user) for user in self._by_user)
-        yield from (run for _, number, run in merge(*by_user) if number not in self._stalled)
+        yield from (run for _, _, run in merge(*by_user) if run.number not in self._stalled)
 
-    def _of(self, user: str) -> Iterator[tuple[int, int, JobRun]]:
+    def _of(self, user: str) -> Iterator[tuple[int, tuple[int, int], JobRun]]:
         share = self._shares[user]
-        return ((share, number, run) for number, run in self._by_user[user].items())
+        return ((share, self._turn(run), run) for run in self._by_user[user].values())
 
     def took(self, run: JobRun, slots: int) -> None:
         """The run was given so many slots."""

@@ -3,7 +3,7 @@
 Called by the board; the runs are kept by `core/jobs`. A task is submitted as a draft (``draft`` in JobsSubmitted and
 RolesSubmitted) with all that it says, which is checked then. Guarantees: a draft has no slots, takes no participants
 and may be deleted; a final one has its slots, participants join and wait, and nothing is dealt; a sweep's swarms are
-finalized together, and started together. Its place in the queue is that of when it was submitted.
+finalized together, and started together. Its place in the queue is that of when it is started.
 
     proposal        by                       what follows
     JobsFinalized   swci, its organisation   the draft is final
@@ -63,7 +63,7 @@ class Drafts:
                     f"task {name} cannot be started: it ends, {run.reason}",
                     hint=f"swarm task retry {name}, once it has ended",
                 )
-        return self._each(name, runs, lambda run: run.start(header.time), header)
+        return self._each(name, runs, lambda run: self._jobs.start(run, header), header)
 
     def _each(
         self, name: str, runs: list[JobRun], happen: Callable[[JobRun], list[Event]], header: EntryHeader

@@ -65,12 +65,16 @@ class Jobs:
         self._last_id = 0
         self._held: dict[str, dict[str, JobSlot]] = {}
         """By operator, then by slot: what is leased."""
+        self._kept: Counter[bytes] = Counter()
+        """By the anchor of an organisation: how many jobs it has, so that nobody adds them up for each new task."""
         self.sweeps = Sweeps()
         self.with_roles: dict[int, RolesRun] = {}
         """Those of ``runs`` that have roles."""
         self.placing = Placing(self.rooms, taskrunners, self._rooms_of)
         self._waiting: dict[int, JobRun] = {}
         """The runs that may have something to deal."""
+        self._began: dict[int, int] = {}
+        """By run of what was a draft: the entry that started it."""
         self.kinds: dict[str, Callable[[Verified, EntryHeader, Identity], Answer]] = {
             "JobsSubmitted": self._submitted,
             "JobsStopped": self._stopped,
@@ -96,7 +100,12 @@ class Jobs:
         """How many tasks wait before this one; None when it does not wait."""
         if run.state != "queued":
             return None
-        return sum(other.state == "queued" and other.number < run.number for other in self.runs.values())
+        turn = self.turn(run)
+        return sum(other.state == "queued" and self.turn(other) < turn for other in self.runs.values())
+
+    def turn(self, run: JobRun) -> tuple[int, int]:
+        """In which order they are dealt: as they were submitted; a draft comes when it is started, not sooner."""
+        return self._began.get(run.number, run.number), run.number
 
     def user_of(self, dataset: str, anchor: bytes) -> str:
         """The first task of this organisation that uses it, "" if none does: others cannot keep it from its owner."""
@@ -105,8 +114,8 @@ class Jobs:
 
     def positions(self) -> dict[int, int]:
         """The same for all that wait, by number: one walk through them, where each `position` is one of its own."""
-        waiting = (run.number for run in self.runs.values() if run.state == "queued")
-        return {number: ahead for ahead, number in enumerate(waiting)}
+        waiting = sorted((run for run in self.runs.values() if run.state == "queued"), key=self.turn)
+        return {run.number: ahead for ahead, run in enumerate(waiting)}
 
     def leases(self) -> Iterator[JobSlot]:
         for held in self._held.values():
@@ -141,7 +150,7 @@ class Jobs:
             raise Refused(
                 f"there is a task {taken} already", hint=f"choose another name, or swarm task rm {taken} first"
             )
-        kept = sum(other.terms.slots for other in self.runs.values() if other.anchor == identity.anchor)
+        kept = self._kept[identity.anchor]
         if kept + run.terms.slots > KEPT_MAX:
             raise Refused(
                 f"{identity.organisation} has {kept} jobs in the ledger, "
@@ -165,6 +174,7 @@ class Jobs:
         if task.final:
             run.make_slots()
         self._tasks[name], self.runs[run.number] = task, run
+        self._kept[run.anchor] += run.terms.slots
         self._bodies.added(task)
         if isinstance(run, RolesRun):
             self.with_roles[run.number], run.rules = run, self._rules
@@ -172,6 +182,11 @@ class Jobs:
         events = self._noted(run, [TaskKnown(name, str(identity)), run.changed()])
         events += self.deal(header.index, header.time)
         return {"id": run.id, "run": run.number, "state": run.state}, events
+
+    def start(self, run: JobRun, header: EntryHeader) -> list[Event]:
+        """What was a draft is queued, behind whatever waits already."""
+        self._began[run.number] = header.index
+        return run.start(header.time)
 
     def _stopped(self, claim: Verified, header: EntryHeader, identity: Identity) -> Answer:
         kill = claim.body.get("kill", False)
@@ -209,6 +224,8 @@ class Jobs:
         for run in meant:
             self._bodies.removed(self._tasks.pop(run.task))
             del self.runs[run.number]
+            self._began.pop(run.number, None)
+            self._kept[run.anchor] -= run.terms.slots
             self.with_roles.pop(run.number, None)
             self._datasets.release(run.uses, (other.uses for other in self.runs.values()))
             self._artifacts.forget(run, self.runs.values())
@@ -318,7 +335,7 @@ class Jobs:
         if not self._waiting or not has_room(free := self.placing.free()):
             return []
         shares = Counter(self.runs[slot.run].user for slot in self.leases())
-        turns = Turns(self._waiting.values(), shares)
+        turns = Turns(self._waiting.values(), shares, self.turn)
         lease = partial(self.lease, index=index, now_ms=now_ms)
         return Dealing(self.placing, self.sweeps, free, turns, lease).deal()
 
@@ -337,7 +354,8 @@ class Jobs:
         if not self._last_id and not self.rooms:
             return {}
         rooms = [[uid, *astuple(room)] for uid, room in sorted(self.rooms.items())]
-        return {"jobs": [self._last_id, rooms, [run.to_state() for run in self.runs.values()]]}
+        began = {"began": sorted(self._began.items())} if self._began else {}
+        return {"jobs": [self._last_id, rooms, [run.to_state() for run in self.runs.values()]], **began}
 
     def restore(self, state: dict[str, Any]) -> None:
         """From the board's state."""
@@ -345,13 +363,15 @@ class Jobs:
         self.rooms.clear()
         self.rooms.update({uid: Room(cpu, gpu) for uid, cpu, gpu in rooms})
         self.runs = {run.number: run for run in map(_run_of, runs)}
+        self._began = dict(state.get("began", ()))
         self.with_roles = {number: run for number, run in self.runs.items() if isinstance(run, RolesRun)}
         for each in self.with_roles.values():
             each.rules = self._rules
         self.sweeps.restore(self.with_roles.values())
         self._waiting = {number: run for number, run in self.runs.items() if run.waits}
-        self._held = {}
+        self._held, self._kept = {}, Counter()
         for run in self.runs.values():
+            self._kept[run.anchor] += run.terms.slots
             self._tasks[run.task].beside_bytes = beside_bytes(run, run.uses.names)
             for slot in run.slots.values():
                 if slot.leased:
@@ -366,6 +386,8 @@ class Jobs:
             assert run.waits == (number in self._waiting)
             assert self._tasks[run.task].beside_bytes == beside_bytes(run, run.uses.names), f"{run.task} is miscounted"
         self.sweeps.check(self._tasks)
+        assert self._began.keys() <= self.runs.keys(), "what is gone was started"
+        assert self._kept.total() == sum(run.terms.slots for run in self.runs.values()), "jobs are counted wrong"
         leased = {slot.id for run in self.runs.values() for slot in run.slots.values() if slot.leased}
         assert leased == {slot.id for slot in self.leases()}, "who holds what is not what is leased"
         assert all(slot.swop == uid for uid, held in self._held.items() for slot in held.values())

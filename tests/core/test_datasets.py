@@ -249,6 +249,11 @@ def test_nothing_is_hashed_of_what_is_refused(monkeypatch):
     assert not hashed, "nor of what has a name"
     assert scene.use("some", (MNIST, [2])).accepted
     assert len(hashed) == 1
+    assert scene.commit(a="4").accepted
+    assert scene.use("others", (MNIST, [1, 3]), (MNIST, [2, 3])).accepted
+    found = scene.registry.by_name[MNIST]
+    for hash_, commits in found.versions.items():
+        assert found.version(commits).hash == hash_ == whole(each.file for each in found.version(commits).files)
 
 
 def test_who_used_nothing_is_forgotten_without_a_look_at_the_others():

@@ -47,7 +47,8 @@ def test_a_draft_has_no_slots_a_final_task_has_them_and_one_that_was_started_is_
     assert scene.ledger.tasks["job"].finalizer == scene.swci.uid
 
 
-def test_it_waits_for_room_in_the_place_that_it_had_when_it_was_submitted():
+def test_it_waits_for_room_behind_whatever_waited_when_it_was_started():
+    """Or who submits many drafts early would go before everybody."""
     scene = JobScene(1)
     draft = scene.submit("draft", draft=True)
     assert scene.finalize("draft").accepted
@@ -56,7 +57,13 @@ def test_it_waits_for_room_in_the_place_that_it_had_when_it_was_submitted():
     jobs = scene.ledger.board.jobs
     assert (jobs.position(draft), jobs.position(second)) == (None, 0)
     assert scene.start("draft").result == {"id": 1, "state": "queued"}
-    assert (jobs.position(draft), jobs.position(second)) == (0, 1)
+    assert (jobs.position(draft), jobs.position(second)) == (1, 0)
+    assert jobs.positions() == {second.number: 0, draft.number: 1}
+    scene.ledger = kept(scene)
+    jobs, (first, *_) = scene.ledger.board.jobs, scene.ledger.board.jobs.leases()
+    assert jobs.position(jobs.runs[draft.number]) == 1
+    scene.ends(first)
+    assert [slot.task for slot in jobs.leases()] == ["second"]
 
 
 @pytest.mark.parametrize(
