@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,14 @@ from swarm.core.operator_steps import LINE_MAX, REASON_MAX
 from swarm.core.rolesrun import RolesRun
 from swarm.errors import SwarmError, Unreachable, WorkerFailed
 from swarm.nodes.codefetch import fetch, listed
-from swarm.nodes.roleprogram import RoleProgram
+from swarm.nodes.roleprogram import RoleProgram, lay_out
 from swarm.nodes.secrets import Secrets
 from swarm.nodes.sl import LEAVE_S, LearningNode, Settings
 from swarm.nodes.worker import Worker
 from swarm.runtime.importpath import with_import_path
-from swarm.wire import channels
+from swarm.wire import channels, manifest
 from swarm.wire.certnames import printable
+from swarm.wire.manifest import Manifest
 from swarm.wire.rolesfile import RolesBody, body_of_run
 from swarm.wire.signed import Entry
 from swarm.wire.slotkey import Place, SlotKey
@@ -123,15 +123,13 @@ class ParticipantNode(LearningNode):
         task = ledger.tasks[run.task]
         self._body(run)  # the hash says nothing of the roles in the ledger
         program = RoleProgram.of(ledger, task, asked.role)
-        code = asked.code or (self._kept(program) if program.code is not None else None)
-        if program.code is not None and code is not None and not code.exists():
-            files = await listed(self._ask, program.code)
-            await fetch(self._ask, files.of_role(program.role.Name, program.roles), code)
-            log.info("fetched the code %s of %s", program.code, program.author)
+        code, digest = asked.code, program.code
+        if digest is not None and code is None:
+            code, digest = await self._fetched(program, digest)
         program.must_be_trusted(asked.trusted, asked.own, code)
         program.must_have_data(asked.data)
         self._work = self.state.path / "work" / f"{run.id}-{program.role.Name}"
-        await trio.to_thread.run_sync(partial(program.lay_out, self._work, code, own=asked.code is not None))
+        await trio.to_thread.run_sync(lay_out, self._work, code, digest)
         return program
 
     def _body(self, run: RolesRun) -> RolesBody:
@@ -141,10 +139,19 @@ class ParticipantNode(LearningNode):
     async def _ask(self, verb: str, body: dict[str, Any]) -> Any:
         return await self.link.call(verb, body, deadline_s=CALL_S)
 
-    def _kept(self, program: RoleProgram) -> Path:
-        """Where the code that was fetched stays."""
-        assert program.code is not None
-        return self.state.path / "code" / f"{program.code.partition(':')[2]}-{program.role.Name}"
+    async def _fetched(self, program: RoleProgram, digest: str) -> tuple[Path, str]:
+        """Where what the role is given of the code stays, to be looked at, and the hash of just that."""
+        listing = self.state.path / "code" / digest.partition(":")[2]
+        if not listing.exists():
+            listing.parent.mkdir(mode=0o700, exist_ok=True)
+            found = await listed(self._ask, digest)
+            self.state.write_atomic(f"code/{listing.name}", found.data)
+        files = manifest.read(listing.read_bytes(), digest).of_role(program.role.Name, program.roles)
+        place = listing.with_name(f"{listing.name}-{program.role.Name}")
+        if not place.exists():
+            await fetch(self._ask, files, place)
+            log.info("fetched the code %s of %s", digest, program.author)
+        return place, Manifest(files).digest
 
     # ---- the slot
 

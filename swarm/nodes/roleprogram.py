@@ -86,26 +86,26 @@ class RoleProgram:
                 hint="name them with --data",
             )
 
-    def lay_out(self, work: Path, code: Path | None, *, own: bool) -> None:
-        """Make the place where the program begins: a copy of the code, beside what an earlier attempt wrote there.
 
-        ``own``: the person's own copy of it, which may have changed since its hash was taken; else what was fetched
-        file by file. For a thread: it takes its time. Raises BadInput when it is not the task's code any more.
-        """
-        part = work.with_name(f"{work.name}.part")
-        try:
-            work.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.code is None or code is None:
-                return
-            shutil.rmtree(part, ignore_errors=True)  # of a start that came to nothing
-            copied(code, part)
-            if own:
-                must_be(self.code, part, code)
-            shutil.copytree(part, work, dirs_exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"the code {code} cannot be copied to {work}: {error.strerror or error}") from None
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+def lay_out(work: Path, code: Path | None, digest: str | None) -> None:
+    """Make the place where the program begins: a copy of the code, beside what an earlier attempt wrote there.
+
+    ``digest``: the hash of what lies in ``code``, where a person may have changed it; None: there is no code. For a
+    thread: it takes its time. Raises BadInput when it has another hash by now.
+    """
+    part = work.with_name(f"{work.name}.part")
+    try:
+        work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if code is None or digest is None:
+            return
+        shutil.rmtree(part, ignore_errors=True)  # of a start that came to nothing
+        copied(code, part)
+        must_be(digest, part, code)
+        shutil.copytree(part, work, dirs_exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"the code {code} cannot be copied to {work}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 @contextlib.contextmanager

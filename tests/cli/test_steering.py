@@ -54,7 +54,9 @@ class Watching:
         return self._first + out
 
     def _rest(self):
-        return self._process.communicate(timeout=60)
+        rest = self._process.stdout.read(), self._process.stderr.read()
+        self._process.wait()
+        return rest
 
 
 @pytest.mark.slow

@@ -14,6 +14,9 @@ from swarm.nodes import codestore
 from swarm.nodes.code import digest_of, manifest_of
 from swarm.nodes.codefetch import fetch, listed, publish
 from swarm.nodes.codestore import CodeStore
+from swarm.nodes.participant import ParticipantNode
+from swarm.nodes.roleprogram import lay_out
+from swarm.runtime.statedir import StateDirectory
 from swarm.wire import manifest
 
 
@@ -69,6 +72,26 @@ async def test_what_was_published_is_fetched_whole_or_for_one_role(code, store, 
     assert digest_of(tmp_path / "all") == digest_of(code)
     await fetch(asking(store), found.of_role("other", ["trainer", "other"]), tmp_path / "mine")
     assert sorted(each.name for each in (tmp_path / "mine").iterdir()) == ["other", "shared.py"]
+
+
+@in_loop
+async def test_what_was_fetched_for_a_role_runs_again_without_asking_and_not_when_it_was_changed(code, store, tmp_path):
+    await publish(asking(store, "swci"), files(code), manifest_of(code))
+    program = SimpleNamespace(role=SimpleNamespace(Name="trainer"), roles=("trainer", "other"), author="alice")
+
+    async def nobody(verb, body):
+        raise AssertionError(f"asked for {verb} {body}")
+
+    with StateDirectory(tmp_path / "state") as state:
+        for ask in (asking(store), nobody):
+            node = SimpleNamespace(state=state, _ask=ask)
+            place, digest = await ParticipantNode._fetched(node, program, digest_of(code))
+            lay_out(tmp_path / "work", place, digest)
+    assert sorted(each.name for each in (tmp_path / "work").iterdir()) == ["shared.py", "trainer"]
+    (place / "shared.py").write_text("print('as somebody has changed it')")
+    with pytest.raises(BadInput, match="has changed: its hash is"):
+        lay_out(tmp_path / "work", place, digest)
+    assert (tmp_path / "work" / "shared.py").read_text() == ""
 
 
 @in_loop

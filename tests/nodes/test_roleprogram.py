@@ -14,7 +14,7 @@ import pytest
 from swarm.core.task import Task
 from swarm.errors import BadInput, Refused
 from swarm.nodes.publishing import prepared
-from swarm.nodes.roleprogram import RoleProgram, hash_of, own_copy
+from swarm.nodes.roleprogram import RoleProgram, hash_of, lay_out, own_copy
 from swarm.wire import rolesfile
 
 LEDGER = SimpleNamespace(nodes={"uid": SimpleNamespace(identity=SimpleNamespace(name="swci-1"))})
@@ -84,7 +84,7 @@ def test_what_runs_of_an_own_copy_is_what_its_hash_covers_and_nothing_that_lies_
     found, work = program(prepared(written(file, Code=code), file.parent).body), tmp_path / "state" / "5-trainer"
     with own_copy(file) as (own, directory):
         found.must_be_trusted(None, own, directory)
-        found.lay_out(work, directory, own=True)
+        lay_out(work, directory, found.code)
     done = subprocess.run([sys.executable, "trainer/main.py"], cwd=work, capture_output=True, text=True)
     assert done.stdout == "what was looked at\n", done.stderr
 
@@ -95,21 +95,21 @@ def test_an_own_copy_that_changes_once_it_is_trusted_does_not_run(file, tmp_path
         found.must_be_trusted(None, own, directory)
         (directory / "trainer" / "main.py").write_text("print('something else')")
         with pytest.raises(BadInput, match="has changed: its hash is"):
-            found.lay_out(work, directory, own=True)
+            lay_out(work, directory, found.code)
     assert list(work.parent.rglob("*")) == [work]
 
 
 def test_a_program_that_begins_again_finds_what_it_wrote_beside_its_code(file, tmp_path):
     found, work = program(prepared(written(file), file.parent).body), tmp_path / "state" / "5-trainer"
     for _ in range(2):
-        found.lay_out(work, file.parent / "code", own=True)
+        lay_out(work, file.parent / "code", found.code)
         (work / "trainer" / "main.py").write_text("as the program has changed it")
         (work / "kept").touch()
-    found.lay_out(work, file.parent / "code", own=True)
+    lay_out(work, file.parent / "code", found.code)
     assert (work / "kept").exists()
     assert (work / "trainer" / "main.py").read_text() == "print()"
     with pytest.raises(BadInput, match="cannot be copied to"):
-        found.lay_out(file / "5-trainer", file.parent / "code", own=True)
+        lay_out(file / "5-trainer", file.parent / "code", found.code)
 
 
 def test_roles_that_the_ledger_has_otherwise_are_nobodys_to_run(file):
