@@ -61,7 +61,7 @@ class Bodies:
             raise Refused(
                 f"the tasks of {identity.organisation} take {kept} bytes in the ledger, "
                 f"and {more} more are over {BODIES_MAX}",
-                hint="swarm task rm forgets one that has ended, DELETE TASK a draft",
+                hint="swarm task rm forgets one that has ended, or a draft; DELETE TASK a draft of CREATE TASK",
             )
 
     # ---- keeping

@@ -326,7 +326,8 @@ class JobRun:
         return [*events, *(self._settle(now_ms) or [self.changed()])]
 
     def _why_not(self) -> str:
-        first, *_ = failed = [slot for slot in self.slots.values() if slot.state != "done"]
+        failed = [slot for slot in self.slots.values() if slot.state != "done"]
+        first = failed[0]
         if self.terms.slots == 1:
             return first.reason
         return f"{len(failed)} of {self.terms.slots} jobs failed; {first.role} {first.index}: {first.reason}"[

@@ -32,7 +32,8 @@ TASK: dict[tuple[TaskState, str], TaskState] = {
     ("queued", "reset"): "stopped",
     ("running", "reset"): "stopped",
 }
-"""A task's states and what moves them. Every run begins at final; a pair that is not here changes nothing.
+"""A task's states and what moves them. Every run begins at final, or at draft (`core/drafts`); a
+taskrunner's run is left as it is by a pair that is not here.
 
 queued = waits for operators with enough peers · running · done = as many peers completed as were asked for · failed =
 so many can no longer complete · stopped = its taskrunner was reset before.

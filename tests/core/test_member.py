@@ -573,13 +573,19 @@ def test_weights_that_are_in_the_merge_are_not_offered_again_by_who_only_fetched
     assert (given.how, given.note) == ("adopted", "")
 
 
-def test_a_program_that_ended_too_late_contributes_nothing_and_says_stop() -> None:
-    world = trained()
+def ended_too_late(world: World) -> m.Propose:
+    """The offer of a program that has ended three merges later than it trained for."""
     for _ in range(3):
         world.others()
     world.ask("end")
     (offer,) = world.member.handle(m.Fetched(world.contract.base), 0.0)
     assert isinstance(offer, m.Propose)
+    return offer
+
+
+def test_a_program_that_ended_too_late_contributes_nothing_and_says_stop() -> None:
+    world = trained()
+    offer = ended_too_late(world)
     assert (offer.body["inactive"], offer.body["stop"]) == (True, True)
     assert offer.body["digest"] == world.contract.base
 
@@ -587,12 +593,7 @@ def test_a_program_that_ended_too_late_contributes_nothing_and_says_stop() -> No
 def test_a_change_that_was_given_up_has_not_counted_by_a_round_that_its_program_was_only_there_for() -> None:
     """Else it would be offered as it is, with its whole weight, on a model that it was not trained from."""
     world = trained()
-    for _ in range(3):
-        world.others()
-    world.ask("end")
-    (offer,) = world.member.handle(m.Fetched(world.contract.base), 0.0)
-    assert isinstance(offer, m.Propose)
-    world.tell(world.contract.offer(ME, offer.body))
+    world.tell(world.contract.offer(ME, ended_too_late(world).body))
     world.offer(OTHER, THIRD)
     committed = "blake3:" + "f" * 64
     world.merged(committed)
