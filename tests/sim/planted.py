@@ -172,7 +172,7 @@ def hunt(bug: Bug, seeds: int) -> Found:
     """In a process with a bug: the first world in which a checker reports anything."""
     from tests.sim.scenario import Lean, run
 
-    gc.disable()  # a world is thrown away whole
+    gc.disable()  # little is left of a world (`Scenario.throw_away`)
     for seed in range(seeds):
         report = run(seed, lean=Lean(bug.sns, bug.faults))
         if report.violations or report.stuck:
