@@ -1,4 +1,4 @@
-"""What docs/BENCHMARKS.md says of merge rounds: sizes and forms, links, numbers of peers.
+"""What docs/BENCHMARKS.md says of merge rounds: sizes and forms, methods, links, numbers of peers.
 
 Called by `benchmarks.page`; needs root for links, and matplotlib (extra `bench`). Each row is a run of `swarm bench
 merge`, every result of which is checked bit by bit, and begins with what that command is told.
@@ -28,6 +28,19 @@ RUNS: Mapping[str, Sequence[str]] = {
         "--peers 4 --mb 100 --rounds 5 --commitments full",
         "--peers 3 --mb 500 --rounds 3",
     ),
+    "methods": tuple(
+        f"--peers 10 --mb 25 --rounds 5 --method {method}"
+        for method in (
+            "mean",
+            "coordmedian",
+            "geomedian",
+            "trimmedmean",
+            "krum",
+            "multikrum",
+            "centeredclip",
+            "nnm+trimmedmean",
+        )
+    ),
     "links": (
         "--peers 4 --mb 25 --rounds 5 --link 50mbit,25ms",
         "--peers 4 --mb 25 --rounds 5 --link 100mbit,25ms",
@@ -37,10 +50,10 @@ RUNS: Mapping[str, Sequence[str]] = {
         "--peers 4 --mb 100 --rounds 5 --link 1gbit/1gbit/1gbit/500mbit",
     ),
     "sizes": (
-        "--peers 4 --mb 4 --topology sharded",
-        "--peers 8 --mb 4 --topology sharded",
-        "--peers 16 --mb 4 --topology sharded",
-        "--peers 32 --mb 4 --topology sharded --rounds 3",
+        "--peers 4 --mb 25 --topology sharded --rounds 5",
+        "--peers 8 --mb 25 --topology sharded --rounds 5",
+        "--peers 16 --mb 25 --topology sharded --rounds 3",
+        "--peers 32 --mb 25 --topology sharded --rounds 3",
     ),
 }
 PHASES = ("copy_in", "hash", "offer", "scatter", "merge", "gather", "commit", "load")
