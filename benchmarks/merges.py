@@ -27,6 +27,7 @@ RUNS: Mapping[str, Sequence[str]] = {
         "--peers 4 --mb 100 --rounds 5",
         "--peers 4 --mb 100 --rounds 5 --commitments full",
         "--peers 3 --mb 500 --rounds 3",
+        "--peers 3 --mb 2000 --rounds 3",
     ),
     "methods": tuple(
         f"--peers 10 --mb 25 --rounds 5 --method {method}"
@@ -61,7 +62,7 @@ Run = dict[str, Any]
 COLUMNS: Mapping[str, Callable[[Run], str]] = {
     "s a round": lambda run: f"{run['median_s']:.3f}",
     "p10 – p90": lambda run: f"{run['p10_s']:.3f} – {run['p90_s']:.3f}",
-    "× ring": lambda run: f"{run['ratio']:.2f}" if run["ratio_to_link_optimum"] is None else "–",
+    "× ring": lambda run: _or_none(run["ratio"] if run["ratio_to_link_optimum"] is None else None),
     "× least by links": lambda run: _or_none(run["ratio_to_link_optimum"]),
     "MB sent": lambda run: f"{run['bytes_per_peer'] / 1e6:.1f}",
     "× optimum": lambda run: f"{run['bytes_per_peer'] / run['bytes_optimal']:.3f}",
