@@ -12,9 +12,9 @@ from swarm.core.ledger import Ledger
 from swarm.core.roles import Role
 from swarm.core.task import TASK
 from swarm.core.taskrunner import DEFAULT_NAME
+from tests.core.jobscene import JobScene
 from tests.core.rolescene import RoleScene, held, states, submitted
 from tests.core.scene import Actor
-from tests.core.test_jobs import JobScene
 from tests.core.test_joining import FLAME, KEY
 from tests.core.test_sweeps import SweepScene, member
 
