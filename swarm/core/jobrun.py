@@ -91,14 +91,14 @@ class JobRun:
         return self.state in ("done", "partial", "failed", "stopped")
 
     @property
-    def held(self) -> bool:
+    def unstarted(self) -> bool:
         """Whether nothing of it begins before a person has started it."""
         return self.state in ("draft", "final")
 
     @property
     def waits(self) -> bool:
         """Whether any slot waits for an operator."""
-        return bool(self._waiting) and not self.held
+        return bool(self._waiting) and not self.unstarted
 
     def unit(self) -> list[JobSlot]:
         """What is to be leased next, all of it to one operator; nothing while nothing may be."""

@@ -127,8 +127,8 @@ def test_whatever_happens_every_slot_ends_once_and_nothing_is_held_for_nobody(se
                 runs.append(scene.submit(f"t{step}", **shape, probe=0 if gang else chance.randint(0, 1), draft=draft))
             case 1 if runs and chance.random() < 0.3:
                 scene.say(scene.swci, chance.choice(["JobsStopped", "JobsRetried"]), {"task": chance.choice(runs).task})
-            case 2 if held := [run for run in runs if run.held]:
-                scene.say(scene.swci, chance.choice(["JobsFinalized", "JobsStarted"]), {"task": held[0].task})
+            case 2 if unstarted := [run for run in runs if run.unstarted]:
+                scene.say(scene.swci, chance.choice(["JobsFinalized", "JobsStarted"]), {"task": unstarted[0].task})
             case 2:
                 scene.offer_room(chance.choice(scene.operators), chance.randint(0, 3))
             case 3:
@@ -150,7 +150,7 @@ def test_whatever_happens_every_slot_ends_once_and_nothing_is_held_for_nobody(se
     assert Ledger.restore(plain).digest() == scene.ledger.digest()
     for operator in scene.operators:
         scene.offer_room(operator, 9)
-    for run in [run for run in runs if run.held]:
+    for run in [run for run in runs if run.unstarted]:
         scene.finalize(run.task)
         assert scene.start(run.task).accepted
     while leases := list(scene.ledger.board.jobs.leases()):
