@@ -442,6 +442,20 @@ def test_an_operator_answers_a_task_that_prepares_its_host_once(tmp_path: Path, 
     assert "and the task says 0000" in failed.why.reason
 
 
+def test_a_place_that_cannot_be_made_fails_the_task_and_not_its_operator(tmp_path: Path) -> None:
+    heard: list[o.Event] = []
+    (tmp_path / "volumes").write_bytes(b"a file where the directory is to be")
+    desk: Any = Desk(tmp_path / "volumes")
+    wanted = f"file:///model.tgz#sha256={'0' * 64}"
+    body = {"ContentType": "BUILDCONTENT", "OpsList": [{"Operation": "DOWNLOAD", "Target": wanted, "Options": None}]}
+    task = Task("task", "MAKE_SWARM_USER_CONTENT", "me", "ROOTTASK", "model", body, "", b"", 0)
+    lease = SlotAssigned("12.0", "runner", 12, "task", "uid", 0, 12, 1)
+    trio.run(Preparing(desk, desk, heard.append).prepare, lease, task)
+    (failed,) = heard
+    assert isinstance(failed, o.NotStarted)
+    assert failed.why.reason == "the content model cannot be written on this host: File exists"
+
+
 def test_a_reset_ends_what_is_under_way(tmp_path: Path, archive: Path, serve: Any) -> None:
     heard: list[o.Event] = []
     desk: Any = Desk(tmp_path / "volumes")
