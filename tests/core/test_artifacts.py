@@ -10,8 +10,8 @@ import pytest
 from swarm.core import artifacts
 from swarm.core.ledger import Ledger
 from swarm.core.taskrunner import DEFAULT_NAME
+from tests.core.jobscene import slots
 from tests.core.test_datasets import MNIST, DataScene
-from tests.core.test_jobs import slots
 
 CODE = "sha256:" + "c" * 64
 

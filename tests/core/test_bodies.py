@@ -9,9 +9,9 @@ from swarm.core import bodies
 from swarm.core.ledger import Ledger
 from swarm.core.roles import Role
 from swarm.errors import Refused
+from tests.core.jobscene import JobScene
 from tests.core.rolescene import RoleScene
 from tests.core.test_datasets import MNIST, DataScene
-from tests.core.test_jobs import JobScene
 from tests.core.test_sweeps import SweepScene
 
 INVITED = Role("p", owner="participant", cpu=0, organisations=tuple(f"sha256:{key:064x}" for key in range(64)))

@@ -14,7 +14,7 @@ from swarm.core.ledger import Ledger
 from swarm.core.task_kinds import TASK_FIELDS
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
-from tests.core.test_jobs import JobScene, slots, states
+from tests.core.jobscene import JobScene, slots, states
 
 MNIST = "user.swci-1.mnist"
 

@@ -11,9 +11,9 @@ import trio
 from swarm.core.roles import Role
 from swarm.errors import BadInput, Unreachable
 from swarm.nodes import jobstatus, slotlist, submitting
+from tests.core.jobscene import JobScene
 from tests.core.rolescene import submitted
 from tests.core.test_datasets import MNIST, DataScene
-from tests.core.test_jobs import JobScene
 from tests.core.test_sweeps import SweepScene
 
 
