@@ -6,11 +6,29 @@ they come; in a group that takes what comes from above (`core/level`) its leader
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from swarm.core.contract import Contract
 from swarm.core.lineage import Lineage
 from swarm.core.member_steps import Asked, Lifted, Source
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What a member has given to a round. ``down``: that round is for what comes from above."""
+
+    round: int = 0
+    down: bool = False
+    digest: str = ""
+    """Of what it has offered; "": nothing so far."""
+    changes: bool = False
+    """The program's change is in that; else it says only that the member is there, or brings what is from above."""
+
+
+def nothing(contract: Contract) -> Contribution:
+    """So far, to the round under way."""
+    return Contribution(contract.round, down(contract))
 
 
 def down(contract: Contract) -> bool:

@@ -11,7 +11,6 @@ answered exactly once, or the member gives up with a sentence; a change that doe
               │ │         │                       └──Committed──► overtaken ──Merged──► resting, ──Stalled──► fetching
               │ │         └─ refused: the round began without it ──► late ──Committed──► fetching
               │ │   a base that is not here ──► fetching ──FetchFailed──► behind ──Ticked──► fetching
-              │ │   fetching ──Committed, and the wanted model is kept still──► fetching
               │ └─ Fetched: begin, or too late to count              │
               │   the round takes others ──► sitting out ──Committed──► fetching
               │   the group has merged, and this leads it ──► climbing ──Lifted──► offered, refused ──► climbing
@@ -27,17 +26,16 @@ from typing import Any, Literal
 from swarm.core import contributing
 from swarm.core import member_steps as m
 from swarm.core.ascent import Ascent
+from swarm.core.catchup import CatchUp
 from swarm.core.contract import Contract
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
 from swarm.core.lineage import Lineage
 from swarm.core.part import Part
 from swarm.core.patience import Patience
 from swarm.core.phase import EXCHANGING, Phase
-from swarm.errors import Refused, Unreachable
+from swarm.errors import Refused
 
-__all__ = ["FETCH_AGAIN_S", "Member", "Phase"]
-
-FETCH_AGAIN_S = 2.0
+__all__ = ["Member", "Phase"]
 
 
 class Member:
@@ -60,18 +58,10 @@ class Member:
         self.lineage = Lineage(uid, contract, origin or holds)
         self._ascent = Ascent(uid, contract)
         self._patience = Patience(contract)
-        self._round = 0
-        """The round that the open ask is in, as it was when the last step was chosen."""
-        self._down = False
-        """That round is for what comes from above."""
-        self._offered = ""
-        """The digest of what was offered last in it."""
-        self._gives = False
-        """What was offered has the program's change in it."""
+        self._catchup = CatchUp(uid, contract, self.lineage, self._patience)
+        self._given = contributing.Contribution()
+        """To the round that the open ask is in, as it was when the last step was chosen."""
         self._now_s = 0.0
-        self._fetch_again_s = 0.0
-        self._wanted = ""
-        """The digest of the model that is on its way here, while fetching."""
         self._handlers: dict[type, Callable[[Any], list[m.Effect]]] = {
             m.Asked: self._asked, m.OfferJudged: self._judged, m.Ticked: self._ticked, m.Lifted: self._lifted,
             m.Merged: self._merged, m.Owed: self._told_owed, m.Stalled: self._stalled,
@@ -84,7 +74,7 @@ class Member:
 
     def handle(self, event: m.Event, now_s: float) -> list[m.Effect]:
         self._now_s = now_s
-        if isinstance(event, SnapMade | Committed | Aborted) and event.round < self._round:
+        if isinstance(event, SnapMade | Committed | Aborted) and event.round < self._given.round:
             return []  # the contract, as it is here, was past that when this node's step was chosen
         return self._handlers[type(event)](event)
 
@@ -94,21 +84,20 @@ class Member:
         assert self.ask is None, "the program asked twice without an answer"
         self.ask = ask
         self._patience.begin(self._now_s)
+        self._catchup.anew()
         self.lineage.asked(ask.batches)
         return self._pursue()
 
     def _pursue(self) -> list[m.Effect]:
         """The next step for the open ask: catch up with what was missed, then offer."""
         assert self.ask is not None
-        contract, self._round, self._offered = self.contract, self.contract.round, ""
-        self._down = contributing.down(contract)
+        contract = self.contract
+        self._given = contributing.nothing(contract)
         if not contract.has_model:
             self.holds = contract.base  # nothing but the tensors' names and shapes
-        if self._down and self.holds == contract.base:
+        if self._given.down and self.holds == contract.base:
             return self._descend()
-        done = self.lineage.given_up or self.lineage.counted
-        adopts = self.ask.kind == "begin" or (self.ask.kind == "sync" and done)
-        if contract.finished or self.holds != contract.base or (adopts and contract.has_model):
+        if self._catchup.comes_first(self.ask, self.holds):
             return self._fetch(contract.base)
         if self._patience.may_go_alone(self.ask):
             return self._go_alone()
@@ -129,10 +118,11 @@ class Member:
     def _offer(self) -> dict[str, Any]:
         assert self.ask is not None
         assert self.holds == self.contract.base, "I8: offers are on the newest base, and it is here"
-        self._round, self._down = self.contract.round, contributing.down(self.contract)
         of = (self.ask, self.contract, self.lineage, self.checkin)
         body = contributing.offer(*of, uid=self.uid, lifted=self._ascent.lifted)
-        self._offered, self._gives = body["digest"], contributing.source(*of) != "base"
+        down = contributing.down(self.contract)
+        changes = not down and contributing.source(*of) != "base"
+        self._given = contributing.Contribution(self.contract.round, down, body["digest"], changes)
         return body
 
     def _descend(self) -> list[m.Effect]:
@@ -148,27 +138,31 @@ class Member:
         return self._pursue()
 
     def _judged(self, event: m.OfferJudged) -> list[m.Effect]:
-        past = self.phase is not Phase.OFFERED or event.round != self.contract.round
-        if past or self.uid in self.contract.offers:  # or made twice, around a time when this node counted as lost
-            return []
+        if self.phase is not Phase.OFFERED or event.round != self.contract.round:
+            return []  # that offer is past
+        if self.uid in self.contract.offers:
+            return []  # it was made twice, around a time when this node counted as lost
         if event.accepted:
             return self._counted_again()
         if self.contract.snap is not None or self.contract.finished:
             return self._passed_over(event.round)
-        if self._down and self._ascent.refused():
+        if self._given.down and self._ascent.refused():
             return self._descend()
         return [m.GiveUp(Refused(event.reason))]
 
     def _counted_again(self) -> list[m.Effect]:
         """It was gone when its round was drawn: its offer said only that it is there, and it may be next by now."""
         contract = self.contract
-        again = contract.options.pickPeers and not contract.snap and not contract.finished
-        return self._pursue() if again else []
+        if not contract.options.pickPeers or contract.snap is not None or contract.finished:
+            return []
+        return self._pursue()
 
     def _passed_over(self, round_: int) -> list[m.Effect]:
-        told, self.phase = self.phase is not Phase.OFFERED, Phase.LATE
-        text = f"round {round_} began without this node's weights: waiting for what it decides"
-        return [] if told else [m.Tell(text)]
+        untold = self.phase is Phase.OFFERED
+        self.phase = Phase.LATE
+        if not untold:
+            return []
+        return [m.Tell(f"round {round_} began without this node's weights: waiting for what it decides")]
 
     def _gone(self, event: MemberGone) -> list[m.Effect]:
         """An offer of this node is void; where it waits for a snap (its links were cut, it lives) it offers again."""
@@ -187,7 +181,7 @@ class Member:
         return [m.Tell(f"this node {event.reason}: offering again"), m.Propose("Offer", self._offer())]
 
     def _is_next(self) -> bool:
-        out = self.phase is Phase.SITTING_OUT and self.contract.round == self._round
+        out = self.phase is Phase.SITTING_OUT and self.contract.round == self._given.round
         return out and not self.contract.sits_out(self.uid)
 
     # ---- merging
@@ -197,12 +191,14 @@ class Member:
             return []
         if self.phase is Phase.OVERTAKEN:  # the others are a round ahead
             return [m.EndExchange(), *self._fetch(self.contract.base)]
-        ends: list[m.Effect] = [m.EndExchange()] if self.phase in EXCHANGING else []
-        before, self.part = self.part, None
-        if all((member.uid, member.digest) != (self.uid, self._offered) for member in snap.members):
+        ends = self._ends()
+        before = self.part
+        self.part = None
+        if all((member.uid, member.digest) != (self.uid, self._given.digest) for member in snap.members):
             return [*ends, *self._passed_over(snap.round)]
         assert self.ask is not None
-        self.phase, self.part = Phase.MERGING, Part(snap, self.uid, self.ask.digest, self.holds)
+        self.phase = Phase.MERGING
+        self.part = Part(snap, self.uid, self.ask.digest, self.holds)
         slow = before.retried(self.part, self.contract.schema.nbytes) if before else []
         return [*ends, m.BeginExchange(snap, self.part.source), *slow]
 
@@ -212,11 +208,13 @@ class Member:
             return []
         ready = part.ready(event)
         if self.phase is Phase.MERGING:
-            self.phase, part.result = Phase.READY, event.digest
+            self.phase = Phase.READY
+            part.result = event.digest
             return [ready]
         if event.digest != self.contract.base:
             return [m.EndExchange(), *self._fetch(self.contract.base)]
-        self.part, self.holds = None, event.digest
+        self.part = None
+        self.holds = event.digest
         return [ready, *self._caught_up(len(part.snap.members))]
 
     def _stalled(self, event: m.Stalled) -> list[m.Effect]:
@@ -232,6 +230,9 @@ class Member:
         part = self._current(event.round, event.attempt)
         return part.told(event.owed) if part else []
 
+    def _ends(self) -> list[m.Effect]:
+        return [m.EndExchange()] if self.phase in EXCHANGING else []
+
     def _current(self, round_: int, attempt: int) -> Part | None:
         """The part in this attempt, while it is not done."""
         doing = self.phase in (Phase.MERGING, Phase.OVERTAKEN)
@@ -242,17 +243,17 @@ class Member:
     def _committed(self, event: Committed) -> list[m.Effect]:
         if self.ask is None:
             return []
-        part, phase = self.part, self.phase
-        gave = self._gives and not self._down  # who has given its change up says only that it is there
-        if gave and part is not None and part.is_of(event.round, event.attempt) and part.weight:
+        phase, part = self.phase, self.part
+        decided = part if part and part.is_of(event.round, event.attempt) else None
+        if self._given.changes and decided and decided.weight:
             self.lineage.count(event.digest)
         if phase is Phase.SITTING_OUT and self.ask.kind == "sync":
             self.lineage.give_up()
-        if phase is Phase.MERGING and part and part.is_of(event.round, event.attempt) and not part.stalled:
+        if phase is Phase.MERGING and decided and not decided.stalled:
             self.phase = Phase.OVERTAKEN
             return []
-        if phase is Phase.FETCHING and self.contract.kept.of(self._wanted):
-            return []  # the members have that model still, and what is newer is fetched once it is here
+        if phase is Phase.FETCHING and self._catchup.goes_on:
+            return []
         self.part = None
         if phase is Phase.READY and part and part.result == event.digest:
             self.holds = event.digest
@@ -264,10 +265,10 @@ class Member:
         if self.phase not in (Phase.OFFERED, Phase.LATE, Phase.SITTING_OUT, *EXCHANGING):
             return []
         assert self.ask is not None
-        ends: list[m.Effect] = [m.EndExchange()] if self.phase in EXCHANGING else []
+        ends = self._ends()
         shown = self.part.shown(event) if self.part else []
         self.part = None
-        if self.ask.kind == "sync" and not self._down:
+        if self.ask.kind == "sync" and not self._given.down:
             note = f"round {event.round} was aborted: {event.reason}; own weights kept"
             return [*shown, *ends, self._answer("kept", note=note)]
         text = f"round {event.round} was aborted: {event.reason}; asking again"
@@ -282,57 +283,47 @@ class Member:
         return [m.GiveUp(Refused(f"contract {self.contract.name} was reset by a person", hint=hint))]
 
     def _caught_up(self, members: int) -> list[m.Effect]:
-        """The node holds the base. A change that is in no merge is offered anew, unless it comes too late for that.
-
-        An ended program waits for the final model, with its own weights offered anew.
-        """
+        """The node holds a committed model: of so many members' weights, if it has merged it itself."""
         assert self.ask is not None
         if self.holds != self.contract.base:  # the others are ahead of what was told here
             return self._fetch(self.contract.base)
-        if contributing.down(self.contract):
+        if self._catchup.offers(self.ask):
             return self._pursue()
-        trained = self.ask.kind == "sync" and not self.lineage.counted
-        counts = trained and not self.lineage.given_up and not self.contract.sits_out(self.uid)
-        anew = self.ask.kind == "end" or counts or not self.contract.has_model
-        if anew and not self.contract.finished:
-            return self._pursue()
-        if members and not trained:
+        if self._catchup.unmerged(self.ask):
+            return [self._answer("adopted", note=self.lineage.of_adopted())]
+        if members:
             return [self._answer("merged", members=members)]
-        return [self._answer("adopted", note=self.lineage.of_adopted() if trained else "")]
+        return [self._answer("adopted")]
 
     # ---- catching up
 
     def _fetch(self, digest: str, holders: tuple[str, ...] = ()) -> list[m.Effect]:
-        self.phase, self.part, self._wanted = Phase.FETCHING, None, digest
-        if self.holds == digest:
-            return self._fetched(m.Fetched(digest))
-        members = dict.fromkeys((*holders, *self.contract.holders(digest), *self.contract.live()))
-        return [m.Fetch(digest, tuple(uid for uid in members if uid != self.uid))]
+        self.phase = Phase.FETCHING
+        self.part = None
+        fetch = self._catchup.fetch(digest, holders)
+        return self._fetched(m.Fetched(digest)) if self.holds == digest else [fetch]
+
+    def _is_on_its_way(self, digest: str) -> bool:
+        return self.phase is Phase.FETCHING and digest == self._catchup.wanted
 
     def _fetched(self, event: m.Fetched) -> list[m.Effect]:
-        if self.phase is not Phase.FETCHING or event.digest != self._wanted:
+        if not self._is_on_its_way(event.digest):
             return []
-        self.holds, self._patience.unserved_s = event.digest, None
+        self.holds = event.digest
+        self._catchup.anew()
         return self._caught_up(0)
 
     def _fetch_failed(self, event: m.FetchFailed) -> list[m.Effect]:
-        if self.phase is not Phase.FETCHING or event.digest != self._wanted:
+        if not self._is_on_its_way(event.digest):
             return []
-        self.phase, self._fetch_again_s = Phase.BEHIND, self._now_s + FETCH_AGAIN_S
-        said = {"contract": self.contract.name, "digest": event.digest}
-        unsaid = self.contract.kept.unsaid(self.uid, event.digest)
-        missing: list[m.Effect] = [m.Propose("Missing", said)] if unsaid else []
-        if self._patience.unserved_s is not None:
-            return missing  # told at the first try; every tick goes on telling whom it waits for
-        self._patience.unserved_s = self._now_s
-        text = f"this node is behind, and contributes nothing until it has the model {event.digest}: {event.reason}"
-        return [m.Tell(text), *missing]
+        self.phase = Phase.BEHIND
+        return self._catchup.failed(event.reason, self._now_s)
 
     def _base_lost(self, event: BaseLost) -> list[m.Effect]:
         self.lineage.lose(event.digest)
         if self.phase not in (Phase.FETCHING, Phase.BEHIND, Phase.SITTING_OUT):
             return []
-        self._patience.unserved_s = None
+        self._catchup.anew()
         return [m.Tell(f"nobody holds the committed model any more; the base is {event.base} again"), *self._pursue()]
 
     def _rebased(self, event: m.Rebased) -> list[m.Effect]:
@@ -356,24 +347,21 @@ class Member:
         return []
 
     def _ticked(self, event: m.Ticked) -> list[m.Effect]:
-        patience, now_s = self._patience, self._now_s
         if self.ask is None:
             return []
-        if patience.ledger is not None:
-            return patience.for_ledger(now_s)
-        if self.phase is Phase.BEHIND and now_s >= self._fetch_again_s:
-            return [*patience.for_model(now_s), *self._fetch(self.contract.base)]
+        if self._patience.ledger is not None:
+            return self._patience.for_ledger(self._now_s)
+        if self.phase is Phase.BEHIND and self._catchup.is_due(self._now_s):
+            return [*self._catchup.waits(self._now_s), *self._fetch(self.contract.base)]
         if self._is_next():
             return self._pursue()
         if self.phase not in (Phase.OFFERED, Phase.SITTING_OUT):
             return []
-        if not patience.too_few:
-            return patience.for_offers(now_s)
-        if patience.may_go_alone(self.ask):
+        if not self._patience.too_few:
+            return self._patience.for_offers(self._now_s)
+        if self._patience.may_go_alone(self.ask):
             return self._go_alone()
-        if self.contract.options.onTooFewPeers == "stop" and self.contract.has_model:  # who never came is waited for
-            return [m.GiveUp(Unreachable(f"too few peers in contract {self.contract.name}: {patience.missing()}"))]
-        return patience.for_peers(now_s)
+        return self._patience.for_peers(self._now_s)
 
     def _answer(
         self, how: Literal["merged", "adopted", "kept", "alone"], *, members: int = 0, note: str = ""
@@ -383,7 +371,8 @@ class Member:
             assert self.holds == self.contract.base, "I7: only the committed base is handed over, and it is here"
             self.lineage.handed_over()
             self._patience.alone = 0
-        self.phase, self.ask = Phase.RESTING, None
+        self.phase = Phase.RESTING
+        self.ask = None
         newest = self.contract.kept.newest if how in ("merged", "adopted") else None  # later rounds came to nothing
         decided = newest.round if newest else self.contract.round - (how != "alone")
         return m.Answer(how, decided, self.contract.base, members, self.contract.finished, note)

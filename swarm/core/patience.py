@@ -16,9 +16,8 @@ ALONE_MAX = 10
 
 
 class Patience:
-    """``ledger``: since when, and why, the ledger is not there. ``unserved_s``: since when nobody serves the base.
-
-    ``alone``: how many sync points in a row have passed without the others.
+    """``ledger``: since when, and why, the ledger is not there. ``alone``: how many sync points in a row have passed
+    without the others.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -26,12 +25,12 @@ class Patience:
         self.ledger: tuple[float, str] | None = None
         self.alone = 0
         self._too_few_s: float | None = None
-        self.unserved_s: float | None = None
         self._noted_s = 0.0
 
     def begin(self, now_s: float) -> None:
         """The program waits from now on, however long it has trained while something was missing."""
-        self._too_few_s, self.unserved_s, self._noted_s = None, None, now_s
+        self._too_few_s = None
+        self._noted_s = now_s
         if self.ledger is not None:
             self.ledger = (now_s, self.ledger[1])
 
@@ -45,11 +44,13 @@ class Patience:
         return self._waiting(now_s, since_s, f"the ledger: {reason}")
 
     def for_peers(self, now_s: float) -> list[Effect]:
+        contract = self._contract
+        if contract.options.onTooFewPeers == "stop" and contract.has_model:  # who never came is waited for
+            return [GiveUp(Unreachable(f"too few peers in contract {contract.name}: {self.missing()}"))]
         self._too_few_s = now_s if self._too_few_s is None else self._too_few_s
         return self._waiting(now_s, self._too_few_s, f"peers: {self.missing()}")
 
-    def for_model(self, now_s: float) -> list[Effect]:
-        since_s = now_s if self.unserved_s is None else self.unserved_s
+    def for_model(self, now_s: float, since_s: float) -> list[Effect]:
         return self._waiting(now_s, since_s, f"a peer that serves the model {self._contract.base}")
 
     @property

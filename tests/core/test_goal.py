@@ -13,8 +13,8 @@ from swarm.core.rebase import permille, rebase
 from swarm.core.tensors import Schema
 from swarm.core.timekeeper import GRACE_S, Tick, Timekeeper
 from swarm.errors import BadInput
+from tests.core.member_world import ME, OTHER, THIRD, World, answer, kinds, late, rebased
 from tests.core.scene import Actor, Scene, digest
-from tests.core.test_member import ME, OTHER, THIRD, World, answer, kinds, late, rebased
 
 
 def swarm(count=4, goal=2, **options):

@@ -12,8 +12,8 @@ from swarm.core.ledger import Ledger
 from swarm.core.line import Line
 from swarm.core.member import Member, Phase
 from swarm.errors import BadInput
+from tests.core.member_world import ME, OTHER, OWN, RESULT, THIRD, World, answer, kinds
 from tests.core.scene import CONTRACT, Actor, Scene, digest
-from tests.core.test_member import ME, OTHER, OWN, RESULT, THIRD, World, answer, kinds
 
 
 def swarm(count=5, picks=2, **options):
