@@ -93,8 +93,8 @@ def _to(far: Array, shares: Array) -> Array:
 def _geomedian(far: Array, faulty: int) -> Array:
     to_medoid = far[_medoid(far)]
     scale = np.sort(to_medoid)[len(far) // 2]
-    shares = (to_medoid <= WEISZFELD_START * scale) * 1.0
-    shares /= shares.sum()
+    near = to_medoid <= WEISZFELD_START * scale
+    shares = np.where(near, 1 / near.sum(), 0.0)
     for _ in range(WEISZFELD_STEPS if scale > 0 else 0):
         pulls = (to_medoid <= WEISZFELD_COUNTED * scale) / np.maximum(_to(far, shares), 1e-6 * scale)
         shares = pulls / pulls.sum()
@@ -108,7 +108,7 @@ def _medoid(far: Array) -> int:
 def _in_digits(numbers: Array) -> Array:
     """To twelve digits of the middle one: what differs by less is equal, and the first comes first."""
     unit = float(np.median(numbers) or numbers.max() or 1.0)
-    return (numbers / unit).round(12)
+    return np.asarray(np.round(numbers / unit, 12))
 
 
 def _centered(far: Array, faulty: int) -> Array:
