@@ -19,6 +19,8 @@ _UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGEST = re.compile(r"(blake3|sha256):[0-9a-f]{64}")
 _ADDRESS = re.compile(r"[A-Za-z0-9._:%\[\]-]{1,255}:([0-9]{1,5})")
 
+_TEXT = frozenset({str})
+
 Check = Callable[[Any], bool]
 
 
@@ -65,7 +67,7 @@ def bytes_of(low: int, high: int) -> Check:
 
 
 def is_map(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+    return isinstance(value, dict) and {*map(type, value)} <= _TEXT
 
 
 def optional(field: Field) -> Field:

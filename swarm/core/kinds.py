@@ -32,6 +32,7 @@ came with later rules than the given ones does not exist, in the same words in e
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from swarm.core.agreement import GIVEN_MAX, WEIGHT_MAX
@@ -214,8 +215,14 @@ def check_kind(kind: str, version: int) -> None:
         )
 
 
+@cache
+def _fields(kind: str, version: int) -> dict[str, Field]:
+    """Those that it has under this version of the rules."""
+    return {name: field for name, ever in FIELDS[kind].items() if (field := ever.at(version))}
+
+
 def _misfit(kind: str, body: dict[str, Any], version: int) -> str:
-    fields = {name: field for name, ever in FIELDS[kind].items() if (field := ever.at(version))}
+    fields = _fields(kind, version)
     for name in body:
         if name not in fields:
             return f"unknown field {name[:40]!r}"

@@ -148,7 +148,7 @@ class Orderer:
     @property
     def behind(self) -> bool:
         """There are committed entries to apply."""
-        return self.head < self.consensus.commit
+        return self.ledger.head_index < self.consensus.commit
 
     @property
     def last_index(self) -> int:

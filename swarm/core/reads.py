@@ -18,6 +18,8 @@ class Reads:
 
     def ready(self, head: int) -> list[int]:
         """Those that need no more than this; nobody waits for them any longer."""
+        if not self._needed:
+            return []
         ready = [number for number, needed in self._needed.items() if needed is not None and needed <= head]
         for number in ready:
             del self._needed[number]

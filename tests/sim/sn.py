@@ -301,15 +301,15 @@ class NetworkNode(Process):
 
     def _perform(self, effect: Any) -> None:
         match effect:
-            case Append():
-                self.disk.note_commit(self.orderer.head)
-                self._store(effect)
             case Send():
                 other = self.around.uids.get(effect.to)
                 if other is not None:
                     self.around.network.send(self, other, other.received, self.uid, effect.to, effect.message)
             case Publish():
                 self._published(effect)
+            case Append():
+                self.disk.note_commit(self.orderer.head)
+                self._store(effect)
             case Answered():
                 asker = self._askers.pop(effect.number, None)
                 if asker is not None:
