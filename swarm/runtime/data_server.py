@@ -63,7 +63,7 @@ IDLE_S = 240.0
 """How long a peer that was served may keep its connection until the next request is here: twice as long as a client
 keeps a connection that it does not use (`data_client.UNUSED_S`). What a dead one has left half open is gone then."""
 FIRST_S = 15.0
-"""The same for one that was not, and is answered once: whoever holds a certificate, but is no member, holds no place."""
+"""The same for one that was not, and is answered once: who has a certificate, but is no member, holds no place."""
 
 log = logging.getLogger("swarm.data")
 

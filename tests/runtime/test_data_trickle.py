@@ -108,6 +108,6 @@ def test_who_is_refused_is_answered_once_and_holds_no_place(two: list[Node]) -> 
     line = reader.client.dial(holder.address, holder.uid)
     line.sock.settimeout(20.0)
     line.sock.send(frame.pack({"version": VERSION, "want": want(0, 1).to_wire()}, FRAME_CAP))
-    until(lambda: sum(holder.server._per_peer.values()) == 0, data_server.FIRST_S / 2)
     assert b"you are no member" in line.sock.recv(FRAME_CAP)
+    until(lambda: sum(holder.server._per_peer.values()) == 0, data_server.FIRST_S / 2)
     reader.client.drop(line)
