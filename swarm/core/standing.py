@@ -31,6 +31,8 @@ class Standing:
         self._candidacy = Candidacy(uid, self._journal)
         self._leadership: Leadership | None = None
         self._fetching = False
+        self._proven = 0
+        """The latest epoch whose recovery this node has seen signed. What its own term is of was so before."""
         self._role = Role(self.role, term, "")
 
     def _emit(self, effect: Effect) -> None:

@@ -191,6 +191,7 @@ class NetworkNode:
             await nursery.start(self.links.run, control, self._entrances)
             nursery.start_soon(self.life.run)
             nursery.start_soon(self._keep_heads)
+            nursery.start_soon(self.heads.keep_judging)
             self._check_standing()
             await self._join()
             self._say_ready()

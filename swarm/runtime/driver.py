@@ -37,6 +37,7 @@ from swarm.core.orderer import SNAPSHOT_EVERY, Effect, Event, Orderer
 from swarm.core.ordering import (
     Append,
     Copies,
+    EpochProven,
     FetchSnapshot,
     LogEntry,
     ReadAsked,
@@ -74,8 +75,7 @@ log = logging.getLogger("swarm.SN")
 
 
 class Driver:
-    """``call`` asks another network node: uid, verb, body. Its verbs `cosign` and `snapshot` are answered by
-    ``snapshots``."""
+    """``call`` asks another network node: uid, verb, body; ``snapshots`` answers its verbs `cosign` and `snapshot`."""
 
     def __init__(
         self,
@@ -104,9 +104,8 @@ class Driver:
         self._notebook = Notebook(store)
         self._news = News(lambda to, message: send(to, write_message(message, self._network_id)))
         self._voice = Voice(self._orderer, store)
-        self._running = False
         self._events: deque[Event] = deque()
-        self._stepping = self._breathing = False
+        self._running = self._stepping = self._breathing = False
         self._questions = Questions(self._step)
         self.leadership = Change()
         """Who leads has changed, as far as this node knows."""
@@ -193,6 +192,10 @@ class Driver:
     def judge_clock(self, good: bool) -> None:
         """Whether this node's wall clock is near the other voters'. One that is far off does not lead."""
         self._step(ClockJudged(good))
+
+    def prove_epoch(self, epoch: int) -> None:
+        """The signed recovery that begins this epoch has been judged: words of its terms are taken from now on."""
+        self._step(EpochProven(epoch))
 
     async def propose(self, raw: bytes, *, deadline_s: float, by: bytes = b"") -> Outcome:
         """The outcome of these bytes, accepted or refused, once their entry is committed; ``by``: the asking

@@ -11,7 +11,7 @@ import pytest
 from swarm.core.asking import Answered, Blocked, Breathed, ClockJudged, Declined, NotLeading, Paused, Publish, ReadReady
 from swarm.core.claims import EntryHeader
 from swarm.core.orderer import Effect, Event
-from swarm.core.ordering import Append, Received, Send
+from swarm.core.ordering import Answer, Append, EpochProven, Received, Send, first_term
 from tests.core.orderers import Hand, PlainCodec, Sn, propose
 from tests.core.scene import Actor
 
@@ -303,10 +303,38 @@ def test_a_forced_recovery_lets_the_other_node_decide_and_ends_the_sentinel() ->
     assert hand.told(peer, newcomer(hand, "sl-2")[1]).outcome.accepted
     hand.cut_off.clear()
     hand.run(3)
+    assert sentinel.orderer.role == "leader", "nobody has shown it the signature"
+    sentinel.handle(EpochProven(1))
+    hand.run(3)
     assert sentinel.orderer.role != "leader", "it has heard of a later epoch, in which it does not vote"
     asked = hand.ask(sentinel, newcomer(hand, "sl-3")[1])
     hand.run(3)
     assert not isinstance(sentinel.answers.get(asked), Answered), "it acknowledges nothing any longer"
+
+
+def test_who_does_not_vote_begins_no_epoch_for_those_who_do() -> None:
+    hand = Hand(4)
+    hand.begin()
+    leader = hand.leader
+    liar = next(sn for sn in hand.sns if sn.uid not in leader.orderer.consensus.voters)
+    hand.crash(liar)
+    leader.handle(Received(liar.uid, Answer(first_term(7), 1, False, 0, 0, 0)))
+    hand.run(5)
+    assert hand.leader is leader
+    assert {sn.orderer.consensus.term for sn in hand.sns if sn.alive} == {leader.orderer.consensus.term}
+
+
+def test_a_flipped_bit_in_one_voters_term_leads_nobody_into_another_epoch() -> None:
+    hand = Hand(3)
+    hand.begin()
+    victim = next(sn for sn in hand.sns if sn is not hand.leader)
+    hand.crash(victim)
+    victim.disk.term, victim.disk.vote = victim.disk.term | 1 << 33, ""
+    hand.restart(victim)
+    hand.run(40)
+    well = [sn for sn in hand.sns if sn is not victim]
+    assert {sn.orderer.role for sn in well} == {"leader", "follower"}
+    assert hand.told(hand.leader, newcomer(hand)[1]).outcome.accepted
 
 
 def test_consensus_follows_no_forced_recovery_that_the_ledger_would_refuse() -> None:
