@@ -284,7 +284,7 @@ class Copies:
 class Refuse:
     """This node and ``peer`` hold different ledgers from ``index`` on: one of them has lost its log.
 
-    Who decides alone leads no more; a leader that a majority follows goes on, and the other does not follow it.
+    By the word of one of them: a leader goes on, and the other does not follow it; signed heads show who is right.
     """
 
     peer: str

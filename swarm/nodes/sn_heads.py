@@ -3,7 +3,8 @@
 Run by ``nodes/sn`` over every link between two network nodes: at once, before any word about the order of entries is
 taken from it, and then every few seconds. What it finds out, and what follows:
 
-    two heads of one epoch and index that differ     two histories: kept in STATE/evidence, said in every status
+    two heads of one epoch and index that differ     two histories: kept in STATE/evidence, said in every status; who
+                                                     decides alone against a peer that refuses its entries ends
     an own head that goes beyond the own ledger      this directory is an old copy: its vote must not be used again
     a forced recovery that nobody here knew of       its epoch is followed, and shown to others; who voted before it
                                                      has decided in vain since, and comes back as a learner
@@ -222,6 +223,8 @@ class Heads:
                 self._keep_evidence(found)
 
     def _keep_evidence(self, found: Evidence) -> None:
+        for other in found.signers - {self._state.uid} if self._state.uid in found.signers else ():
+            self._driver.prove_fork(other, found.one.index)
         if found.signers in [each.signers for each in self.evidence]:  # one proves it; a liar could go on for ever
             return
         self.evidence.append(found)

@@ -49,6 +49,7 @@ class Node:
         self.ended: list[SwarmError] = []
         self.judged: list[bool] = []
         self.proven: list[int] = []
+        self.forks: list[tuple[str, int]] = []
         ledger = Ledger()
         self.driver: Any = SimpleNamespace(
             ledger=ledger,
@@ -57,6 +58,7 @@ class Node:
             voters=(),
             judge_clock=self.judged.append,
             prove_epoch=self.proven.append,
+            prove_fork=lambda peer, index: self.forks.append((peer, index)),
         )
         for peer in map(Peer, (1, 2)):
             ledger.nodes[peer.uid] = LedgerNode(Identity("org-a", bytes(32), "sn", "sn-1"), b"", (), Outcomes(b""))
@@ -116,6 +118,8 @@ def test_another_hash_of_a_committed_entry_is_kept_as_a_proof_and_told(state: St
     assert {evidence.one.uid, evidence.other.uid} == {state.uid, peer.uid}
     (note,) = node.heads.notes()
     assert note.startswith("this network has two histories: entry 7 is ")
+    node.told(peer, mine=peer.head(7, b"x" * 32))
+    assert node.forks == [(peer.uid, 7)] * 2, "also when the refusal comes behind the proof"
     assert Node(state, 10).heads.notes() == [note]
 
 
@@ -145,6 +149,7 @@ def test_two_words_of_one_node_for_one_entry_are_a_proof_against_it(state: State
     node.told(peer, mine=peer.head(30, b"x" * 32))
     (evidence,) = node.heads.evidence
     assert evidence.one.uid == evidence.other.uid == peer.uid
+    assert not node.forks
 
 
 def test_one_proof_of_who_lies_is_enough(state: StateDirectory) -> None:
