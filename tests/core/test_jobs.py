@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 
-import msgpack
 import pytest
 
 from swarm.core import jobs
 from swarm.core.jobrun import JobRun
-from swarm.core.ledger import Ledger
 from swarm.core.taskrunner import DEFAULT_NAME
 from tests.core.jobscene import JobScene, slots
+from tests.core.scene import restored
 
 
 def test_a_job_is_leased_by_the_entry_that_submits_it_and_done_by_the_last_report():
@@ -65,7 +64,7 @@ def test_which_task_needs_it_is_said_alike_by_a_restored_ledger():
     scene.ends(*slots(run))
     said = "task job is the prerequisite of z: it cannot be deleted"
     assert scene.delete().reason == said
-    scene.ledger = Ledger.restore(msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), strict_map_key=False))
+    scene.ledger = restored(scene.ledger)
     assert scene.delete().reason == said
 
 
@@ -151,8 +150,7 @@ def test_whatever_happens_every_slot_ends_once_and_nothing_is_held_for_nobody(se
                 if said and state == "done" and not gang:
                     assert slot.id not in done, "done twice"
                     done.add(slot.id)
-    plain = msgpack.unpackb(msgpack.packb(scene.ledger.snapshot(), use_bin_type=True), raw=False, strict_map_key=False)
-    assert Ledger.restore(plain).digest() == scene.ledger.digest()
+    restored(scene.ledger)
     for operator in scene.operators:
         scene.offer_room(operator, 9)
     for run in [run for run in runs if run.unstarted]:

@@ -208,9 +208,7 @@ class Bench:
         self._verify(counted, round_)
         seconds = max(one["ended"] for one in told) - max(one["began"] for one in told)
         self.measured.killed_s = seconds
-        self._watch(
-            f"round {round_ - WARM_UPS + 1} of {self.settings.rounds}  {seconds:.3f} s  one was killed"
-        )
+        self._watch(f"round {round_ - WARM_UPS + 1} of {self.settings.rounds}  {seconds:.3f} s  one was killed")
 
     def _forget(self, place: int) -> None:
         self._programs.forget(place)
