@@ -25,7 +25,7 @@ from swarm.runtime.answers import NotLeader
 from swarm.runtime.clock import Clock
 from swarm.runtime.replica import Replica
 from swarm.runtime.store import Store
-from swarm.runtime.storejobs import Write
+from swarm.runtime.storejobs import Write, note
 from swarm.wire.order import write_message
 from swarm.wire.signed import decode_entry
 from tests.runtime.sns import DEADLINE_S, World, accepted, failure, level, renew, run, until
@@ -97,7 +97,7 @@ def test_entries_that_were_not_known_to_be_committed_are_after_a_restart(world: 
             await renew(node, 5)
             head, hash_, nodes = node.driver.head, node.driver.ledger.head_hash, repr(node.driver.ledger.nodes)
         with closing(sqlite3.connect(world.path / "s" / "ledger.db")) as connection, connection:
-            connection.execute("UPDATE meta SET value = 0 WHERE key = 'commit'")
+            note(connection, {"commit": 0})
         async with world.node("s") as node:
             assert node.driver.head == head + 1  # one blank entry, in the new term
             blank = decode_entry(node.driver.entries_after(head)[0])
