@@ -34,6 +34,7 @@ from swarm.runtime.driver import Driver
 from swarm.runtime.founding import node_name
 from swarm.runtime.tls import Local
 from swarm.wire.heads import Evidence, Head, contradiction, read_evidence, read_head, sign_head
+from swarm.wire.order import log_entry
 from swarm.wire.signed import decode_entry
 
 EVERY_S = 3.0
@@ -172,11 +173,13 @@ class Heads:
             self._save(RECOVERY, raw)
 
     def _note_recovery(self, raw: bytes) -> bool:
-        epoch = epoch_of(decode_entry(raw).term)
+        entry = decode_entry(raw)
+        epoch = epoch_of(entry.term)
         if epoch < self._proven:  # applied while this node catches up with a later one
             return False
         self._recovery, self._proven = raw, epoch
         self._driver.prove_epoch(epoch)
+        self._driver.snapshots.begin_epoch(epoch, log_entry(entry).voters or ())
         return True
 
     def keep(self) -> None:

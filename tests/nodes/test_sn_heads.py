@@ -58,6 +58,7 @@ class Node:
             voters=(),
             judge_clock=self.judged.append,
             prove_epoch=self.proven.append,
+            snapshots=SimpleNamespace(begin_epoch=lambda epoch, voters: None),
             prove_fork=lambda peer, index: self.forks.append((peer, index)),
         )
         for peer in map(Peer, (1, 2)):
