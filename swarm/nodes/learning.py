@@ -235,6 +235,7 @@ class Learning:
             store=result.write if handed else None,
             coding=own.coding,
             most=self.contract.options.maxDeltaNorm / 1000,
+            steps=self.contract.momenta is not None,
             staging=self._staging,
             client=self._client,
             rates=self._rates,
