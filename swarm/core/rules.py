@@ -24,7 +24,7 @@ from swarm.core.fields import FIRST_RULES
 from swarm.core.node import Node
 from swarm.errors import Outdated, Refused
 
-KNOWN = 4
+KNOWN = 5
 """The newest version that this swarm knows."""
 WORK = ("WorkPut", "WorkTaken", "WorkDone", "WorkForgotten", "WorkLapsed")
 SINCE: dict[str, int] = {
