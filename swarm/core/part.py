@@ -58,8 +58,8 @@ class Part:
         told = {"shards": list(merged.shards)} if 0 < len(merged.shards) <= SHARDS_TOLD_MAX else {}
         return self._propose("Ready", digest=merged.digest, **told)
 
-    def suspect(self, uid: str, reason: str) -> Effect:
-        return self._propose("Suspect", uid=uid, reason=reason)
+    def suspect(self, uid: str, reason: str, *, alive: bool = False) -> Effect:
+        return self._propose("Suspect", uid=uid, reason=reason, **({"alive": True} if alive else {}))
 
     def retried(self, again: Part, nbytes: int) -> list[Effect]:
         """The deadline blamed nobody, and the same members try again: name who held this attempt up."""

@@ -118,7 +118,7 @@ class Attempt:
                 self._upto[effect.shard] = effect.upto
             case x.Blame():
                 snap = self.snap
-                self.learning.happened(m.Stalled(snap.round, snap.attempt, effect.uid, effect.reason))
+                self.learning.happened(m.Stalled(snap.round, snap.attempt, effect.uid, effect.reason, effect.alive))
             case x.Finish():
                 self._finish()
 
