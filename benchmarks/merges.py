@@ -1,4 +1,4 @@
-"""What docs/BENCHMARKS.md says of merge rounds: sizes and forms, links, numbers of peers.
+"""What docs/BENCHMARKS.md says of merge rounds: sizes and forms, methods, links, numbers of peers.
 
 Called by `benchmarks.page`; needs root for links, and matplotlib (extra `bench`). Each row is a run of `swarm bench
 merge`, every result of which is checked bit by bit, and begins with what that command is told.
@@ -27,6 +27,20 @@ RUNS: Mapping[str, Sequence[str]] = {
         "--peers 4 --mb 100 --rounds 5",
         "--peers 4 --mb 100 --rounds 5 --commitments full",
         "--peers 3 --mb 500 --rounds 3",
+        "--peers 3 --mb 2000 --rounds 3",
+    ),
+    "methods": tuple(
+        f"--peers 10 --mb 25 --rounds 5 --method {method}"
+        for method in (
+            "mean",
+            "coordmedian",
+            "geomedian",
+            "trimmedmean",
+            "krum",
+            "multikrum",
+            "centeredclip",
+            "nnm+trimmedmean",
+        )
     ),
     "links": (
         "--peers 4 --mb 25 --rounds 5 --link 50mbit,25ms",
@@ -37,10 +51,10 @@ RUNS: Mapping[str, Sequence[str]] = {
         "--peers 4 --mb 100 --rounds 5 --link 1gbit/1gbit/1gbit/500mbit",
     ),
     "sizes": (
-        "--peers 4 --mb 4 --topology sharded",
-        "--peers 8 --mb 4 --topology sharded",
-        "--peers 16 --mb 4 --topology sharded",
-        "--peers 32 --mb 4 --topology sharded --rounds 3",
+        "--peers 4 --mb 25 --topology sharded --rounds 5",
+        "--peers 8 --mb 25 --topology sharded --rounds 5",
+        "--peers 16 --mb 25 --topology sharded --rounds 3",
+        "--peers 32 --mb 25 --topology sharded --rounds 3",
     ),
 }
 PHASES = ("copy_in", "hash", "offer", "scatter", "merge", "gather", "commit", "load")
@@ -48,7 +62,7 @@ Run = dict[str, Any]
 COLUMNS: Mapping[str, Callable[[Run], str]] = {
     "s a round": lambda run: f"{run['median_s']:.3f}",
     "p10 – p90": lambda run: f"{run['p10_s']:.3f} – {run['p90_s']:.3f}",
-    "× ring": lambda run: f"{run['ratio']:.2f}" if run["ratio_to_link_optimum"] is None else "–",
+    "× ring": lambda run: _or_none(run["ratio"] if run["ratio_to_link_optimum"] is None else None),
     "× least by links": lambda run: _or_none(run["ratio_to_link_optimum"]),
     "MB sent": lambda run: f"{run['bytes_per_peer'] / 1e6:.1f}",
     "× optimum": lambda run: f"{run['bytes_per_peer'] / run['bytes_optimal']:.3f}",

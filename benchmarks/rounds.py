@@ -3,8 +3,9 @@
     python benchmarks/rounds.py [--peers 16] [--rounds 50] [--json]
 
 Real nodes, an organisation for each peer. Counts from the last program's return from the first round to the last one's
-from the final round. Exit code 1 unless every peer was in every round, all have one model after each, with its
-digest in every log, and no node has had a warning or an error to say. Run by `make bench`.
+from the final round; a round's latency is from the last one's call to the last one's return. Exit code 1 unless every
+peer was in every round, all have one model after each, with its digest in every log, and no node has had a warning or
+an error to say. Run by `make bench`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from swarm.errors import CheckFailed, SwarmError
@@ -45,8 +47,20 @@ def measure(directory: Path, launch: Launch, peers: int, rounds: int) -> dict[st
         check_log(node)
     said = [json.loads(peer.node.last_lines()[-1]) for peer in swarm.peers]
     seconds = max(one["ended"] for one in said) - max(one["merged"] for one in said)
-    rate = round((rounds - 1) / seconds, 2)
-    return {"peers": peers, "rounds": rounds, "digest": swarm.peers[0].digest, "rounds_per_s": rate}
+    return {
+        "peers": peers,
+        "rounds": rounds,
+        "digest": swarm.peers[0].digest,
+        "rounds_per_s": round((rounds - 1) / seconds, 2),
+        "round_s": latencies([one["rounds"] for one in said]),
+        "bytes_per_peer": max(peer.bytes_sent for peer in swarm.peers) // rounds,
+    }
+
+
+def latencies(peers: list[list[tuple[float, float]]]) -> dict[str, float]:
+    """Of the rounds between the first and the last: from the last one's call to the last one's return."""
+    spans = [max(had for _, had in one) - max(asked for asked, _ in one) for one in zip(*peers, strict=True)]
+    return {"median": round(median(spans), 3), "max": round(max(spans), 3)} if spans else {}
 
 
 def check(peer: Peer, peers: int, rounds: int) -> None:

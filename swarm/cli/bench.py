@@ -165,7 +165,8 @@ def _show_merge(settings: Settings, measured: Measured) -> None:
     found = as_json(settings, measured)
     click.echo(f"{found['peers']} peers, {found['mb']} MB, {found['topology']}: median of {found['rounds']} rounds")
     click.echo(f"  round     {found['median_s']:8.3f} s   (p10 {found['p10_s']:.3f}, p90 {found['p90_s']:.3f})")
-    click.echo(f"  ring      {found['baseline_ring_tls_s']:8.3f} s   ratio {found['ratio']:.2f}")
+    if found["ratio"] is not None:
+        click.echo(f"  ring      {found['baseline_ring_tls_s']:8.3f} s   ratio {found['ratio']:.2f}")
     for phase, seconds in found["phases_s"].items():
         click.echo(f"  {phase:<9} {seconds:8.3f} s")
     if found["ratio_to_link_optimum"] is not None:

@@ -83,7 +83,14 @@ def print_json(result: Mapping[str, Any], started: float | None = None, *, failu
     head: dict[str, Any] = {"ok": failure is None, "version": swarm.__version__}
     head["seconds"] = round(time.monotonic() - (_started if started is None else started), 3)
     tail = {"error": failure.to_wire()} if failure else {}
-    click.echo(json.dumps({**head, **result, **tail}, ensure_ascii=False))
+    click.echo(_escaped(json.dumps({**head, **result, **tail}, ensure_ascii=False)))
+
+
+def _escaped(text: str) -> str:
+    """The same JSON, of which a terminal obeys nothing either: JSON itself escapes only the oldest of what it obeys."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def printable(text: str) -> str:

@@ -91,14 +91,14 @@ class JobRun:
         return self.state in ("done", "partial", "failed", "stopped")
 
     @property
-    def held(self) -> bool:
+    def unstarted(self) -> bool:
         """Whether nothing of it begins before a person has started it."""
         return self.state in ("draft", "final")
 
     @property
     def waits(self) -> bool:
         """Whether any slot waits for an operator."""
-        return bool(self._waiting) and not self.held
+        return bool(self._waiting) and not self.unstarted
 
     def unit(self) -> list[JobSlot]:
         """What is to be leased next, all of it to one operator; nothing while nothing may be."""
@@ -210,7 +210,10 @@ class JobRun:
     def stop(self, by: str, kill: bool, now_ms: int) -> list[Event]:
         """What waits never starts, what runs is ended; refused when there is nothing left to end."""
         if self.over or self.state == "draft":
-            raise Refused(f"task {self.task} is {self.state}: there is nothing to {'kill' if kill else 'stop'}")
+            draft = "nothing of a draft runs: swarm task rm forgets it" if self.state == "draft" else ""
+            raise Refused(
+                f"task {self.task} is {self.state}: there is nothing to {'kill' if kill else 'stop'}", hint=draft
+            )
         self.killed = self.killed or kill
         return self._end(f"{'killed' if kill else 'stopped'} by {by}", "stopped", now_ms)
 
@@ -251,9 +254,7 @@ class JobRun:
 
     def _after(self, slot: JobSlot, now_ms: int) -> list[Event]:
         """The slot's attempt is over."""
-        if slot.state == "done":
-            return []
-        if self.ending or slot.ending:
+        if slot.state == "done" or self.ending or slot.ending:
             return []
         if self.terms.gang:
             return self._gang_failed(slot, now_ms)

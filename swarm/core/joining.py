@@ -115,10 +115,10 @@ class Joining:
         Before the start, if there is no other, one that was given back, too.
         """
         there = [slot for slot in run.slots_of(role.name) if not indices or slot.index in indices]
-        idle = GIVEN_UP if not run.held else (*GIVEN_UP, "waiting")
+        idle = GIVEN_UP if not run.unstarted else (*GIVEN_UP, "waiting")
         left = [slot for slot in there if not slot.leased and slot.state != "done"]
         if free := [slot for slot in left if slot.id not in self.bindings or slot.state in idle]:
-            return min(free, key=lambda slot: run.held and slot.id in self.bindings)
+            return min(free, key=lambda slot: run.unstarted and slot.id in self.bindings)
         holders = ", ".join(str(self.bindings[slot.id]) for slot in there if slot.id in self.bindings)
         more = run.wanted[role.name] < role.high
         room = f"swarm scale {run.task} {role.name}=+1" if more else "it has as many as it may have"
@@ -153,7 +153,7 @@ class Joining:
         slot = run.slots.get(claim.body["slot"]) if run is not None else None
         if run is None or slot is None or slot.id not in self.bindings:
             raise Refused(f"there is no slot {claim.body['slot']} that a participant has joined")
-        if run.held and (state := claim.body["state"]) in ("running", "done"):
+        if run.unstarted and (state := claim.body["state"]) in ("running", "done"):
             raise Refused(
                 f"{slot.role} {slot.index} of task {run.task} cannot be {state}: nobody has started the task",
                 hint=f"swarm task start {run.task}",
@@ -205,7 +205,7 @@ def joinable(run: RolesRun, name: str) -> Role:
 
 def waits_for(run: RolesRun, role: Role) -> str:
     """Whom a participant of this role has to wait for before its program starts; empty: for nobody."""
-    parts = [f"its start (swarm task start {run.task})"] if run.held else []
+    parts = [f"its start (swarm task start {run.task})"] if run.unstarted else []
     parts += [_missing(run, needed, ("running", "done"), "run") for needed in map(run.role_named, role.needs)]
     people = (each for each in run.roles if each.owner == "participant" and each.name not in role.needs)
     parts += [_missing(run, each, ("assigned", "starting", "running", "done"), "joined") for each in people]

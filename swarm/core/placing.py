@@ -15,7 +15,7 @@ from swarm.core.jobslot import JobSlot, Room
 from swarm.core.rolesrun import RolesRun
 from swarm.core.taskrunner import Listener, Taskrunner
 
-HELD: dict[TaskState, str] = {"draft": "waits to be finalized", "final": "ready: waits to be started"}
+UNSTARTED: dict[TaskState, str] = {"draft": "waits to be finalized", "final": "ready: waits to be started"}
 """Why nothing of a task begins by itself."""
 
 
@@ -92,8 +92,8 @@ class Placing:
 
     def waits_for(self, run: JobRun, ahead: int | None) -> str:
         """Why the run with so many ``ahead`` waits: who is missing or before it, or what no operator has."""
-        if run.held and not run.ending:
-            return HELD[run.state]
+        if run.unstarted and not run.ending:
+            return UNSTARTED[run.state]
         unit, lacking = next(run.units(), []), run.lacking()
         if isinstance(run, RolesRun) and run.begins_at_once and not self.all_fit(run, self.whole(), set()):
             return f"no operators have room for the {len(run.slots)} slots at once that it begins with"

@@ -126,7 +126,7 @@ class RolesRun(JobRun):
 
     def lacking(self) -> str:
         """Who is missing, and what holds them back; empty: nobody."""
-        if self.ending or self.over or self.held or self.begins_at_once:
+        if self.ending or self.over or self.unstarted or self.begins_at_once:
             return ""
         goals = self.wanted if self.met else {role.name: role.low for role in self.roles}
         return lacking(self.roles, goals, self._tally)
@@ -181,7 +181,7 @@ class RolesRun(JobRun):
         if serial_of(slot) in self._waiting:
             self._waiting.remove(serial_of(slot))
             self._next = others.without(slot) if others else None  # nobody is up or down by that
-        self.started_ms = self.started_ms or (0 if self.held else now_ms)  # a participant may join before the start
+        self.started_ms = self.started_ms or (0 if self.unstarted else now_ms)  # participants may join before that
         return [slot.assigned(before), *self._on("dealt", now_ms)]
 
     # ---- going on
@@ -297,7 +297,7 @@ class RolesRun(JobRun):
         role = self.role(slot)
         if slot.ending and not self.ending and slot.id not in self.removed:
             return self._requeue(slot, "added while it ended", now_ms)
-        if self.held and not self.ending and slot.state != "lost":  # who waits no longer has not given up: it may again
+        if self.unstarted and not self.ending and slot.state != "lost":  # who waits no longer may do it again
             return self._requeue(slot, slot.reason, now_ms)
         if slot.state == "done" or self.ending or slot.ending or role.owner == "participant":
             return []
@@ -312,7 +312,7 @@ class RolesRun(JobRun):
         return self._requeue(slot, f"attempt {slot.attempt} {slot.state}: {slot.reason}"[:REASON_MAX], now_ms)
 
     def _settle(self, now_ms: int) -> list[Event]:
-        if self.over or (self.held and not self.ending):  # nothing is decided of what nobody has started
+        if self.over or (self.unstarted and not self.ending):  # nothing is decided of what nobody has started
             return []
         if self.ending:
             return [] if self.leased else self._become(self.outcome, self.ending, now_ms)

@@ -23,6 +23,7 @@ from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot
 from swarm.core.names import Identity
 from swarm.core.rolesrun import RolesRun
+from swarm.core.task import UNBEGUN
 from swarm.core.variant import Variant
 from swarm.errors import Refused
 
@@ -56,7 +57,7 @@ class Sweep:
         swarms = self.swarms
         if not self.over:
             alike = next(iter(self.runs.values())).state
-            return alike if swarms[alike] == len(self.runs) and alike in ("draft", "final", "queued") else "running"
+            return alike if swarms[alike] == len(self.runs) and alike in UNBEGUN else "running"
         if swarms["done"]:
             return "done" if swarms["done"] == self.of else "partial"
         return "stopped" if swarms["stopped"] else "failed"

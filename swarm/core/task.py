@@ -39,6 +39,9 @@ queued = waits for operators with enough peers · running · done = as many peer
 so many can no longer complete · stopped = its taskrunner was reset before.
 """
 
+UNBEGUN: tuple[TaskState, ...] = ("draft", "final", "queued")
+"""The states in which nothing of a task is under way."""
+
 WORDS: dict[str, str] = {
     "draft": "IDLE", "final": "IDLE",
     "queued": "RUNNING", "testing": "RUNNING", "running": "RUNNING", "scaling": "RUNNING",

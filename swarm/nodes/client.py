@@ -82,6 +82,15 @@ class Client:
         finally:
             await link.close()
 
+    async def ask_all(self, verb: str, body: dict[str, Any], rows: str) -> dict[str, Any]:
+        """The same of what comes in pages, with all of its ``rows`` in one."""
+        answer: dict[str, Any] = await self.ask(verb, {**body, "first": 0})
+        while answer.pop("more"):
+            rest = await self.ask(verb, {**body, "first": len(answer[rows])})
+            answer[rows] += rest[rows]
+            answer["more"] = rest["more"]
+        return answer
+
     async def call(self, verb: str, body: dict[str, Any]) -> Any:
         """The same over the link that follows the ledger, for what is asked often."""
         await self._follow()

@@ -53,11 +53,11 @@ class Contents:
     def make(self, body: MakeSwarmUserContent, outcome: str) -> str:
         """Make or replace the directory `outcome`; what was made, in one line. Raises SwarmError or Cancelled."""
         volume_name(outcome, "Outcome of the task")
-        self.volumes.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = self.volumes / f".{outcome}.part"
         _remove(part)
-        part.mkdir(mode=0o700)
         try:
+            self.volumes.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part.mkdir(mode=0o700)
             for operation in body.OpsList:
                 self._do(operation, part)
             files, size = _measure(part)

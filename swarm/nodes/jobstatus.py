@@ -19,7 +19,7 @@ from swarm.core.ledger import Ledger
 from swarm.core.rolesrun import RolesRun
 from swarm.core.slot import ENDED
 from swarm.core.sweeps import Sweep
-from swarm.core.task import Task
+from swarm.core.task import UNBEGUN, Task
 from swarm.errors import BadInput
 from swarm.wire.foreach import values_of
 from swarm.wire.jobsfile import body_of
@@ -98,7 +98,7 @@ def _sweep_row(ledger: Ledger, sweep: Sweep) -> dict[str, Any]:
         "user": runs[0].user,
         "state": sweep.state,
         "position": position,
-        "message": waits if sweep.state in ("draft", "final", "queued") and waits else sweep.reason,
+        "message": waits if sweep.state in UNBEGUN and waits else sweep.reason,
         "counts": sweep.counts,
         "created": time_text(runs[0].submitted_ms),
         "started": time_text(min(started, default=0)),

@@ -66,12 +66,7 @@ def shown(text: str) -> Work:
     """All of one version, by NAME or NAME@SELECTION."""
 
     async def work(client: Client) -> dict[str, Any]:
-        answer: dict[str, Any] = await client.ask("dataset", {"dataset": text, "first": 0})
-        while answer.pop("more"):
-            rest = await client.ask("dataset", {"dataset": text, "first": len(answer["files"])})
-            answer["files"] += rest["files"]
-            answer["more"] = rest["more"]
-        return answer
+        return await client.ask_all("dataset", {"dataset": text}, "files")
 
     return work
 

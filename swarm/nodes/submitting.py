@@ -104,12 +104,7 @@ def shown(task: str) -> Work:
     """All of one task."""
 
     async def work(client: Client) -> dict[str, Any]:
-        answer: dict[str, Any] = await client.ask("job", {"task": task, "first": 0})
-        while answer.pop("more"):
-            rest = await client.ask("job", {"task": task, "first": len(answer["slots"])})
-            answer["slots"] += rest["slots"]
-            answer["more"] = rest["more"]
-        return answer
+        return await client.ask_all("job", {"task": task}, "slots")
 
     return work
 

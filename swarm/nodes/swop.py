@@ -302,6 +302,8 @@ class OperatorNode:
                     work.pair = await trio.to_thread.run_sync(self.settings.pairing.pair, task, lease)
             except SwarmError as error:
                 unfit = Refusal(error.message, error.hint)
+            except OSError as error:  # of a full disk, perhaps: the operator has others' slots to look after
+                unfit = Refusal(f"this host cannot prepare it: {error.strerror or error}", "")
         self.happened(o.Judged(lease, refused, unfit))
 
     async def _give(self, work: JobWork, task: Task, run: JobRun) -> Refusal | None:

@@ -41,7 +41,7 @@ class Limits:
     files: int = FILES_MAX
 
     def __post_init__(self) -> None:
-        self._files_max = self.files
+        self._bytes_max, self._files_max = self.bytes, self.files
 
     def one_more(self, archive: Path) -> None:
         self.files -= 1
@@ -51,7 +51,7 @@ class Limits:
     def take(self, count: int, archive: Path) -> None:
         self.bytes -= count
         if self.bytes < 0:
-            raise BadInput(f"{archive.name} unpacks to more bytes than a content may have")
+            raise BadInput(f"{archive.name} unpacks to more than {self._bytes_max} bytes")
 
 
 def unpack(

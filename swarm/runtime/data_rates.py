@@ -3,8 +3,9 @@
 Sampled by the exchange, told with the next Offer, where shares and deadlines come from it. A rate is that of the
 busiest part of the last rounds: the rest is waiting for others, or for a processor. A part is long enough for what
 queues let go at once (a lost packet that comes at last confirms all behind it) to weigh little. Measures of like links
-still differ by more than shares should: who is about as fast as the others' middle one tells what they tell. What came
-from each other member is measured in the same way: who claims far more is doubted (`core/layout`).
+still differ by more than shares should, the more so where all wait for a processor: who is about as fast as the others'
+middle one tells what they tell. What came from each other member is measured in the same way: who claims far more is
+doubted (`core/layout`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ MANY = 1000
 """Samples of one exchange: one that takes minutes keeps every other."""
 WORTH_BYTES = 1 << 20
 """A round that moved less each way has measured nothing."""
-ALIKE = 1.3
+ALIKE, UNSTEADY_ALIKE = 1.3, 2.0
+"""Who is slower or faster than the middle one by less than this is alike. What waits for a link measures the same in
+most rounds; what waits for a processor does not, and may be the slower by half in some without a slower link. Unequal
+shares cost bytes for certain, and save time only where links are unequal."""
+NEAR, STEADY = 0.85, 4
+"""Steady is what was as near as that to the fastest in so many rounds."""
 FIRST = 3
 """So many rounds are measured before anything is told."""
 ROUNDS = 8
@@ -131,8 +137,15 @@ class Rates:
         """For an Offer, in bytes a second; None before enough was measured. ``others``: what all told last."""
         if len(self._rounds) < FIRST:
             return None
-        measured = [round(max(rates)) for rates in zip(*self._rounds, strict=True)]
         known = sorted(rate for rate in others if rate)
         middle = known[len(known) // 2] if known else 0
-        up, down = (middle if rate < ALIKE * middle and middle < ALIKE * rate else rate for rate in measured)
+        up, down = (_beside(middle, rates) for rates in zip(*self._rounds, strict=True))
         return {"up": max(up, 1), "down": max(down, 1)}
+
+
+def _beside(middle: int, rates: Sequence[float]) -> int:
+    """What is told of these rounds' rates by who has heard ``middle``."""
+    rate = round(max(rates))
+    steady = sum(each >= NEAR * rate for each in rates) >= STEADY
+    alike = ALIKE if steady else UNSTEADY_ALIKE
+    return middle if rate < alike * middle and middle < alike * rate else rate

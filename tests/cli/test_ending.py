@@ -50,6 +50,22 @@ def test_a_terminal_obeys_nothing_that_others_have_put_into_a_sentence(capsys):
     }  # fmt: skip
 
 
+def test_a_terminal_obeys_nothing_of_a_json_answer_and_its_reader_has_every_character(capsys):
+    names = "\x1b]0;\x7f \x9b2J \u202ea \udc80 \U000e0001 é 水"
+    failure = errors.CheckFailed(f"{names} differ")
+
+    def action():
+        print_json({"name": names}, failure=failure)
+        raise failure
+
+    assert run(command_that(action), ["--json"]) == 1
+    out = capsys.readouterr().out
+    assert out.rstrip("\n").isprintable()
+    assert "é 水" in out
+    answer = json.loads(out)
+    assert (answer["name"], answer["error"]["message"]) == (names, f"{names} differ")
+
+
 def test_json_answers_a_failure_with_exactly_one_object(capsys):
     assert run(raising(errors.Refused("no", hint="ask")), ["--json"]) == 5
     answer = json.loads(capsys.readouterr().out)

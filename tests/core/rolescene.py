@@ -9,8 +9,8 @@ from swarm.core.jobslot import JobSlot
 from swarm.core.roles import Role
 from swarm.core.rolesrun import RolesRun
 from swarm.core.taskrunner import DEFAULT_NAME
+from tests.core.jobscene import JobScene
 from tests.core.scene import Actor
-from tests.core.test_jobs import JobScene
 
 CARTPOLE = (
     Role("coordinator", lead=True, restart=1),

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
+from swarm.core import snapshot
 from swarm.core.claims import Anchored, Claim, EntryHeader, Verified
 from swarm.core.events import (
     Aborted,
@@ -61,6 +62,13 @@ class Actor:
 
 def anchored(organisation: str) -> Anchored:
     return Anchored(f"CA of {organisation}".encode(), hashlib.sha256(organisation.encode()).digest(), organisation)
+
+
+def restored(ledger: Ledger) -> Ledger:
+    """The same, as a node has it that starts from its snapshot: it goes on as the same state."""
+    again = snapshot.restored(snapshot.taken(ledger, 1, ledger.voters))
+    again.check()
+    return again
 
 
 class Scene:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgpack
 import pytest
 
 from swarm.core import artifacts
-from swarm.core.ledger import Ledger
 from swarm.core.taskrunner import DEFAULT_NAME
+from tests.core.jobscene import slots
+from tests.core.scene import restored
 from tests.core.test_datasets import MNIST, DataScene
-from tests.core.test_jobs import slots
 
 CODE = "sha256:" + "c" * 64
 
@@ -64,8 +63,7 @@ def test_of_a_gang_nothing_is_a_version_before_all_of_it_is_done_and_an_attempt_
     assert not scene.made
     assert [slot.attempt for slot in slots(run)] == [2, 2]
     scene.puts_out(slots(run)[1], "b")
-    again = Ledger.restore(msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), strict_map_key=False))
-    assert again.digest() == scene.ledger.digest()
+    restored(scene.ledger)
     scene.ends(slots(run)[0])
     assert scene.made == [(1, "b", "job", 1, 2)]
 

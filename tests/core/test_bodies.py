@@ -9,9 +9,10 @@ from swarm.core import bodies
 from swarm.core.ledger import Ledger
 from swarm.core.roles import Role
 from swarm.errors import Refused
+from tests.core.jobscene import JobScene
 from tests.core.rolescene import RoleScene
+from tests.core.scene import restored
 from tests.core.test_datasets import MNIST, DataScene
-from tests.core.test_jobs import JobScene
 from tests.core.test_sweeps import SweepScene
 
 INVITED = Role("p", owner="participant", cpu=0, organisations=tuple(f"sha256:{key:064x}" for key in range(64)))
@@ -22,13 +23,6 @@ def kept(ledger: Ledger, scene: JobScene) -> str:
     with pytest.raises(Refused) as refused:
         ledger.board.bodies.must_have_room(bodies.BODIES_MAX, scene.swci.identity)
     return str(refused.value)
-
-
-def restored(scene: JobScene) -> Ledger:
-    plain = msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), raw=False, strict_map_key=False)
-    again = Ledger.restore(plain)
-    again.check()
-    return again
 
 
 def test_roles_count_and_before_the_fourth_rules_they_did_not(monkeypatch: pytest.MonkeyPatch):
@@ -58,6 +52,6 @@ def test_a_restored_ledger_has_counted_roles_variants_data_and_outputs_alike():
     used, plainly = data.ledger.tasks["used"], data.ledger.tasks[plain.task]
     assert used.beside_bytes - plainly.beside_bytes == len(MNIST) + bodies.USE_BYTES
     for scene in (sweep, data):
-        assert kept(restored(scene), scene) == kept(scene.ledger, scene)
+        assert kept(restored(scene.ledger), scene) == kept(scene.ledger, scene)
         all_ = sum(task.bytes + task.beside_bytes for task in scene.ledger.tasks.values() if task.run)
         assert f"take {all_} bytes" in kept(scene.ledger, scene)

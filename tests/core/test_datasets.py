@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import msgpack
 import pytest
 
 from swarm.core import dataset, datasets
 from swarm.core.dataset import reference
-from swarm.core.ledger import Ledger
 from swarm.core.task_kinds import TASK_FIELDS
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
-from tests.core.test_jobs import JobScene, slots, states
+from tests.core.jobscene import JobScene, slots, states
+from tests.core.scene import restored
 
 MNIST = "user.swci-1.mnist"
 
@@ -197,10 +196,7 @@ def test_a_snapshot_holds_datasets_and_who_uses_them():
     assert "datasets" not in before, "a network without datasets has the state that it had before there were any"
     scene.register("DatasetAdded", MNIST, ["t"], {"a": "1"}, labels=[b"12345678"])
     scene.use("job", (MNIST, [1]))
-    packed = msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), strict_map_key=False)
-    again = Ledger.restore(packed)
-    again.check()
-    assert again.digest() == scene.ledger.digest()
+    again = restored(scene.ledger)
     assert again.board.datasets.version(MNIST) == scene.registry.version(MNIST)
     assert again.board.jobs.user_of(MNIST, scene.swci.identity.anchor) == "job"
 

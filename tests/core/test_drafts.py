@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import msgpack
 import pytest
 
 from swarm.core import joining
 from swarm.core.events import Outcome, TaskChanged
 from swarm.core.jobslot import JobSlot
-from swarm.core.ledger import Ledger
 from swarm.core.roles import Role
 from swarm.core.task import TASK
 from swarm.core.taskrunner import DEFAULT_NAME
+from tests.core.jobscene import JobScene
 from tests.core.rolescene import RoleScene, held, states, submitted
-from tests.core.scene import Actor
-from tests.core.test_jobs import JobScene
+from tests.core.scene import Actor, restored
 from tests.core.test_joining import FLAME, KEY
 from tests.core.test_sweeps import SweepScene, member
-
-
-def kept(scene: JobScene) -> Ledger:
-    """The same ledger, read from its snapshot."""
-    plain = msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), raw=False, strict_map_key=False)
-    restored = Ledger.restore(plain)
-    assert restored.digest() == scene.ledger.digest()
-    return restored
 
 
 def test_a_draft_has_no_slots_a_final_task_has_them_and_one_that_was_started_is_dealt():
@@ -33,13 +23,13 @@ def test_a_draft_has_no_slots_a_final_task_has_them_and_one_that_was_started_is_
     waits_for = scene.ledger.board.jobs.placing.waits_for
     assert (run.state, run.slots, scene.ledger.tasks["job"].final) == ("draft", {}, False)
     assert waits_for(run, None) == "waits to be finalized"
-    assert kept(scene).board.jobs.runs[run.number] == run
+    assert restored(scene.ledger).board.jobs.runs[run.number] == run
     assert scene.finalize().result == {"id": 1, "state": TASK["draft", "finalized"]}
     assert ([slot.state for slot in run.slots.values()], run.counts) == (["waiting"] * 2, {"waiting": 2})
     assert waits_for(run, None) == "ready: waits to be started"
     scene.offer_room(scene.operators[0], 5)
     assert not list(scene.ledger.board.jobs.leases()), "whatever room there is"
-    assert kept(scene).board.jobs.runs[run.number] == run
+    assert restored(scene.ledger).board.jobs.runs[run.number] == run
     later = scene.submit("later")
     assert later.state == "running", "nobody waits behind it"
     assert scene.start().result == {"id": 1, "state": "running"}
@@ -59,7 +49,7 @@ def test_it_waits_for_room_behind_whatever_waited_when_it_was_started():
     assert scene.start("draft").result == {"id": 1, "state": "queued"}
     assert (jobs.position(draft), jobs.position(second)) == (1, 0)
     assert jobs.positions() == {second.number: 0, draft.number: 1}
-    scene.ledger = kept(scene)
+    scene.ledger = restored(scene.ledger)
     jobs, (first, *_) = scene.ledger.board.jobs, scene.ledger.board.jobs.leases()
     assert jobs.position(jobs.runs[draft.number]) == 1
     scene.ends(first)
@@ -150,14 +140,14 @@ def test_participants_join_a_final_task_and_wait_for_its_start():
     assert early.reason == "task digits is a draft: nobody can join it yet"
     scaled = scene.say(scene.swci, "RolesScaled", {"task": "digits", "role": "trainer", "by": 1})
     assert scaled.reason == "task digits is a draft: it cannot be scaled"
-    assert kept(scene).board.jobs.runs[run.number].state == run.state
+    assert restored(scene.ledger).board.jobs.runs[run.number].state == run.state
     assert scene.finalize("digits").accepted
     for who, key in ((alice, KEY), (bob, b"o" * 32)):
         assert joins(who, key).accepted
     assert states(run) == {"trainer 0": "assigned", "trainer 1": "assigned", "aggregator 0": "waiting"}
     assert (run.state, run.started_ms) == ("final", 0)
     assert joining.waits_for(run, trainer) == "its start (swarm task start digits)"
-    assert kept(scene).board.jobs.runs[run.number].state == run.state
+    assert restored(scene.ledger).board.jobs.runs[run.number].state == run.state
     told = scene.told(scene.swci, "JobsStarted", {"task": "digits"})
     assert [event.state for event in told if isinstance(event, TaskChanged)] == ["running"]
     assert joining.waits_for(run, trainer) == ""
@@ -215,7 +205,7 @@ def test_who_waits_no_longer_for_the_start_gives_its_slot_back_and_may_join_agai
     slots = run.slots_of("trainer")
     assert [(slot.state, slot.reason) for slot in slots] == [("waiting", "it did not begin within 600 s")] * 2
     assert (run.state, run.ending) == ("final", ""), "nobody has given up"
-    assert kept(scene).board.jobs.runs[run.number].state == "final"
+    assert restored(scene.ledger).board.jobs.runs[run.number].state == "final"
     again = scene.takes(scene.bob).result
     assert (again["slot"], again["again"], again["attempt"]) == (slots[1].id, True, 2)
     assert scene.start("digits").accepted
@@ -278,7 +268,9 @@ def test_no_swarm_of_a_sweep_goes_ahead_of_the_others_before_their_start():
     for name in ("cv", "cv.0", "1", "2"):
         assert scene.finalize(name).reason == "task cv cannot be finalized: 1 of its 2 swarms were submitted"
     assert scene.say(scene.swci, "RolesSubmitted", {**member(1, 2), "draft": True}).accepted
-    assert scene.stop("cv.0").reason == "task cv.0 is draft: there is nothing to stop"
+    refused = scene.stop("cv.0")
+    assert refused.reason == "task cv.0 is draft: there is nothing to stop"
+    assert refused.hint == "nothing of a draft runs: swarm task rm forgets it"
     assert scene.finalize("cv").accepted
     sweep = scene.ledger.board.jobs.sweeps.by_name["cv"]
     before = scene.ledger.board.to_state()

@@ -10,12 +10,11 @@ import pytest
 from swarm.core import joining
 from swarm.core.events import Outcome
 from swarm.core.jobslot import JobSlot
-from swarm.core.ledger import Ledger
 from swarm.core.roles import Role, fault
 from swarm.core.rolesrun import RolesRun
 from swarm.core.tally import Tally
 from tests.core.rolescene import RoleScene, states, submitted
-from tests.core.scene import Actor
+from tests.core.scene import Actor, restored
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 FLAME = (
@@ -166,9 +165,7 @@ def test_a_full_role_says_who_has_it_and_how_to_make_room(scene):
 
 def test_who_has_joined_comes_back_from_a_snapshot_and_goes_with_the_task(scene):
     slot = scene.has(scene.alice)
-    restored = Ledger.restore(msgpack.unpackb(msgpack.packb(scene.ledger.snapshot())))
-    assert restored.board.joining.bindings == scene.ledger.board.joining.bindings
-    assert restored.digest() == scene.ledger.digest()
+    assert restored(scene.ledger).board.joining.bindings == scene.ledger.board.joining.bindings
     assert scene.stop("digits").accepted
     assert scene.tells(scene.alice, slot, "stopped").accepted
     assert scene.delete("digits").accepted

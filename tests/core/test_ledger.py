@@ -4,7 +4,6 @@ import copy
 import random
 from dataclasses import replace
 
-import msgpack
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -18,7 +17,7 @@ from swarm.core.ledger import Ledger
 from swarm.core.node import FORGETTING, WINDOW
 from swarm.core.policy import RULES
 from swarm.errors import BadInput, Refused
-from tests.core.scene import CONTRACT, Actor, Scene, anchored, digest
+from tests.core.scene import CONTRACT, Actor, Scene, anchored, digest, restored
 
 
 def rest(ledger):
@@ -428,11 +427,7 @@ class Interleavings(RuleBasedStateMachine):
     @rule()
     def restore(self):
         """A node that starts from a snapshot goes on as the same state."""
-        state = msgpack.unpackb(msgpack.packb(self.scene.ledger.snapshot()))
-        restored = Ledger.restore(state)
-        restored.check()
-        assert restored.digest() == self.scene.ledger.digest()
-        self.scene.ledger = restored
+        self.scene.ledger = restored(self.scene.ledger)
 
     def teardown(self):
         if hasattr(self, "scene"):

@@ -11,9 +11,9 @@ from swarm.core.events import SlotAssigned, TaskrunnerCleared
 from swarm.core.operator import RESTARTS_MAX, SAVING_S, Operator
 from swarm.core.operator_steps import Refusal, Verdict
 from swarm.core.timekeeper import LEASE_S
+from tests.core.jobscene import JobScene
 from tests.core.scene import Actor
 from tests.core.tasks import TaskScene
-from tests.core.test_jobs import JobScene
 
 SL = Actor("sl", "sl-1").uid
 DONE = Verdict("done", "", 0)

@@ -9,13 +9,12 @@ import msgpack
 import pytest
 
 from swarm.core import rolesrun
-from swarm.core.ledger import Ledger
 from swarm.core.roles import Role, fault, surplus
 from swarm.core.rolesrun import RolesRun
 from swarm.core.rules import KNOWN
 from swarm.core.timekeeper import Propose, Tick, Timekeeper
 from tests.core.rolescene import CARTPOLE, RoleScene, held, states, submitted
-from tests.core.scene import Actor
+from tests.core.scene import Actor, restored
 
 WIDE = tuple(Role(f"r{number}", high=1000) for number in range(11))
 
@@ -368,8 +367,7 @@ def test_whatever_happens_the_minimums_the_counts_and_the_indices_hold(seed: int
                 scene.report(scene.holder(slot), slot, state, "by chance")
         if run.met and not run.ending and not run.over:
             assert all(len(run.slots_of(role.name)) >= role.low for role in run.roles)
-    plain = msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), strict_map_key=False)
-    assert Ledger.restore(plain).digest() == scene.ledger.digest()
+    restored(scene.ledger)
 
 
 def test_a_task_that_has_run_as_long_as_it_may_is_stopped():

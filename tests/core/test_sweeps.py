@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgpack
 import pytest
 
 from swarm.core.events import TaskGone
 from swarm.core.jobrun import JobRun
-from swarm.core.ledger import Ledger
 from swarm.core.roles import Role
 from swarm.core.rolesrun import RolesRun
 from swarm.core.sweeps import Sweep
@@ -17,7 +15,7 @@ from swarm.core.timekeeper import Tick, Timekeeper
 from swarm.errors import Refused
 from tests.core.rolescene import RoleScene, submitted
 from tests.core.rolescene import held as of_lease
-from tests.core.scene import Actor
+from tests.core.scene import Actor, restored
 
 WIDE = Role("learner", low=0, high=1000, start=0)
 LEARNERS = Role("learner", low=2, high=2, start=2, contract="digits")
@@ -173,12 +171,8 @@ def test_another_organisation_adds_nothing_and_ends_nothing():
 def test_a_sweep_comes_back_from_a_snapshot():
     scene = SweepScene(2)
     scene.sweep(3)
-    plain = msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), strict_map_key=False)
-    restored = Ledger.restore(plain)
-    restored.board.jobs.check()
-    (sweep,) = restored.board.jobs.sweeps.by_name.values()
+    (sweep,) = restored(scene.ledger).board.jobs.sweeps.by_name.values()
     assert (sweep.id, sweep.of, leased(sweep), sweep.runs[2].variant.value) == (1, 3, [2, 0, 0], "0.2")
-    assert restored.digest() == scene.ledger.digest()
 
 
 def test_no_swarm_merges_in_anothers_contract():

@@ -1,6 +1,5 @@
 """Anybody does anything to tasks and slots at any moment: what holds whatever happens, judged by the events alone."""
 
-import msgpack
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -9,6 +8,7 @@ from swarm.core.events import SlotAssigned, SlotChanged, TaskChanged, TaskFinal
 from swarm.core.ledger import Ledger
 from swarm.core.slot import ENDED
 from swarm.core.task import RUN_SWARM, TASK
+from tests.core.scene import restored
 from tests.core.tasks import TaskScene
 
 TASKS = ("train", "build")
@@ -194,11 +194,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule()
     def restore(self):
-        state = msgpack.unpackb(msgpack.packb(self.scene.ledger.snapshot()))
-        restored = Ledger.restore(state)
-        restored.check()
-        assert restored.digest() == self.scene.ledger.digest()
-        self.scene.ledger = restored
+        self.scene.ledger = restored(self.scene.ledger)
 
     @rule(number=OPERATORS)
     def everybody_completes(self, number):

@@ -9,11 +9,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import msgpack
 import pytest
 
 from swarm.core.kinds import FIELDS, INTRODUCTIONS, check_body
-from swarm.core.ledger import Ledger
 from swarm.core.policy import allowed, membership
 from swarm.core.roles import Role
 from swarm.core.rules import KNOWN, WORK, has_kind
@@ -22,7 +20,7 @@ from swarm.core.task import ROOT_NAME
 from swarm.core.taskrunner import DEFAULT_NAME
 from swarm.errors import BadInput
 from tests.core.rolescene import submitted
-from tests.core.scene import BIG, CONTRACT, INITIAL, SMALL, Actor, anchored, digest
+from tests.core.scene import BIG, CONTRACT, INITIAL, SMALL, Actor, anchored, digest, restored
 from tests.core.tasks import BODY, TASK, TaskScene
 
 BRINGING = (*INTRODUCTIONS, "OrganisationAdmitted")
@@ -266,10 +264,7 @@ def test_every_body_of_every_kind_becomes_an_outcome(seed: int) -> None:
     game = Game(seed)
     for _ in range(STEPS):
         game.step(game.kind())
-    ledger = game.scene.ledger
-    kept = msgpack.packb(ledger.snapshot(), use_bin_type=True)
-    plain = msgpack.unpackb(kept, raw=False, strict_map_key=False)
-    assert Ledger.restore(plain).digest() == ledger.digest(), "a snapshot can be made of it at any time, and read"
+    restored(game.scene.ledger)
 
 
 def test_bodies_of_nearly_every_kind_are_taken_in_these_games() -> None:

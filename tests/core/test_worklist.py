@@ -2,16 +2,15 @@
 
 import random
 
-import msgpack
 import pytest
 
 from swarm.core import rolesboard, worklist
-from swarm.core.ledger import Ledger
 from swarm.core.roles import Role
 from swarm.core.timekeeper import Propose, Tick, Timekeeper
 from swarm.core.worklist import WorkList
 from swarm.errors import Refused
 from tests.core.rolescene import RoleScene, held
+from tests.core.scene import restored
 
 
 def refusal(act, *arguments) -> str:
@@ -183,9 +182,7 @@ def test_whatever_happens_the_counts_add_up(seed):
     counts = scene.counts
     assert counts["put"] == len(put) == sum(counts[state] for state in ("waiting", "leased", "done", "failed"))
     assert counts["done"] == len(done)
-    plain = msgpack.unpackb(msgpack.packb(scene.ledger.snapshot()), strict_map_key=False)
-    again = Ledger.restore(plain)
-    assert again.digest() == scene.ledger.digest()
+    again = restored(scene.ledger)
     for one in (scene.ledger, again):
         one.board.jobs.with_roles[scene.played.number].work.release(scene.collectors[0].id)
     assert again.digest() == scene.ledger.digest(), "what was restored goes on in the same order"

@@ -45,7 +45,7 @@ def test_a_zip_is_the_same_code_as_the_directory_that_it_is_of(tmp_path):
         ({"wrapped/trainer/main.py": ""}, r"is one folder too deep: it holds wrapped/trainer/main\.py"),
         ({"other/main.py": ""}, r"runs trainer/main\.py, and the code c holds no such file"),
         ({"../trainer/main.py": ""}, "leads out of where it is unpacked"),
-        ({"trainer/main.py": "0" * 1001}, "unpacks to more bytes"),
+        ({"trainer/main.py": "0" * 1001}, "unpacks to more than 1000 bytes"),
         ({f"trainer/{number}.py": "" for number in range(2001)}, "holds more than 2000 files"),
     ],
 )

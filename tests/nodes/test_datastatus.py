@@ -6,9 +6,9 @@ import pytest
 from swarm.errors import BadInput
 from swarm.nodes import artifacts, datastatus, jobstatus
 from swarm.wire.frame import CAP
+from tests.core.jobscene import slots
 from tests.core.test_artifacts import MakingScene, output
 from tests.core.test_datasets import MNIST
-from tests.core.test_jobs import slots
 
 
 def test_the_files_of_a_version_come_in_pages_that_a_message_takes():

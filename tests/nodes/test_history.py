@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swarm.core.ledger import Ledger
 from swarm.nodes.history import History
-from tests.core.test_jobs import JobScene, slots
+from tests.core.jobscene import JobScene, slots
 from tests.core.test_sweeps import SweepScene
 
 

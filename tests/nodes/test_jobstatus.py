@@ -13,9 +13,9 @@ from swarm.nodes.holdings import Holdings
 from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.secrets import Secrets
 from swarm.wire.frame import CAP
+from tests.core.jobscene import JobScene, slots
 from tests.core.rolescene import RoleScene, submitted
 from tests.core.test_datasets import MNIST, DataScene
-from tests.core.test_jobs import JobScene, slots
 from tests.core.test_sweeps import SweepScene
 
 LINES = ["x" * 300] * 20

@@ -17,6 +17,8 @@ BENCH = Path(__file__).parents[2] / "benchmarks" / "rounds.py"
 def test_sixteen_peers_merge_fifty_rounds_without_an_error() -> None:
     result = rounds()
     assert (result["ok"], result["peers"], result["rounds"]) == (True, 16, 50)
+    assert 0 < result["round_s"]["median"] <= result["round_s"]["max"]
+    assert result["bytes_per_peer"] > 15 * 4000, "each sends its weights to all others"
 
 
 @pytest.mark.slow

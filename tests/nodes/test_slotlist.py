@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import trio
 from swarm.core.roles import Role
 from swarm.errors import BadInput, Unreachable
 from swarm.nodes import jobstatus, slotlist, submitting
+from swarm.nodes.client import Client
+from tests.core.jobscene import JobScene
 from tests.core.rolescene import submitted
 from tests.core.test_datasets import MNIST, DataScene
-from tests.core.test_jobs import JobScene
 from tests.core.test_sweeps import SweepScene
 
 
-class Person:
+class Person(Client):
     """What a client does for these, on a scene."""
 
     def __init__(self, scene: JobScene) -> None:
@@ -39,6 +41,16 @@ class Person:
 
     def does(self, work: Any) -> Any:
         return trio.run(work, self)
+
+
+def test_all_slots_of_a_task_are_shown_however_many_pages_they_take(monkeypatch):
+    monkeypatch.setattr(jobstatus, "page", partial(jobstatus.page, left=1000))
+    scene = JobScene(1)
+    scene.submit(slots=40)
+    assert jobstatus.job(scene.ledger, "job", 0)["more"]
+    whole = Person(scene).does(submitting.shown("job"))
+    assert [slot["index"] for slot in whole["slots"]] == list(range(40))
+    assert "more" not in whole
 
 
 def test_slots_are_told_with_owner_holder_and_lease():

@@ -9,10 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random, SystemRandom
 from time import sleep
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import trio
 
+from swarm.core import operator_steps as o
+from swarm.core.operator_steps import Refusal
+from swarm.nodes.holdings import Holdings
+from swarm.nodes.jobbing import Jobbing
+from swarm.nodes.jobdirectory import JobDirectory
+from swarm.nodes.jobwork import JobWork
 from swarm.nodes.launch import Launch
+from swarm.nodes.secrets import Secrets
+from swarm.nodes.swop import OperatorNode
+from tests.core.jobscene import JobScene, slots
 from tests.nodes.operators import PROGRAMS, RUNNER, Scene, eventually, learning_nodes, only, workers
 
 
@@ -296,3 +308,24 @@ def test_r016_an_operator_that_was_frozen_past_its_leases_ends_their_workers_and
     scene.reset()
     scene.assign("", type_="MAKE_USER_CONTAINER", BuildContext=None, BuildType="INLINE", BuildSteps=["FROM x"])
     assert scene.decided().state == "done"
+
+
+def test_a_disk_that_takes_no_more_fails_the_slot_that_is_judged_and_not_the_operator(tmp_path: Path) -> None:
+    """A gang's port is kept on disk; what lies in the place of its directory refuses that as a full disk does."""
+    ledger = (jobs := JobScene(2)).ledger
+    run = jobs.submit(slots=2, gang=True)
+    lease = slots(run)[0].assigned()
+    (tmp_path / "jobs").write_bytes(b"")
+    hands: dict[str, Any] = dict.fromkeys(("engine", "nursery", "happened", "holds", "tell", "give"))
+    work = JobWork(JobDirectory(tmp_path / "slot", lease, tmp_path / "runs"), **hands)
+    heard: list[o.Event] = []
+    node: Any = SimpleNamespace(
+        jobbing=Jobbing(tmp_path, Secrets(), Holdings(tmp_path / "data")),
+        link=SimpleNamespace(ledger=ledger),
+        happened=heard.append,
+        _refusal=lambda *of: None,
+        _work=lambda of: work,
+        _give=lambda *of: OperatorNode._give(node, *of),
+    )
+    trio.run(OperatorNode._judge, node, lease, ledger.tasks["job"], run)
+    assert heard == [o.Judged(lease, None, Refusal("this host cannot prepare it: Not a directory", ""))]

@@ -99,8 +99,23 @@ def test_a_round_that_was_held_up_lowers_no_rate_and_a_link_that_stays_slow_is_k
 )  # fmt: skip
 def test_who_is_about_as_fast_as_the_others_tells_what_they_tell(others, told) -> None:
     link = Link()
-    link.rounds((1.0, 10 * MB, 10 * MB))
+    for nbytes in (3, 9, 10, 9, 9):
+        link.round((1.0, nbytes * MB, nbytes * MB))
     assert link.rates.told(others) == {"up": told, "down": told}
+
+
+@pytest.mark.parametrize(
+    ("measured", "told"),
+    [
+        ((10, 8, 10), 15), ((10, 8, 10, 7, 6, 5, 8, 10), 15), ((10, 8, 10, 9, 7, 9), 10),
+        ((29, 14, 20, 14, 16), 15), ((31, 14, 20, 14, 16), 31), ((7, 5, 3, 2), 7),
+    ],
+)  # fmt: skip
+def test_who_is_not_the_same_in_most_rounds_waits_for_no_link_and_has_to_differ_more(measured, told) -> None:
+    link = Link()
+    for nbytes in measured:
+        link.round((1.0, nbytes * MB, nbytes * MB))
+    assert link.rates.told([15 * MB] * 3) == {"up": told * MB, "down": told * MB}
 
 
 def test_who_claims_far_more_than_what_came_from_there_is_doubted_with_what_came() -> None:

@@ -457,6 +457,23 @@ def without_its_last(members, contributions, schema=SCHEMA, **how):
     return first, second, staying, counted
 
 
+def past_its_owner(members, contributions, schema=SCHEMA, **how):
+    """Of three one goes once another has its shard, from whom alone the third can have it: that attempt, at its end."""
+    attempt = Attempt(members, schema, contributions, [1] * 3, "sharded", **how)
+    gone, first, second = sorted(range(3), key=lambda index: members[index].uid)
+    attempt.start(gone, first)
+    attempt.serve(second)  # it serves its contribution, and has not begun
+    until(lambda: len(attempt.exchanges[first]._signed._regions) == 2)
+    attempt.exchanges[gone].cancel()
+    members[gone].shelf["shard", 0] = refusing("it is gone")
+    attempt.start(second)
+    outcomes = {attempt.told()[:3], attempt.told()[:3]}
+    attempt.end()
+    assert {(index, what) for index, what, _ in outcomes} == {(first, "done"), (second, "done")}
+    assert len({digest for *_, digest in outcomes}) == 1
+    return attempt, first, second
+
+
 def test_the_next_attempt_goes_on_with_what_is_here_and_asks_only_for_the_rest(five) -> None:
     """The contributions of those who stay are not sent again."""
     contributions = models(4)
@@ -485,19 +502,8 @@ def test_the_next_attempt_goes_on_with_what_is_here_and_asks_only_for_the_rest(f
 
 def test_a_shard_whose_owner_is_gone_is_had_from_a_member_that_holds_it(five, monkeypatch) -> None:
     monkeypatch.setattr(data_client, "FIRST_PAUSE_S", 0.001)
-    members, contributions = five[:3], models(3)
-    attempt = Attempt(members, SCHEMA, contributions, [1] * 3, "sharded")
-    gone, first, second = sorted(range(3), key=lambda index: members[index].uid)
-    attempt.start(gone, first)
-    attempt.serve(second)  # it serves its contribution, and has not begun
-    until(lambda: len(attempt.exchanges[first]._signed._regions) == 2)
-    attempt.exchanges[gone].cancel()
-    members[gone].shelf["shard", 0] = refusing("it is gone")
-    attempt.start(second)
-    outcomes = {attempt.told()[:3], attempt.told()[:3]}
-    attempt.end()
-    assert {what for _, what, _ in outcomes} == {"done"}
-    assert len({digest for *_, digest in outcomes}) == 1
+    attempt, first, second = past_its_owner(five[:3], models(3))
+    assert attempt.results[first] == attempt.results[second]
 
 
 def test_a_relayed_shard_is_used_with_its_owners_signature_only_and_who_passed_it_on_is_named(five) -> None:

@@ -13,8 +13,7 @@ from swarm.runtime.data import Region
 from swarm.runtime.quantising import quantised
 from swarm.wire import tensorbytes
 from tests.core.test_wireform import held
-from tests.runtime.data_nodes import until
-from tests.runtime.test_exchange import HASH, Attempt, Counting, five, refusing, without_its_last  # noqa: F401 - a fixture
+from tests.runtime.test_exchange import HASH, Attempt, Counting, five, past_its_owner, without_its_last  # noqa: F401
 
 SHAPES = {"a": (300_000,), "one": (), "b": (500, 1001)}
 SCHEMA = Schema.of({name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()})
@@ -147,18 +146,8 @@ def test_a_body_that_ends_early_is_named_with_what_is_missing(five, monkeypatch)
 
 def test_a_shard_is_passed_on_as_it_came(five, monkeypatch) -> None:  # noqa: F811
     monkeypatch.setattr(data_client, "FIRST_PAUSE_S", 0.001)
-    members, contributions = five[:3], models(3)
-    attempt = Attempt(members, SCHEMA, contributions, [1] * 3, "sharded", coding=coding("int8"))
-    gone, first, second = sorted(range(3), key=lambda index: members[index].uid)
-    attempt.start(gone, first)
-    attempt.serve(second)  # it serves its contribution, and has not begun
-    until(lambda: len(attempt.exchanges[first]._signed._regions) == 2)
-    attempt.exchanges[gone].cancel()
-    members[gone].shelf["shard", 0] = refusing("it is gone")
-    attempt.start(second)
-    outcomes = {attempt.told()[:3], attempt.told()[:3]}
-    attempt.end()
-    assert {what for _, what, _ in outcomes} == {"done"}
+    contributions = models(3)
+    attempt, first, second = past_its_owner(five[:3], contributions, SCHEMA, coding=coding("int8"))
     in_order = [contributions[i] for i in attempt.uid_order(list(range(3)))]
     reference = found_in_one_place("int8", "mean", in_order, sharded=True)
     assert attempt.results[first] == attempt.results[second] == reference

@@ -8,7 +8,7 @@ and with `swarm.core.quantise` where leaves and blocks begin and what a block is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -22,29 +22,28 @@ WEISZFELD_STEPS, CLIPPING_STEPS = 128, 24
 
 def merged(method: str, models: Sequence[Model]) -> Iterator[Array]:
     """The merged tensors, in order."""
+    if method in BY_ELEMENT:
+        yield from (by_element(method, tensors) for tensors in zip(*(each.values() for each in models), strict=True))
+        return
     count = len(models)
     faulty = (count - 1) // 3
-    far = distances(models) if method in ("krum", "multikrum", "geomedian", "centeredclip", "nnm+trimmedmean") else None
+    far = distances(models)
     for name in models[0]:
         columns = [model[name].astype(np.float64) for model in models]
-        match method:
-            case "mean":
-                whole = _combined(columns, [1.0] * count)
-            case "coordmedian":
-                middle = np.sort(columns, axis=0)[(count - 1) // 2 : count // 2 + 1]
-                whole = (middle[0] + middle[-1]) / 2
-            case "trimmedmean":
-                whole = _trimmed(columns, faulty)
-            case "nnm+trimmedmean":
-                assert far is not None
-                near = [sorted(np.argsort(row, kind="stable")[: count - faulty].tolist()) for row in far]
-                whole = _trimmed([_combined([columns[i] for i in mix], [1.0] * len(mix)) for mix in near], faulty)
-            case _:
-                assert far is not None
-                shares = COEFFICIENTS[method](far, faulty)
-                units = np.round(shares / shares.sum() * UNITS).astype(np.int64)
-                whole = _combined(columns, (units // np.gcd.reduce(units)).tolist())
+        if method == "nnm+trimmedmean":
+            near = [sorted(np.argsort(row, kind="stable")[: count - faulty].tolist()) for row in far]
+            whole = _trimmed([_combined([columns[i] for i in mix], [1.0] * len(mix)) for mix in near], faulty)
+        else:
+            shares = COEFFICIENTS[method](far, faulty)
+            units = np.round(shares / shares.sum() * UNITS).astype(np.int64)
+            whole = _combined(columns, (units // np.gcd.reduce(units)).tolist())
         yield whole.astype(np.float32)
+
+
+def by_element(method: str, tensors: Sequence[Array]) -> Array:
+    """By a method that looks at each element alone: the merge of the members' tensors, or of any one part of them."""
+    columns = [tensor.astype(np.float64) for tensor in tensors]
+    return BY_ELEMENT[method](columns).astype(np.float32)
 
 
 def distances(models: Sequence[Model]) -> Array:
@@ -62,6 +61,19 @@ def _combined(columns: Sequence[Array], weights: Sequence[float]) -> Array:
 def _trimmed(columns: Sequence[Array], faulty: int) -> Array:
     left = list(np.sort(columns, axis=0)[faulty : len(columns) - faulty])
     return _combined(left, [1.0] * len(left))
+
+
+def _middle(columns: Sequence[Array]) -> Array:
+    count = len(columns)
+    middle = np.sort(columns, axis=0)[(count - 1) // 2 : count // 2 + 1]
+    return np.asarray((middle[0] + middle[-1]) / 2)
+
+
+BY_ELEMENT: Mapping[str, Callable[[Sequence[Array]], Array]] = {
+    "mean": lambda columns: _combined(columns, [1.0] * len(columns)),
+    "coordmedian": _middle,
+    "trimmedmean": lambda columns: _trimmed(columns, (len(columns) - 1) // 3),
+}
 
 
 def _krum(far: Array, faulty: int, chosen: int) -> Array:

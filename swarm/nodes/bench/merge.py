@@ -24,8 +24,7 @@ import swarm
 from swarm.core.offer import BROADCAST_BYTES
 from swarm.errors import BadInput, CheckFailed, InternalError
 from swarm.nodes.bench import merge_program
-from swarm.nodes.bench.central import Model
-from swarm.nodes.bench.inputs import digest, expected
+from swarm.nodes.bench.inputs import Expected
 from swarm.nodes.bench.links import Links, hosts
 from swarm.nodes.bench.merge_kill import Death
 from swarm.nodes.bench.orders import Programs
@@ -33,12 +32,13 @@ from swarm.nodes.launch import Launch
 from swarm.nodes.local import HERE, READY_S, Host, LocalSwarm, Peer
 from swarm.runtime.authority import CertificateTree
 
-WARM_UPS = 2
-LINKED_WARM_UPS = 5
-"""On links: rates are told when they have been measured a few times."""
+WARM_UPS = 5
+"""Rates are told when they have been measured a few times, and who is alike tells the same one round later."""
 PHASES = ("copy_in", "hash", "offer", "scatter", "merge", "gather", "commit", "load")
 PARTS = {"fp32": 1, "bf16": 2, "int8": 4}
 """What part of a model is moved where each float32 travels in this form."""
+RING_BYTES = 100 * 10**6
+"""Of each of its processes, beside a model."""
 RING = Path(swarm.__file__).resolve().parent.parent / "benchmarks" / "ring_tls.py"
 
 
@@ -55,10 +55,6 @@ class Settings:
     commitments: str = "result"
     wire: str = "fp32"
     links: Links | None = None
-
-    @property
-    def warm_ups(self) -> int:
-        return WARM_UPS if self.links is None else LINKED_WARM_UPS
 
     @property
     def sharded(self) -> bool:
@@ -78,7 +74,8 @@ class Measured:
     """What the measured rounds came to; one entry a round in each list, without the one in which a node was killed."""
 
     swarm_s: list[float] = field(default_factory=list)
-    ring_s: list[float] = field(default_factory=list)
+    ring_s: list[float | None] = field(default_factory=list)
+    """None: it does not fit into memory beside the swarm."""
     phases_s: list[dict[str, float]] = field(default_factory=list)
     cpu_s: list[dict[str, float]] = field(default_factory=list)
     bytes_per_peer: int = 0
@@ -96,7 +93,7 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
     deciles = quantiles(seconds, n=10, method="inclusive") if len(seconds) > 1 else seconds * 9
     moved = mb * 10**6 // PARTS[settings.wire]
     optimum_s = None if settings.links is None else settings.links.optimum_s(moved)
-    ratios = [ours / theirs for ours, theirs in zip(seconds, measured.ring_s, strict=True)]
+    pairs = [(ours, theirs) for ours, theirs in zip(seconds, measured.ring_s, strict=True) if theirs is not None]
     return {
         "peers": peers,
         "mb": mb,
@@ -110,8 +107,8 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
         "median_s": round(median(seconds), 4),
         "p10_s": round(deciles[0], 4),
         "p90_s": round(deciles[-1], 4),
-        "baseline_ring_tls_s": round(median(measured.ring_s), 4),
-        "ratio": round(median(ratios), 3),
+        "baseline_ring_tls_s": round(median(theirs for _, theirs in pairs), 4) if pairs else None,
+        "ratio": round(median(ours / theirs for ours, theirs in pairs), 3) if pairs else None,
         "phases_s": {phase: _median(line[phase] for line in measured.phases_s) for phase in PHASES},
         "bytes_per_peer": measured.bytes_per_peer,
         "bytes_optimal": 2 * (peers - 1) * mb * 10**6 // peers // PARTS[settings.wire],
@@ -127,6 +124,7 @@ def _median(values: Iterable[float]) -> float:
     return round(median(found), 4) if found else 0.0
 
 
+Baseline = Callable[[], float | None]
 Places = tuple[Host, list[Host]]
 """Of the network nodes, and of each peer; none: all are here."""
 
@@ -151,43 +149,49 @@ class Bench:
         self._programs = Programs(launch, directory / "orders")
         self._numbers = list(range(settings.peers))
         """Of the peers that live, by which their arrays are made."""
-        self._base: Model | None = None
-        """What the last round came to."""
+        self._expected = Expected(settings.method, settings.mb, settings.wire, sharded=settings.sharded)
         self._pids: dict[str, list[int]] = {}
 
     def run(self) -> Measured:
         if not RING.exists():
             raise BadInput(f"the baseline {RING} is missing", hint="run the bench from a checkout of the project")
         self._start()
-        for round_ in range(self.settings.warm_ups):
+        for round_ in range(WARM_UPS):
             self._merge(round_, "begin" if round_ == 0 else "sync")
-        with ring(self.settings, self.swarm.trees[0]) as baseline:
+        with self.baseline() as baseline:
             baseline()
             for number in range(self.settings.rounds):
                 if number == self.settings.killed_round:
-                    self._lose_one(self.settings.warm_ups + number)
+                    self._lose_one(WARM_UPS + number)
                 else:
-                    self._measure(self.settings.warm_ups + number, baseline, ring_first=number % 2 == 1)
+                    self._measure(WARM_UPS + number, baseline, ring_first=number % 2 == 1)
         self.measured.rss_peak_mb = {role: self._rss_peak_mb(pids) for role, pids in self._pids.items()}
         self._programs.tell({"end": True})
         self._launch.wait_ended([peer.node for peer in self.swarm.peers], self.swarm.look)
         self.measured.bytes_per_peer = max(self._bytes_per_round(peer) for peer in self.swarm.peers)
         return self.measured
 
+    def baseline(self) -> contextlib.AbstractContextManager[Baseline]:
+        """The ring, or nothing where memory does not allow it beside a swarm that has had its first rounds."""
+        taken, free = self.settings.peers * (self.settings.mb * 10**6 + RING_BYTES), psutil.virtual_memory().available
+        if taken <= free:
+            return ring(self.settings, self.swarm.trees[0])
+        self._watch(f"no ring: it takes {taken // 10**6} MB, and beside the swarm {free // 10**6} are free")
+        return contextlib.nullcontext(lambda: None)
+
     # ---- one round
 
-    def _measure(self, round_: int, baseline: Callable[[], float], *, ring_first: bool) -> None:
-        if ring_first:
-            self.measured.ring_s.append(baseline())
+    def _measure(self, round_: int, baseline: Baseline, *, ring_first: bool) -> None:
+        first = baseline() if ring_first else None
         seconds, cpu_s, phases_s = self._merge(round_, "sync")
-        if not ring_first:
-            self.measured.ring_s.append(baseline())
+        ring_s = first if ring_first else baseline()
+        self.measured.ring_s.append(ring_s)
         self.measured.swarm_s.append(seconds)
         self.measured.cpu_s.append(cpu_s)
         if phases_s:
             self.measured.phases_s.append(phases_s)
-        number = round_ - self.settings.warm_ups + 1
-        self._watch(f"round {number} of {self.settings.rounds}  {seconds:.3f} s  ring {self.measured.ring_s[-1]:.3f} s")
+        number, beside = round_ - WARM_UPS + 1, "" if ring_s is None else f"  ring {ring_s:.3f} s"
+        self._watch(f"round {number} of {self.settings.rounds}  {seconds:.3f} s" + beside)
 
     def _lose_one(self, round_: int) -> None:
         """The round in which a learning node is killed. Its contribution counts if it had done its part by then."""
@@ -204,9 +208,7 @@ class Bench:
         self._verify(counted, round_)
         seconds = max(one["ended"] for one in told) - max(one["began"] for one in told)
         self.measured.killed_s = seconds
-        self._watch(
-            f"round {round_ - self.settings.warm_ups + 1} of {self.settings.rounds}  {seconds:.3f} s  one was killed"
-        )
+        self._watch(f"round {round_ - WARM_UPS + 1} of {self.settings.rounds}  {seconds:.3f} s  one was killed")
 
     def _forget(self, place: int) -> None:
         self._programs.forget(place)
@@ -224,9 +226,7 @@ class Bench:
 
     def _verify(self, in_uid_order: list[int], round_: int) -> None:
         results = {answer["digest"] for answer in self._programs.order({"digest": True})}
-        how, sharded = self.settings, self.settings.sharded
-        self._base = expected(how.method, how.mb, in_uid_order, round_, how.wire, self._base, sharded=sharded)
-        self.measured.verified &= results == {digest(self._base.values())}
+        self.measured.verified &= results == {self._expected.digest(in_uid_order, round_)}
 
     def _phases_s(self, told: list[dict[str, Any]]) -> dict[str, float]:
         """The mean over the peers: the node's own phases, and the program's copies before and after them."""
@@ -280,7 +280,7 @@ class Bench:
 
         Before them, when this round was asked for, everybody had what the earlier ones moved.
         """
-        first = next(line for line in peer.rounds if line["round"] >= self.settings.warm_ups)
+        first = next(line for line in peer.rounds if line["round"] >= WARM_UPS)
         return int((peer.bytes_sent - first["bytes_before"]) // (peer.rounds[-1]["round"] + 1 - first["round"]))
 
     def _cpu_s(self) -> dict[str, float]:

@@ -10,8 +10,6 @@ import os
 from time import monotonic
 from typing import Any
 
-import numpy as np
-
 from swarm import Swarm
 from swarm.nodes.bench.central import Array
 from swarm.nodes.bench.inputs import arrays, digest
@@ -25,8 +23,7 @@ MIN_PEERS, MB, TOPOLOGY, COMMITMENTS, METHOD, WIRE = (
 class Program:
     def __init__(self) -> None:
         self.mb = int(os.environ[MB])
-        self.given: dict[str, Array] = {}
-        self.out: dict[str, Array] = {}
+        self.weights: dict[str, Array] = {}
         self.orders = Orders()
 
     def run(self) -> None:
@@ -42,20 +39,18 @@ class Program:
                     case {"go": "sync"}:
                         self.timed(swarm.sync)
                     case {"digest": _}:
-                        self.orders.say(digest=digest(self.out.values()))
+                        self.orders.say(digest=digest(self.weights.values()))
                     case {"end": _}:
-                        swarm.finish(self.given, out=self.out)
+                        swarm.finish(self.weights, out=self.weights)
                         return
 
     def prepare(self, round_: int) -> None:
-        self.given = arrays(self.mb, self.orders.peer, round_)
-        if not self.out:
-            self.out = {name: np.empty_like(array) for name, array in self.given.items()}
+        self.weights = arrays(self.mb, self.orders.peer, round_, out=self.weights)
         self.orders.say(prepared=round_)
 
     def timed(self, merge: Any) -> None:
         began = monotonic()
-        merge(self.given, out=self.out)
+        merge(self.weights, out=self.weights)
         self.orders.say(began=began, ended=monotonic())
 
 

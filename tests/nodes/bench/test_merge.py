@@ -12,6 +12,8 @@ from swarm.core.merge import METHODS, Members
 from swarm.core.merge.method import may_be_faulty
 from swarm.nodes.bench import central, inputs, merge
 from swarm.nodes.bench.merge import Measured, Settings
+from swarm.nodes.launch import Launch
+from swarm.nodes.local import HERE
 
 KEYS = [
     "peers", "mb", "method", "wire", "commitments", "topology", "hash", "rounds", "verified", "median_s", "p10_s",
@@ -134,8 +136,25 @@ def test_the_arrays_have_the_size_that_is_named_and_differ():
     assert all(np.any(first[name] != later[name]) for name in first)
 
 
+def test_a_model_that_is_made_in_blocks_or_over_an_earlier_one_is_the_same(monkeypatch: pytest.MonkeyPatch):
+    model = inputs.arrays(1, 3, 7)
+    monkeypatch.setattr(inputs, "BLOCK", 1001)  # odd: a draw's second half is the next block's first
+    blocks = list(inputs.blocks(1, 3, 7))
+    assert max(len(block) for block in blocks) == 1001
+    assert inputs.digest(blocks) == inputs.digest(model.values())
+    assert inputs.digest(inputs.arrays(1, 3, 7, out=inputs.arrays(1, 0, 0)).values()) == inputs.digest(model.values())
+
+
+@pytest.mark.parametrize("method", central.BY_ELEMENT)
+def test_what_is_expected_block_by_block_is_the_merge_of_the_whole_models(method: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(inputs, "BLOCK", 5000)
+    models = [inputs.arrays(1, peer, 2) for peer in (4, 0, 2)]
+    whole = inputs.digest(central.merged(method, models))
+    assert inputs.Expected(method, 1, "fp32", sharded=True).digest([4, 0, 2], 2) == whole
+
+
 def test_one_bit_that_is_wrong_changes_the_digest_that_is_expected():
-    expected = inputs.digest(inputs.expected("mean", 1, [0, 1], 5, "fp32", None, sharded=True).values())
+    expected = inputs.Expected("mean", 1, "fp32", sharded=True).digest([0, 1], 5)
     mean = [
         (a.astype(np.float64) + b) / 2 for a, b in zip(*(inputs.arrays(1, p, 5).values() for p in (0, 1)), strict=True)
     ]
@@ -155,3 +174,17 @@ def test_the_ratio_is_the_median_of_the_rounds_own_ratios():
     found = merge.as_json(Settings(4, 100, "mean", "auto", 3, 1), measured)
     assert (found["ratio"], found["median_s"], found["baseline_ring_tls_s"]) == (1.0, 2.0, 1.0)
     assert (found["topology"], found["bytes_optimal"]) == ("sharded", 150_000_000)
+
+
+def test_a_ring_that_does_not_fit_beside_the_swarm_leaves_its_figures_empty():
+    measured = Measured(swarm_s=[1.0, 4.0, 2.0], ring_s=[None, None, None])
+    found = merge.as_json(Settings(3, 2000, "mean", "auto", 3, 1), measured)
+    assert (found["ratio"], found["baseline_ring_tls_s"], found["median_s"]) == (None, None, 2.0)
+
+
+def test_for_a_ring_that_does_not_fit_beside_the_swarm_a_line_says_so(tmp_path: Path):
+    said: list[str] = []
+    bench = merge.Bench(Settings(3, 10**9, "mean", "auto", 3, 1), (HERE, []), tmp_path, Launch(), said.append)
+    with bench.baseline() as baseline:
+        assert baseline() is None
+    assert said[0].startswith("no ring: it takes 3000000300 MB, and beside the swarm ")
