@@ -6,6 +6,7 @@ the end of a shard, its owner's signature under it. A node that lies does it her
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -112,8 +113,9 @@ class Attempt:
                 self.node.requests.pop(self._requests.pop(effect.pull, 0), None)
                 self._happened(x.Failed(effect.pull, effect.reason))
             case x.Merge():
-                self._merge(effect)
-                self.node.later(MERGE_S, self._happened, x.Merged(effect.start))
+                spoilt = self._merge(effect)
+                merged = x.Spoilt(spoilt, "it sent NaN") if spoilt else x.Merged(effect.start)
+                self.node.later(MERGE_S, self._happened, merged)
             case x.Serve():
                 self._upto[effect.shard] = effect.upto
             case x.Blame():
@@ -190,12 +192,17 @@ class Attempt:
 
     # ---- merging
 
-    def _merge(self, merge: x.Merge) -> None:
+    def _merge(self, merge: x.Merge) -> str:
+        """Who sent what cannot be merged, if anybody did."""
         leaves = slice(merge.start // LEAF_BYTES, merge.stop // LEAF_BYTES)
+        for uid, _ in merge.parts:
+            if not all(map(math.isfinite, self.came[uid][leaves])):
+                return uid
         parts = [np.array(self.came[uid][leaves], np.float32) for uid, _ in merge.parts]
         out = np.empty(len(parts[0]), np.float32)
         mean("float32", parts, [weight for _, weight in merge.parts], out)
         self.result[leaves] = out.tolist()
+        return ""
 
     def _finish(self) -> None:
         digest = self.node.record(tuple(self.result))
@@ -235,6 +242,9 @@ class Attempt:
 
     def _told(self, asker: LearningNode, what: str, values: Values) -> Values:
         """The truth; now and then a liar tells something else, and each asker another."""
+        if what == "contribution" and asker.uid in self.node.spoils:
+            self.node.around.weather.count("lie")
+            return (math.nan, *values[1:])
         chance = self.node.lies.get(what, 0.0)
         if not chance or not values or self.node.world.random.random() >= chance:
             return values

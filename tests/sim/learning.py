@@ -133,8 +133,7 @@ class Learning:
                 base = effect.body["base"]
                 self._make_durable(base, lambda: self._offer(effect))
             case m.Propose():
-                version = self.node.replica.view.rules.active
-                self.node.propose(effect.kind, known(effect.kind, effect.body, version))
+                self.node.propose(effect.kind, known(effect.kind, effect.body, self.node.rules))
             case m.BeginExchange():
                 self._begin(effect)
             case m.EndExchange():
