@@ -36,6 +36,7 @@ from swarm.core.events import (
 from swarm.core.level import SINCE
 from swarm.core.names import Identity
 from swarm.core.node import Node
+from swarm.core.openings import MEMBER_BYTES, Openings, contract_bytes, name_bytes
 from swarm.core.organisations import key_of
 from swarm.core.rules import Rules
 from swarm.errors import Refused
@@ -53,6 +54,7 @@ class Contracts:
         self._nodes, self._anchors, self._board, self._rules = nodes, anchors, board, rules
         self.open: dict[str, Contract] = {}
         self.unopened: dict[str, int] = {DEFAULT_CONTRACT: 0}
+        self.openings = Openings(self.open, nodes, rules)
 
     # ---- the kinds
 
@@ -64,7 +66,12 @@ class Contracts:
         if asked.options.weightage == "groups":
             self._group(name, claim.uid)
         contract = self.open.get(name) or Contract(name, asked, first_round=self.unopened.get(name, 0))
+        if new := claim.uid not in contract.members:
+            opened = contract_bytes(asked.schema) if name not in self.open else 0
+            self.openings.must_have_room(opened + MEMBER_BYTES, identity)
         result, events = contract.enrol(claim.uid, identity, asked)
+        if new:
+            self.openings.enrolled(contract, claim.uid)
         if name not in self.open:
             self.open[name] = contract
             self.unopened.pop(name, None)
@@ -84,6 +91,7 @@ class Contracts:
         events = contract.current.cancel(f"{identity} has reset the contract")
         self.unopened[contract.name] = contract.round + 1
         del self.open[contract.name]
+        self.openings.closed(contract)
         return {}, [*events, ContractCleared(contract.name, str(identity))]
 
     def rebased(self, claim: Verified, header: EntryHeader) -> Answer:
@@ -92,11 +100,13 @@ class Contracts:
         return contract.standing(), events
 
     def created(self, claim: Verified, header: EntryHeader) -> Answer:
-        name = claim.body["contract"]
+        name, identity = claim.body["contract"], self._nodes[claim.uid].identity
         if name in self.open or name in self.unopened:
             return {"known": True}, []
+        self.openings.must_have_room(name_bytes(name), identity)
         self.unopened[name] = 0
-        return {"known": False}, [ContractReserved(name, str(self._nodes[claim.uid].identity))]
+        self.openings.created(name, identity.anchor)
+        return {"known": False}, [ContractReserved(name, str(identity))]
 
     # ---- what else happens to them
 
@@ -192,14 +202,17 @@ class Contracts:
         return {
             "contracts": [contract.to_state() for _, contract in sorted(self.open.items())],
             "unopened": [[name, number] for name, number in sorted(self.unopened.items())],
+            **self.openings.to_state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.open.update({each["name"]: Contract.from_state(each) for each in state["contracts"]})
         self.unopened = dict(state["unopened"])
+        self.openings.restore(state)
 
     def check(self) -> None:
         assert not set(self.unopened) & set(self.open)
+        self.openings.check(self.unopened)
         for contract in self.open.values():
             contract.check()
             snap = contract.snap

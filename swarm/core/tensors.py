@@ -45,6 +45,9 @@ STORAGE: dict[str, str] = {
     "bfloat16": "<u2",  # numpy has no bfloat16 of its own: its bits are kept
 }
 """Names of the element types that a model may have, and how numpy stores each in canonical bytes."""
+_SIZES = {name: np.dtype(stored).itemsize for name, stored in STORAGE.items()}
+_NAMES = {name: name for name in STORAGE}
+"""Each once: a schema that was received has them a hundred thousand times."""
 
 FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})
 
@@ -67,7 +70,8 @@ class TensorSpec:
             )
         if len(self.shape) > DIMS_MAX:
             raise ModelError(f'tensor "{self.name}" has {len(self.shape)} dimensions, at most {DIMS_MAX} are possible')
-        if any(not 0 <= extent <= NBYTES_MAX for extent in self.shape) or self.nbytes > NBYTES_MAX:
+        possible = not self.shape or (min(self.shape) >= 0 and max(self.shape) <= NBYTES_MAX)
+        if not possible or self.nbytes > NBYTES_MAX:
             raise ModelError(
                 f'tensor "{self.name}" of shape {self.shape} is not possible: at most {NBYTES_MAX} bytes are'
             )
@@ -78,7 +82,7 @@ class TensorSpec:
 
     @property
     def nbytes(self) -> int:
-        return prod(self.shape) * self.storage.itemsize
+        return prod(self.shape) * _SIZES[self.dtype]
 
     def __str__(self) -> str:
         return f'"{self.name}" {self.dtype} {self.shape}'
@@ -193,7 +197,7 @@ def _aligned(nbytes: int) -> int:
 def _spec(entry: Any) -> TensorSpec:
     match entry:
         case [str(name), str(dtype), [*shape]] if all(type(extent) is int for extent in shape):
-            return TensorSpec(name, dtype, tuple(shape))
+            return TensorSpec(name, _NAMES.get(dtype, dtype), tuple(shape))
     raise ModelError(f"a tensor of a model's schema is [name, element type, [extents]], received {_shown(entry)}")
 
 

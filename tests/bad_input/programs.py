@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from swarm.callbacks.swarm import Swarm
+from swarm.core import openings
+from swarm.core.rules import KNOWN
 from swarm.core.tensors import Schema
 from swarm.runtime import channel
 from swarm.wire.tensorbytes import initial_base
@@ -155,8 +157,8 @@ OTHER_OPTIONS: dict[str, dict[str, Any]] = {
 class Contracted(Network):
     """A network with a contract that organisation a's learning node has opened."""
 
-    def __init__(self, stage: Stage, **options: Any) -> None:
-        super().__init__(stage, 1)
+    def __init__(self, stage: Stage, rules: int = 1, **options: Any) -> None:
+        super().__init__(stage, 1, rules)
         self.first = self.join(Author(stage.a, "sl", stage.new("sl")))
         self.second = self.join(Author(stage.b, "sl", stage.new("sl")))
         assert self.proposed(self.first, "Enrolled", self.enrolment(**options)).accepted
@@ -206,6 +208,14 @@ def _(stage: Stage) -> Told:
 def _(stage: Stage) -> Told:
     network = Contracted(stage)
     return network.refusal("Enrolled", network.enrolment(contract="other", organisations=["hospital-x"]))
+
+
+@case("more contracts than an organisation has room for")
+def _(stage: Stage) -> Told:
+    network = Contracted(stage, KNOWN)
+    stage.patch.setattr(openings, "OPENINGS_MAX", 10_000)
+    assert network.proposed(network.second, "Enrolled", network.enrolment(contract="other")).accepted
+    return network.refusal("Enrolled", network.enrolment(contract="another"))
 
 
 @case("an offer to a contract without enrolment")
