@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from swarm.core import blame, layout
+from swarm.core.dispute import SHARDS_TOLD_MAX
 from swarm.core.events import Aborted, Contributor, SnapMade
 from swarm.core.member_steps import Effect, Merged, Propose, Show, Source
 
-SHARDS_TOLD_MAX = 64
-"""A Ready that names each shard's digest costs the ledger 32 bytes a shard; with more it names the whole only."""
 
 
 @dataclass

@@ -6,7 +6,9 @@ the end of a shard, its owner's signature under it. A node that lies does it her
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -210,7 +212,11 @@ class Attempt:
             self.node.give_up("no room for the result")
             return
         self.learning.note("holds", self.snap.round, self.snap.attempt, digest)
-        self.learning.happened(m.Merged(self.snap.round, self.snap.attempt, digest))
+        self.learning.happened(m.Merged(self.snap.round, self.snap.attempt, digest, tuple(self._shards())))
+
+    def _shards(self) -> Iterator[bytes]:
+        for shard in self.snap.shards:
+            yield hashlib.sha256(repr(self.result[shard.first_leaf : shard.stop_leaf]).encode()).digest()
 
     # ---- serving
 
