@@ -14,7 +14,6 @@ from swarm.core.events import Aborted, Contributor, SnapMade
 from swarm.core.member_steps import Effect, Merged, Propose, Show, Source
 
 
-
 @dataclass
 class Part:
     """Of node ``uid``, whose program's weights are ``own``; ``holds``: the digest of the model that it has.
