@@ -34,7 +34,7 @@ from swarm.core.events import (
     Gone,
     SnapMade,
 )
-from swarm.core.level import SINCE
+from swarm.core.level import FORGETS_SINCE, SINCE
 from swarm.core.names import Identity
 from swarm.core.node import Node
 from swarm.core.openings import MEMBER_BYTES, Openings, contract_bytes, name_bytes
@@ -87,6 +87,7 @@ class Contracts:
             dispute.must_tell(claim.body, contract.snap, contract.options.mergeMethod)
         weight, met = self._weight(contract, claim), self._met(contract)
         events = contract.handle(claim.kind, claim.uid, claim.body, group=weight, met=met)
+        self._may_forget(contract)
         return contract.standing(), events
 
     def reset(self, claim: Verified, header: EntryHeader) -> Answer:
@@ -100,6 +101,7 @@ class Contracts:
     def rebased(self, claim: Verified, header: EntryHeader) -> Answer:
         contract, identity = self._steered(claim, "rebase")
         events = contract.rebase(claim.body["digest"], identity, met=self._met(contract))
+        self._may_forget(contract)
         return contract.standing(), events
 
     def created(self, claim: Verified, header: EntryHeader) -> Answer:
@@ -169,6 +171,10 @@ class Contracts:
         """Whether what a group has merged may be in the upper contract's model, and who loses it has to mind that."""
         upper = self.open.get(group.options.upper)
         return self._rules.active >= SINCE and upper is not None and upper.has_model
+
+    def _may_forget(self, group: Contract) -> None:
+        if self._rules.active >= FORGETS_SINCE and not group.has_model:
+            group.level.forget()
 
     def _group(self, upper: str, uid: str) -> Contract:
         """The contract of the group that this node leads in the upper one."""

@@ -29,6 +29,8 @@ Stage = Literal["single", "up", "down"]
 """Of a contract: of no group; the group merges; it takes what comes from above."""
 SINCE = 4
 """The version of the rules by which a group that has lost its model takes nothing along."""
+FORGETS_SINCE = 5
+"""The version by which a group that has lost all of them forgets what came from above."""
 
 
 class Level:
@@ -66,6 +68,10 @@ class Level:
     def begin_anew(self) -> None:
         """Nobody holds any model of the group."""
         self._merges = self.weight = 0
+
+    def forget(self) -> None:
+        """What a group without a model merges next comes from nothing that came from above: it has counted nowhere."""
+        self.handed = ""
 
     # ---- keeping
 

@@ -65,10 +65,7 @@ class Contents:
             if body.ContentType == "SWARMCONTENT":
                 places = [COPY.format(volume=outcome, node=node) for node in self.nodes]
             for place in places[:-1]:
-                copy = self.volumes / f".{place}.part"
-                _remove(copy)
-                shutil.copytree(part, copy, symlinks=True)
-                _replace(copy, self.volumes / place)
+                self._copy(part, place)
             _replace(part, self.volumes / places[-1])
         except OSError as error:
             raise BadInput(f"the content {outcome} cannot be written on this host: {error.strerror or error}") from None
@@ -76,6 +73,15 @@ class Contents:
             _remove(part)
         copies = f", a copy for each of {len(self.nodes)} learning nodes" if len(places) > 1 else ""
         return f"{outcome}: {files} files, {size} bytes{copies}"
+
+    def _copy(self, whole: Path, place: str) -> None:
+        part = self.volumes / f".{place}.part"
+        _remove(part)
+        try:
+            shutil.copytree(whole, part, symlinks=True)
+            _replace(part, self.volumes / place)
+        finally:
+            _remove(part)
 
     def _do(self, operation: Operation, place: Path) -> None:
         if operation.Operation == "DOWNLOAD":

@@ -98,3 +98,16 @@ def test_a_group_that_nobody_holds_any_model_of_begins_anew():
     assert (group.level.stage, group.level.weight, group.has_model) == ("up", 0, False)
     play.run()
     assert play.seats[0].answers[-1] == play.seats[1].answers[-1]
+
+
+@pytest.mark.parametrize(("rules", "forgotten"), [(4, False), (KNOWN, True)])
+def test_a_group_that_has_lost_all_it_had_forgets_what_came_from_above(rules: int, forgotten: bool):
+    """Else its leader, begun anew, takes the next merge for the one that is in the upper contract's model already."""
+    play = Play({"eu": [1], "us": [1]}, every=1, syncs=6, rules=rules)
+    leader, group = play.seats[0], play.seats[0].member.contract
+    while not group.level.handed or group.offers:
+        play.step()
+    lose(play, leader)
+    while group.has_model:
+        play.tell(play.scene.told(leader.actor, "Missing", {"contract": group.name, "digest": group.base}))
+    assert (group.level.handed == "") == forgotten

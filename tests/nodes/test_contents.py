@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import http.server
@@ -105,6 +106,20 @@ def test_every_learning_node_has_a_copy_of_its_own_and_the_profile_names_the_vol
     assert [(place / "model/a.bin").exists() for place in places] == [True, True, False]
     (places[0] / "model/a.bin").write_bytes(b"")
     assert (places[1] / "model/a.bin").read_bytes() == MODEL
+
+
+def test_a_copy_that_a_full_disk_refuses_leaves_nothing(
+    host: Host, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copied(whole: Path, part: Path, symlinks: bool) -> None:
+        part.mkdir()
+        (part / "half").write_bytes(MODEL)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(module.shutil, "copytree", copied)
+    with pytest.raises(BadInput, match="cannot be written on this host: No space left on device"):
+        host.make(("DOWNLOAD", target(archive), ""), kind="SWARMCONTENT")
+    assert not list(host.volumes.iterdir())
 
 
 def test_other_bytes_than_the_tasks_are_not_used(host: Host, archive: Path) -> None:

@@ -29,7 +29,8 @@ from tests.sim.weather import KINDS
 REPLAY_EVERY = 50
 SEEDS_FOR_ALL_KINDS = 50
 """With fewer seeds a kind of fault may well be missing."""
-COLLECT_EVERY = 16
+COLLECT_EVERY = 64
+"""Worlds, of which little is left to collect (`Scenario.throw_away`)."""
 SAY_EVERY_S = 60.0
 
 
@@ -108,7 +109,7 @@ class Summary:
 
 def one(seed: int) -> Report:
     """One seed; every so many of them once more, without shared work, which has to give the same trace."""
-    gc.disable()  # a world is thrown away whole
+    gc.disable()
     if seed % COLLECT_EVERY == 0:
         gc.collect()
     again = seed % REPLAY_EVERY == 0

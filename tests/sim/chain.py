@@ -8,12 +8,12 @@ is run again with replicas of its own for every node, and has to give the same t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from swarm.core.board import Board
-from swarm.core.claims import EntryHeader, Verified
+from swarm.core.claims import Claim, EntryHeader, Verified
 from swarm.core.contract import Contract
 from swarm.core.events import Applied, NodeGone, NodeKnown
 from swarm.core.joining_kinds import JOINING_FIELDS
@@ -79,17 +79,34 @@ class Chain:
             self._ledger = self._replayed(header.prev_hash)
         claim = self.codec.claim(header, proposal, self._ledger)
         applied = self._ledger.apply(header, claim)
-        moved = any(isinstance(event, NodeKnown | NodeGone) for event in applied.events)
-        of_tasks = moved or (isinstance(claim, Verified) and claim.kind in OF_TASKS)
-        of_rounds = of_tasks or (isinstance(claim, Verified) and "contract" in claim.body)
+        if not applied.outcome.accepted:  # that changes nothing
+            return applied, replace(view, index=header.index, head=header.hash)
         ledger = self._ledger
+        moved = [event.uid for event in applied.events if isinstance(event, NodeKnown | NodeGone)]
+        of_tasks = isinstance(claim, Verified) and claim.kind in OF_TASKS
+        if not of_tasks and moved:  # without jobs nobody else has anything to do with the board
+            of_tasks = bool(ledger.board.jobs.runs) or any(ledger.nodes[uid].identity.role == "swop" for uid in moved)
         return applied, View(
             header.index,
             header.hash,
-            {name: copied(contract) for name, contract in ledger.contracts.items()} if of_rounds else view.contracts,
+            self._contracts(view.contracts, claim, applied, every=bool(moved)),
             copied(ledger.board) if of_tasks else view.board,
             {uid: node.state for uid, node in ledger.nodes.items()} if moved else view.nodes,
         )
+
+    def _contracts(
+        self, before: Mapping[str, Contract], claim: Claim, applied: Applied, *, every: bool
+    ) -> Mapping[str, Contract]:
+        """Those that the entry is about, or that anything happened in, are copied anew; or ``every`` one."""
+        now = self._ledger.contracts
+        about = {getattr(event, "contract", "") for event in applied.events}
+        about.update((claim.body.get("contract", ""),) if isinstance(claim, Verified) else ())
+        if not every and about.isdisjoint((*now, *before)):
+            return before
+        return {name: copied(contract) if every or name in about else before[name] for name, contract in now.items()}
+
+    def forget(self) -> None:
+        self._steps.clear()
 
     def _replayed(self, head: bytes) -> Ledger:
         """Another branch: it begins at the same first entry."""
@@ -127,47 +144,67 @@ def _seen(ledger: Ledger) -> View:
 
 # ---- copies of what can change
 
-_Copier = Callable[[Any], Any]
+_Memo = dict[int, Any]
+"""What has been copied in one go, by the id of what it is a copy of: what is held twice is copied once."""
+_Copier = Callable[[Any, _Memo], Any]
 _ATOMS = (str, int, float, bool, bytes, tuple, frozenset, type(None), Enum)
-_SHARED: set[type] = {str, int, float, bool, bytes, tuple, frozenset, type(None)}
-"""Types of values that cannot change, as far as they have been met."""
+_SHARED: set[type] = {str, int, float, bool, bytes, tuple, frozenset, type(None), Rules}
+"""Types of values that cannot change, as far as they have been met; and the rules, which hold all nodes: nobody who
+follows reads them here."""
 _COPIERS: dict[type, _Copier] = {}
 
 
 def copied(value: Any) -> Any:
     """The value, sharing only what cannot change."""
+    return _copied(value, {})
+
+
+def _copied(value: Any, memo: _Memo) -> Any:
     kind = type(value)
     if kind in _SHARED:
         return value
+    known = memo.get(id(value))
+    if known is not None:
+        return known
     copier = _COPIERS.get(kind)
-    if copier is not None:
-        return copier(value)
-    frozen = getattr(getattr(kind, "__dataclass_params__", None), "frozen", False)
-    if isinstance(value, _ATOMS) or frozen or callable(value):
-        _SHARED.add(kind)
-        return value
-    copier = _COPIERS[kind] = _copier(kind, value)
-    return copier(value)
+    if copier is None:
+        frozen = getattr(getattr(kind, "__dataclass_params__", None), "frozen", False)
+        if isinstance(value, _ATOMS) or frozen or callable(value):
+            _SHARED.add(kind)
+            return value
+        copier = _COPIERS[kind] = _copier(kind, value)
+    new = memo[id(value)] = copier(value, memo)
+    return new
 
 
 def _copier(kind: type, value: Any) -> _Copier:
     shared = _SHARED
     if issubclass(kind, dict):
-        return lambda each: {key: item if type(item) in shared else copied(item) for key, item in each.items()}
+        return lambda each, memo: {
+            key: item if type(item) in shared else _copied(item, memo) for key, item in each.items()
+        }
     if issubclass(kind, list):
-        return lambda each: [item if type(item) in shared else copied(item) for item in each]
+        return lambda each, memo: [item if type(item) in shared else _copied(item, memo) for item in each]
     if issubclass(kind, set):
-        return set
+        return lambda each, memo: set(each)
     names = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())] or list(vars(value))
-    return _written(kind, names)
+    return _written(kind, names, {name for name in names if _is_table(getattr(value, name))})
 
 
-def _written(kind: type, names: list[str]) -> _Copier:
-    """A copier for objects of a class, written out attribute by attribute: this is half of what a world costs."""
-    lines = ["def copy(each):", " new = make(kind)"]
+def _is_table(value: Any) -> bool:
+    """Whether it says who handles what: that stays as it is."""
+    return isinstance(value, dict) and bool(value) and all(map(callable, value.values()))
+
+
+def _written(kind: type, names: list[str], tables: set[str]) -> _Copier:
+    """A copier for objects of a class, written out attribute by attribute: there are many of them in each world."""
+    lines = ["def copy(each, memo):", " new = make(kind)"]
     for name in names:
-        lines += [f" item = each.{name}", f" new.{name} = item if type(item) in shared else copied(item)"]
-    scope: dict[str, Any] = {"make": object.__new__, "kind": kind, "shared": _SHARED, "copied": copied}
+        lines += [f" item = each.{name}"]
+        lines += [
+            f" new.{name} = item" + (" if type(item) in shared else copied(item, memo)" if name not in tables else "")
+        ]
+    scope: dict[str, Any] = {"make": object.__new__, "kind": kind, "shared": _SHARED, "copied": _copied}
     exec("\n".join([*lines, " return new"]), scope)
     copier: _Copier = scope["copy"]
     return copier

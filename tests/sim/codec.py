@@ -57,6 +57,10 @@ class Codec:
         self.proposals[raw] = claim
         return raw
 
+    def forget(self) -> None:
+        self.proposals.clear()
+        self.entries.clear()
+
     # ---- what the orderer asks for
 
     def make(self, index: int, term: int, time: int, prev_hash: bytes, proposal: bytes) -> LogEntry:

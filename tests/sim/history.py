@@ -74,6 +74,11 @@ class History:
             if kind in EVENTS:
                 self.facts.append((kind, now_s, name, *(_plain(getattr(event, each)) for each in EVENTS[kind])))
 
+    def forget(self) -> None:
+        self.facts.clear()
+        self.entries.clear()
+        self.models.clear()
+
     def trace_hash(self) -> str:
         return hashlib.sha256(repr(self.facts).encode()).hexdigest()
 

@@ -174,6 +174,14 @@ class Scenario:
     def _removed(self, uid: str) -> None:
         self.world.after(self.random.uniform(1.0, 5.0), self.swci.gone.append, uid)
 
+    def throw_away(self) -> None:
+        """Nobody asks about this world any more. It is one great ring of references: what of it is most is let go of
+        here, so that there is little to search for."""
+        self.world.heap.clear()
+        self.world.history.forget()
+        self.around.codec.forget()
+        self.around.chain.forget()
+
     # ---- what happens
 
     def run(self) -> Report:
@@ -231,4 +239,5 @@ def run(seed: int, *, shared: bool = True, trace: bool = False, lean: Lean = Lea
     report = scenario.run()
     if trace:
         report.trace = scenario.world.history.trace_hash()
+    scenario.throw_away()
     return report

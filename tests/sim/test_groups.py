@@ -30,7 +30,7 @@ def test_worlds_with_groups_keep_their_promises(seed, faults):
 def test_some_worlds_have_them_and_those_that_found_bugs_before_there_were_any_do_not():
     having = [seed for seed in range(400) if drawn(seed, 5, always=False)]
     assert 0.5 * SHARE < len(having) / 400 < 2 * SHARE
-    assert [seed for seed, _ in KEPT_DEAD if drawn(seed, 5, always=False)] == [44230]  # found when there were groups
+    assert [seed for seed, _ in KEPT_DEAD if drawn(seed, 5, always=False)] == [44230, 52937]  # found since there are
 
 
 def test_everybody_is_in_one_group_and_each_has_one_leader():

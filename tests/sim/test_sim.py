@@ -31,6 +31,7 @@ KEPT_DEAD = [
     (2808, Lean()),  # a base without a model, handed over when the first commit was lost
     (1338, Lean()),  # a change that was lost with the model that it was in, and its program not told
     (44230, Lean()),  # a change that was given up, and counted by a round that its program was only there for
+    (52937, Lean()),  # a group that had lost all it had took its next merge for one that had counted above
     (48060, Lean()),  # a late change thrown away by an offer that was out of date
 ]
 """Seeds that found a bug once, in the worlds of that time."""

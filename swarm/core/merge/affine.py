@@ -67,6 +67,15 @@ def apart(between: Array, coefficients: Sequence[float]) -> list[float]:
     return [sqrt(max(0.0, distance - within / 2)) for distance in to_all.tolist()]
 
 
+def medoid(members: Members) -> int:
+    """The member with the least weighted sum of distances to all; of equals the heavier, then the first."""
+    weights = shares(members)
+    sums = [
+        added(weight * sqrt(far) for weight, far in zip(weights, row, strict=True)) for row in members.between.tolist()
+    ]
+    return min(range(len(sums)), key=lambda i: (sums[i], -weights[i], i))
+
+
 def middle(numbers: Sequence[float], weights: Sequence[int]) -> float:
     """The lower weighted median."""
     upto, whole_ = 0, sum(weights)

@@ -11,9 +11,7 @@ in full.
 
 from __future__ import annotations
 
-from math import sqrt
-
-from swarm.core.merge.affine import added, apart, method, middle, shares
+from swarm.core.merge.affine import added, apart, medoid, method, middle, shares
 from swarm.core.merge.method import Members
 
 STEPS = 24
@@ -21,9 +19,8 @@ STEPS = 24
 
 def coefficients(members: Members) -> list[float]:
     weights, between = shares(members), members.between
-    sums = [added(weight * sqrt(far) for weight, far in zip(weights, row, strict=True)) for row in between.tolist()]
-    centre = min(range(len(sums)), key=lambda i: (sums[i], -weights[i], i))
-    found = [float(i == centre) for i in range(len(sums))]
+    centre = medoid(members)
+    found = [float(i == centre) for i in range(len(weights))]
     for _ in range(STEPS):
         far = apart(between, found)
         radius = middle(far, members.weights)

@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 Model = dict[str, Array]
 UNITS = 2.0**28
 WEISZFELD_STEPS, CLIPPING_STEPS = 128, 24
+WEISZFELD_START, WEISZFELD_COUNTED = 64, 2.0**30
 
 
 def merged(method: str, models: Sequence[Model]) -> Iterator[Array]:
@@ -79,7 +80,7 @@ BY_ELEMENT: Mapping[str, Callable[[Sequence[Array]], Array]] = {
 def _krum(far: Array, faulty: int, chosen: int) -> Array:
     neighbours = max(len(far) - faulty - 2, 1)
     scores = (np.sort(far, axis=1)[:, 1 : neighbours + 1] ** 2).sum(axis=1)
-    best = np.argsort(np.round(scores / scores.max(), 12), kind="stable")[:chosen]
+    best = np.argsort(_in_digits(scores), kind="stable")[:chosen]
     return np.isin(np.arange(len(far)), best).astype(np.float64)
 
 
@@ -90,18 +91,29 @@ def _to(far: Array, shares: Array) -> Array:
 
 
 def _geomedian(far: Array, faulty: int) -> Array:
-    upper = np.sort(far[np.triu_indices(len(far), 1)])
-    smallest = 1e-6 * upper[(len(upper) - 1) // 2]
-    shares = np.full(len(far), 1 / len(far))
-    for _ in range(WEISZFELD_STEPS):
-        pulls = 1 / np.maximum(_to(far, shares), smallest)
+    to_medoid = far[_medoid(far)]
+    scale = np.sort(to_medoid)[len(far) // 2]
+    near = to_medoid <= WEISZFELD_START * scale
+    shares = np.where(near, 1 / near.sum(), 0.0)
+    for _ in range(WEISZFELD_STEPS if scale > 0 else 0):
+        pulls = (to_medoid <= WEISZFELD_COUNTED * scale) / np.maximum(_to(far, shares), 1e-6 * scale)
         shares = pulls / pulls.sum()
     return shares
 
 
+def _medoid(far: Array) -> int:
+    return int(np.argmin(_in_digits(far.sum(axis=1))))
+
+
+def _in_digits(numbers: Array) -> Array:
+    """To twelve digits of the middle one: what differs by less is equal, and the first comes first."""
+    unit = float(np.median(numbers) or numbers.max() or 1.0)
+    return np.asarray(np.round(numbers / unit, 12))
+
+
 def _centered(far: Array, faulty: int) -> Array:
     shares = np.zeros(len(far))
-    shares[np.argmin(np.round(far.sum(axis=1) / far.max(), 12))] = 1.0
+    shares[_medoid(far)] = 1.0
     for _ in range(CLIPPING_STEPS):
         to_centre = _to(far, shares)
         radius = np.sort(to_centre)[(len(far) - 1) // 2]

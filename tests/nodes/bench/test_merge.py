@@ -88,9 +88,13 @@ def test_every_method_merges_what_other_code_finds_in_one_place(method: str, pee
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_bench_finds_in_its_own_way_what_the_product_merges(method: str):
-    for peers in (2, 3, 5, 10):
-        models = [inputs.arrays(1, peer, 0) for peer in range(peers)]
+@pytest.mark.parametrize(("equal", "away"), [(0, 1), (0, -1e3), (0, 1e7), (3, 7)])
+def test_the_bench_finds_in_its_own_way_what_the_product_merges(method: str, equal: int, away: float):
+    """``equal`` members have the same weights, and one is ``away`` times as far out as it would be."""
+    for peers in (2, 3, 5, 10) if (equal, away) == (0, 1) else (5,):
+        models = [inputs.arrays(1, peer if peer >= equal else 0, 0) for peer in range(peers)]
+        for array in models[-1].values():
+            array *= np.float32(away)
         flat = [np.concatenate(list(model.values())).astype(np.float64) for model in models]
         between = np.array([[((one - other) ** 2).sum() for other in flat] for one in flat])
         kernel = METHODS[method].kernel(Members((1,) * peers, may_be_faulty(peers), between))
