@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from swarm.core.agreement import METHODS
 from swarm.core.events import Aborted, SnapMade
 from swarm.core.membership import Member
+from swarm.core.merge import METHODS
 from swarm.errors import Refused
 
 SHARDS_TOLD_MAX = 64
