@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from swarm.core.contract import Contract
+from swarm.core.spans import Range
+from swarm.core.tensors import LEAF_BYTES
 from swarm.core.wireform import Base, Coding, WireForm
 from swarm.errors import Refused
 from swarm.runtime import hashing
@@ -34,6 +36,17 @@ class Contribution:
         self._leaves = leaves
         self._hash_name = hash_name
         self._region = Region.complete(content)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the model, whatever of it travels."""
+        return self.coding.form.schema.nbytes if self.coding else len(self.content)
+
+    def span(self, what: str, start: int, stop: int) -> Range:
+        """Where these bytes of the model, a union of leaves, are in the ``offer`` or its ``leaves``."""
+        if what == "leaves":
+            return start // LEAF_BYTES * HASH, -(-stop // LEAF_BYTES) * HASH
+        return (self.coding.form.at(start), self.coding.form.at(stop)) if self.coding else (start, stop)
 
     def region(self, want: Want) -> Region:
         return self._region if want.what == "offer" else self._proven(want)

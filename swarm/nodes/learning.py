@@ -392,4 +392,4 @@ class Learning:
         serving.check_member(self.contract, peer, want)
         if want.what == "model":
             return serving.model(self.contract, self.models, want)
-        return serving.part(self.contract, self._round, self.member.phase, want)
+        return serving.part(self.contract, self._round, self.member.phase, peer, want)

@@ -84,7 +84,8 @@ class Gone(Broken):
 
 
 Check = Callable[[float], None]
-"""Called every POLL_S while a socket call is blocked, with the seconds since it last moved a byte; raises to end it."""
+"""Called every POLL_S while a socket call is blocked, with the seconds since it last moved a byte, and when less came
+than was waited for: no trickle of bytes keeps a limit from being looked at. Raises to end it."""
 
 
 def prepare(sock: socket.socket) -> None:
@@ -124,6 +125,8 @@ def receive_into(sock: ssl.SSLSocket, view: memoryview, check: Check) -> None:
         if not count:
             raise Broken("the connection ended before all bytes were here")
         view, quiet_s = view[count:], 0.0
+        if view:
+            check(quiet_s)
 
 
 def receive_header(sock: ssl.SSLSocket, check: Check) -> int:

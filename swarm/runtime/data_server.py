@@ -60,10 +60,10 @@ would have TCP (BBR) take its late answer for a reason to send next to nothing f
 READER_STALL_S = 30.0
 """How long a reader may take nothing at all before its connection is closed."""
 IDLE_S = 240.0
-"""How long a peer that was served may keep its connection for the next request: twice as long as a client keeps a
-connection that it does not use (`data_client.UNUSED_S`). What a dead one has left half open is gone then."""
+"""How long a peer that was served may keep its connection until the next request is here: twice as long as a client
+keeps a connection that it does not use (`data_client.UNUSED_S`). What a dead one has left half open is gone then."""
 FIRST_S = 15.0
-"""The same for one that was not: whoever holds a certificate, but is no member, does not hold places as well."""
+"""The same for one that was not, and is answered once: who has a certificate, but is no member, holds no place."""
 
 log = logging.getLogger("swarm.data")
 
@@ -193,13 +193,22 @@ class DataServer:
                     self._end(sock, {"error": why.to_wire()})
                     return
                 reply.run(want)
-                idle_s = IDLE_S if reply.served else idle_s
+                if not reply.served:
+                    return
+                idle_s = IDLE_S
         finally:
             with self._lock:
                 self._per_peer[peer.uid] -= 1
 
-    def _request(self, sock: ssl.SSLSocket, idle_s: float) -> Want:
-        request = receive_frame(sock, self._watch(idle_s, "no request came"))
+    def _request(self, sock: ssl.SSLSocket, within_s: float) -> Want:
+        until_s = monotonic() + within_s
+
+        def check(quiet_s: float) -> None:
+            _check_open(self._closing)
+            if monotonic() >= until_s:
+                raise Broken(f"no whole request came in {within_s:.0f} s")
+
+        request = receive_frame(sock, check)
         if not isinstance(request, dict) or request.get("version") != VERSION:
             error = BadInput(f"this node speaks version {VERSION} of the data protocol")
             self._end(sock, {"error": error.to_wire()})
@@ -211,10 +220,7 @@ class DataServer:
             raise
 
     def _end(self, sock: ssl.SSLSocket, body: dict[str, object]) -> None:
-        send_all(sock, HEADER.pack(END) + frame.pack(body, FRAME_CAP), self._watch(READER_STALL_S, "nothing was read"))
-
-    def _watch(self, limit_s: float, what: str) -> Check:
-        return _watch(self._closing, limit_s, what)
+        send_all(sock, HEADER.pack(END) + frame.pack(body, FRAME_CAP), _reading(self._closing))
 
 
 class Reply:
@@ -278,10 +284,10 @@ class Reply:
         return trailer
 
     def _send(self, data: bytes | memoryview) -> None:
-        watch = _watch(self._closing, READER_STALL_S, "nothing was read")
+        reading = _reading(self._closing)
 
         def check(quiet_s: float) -> None:
-            watch(quiet_s)
+            reading(quiet_s)
             if self._region is not None:
                 try:
                     self._region.check()
@@ -292,11 +298,15 @@ class Reply:
         self._meter.handed(len(data))
 
 
-def _watch(closing: threading.Event, limit_s: float, what: str) -> Check:
+def _check_open(closing: threading.Event) -> None:
+    if closing.is_set():
+        raise Broken("this node is closing")
+
+
+def _reading(closing: threading.Event) -> Check:
     def check(quiet_s: float) -> None:
-        if closing.is_set():
-            raise Broken("this node is closing")
-        if quiet_s >= limit_s:
-            raise Broken(f"{what} for {limit_s:.0f} s")
+        _check_open(closing)
+        if quiet_s >= READER_STALL_S:
+            raise Broken(f"nothing was read for {READER_STALL_S:.0f} s")
 
     return check

@@ -23,6 +23,8 @@ class Node:
         self.state.set_network_id(NETWORK)
         self.local = Local(Credentials.load(cert, key, capath, expect_roles=("sl",)), self.state)
         self.shelf: dict[tuple[str, int], Region | Callable[[Want], Region]] = {}
+        self.check: Callable[[Peer, Want], None] = lambda peer, want: None
+        """Whether the peer may have that."""
         self.client = DataClient(self.local)
         self.server = DataServer(self.local, self.find, "127.0.0.1", 0)
         self.server.start()
@@ -39,6 +41,7 @@ class Node:
         region = self.shelf.get((want.what, want.attempt))
         if region is None:
             raise NotYet("nothing is here yet")
+        self.check(peer, want)
         return region if isinstance(region, Region) else region(want)
 
     def close(self) -> None:

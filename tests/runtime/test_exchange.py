@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from queue import Queue
 
 import ml_dtypes  # noqa: F401 - teaches numpy the name bfloat16
@@ -19,14 +20,16 @@ from swarm.core.tensors import LEAF_BYTES, STORAGE, Schema, TensorSpec, split
 from swarm.core.wireform import Base, Coding
 from swarm.errors import ModelError, Refused
 from swarm.nodes.contribution import Contribution
+from swarm.nodes.serving import check_merger
 from swarm.runtime import data_client
 from swarm.runtime import exchange as exchange_module
-from swarm.runtime.data import NotYet, Region, Traffic
+from swarm.runtime.data import NotYet, Region, Traffic, Want
 from swarm.runtime.data_rates import Rates
 from swarm.runtime.exchange import Exchange
 from swarm.runtime.exchange_news import Done, News, Owing, Stalling, Stuck
 from swarm.runtime.exchange_staging import Staging
 from swarm.runtime.quantising import quantised
+from swarm.runtime.tls import Peer
 from swarm.wire import merkle, shardproof, tensorbytes
 from tests.runtime.data_nodes import NETWORK, Node, nodes, until
 
@@ -131,6 +134,7 @@ class Attempt:
     ) -> None:
         self.members = members
         self.number = number
+        self.coding = coding
         self.stagings = stagings or [Staging(schema.nbytes) for _ in members]
         self.outcomes: Queue = Queue()
         self.owing: dict[int, dict[str, int]] = {}
@@ -196,13 +200,19 @@ class Attempt:
 
     def serve(self, index: int) -> None:
         node, exchange = self.members[index], self.exchanges[index]
-        own = Contribution(memoryview(self.own[index]), self.leaves[index], HASH)
+        own = Contribution(memoryview(self.own[index]), self.leaves[index], HASH, self.coding)
+        node.check = partial(self._check, own)
         node.shelf = {
             ("offer", self.number): own.region,
             ("leaves", self.number): own.region,
             ("shard", self.number): exchange.region,
             ("distances", self.number): exchange.region,
         }
+
+    def _check(self, own: Contribution, peer: Peer, want: Want) -> None:
+        """As learning nodes do, so that all tests here show what they refuse nobody."""
+        if want.what in ("offer", "leaves"):
+            check_merger(self.snap, own, peer, want)
 
     def start(self, *indices: int) -> None:
         for index in indices or range(len(self.members)):
@@ -225,6 +235,7 @@ class Attempt:
         for node, exchange in zip(self.members, self.exchanges, strict=True):
             exchange.cancel()
             node.shelf = {}
+            node.check = lambda peer, want: None
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
