@@ -1,8 +1,8 @@
 """A program's rounds on its channel: weights handed over, the swarm's answer, and what the program has afterwards.
 
-Kept by ``callbacks/base`` while a session is open. Guarantees: weights that are not finite never leave this process;
-what was handed over stays as it was until it is answered, whatever the program trains meanwhile; the model that the
-swarm has agreed on is changed by nothing but what the program has trained since.
+Kept by ``callbacks/base`` while a session is open. Guarantees: weights that are not finite, or cannot be merged
+otherwise, never leave this process; what was handed over stays as it was until it is answered, whatever the program
+trains meanwhile; the model that the swarm has agreed on is changed by nothing but what the program has trained since.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class Flight:
         """Freeze the weights; raises ModelError for those that no merge can take, unless ``whatever`` is fine."""
         assert not self.under_way, "weights are frozen until they are answered"
         tensorbytes.pack(self._schema, weights, self._channel.out)
-        name = None if whatever else tensorbytes.first_nonfinite(self._schema, self._channel.out)
-        if name is not None:
+        found = None if whatever else tensorbytes.first_flaw(self._schema, self._channel.out, sent=True)
+        if found is not None:
+            what = "are not finite (NaN or infinity)" if found[1] == tensorbytes.NOT_FINITE else f"hold {found[1]}"
             raise ModelError(
-                f'the weights in tensor "{name}" are not finite (NaN or infinity), so they cannot be merged',
+                f'the weights in tensor "{found[0]}" {what}, so they cannot be merged',
                 hint="the training diverged: a lower learning rate or gradient clipping may help; look at the data too",
             )
 

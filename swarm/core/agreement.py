@@ -7,7 +7,7 @@ code. Guarantees: options that exist are possible; every refusal names the optio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from swarm.core.fields import CONTRACT, FIRST_RULES
@@ -233,6 +233,8 @@ class Enrolment:
     data_address: str
     leads: bool = False
     """Takes part in the upper contract for its group."""
+    anchors: Mapping[str, bytes] = field(default_factory=dict, compare=False)
+    """Of all members' organisations and its own, by uid; empty before `membership.ANCHORED_SINCE`."""
 
     @classmethod
     def of(cls, body: Mapping[str, Any], version: int | None = None) -> Enrolment:
@@ -257,6 +259,10 @@ class Enrolment:
         who = (identity.name, identity.organisation, ordinal)
         return Member(*who, self.weight, self.sync_frequency, self.data_address, leads=self.leads)
 
+    def of_one(self, identity: Identity, uid: str, member: Member) -> bool:
+        """Whether this member is of the organisation of who enrols."""
+        return self.anchors[uid] == identity.anchor if self.anchors else member.organisation == identity.organisation
+
     def must_fit(
         self, contract: str, uid: str, identity: Identity, asked: Enrolment, members: Mapping[str, Member]
     ) -> None:
@@ -264,12 +270,13 @@ class Enrolment:
         hint = f"use the contract's, or another training contract; `swarm contract reset {contract}` starts it anew"
         if not self.options.admits(identity):
             raise Refused(f"contract {contract} does not admit the organisation {identity.organisation}")
-        others = [m for u, m in members.items() if u != uid and m.state != "left"]
-        peers, most = sum(m.organisation == identity.organisation for m in others), self.options.maxPeersPerOrganisation
+        kin = {u for u, member in members.items() if asked.of_one(identity, u, member)}
+        peers = sum(u != uid and members[u].state != "left" for u in kin)
+        most = self.options.maxPeersPerOrganisation
         if most and peers >= most:
             raise Refused(f"contract {contract} has {peers} peers of {identity.organisation}, the most that it admits")
         if asked.leads:
-            self._must_lead(contract, identity, [m for u, m in members.items() if u != uid and m.leads])
+            self._must_lead(contract, identity, {u: m for u, m in members.items() if u != uid and m.leads}, kin)
         tensors = self.schema.first_difference(asked.schema)
         if tensors:
             raise ModelError(f"the model does not fit contract {contract}: {tensors}", hint=hint)
@@ -284,12 +291,12 @@ class Enrolment:
                 "for the same tensors: they run different versions"
             )
 
-    def _must_lead(self, contract: str, identity: Identity, others: list[Member]) -> None:
+    def _must_lead(self, contract: str, identity: Identity, others: Mapping[str, Member], kin: set[str]) -> None:
         """A process that begins in the place of one that nobody has missed yet has the same certificate."""
         if not self.options.upper or self.options.upper == contract:
             raise Refused(f"contract {contract} has no upper one, so nobody leads it there", hint="give upper=NAME")
-        for other in others:
-            same = (other.name, other.organisation) == (identity.name, identity.organisation)
+        for uid, other in others.items():
+            same = other.name == identity.name and uid in kin
             if other.state in ("live", "dropped") and not same:
                 raise Refused(f"contract {contract} is led by {other}: a group has one leader")
 

@@ -35,6 +35,7 @@ from swarm.core.events import (
     SnapMade,
 )
 from swarm.core.level import FORGETS_SINCE, SINCE
+from swarm.core.membership import ANCHORED_SINCE
 from swarm.core.names import Identity
 from swarm.core.node import Node
 from swarm.core.openings import MEMBER_BYTES, Openings, contract_bytes, name_bytes
@@ -70,7 +71,10 @@ class Contracts:
         if new := claim.uid not in contract.members:
             opened = contract_bytes(asked.schema) if name not in self.open else 0
             self.openings.must_have_room(opened + MEMBER_BYTES, identity)
+        asked = replace(asked, anchors=self._anchors_of(contract, claim.uid))
         result, events = contract.enrol(claim.uid, identity, asked)
+        for uid, anchor in asked.anchors.items():
+            contract.members[uid].anchor = anchor
         if new:
             self.openings.enrolled(contract, claim.uid)
         if name not in self.open:
@@ -151,6 +155,12 @@ class Contracts:
         """The organisations as key hashes: names are only unique at the moment they are read."""
         keys = tuple(sorted({key_of(self._anchors, text) for text in asked.options.organisations}))
         return replace(asked, options=replace(asked.options, organisations=keys))
+
+    def _anchors_of(self, contract: Contract, uid: str) -> dict[str, bytes]:
+        """Of the members and of who enrols now."""
+        if self._rules.active < ANCHORED_SINCE:
+            return {}
+        return {each: self._nodes[each].identity.anchor for each in sorted({uid, *contract.members})}
 
     def _contract(self, claim: Verified) -> Contract:
         name: str = claim.body["contract"]

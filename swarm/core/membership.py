@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 from swarm.errors import Refused
 
+ANCHORED_SINCE = 5
+"""The version of the ledger's rules (`core/rules`) with which an organisation's members are told by its CA."""
+
 State = Literal["live", "dropped", "lost", "restarted", "left", "excluded"]
 
 MEMBER: dict[tuple[State, str], State] = {
@@ -57,10 +60,19 @@ class Member:
     state: State = "live"
     leads: bool = False
     """Takes part in the upper contract for its group (`core/level`)."""
+    anchor: bytes = b""
+    """Of its organisation; empty where nobody has enrolled since `ANCHORED_SINCE` holds."""
+
+    @property
+    def owner(self) -> str:
+        """Whose it is, to count by: a printed name becomes another when a second CA of that name is admitted."""
+        return self.anchor.hex() or self.organisation
 
     def to_state(self) -> list[Any]:
         values = [getattr(self, each.name) for each in fields(self)]
-        return values if self.leads else values[:-1]  # as ever where nobody leads
+        while values[-1] in (False, b""):  # as ever where nobody leads
+            values.pop()
+        return values
 
     def on(self, happened: str) -> None:
         self.state = MEMBER.get((self.state, happened), self.state)

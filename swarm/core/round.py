@@ -258,7 +258,7 @@ class Round:
     def _weights(self, uids: list[str]) -> dict[str, int]:
         weights = {uid: self.offers[uid].weight for uid in uids}
         if self.terms.capped:
-            weights = capped(weights, {uid: self.terms.members[uid].organisation for uid in uids})
+            weights = capped(weights, {uid: self.terms.members[uid].owner for uid in uids})
         if not self.terms.first:
             return weights
         active = [uid for uid in uids if weights[uid]]

@@ -24,9 +24,8 @@ def rebased(contract: Contract, models: Models, own: memoryview, effect: Rebase)
     file = models.incoming()
     try:
         rebase(schema, own, origin.bytes, models.bytes_of(effect.base), file.bytes)
-        tensor = tensorbytes.first_nonfinite(schema, file.bytes)
-        if tensor is not None:
-            raise ModelError(f'its tensor "{tensor}" would hold NaN or infinity')
+        if found := tensorbytes.first_flaw(schema, file.bytes, sent=True):
+            raise ModelError(f'its tensor "{found[0]}" would hold {found[1]}')
     except BaseException:
         models.drop(file)
         raise

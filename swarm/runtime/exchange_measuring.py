@@ -1,7 +1,8 @@
 """One member's measuring: how far apart the contributions are in its shards, and from what all say, in the whole.
 
 Used by one exchange, in the threads of its pool, for methods that judge whole contributions. Guarantees: all members
-that hold the same parts find the same matrix; a contribution with NaN or infinity is found here, with its sender.
+that hold the same parts find the same matrix; a contribution that cannot be merged (NaN, for one) is found here, with
+its sender.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from swarm.core.exchanging_places import Place, parts
 from swarm.core.merge import distances
 from swarm.core.merge.method import Array
 from swarm.core.tensors import LEAF_BYTES, Schema
-from swarm.runtime.exchange_merging import must_be_finite
+from swarm.runtime.exchange_merging import must_be_fit
 
 
 class Measuring:
@@ -46,7 +47,7 @@ class Measuring:
         for run in self._schema.runs(start, stop):
             tensor = self._schema.tensors[run.tensor]
             values = [row[run.start - start : run.stop - start].view(tensor.storage) for row in data]
-            must_be_finite(run.dtype, parties, values, tensor.name)
+            must_be_fit(run.dtype, parties, values, tensor.name)
         room = self._room()
         for first, last in distances.leaf_spans(start, stop):
             rows = [row[first - start : last - start] for row in data]

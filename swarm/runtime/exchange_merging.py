@@ -1,8 +1,9 @@
 """One owner's merging: a chunk's contributions in, merged bytes and the hashes of their leaves out.
 
 Used by one exchange, in the threads of its pool. Guarantees: the parts are merged in the order given; padding is zero;
-a contribution with NaN or infinity is found before its chunk is finished, and its sender named; so are leaves that were
-not committed to, where an offer has a Merkle root, and NaN or infinity in what others say they have merged.
+a contribution with NaN, infinity or whatever else cannot be merged (`tensorbytes.flaw`) is found before its chunk is
+finished, and its sender named; so are leaves that were not committed to, where an offer has a Merkle root, and what no
+merge can be in what others say they have merged.
 """
 
 from __future__ import annotations
@@ -95,16 +96,20 @@ class Merging:
             out = merged[a:b].view(storage)
             values = [part[a:b].view(storage) for part in data]
             name = self._schema.tensors[run.tensor].name
-            if not (self._method.tells or self._method.distances):  # else it is found here, or was when measured
-                must_be_finite(run.dtype, parts, values, name)
+            if not self._is_told(run.dtype):
+                must_be_fit(run.dtype, parts, values, name)
             with np.errstate(all="ignore"):  # what is not finite is found below, with its sender
                 self._kernel(run.dtype, values, out)
             if not tensorbytes.finite(run.dtype, out):
-                must_be_finite(run.dtype, parts, values, name)
+                must_be_fit(run.dtype, parts, values, name)
                 raise ModelError(f'the merged tensor "{name}" is beyond the range of {run.dtype}')
         merged[upto:] = 0
         self._settle(start, stop)
         self.seal(start, stop)
+
+    def _is_told(self, dtype: str) -> bool:
+        """Whether what cannot be merged was found when it was measured, or will be in the result."""
+        return self._method.distances or (self._method.tells and dtype not in ("bool", "float64"))
 
     def seal(self, start: int, stop: int) -> None:
         """The result is here between ``start`` and ``stop``: fill in the hashes of its leaves, and write it down."""
@@ -117,18 +122,18 @@ class Merging:
     def receive(self, start: int, stop: int) -> None:
         """This much of another's shard has come: seal it, and remember whether it can be a merge at all."""
         self.seal(start, stop)
-        self._unfit[start] = tensorbytes.first_nonfinite(self._schema, self._result[start:stop], start, stop) or ""
+        found = tensorbytes.first_flaw(self._schema, self._result[start:stop], start, stop)
+        self._unfit[start] = "" if found is None else f'{found[1]}, in "{found[0]}"' if found[0] else found[1]
 
     def unfit(self, start: int, stop: int) -> str:
-        """The tensor of what was received from ``start`` to ``stop`` that holds NaN or infinity, which no honest owner
-        signs; "" where none does."""
-        return next((tensor for at, tensor in sorted(self._unfit.items()) if tensor and start <= at < stop), "")
+        """What of that which was received from ``start`` to ``stop`` no honest owner signs; "" where nothing is."""
+        return next((found for at, found in sorted(self._unfit.items()) if found and start <= at < stop), "")
 
 
-def must_be_finite(
+def must_be_fit(
     dtype: str, parts: Sequence[tuple[str, int]], values: Sequence[np.ndarray[Any, Any]], tensor: str
 ) -> None:
-    """Raise for the first contribution with a NaN or an infinity in this stretch of the tensor."""
+    """Raise for the first contribution that holds what cannot be merged in this stretch of the tensor."""
     for (uid, _), sent in zip(parts, values, strict=True):
-        if not tensorbytes.finite(dtype, sent):
-            raise BadContribution(uid, f'its tensor "{tensor}" holds NaN or infinity')
+        if found := tensorbytes.flaw(dtype, sent, sent=True):
+            raise BadContribution(uid, f'its tensor "{tensor}" holds {found}')

@@ -94,7 +94,7 @@ class Signed:
 
     def take(self, pull: Pull, signature: bytes, unfit: str = "") -> None:
         """A piece came whole. Raises BadContribution unless its owner has signed it, and for the owner if it has, but
-        this tensor is ``unfit``: then nobody else is served it."""
+        it is ``unfit``, by what it holds: then nobody else is served it."""
         number = self._numbers[pull.what, pull.start]
         key, place = self._signer.node_keys[pull.of], self._spoken_of(number)
         if not shardproof.verify(key, place, self._digest(number), signature):
@@ -102,7 +102,7 @@ class Signed:
             whom = "it" if pull.source == pull.of else f"node {pull.of[:8]}, which {made} it"
             raise BadContribution(pull.source, f"the {what} it sent is not signed by {whom}")
         if unfit:
-            raise BadContribution(pull.of, f'the shard that it merged and signed holds NaN or infinity, in "{unfit}"')
+            raise BadContribution(pull.of, f"the shard that it merged and signed holds {unfit}")
         region = self._region(*self._pieces[number])
         region.finish(signature)
         with self._lock:

@@ -21,6 +21,10 @@ from swarm.errors import ModelError
 
 HASHES = ("blake3", "sha256")
 HASH_BYTES = 32
+LARGEST = 2.0**960
+"""Of a float64 in a contribution: what is beyond leaves the range once it is weighed and added up. Other types are
+added up in float64, where that cannot happen."""
+NOT_FINITE = "NaN or infinity"
 Buffer = memoryview | bytearray | bytes
 Hash = Callable[[Buffer], bytes]
 
@@ -69,6 +73,8 @@ def pack(schema: Schema, arrays: Mapping[str, np.ndarray[Any, Any]], buffer: Buf
             )
         if tensor.dtype == "bfloat16":
             array = np.ascontiguousarray(array).view(np.uint16)
+        elif tensor.dtype == "bool":
+            array = array.view(np.uint8) != 0  # memory of another's may hold other bytes
         stop = start + tensor.nbytes
         np.copyto(target[start:stop].view(tensor.storage).reshape(tensor.shape), array)
         target[stop:end] = 0
@@ -112,6 +118,37 @@ def first_nonfinite(schema: Schema, buffer: Buffer, start: int = 0, stop: int | 
         if not finite(tensor.dtype, source[run.start - start : run.stop - start].view(tensor.storage)):
             return tensor.name
     return None
+
+
+def first_flaw(
+    schema: Schema, buffer: Buffer, start: int = 0, stop: int | None = None, *, sent: bool = False
+) -> tuple[str, str] | None:
+    """What bytes ``start`` to ``stop`` of a model hold that no member means, and the tensor; "" is what lies between.
+
+    ``buffer`` holds just these bytes. ``sent``: as a contribution, not as a merge.
+    """
+    stop = schema.nbytes if stop is None else stop
+    source, upto = np.frombuffer(buffer, np.uint8), 0
+    assert source.size == stop - start, (source.size, start, stop)
+    for run in schema.runs(start, stop):
+        tensor, first, last = schema.tensors[run.tensor], run.start - start, run.stop - start
+        if source[upto:first].any():
+            return "", "bytes that are not 0 between its tensors"
+        if found := flaw(tensor.dtype, source[first:last].view(tensor.storage), sent=sent):
+            return tensor.name, found
+        upto = last
+    return ("", "bytes that are not 0 behind its tensors") if source[upto:].any() else None
+
+
+def flaw(dtype: str, values: np.ndarray[Any, Any], *, sent: bool = False) -> str:
+    """What stored values of an element type are that cannot be merged, or be a merge; "" where nothing is."""
+    if dtype == "bool":
+        return "booleans that are neither 0 nor 1" if values.size and values.view(np.uint8).max() > 1 else ""
+    if not finite(dtype, values):
+        return NOT_FINITE
+    if sent and dtype == "float64" and values.size and max(values.max(), -values.min()) > LARGEST:
+        return "numbers beyond 2^960"
+    return ""
 
 
 def finite(dtype: str, values: np.ndarray[Any, Any]) -> bool:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from swarm.core.events import Contributor, Shard, SnapMade
 from swarm.core.merge import METHODS
+from swarm.core.merge.own import by_element
 from swarm.core.tensors import LEAF_BYTES, STORAGE, Schema, TensorSpec, split
 from swarm.core.wireform import Base, Coding
 from swarm.errors import ModelError, Refused
@@ -293,12 +294,46 @@ def test_nan_of_a_member_is_found_by_whoever_merges_it_and_its_sender_named(five
         assert told[1:] == ("stalled", five[1].uid, reason)
 
 
-def test_a_mean_beyond_the_range_of_its_type_is_nobodys_fault(five) -> None:
+def test_a_merge_beyond_the_range_of_its_type_is_the_fault_of_a_method_that_leaves_it(five, monkeypatch) -> None:
+    monkeypatch.setitem(METHODS, "own", by_element(lambda values, weights: values[0] * 1e30))
     schema = Schema.of({"a": np.zeros(3, np.float64)})
-    attempt = Attempt(five[:2], schema, [{"a": np.full(3, 1.7e308)}] * 2, [1, 1], "broadcast")
+    attempt = Attempt(five[:2], schema, [{"a": np.full(3, 1e288)}] * 2, [1, 1], "broadcast", method="own")
     attempt.start()
     assert 'the merged tensor "a" is beyond the range of float64' in attempt.told()[2].message
     attempt.end()
+
+
+METHODS_OF_ALL_KINDS = ["mean", "coordmedian", "nnm+trimmedmean"]
+
+
+@pytest.mark.parametrize("topology", ["sharded", "broadcast"])
+@pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS)
+@pytest.mark.parametrize("value", [1.7e308, -(2.0**961)])
+def test_finite_numbers_that_no_sum_holds_are_refused_and_their_sender_named(five, value, method, topology) -> None:
+    schema = Schema.of({"a": np.zeros(60_000)})
+    sent = [{"a": np.full(60_000, value if index == 1 else 2.0**960)} for index in range(3)]
+    attempt = Attempt(five[:3], schema, sent, [2000, 1000, 3000], topology, method=method)
+    attempt.start()
+    must_name(attempt, 1, 'its tensor "a" holds numbers beyond 2^960')
+
+
+@pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS)
+def test_bytes_that_are_no_booleans_are_refused_and_their_sender_named(five, method) -> None:
+    schema = Schema.of({"a": np.zeros(60_000, bool), "w": np.zeros(9, np.float32)})
+    sent = [{"a": np.zeros(60_000, bool), "w": np.zeros(9, np.float32)} for _ in range(3)]
+    attempt = Attempt(five[:3], schema, sent, [2000, 1000, 3000], "sharded", method=method)
+    attempt.own[1][5] = 7
+    attempt.start()
+    must_name(attempt, 1, 'its tensor "a" holds booleans that are neither 0 nor 1')
+
+
+def must_name(attempt: Attempt, sender: int, reason: str) -> None:
+    index, what, who, *why = attempt.told()
+    attempt.end()
+    if what == "failed":  # the sender itself owns the shard, or merges the whole model
+        assert (index, who.message) == (sender, reason)
+    else:
+        assert (what, who, why) == ("stalled", attempt.members[sender].uid, [reason])
 
 
 def test_other_weights_than_were_offered_are_found_in_a_broadcast(five) -> None:
@@ -536,16 +571,16 @@ def test_a_relayed_shard_is_used_with_its_owners_signature_only_and_who_passed_i
     assert (reader, "stalled", members[liar].uid, f"the shard it sent is not signed by {whom}") in told
 
 
-def sign_nan(attempt: Attempt, index: int) -> None:
-    """From now on this member merges NaN into its shard, and signs it."""
+def sign_instead(attempt: Attempt, index: int, at: int, content: bytes) -> None:
+    """From now on this member merges these bytes into its shard, ``at`` so many from its begin, and signs it."""
     merging, seal = attempt.exchanges[index]._merging, attempt.exchanges[index]._merging.seal
 
-    def seal_nan(start: int, stop: int) -> None:
+    def seal_instead(start: int, stop: int) -> None:
         if start in attempt.region_of(index):
-            merging._result[start : start + 4] = np.float32("nan").tobytes()
+            merging._result[start + at : start + at + len(content)] = content
         seal(start, stop)
 
-    merging.seal = seal_nan
+    merging.seal = seal_instead
 
 
 @pytest.mark.parametrize("passed_on", [False, True], ids=["by itself", "passed on by another"])
@@ -553,7 +588,7 @@ def test_r063_who_signs_a_shard_of_nan_is_named_and_who_passes_it_on_is_not(five
     members, schema = five[:3], Schema.of({"a": np.zeros(6 * LEAF_BYTES // 4, np.float32)})
     attempt = Attempt(members, schema, [{"a": np.ones(schema.nbytes // 4, np.float32)}] * 3, [1] * 3, "sharded")
     owner, other, reader = sorted(range(3), key=lambda index: members[index].uid)
-    sign_nan(attempt, owner)
+    sign_instead(attempt, owner, 0, np.float32("nan").tobytes())
     attempt.serve(other)
     attempt.start(owner)
     if passed_on:
@@ -565,6 +600,27 @@ def test_r063_who_signs_a_shard_of_nan_is_named_and_who_passes_it_on_is_not(five
     message = 'the shard that it merged and signed holds NaN or infinity, in "a"'
     assert attempt.told() == (reader, "stalled", members[owner].uid, message)
     assert members[other].uid not in attempt.exchanges[reader]._machine.blamed
+    attempt.end()
+
+
+@pytest.mark.parametrize(
+    ("at", "what"),
+    [
+        (3, 'booleans that are neither 0 nor 1, in "a"'),
+        (9, "bytes that are not 0 between its tensors"),
+        (LEAF_BYTES - 1, "bytes that are not 0 behind its tensors"),
+    ],
+)
+def test_r063_who_signs_bytes_that_no_merge_leaves_is_named(five, at, what) -> None:
+    """A 7 for a boolean was committed by all; and what lies beside the tensors has a digest, too."""
+    arrays = {"a": np.ones(9, bool), "b": np.ones(LEAF_BYTES // 4 - 17, np.float32), "c": np.ones(LEAF_BYTES, bool)}
+    attempt = Attempt(five[:2], Schema.of(arrays), [arrays] * 2, [1] * 2, "sharded")
+    owner, reader = sorted(range(2), key=lambda index: attempt.members[index].uid)
+    sign_instead(attempt, owner, at, b"\7")
+    attempt.start()
+    message = f"the shard that it merged and signed holds {what}"
+    named = next(told for told in iter(attempt.told, None) if told[1] != "done")  # the owner itself may be first
+    assert named == (reader, "stalled", attempt.members[owner].uid, message)
     attempt.end()
 
 

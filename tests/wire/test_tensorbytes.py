@@ -118,6 +118,33 @@ def test_a_tensor_with_nan_or_infinity_is_found(dtype: str, bad: float) -> None:
     assert tensorbytes.first_nonfinite(schema, buffer[:end], 0, end) is None
 
 
+def test_what_cannot_be_merged_is_found_in_what_is_sent_and_a_merge_may_be_as_large_as_its_type() -> None:
+    def found(content: dict, *, sent: bool, at: int = 0, byte: int = 0) -> tuple[str, str] | None:
+        schema = Schema.of(content)
+        buffer = bytearray(schema.nbytes)
+        tensorbytes.pack(schema, content, buffer)
+        buffer[at] = byte or buffer[at]
+        return tensorbytes.first_flaw(schema, buffer, sent=sent)
+
+    for dtype in ("float16", "float32", "float64"):
+        for sign in (1, -1):
+            content = {"a": np.zeros(0, dtype), "w": np.array([0, sign * np.finfo(dtype).max], dtype)}
+            assert found(content, sent=False) is None
+            assert found(content, sent=True) == (("w", "numbers beyond 2^960") if dtype == "float64" else None)
+    assert found({"w": np.array([2.0**960, -(2.0**960)])}, sent=True) is None
+    flags = {"flags": np.array([True, False]), "w": np.ones(1, np.float32)}
+    assert found(flags, sent=True) is None
+    assert found(flags, sent=True, at=1, byte=2) == ("flags", "booleans that are neither 0 nor 1")
+    assert found(flags, sent=False, at=2, byte=1) == ("", "bytes that are not 0 between its tensors")
+    assert found(flags, sent=False, at=127, byte=1) == ("", "bytes that are not 0 behind its tensors")
+
+
+def test_booleans_are_packed_as_0_and_1_whatever_their_memory_holds() -> None:
+    schema, buffer = Schema.of({"flags": np.zeros(4, bool)}), bytearray(64)
+    tensorbytes.pack(schema, {"flags": np.array([0, 1, 7, 255], np.uint8).view(bool)}, buffer)
+    assert bytes(buffer[:4]) == b"\0\1\1\1"
+
+
 def test_the_largest_bfloat16_is_finite() -> None:
     largest = np.array([ml_dtypes.finfo(ml_dtypes.bfloat16).max], ml_dtypes.bfloat16)
     assert tensorbytes.finite("bfloat16", largest.view(np.uint16))
