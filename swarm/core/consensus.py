@@ -8,7 +8,8 @@ order. Guarantees, whatever is lost, doubled, reordered, cut or crashes:
 * at most one node leads in a term, elected by a majority of the voters, and it has every entry that was committed;
 * an entry is committed only when a majority of the voters has stored it, and, while one voter decides alone, every
   learner *in step* too: one that keeps answering within a second and has all that was committed before;
-* what is committed here is never replaced: who is asked to gives up nothing, and says where the logs differ.
+* what is committed here is never replaced: who is asked to gives up nothing, and says where the logs differ;
+* a later epoch is entered only when its recovery has been proven, whoever speaks of it.
 
 Entries are identified by their hash, which covers all that came before, so equal hashes mean equal logs. Voters are
 those of the log's latest entry that names some, committed or not. Voters and learners differ in nothing but votes:
@@ -29,6 +30,7 @@ from swarm.core.ordering import (
     Configured,
     Effect,
     Entries,
+    EpochProven,
     Event,
     FetchSnapshot,
     Fit,
@@ -86,14 +88,16 @@ class Consensus(Standing):
                 self._leadership.read(event.number)
             case Promoted():
                 self._promote(event.entry)
+            case EpochProven():
+                self._proven = max(self._proven, event.epoch)
             case SnapshotInstalled():
                 self._note_installed(event)
             case SnapshotFailed():
                 self._fetching = False
 
     def _receive(self, sender: str, message: Message) -> None:
-        if self.last_index and leaps(message.term, self.term):
-            return  # a broken memory or disk speaks: as good as lost
+        if self.last_index and leaps(message.term, self.term, self._proven):
+            return  # a broken memory or disk speaks, or an epoch that nobody has signed: as good as lost
         match message:
             case Entries() | SnapshotOffered():
                 self._receive_word(sender, message)

@@ -55,8 +55,8 @@ class Ledger:
         self.time = 0
         self.anchors: dict[bytes, Anchored] = {}
         self.nodes: dict[str, Node] = {}
-        self.voting = Voters(self.nodes)
         self.rules = Rules(self.nodes, known)
+        self.voting = Voters(self.nodes, self.rules)
         self.board = Board(self.anchors, self.rules)
         self.training = Contracts(self.nodes, self.anchors, self.board, self.rules)
         self._mistake: InternalError | None = None

@@ -305,7 +305,7 @@ class Orderer:
             return
         try:
             may = not (self.consensus.ended or self.consensus.fetching)
-            recovery = recoverable(claim, self.uid, self.consensus.last_index, may=may)
+            recovery = recoverable(claim, self.uid, self.consensus.last_index, self.consensus.term, may=may)
             self.ledger.must_take_recovery(recovery)  # all of it: consensus does not ask the ledger
         except SwarmError as error:
             self._effects.append(Declined(asked.number, error.code, error.message, error.hint))

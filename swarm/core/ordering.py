@@ -4,7 +4,8 @@ Used by ``core/consensus``, by ``wire/order``, which writes the messages, and by
 the effects say. Events are past tense, effects imperative.
 
 A term is ``epoch << 32 | number``: elections raise the number, a forced recovery raises the epoch, so that *the highest
-epoch wins* is the rule of terms itself.
+epoch wins* is the rule of terms itself. Nobody signs a term: one of a later epoch counts once the signature under its
+recovery has been seen (``EpochProven``).
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ def epoch_of(term: int) -> int:
     return term >> EPOCH_BITS
 
 
-def leaps(term: int, own: int) -> bool:
-    """Whether this term cannot have come about by elections since this node's own, in the same epoch."""
-    return epoch_of(term) == epoch_of(own) and term > own + LEAP_MAX
+def leaps(term: int, own: int, proven: int) -> bool:
+    """Whether this term cannot have come about by elections since this node's own, or since the recovery that began
+    a later epoch, the latest of which that anybody can have signed is ``proven``."""
+    epoch = epoch_of(term)
+    return epoch > max(epoch_of(own), proven) or term > max(own, first_term(epoch)) + LEAP_MAX
 
 
 def first_term(epoch: int) -> int:
@@ -199,6 +202,13 @@ class Promoted:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochProven:
+    """The signed ForcedRecovery that begins this epoch has been seen and judged: its terms are believed."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotInstalled:
     """What FetchSnapshot asked for is in the store, in place of the whole log: ``first_index`` is ``index + 1``."""
 
@@ -214,7 +224,17 @@ class SnapshotFailed:
 
 
 Event = (
-    Proposed | Received | Ticked | Stored | Configured | Fit | ReadAsked | Promoted | SnapshotInstalled | SnapshotFailed
+    Proposed
+    | Received
+    | Ticked
+    | Stored
+    | Configured
+    | Fit
+    | ReadAsked
+    | Promoted
+    | EpochProven
+    | SnapshotInstalled
+    | SnapshotFailed
 )
 
 
@@ -264,7 +284,7 @@ class Copies:
 class Refuse:
     """This node and ``peer`` hold different ledgers from ``index`` on: one of them has lost its log.
 
-    Who decides alone leads no more; a leader that a majority follows goes on, and the other does not follow it.
+    By the word of one of them: a leader goes on, and the other does not follow it; signed heads show who is right.
     """
 
     peer: str

@@ -7,10 +7,11 @@ for this node, and for the log that this node has now.
 from __future__ import annotations
 
 from swarm.core.claims import Claim, Unverified, Verified
+from swarm.core.ordering import epoch_of
 from swarm.errors import BadInput, IdentityError, Refused
 
 
-def recoverable(claim: Claim, uid: str, last_index: int, *, may: bool) -> Verified:
+def recoverable(claim: Claim, uid: str, last_index: int, term: int, *, may: bool) -> Verified:
     """The claim, if node ``uid``, whose log ends with ``last_index``, is to take it and may do so now. Raises
     SwarmError."""
     if isinstance(claim, Unverified):
@@ -23,6 +24,11 @@ def recoverable(claim: Claim, uid: str, last_index: int, *, may: bool) -> Verifi
         raise Refused(
             f"this ForcedRecovery takes over entry {claim.body['lost_after']}, "
             f"this node's ledger ends with entry {last_index}",
+            hint="ask again",
+        )
+    if (epoch := claim.body["epoch"]) <= epoch_of(term):
+        raise Refused(
+            f"this ForcedRecovery begins epoch {epoch}, and this node is in epoch {epoch_of(term)} already",
             hint="ask again",
         )
     return claim

@@ -1,7 +1,7 @@
 """What a node is in the order of the ledger: its term and role, whom it follows, whom it disagrees with.
 
 The base of ``core/consensus``, which takes the events. Guarantees: a node has one role at a time; every change of role,
-term or leader is said; who had to refuse while it decided alone, or has been superseded, never takes part again.
+term or leader is said; a disagreement is said once, and who has been superseded never takes part again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Standing:
         self.refused = False
         """This node and another hold different ledgers."""
         self.ended = False
-        """It does nothing more: it decided alone with less than it once had, or has been superseded."""
+        """It does nothing more: it has been superseded."""
         self.heard_s = float("-inf")
         """When a leader was last heard, on the clock of the ticks."""
         self._effects: list[Effect] = []
@@ -31,6 +31,8 @@ class Standing:
         self._candidacy = Candidacy(uid, self._journal)
         self._leadership: Leadership | None = None
         self._fetching = False
+        self._proven = 0
+        """The latest epoch whose recovery this node has seen signed. What its own term is of was so before."""
         self._role = Role(self.role, term, "")
 
     def _emit(self, effect: Effect) -> None:
@@ -155,12 +157,10 @@ class Standing:
             self._refuse(peer, index)
 
     def _refuse(self, peer: str, index: int) -> None:
-        """Said once. Who decides alone ends; a leader that a majority follows is not stopped by one that differs."""
+        """Said once. Nobody signs such a word: what ends who decides alone is found in signed heads, outside."""
         if not self.refused:
             self._emit(Refuse(peer, index))
         self.refused = True
-        if self._leadership is not None and self._leadership.alone:
-            self._end()
 
     def _supersede(self, peer: str, term: int, index: int) -> None:
         self._emit(Superseded(peer, index, epoch_of(term)))

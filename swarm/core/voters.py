@@ -6,7 +6,7 @@ recovery went past, never comes back under its uid, so that no vote is ever used
 
     Genesis          the sentinel is the only voter, in epoch 0
     Configuration    the leader's own entry: who votes from here on
-    ForcedRecovery   the next epoch: one node decides alone, the voters before it are removed
+    ForcedRecovery   a later epoch: one node decides alone, the voters before it are removed
     SnRemoved        a person says that this node will not come back
 """
 
@@ -18,16 +18,21 @@ from swarm.core.claims import EntryHeader, Verified
 from swarm.core.events import Event, NodeGone, Recovered, VotersChanged
 from swarm.core.names import Identity
 from swarm.core.node import Node
+from swarm.core.rules import Rules
 from swarm.errors import Refused
 
 Answer = tuple[dict[str, Any], list[Event]]
 
 
+SKIPPING = 5
+"""The rules with which a forced recovery may skip epochs: who learnt of one may be the only node that is left."""
+
+
 class Voters:
     """``nodes`` are the ledger's own. ``lost_after``: the last entry that the latest forced recovery took over."""
 
-    def __init__(self, nodes: dict[str, Node]) -> None:
-        self._nodes = nodes
+    def __init__(self, nodes: dict[str, Node], rules: Rules) -> None:
+        self._nodes, self._rules = nodes, rules
         self.sentinel = ""
         self.uids: tuple[str, ...] = ()
         self.epoch = 0
@@ -79,7 +84,8 @@ class Voters:
         assert claim.identity is not None, "it introduces its author"
         body, node = claim.body, self._admitted(claim.body["uid"])
         self._check_right(claim.kind, claim.identity, node.identity)
-        if body["epoch"] != self.epoch + 1:
+        skips = body["epoch"] - self.epoch - 1
+        if skips < 0 or (skips and self._rules.active < SKIPPING):
             raise Refused(
                 f"a forced recovery into epoch {body['epoch']}: the ledger is in epoch {self.epoch}",
                 hint="somebody else has recovered it meanwhile: see swarm status",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from swarm.core.events import Outcome
+from swarm.core.ordering import epoch_of
 from swarm.errors import Refused
 from swarm.nodes.client import Client
 from swarm.wire.signed import sign_proposal
@@ -40,7 +41,7 @@ async def promote(client: Client, reason: str) -> dict[str, Any]:
             "chain": credentials.chain,
             "node_key": state.node_public,
             "incarnation": state.incarnation,
-            "epoch": status["epoch"] + 1,
+            "epoch": max(status["epoch"], epoch_of(status["term"])) + 1,  # it may know of a later one than its ledger
             "uid": status["node"]["uid"],
             "reason": reason,
             "lost_after": status["last"],

@@ -123,6 +123,8 @@ class NetworkNode:
         self.settings, self.local = settings, local
         self.p2p_port = self.api_port = 0
         self._returned = returned
+        self._elsewhere = ""
+        """What others say of a network that was here before, as far as anybody can tell."""
         self._entrances = [settings.sentinel] if settings.sentinel else []
         self._entrances += sn_return.entrances(state)
         self._applied = Change()
@@ -191,6 +193,7 @@ class NetworkNode:
             await nursery.start(self.links.run, control, self._entrances)
             nursery.start_soon(self.life.run)
             nursery.start_soon(self._keep_heads)
+            nursery.start_soon(self.heads.keep_judging)
             self._check_standing()
             await self._join()
             self._say_ready()
@@ -272,8 +275,13 @@ class NetworkNode:
 
     def _note_other_network(self, caller: Identity, error: SwarmError) -> None:
         """Somebody's network node looks for its sentinel here, and finds one that has begun anew."""
-        if caller.role == "sn" and set(self.driver.ledger.nodes) == {self.local.state.uid}:
-            self._end(lives_on(self.settings.state, error))
+        if caller.role == "sn" and self._alone and not self._elsewhere:
+            self._elsewhere = lives_on(self.settings.state, error)
+            log.error("%s", self._elsewhere)
+
+    @property
+    def _alone(self) -> bool:
+        return set(self.driver.ledger.nodes) == {self.local.state.uid}
 
     def _send(self, uid: str, message: dict[str, Any]) -> None:
         link = self.links.of(uid)
@@ -317,6 +325,7 @@ class NetworkNode:
     async def _status(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
         upgrading = rules_note(self.driver.ledger)
         notes = [*self.driver.notes(), *self.leader.notes(), *self.heads.notes(), upgrading, self._returned]
+        notes += [self._elsewhere] if self._alone else []
         said = [note for note in notes if note]
         return ledger_status(self.driver, self.local, self.life.heard_ms, said, self.trainings.of)
 

@@ -3,9 +3,11 @@
 Run by ``nodes/sn`` over every link between two network nodes: at once, before any word about the order of entries is
 taken from it, and then every few seconds. What it finds out, and what follows:
 
-    two heads of one epoch and index that differ     two histories: kept in STATE/evidence, said in every status
+    two heads of one epoch and index that differ     two histories: kept in STATE/evidence, said in every status; who
+                                                     decides alone against a peer that refuses its entries ends
     an own head that goes beyond the own ledger      this directory is an old copy: its vote must not be used again
-    a forced recovery that went past this node       what it decided since is void: it comes back as a learner
+    a forced recovery that nobody here knew of       its epoch is followed, and shown to others; who voted before it
+                                                     has decided in vain since, and comes back as a learner
     a clock far from the voters'                     said in every status; the node does not stand for election
 """
 
@@ -14,18 +16,17 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
 import msgpack
 import trio
 
-from swarm.core.claims import Verified
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import epoch_of
 from swarm.errors import BadInput, SwarmError
 from swarm.nodes.clocks import Clocks
+from swarm.nodes.sn_recovery import Recovery, judged, ledger_before
 from swarm.nodes.sn_return import ComeBack
 from swarm.runtime.clock import Clock
 from swarm.runtime.control import Link
@@ -33,10 +34,13 @@ from swarm.runtime.driver import Driver
 from swarm.runtime.founding import node_name
 from swarm.runtime.tls import Local
 from swarm.wire.heads import Evidence, Head, contradiction, read_evidence, read_head, sign_head
-from swarm.wire.signed import decode_entry, verify_proposal
+from swarm.wire.order import log_entry
+from swarm.wire.signed import decode_entry
 
 EVERY_S = 3.0
 ANSWER_S = 5.0
+JUDGE_S = 60.0
+JUDGE_AGAIN_S = 10.0
 FILE = "heads"
 RECOVERY = "recovery"
 EVIDENCE = "evidence"
@@ -58,7 +62,10 @@ class Heads:
         self._unsaved: dict[str, bytes] = {}
         """What the disk has not taken yet, by the name of its file: a full one ends no network node."""
         self._recovery = b""
-        """The entry of the last forced recovery."""
+        """The entry of the last forced recovery, applied here or proven."""
+        self._proven = 0
+        """The epoch that it begins."""
+        self._judge_later, self._to_judge = trio.open_memory_channel[tuple[Link, bytes]](1)
 
     def read(self) -> None:
         """What the directory has kept. Raises SwarmError when it cannot be read."""
@@ -68,7 +75,8 @@ class Heads:
                 head = read_head(raw, network_id)
                 self._theirs[head.uid] = head
         if (path := self._state.path / RECOVERY).exists():
-            self._recovery = path.read_bytes()
+            with contextlib.suppress(SwarmError):  # others have it, too
+                self._note_recovery(path.read_bytes())
         for path in sorted((self._state.path / EVIDENCE).glob("*")):
             if path.suffix != ".part":  # which a crash has left
                 self.evidence.append(read_evidence(path.read_bytes(), network_id))
@@ -160,9 +168,19 @@ class Heads:
                 self._compare(head)
 
     def recovered(self, raw: bytes) -> None:
-        """A forced recovery has been applied: who missed it is shown this entry."""
-        self._recovery = raw
-        self._save(RECOVERY, raw)
+        """A forced recovery has been applied, or proven: who missed it is shown this entry."""
+        if self._note_recovery(raw):
+            self._save(RECOVERY, raw)
+
+    def _note_recovery(self, raw: bytes) -> bool:
+        entry = decode_entry(raw)
+        epoch = epoch_of(entry.term)
+        if epoch < self._proven:  # applied while this node catches up with a later one
+            return False
+        self._recovery, self._proven = raw, epoch
+        self._driver.prove_epoch(epoch)
+        self._driver.snapshots.begin_epoch(epoch, log_entry(entry).voters or ())
+        return True
 
     def keep(self) -> None:
         """What others said last, for the time after a restart; and what could not be written before."""
@@ -208,6 +226,8 @@ class Heads:
                 self._keep_evidence(found)
 
     def _keep_evidence(self, found: Evidence) -> None:
+        for other in found.signers - {self._state.uid} if self._state.uid in found.signers else ():
+            self._driver.prove_fork(other, found.one.index)
         if found.signers in [each.signers for each in self.evidence]:  # one proves it; a liar could go on for ever
             return
         self.evidence.append(found)
@@ -234,25 +254,46 @@ class Heads:
             )
 
     async def _check_recovery(self, raw: bytes, link: Link) -> None:
-        """An epoch that this node has missed, and in which it does not vote: it must not go on as the voter it was."""
+        """An epoch that this node has missed. Who has no ledger yet cannot judge it, and believes whom it joins."""
         ledger, entry = self._driver.ledger, decode_entry(raw)
-        if epoch_of(entry.term) <= ledger.epoch or self._state.uid not in ledger.voters:
+        if epoch_of(entry.term) <= max(ledger.epoch, self._proven) or not ledger.head_index:
             return
-        claim = verify_proposal(entry.proposal, ledger, entry.time)
-        if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery" or claim.identity is None:
-            raise BadInput(f"{link.peer} shows a forced recovery that nobody can have signed")
-        if claim.body["epoch"] != epoch_of(entry.term):  # nobody has signed the term
-            raise BadInput(f"{link.peer} shows the forced recovery into epoch {claim.body['epoch']} as a later one")
-        ledger.must_take_recovery(replace(claim, body={**claim.body, "epoch": ledger.epoch + 1}))
-        if claim.body["uid"] != self._state.uid:
-            who = node_name(ledger, claim.body["uid"])
+        try:
+            recovery = judged(raw, ledger, str(link.peer))
+        except SwarmError:
+            if entry.index > ledger.head_index + 1:  # what allows it may stand in entries that are not here yet
+                with contextlib.suppress(trio.WouldBlock):
+                    self._judge_later.send_nowait((link, raw))
+            raise
+        await self._follow(recovery, link)
+
+    async def keep_judging(self) -> None:
+        """Recoveries that this node is too far behind to judge: by the ledger that the other side has."""
+        async for link, raw in self._to_judge:
+            index = decode_entry(raw).index
+            try:
+                with trio.move_on_after(JUDGE_S):
+                    ledger = await ledger_before(index, self._driver.ledger, link)
+                    await self._follow(judged(raw, ledger, str(link.peer)), link)
+            except SwarmError as error:
+                log.warning("the forced recovery that %s shows: %s", link.peer, error.message)
+            await trio.sleep(JUDGE_AGAIN_S)
+
+    async def _follow(self, recovery: Recovery, link: Link) -> None:
+        """Believe the words of its epoch; or, who voted and does not vote in it: go on no more as the voter it was."""
+        ledger, own = self._driver.ledger, self._state.uid
+        if own in ledger.voters and recovery.uid != own:
+            who = node_name(ledger, recovery.uid)
             self._end(
                 ComeBack(
                     f"the ledger was recovered by force while this node was away: {who} decides since entry "
-                    f"{entry.index}, by the word of {claim.identity}",
-                    common=await self._last_common(link, entry.index - 1),
+                    f"{recovery.index}, by the word of {recovery.author}",
+                    common=await self._last_common(link, recovery.index - 1),
                 )
             )
+        elif recovery.epoch > self._proven:
+            log.warning("epoch %d of the ledger has begun, by the word of %s", recovery.epoch, recovery.author)
+            self.recovered(recovery.raw)
 
     async def _last_common(self, link: Link, upto: int) -> int:
         """The last entry up to this one that both ledgers have; the chain of hashes makes a search by halves of it."""

@@ -3,7 +3,8 @@
 Run by ``nodes/sn``. Of two network nodes the one with the smaller uid dials at once, the other one when it has waited
 in vain: so each finds the other again whichever of them moved, or sits behind a wall that lets calls out only.
 Guarantees: a node whose ledger is empty takes part through the entrance that it was told, whoever answers there; later
-that is one address more to try; what an address of the ledger leads to ends nothing here.
+that is one address more to try; what an address leads to ends nothing here: that this node is outdated, replaced or
+runs twice, other network nodes of the ledger have to say, and not one of several alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from swarm.core.election import majority
 from swarm.core.ledger import Ledger
 from swarm.core.names import peer_id
 from swarm.errors import IdentityError, Outdated, Replaced, RunsTwice, SwarmError, Unreachable
@@ -49,6 +51,8 @@ class Links:
         self._linked = linked
         self._ended = ended
         self._outdated_for: set[str] = set()
+        self._doubled_for: set[str] = set()
+        """Who has said that another process has this node's place."""
         self._open: dict[str, list[Link]] = {}
         self._keeping: set[str] = set()
         self._changed = Change()
@@ -152,7 +156,10 @@ class Links:
                 self._note(error, f"{node.identity.name} ({node.identity.organisation})")
                 if isinstance(error, Outdated):
                     self._note_outdated(uid, error)
+                elif isinstance(error, Replaced | RunsTwice):
+                    self._note_doubled(uid, error)
                 continue
+            self._doubled_for.discard(uid)
             await self._hold(link, made=True)
             return True
         return False
@@ -173,9 +180,11 @@ class Links:
                 if not self._ledger().head_index:
                     say_first_contact(log, entrance, tries, trio.current_time() - begun_s, error, FLAGS)
             except IdentityError as error:
-                if not self._ledger().head_index and not isinstance(error, Replaced | RunsTwice):
-                    raise
                 self._note(error, address_text(*entrance))
+                if not self._ledger().head_index:  # nobody else is known who could say otherwise
+                    if not isinstance(error, Replaced | RunsTwice):
+                        raise
+                    self._ended(error)
             else:
                 if link.peer.identity.role == "sn":
                     await self._hold(link, made=True)
@@ -194,8 +203,13 @@ class Links:
         if 2 * len(self._outdated_for & others) >= len(others):
             self._ended(error)
 
-    def _note(self, error: SwarmError, who: str) -> None:
-        if isinstance(error, Replaced | RunsTwice):
+    def _note_doubled(self, uid: str, error: Replaced | RunsTwice) -> None:
+        """A majority of the others has met the other process, or they all lie."""
+        self._doubled_for.add(uid)
+        others = {other for other, _ in self._ledger().sns()} - {self._local.state.uid}
+        if len(self._doubled_for & others) >= majority(others):
             self._ended(error)
+
+    def _note(self, error: SwarmError, who: str) -> None:
         level = logging.DEBUG if isinstance(error, Unreachable) else logging.WARNING
         log.log(level, "no link to %s: %s", who, error.message)

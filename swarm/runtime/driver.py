@@ -37,6 +37,7 @@ from swarm.core.orderer import SNAPSHOT_EVERY, Effect, Event, Orderer
 from swarm.core.ordering import (
     Append,
     Copies,
+    EpochProven,
     FetchSnapshot,
     LogEntry,
     ReadAsked,
@@ -48,11 +49,11 @@ from swarm.core.ordering import (
     Superseded,
 )
 from swarm.core.snapshot import restored
-from swarm.errors import Refused, SwarmError, Unreachable, as_ours
+from swarm.errors import SwarmError, Unreachable, as_ours
 from swarm.runtime.answers import LedgerSuperseded, Questions, Told, as_outcome
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
-from swarm.runtime.founding import FORK_HINT, check_directory, genesis, node_name, sign_own
+from swarm.runtime.founding import check_directory, genesis, node_name, sign_own
 from swarm.runtime.inloop import in_loop
 from swarm.runtime.news import News
 from swarm.runtime.notebook import Notebook
@@ -74,8 +75,7 @@ log = logging.getLogger("swarm.SN")
 
 
 class Driver:
-    """``call`` asks another network node: uid, verb, body. Its verbs `cosign` and `snapshot` are answered by
-    ``snapshots``."""
+    """``call`` asks another network node: uid, verb, body; ``snapshots`` answers its verbs `cosign` and `snapshot`."""
 
     def __init__(
         self,
@@ -104,9 +104,8 @@ class Driver:
         self._notebook = Notebook(store)
         self._news = News(lambda to, message: send(to, write_message(message, self._network_id)))
         self._voice = Voice(self._orderer, store)
-        self._running = False
         self._events: deque[Event] = deque()
-        self._stepping = self._breathing = False
+        self._running = self._stepping = self._breathing = False
         self._questions = Questions(self._step)
         self.leadership = Change()
         """Who leads has changed, as far as this node knows."""
@@ -194,6 +193,16 @@ class Driver:
         """Whether this node's wall clock is near the other voters'. One that is far off does not lead."""
         self._step(ClockJudged(good))
 
+    def prove_epoch(self, epoch: int) -> None:
+        """The signed recovery that begins this epoch has been judged: words of its terms are taken from now on."""
+        self._step(EpochProven(epoch))
+
+    def prove_fork(self, peer: str, index: int) -> None:
+        """Signed heads contradict each other, this node's and that of ``peer``: who decides alone ends, if asked to."""
+        if self.voters == (self._local.state.uid,) and self._voice.refused and self._error is None:
+            self._fail(fork := self._voice.forked(peer, index))
+            self._store.submit(Write(meta={"fork": fork.message}))
+
     async def propose(self, raw: bytes, *, deadline_s: float, by: bytes = b"") -> Outcome:
         """The outcome of these bytes, accepted or refused, once their entry is committed; ``by``: the asking
         organisation's anchor. Raises NotLeader if another node answers; Unreachable when the ledger pauses or time is
@@ -242,8 +251,8 @@ class Driver:
     async def run(self, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Drive until cancelled; started when the stored ledger is applied (and a lone voter leads).
 
-        Raises SwarmError when the directory cannot be used, when the disk fails, when a peer holds entries that this
-        lone voter lost, and LedgerSuperseded when a forced recovery went past this node.
+        Raises SwarmError when the directory cannot be used, when the disk fails, when a peer's head shows that this
+        lone voter lost entries, and LedgerSuperseded when a forced recovery went past this node.
         """
         try:
             await self._replay()
@@ -378,7 +387,7 @@ class Driver:
                 who = node_name(self.ledger, effect.peer)
                 self._fail(LedgerSuperseded(who, effect.index, effect.epoch))
             case Refuse():
-                self._refuse(effect)
+                self._voice.refuse(effect)
             case Role() | Copies():
                 self._voice.tell(effect)
                 self.leadership.tell()
@@ -389,9 +398,3 @@ class Driver:
             self._local.state.set_network_id(self.ledger.network_id)
         entry = Entry(h.index, h.term, h.time, h.prev_hash, effect.proposal, effect.entry.raw, h.hash)
         self._on_applied(entry, effect.applied)
-
-    def _refuse(self, refusal: Refuse) -> None:
-        self._voice.refuse(refusal)
-        if self.voters == (self._local.state.uid,):
-            self._store.submit(Write(meta={"fork": self._voice.refused}))
-            self._fail(Refused(self._voice.refused, hint=FORK_HINT))

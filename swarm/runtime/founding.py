@@ -36,13 +36,13 @@ def check_directory(state: StateDirectory, ledger: Ledger, *, sentinel: bool, fo
         )
 
 
-def lives_on(state: StateDirectory, called: SwarmError) -> BadInput:
+def lives_on(state: StateDirectory, called: SwarmError) -> str:
     """For a sentinel alone in its network: a network node of another one takes it for its own sentinel."""
-    return BadInput(
-        f"this sentinel began a network of its own in {state.path}, but the one that was here lives on: "
-        f"{called.message}",
-        hint="put back the newest copy of the sentinel's directory; or let it join the others as a new node: "
-        "with an empty --state DIR and --sentinel-ip of that network node",
+    return (
+        f"this sentinel began a network of its own in {state.path}, and a network node of another one takes it for its "
+        f"sentinel: {called.message}; if that network was here before, put back the newest copy of the sentinel's "
+        "directory, or let this node join the others as a new one: with an empty --state DIR and --sentinel-ip of that "
+        "network node"
     )
 
 

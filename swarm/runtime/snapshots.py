@@ -3,9 +3,9 @@
 Used by the driver; ``answer_cosign`` and ``answer_piece`` are the verbs `cosign` and `snapshot` of an SN's links.
 Guarantees: old entries leave the log only when a majority of the voters has signed the state that stands for them; a
 node signs only the state that it came to by itself; what ``fetch`` returns is whole and signed by a majority of the
-voters that it names, and by somebody whom the ledger here knows, if there is one; a node whose state is not the one
-that a majority has signed after the same entry ends, unless the others run another version of swarm: another release
-may write the same state in other words.
+voters that it names, and of those that the ledger here knows, if there is one (or by who decides since a recovery that
+this node was shown); a node whose state is not the one that a majority has signed after the same entry ends, unless the
+others run another version of swarm: another release may write the same state in other words.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Snapshots:
         self._began = trio.Event()  # with a snapshot from elsewhere
         self._served: tuple[Snapshot, Signatures] | None = None
         self._divergence = Divergence()
+        self._begun: tuple[int, tuple[str, ...]] = (0, ())
         if (stored := store.snapshot()) is not None:
             snapshot, signatures = stored
             if not signatures:
@@ -250,6 +251,14 @@ class Snapshots:
     def _others(self) -> list[str]:
         return [uid for uid, _ in self._ledger().sns() if uid != self._state.uid]
 
+    def begin_epoch(self, epoch: int, voters: tuple[str, ...]) -> None:
+        """A signed recovery has been judged: they decide in this epoch, whatever the ledger here knows by now."""
+        self._begun = epoch, voters
+
+    def _voters(self) -> tuple[str, ...]:
+        epoch, voters = self._begun
+        return voters if epoch > self._ledger().epoch else self._ledger().voters
+
     async def fetch(self, uid: str) -> tuple[Snapshot, Signatures]:
         """The newest snapshot of this node. Raises SwarmError when it does not come, or is not what it must be."""
         first = Piece(await self._call(uid, "snapshot", {}))
@@ -268,10 +277,10 @@ class Snapshots:
         if not is_majority(signers(ledger, snapshot.point, first.signatures), snapshot.voters):
             raise IdentityError(f"the snapshot of {self._name(uid)} is not signed by a majority of its voters")
         own = self._ledger()
-        if own.head_index and not vouched(own, snapshot.point, first.signatures):
+        if own.head_index and not vouched(own, self._voters(), snapshot.point, first.signatures):
             raise IdentityError(
-                f"the snapshot of {self._name(uid)} is signed by no network node that the ledger here has admitted",
-                hint="if all others were replaced while this one was away, start it with --rejoin",
+                f"the snapshot of {self._name(uid)} is not signed by most of the voters that the ledger here knows",
+                hint="if most of them were replaced while this node was away, start it with --rejoin",
             )
         return snapshot, first.signatures
 

@@ -1,18 +1,20 @@
 """Whether a ledger store is whole: everything is read once, and a flipped bit anywhere is named with its index.
 
 Used by the store when it opens. Guarantees: from the snapshot on every entry decodes, follows the one before and has
-its hash, term and voters; the snapshot's state has its digest and stands on the chain.
+its hash, term and voters; the snapshot's state has its digest and stands on the chain; term, vote and commit are what
+was noted last.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from swarm.core.ordering import LogEntry
 from swarm.core.snapshot import digest_of
 from swarm.errors import BadInput
-from swarm.runtime.storefile import ENTRY_COLUMNS, RECOVER, read_entry, read_voters
+from swarm.runtime.storefile import ENTRY_COLUMNS, RECOVER, SUMMED, read_entry, read_voters, sum_of
 from swarm.runtime.storejobs import Base
 from swarm.wire.order import log_entry
 from swarm.wire.signed import decode_entry
@@ -42,14 +44,21 @@ def check(path: Path, connection: sqlite3.Connection, base: Base) -> int:
             if found.index in hashes:
                 hashes[found.index] = found.hash
             previous = found
-        notes = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('term', 'commit')"))
+        notes = dict(connection.execute("SELECT key, value FROM meta"))
         term, commit = int(notes["term"]), int(notes["commit"])
     except (sqlite3.DatabaseError, TypeError, ValueError, KeyError) as error:
         raise _damaged(path, previous.index + 1, str(error)) from error
     if term < previous.term or commit > previous.index:
         raise _damaged(path, previous.index + 1, f"its notes speak of term {term} and entry {commit}")
+    _check_notes(path, notes)
     _check_snapshots(path, connection, base, hashes)
     return previous.index
+
+
+def _check_notes(path: Path, notes: dict[str, Any]) -> None:
+    for key in sorted(SUMMED):
+        if notes.get(f"{key}_sum") != sum_of(key, notes.get(key)):
+            raise BadInput(f"ledger store {path} is damaged: its {key} is not what was noted last", hint=RECOVER)
 
 
 def _check_entry(path: Path, found: LogEntry, previous: LogEntry) -> None:

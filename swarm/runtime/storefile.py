@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import sqlite3
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ MIGRATIONS: tuple[str, ...] = (
     );
     INSERT INTO meta VALUES ('base', 0), ('base_term', 0), ('base_hash', zeroblob(32)), ('base_voters', '');
     """,
+    "INSERT INTO meta VALUES ('term_sum', 0), ('vote_sum', 0), ('commit_sum', 0), ('fork_sum', 0)",
 )
 """What leads from each version to the next; a store's version is how many of them it has seen."""
 APPLICATION_ID = 0x5357_4C44
@@ -105,6 +107,8 @@ def _migrate(path: Path, connection: sqlite3.Connection) -> None:
         connection.executescript(f"BEGIN; {script}; PRAGMA application_id = {APPLICATION_ID};")
         if number == 2:
             _note_founder(connection)
+        if number == 3:
+            _note_sums(connection)
         connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
 
@@ -116,6 +120,13 @@ def _note_founder(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE entries SET voters = ? WHERE idx = 1", (write_voters(voters),))
 
 
+def _note_sums(connection: sqlite3.Connection) -> None:
+    """Versions before 3 are believed what they have noted."""
+    for key, value in connection.execute("SELECT key, value FROM meta").fetchall():
+        if key in SUMMED:
+            connection.execute("UPDATE meta SET value = ? WHERE key = ?", (sum_of(key, value), f"{key}_sum"))
+
+
 def _back_up(path: Path, connection: sqlite3.Connection, version: int) -> None:
     copy = path.with_name(f"{path.name}.version-{version}")
     copy.unlink(missing_ok=True)
@@ -124,7 +135,15 @@ def _back_up(path: Path, connection: sqlite3.Connection, version: int) -> None:
     copy.chmod(0o600)
 
 
-# ---- columns
+# ---- columns and notes
+
+
+SUMMED = frozenset({"term", "vote", "commit", "fork"})
+"""What no hash of an entry covers."""
+
+
+def sum_of(key: str, value: object) -> int:
+    return zlib.crc32(f"{key} {value}".encode())
 
 
 def write_voters(voters: tuple[str, ...] | None) -> str | None:

@@ -15,7 +15,7 @@ import msgpack
 from swarm.core.ordering import LogEntry
 from swarm.core.snapshot import Snapshot
 from swarm.runtime.archive import Archive
-from swarm.runtime.storefile import write_voters
+from swarm.runtime.storefile import SUMMED, sum_of, write_voters
 
 Meta = dict[str, int | str | bytes]
 Signatures = dict[str, bytes]
@@ -163,6 +163,7 @@ def _insert(connection: sqlite3.Connection, entries: tuple[LogEntry, ...]) -> No
 
 def note(connection: sqlite3.Connection, meta: Meta) -> None:
     if meta:
+        meta = meta | {f"{key}_sum": sum_of(key, value) for key, value in meta.items() if key in SUMMED}
         cases, keys = " ".join(["WHEN ? THEN ?"] * len(meta)), ", ".join("?" * len(meta))
         values = [*chain.from_iterable(meta.items()), *meta]
         connection.execute(f"UPDATE meta SET value = CASE key {cases} END WHERE key IN ({keys})", values)

@@ -9,6 +9,7 @@ import logging
 
 from swarm.core.orderer import Orderer
 from swarm.core.ordering import Copies, Refuse, Role
+from swarm.errors import Refused
 from swarm.runtime.founding import FORK_HINT, node_name
 from swarm.runtime.store import Store
 
@@ -20,7 +21,7 @@ class Voice:
         self._orderer = orderer
         self._store = store
         self.refused = ""
-        """Why this node takes no entries from the leader, or decides nothing more."""
+        """With whom this node disagrees on the ledger."""
 
     def notes(self) -> list[str]:
         notes = ["ledger has one copy"] if self._orderer.consensus.one_copy else []
@@ -44,12 +45,12 @@ class Voice:
                 log.info("ledger is stored in step by %s", ", ".join(map(self._name, news.in_step)))
 
     def refuse(self, refusal: Refuse) -> None:
-        """Somebody has lost part of its log: the node that decides alone, or another one."""
+        """Somebody has lost part of its log: the node that decides alone, or another one; or somebody lies."""
         peer = self._name(refusal.peer)
         if self._orderer.consensus.voters == (self._orderer.uid,):
             self.refused = (
-                f"{peer} holds a ledger that differs from entry {refusal.index} on: the state directory "
-                f"{self._store.path.parent} of this network node is an old copy, or lost what it had stored"
+                f"{peer} says that its ledger is another one from entry {refusal.index} on, and no signed head shows "
+                "that: this node goes on"
             )
         else:
             self.refused = (
@@ -57,6 +58,14 @@ class Voice:
                 "from an old copy of its state directory, or lost its disk; this node keeps its own"
             )
         log.error("%s (%s)", self.refused, FORK_HINT)
+
+    def forked(self, peer: str, index: int) -> Refused:
+        """Why this node, which decided alone, may decide nothing more."""
+        return Refused(
+            f"{self._name(peer)} holds a ledger that differs from this one's at entry {index}: the state directory "
+            f"{self._store.path.parent} of this network node is an old copy, or lost what it had stored",
+            hint=FORK_HINT,
+        )
 
     def _name(self, uid: str) -> str:
         return node_name(self._orderer.ledger, uid)

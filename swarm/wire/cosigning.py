@@ -38,10 +38,10 @@ def signers(ledger: Ledger, point: Point, signatures: Mapping[str, bytes]) -> tu
     )
 
 
-def vouched(own: Ledger, point: Point, signatures: Mapping[str, bytes]) -> bool:
-    """Whether a network node that this ledger has admitted signed it. Who has a ledger takes no state that only nodes
-    signed which the state itself brings; who has none yet cannot tell, and believes those that it was told to join."""
-    return bool(set(signers(own, point, signatures)) & {uid for uid, _ in own.sns()})
+def vouched(own: Ledger, voters: tuple[str, ...], point: Point, signatures: Mapping[str, bytes]) -> bool:
+    """Whether a majority of these voters, admitted by this ledger, signed it. Who has a ledger takes no state that only
+    others signed, whom the state itself brings; who has none yet believes those that it was told to join."""
+    return is_majority(set(signers(own, point, signatures)) & {uid for uid, _ in own.sns()}, voters)
 
 
 def is_majority(signed: Iterable[str], voters: tuple[str, ...]) -> bool:

@@ -86,10 +86,11 @@ def propose(actor: Actor, kind: str, body: dict[str, Any], network_id: bytes, se
     return bytes(msgpack.packb([actor.uid, actor.incarnation, seq, kind, body, network_id, who, key]))
 
 
-def joining(actor: Actor) -> dict[str, Any]:
+def joining(actor: Actor, rules: int = 1) -> dict[str, Any]:
     return {
         "chain": [b"certificate"], "node_key": actor.node_key, "role": actor.identity.role,
         "addresses": ["127.0.0.1:1"], "incarnation": actor.incarnation,
+        **({"rules": rules} if rules > 1 else {}),
     }  # fmt: skip
 
 
@@ -183,7 +184,10 @@ class Sn:
 class Hand:
     """Everything happens when it is told to; ``settle`` lets all go through that is not held back."""
 
-    def __init__(self, count: int, *, breath: int = 32, snapshot_every: int = 10**9, kept_behind: int = 2) -> None:
+    def __init__(
+        self, count: int, *, breath: int = 32, snapshot_every: int = 10**9, kept_behind: int = 2, rules: int = 1
+    ) -> None:
+        self.rules = rules
         self.breath, self.snapshot_every, self.kept_behind = breath, snapshot_every, kept_behind
         self.now_s = 0.0
         self.network_id = b""
@@ -263,7 +267,8 @@ class Hand:
         """The first founds the network, the others join, in their order; three and more elect."""
         first = self.sns[0]
         self.run(3, until=lambda: first.orderer.role == "leader")
-        body = {"rules": 1, "anchors": [anchored("a").certificate], "joined": joining(first.actor), "created": 0}
+        body = {"rules": self.rules, "anchors": [anchored("a").certificate], "created": 0}
+        body["joined"] = joining(first.actor, self.rules)
         assert self.told(first, propose(first.actor, "Genesis", body, b"")).outcome.accepted
         self.network_id = first.ledger.network_id
         for sn in self.sns[1:]:
@@ -276,7 +281,7 @@ class Hand:
             sn.actor.seq = 1
 
     def join(self, actor: Actor) -> bytes:
-        return propose(actor, "NodeJoined", joining(actor), self.network_id)
+        return propose(actor, "NodeJoined", joining(actor, self.rules), self.network_id)
 
     def crash(self, sn: Sn) -> None:
         sn.alive = False

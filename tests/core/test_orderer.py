@@ -11,7 +11,7 @@ import pytest
 from swarm.core.asking import Answered, Blocked, Breathed, ClockJudged, Declined, NotLeading, Paused, Publish, ReadReady
 from swarm.core.claims import EntryHeader
 from swarm.core.orderer import Effect, Event
-from swarm.core.ordering import Append, Received, Send
+from swarm.core.ordering import Answer, Append, Entries, EpochProven, Received, Send, epoch_of, first_term
 from tests.core.orderers import Hand, PlainCodec, Sn, propose
 from tests.core.scene import Actor
 
@@ -303,10 +303,68 @@ def test_a_forced_recovery_lets_the_other_node_decide_and_ends_the_sentinel() ->
     assert hand.told(peer, newcomer(hand, "sl-2")[1]).outcome.accepted
     hand.cut_off.clear()
     hand.run(3)
+    assert sentinel.orderer.role == "leader", "nobody has shown it the signature"
+    sentinel.handle(EpochProven(1))
+    hand.run(3)
     assert sentinel.orderer.role != "leader", "it has heard of a later epoch, in which it does not vote"
     asked = hand.ask(sentinel, newcomer(hand, "sl-3")[1])
     hand.run(3)
     assert not isinstance(sentinel.answers.get(asked), Answered), "it acknowledges nothing any longer"
+
+
+def test_who_does_not_vote_begins_no_epoch_for_those_who_do() -> None:
+    hand = Hand(4)
+    hand.begin()
+    leader = hand.leader
+    liar = next(sn for sn in hand.sns if sn.uid not in leader.orderer.consensus.voters)
+    hand.crash(liar)
+    leader.handle(Received(liar.uid, Answer(first_term(7), 1, False, 0, 0, 0)))
+    hand.run(5)
+    assert hand.leader is leader
+    assert {sn.orderer.consensus.term for sn in hand.sns if sn.alive} == {leader.orderer.consensus.term}
+
+
+def test_a_flipped_bit_in_one_voters_term_leads_nobody_into_another_epoch() -> None:
+    hand = Hand(3)
+    hand.begin()
+    victim = next(sn for sn in hand.sns if sn is not hand.leader)
+    hand.crash(victim)
+    victim.disk.term, victim.disk.vote = victim.disk.term | 1 << 33, ""
+    hand.restart(victim)
+    hand.run(40)
+    well = [sn for sn in hand.sns if sn is not victim]
+    assert {sn.orderer.role for sn in well} == {"leader", "follower"}
+    assert hand.told(hand.leader, newcomer(hand)[1]).outcome.accepted
+
+
+@pytest.mark.parametrize("rules", [4, 5])
+def test_who_has_heard_of_an_epoch_that_nobody_is_left_to_lead_can_be_promoted_into_the_next(rules: int) -> None:
+    hand = Hand(2, rules=rules)
+    hand.begin()
+    sentinel, peer = hand.sns
+    hand.crash(sentinel)
+    peer.handle(EpochProven(1))
+    peer.handle(Received(sentinel.uid, Entries(first_term(1), 1, 99, bytes(32), (), 99, 99, True)))
+    hand.settle()
+    assert (epoch_of(peer.orderer.consensus.term), peer.ledger.epoch) == (1, 0)
+    answers = []
+    for epoch in (1, 2):
+        swci = Actor("swci", f"swci-{epoch}")
+        body = {"epoch": epoch, "uid": peer.uid, "reason": "fire", "lost_after": peer.orderer.last_index}
+        body |= {"chain": [b"certificate"], "node_key": swci.node_key, "incarnation": swci.incarnation}
+        number = hand.recover(peer, propose(swci, "ForcedRecovery", body, hand.network_id))
+        hand.run(3)
+        answers.append(peer.answers[number])
+    first, second = answers
+    assert isinstance(first, Declined)
+    assert first.reason == "this ForcedRecovery begins epoch 1, and this node is in epoch 1 already"
+    if rules == 4:
+        assert isinstance(second, Declined)
+        assert "into epoch 2: the ledger is in epoch 0" in second.reason
+    else:
+        assert isinstance(second, Answered)
+        assert second.outcome.accepted, second.outcome.reason
+        assert (peer.ledger.epoch, peer.orderer.role) == (2, "leader")
 
 
 def test_consensus_follows_no_forced_recovery_that_the_ledger_would_refuse() -> None:

@@ -9,8 +9,8 @@ from tests.core.scene import CONTRACT, Actor, Scene, restored
 class Network(Scene):
     """The sentinel sn-1 of organisation a, sn-2 of b, and as many more as asked; a SWCI of each organisation."""
 
-    def __init__(self, sns: int) -> None:
-        super().__init__(["a", "b", "c"])
+    def __init__(self, sns: int, *, rules: int = 1) -> None:
+        super().__init__(["a", "b", "c"], rules=rules)
         self.sns = [self.sn, *(Actor("sn", f"sn-{number}", "abc"[(number - 1) % 3]) for number in range(2, sns + 1))]
         self.swci = {organisation: Actor("swci", f"swci-{organisation}", organisation) for organisation in "abc"}
         for actor in [*self.sns[1:], *self.swci.values()]:
@@ -121,6 +121,18 @@ def test_a_forced_recovery_is_a_right_of_the_two_organisations():
     assert outcome.reason.endswith("only a swci of b or of the sentinel's organisation a may")
     assert "only the role swci may" in network.recover(network.sns[1], network.sns[1]).outcome.reason
     assert network.ledger.epoch == 0
+
+
+@pytest.mark.parametrize("rules", [4, 5])
+def test_a_forced_recovery_may_skip_epochs_from_rules_5_on(rules):
+    """A node may have heard of an epoch that nobody is left to prove; ledgers of before mean what they meant."""
+    network = Network(2, rules=rules)
+    outcome = network.recover(network.swci["a"], network.sns[1], epoch=7).outcome
+    assert (outcome.accepted, network.ledger.epoch) == ((True, 7) if rules == 5 else (False, 0))
+    assert outcome.accepted or "into epoch 7: the ledger is in epoch 0" in outcome.reason
+    for epoch in (0, 6, 7) if rules == 5 else ():
+        again = network.recover(network.swci["b"], network.sns[1], epoch=epoch or 1).outcome
+        assert "the ledger is in epoch 7" in again.reason
 
 
 def test_a_forced_recovery_goes_one_epoch_on_and_to_an_admitted_network_node():

@@ -20,7 +20,7 @@ from swarm.core.node import Node as LedgerNode
 from swarm.core.node import Outcomes
 from swarm.core.ordering import EPOCH_BITS, LogEntry
 from swarm.errors import BadInput, SwarmError
-from swarm.nodes import sn, sn_heads
+from swarm.nodes import sn, sn_heads, sn_recovery
 from swarm.nodes.sn_heads import Heads
 from swarm.nodes.sn_return import ComeBack
 from swarm.runtime.authority import CertificateTree, issue
@@ -48,6 +48,8 @@ class Node:
     def __init__(self, state: StateDirectory, entries: int) -> None:
         self.ended: list[SwarmError] = []
         self.judged: list[bool] = []
+        self.proven: list[int] = []
+        self.forks: list[tuple[str, int]] = []
         ledger = Ledger()
         self.driver: Any = SimpleNamespace(
             ledger=ledger,
@@ -55,6 +57,9 @@ class Node:
             last_index=entries,
             voters=(),
             judge_clock=self.judged.append,
+            prove_epoch=self.proven.append,
+            snapshots=SimpleNamespace(begin_epoch=lambda epoch, voters: None),
+            prove_fork=lambda peer, index: self.forks.append((peer, index)),
         )
         for peer in map(Peer, (1, 2)):
             ledger.nodes[peer.uid] = LedgerNode(Identity("org-a", bytes(32), "sn", "sn-1"), b"", (), Outcomes(b""))
@@ -114,6 +119,8 @@ def test_another_hash_of_a_committed_entry_is_kept_as_a_proof_and_told(state: St
     assert {evidence.one.uid, evidence.other.uid} == {state.uid, peer.uid}
     (note,) = node.heads.notes()
     assert note.startswith("this network has two histories: entry 7 is ")
+    node.told(peer, mine=peer.head(7, b"x" * 32))
+    assert node.forks == [(peer.uid, 7)] * 2, "also when the refusal comes behind the proof"
     assert Node(state, 10).heads.notes() == [note]
 
 
@@ -143,6 +150,7 @@ def test_two_words_of_one_node_for_one_entry_are_a_proof_against_it(state: State
     node.told(peer, mine=peer.head(30, b"x" * 32))
     (evidence,) = node.heads.evidence
     assert evidence.one.uid == evidence.other.uid == peer.uid
+    assert not node.forks
 
 
 def test_one_proof_of_who_lies_is_enough(state: StateDirectory) -> None:
@@ -270,7 +278,7 @@ def test_an_earlier_recovery_shown_as_a_later_one_ends_nothing(state: StateDirec
     signed = Verified(
         peer.uid, b"", 1, "ForcedRecovery", body, NETWORK, b"", Identity("org-a", bytes(32), "swci", "swci-1")
     )
-    monkeypatch.setattr(sn_heads, "verify_proposal", lambda *_: signed)
+    monkeypatch.setattr(sn_recovery, "verify_proposal", lambda *_: signed)
     with pytest.raises(BadInput, match="the forced recovery into epoch 1 as a later one"):
         node.told(peer, recovery=sn_entry(term=2 << EPOCH_BITS | 1))
     assert not node.ended
@@ -286,10 +294,78 @@ def test_a_recovery_by_who_has_no_right_to_it_or_of_another_network_ends_nothing
     ledger.voting.uids, ledger.voting.sentinel = (state.uid,), peer.uid
     body = {"epoch": 1, "uid": peer.uid, "reason": "", "lost_after": 10}
     signed = Verified(Peer(2).uid, b"", 1, "ForcedRecovery", body, network, b"", identity)
-    monkeypatch.setattr(sn_heads, "verify_proposal", lambda *_: signed)
+    monkeypatch.setattr(sn_recovery, "verify_proposal", lambda *_: signed)
     with pytest.raises(SwarmError, match=r"only the role swci may|is for another network"):
         node.told(peer, recovery=sn_entry(term=1 << EPOCH_BITS | 1))
     assert not node.ended
+
+
+def signed_recovery(node: Node, uid: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """An entry for which a person of the sentinel's organisation has signed."""
+    ledger, swci = node.driver.ledger, Identity("org-a", bytes(32), "swci", "swci-1")
+    ledger.network_id, ledger.voting.sentinel = NETWORK, uid
+    body = {"epoch": 1, "uid": uid, "reason": "", "lost_after": 10}
+    signed = Verified(Peer(2).uid, b"", 1, "ForcedRecovery", body, NETWORK, b"", swci)
+    monkeypatch.setattr(sn_recovery, "verify_proposal", lambda *_: signed)
+    return sn_entry(term=1 << EPOCH_BITS | 1)
+
+
+def test_a_signed_recovery_is_believed_kept_and_shown_to_others(state: StateDirectory, monkeypatch) -> None:
+    node, peer, other = Node(state, 10), Peer(1), Peer(2)
+    shown = signed_recovery(node, peer.uid, monkeypatch)
+    for _ in range(2):
+        node.told(peer, recovery=shown)
+    assert (node.proven, node.ended) == ([1], [])
+    assert node.told(other)["recovery"] == shown
+    assert Node(state, 10).proven == [1], "also after a restart"
+    assert not Node(state, 10).ended
+
+
+def test_a_recovery_into_which_nobody_voted_here_ends_the_voter_and_proves_nothing(
+    state: StateDirectory, monkeypatch
+) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    shown = signed_recovery(node, peer.uid, monkeypatch)
+    node.driver.ledger.voting.uids = (state.uid,)
+    peer.link.call = hashes_of_10
+    node.told(peer, recovery=shown)
+    (error,) = node.ended
+    assert isinstance(error, ComeBack)
+    assert (error.common, node.proven) == (10, [])
+
+
+async def hashes_of_10(verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+    return {"hash": hash_of(body["at"])}
+
+
+def test_a_recovery_that_later_entries_allow_is_judged_with_them(state: StateDirectory, monkeypatch) -> None:
+    """The promoted node may have joined, or its organisation, since this one was away."""
+    node, peer = Node(state, 5), Peer(1)
+    shown = signed_recovery(node, peer.uid, monkeypatch)
+    later = node.driver.ledger.nodes.pop(peer.uid)
+    asked: list[int] = []
+
+    async def before(index: int, own: Ledger, link: Any) -> Ledger:
+        asked.append(index)
+        own.nodes[peer.uid] = later
+        return own
+
+    monkeypatch.setattr(sn_heads, "ledger_before", before)
+    with pytest.raises(SwarmError, match="is no network node of this ledger"):
+        node.told(peer, recovery=shown)
+    assert not node.proven
+
+    async def judge() -> None:
+        with trio.move_on_after(5) as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(node.heads.keep_judging)
+                while not node.proven:
+                    await trio.sleep(0)
+                nursery.cancel_scope.cancel()
+        assert not scope.cancelled_caught
+
+    trio.run(judge)
+    assert (node.proven, asked) == ([1], [11])
 
 
 def sn_entry(term: int) -> bytes:
@@ -397,15 +473,15 @@ def test_a_full_disk_ends_no_network_node_and_what_was_found_is_written_later(
     def full(name: str, data: bytes, fsync: bool = True) -> None:
         raise BadInput("No space left on device")
 
-    node, peer = Node(state, 5), Peer(1)
+    node, peer, entry = Node(state, 5), Peer(1), sn_entry(term=1 << EPOCH_BITS | 1)
     with monkeypatch.context() as disk:
         disk.setattr(state, "write_atomic", full)
         node.told(peer, mine=peer.head(5, hash_of(99)))
-        node.heads.recovered(b"entry")
+        node.heads.recovered(entry)
         node.heads.keep()
     assert len(node.heads.evidence) == 1
     assert not (state.path / "heads").exists()
     node.heads.keep()
-    assert (state.path / "recovery").read_bytes() == b"entry"
+    assert (state.path / "recovery").read_bytes() == entry
     assert (state.path / "heads").exists()
     assert len(list((state.path / "evidence").iterdir())) == 1

@@ -18,13 +18,15 @@ import trio
 from swarm.core.claims import Claim, EntryHeader
 from swarm.core.events import Applied, Outcome
 from swarm.core.ledger import Ledger
+from swarm.core.ordering import Answer
 from swarm.errors import BadInput, IdentityError, InternalError, Refused, SwarmError, Unreachable
 from swarm.runtime import store as store_module
 from swarm.runtime.answers import NotLeader
 from swarm.runtime.clock import Clock
 from swarm.runtime.replica import Replica
 from swarm.runtime.store import Store
-from swarm.runtime.storejobs import Write
+from swarm.runtime.storejobs import Write, note
+from swarm.wire.order import write_message
 from swarm.wire.signed import decode_entry
 from tests.runtime.sns import DEADLINE_S, World, accepted, failure, level, renew, run, until
 
@@ -95,7 +97,7 @@ def test_entries_that_were_not_known_to_be_committed_are_after_a_restart(world: 
             await renew(node, 5)
             head, hash_, nodes = node.driver.head, node.driver.ledger.head_hash, repr(node.driver.ledger.nodes)
         with closing(sqlite3.connect(world.path / "s" / "ledger.db")) as connection, connection:
-            connection.execute("UPDATE meta SET value = 0 WHERE key = 'commit'")
+            note(connection, {"commit": 0})
         async with world.node("s") as node:
             assert node.driver.head == head + 1  # one blank entry, in the new term
             blank = decode_entry(node.driver.entries_after(head)[0])
@@ -352,6 +354,22 @@ def test_a_peer_refuses_the_network_of_a_sentinel_with_an_empty_directory(world:
     run(scenario)
 
 
+def test_a_lone_sentinel_goes_on_when_a_peer_says_without_proof_that_its_ledger_is_another(world: World) -> None:
+    async def scenario() -> None:
+        async with world.sentinel() as sentinel, world.peer(sentinel) as peer:
+            own, other = sentinel.local.state.uid, peer.local.state.uid
+            lie = write_message(Answer(sentinel.driver.term, 1, False, 0, 0, 1), sentinel.driver.ledger.network_id)
+            world.network.deliver(other, own, msgpack.packb(lie))
+            (note,) = [note for note in sentinel.driver.notes() if "says that its ledger is another one" in note]
+            assert note.endswith("from entry 1 on, and no signed head shows that: this node goes on")
+            await renew(sentinel, 3)
+        async with world.sentinel() as sentinel:
+            sentinel.driver.prove_fork(other, 1)  # which nothing rests on: nobody refuses entries here
+            await renew(sentinel)
+
+    run(scenario)
+
+
 def test_a_sentinel_from_an_old_backup_stops_and_stays_stopped(world: World) -> None:
     backup = world.path / "backup"
 
@@ -370,13 +388,15 @@ def test_a_sentinel_from_an_old_backup_stops_and_stays_stopped(world: World) -> 
                 async with world.sentinel() as sentinel:
                     assert sentinel.driver.head < peer.driver.head
                     world.network.cut = False  # the peer finds the sentinel a moment after its start
+                    await until(lambda: any("its ledger is another one" in note for note in sentinel.driver.notes()))
+                    sentinel.driver.prove_fork(peer.local.state.uid, peer.driver.head)  # as signed heads have shown
                     await trio.sleep_forever()
             finally:
                 assert peer.driver.ledger.digest() == digest
                 assert any("this node keeps its own" in note for note in peer.driver.notes())
 
     first = failure(scenario)
-    assert "holds a ledger that differs from entry" in first.message
+    assert "holds a ledger that differs from this one's at entry" in first.message
 
     async def again() -> None:
         async with world.node("s"):

@@ -289,10 +289,13 @@ def test_voters_that_only_the_snapshot_knows_are_no_voters_to_who_has_a_ledger(
             await shed(sentinel, 40)
             await until(lambda: level(sentinel, peer))
             monkeypatch.setattr(Snapshots, "answer_piece", forged)
-            with pytest.raises(IdentityError, match="signed by no network node that the ledger here has admitted"):
+            with pytest.raises(IdentityError, match="not signed by most of the voters that the ledger here knows"):
                 await peer.driver.snapshots.fetch(sentinel.local.state.uid)
             monkeypatch.setattr(Snapshots, "answer_piece", genuine)
             await peer.driver.snapshots.fetch(sentinel.local.state.uid)
+            peer.driver.snapshots.begin_epoch(1, (peer.local.state.uid,))  # who decides now has not signed it
+            with pytest.raises(IdentityError, match="not signed by most of the voters that the ledger here knows"):
+                await peer.driver.snapshots.fetch(sentinel.local.state.uid)
 
     run(scenario)
 

@@ -195,6 +195,9 @@ def test_a_forced_recovery_makes_the_peer_decide_and_the_sentinel_acknowledges_n
                 assert peer.driver.ledger.epoch == 1
                 await renew(peer)
                 world.network.cut = False
+                await renew(peer)
+                assert sentinel.driver.role == "leader", "nobody has shown it the signature"
+                sentinel.driver.prove_epoch(1)
                 await until(lambda: sentinel.driver.role != "leader")
                 with pytest.raises(Unreachable):
                     await renew(sentinel)
@@ -216,6 +219,7 @@ def test_a_node_that_a_recovery_went_past_says_what_it_shares_with_the_others(wo
                 assert outcome.accepted, outcome.reason
                 consensus = peer.driver._orderer.consensus
                 world.network.cut = False
+                sentinel.driver.prove_epoch(1)
                 while sentinel.driver._error is None:
                     peer.driver._step(Configured((*consensus.learners, sentinel.local.state.uid)))
                     await trio.sleep(0.05)

@@ -470,6 +470,24 @@ def alter(path: Path, sql: str, *values: object) -> None:
         connection.execute(sql, values)
 
 
+@pytest.mark.parametrize(
+    ("key", "flipped"), [("term", 1 << 33 | 1), ("vote", "nobody"), ("commit", 4), ("fork", "x"), ("term_sum", 1)]
+)
+def test_a_flipped_bit_in_what_no_hash_covers_is_named(filled: Path, key: str, flipped: object) -> None:
+    alter(filled, "UPDATE meta SET value = ? WHERE key = ?", flipped, key)
+    said = key.removesuffix("_sum")
+    assert refusal(filled).message == f"ledger store {filled} is damaged: its {said} is not what was noted last"
+
+
+def test_a_store_of_version_2_is_believed_what_it_has_noted(filled: Path) -> None:
+    alter(filled, "DELETE FROM meta WHERE key LIKE '%_sum'")
+    alter(filled, "UPDATE meta SET value = 7 WHERE key = 'term'")
+    alter(filled, "PRAGMA user_version = 2")
+    for _ in range(2):
+        with Store(filled) as store:
+            assert (store.term, store.last_index) == (7, 5)
+
+
 def test_a_flipped_bit_is_named_by_index_and_file(filled: Path) -> None:
     raw = bytearray(chain(5)[2].raw)
     raw[-1] ^= 1
@@ -527,7 +545,7 @@ def test_the_journal_has_its_full_length_from_the_start_where_there_is_room(
     with Store(path) as store, closing(sqlite3.connect(path)) as other:
         assert path.with_name(path.name + "-wal").stat().st_size == storefile.JOURNAL_BYTES
         assert path.with_name(path.name + "-wal").stat().st_mode & 0o777 == 0o600
-        assert other.execute("PRAGMA user_version").fetchone() == (2,)
+        assert other.execute("PRAGMA user_version").fetchone() == (3,)
         assert store.last_index == 0
     monkeypatch.setattr(storefile, "JOURNAL_BYTES", 1 << 60)
     with Store(path):
@@ -544,7 +562,7 @@ def test_a_file_of_something_else_is_refused(path: Path) -> None:
 
 def test_a_store_of_a_newer_version_is_refused(filled: Path) -> None:
     alter(filled, "PRAGMA user_version = 9")
-    assert refusal(filled).message == (f"ledger store {filled} has version 9, this program knows versions up to 2")
+    assert refusal(filled).message == (f"ledger store {filled} has version 9, this program knows versions up to 3")
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -592,12 +610,12 @@ def test_an_older_store_is_brought_forward_after_a_backup(filled: Path, monkeypa
     monkeypatch.setattr(storefile, "MIGRATIONS", (*storefile.MIGRATIONS, step))
     with Store(filled) as store:
         assert store.last_index == 5
-    backup = filled.with_name("ledger.db.version-2")
+    backup = filled.with_name("ledger.db.version-3")
     assert backup.stat().st_mode & 0o077 == 0
     monkeypatch.undo()
     with Store(backup) as store:
         assert store.last_index == 5
-    assert "version 3" in refusal(filled).message
+    assert "version 4" in refusal(filled).message
 
 
 # ---- writing at once

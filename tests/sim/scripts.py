@@ -20,6 +20,7 @@ empty line. ``python -m tests.sim.scripts --rewrite`` writes what happens now; r
     compact a 5 [1]            a takes a snapshot at 5 and keeps so many entries before it
     install b, miss b          the snapshot that b fetches comes, or does not
     promote b                  a person makes b the only voter, in a new epoch
+    prove a 1                  a is shown the signed recovery that begins epoch 1
     show                       what they all are and have
 """
 
@@ -40,6 +41,7 @@ from swarm.core.ordering import (
     Copies,
     Effect,
     Entries,
+    EpochProven,
     Event,
     FetchSnapshot,
     Fit,
@@ -163,6 +165,9 @@ class Bench:
         term = first_term(epoch_of(node.term) + 1)
         recovery = entry(node.last_index + 1, term, node.hash_at(node.last_index), b"recovery", (uid,))
         self._handle(uid, Promoted(recovery))
+
+    def do_prove(self, uid: str, epoch: str) -> None:
+        self._handle(uid, EpochProven(int(epoch)))
 
     def _handle(self, uid: str, event: Event) -> None:
         node = self.nodes[uid]

@@ -39,16 +39,21 @@ def test_a_state_that_gives_the_voters_another_key_is_signed_by_none_of_them():
     assert not is_majority(signed, (UID,))
 
 
-def test_only_a_network_node_that_the_own_ledger_has_admitted_vouches_for_a_state():
+def test_only_most_of_the_voters_that_the_own_ledger_has_admitted_vouch_for_a_state():
     here = ledger(VOTER)
     good = {UID: sign_point(VOTER, here.network_id, POINT)}
     invented = {uid_of(public(OTHER)): sign_point(OTHER, here.network_id, POINT)}
-    assert vouched(here, POINT, good)
-    assert vouched(here, POINT, {**invented, **good})
-    assert not vouched(here, POINT, invented)
-    assert not vouched(here, POINT, {UID: sign_point(OTHER, here.network_id, POINT)})
+    assert vouched(here, (UID,), POINT, good)
+    assert vouched(here, (UID,), POINT, {**invented, **good})
+    assert not vouched(here, (UID,), POINT, invented)
+    assert not vouched(here, (UID,), POINT, {UID: sign_point(OTHER, here.network_id, POINT)})
+    two = *invented, UID
+    assert not vouched(here, two, POINT, {**invented, **good}), "one of two, whatever a stranger signs"
+    here.nodes[two[0]] = Node(Identity("org-b", bytes(32), "sn", "sn-2"), public(OTHER), (), Outcomes(b""))
+    assert vouched(here, two, POINT, {**invented, **good})
+    assert not vouched(here, ("another",), POINT, {**invented, **good}), "who does not vote has no say"
     here.nodes[UID].state = "removed"
-    assert not vouched(here, POINT, good), "its word ended with its place"
+    assert not vouched(here, (UID,), POINT, good), "its word ended with its place"
     learner = ledger(VOTER)
     learner.nodes[UID].identity = Identity("org-a", bytes(32), "sl", "sl-1")
-    assert not vouched(learner, POINT, good)
+    assert not vouched(learner, (UID,), POINT, good)
