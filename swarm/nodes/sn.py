@@ -35,6 +35,7 @@ from swarm.nodes.sn_proposals import PROPOSE_S, Proposals
 from swarm.nodes.sn_return import ComeBack
 from swarm.nodes.status import ledger_status, rules_note
 from swarm.nodes.trainings import Trainings
+from swarm.runtime import heaps
 from swarm.runtime.answers import LedgerSuperseded
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
@@ -193,6 +194,7 @@ class NetworkNode:
             await nursery.start(self.links.run, control, self._entrances)
             nursery.start_soon(self.life.run)
             nursery.start_soon(self._keep_heads)
+            nursery.start_soon(heaps.give_back)
             nursery.start_soon(self.heads.keep_judging)
             self._check_standing()
             await self._join()
