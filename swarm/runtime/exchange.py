@@ -213,7 +213,7 @@ class Exchange:
                 case x.Sign() if self._snap.topology == "sharded":
                     self._pool.submit(self._guarded, self._signed.sign, "shard", effect.shard)
                 case x.Blame():
-                    self._tell(Stalling(effect.uid, effect.reason))
+                    self._tell(Stalling(effect.uid, effect.reason, effect.alive))
                 case x.Finish():
                     self._pool.submit(self._guarded, self._finish)
         if self._machine is not None and self._machine.scattered and not self._scattered:
