@@ -58,6 +58,8 @@ def command(task: str | None, entrance: Entrance, as_json: bool) -> None:
         if shown.row_count:
             click.echo("")
             output().print(shown)
+    if more := [f"{count} {what}" for what, count in status.get("unlisted", {}).items() if count]:
+        click.echo(f"\nnot shown: {', '.join(more)} more")
 
 
 @click.command(
@@ -122,7 +124,8 @@ def _contracts(rows: list[dict[str, Any]]) -> Table:
     shown = table("contract", ">round", "phase", "members", "model", "~waits for")
     for row in rows:
         live = sum(member["state"] == "live" for member in row["members"])
-        members = f"{live} live of {len(row['members'])}, minPeers {row['min_peers']}"
+        enrolled = row.get("enrolled", len(row["members"]))  # an older network node says all of them
+        members = f"{live} live of {enrolled}, minPeers {row['min_peers']}"
         model = short_digest(row["base"]) if row["commits"] else "none yet"
         shown.add_row(row["name"], str(row["round"]), row["phase"], members, model, ", ".join(row["waiting_for"]))
     return shown

@@ -211,7 +211,7 @@ class Contract:
 
     def suspect(self, uid: str, body: Mapping[str, Any]) -> list[Event]:
         self._speaking(uid, body, "Suspect")
-        return self._settle(self.current.suspect(uid, body["attempt"], body["uid"]))
+        return self._settle(self.current.suspect(uid, body["attempt"], body["uid"], alive=body.get("alive", False)))
 
     def pass_deadline(self, body: Mapping[str, Any]) -> list[Event]:
         self._heard(body, "DeadlinePassed")

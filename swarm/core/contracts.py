@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from swarm.core import dispute
 from swarm.core.agreement import DEFAULT_CONTRACT, Enrolment
 from swarm.core.board import Board
 from swarm.core.claims import Anchored, EntryHeader, Verified
@@ -86,6 +87,8 @@ class Contracts:
         contract = self._contract(claim)
         if claim.kind == "Offer" and contract.level.stage == "down":
             self._must_be_from_above(contract, claim)
+        if claim.kind == "Ready" and self._rules.active >= dispute.SINCE:
+            dispute.must_tell(claim.body, contract.snap, contract.options.mergeMethod)
         weight, met = self._weight(contract, claim), self._met(contract)
         events = contract.handle(claim.kind, claim.uid, claim.body, group=weight, met=met)
         self._may_forget(contract)

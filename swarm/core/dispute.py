@@ -13,7 +13,13 @@ from typing import Any
 
 from swarm.core.events import Aborted, SnapMade
 from swarm.core.membership import Member
+from swarm.core.merge import METHODS
 from swarm.errors import Refused
+
+SHARDS_TOLD_MAX = 64
+"""A Ready that names each shard's digest costs the ledger 32 bytes a shard; with more it names the whole only."""
+SINCE = 5
+"""The version of the rules from which it has to: else two that differ would not tell in which shard."""
 
 
 @dataclass(slots=True)
@@ -47,6 +53,22 @@ class Dispute:
     def from_state(cls, state: list[Any]) -> Dispute:
         round_, attempt, snap, owners, signed = state
         return cls(round_, attempt, snap, dict(owners), dict(signed))
+
+
+def must_tell(body: Mapping[str, Any], snap: SnapMade | None, method: str) -> None:
+    """Refuse a Ready of this attempt that does not say what its author holds of each shard, and of what owners said of
+    distances where the method asks for them; one of one's own may or may not."""
+    if snap is None or (body["round"], body["attempt"]) != (snap.round, snap.attempt):
+        return
+    shards, told = len(snap.shards), len(body.get("shards", ()))
+    known, several = METHODS.get(method), sum(member.weight > 0 for member in snap.members) > 1
+    fitting = [shards, 2 * shards] if known is None else [2 * shards if known.distances and several else shards]
+    if told not in fitting and (told or max(fitting) <= SHARDS_TOLD_MAX):
+        expected = " or ".join(map(str, fitting))
+        raise Refused(
+            f"this Ready for attempt {snap.attempt} of round {snap.round} of contract {snap.contract} names {told} "
+            f"digests of shards, not {expected}"
+        )
 
 
 def shown_before(dispute: Dispute | None, body: Mapping[str, Any], accused: Member, contract: str) -> bytes:

@@ -192,7 +192,8 @@ class Exchanging:
             return []
         start, stop = lane.left.pop(0)
         lane.pull = Pull(lane.what, lane.of, source or lane.of, start, stop)
-        lane.upto, lane.moved_s, lane.heard_s, lane.stopping, lane.again_s = start, now_s, now_s, "", None
+        lane.upto, lane.moved_s, lane.heard_s, lane.again_s = start, now_s, now_s, None
+        lane.stopping, lane.alive = "", False
         return [lane.pull]
 
     def _lane_of(self, pull: Pull) -> Lane | None:
@@ -245,10 +246,11 @@ class Exchanging:
             return [*effects, *self._blame(pull.of, reason), *self._turn_to(pull.what, now_s)]
         lane.left.insert(0, (pull.start, pull.stop))  # from the beginning: who sent which part would not be known
         lane.tried.append(pull.source)
-        lane.failure = lane.failure or reason
+        if not lane.failure:
+            lane.failure, lane.lived = reason, lane.alive and not event.bad
         if source := self._relay(lane):
             return [*effects, *self._next(lane, now_s, source)]
-        return [*effects, *self._blame(lane.of, lane.failure), *self._turn_to(pull.what, now_s)]
+        return [*effects, *self._blame(lane.of, lane.failure, alive=lane.lived), *self._turn_to(pull.what, now_s)]
 
     def _relay(self, lane: Lane) -> str:
         """Who else may hold this owner's shard: those who are Ready, then some others; "" when all were asked."""
@@ -275,11 +277,13 @@ class Exchanging:
     def _watch(self, lane: Lane, rtt_s: Mapping[str, float], now_s: float) -> list[Effect]:
         if lane.pull is None:
             return self._again(lane, now_s)
-        silent_s = max(quiet_s(lane, now_s), self._kept_waiting_s(lane, now_s) / PATIENCE)
+        waited_s = self._kept_waiting_s(lane, now_s) / PATIENCE
+        silent_s = max(quiet_s(lane, now_s), waited_s)
         if lane.stopping or silent_s < SILENT_S:  # patience is never less, and takes a look at every lane
             return []
         if silent_s < self._silence.patience_s(lane, self._lanes.values(), rtt_s.get(lane.pull.source, 0.0), now_s):
             return []
+        lane.alive = quiet_s(lane, now_s) < waited_s
         lane.stopping = f"no byte of its {lane.what} came for {now_s - lane.moved_s:.0f} s"
         return [Stop(lane.pull, lane.stopping)]
 
@@ -297,11 +301,11 @@ class Exchanging:
         lane.tried, lane.failure = [], ""
         return self._next(lane, now_s)
 
-    def _blame(self, uid: str, reason: str) -> list[Effect]:
+    def _blame(self, uid: str, reason: str, *, alive: bool = False) -> list[Effect]:
         if uid in self.blamed:
             return []
         self.blamed[uid] = reason
-        return [Blame(uid, reason)]
+        return [Blame(uid, reason, alive)]
 
     # ---- merging
 

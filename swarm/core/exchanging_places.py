@@ -46,8 +46,12 @@ class Lane:
     moved_s: float = 0.0
     heard_s: float = 0.0
     stopping: str = ""
+    alive: bool = False
+    """Whether who is to be stopped gives signs of life, and nothing else."""
     tried: list[str] = field(default_factory=list)
     failure: str = ""
+    lived: bool = False
+    """What ``alive`` was when it failed first."""
     again_s: float | None = None
 
 

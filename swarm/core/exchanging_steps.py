@@ -157,8 +157,11 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Blame:
+    """``alive``: it gives signs of life and nothing else, so it may be waiting for somebody itself."""
+
     uid: str
     reason: str
+    alive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

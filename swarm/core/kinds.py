@@ -14,7 +14,8 @@
     Offer                 sl, member                weights are frozen; Offered, and SnapMade once all have
     WindowClosed          sn, voter                 the rest came too late; SnapMade
     Ready                 sl, member of the attempt holds all bytes; MemberReady, at the q-th Committed (and Finished)
-    Suspect               sl, member of the attempt its data do not come; SnapMade (next attempt) or Aborted by majority
+    Suspect               sl, member of the attempt its data do not come (`alive`: it lives); SnapMade or Aborted by
+                                                    majority
     DeadlinePassed        sn, voter                 SnapMade (next attempt) or Aborted; `fewest` says how blame is read
     Missing               sl, member                cannot get the model from anybody; BaseLost when nobody can have it
     Leave                 sl, member                MemberGone, and what follows for the round
@@ -63,7 +64,7 @@ from swarm.core.rules import KNOWN, has_kind
 from swarm.core.task_kinds import INDEX, SLOT, TASK_FIELDS
 from swarm.errors import BadInput
 
-__all__ = ["COUNT_MAX", "FIELDS", "INTRODUCTIONS", "JOINING", "check_body", "check_kind"]
+__all__ = ["COUNT_MAX", "FIELDS", "INTRODUCTIONS", "JOINING", "check_body", "check_kind", "known"]
 
 TENSORS_MAX = 100_000
 EPOCH_MAX = 2**20
@@ -171,7 +172,14 @@ FIELDS: dict[str, dict[str, Field]] = {
         "digest": DIGEST,
         "shards": Field("a list of shard digests of 32 bytes", list_of(bytes_of(32, 32), 0, 1000), required=False),
     },
-    "Suspect": {"contract": CONTRACT, "round": ROUND, "attempt": ATTEMPT, "uid": UID, "reason": REASON},
+    "Suspect": {
+        "contract": CONTRACT,
+        "round": ROUND,
+        "attempt": ATTEMPT,
+        "uid": UID,
+        "reason": REASON,
+        "alive": replace(FLAG, since=5),
+    },
     "DeadlinePassed": {"contract": CONTRACT, "round": ROUND, "attempt": ATTEMPT, "fewest": FLAG},
     "Missing": {"contract": CONTRACT, "digest": DIGEST},
     "Leave": {"contract": CONTRACT, "reason": REASON},
@@ -204,6 +212,11 @@ def check_body(kind: str, body: Any, version: int = KNOWN) -> None:
     misfit = _misfit(kind, body, version) if is_map(body) else "its body is no map"
     if misfit:
         raise BadInput(f"this {kind} proposal cannot be taken: {misfit}")
+
+
+def known(kind: str, body: dict[str, Any], version: int) -> dict[str, Any]:
+    """The body without the fields that this version of the rules does not have yet."""
+    return {name: value for name, value in body.items() if name not in FIELDS[kind] or FIELDS[kind][name].at(version)}
 
 
 def check_kind(kind: str, version: int) -> None:

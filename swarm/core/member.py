@@ -224,7 +224,7 @@ class Member:
         if self.phase is Phase.OVERTAKEN:
             return [m.EndExchange(), *self._fetch(self.contract.base)]
         part.stalled = True
-        return [part.suspect(event.uid, event.reason)]
+        return [part.suspect(event.uid, event.reason, alive=event.alive)]
 
     def _told_owed(self, event: m.Owed) -> list[m.Effect]:
         part = self._current(event.round, event.attempt)

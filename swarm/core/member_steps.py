@@ -58,6 +58,8 @@ class Stalled:
     attempt: int
     uid: str
     reason: str
+    alive: bool = False
+    """It gives signs of life and nothing else: it may be waiting for somebody itself."""
 
 
 @dataclass(frozen=True)

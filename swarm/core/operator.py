@@ -92,6 +92,9 @@ class Operator:
         self._ledger = ledger
         self._declined: set[int] = set()
         self._lost: tuple[float, str] | None = None
+        self._sure_s: float | None = None
+        """When a majority of the ledger was asked for last, and answered; while something runs that must not go on
+        without."""
 
     def handle(self, event: Event, now_s: float) -> list[Effect]:
         return [*self._on(event, now_s), *self._follow()]
@@ -118,7 +121,10 @@ class Operator:
             case TaskrunnerCleared(run=run, by=by):
                 return self._let_go((one for one in self._running() if one.lease.run == run), f"by {by}")
             case o.LedgerLost(reason):
-                self._lost = self._lost or (now_s, reason)
+                self._lost = self._lost or (now_s if self._sure_s is None else self._sure_s, reason)
+                return []
+            case o.LedgerSure(asked_s):
+                self._sure_s = asked_s
                 return []
             case o.LedgerBack():
                 self._lost = None
@@ -209,6 +215,10 @@ class Operator:
         """Where one thing runs at a time: a node of the profile; for jobs, of which there is room for more, a slot."""
         task = self._ledger().tasks.get(lease.task)
         return lease.slot if task is None or task.run in self._ledger().board.jobs.runs else lease.index
+
+    def runs_alone(self) -> bool:
+        """Whether something runs here that has to end when the ledger is out of reach for long."""
+        return any(self._is_alone(attempt.lease) for attempt in self._running())
 
     def _is_alone(self, lease: SlotAssigned) -> bool:
         """Whether it runs without a learning node, whose offers count under the current fence only."""
@@ -361,6 +371,8 @@ class Operator:
 
         A job is ended before anybody else can be given its slot.
         """
+        if not self.runs_alone():
+            self._sure_s = None
         if self._lost is None or not self._running():
             return []
         since_s, reason = self._lost

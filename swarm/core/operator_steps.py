@@ -66,6 +66,13 @@ class LedgerBack:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerSure:
+    """A majority of the ledger was in reach, or came into reach, after this moment."""
+
+    asked_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """What this host says to the task: it runs it, ``refused`` it, or it has no place for it (``unfit``)."""
 
@@ -147,8 +154,8 @@ class Ticked:
 
 
 Event = (
-    Kept | CaughtUp | LedgerMoved | LedgerLost | LedgerBack | TaskrunnerCleared | Judged | Prepared | Looked | Intended
-    | Started | NotStarted | ProgramStarted | Ended | Reaped | Stopped | Ticked
+    Kept | CaughtUp | LedgerMoved | LedgerLost | LedgerBack | LedgerSure | TaskrunnerCleared | Judged | Prepared
+    | Looked | Intended | Started | NotStarted | ProgramStarted | Ended | Reaped | Stopped | Ticked
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swarm.core.merge.mean import BLOCK, as_float64, rounded
+from swarm.core.merge.mean import BLOCK, as_float64, readable, rounded
 from swarm.core.merge.method import Array
 from swarm.core.tensors import FLOATS, Run, Schema, TensorSpec
 
@@ -38,6 +38,27 @@ def momenta(schema: Schema) -> Schema | None:
     floats = (tensor for tensor in schema.tensors if tensor.dtype in FLOATS)
     state = [TensorSpec(one.name, "float64" if one.dtype == "float64" else "float32", one.shape) for one in floats]
     return Schema(tuple(state)) if any(one.nbytes for one in state) else None
+
+
+FARTHEST = {"float16": 2.0**12, "bfloat16": 2.0**120, "float32": 2.0**120, "float64": 2.0**952}
+"""How far an element of a contribution may be from the base: with the usual rate and momentum a step of that stays in
+the range. One that is much further would take the step beyond it, and every member's training with it."""
+
+
+def too_far(schema: Schema, start: int, stop: int, model: Buffer, base: Buffer) -> str | None:
+    """The first tensor that is further than `FARTHEST` from the base in bytes ``start`` to ``stop``, all of both."""
+    for run in schema.runs(start, stop):
+        if run.dtype not in FLOATS:
+            continue
+        storage, where = schema.tensors[run.tensor].storage, slice(run.start - start, run.stop - start)
+        x, g = (readable(run.dtype, np.frombuffer(each, np.uint8)[where].view(storage)) for each in (model, base))
+        most = FARTHEST[run.dtype]
+        if max(x.max(), -x.min(), g.max(), -g.min()) <= most / 2:
+            continue  # as ever: two looks instead of a difference
+        with np.errstate(all="ignore"):  # what is not finite is found by whoever merges
+            if np.abs(x.astype(np.float64) - g).max() > most:
+                return schema.tensors[run.tensor].name
+    return None
 
 
 class Step:

@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from swarm.core import blame, layout
+from swarm.core.dispute import SHARDS_TOLD_MAX
 from swarm.core.events import Aborted, Contributor, SnapMade
 from swarm.core.member_steps import Effect, Merged, Propose, Show, Source
-
-SHARDS_TOLD_MAX = 64
-"""A Ready that names each shard's digest costs the ledger 32 bytes a shard; with more it names the whole only."""
 
 
 @dataclass
@@ -58,8 +56,8 @@ class Part:
         told = {"shards": list(merged.shards)} if 0 < len(merged.shards) <= SHARDS_TOLD_MAX else {}
         return self._propose("Ready", digest=merged.digest, **told)
 
-    def suspect(self, uid: str, reason: str) -> Effect:
-        return self._propose("Suspect", uid=uid, reason=reason)
+    def suspect(self, uid: str, reason: str, *, alive: bool = False) -> Effect:
+        return self._propose("Suspect", uid=uid, reason=reason, **({"alive": True} if alive else {}))
 
     def retried(self, again: Part, nbytes: int) -> list[Effect]:
         """The deadline blamed nobody, and the same members try again: name who held this attempt up."""

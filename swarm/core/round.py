@@ -59,6 +59,8 @@ class Attempt:
     snap: SnapMade
     ready: dict[str, tuple[str, tuple[bytes, ...]]] = field(default_factory=dict)
     suspects: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    waiting: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of these, who says that whom it suspects gives signs of life."""
 
     @property
     def uids(self) -> tuple[str, ...]:
@@ -79,6 +81,8 @@ class Round:
         self.offers: dict[str, Offer] = {}
         self.window_closed = False
         self.attempt: Attempt | None = None
+        self.heeded: set[str] = set()
+        """Whose word alone explained why others had to wait for it, so that somebody was dropped by it."""
         self.line = Line(terms.picks)
         """Who takes part, where not everybody does: while offers are collected it holds all live members."""
 
@@ -167,7 +171,7 @@ class Round:
         where = (self.terms.contract, self.number, attempt)
         return [*events, Committed(*where, digest, now.uids, signers, self._final)]
 
-    def suspect(self, uid: str, attempt: int, accused: str) -> list[Event]:
+    def suspect(self, uid: str, attempt: int, accused: str, *, alive: bool = False) -> list[Event]:
         now = self._member_speaks(uid, attempt, "Suspect")
         if accused not in now.uids:
             raise Refused(f"{accused} is suspected and is no member of attempt {attempt} of round {self.number}")
@@ -177,19 +181,24 @@ class Round:
         if uid in accusers:
             return []
         now.suspects[accused] = (*accusers, uid)
-        count, others = len(accusers) + 1, len(now.uids) - 1
+        if alive:
+            now.waiting[accused] = (*now.waiting.get(accused, ()), uid)
+        words = self._words(now)
+        worst = max(sorted(words.against), key=lambda each: len(words.against[each]))
+        count, others = len(words.against[worst]), len(now.uids) - 1
         if 2 * count <= others:
             return []
-        return self.without([accused], "dropped", f"was suspected by {count} of {others} others")
+        return self._drop([worst], f"was suspected by {count} of {others} others", words)
 
     def pass_deadline(self, attempt: int, *, fewest: bool) -> list[Event]:
         """``fewest``: of two that suspect each other only one goes. Entries from before it was there say: both."""
         now = self._current(attempt, "DeadlinePassed")
-        accused = blame.most_suspected(now.suspects, now.uids)
+        words = self._words(now)
+        accused = blame.most_suspected(words.against, now.uids)
         if accused:
-            most = len(now.suspects[accused[0]])
-            accused = blame.fewest(now.suspects, now.uids, self.terms.min_peers) if fewest else accused
-            return self.without(accused, "dropped", f"was suspected by {most} others at the deadline")
+            most = len(words.against[accused[0]])
+            accused = blame.fewest(words.against, now.uids, self.terms.min_peers) if fewest else accused
+            return self._drop(accused, f"was suspected by {most} others at the deadline", words)
         absent = [uid for uid in now.uids if uid not in now.ready]
         if len(absent) == len(now.uids):
             return self._again(now.uids, f"nobody was ready at the deadline of attempt {attempt}")
@@ -216,6 +225,15 @@ class Round:
         return [self._abort(reason)] if self.offers else []
 
     # ---- how
+
+    def _words(self, now: Attempt) -> blame.Words:
+        return blame.counted(now.suspects, now.waiting, self.heeded, now.uids)
+
+    def _drop(self, accused: list[str], reason: str, words: blame.Words) -> list[Event]:
+        through = sorted({owner for uid in accused for owner in words.through.get(uid, ())})
+        self.heeded.update(through)
+        names = ", ".join(self._name(uid) for uid in through)
+        return self.without(accused, "dropped", f"{reason}, some of whom wait for {names}" if names else reason)
 
     def _begin(self, number: int, uids: Iterable[str]) -> SnapMade:
         chosen = sorted(uids)
@@ -323,23 +341,27 @@ class Round:
             list(now.uids),
             [[uid, digest, list(shards)] for uid, (digest, shards) in now.ready.items()],
             [[accused, list(accusers)] for accused, accusers in now.suspects.items()],
+            *([[[accused, list(accusers)] for accused, accusers in now.waiting.items()]] if now.waiting else []),
         ]
         head = {"number": self.number, "base": self.base, "closed": self.window_closed}
-        return {**head, "offers": offers, "attempt": attempt, **self.line.to_state()}
+        heeded = {"heeded": sorted(self.heeded)} if self.heeded else {}
+        return {**head, **heeded, "offers": offers, "attempt": attempt, **self.line.to_state()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], terms: Terms) -> Round:
         new = cls(state["number"], state["base"], terms)
         new.offers = {uid: Offer(*rest) for uid, *rest in state["offers"]}
         new.window_closed = state["closed"]
+        new.heeded = set(state.get("heeded", ()))
         new.line.restore(state)
         if state["attempt"]:
-            number, entry, uids, ready, suspects = state["attempt"]
+            number, entry, uids, ready, suspects, *waiting = state["attempt"]
             new._begin(number, uids)
             assert new.attempt is not None
             new.attempt.snap = replace(new.attempt.snap, entry=entry)
             new.attempt.ready = {uid: (digest, tuple(shards)) for uid, digest, shards in ready}
             new.attempt.suspects = {accused: tuple(accusers) for accused, accusers in suspects}
+            new.attempt.waiting = {accused: tuple(by) for each in waiting for accused, by in each}
         return new
 
     def check(self) -> None:
@@ -349,6 +371,7 @@ class Round:
             assert set(self.offers) <= set(self.line.first(self.offers)), "I4: only who was picked offers"
             return
         uids, snap = now.uids, now.snap
+        assert all(set(by) <= set(now.suspects[uid]) for uid, by in now.waiting.items()), "who waits suspects"
         assert not self.terms.picks or len(uids) <= self.terms.picks, "I4: as many as the contract says"
         assert list(uids) == sorted(set(uids)), "I4: members once each, by uid"
         assert set(uids) <= set(self.offers), "I8: members have offered on this base"

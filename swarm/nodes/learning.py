@@ -19,6 +19,7 @@ import trio
 from swarm.core import events as e
 from swarm.core import member_steps as m
 from swarm.core.contract import Contract
+from swarm.core.kinds import known
 from swarm.core.member import Member
 from swarm.errors import InternalError, SwarmError
 from swarm.nodes import mergemethods, serving
@@ -201,7 +202,7 @@ class Learning:
                 self.models.keep_only([body["base"], *mine, *(commit.digest for commit in self.contract.kept)])
             before = self._round.rates if self._round else {}  # the same to all; offers are there for some only
             body = await self._offering.completed(body, before)
-        outcome = await self._link.propose(effect.kind, body)
+        outcome = await self._link.propose(effect.kind, known(effect.kind, body, self._link.ledger.rules.active))
         if not outcome.accepted:
             log.info("%s refused: %s", effect.kind, outcome.reason)
         if effect.kind == "Offer":
@@ -235,6 +236,7 @@ class Learning:
             store=result.write if handed else None,
             coding=own.coding,
             most=self.contract.options.maxDeltaNorm / 1000,
+            steps=self.contract.momenta is not None,
             staging=self._staging,
             client=self._client,
             rates=self._rates,
@@ -256,7 +258,8 @@ class Learning:
                 self.happened(m.Owed(snap.round, snap.attempt, news.owed))
             case Stalling():
                 log.info("round %d: %s", snap.round, news.reason)
-                self.happened(m.Stalled(snap.round, snap.attempt, news.uid, printable(news.reason, 500)))
+                reason = printable(news.reason, 500)
+                self.happened(m.Stalled(snap.round, snap.attempt, news.uid, reason, news.alive))
             case Done() if self.contract.momenta is not None or self._offering.drifts:
                 self.nursery.start_soon(self._work_on, now, news)
             case Done():

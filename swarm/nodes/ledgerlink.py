@@ -21,6 +21,8 @@ from swarm.core.events import Applied, NodeGone, NodeKnown, Outcome
 from swarm.core.fields import is_address
 from swarm.core.ledger import Ledger
 from swarm.errors import Crowded, IdentityError, Outdated, SwarmError, Unreachable
+from swarm.nodes.acquainting import acquaint, acquaint_all
+from swarm.nodes.hearsay import asked, head_of
 from swarm.runtime.change import either
 from swarm.runtime.control import Control, Link, Prompt
 from swarm.runtime.inturn import InTurn
@@ -35,10 +37,11 @@ CALL_S = 10.0
 LONGER = 4
 """Where many turn to one busy network node at once, those who give up early only make it busier."""
 CATCH_UP_S = 60.0
+CONFIRM_S = 6.0
 BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 FIRST_CONTACT_S = 60.0
 TAKING_S = 2.0
-"""After which an SN that has sent entries is told how far they were taken, and goes on from there."""
+"""After so long an SN that has sent entries is told how far they were taken."""
 BREATH = 16
 REMEMBERED = "network-nodes.json"
 FLAGS = "--sn-ip its --host-ip and --sn-api-port its API port"
@@ -50,22 +53,6 @@ log = logging.getLogger("swarm.SL")
 def parse_address(text: str) -> Address:
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def acquaint(local: Local, ledger: Ledger, applied: Applied) -> None:
-    """What the ledger says of nodes holds in handshakes too: whose a node key is, which incarnations have ended."""
-    for event in applied.events:
-        if isinstance(event, NodeKnown):
-            node = ledger.nodes[event.uid]
-            local.acquaintances.learn(node.node_key, node.identity, node.incarnation)
-    local.acquaintances.rules = ledger.rules.active
-
-
-def acquaint_all(local: Local, ledger: Ledger) -> None:
-    """The same of a ledger whose entries were applied elsewhere."""
-    for node in ledger.nodes.values():
-        local.acquaintances.learn(node.node_key, node.identity, node.incarnation)
-    local.acquaintances.rules = ledger.rules.active
 
 
 class LedgerLink:
@@ -101,6 +88,7 @@ class LedgerLink:
         """Why the entries of the network node at hand do not go on where the own ones end."""
         self._outdated: Outdated | None = None
         """From here on this release does not know what the entries mean."""
+        self._unconfirmed = False  # the ledger was there last without a majority
         self._begun = False  # with whatever the ledger said then
         self._behind = 0  # how often a network node was, before that
         self._linked = trio.Event()
@@ -172,7 +160,7 @@ class LedgerLink:
             if link is None:
                 continue
             try:
-                outcome = Outcome.from_wire(await link.call("propose", {"proposal": raw}, deadline_s=CALL_S))
+                outcome = await asked(link, "propose", {"proposal": raw}, CALL_S, Outcome.from_wire)
                 await self._reach(outcome.index)
             except Unreachable as error:
                 # It went, or its ledger pauses, or is crowded for long: the same bytes again, through whoever answers.
@@ -207,8 +195,25 @@ class LedgerLink:
 
     async def catch_up(self, deadline_s: float) -> None:
         """Apply what the SN at hand has applied by now."""
-        status = await self.call("status", {}, deadline_s=deadline_s)
+        status = await self.call("status", {"only": "head"}, deadline_s=deadline_s)
         await self._reach(int(status["head"]))
+
+    async def confirm(self) -> bool:
+        """Whether the SN at hand sees a majority. If not, the ledger is lost until one does."""
+        link = self._link
+        if link is None:
+            return False
+        try:
+            await asked(link, "status", {"only": "head", "confirmed": True}, CONFIRM_S, head_of)
+        except Unreachable as error:
+            self._unconfirmed = True
+            if not link.closed.is_set():
+                self._set_pausing(error.message)
+                if len(self._known()) > 1:
+                    await link.close()
+            return False
+        self._set_found()
+        return True
 
     def _on_entry(self, entry: Entry, applied: Applied) -> None:
         acquaint(self.local, self.ledger, applied)
@@ -249,7 +254,7 @@ class LedgerLink:
             if link.peer.identity.role != "sn":
                 raise IdentityError(f"{link.peer.identity} answers at {address[0]}:{address[1]} and is no network node")
             place = {"after": self.replica.head_index, "hash": self.ledger.head_hash, "ahead": True}
-            head, goes_on = _head(await link.call("follow", place, deadline_s=deadline_s))
+            head, goes_on = head_of(await link.call("follow", place, deadline_s=deadline_s))
             if not goes_on:
                 raise self._disagree()
         except BaseException:
@@ -257,7 +262,8 @@ class LedgerLink:
             raise
         self._link = link
         self._linked.set()
-        self._set_found()
+        if not self._unconfirmed:
+            self._set_found()
         return link, head
 
     async def _begin(self, link: Link, head: int) -> None:
@@ -303,6 +309,7 @@ class LedgerLink:
         self._on_link(reason)
 
     def _set_found(self) -> None:
+        self._unconfirmed = False
         if self.lost:
             self.lost = ""
             self._on_link("")
@@ -376,14 +383,6 @@ def _remembered(state: StateDirectory) -> list[Address]:
         return [parse_address(text) for text in said if is_address(text)]
     except (OSError, ValueError, LookupError, TypeError):
         return []
-
-
-def _head(reply: Any) -> tuple[int, bool]:
-    """How far the ledger goes there, and whether it goes on where the one here ends."""
-    match reply:
-        case {"head": int(head)}:
-            return head, reply.get("goes_on") is not False
-    raise Unreachable("the network node does not say how far its ledger goes")
 
 
 def say_first_contact(

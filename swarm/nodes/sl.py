@@ -95,6 +95,7 @@ class LearningNode:
         self.learning: Learning | None = None
         """Of the program's newest session."""
         self._session: Session | None = None
+        self._mesh: Mesh | None = None
         self._enrolling: tuple[Session, str] | None = None
         self._pace = Pace()
         self.failed: SwarmError | None = None
@@ -107,7 +108,7 @@ class LearningNode:
 
     async def _live(self) -> int:
         self.server.start()
-        mesh = Mesh(self.local)
+        mesh = self._mesh = Mesh(self.local)
         control = Control(mesh, self.link.handlers(), authorise, prompt=self.link.prompt())
         async with mesh.run(listen=[]), control.run(), trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -330,7 +331,9 @@ class LearningNode:
             await learning.run()
 
     def bytes_sent(self) -> int:
-        return self.server.bytes_sent + self.client.bytes_sent
+        """On all sockets to other hosts, below TLS."""
+        spoken = self._mesh.bytes_sent if self._mesh is not None else 0
+        return self.server.bytes_sent + self.client.bytes_sent + spoken
 
     # ---- what comes from outside
 

@@ -22,9 +22,9 @@ from swarm.core.ledger import Ledger
 from swarm.core.names import Identity
 from swarm.errors import Outdated, Refused, Replaced, RunsTwice, SwarmError, Unreachable
 from swarm.nodes import chronicle, sn_return
+from swarm.nodes.acquainting import acquaint, acquaint_all
 from swarm.nodes.answers import ANSWERS, Answer
 from swarm.nodes.codestore import CodeStore
-from swarm.nodes.ledgerlink import acquaint, acquaint_all
 from swarm.nodes.listening import listen_host
 from swarm.nodes.sn_feed import Feed
 from swarm.nodes.sn_heads import Heads
@@ -35,6 +35,7 @@ from swarm.nodes.sn_proposals import PROPOSE_S, Proposals
 from swarm.nodes.sn_return import ComeBack
 from swarm.nodes.status import ledger_status, rules_note
 from swarm.nodes.trainings import Trainings
+from swarm.runtime import heaps
 from swarm.runtime.answers import LedgerSuperseded
 from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
@@ -193,6 +194,7 @@ class NetworkNode:
             await nursery.start(self.links.run, control, self._entrances)
             nursery.start_soon(self.life.run)
             nursery.start_soon(self._keep_heads)
+            nursery.start_soon(heaps.give_back)
             nursery.start_soon(self.heads.keep_judging)
             self._check_standing()
             await self._join()
@@ -323,6 +325,10 @@ class NetworkNode:
         return as_wire(await self.driver.promote(body["proposal"], deadline_s=PROPOSE_S))
 
     async def _status(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
+        if body.get("only") == "head":
+            if body.get("confirmed"):
+                return await self.leader.head(bool(body.get("here")), CALL_S)
+            return {"head": self.driver.ledger.head_index}
         upgrading = rules_note(self.driver.ledger)
         notes = [*self.driver.notes(), *self.leader.notes(), *self.heads.notes(), upgrading, self._returned]
         notes += [self._elsewhere] if self._alone else []

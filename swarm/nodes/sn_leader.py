@@ -75,6 +75,19 @@ class Leader:
 
         return await (here(deadline_s) if body.get("here") else self._anywhere(here, there, deadline_s))
 
+    async def head(self, here: bool, deadline_s: float) -> dict[str, int]:
+        """How far the ledger goes, by the word of who leads, and so of a majority. ``here``: ask nobody else."""
+
+        async def own(left_s: float) -> dict[str, int]:
+            await self._driver.catch_up(deadline_s=left_s)
+            return {"head": self._driver.ledger.head_index}
+
+        async def there(link: Link, left_s: float) -> dict[str, int]:
+            said = await link.call("status", {"only": "head", "confirmed": True, "here": True}, deadline_s=left_s)
+            return {"head": int(said["head"])}
+
+        return await (own(deadline_s) if here else self._anywhere(own, there, deadline_s))
+
     def link(self) -> Link | None:
         """To the leader; before this node knows of one, to any network node."""
         leader = self._driver.leader_uid

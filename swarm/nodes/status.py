@@ -1,13 +1,16 @@
 """What an SN says of itself and of the ledger, as plain data for ``swarm status``, the demo's view and tests.
 
 Used by ``nodes/sn``. Guarantees: nothing in it that members of the network may not see; names whom every contract waits
-for.
+for; fits into a message, however much there is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgpack
 
 import swarm
 from swarm.core.contract import Contract
@@ -15,16 +18,26 @@ from swarm.core.ledger import Ledger
 from swarm.core.organisations import label
 from swarm.core.run import Run
 from swarm.core.slot import Slot
-from swarm.core.task import Task
-from swarm.core.taskrunner import Taskrunner
+from swarm.core.task import WORDS, Task
+from swarm.core.taskrunner import Listener, Taskrunner
 from swarm.runtime.driver import Driver
 from swarm.runtime.tls import Local
 
 NAMED_MAX = 5
+KIB = 1024
+ROWS_KIB = {"nodes": 256, "contracts": 256, "tasks": 128, "taskrunners": 192, "organisations": 64}
+"""Of each list: a message takes 1 MiB."""
+PART_KIB = 64
+"""Of the members of a contract, and of the slots of a run: no row leaves the others no room."""
+NAMES_KIB = 16
+OTHERS_MAX = 50
+"""Lost nodes, and members that are gone, that are named: the newest."""
 
 
 Training = Callable[[str, str], dict[str, Any] | None]
 """Of a contract and a member's uid: how its program trains, as far as it has said so."""
+Rows = list[dict[str, Any]]
+T = TypeVar("T")
 
 
 def ledger_status(
@@ -32,11 +45,29 @@ def ledger_status(
 ) -> dict[str, Any]:
     """``heard_ms``: when this node heard of others last; ``notes``: what must be said, a sentence each.
 
-    Nodes that have left or were removed are not listed.
+    Nodes that have left or were removed are not listed; of all others as many as a message takes, who lives and what is
+    under way first. ``unlisted`` counts those that are not.
     """
     identity = local.credentials.identity
     ledger, voters = driver.ledger, driver.voters
-    here = [uid for uid, node in sorted(ledger.nodes.items()) if not node.gone]
+    rows = {
+        "organisations": _organisations(ledger),
+        "nodes": _nodes(ledger, heard_ms),
+        "contracts": (_contract(contract, training) for contract in _by_need(ledger)),
+        "tasks": (_task(task) for task in sorted(ledger.tasks.values(), key=_needed_task)),
+        "taskrunners": (_taskrunner(runner) for runner in ledger.taskrunners.values()),
+    }
+    listed = {name: list(fitting(each, ROWS_KIB[name])) for name, each in rows.items()}
+    listed["nodes"].sort(key=lambda row: str(row["uid"]))
+    listed["contracts"].sort(key=lambda row: str(row["name"]))
+    listed["tasks"].sort(key=lambda row: ledger.tasks[row["name"]].created_ms)
+    there = {
+        "organisations": len(ledger.anchors),
+        "nodes": sum(not node.gone for node in ledger.nodes.values()),
+        "contracts": len(ledger.contracts),
+        "tasks": len(ledger.tasks),
+        "taskrunners": len(ledger.taskrunners),
+    }
     return {
         "version": swarm.__version__,
         "node": {
@@ -48,7 +79,7 @@ def ledger_status(
         "role": driver.role,
         "leader": driver.leader_uid,
         "voters": list(voters),
-        "learners": [uid for uid, _ in ledger.sns() if uid not in voters],
+        "learners": list(fitting((uid for uid, _ in ledger.sns() if uid not in voters), NAMES_KIB)),
         "rules": {"active": ledger.rules.active, "known": ledger.rules.known},
         "epoch": ledger.epoch,
         "term": driver.term,
@@ -57,12 +88,18 @@ def ledger_status(
         "head": ledger.head_index,
         "last": driver.last_index,
         "network_id": ledger.network_id.hex(),
-        "organisations": [_organisation(ledger, anchor) for anchor in sorted(ledger.anchors)],
-        "nodes": [{**_node(ledger, uid), "heard_ms": heard_ms.get(uid, 0)} for uid in here],
-        "contracts": [_contract(ledger.contracts[name], training) for name in sorted(ledger.contracts)],
-        "tasks": [_task(task) for task in ledger.tasks.values()],
-        "taskrunners": [_taskrunner(runner) for runner in ledger.taskrunners.values()],
+        **listed,
+        "unlisted": {name: there[name] - len(listed[name]) for name in there},
     }
+
+
+def fitting(rows: Iterable[T], most_kib: int) -> Iterator[T]:
+    """As many of them as there is room for, the first first."""
+    left = most_kib * KIB
+    for row in rows:
+        if (size := len(msgpack.packb(row))) <= left:
+            left -= size
+            yield row
 
 
 def rules_note(ledger: Ledger) -> str:
@@ -75,40 +112,58 @@ def rules_note(ledger: Ledger) -> str:
     return f"rules version {coming} is activated once these nodes are upgraded, too: {names}{more}"
 
 
-def _organisation(ledger: Ledger, anchor: bytes) -> dict[str, Any]:
-    nodes = [node for node in ledger.nodes.values() if node.identity.anchor == anchor and node.state == "live"]
-    return {"name": label(ledger.anchors, anchor), "key": f"sha256:{anchor.hex()}", "live_nodes": len(nodes)}
+def _organisations(ledger: Ledger) -> Rows:
+    live = Counter(node.identity.anchor for node in ledger.nodes.values() if node.state == "live")
+    return [
+        {"name": label(ledger.anchors, anchor), "key": f"sha256:{anchor.hex()}", "live_nodes": live[anchor]}
+        for anchor in sorted(ledger.anchors)
+    ]
 
 
-def _node(ledger: Ledger, uid: str) -> dict[str, Any]:
-    node = ledger.nodes[uid]
-    return {
-        "name": node.identity.name,
-        "organisation": node.identity.organisation,
-        "role": node.identity.role,
-        "uid": uid,
-        "state": node.state,
-        "rules": node.rules,
-        "address": node.addresses[0] if node.addresses else "",
-        "sentinel": uid == ledger.sentinel,
-        "parent": _parent(ledger, uid),
-    }
+def _nodes(ledger: Ledger, heard_ms: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    """Network nodes, who lives, and those of the lost that came last."""
+    here = {uid: node for uid, node in sorted(ledger.nodes.items()) if not node.gone}
+    sns = [uid for uid, node in here.items() if node.identity.role == "sn"]
+    live = [uid for uid, node in here.items() if node.identity.role != "sn" and node.state == "live"]
+    lost = [uid for uid, node in here.items() if node.identity.role != "sn" and node.state != "live"]
+    lost = sorted(lost, key=lambda uid: here[uid].joined)[-OTHERS_MAX:]
+    own = {here[uid].identity.anchor: uid for uid in reversed(sns)}
+    started_by = {slot.sl_uid: slot.swop for slot in ledger.board.slots.values() if slot.sl_uid}
+    for uid in [*sns, *live, *reversed(lost)]:
+        node = here[uid]
+        yield {
+            "name": node.identity.name,
+            "organisation": node.identity.organisation,
+            "role": node.identity.role,
+            "uid": uid,
+            "state": node.state,
+            "rules": node.rules,
+            "address": node.addresses[0] if node.addresses else "",
+            "sentinel": uid == ledger.sentinel,
+            "parent": _parent(ledger, uid, started_by, own),
+            "heard_ms": heard_ms.get(uid, 0),
+        }
 
 
-def _parent(ledger: Ledger, uid: str) -> str:
+def _parent(ledger: Ledger, uid: str, started_by: Mapping[str, str], own: Mapping[bytes, str]) -> str:
     """Whom the node belongs to: a learning node to the operator that started it, others to an SN, best their own."""
     if uid == ledger.sentinel:
         return ""
-    node = ledger.nodes[uid]
-    if node.identity.role == "sn":
+    identity = ledger.nodes[uid].identity
+    if identity.role == "sn":
         return ledger.sentinel
-    started_by = [slot.swop for slot in ledger.board.slots.values() if slot.sl_uid == uid]
-    own = [
-        other
-        for other, each in sorted(ledger.nodes.items())
-        if each.identity.role == "sn" and each.identity.anchor == node.identity.anchor
-    ]
-    return next(iter([*started_by, *own, ledger.sentinel]))
+    return started_by.get(uid) or own.get(identity.anchor, ledger.sentinel)
+
+
+def _by_need(ledger: Ledger) -> list[Contract]:
+    """Those that train come before those that are over or wait."""
+    contracts = ledger.contracts.values()
+    return sorted(contracts, key=lambda contract: (contract.finished, not contract.live(), contract.name))
+
+
+def _needed_task(task: Task) -> tuple[bool, int]:
+    """What is under way or waits comes first, then what came last."""
+    return WORDS[task.state] in ("COMPLETE", "ERROR"), -task.created_ms
 
 
 def _task(task: Task) -> dict[str, Any]:
@@ -127,18 +182,19 @@ def _taskrunner(taskrunner: Taskrunner) -> dict[str, Any]:
     return {
         "name": taskrunner.name,
         "state": taskrunner.current.state if taskrunner.current else "free",
-        "operators": [
-            {
-                "uid": listener.uid,
-                "name": listener.name,
-                "organisation": listener.organisation,
-                "group": listener.group,
-                "peers": listener.peers,
-                "state": listener.state,
-            }
-            for listener in taskrunner.listeners.values()
-        ],
+        "operators": list(fitting(map(_operator, taskrunner.listeners.values()), NAMES_KIB)),
         "runs": [_run(run) for run in taskrunner.runs],
+    }
+
+
+def _operator(listener: Listener) -> dict[str, Any]:
+    return {
+        "uid": listener.uid,
+        "name": listener.name,
+        "organisation": listener.organisation,
+        "group": listener.group,
+        "peers": listener.peers,
+        "state": listener.state,
     }
 
 
@@ -154,7 +210,7 @@ def _run(run: Run) -> dict[str, Any]:
         "active": run.active,
         "completed": run.completed,
         "failed": run.failed,
-        "slots": [_slot(slot) for slot in run.slots.values()],
+        "slots": list(fitting(map(_slot, run.slots.values()), PART_KIB)),
     }
 
 
@@ -179,18 +235,26 @@ def _contract(contract: Contract, training: Training) -> dict[str, Any]:
         "round": contract.round,
         "base": contract.base,
         "finished": contract.finished,
-        "members": [
-            {
+        "enrolled": len(contract.members),
+        "members": list(fitting(_members(contract, training), PART_KIB)),
+        "phase": contract.phase,
+        "waiting_for": list(fitting((str(contract.members[uid]) for uid in contract.waiting_for()), NAMES_KIB)),
+        "min_peers": contract.options.minPeers,
+        "commits": contract.commits,
+    }
+
+
+def _members(contract: Contract, training: Training) -> Iterator[dict[str, Any]]:
+    """Who is waited for or may come back at any time, and those of the others that came last."""
+    here = {uid for uid, member in contract.members.items() if member.state in ("live", "dropped")}
+    others = sorted(contract.members.keys() - here, key=lambda uid: contract.members[uid].ordinal)[-OTHERS_MAX:]
+    shown = here.union(others)
+    for uid, member in contract.members.items():
+        if uid in shown:
+            yield {
                 "uid": uid,
                 "name": member.name,
                 "organisation": member.organisation,
                 "state": contract.state_of(uid),
                 "training": training(contract.name, uid),
             }
-            for uid, member in contract.members.items()
-        ],
-        "phase": contract.phase,
-        "waiting_for": [str(contract.members[uid]) for uid in contract.waiting_for()],
-        "min_peers": contract.options.minPeers,
-        "commits": contract.commits,
-    }

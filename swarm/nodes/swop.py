@@ -63,6 +63,7 @@ from swarm.wire.profile import Profile
 from swarm.wire.signed import Entry
 
 TICK_S = 1.0
+SURE_EVERY_S = 10.0
 LEAVE_S = 3.0
 LOGS_KEPT = 50
 JOB_LOGS_KEPT = 2000
@@ -139,6 +140,7 @@ class OperatorNode:
             self.happened(o.Kept(directory.lease))
         self.happened(o.CaughtUp())
         self._nursery.start_soon(self.desk.run)
+        self._nursery.start_soon(self._keep_sure)
         await self._listen()
         self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid()})
         if unheeded := without_effect(self.settings.profile):
@@ -151,6 +153,16 @@ class OperatorNode:
                 self._nursery.start_soon(self._listen)
             self.happened(o.Ticked())
             self._look_for_goals()
+
+    async def _keep_sure(self) -> None:
+        """The network node at hand may be cut off together with this host: then the link tells nothing."""
+        while True:
+            asked_s = trio.current_time()
+            if (self.machine.runs_alone() or self.link.lost) and await self.link.confirm():
+                self.happened(o.LedgerSure(asked_s))
+                await trio.sleep(SURE_EVERY_S)
+            else:
+                await trio.sleep(TICK_S)
 
     def _look_for_goals(self) -> None:
         for work in self.works.values():

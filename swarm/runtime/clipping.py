@@ -9,7 +9,7 @@ import math
 import threading
 from collections.abc import Callable
 
-from swarm.core import clip
+from swarm.core import clip, outer
 from swarm.core.tensors import Schema
 from swarm.core.wireform import Base
 from swarm.runtime.cores import by_pieces
@@ -48,6 +48,28 @@ def _far(schema: Schema, model: memoryview, base: Base) -> float:
         return clip.squares(schema, start, stop, model=model[start:stop], base=base(start, stop))
 
     return math.sqrt(math.fsum(by_pieces(schema.nbytes, squares)))
+
+
+def limited(schema: Schema, base: Base | None, most: float, steps: bool, bytes_of: BytesOf, uid: str) -> BytesOf:
+    """The same bytes, each to be asked for once, held against what the contract says about their distance."""
+    if base is None:
+        return bytes_of
+    held = steppable(schema, base, bytes_of) if steps else bytes_of
+    return Limit(schema, base, most).on(held, uid) if most else held
+
+
+def steppable(schema: Schema, base: Base, bytes_of: BytesOf) -> BytesOf:
+    """The same bytes; raises BadContribution for those that take an outer step with momentum beyond the range."""
+
+    def held(contributor: str, start: int, stop: int) -> memoryview:
+        part = bytes_of(contributor, start, stop)
+        if (tensor := outer.too_far(schema, start, stop, part, base(start, stop))) is not None:
+            raise BadContribution(
+                contributor, f'its tensor "{tensor}" is too far from the last model for an outer step'
+            )
+        return part
+
+    return held
 
 
 class Limit:

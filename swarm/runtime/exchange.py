@@ -36,7 +36,7 @@ from swarm.core.tensors import LEAF_BYTES, Schema
 from swarm.core.wireform import Base, Coding
 from swarm.errors import InternalError, SwarmError
 from swarm.runtime import threads
-from swarm.runtime.clipping import Limit
+from swarm.runtime.clipping import limited
 from swarm.runtime.data import DataClient, FetchStopped, Region, Stop, Want
 from swarm.runtime.data_rates import Rates
 from swarm.runtime.exchange_form import contributions, form_of
@@ -57,7 +57,7 @@ class Exchange:
 
     ``store`` has written down all of the result when it is done; see `Merging`.
     With ``coding`` bytes travel in its wire form, and ``own`` is in it. ``most``: how far contributions may be from the
-    base, unless it is 0.
+    base, unless it is 0. ``steps``: an outer step with momentum follows.
     ``base``: the snap's model, once there is one. ``tell(snap, news)`` hears of it: `Scattered` and `Done` at most
     once, `Stalling` once a member.
     """
@@ -80,6 +80,7 @@ class Exchange:
         store: Store | None = None,
         coding: Coding | None = None,
         most: float = 0.0,
+        steps: bool = False,
         staging: Staging,
         client: DataClient,
         rates: Rates,
@@ -101,9 +102,8 @@ class Exchange:
         sources = contributions(uid, self._form, staging)
         self._method = method
         self._max_faulty = max_faulty
-        held = Limit(schema, base, most).on(sources, uid) if most and base is not None else sources
-        settle = self._form.settle
-        self._merging = Merging(schema, self._method, held, result, self._leaves, hash_name, settle, store)
+        held = limited(schema, base, most, steps, sources, uid)
+        self._merging = Merging(schema, self._method, held, result, self._leaves, hash_name, self._form.settle, store)
         self._mine = [place for place in places(snap, uid, schema.nbytes) if place.owner == uid]
         self._measuring = Measuring(schema, snap, self._mine, sources) if self._method.distances else None
         said = self._measuring.said if self._measuring else memoryview(b"")
@@ -213,7 +213,7 @@ class Exchange:
                 case x.Sign() if self._snap.topology == "sharded":
                     self._pool.submit(self._guarded, self._signed.sign, "shard", effect.shard)
                 case x.Blame():
-                    self._tell(Stalling(effect.uid, effect.reason))
+                    self._tell(Stalling(effect.uid, effect.reason, effect.alive))
                 case x.Finish():
                     self._pool.submit(self._guarded, self._finish)
         if self._machine is not None and self._machine.scattered and not self._scattered:

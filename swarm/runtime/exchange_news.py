@@ -25,10 +25,11 @@ class Owing:
 
 @dataclass(frozen=True, slots=True)
 class Stalling:
-    """A member's bytes do not come, or cannot be used."""
+    """A member's bytes do not come, or cannot be used. ``alive``: as of `core/exchanging_steps.Blame`."""
 
     uid: str
     reason: str
+    alive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ from swarm.runtime.doorstep import Doorstep, looks_like
 from swarm.runtime.meshlimits import CONNECT_S, NEGOTIATE_S, connection_config, resource_manager
 from swarm.runtime.muxer import PROTOCOL as MUXER
 from swarm.runtime.muxer import Muxer, QuickStream
-from swarm.runtime.secure import PROTOCOL, Raw, Session, SwarmTls
+from swarm.runtime.secure import PROTOCOL, Raw, Session, SwarmTls, Tally
 from swarm.runtime.tls import Local, Peer, address_text, too_slow
 from swarm.runtime.turnstile import Turnstile
 from swarm.wire.certnames import printable
@@ -126,6 +126,7 @@ class Mesh:
         self._handlers = Multiselect()
         self._doorstep = Doorstep()
         self._turnstile = Turnstile()
+        self._tally = Tally()
         keys = create_new_key_pair(local.state.node_key.private_bytes_raw())
         self._tls = SwarmTls(local, keys, roles)
         network = new_swarm(
@@ -214,6 +215,11 @@ class Mesh:
 
         self._handlers.add_handler(TProtocol(protocol), on_stream)
 
+    @property
+    def bytes_sent(self) -> int:
+        """Over all connections so far, below TLS."""
+        return self._tally.bytes_sent
+
     def peers(self) -> list[Peer]:
         return list({session.peer.uid: session.peer for _, session in self._connections()}.values())
 
@@ -249,7 +255,7 @@ class Mesh:
                 log.error("cannot accept a connection: %s", error.strerror or error)
                 await trio.sleep(_CLOSING_S)
                 continue
-            raw = Raw(stream, initiator=False)
+            raw = Raw(stream, initiator=False, tally=self._tally)
             wait_s = self._turnstile.wait_s(raw.host)
             if wait_s is None:
                 await trio.aclose_forcefully(stream)
@@ -291,7 +297,7 @@ class Mesh:
 
     async def _connect(self, host: str, port: int) -> Raw:
         try:
-            return Raw(await trio.open_tcp_stream(host, port), initiator=True)
+            return Raw(await trio.open_tcp_stream(host, port), initiator=True, tally=self._tally)
         except OSError as error:
             raise Unreachable(f"{address_text(host, port)} is not reachable: {_os_text(error)}") from None
         except (ValueError, OverflowError):  # what others call their address need not be one

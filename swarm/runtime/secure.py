@@ -15,6 +15,7 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import trio
 from libp2p.abc import IRawConnection, ISecureConn, ISecureTransport
@@ -53,14 +54,22 @@ _UNACKNOWLEDGED_MS = 10_000
 log = logging.getLogger("swarm.mesh")
 
 
+@dataclass
+class Tally:
+    """Of all connections of a mesh: the bytes handed to TCP, which are those below TLS."""
+
+    bytes_sent: int = 0
+
+
 class Raw(RawConnection):
     """A TCP connection that counts what a stranger sends, and remembers why it was refused."""
 
-    def __init__(self, stream: trio.SocketStream, *, initiator: bool) -> None:
+    def __init__(self, stream: trio.SocketStream, *, initiator: bool, tally: Tally | None = None) -> None:
         super().__init__(TrioTCPStream(stream), initiator, ConnectionType.DIRECT)
         self.host, port = _address(stream)
         self.who = address_text(self.host, port)
         self._tcp = stream
+        self._tally = tally or Tally()
         self.refusal: SwarmError | None = None
         self.first = b""
         """How the other side began, when it was a stranger: tells what it is if it is none of us."""
@@ -69,6 +78,7 @@ class Raw(RawConnection):
 
     async def write(self, data: bytes) -> None:
         """libp2p's has a lock; whoever writes here holds one."""
+        self._tally.bytes_sent += len(data)
         try:
             await self._tcp.send_all(data)
         except trio.BrokenResourceError as error:
@@ -104,9 +114,11 @@ class Raw(RawConnection):
     def write_now(self, data: bytes) -> int:
         """How much of it the system takes at once. What is wrong with the connection shows when the rest is written."""
         try:
-            return os.write(self._tcp.socket.fileno(), data)
+            count = os.write(self._tcp.socket.fileno(), data)
         except OSError:
             return 0
+        self._tally.bytes_sent += count
+        return count
 
     def trust(self) -> None:
         """The handshake is over: no more counting."""

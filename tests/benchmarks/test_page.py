@@ -65,6 +65,29 @@ def test_a_section_replaces_what_stood_in_its_place_and_nothing_else(page, tmp_p
     assert b"swarm" in first
 
 
+def test_a_section_that_cannot_be_measured_leaves_the_others_to_be_and_the_command_says_which(
+    page, tmp_path, monkeypatch, capsys
+) -> None:
+    def refused(of: Path) -> str:
+        raise BadInput("links are made by root only")
+
+    file = tmp_path / "BENCHMARKS.md"
+    file.write_text("".join(f"<!-- begin {name} -->\nold\n<!-- end {name} -->\n" for name in "abc"))
+    monkeypatch.setattr(page, "PAGE", file)
+    monkeypatch.setattr(page, "SECTIONS", {"a": lambda of: "new a", "b": refused, "c": lambda of: "new c"})
+    monkeypatch.setattr("sys.argv", ["page"])
+    assert page.main() == BadInput.code
+    said = capsys.readouterr()
+    assert said.out.splitlines() == ["a: written to BENCHMARKS.md", "c: written to BENCHMARKS.md"]
+    assert said.err.splitlines() == [
+        "b: links are made by root only",
+        "error: not renewed in BENCHMARKS.md: b, for the reasons above",
+    ]
+    assert [line for line in file.read_text().splitlines() if not line.startswith("<")] == ["new a", "old", "new c"]
+    monkeypatch.setattr("sys.argv", ["page", "c"])
+    assert page.main() == 0
+
+
 def test_a_row_of_merge_rounds_is_a_run_of_the_command_with_where_its_time_goes(page, tmp_path, monkeypatch) -> None:
     from benchmarks import merges
 

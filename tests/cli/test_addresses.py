@@ -11,6 +11,7 @@ from swarm.cli import addresses, ending, run_sl, run_sn
 from swarm.errors import BadInput
 from swarm.nodes import detached, sl, sn, starting
 from swarm.runtime import report
+from swarm.runtime.mesh import Mesh
 from swarm.runtime.tls import Local
 
 
@@ -152,6 +153,19 @@ def test_a_learning_node_dials_a_service_and_announces_its_own(settings_of):
     node = sl.LearningNode(settings)
     try:
         assert node.data_address == "fs.example:8443"
+    finally:
+        node.close()
+
+
+def test_what_a_learning_node_sends_is_what_all_its_sockets_do(settings_of):
+    """Those to the ledger, too."""
+    flags = ("--sn-ip=127.0.0.1", "--sl-fs-port=0", "--host-ip=127.0.0.1")
+    node = sl.LearningNode(settings_of(run_sl, run_sl.command_line, "sl", *flags))
+    try:
+        assert node.bytes_sent() == 0
+        node._mesh = Mesh(node.local)
+        node._mesh._tally.bytes_sent = 7
+        assert node.bytes_sent() == 7
     finally:
         node.close()
 

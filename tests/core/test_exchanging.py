@@ -409,6 +409,13 @@ def test_an_owner_that_lives_may_wait_for_others_but_not_when_everybody_gave_its
         attempt.arrive(pull, pull.start + 1)
     assert attempt.pass_alive(SILENT_S * PATIENCE - 0.5) == []
     assert {effect.pull for effect in attempt.pass_alive(0.5) if isinstance(effect, Stop)} == set(shards)
+    tried = shards[0]
+    blamed = attempt.happens(Failed(tried, "stopped"))
+    while not any(isinstance(effect, Blame) for effect in blamed):  # nobody else has it either
+        tried = next(effect for effect in blamed if isinstance(effect, Pull))
+        blamed = attempt.happens(Failed(tried, "not here"))
+    reason = f"no byte of its shard came for {SILENT_S * PATIENCE:.0f} s"
+    assert Blame(shards[0].of, reason, alive=True) in blamed
 
 
 def test_a_silent_owner_is_stopped_after_the_short_time() -> None:

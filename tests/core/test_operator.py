@@ -8,7 +8,7 @@ import pytest
 
 from swarm.core import operator_steps as o
 from swarm.core.events import SlotAssigned, TaskrunnerCleared
-from swarm.core.operator import RESTARTS_MAX, SAVING_S, Operator
+from swarm.core.operator import JOBS_ALONE_S, RESTARTS_MAX, SAVING_S, Operator
 from swarm.core.operator_steps import Refusal, Verdict
 from swarm.core.timekeeper import LEASE_S
 from tests.core.jobscene import JobScene
@@ -204,6 +204,43 @@ def test_a_ledger_out_of_reach_ends_nothing_however_long_and_says_so(host):
     host.now_s += LEASE_S
     host.happened(o.Ticked())
     assert host.names().count("Tell") == 1
+
+
+def test_a_job_ends_25_s_after_a_majority_answered_last_whenever_that_was_noticed():
+    """The link to a network node that was cut off with this host is up: only what is asked in vain says so."""
+    scene = JobScene(1)
+    host = Host(scene, scene.operators[0])
+    scene.submit()
+    host.moved()
+    (key,) = host.running
+    host.happened(o.LedgerSure(0.0))
+    host.now_s = 15.0
+    host.happened(o.LedgerLost("sn-1 is no leader and knows of none"))
+    host.now_s = JOBS_ALONE_S - 0.5
+    host.happened(o.Ticked())
+    assert key in host.running
+    host.now_s = JOBS_ALONE_S
+    host.happened(o.Ticked())
+    assert key not in host.running, "before its lease can end, and another operator has the slot"
+
+
+def test_what_was_sure_for_a_job_that_is_over_counts_for_no_later_one():
+    scene = JobScene(1)
+    host = Host(scene, scene.operators[0])
+    run = scene.submit()
+    host.moved()
+    host.happened(o.LedgerSure(0.0))
+    (key,) = host.running
+    host.ends(key, DONE)
+    assert run.state == "done"
+    host.now_s = 1000.0
+    host.happened(o.Ticked())
+    scene.submit("later")
+    host.moved()
+    host.happened(o.LedgerLost("gone"))
+    host.now_s += JOBS_ALONE_S - 1
+    host.happened(o.Ticked())
+    assert host.running, "there is nothing that it has not been told"
 
 
 def test_a_learning_node_that_dies_is_started_again_and_the_slot_says_so(host):

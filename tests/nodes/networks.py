@@ -111,6 +111,15 @@ class Network:
             return False
         return True
 
+    def confirms(self, number: int) -> bool:
+        """Whether a follower of it alone is told that a majority is in reach."""
+
+        async def confirm(client: Client) -> bool:
+            await client.ledger()
+            return await client.link.confirm()
+
+        return self.ask(number, confirm)
+
     def notes(self, number: int) -> str:
         return "\n".join(self.status(number)["notes"])
 

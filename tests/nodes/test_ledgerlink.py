@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from swarm.errors import Crowded, Outdated, Refused, Unreachable
+from swarm.errors import BadInput, Crowded, IdentityError, InternalError, Outdated, Refused, Unreachable
 from swarm.nodes.ledgerlink import CATCH_UP_S, FIRST_CONTACT_S, Address, LedgerLink
 from swarm.runtime.control import Control, Link
 from swarm.runtime.ledgercopy import NAME
@@ -138,6 +138,86 @@ def test_a_network_node_that_turns_a_node_away_for_ever_is_left_for_another(tmp_
             with trio.fail_after(60):
                 await names.links[0].closed.wait()
             assert lost[0] == "a test", "and who waits is told for whom"
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+class Lying(Answering):
+    """Of another organisation; to whatever it is asked, it raises this, or sends it."""
+
+    def __init__(self, lie: Any) -> None:
+        super().__init__()
+        self.asked, self._lie = 0, lie
+
+    async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
+        if verb == "follow":
+            return {"head": 0}
+        self.asked += 1
+        if isinstance(self._lie, Exception):
+            raise self._lie
+        return self._lie
+
+
+@pytest.mark.parametrize("lie", [BadInput("a lie"), InternalError("a lie"), IdentityError("a lie"), {}, None, [1]])
+def test_what_one_network_node_says_to_a_proposal_ends_nothing_and_another_is_asked(
+    tmp_path: Path, names: Names, lie: Any
+) -> None:
+    made = link(tmp_path, ("10.0.0.1", 30304), OTHER)
+    lying = Lying(lie)
+    honest = Lying({"index": 0, "accepted": False, "code": 5, "reason": "a test", "result": {}, "hint": ""})
+
+    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+        return honest if (host, port) == OTHER else lying
+
+    names.connect = connect  # type: ignore[method-assign]
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, names))
+            with trio.fail_after(60):
+                assert (await made.propose("NodeLeft", {})).reason == "a test"
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert lying.asked == 1
+    assert lying.closed.is_set()
+
+
+def test_a_network_node_without_a_majority_is_left_and_the_ledger_is_lost_until_one_has_it(
+    tmp_path: Path, names: Names
+) -> None:
+    """The link is up all the time, and so is the one to the next: what is asked of a majority alone tells."""
+    made = link(tmp_path, ("10.0.0.1", 30304), OTHER)
+    told: list[str] = []
+    alone = True
+
+    class Cut(Answering):
+        async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+            if verb == "status" and body.get("confirmed") and alone:
+                raise Unreachable("the ledger pauses: 2 of 3 network nodes are missing")
+            return {"head": 0}
+
+    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+        names.links.append(Cut())
+        return names.links[-1]
+
+    names.connect = connect  # type: ignore[method-assign]
+
+    async def main() -> None:
+        nonlocal alone
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, names))
+            made._on_link = told.append
+            assert not await made.confirm()
+            assert told[0] == "the ledger pauses: 2 of 3 network nodes are missing"
+            with trio.fail_after(60):
+                while len(names.links) < 2 or made._link is not names.links[1]:
+                    await trio.sleep(0.1)
+            assert "" not in told, "that another one answers says nothing"
+            alone = False
+            assert await made.confirm()
+            assert (told[-1], made.lost) == ("", "")
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

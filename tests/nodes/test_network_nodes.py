@@ -70,11 +70,13 @@ def test_five_network_nodes_bear_the_loss_of_two_and_pause_without_three(network
     for number in left:
         assert network.has(number, "before", "after")
     third = network.leader(left[0])
+    assert all(network.confirms(number) for number in left), "who leads, and who asks it"
     network.kill(third)
     left.remove(third)
     note = eventually("a pause", lambda: "ledger pauses" in network.notes(left[0]) and network.notes(left[0]))
     assert "and 3 of 5 voters have to be" in note
     assert f"sn-{third} (org-{third})" in note
+    assert not any(network.confirms(number) for number in left), "they answer, and that is all"
     network.back(*gone, at=left[0])
     network.write(gone[0], "again")
     assert network.has(left[1], "before", "after", "again")

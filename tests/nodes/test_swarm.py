@@ -28,8 +28,8 @@ PROGRAM = [sys.executable, str(Path(__file__).parent / "programs" / "counting.py
 class Scene:
     """A swarm, and words for what tests do with it."""
 
-    def __init__(self, directory: Path, launch: Launch) -> None:
-        self.swarm = LocalSwarm(directory, launch, organisations=3)
+    def __init__(self, directory: Path, launch: Launch, organisations: int = 3) -> None:
+        self.swarm = LocalSwarm(directory, launch, organisations=organisations)
         self.swarm.make_organisations()
         self.directory = directory
         self.launch = launch

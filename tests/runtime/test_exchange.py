@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import partial
 from queue import Queue
 
-import ml_dtypes  # noqa: F401 - teaches numpy the name bfloat16
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -132,6 +132,7 @@ class Attempt:
         coding: Coding | None = None,
         base: Base | None = None,
         most: float = 0.0,
+        steps: bool = False,
     ) -> None:
         self.members = members
         self.number = number
@@ -173,6 +174,7 @@ class Attempt:
                 coding=coding,
                 base=base,
                 most=most,
+                steps=steps,
                 staging=staging,
                 client=node.client,
                 rates=Rates(Traffic),
@@ -315,6 +317,29 @@ def test_finite_numbers_that_no_sum_holds_are_refused_and_their_sender_named(fiv
     attempt = Attempt(five[:3], schema, sent, [2000, 1000, 3000], topology, method=method)
     attempt.start()
     must_name(attempt, 1, 'its tensor "a" holds numbers beyond 2^960')
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
+def test_who_would_take_the_outer_step_beyond_the_range_is_named(five, dtype) -> None:
+    """Every member takes it and would give up its training; what is that large and has been is no change."""
+    most = 2.0**959 if dtype == "float64" else float(ml_dtypes.finfo(dtype).max)
+    before = {"a": np.full(60_000, -most).astype(dtype)}
+    schema = Schema((TensorSpec("a", dtype, (60_000,)),))
+    base = bytearray(schema.nbytes)
+    tensorbytes.pack(schema, before, base)
+    sent = [{"a": before["a"].copy()} for _ in range(3)]
+    for changed in (False, True):
+        if changed:
+            sent[1]["a"][7] = most
+        attempt = Attempt(
+            five[:3], schema, sent, [1, 100, 1], "sharded", base=lambda a, b: memoryview(base)[a:b], steps=True
+        )
+        attempt.start()
+        if changed:
+            must_name(attempt, 1, 'its tensor "a" is too far from the last model for an outer step')
+        else:
+            assert {attempt.told()[1] for _ in range(3)} == {"done"}
+            attempt.end()
 
 
 @pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS)

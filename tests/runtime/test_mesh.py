@@ -15,6 +15,7 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 
 from swarm.errors import BadInput, IdentityError, Refused, Unreachable
 from swarm.runtime import mesh as mesh_module
+from swarm.runtime.data_protocol import _below_tls
 from swarm.runtime.doorstep import STRANGERS_MAX
 from swarm.runtime.mesh import Mesh, Stream
 from swarm.runtime.meshlimits import CONNECTIONS_PER_PEER_MAX
@@ -60,6 +61,25 @@ async def receive_exactly(stream: Stream, n: int) -> bytes:
     while len(received) < n and (data := await stream.receive_some()):
         received += data
     return received
+
+
+def test_bytes_sent_are_those_that_the_system_counts_below_tls(listener: Mesh, dialler: Mesh) -> None:
+    def counted(mesh: Mesh) -> int:
+        return sum(_below_tls(session.raw._tcp.socket).sent for _, session in mesh._connections())
+
+    async def main() -> None:
+        listener.accept("/echo", echo)
+        async with listener.run(listen=[(HERE, 0)]), dialler.run():
+            port = listener.listen_ports[0]
+            peer = await dialler.dial(HERE, port, peer_id=listener.local.state.peer_id)
+            stream = await dialler.open(peer, "/echo")
+            for size in (5, 100_000):  # at once, and in records
+                await stream.send_all(bytes(size))
+                assert await receive_exactly(stream, size) == bytes(size)
+            for mesh in (dialler, listener):
+                assert 100_005 < mesh.bytes_sent == counted(mesh)
+
+    play(main)
 
 
 def test_a_stream_leads_to_the_proved_peer_on_both_sides(listener: Mesh, dialler: Mesh) -> None:

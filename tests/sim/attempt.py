@@ -6,6 +6,9 @@ the end of a shard, its owner's signature under it. A node that lies does it her
 
 from __future__ import annotations
 
+import hashlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -112,13 +115,14 @@ class Attempt:
                 self.node.requests.pop(self._requests.pop(effect.pull, 0), None)
                 self._happened(x.Failed(effect.pull, effect.reason))
             case x.Merge():
-                self._merge(effect)
-                self.node.later(MERGE_S, self._happened, x.Merged(effect.start))
+                spoilt = self._merge(effect)
+                merged = x.Spoilt(spoilt, "it sent NaN") if spoilt else x.Merged(effect.start)
+                self.node.later(MERGE_S, self._happened, merged)
             case x.Serve():
                 self._upto[effect.shard] = effect.upto
             case x.Blame():
                 snap = self.snap
-                self.learning.happened(m.Stalled(snap.round, snap.attempt, effect.uid, effect.reason))
+                self.learning.happened(m.Stalled(snap.round, snap.attempt, effect.uid, effect.reason, effect.alive))
             case x.Finish():
                 self._finish()
 
@@ -190,12 +194,17 @@ class Attempt:
 
     # ---- merging
 
-    def _merge(self, merge: x.Merge) -> None:
+    def _merge(self, merge: x.Merge) -> str:
+        """Who sent what cannot be merged, if anybody did."""
         leaves = slice(merge.start // LEAF_BYTES, merge.stop // LEAF_BYTES)
+        for uid, _ in merge.parts:
+            if not all(map(math.isfinite, self.came[uid][leaves])):
+                return uid
         parts = [np.array(self.came[uid][leaves], np.float32) for uid, _ in merge.parts]
         out = np.empty(len(parts[0]), np.float32)
         mean("float32", parts, [weight for _, weight in merge.parts], out)
         self.result[leaves] = out.tolist()
+        return ""
 
     def _finish(self) -> None:
         digest = self.node.record(tuple(self.result))
@@ -203,7 +212,11 @@ class Attempt:
             self.node.give_up("no room for the result")
             return
         self.learning.note("holds", self.snap.round, self.snap.attempt, digest)
-        self.learning.happened(m.Merged(self.snap.round, self.snap.attempt, digest))
+        self.learning.happened(m.Merged(self.snap.round, self.snap.attempt, digest, tuple(self._shards())))
+
+    def _shards(self) -> Iterator[bytes]:
+        for shard in self.snap.shards:
+            yield hashlib.sha256(repr(self.result[shard.first_leaf : shard.stop_leaf]).encode()).digest()
 
     # ---- serving
 
@@ -235,6 +248,9 @@ class Attempt:
 
     def _told(self, asker: LearningNode, what: str, values: Values) -> Values:
         """The truth; now and then a liar tells something else, and each asker another."""
+        if what == "contribution" and asker.uid in self.node.spoils:
+            self.node.around.weather.count("lie")
+            return (math.nan, *values[1:])
         chance = self.node.lies.get(what, 0.0)
         if not chance or not values or self.node.world.random.random() >= chance:
             return values

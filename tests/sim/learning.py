@@ -22,6 +22,7 @@ from swarm.core.events import (
     Outcome,
     SnapMade,
 )
+from swarm.core.kinds import known
 from swarm.core.member import Member
 from swarm.core.rebase import rebase
 from tests.sim.attempt import Attempt, Want
@@ -132,7 +133,7 @@ class Learning:
                 base = effect.body["base"]
                 self._make_durable(base, lambda: self._offer(effect))
             case m.Propose():
-                self.node.propose(effect.kind, effect.body)
+                self.node.propose(effect.kind, known(effect.kind, effect.body, self.node.rules))
             case m.BeginExchange():
                 self._begin(effect)
             case m.EndExchange():

@@ -2,6 +2,11 @@
 
 ``python -m tests.sim.planted NAME`` looks for one, from seed 0 on, and answers with one JSON object. An assertion or
 another exception of the mutant does not count: only what the checkers say of the history, or that a world gets stuck.
+
+``adopted_weights_forgotten_when_all_crash`` stands in `core/kept`, since what outlives a crash of all members is there:
+a member that begins anew knows no model (``holds`` is the initial base, as in ``nodes/enrolling``), and the file on its
+disk is as good as gone once the ledger takes nobody who is away for a holder of it. So the bug is that those who have
+crashed count no more: the models that all of them had adopted are given up, though all of them come back with them.
 """
 
 from __future__ import annotations

@@ -62,6 +62,14 @@ class Report:
     def clean(self) -> bool:
         return not (self.violations or self.stuck or self.differs or self.failed)
 
+    def again(self, second: Report) -> None:
+        """What another run of the same world has shown, whose machines check themselves after each step."""
+        self.differs = second.trace != self.trace and not second.failed  # what broke off there has no such trace
+        self.failed = self.failed or second.failed
+        self.violations = self.violations or second.violations
+        if second.stuck and not self.stuck:
+            self.stuck, self.open = True, second.open
+
 
 @dataclass(frozen=True, slots=True)
 class Lean:

@@ -46,6 +46,8 @@ class LearningNode(Client):
         """The program has the final model, and this node has left."""
         self.lies: dict[str, float] = {}
         """What it lies about, and how often."""
+        self.spoils: list[str] = []
+        """To whom it sends contributions that cannot be merged, and to nobody else."""
 
     def _weights(self) -> Values:
         """What a program begins with."""

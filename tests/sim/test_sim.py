@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from swarm.core.ledger import Ledger
 from tests.sim import purity
+from tests.sim.__main__ import REPLAY_EVERY, Summary, one, tell
 from tests.sim.checkers import check
 from tests.sim.checkers_rounds import mean
 from tests.sim.history import History
@@ -116,7 +119,12 @@ def test_the_command_says_what_it_did():
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     answer = json.loads(done.stdout)
-    assert (done.returncode, answer["ok"], answer["seeds"], answer["first_seed"]) == (0, True, 2, 51), done.stderr
+    assert (answer["seeds"], answer["first_seed"], answer["failing_seeds"]) == (2, 51, []), done.stderr
+    missing = [kind for kind, count in answer["faults"].items() if not count]
+    assert missing, "two worlds do not have all kinds of faults"
+    assert (done.returncode, answer["ok"]) == (1, False), "and then nothing was shown of those"
+    more = "python -m tests.sim --seeds 4 --seed 51"
+    assert done.stderr.splitlines()[-2:] == [f"the fault {missing[0]} never came", more]
     assert {"violations", "stuck", "faults", "planted", "planted_found", "failing_seeds"} <= set(answer)
 
 
@@ -130,7 +138,30 @@ def test_a_run_that_is_ended_says_what_it_has_done():
         answer = json.loads(ended.communicate(timeout=60)[0])
     assert answer["ended_early"], answer
     assert answer["seeds"] < 100_000
-    assert answer["ok"], answer
+    assert not answer["failing_seeds"], answer
+    assert answer["ok"] == all(answer["faults"].values())
+
+
+def test_what_only_the_second_run_of_a_seed_shows_is_told_as_what_it_is(monkeypatch, capsys):
+    """Its machines check themselves, which those of the first run do not."""
+    seed = REPLAY_EVERY
+    taken = 0
+
+    def check(ledger: Ledger) -> None:
+        nonlocal taken
+        taken += 1
+        assert taken < 40, "an invariant of the ledger"
+
+    monkeypatch.setattr(Ledger, "check", check)
+    report = one(seed)
+    gc.enable()
+    assert "an invariant of the ledger" in report.failed
+    assert (report.clean, report.differs) == (False, False)
+    tell(report)
+    assert f"seed {seed}: {report.failed}" in capsys.readouterr().err
+    summary = Summary(seed)
+    summary.add(report)
+    assert (summary.violations, summary.replays_differ, summary.failing) == (1, 0, [seed])
 
 
 # ---- checkers, with histories made by hand

@@ -6,6 +6,7 @@ import pytest
 
 from swarm.core.upgrade import SETTLED_S
 from swarm.errors import Outdated
+from tests.sim.chain import NEWEST
 from tests.sim.program import digest_of
 from tests.sim.scenario import Lean, run
 from tests.sim.stage import Stage
@@ -325,6 +326,22 @@ def test_r040_a_clock_that_is_an_hour_off_stops_no_round_and_ends_no_lease(sns, 
     stage.end()
     assert len(stage.facts("SlotAssigned")) == 2
     assert not [fact for fact in stage.facts("own_proposal") if fact[3] in ("NodeLost", "LeaseEnded")]
+
+
+def test_r055_who_spoils_one_owner_s_shard_is_left_out_of_its_rounds_and_nobody_else_is():
+    stage = Stage(peers=5)
+    for process in stage.weather.everybody:
+        process.rules = NEWEST
+    stage.begin()
+    evil, honest = stage.sls[4], {node.uid for node in stage.sls[:4]}
+    evil.spoils.append(stage.sls[0].uid)
+    began_s = stage.world.now_s
+    stage.until(lambda: any(evil.uid not in members for members in stage.commits_since(began_s)), ROUND_S)
+    stage.until(lambda: len(stage.commits_since(began_s)) >= 3, 3 * ROUND_S)
+    assert all(honest <= members for members in stage.commits_since(began_s))
+    assert {uid for *_, uid, what in stage.facts("MemberGone") if what == "dropped"} == {evil.uid}
+    stage.end()
+    assert len(finals(stage)) == 1
 
 
 def test_r095_nodes_are_upgraded_one_by_one_and_newer_rules_hold_when_the_last_one_is():

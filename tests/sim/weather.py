@@ -98,6 +98,7 @@ class Weather:
             self._revive(process)
         for node in self.sls:
             node.lies.clear()
+            node.spoils.clear()
 
     # ---- processes
 

@@ -81,6 +81,8 @@ class Measured:
     bytes_per_peer: int = 0
     rss_peak_mb: dict[str, float] = field(default_factory=dict)
     verified: bool = True
+    hash: str = ""
+    """By which the contract names its models."""
     killed_s: float | None = None
     """How long the round took in which a node was killed."""
 
@@ -101,7 +103,7 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
         "wire": settings.wire,
         "commitments": settings.commitments,
         "topology": "sharded" if settings.sharded else "broadcast",
-        "hash": "blake3",
+        "hash": measured.hash,
         "rounds": settings.rounds,
         "verified": measured.verified,
         "median_s": round(median(seconds), 4),
@@ -168,6 +170,7 @@ class Bench:
         self.measured.rss_peak_mb = {role: self._rss_peak_mb(pids) for role, pids in self._pids.items()}
         self._programs.tell({"end": True})
         self._launch.wait_ended([peer.node for peer in self.swarm.peers], self.swarm.look)
+        self.measured.hash = self.swarm.peers[0].rounds[-1]["digest"].partition(":")[0]
         self.measured.bytes_per_peer = max(self._bytes_per_round(peer) for peer in self.swarm.peers)
         return self.measured
 

@@ -1,0 +1,27 @@
+"""Acquainting: what the ledger says of nodes holds in handshakes, too.
+
+Called by whoever applies entries: ``nodes/sn`` and ``nodes/ledgerlink``. Guarantee: after it, the doors of this node go
+by what the ledger says of each node's key, of ended incarnations, and of the rules.
+"""
+
+from __future__ import annotations
+
+from swarm.core.events import Applied, NodeKnown
+from swarm.core.ledger import Ledger
+from swarm.runtime.tls import Local
+
+
+def acquaint(local: Local, ledger: Ledger, applied: Applied) -> None:
+    """What the ledger says of nodes holds in handshakes too: whose a node key is, which incarnations have ended."""
+    for event in applied.events:
+        if isinstance(event, NodeKnown):
+            node = ledger.nodes[event.uid]
+            local.acquaintances.learn(node.node_key, node.identity, node.incarnation)
+    local.acquaintances.rules = ledger.rules.active
+
+
+def acquaint_all(local: Local, ledger: Ledger) -> None:
+    """The same of a ledger whose entries were applied elsewhere."""
+    for node in ledger.nodes.values():
+        local.acquaintances.learn(node.node_key, node.identity, node.incarnation)
+    local.acquaintances.rules = ledger.rules.active

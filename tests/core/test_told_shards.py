@@ -1,0 +1,78 @@
+"""A Ready says what its author holds of each shard, so that two that differ always name the shards."""
+
+import pytest
+
+from swarm.core.dispute import SINCE
+from swarm.core.events import Aborted
+from tests.core.scene import BIG, Scene
+
+OWN = f"own@{'0' * 64}"
+TRUE, FALSE = b"t" * 32, b"f" * 32
+
+
+def merging(count=3, *, rules=SINCE, **options):
+    scene = Scene(rules=rules)
+    actors = scene.learners(count, schema=BIG, topology="sharded", **options)
+    for actor in actors:
+        assert scene.offer(actor).accepted
+    return scene, actors
+
+
+def test_who_is_ready_with_another_digest_and_says_nothing_of_its_shards_is_refused_and_ends_no_round():
+    scene, (liar, *honest) = merging()
+    outcome = scene.ready(liar, "false")
+    assert "names 0 digests of shards, not 3" in outcome.reason
+    for actor in honest:
+        assert scene.ready(actor, shards=[TRUE] * 3).accepted
+    assert scene.contract.commits == 1
+
+
+@pytest.mark.parametrize("told", [1, 2, 4, 6])
+def test_so_is_one_that_names_another_number_of_them(told):
+    scene, (liar, *_) = merging()
+    assert not scene.ready(liar, shards=[TRUE] * told).accepted
+
+
+def test_whoever_is_first_the_shards_that_differ_are_named():
+    for liar in range(2):
+        scene, actors = merging()
+        for number, actor in enumerate(actors[:2]):
+            false = number == liar
+            scene.ready(actor, "false" if false else "true", shards=[TRUE, FALSE if false else TRUE, TRUE])
+        assert scene.last(Aborted).disputed == (1,)
+        assert scene.contract.dispute is not None
+
+
+@pytest.mark.parametrize(
+    ("method", "weights", "fits"),
+    [("mean", 3, [3]), ("krum", 3, [6]), ("krum", 1, [3]), (OWN, 3, [3, 6]), ("coordmedian", 3, [3])],
+)
+def test_with_methods_that_judge_they_say_it_of_distances_too(method, weights, fits):
+    for told in range(8):
+        scene = Scene(rules=SINCE)
+        actors = scene.learners(3, schema=BIG, topology="sharded", mergeMethod=method)
+        for number, actor in enumerate(actors):
+            assert scene.offer(actor, inactive=number >= weights).accepted
+        assert scene.ready(actors[0], shards=[TRUE] * told).accepted == (told in fits)
+
+
+def test_a_model_that_is_not_cut_has_no_shards_to_name():
+    scene = Scene(rules=SINCE)
+    actors = scene.learners(2)
+    for actor in actors:
+        scene.offer(actor)
+    assert scene.ready(actors[0]).accepted
+
+
+def test_of_a_round_that_is_over_a_ready_says_only_that_there_is_one_holder_more():
+    scene, (one, other, late) = merging()
+    for actor in (one, other):
+        assert scene.ready(actor, shards=[TRUE] * 3).accepted
+    contract = scene.contract
+    again = {"contract": contract.name, "round": 0, "attempt": 0, "digest": contract.base}
+    assert scene.say(late, "Ready", again).accepted
+
+
+def test_a_ledger_of_the_version_before_takes_a_ready_without_them():
+    scene, actors = merging(rules=SINCE - 1)
+    assert scene.ready(actors[0]).accepted

@@ -1,0 +1,79 @@
+"""What an SN says of itself fits into a message, however much there is to say, and names first who is there."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from swarm.core.node import Node, Outcomes
+from swarm.nodes.status import OTHERS_MAX, ledger_status
+from swarm.runtime.driver import Driver
+from swarm.runtime.tls import Local
+from swarm.wire import frame
+from tests.core.scene import Actor, Scene
+
+
+class Network(Scene):
+    def __init__(self) -> None:
+        super().__init__(rules=4)
+        self.ledger.check = lambda: None  # type: ignore[method-assign]
+        self.observer.see = lambda ledger, events: None  # type: ignore[method-assign]
+
+    def status(self) -> dict[str, Any]:
+        uid = self.sn.uid
+        driver = SimpleNamespace(
+            ledger=self.ledger, voters=(uid,), role="leader", leader_uid=uid, term=1, one_copy=True, last_index=1
+        )
+        local = SimpleNamespace(
+            credentials=SimpleNamespace(identity=self.sn.identity), state=SimpleNamespace(uid=self.sn.uid)
+        )
+        said = ledger_status(cast(Driver, driver), cast(Local, local), {}, [], lambda contract, uid: None)
+        frame.pack(["reply", 1, said])
+        return said
+
+
+def test_learning_nodes_that_never_came_back_keep_nobody_from_asking_how_the_network_is():
+    """Of one host that made itself a new state directory each time."""
+    scene = Network()
+    lost = [Actor("sl", f"sl-{number}") for number in range(6100)]
+    for joined, actor in enumerate(lost):
+        node = Node(actor.identity, actor.node_key, ("127.0.0.1:1",), Outcomes(actor.incarnation), joined=joined)
+        node.state = "lost"
+        scene.ledger.nodes[actor.uid] = node
+    live = Actor("sl", "sl-live")
+    assert scene.join(live).accepted
+    said = scene.status()
+    states = {row["uid"]: row["state"] for row in said["nodes"]}
+    assert (states[scene.sn.uid], states[live.uid]) == ("live", "live")
+    assert set(states) - {scene.sn.uid, live.uid} == {actor.uid for actor in lost[-OTHERS_MAX:]}, "the newest"
+    assert said["unlisted"]["nodes"] == len(lost) - OTHERS_MAX
+    assert sorted(row["live_nodes"] for row in said["organisations"]) == [0, 2]
+
+
+def test_a_contract_names_its_members_that_are_there_and_counts_all_that_ever_were():
+    scene = Network()
+    members = [Actor("sl", f"sl-{number}") for number in range(3 * OTHERS_MAX)]
+    for actor in members:
+        assert scene.join(actor).accepted
+        assert scene.enrol(actor).accepted
+        if actor is not members[0]:
+            assert scene.lose(actor).accepted
+    (contract,) = scene.status()["contracts"]
+    uids = [row["uid"] for row in contract["members"]]
+    assert contract["enrolled"] == len(members)
+    assert set(uids) == {members[0].uid, *(actor.uid for actor in members[-OTHERS_MAX:])}
+    assert contract["members"][0]["state"] == "live"
+
+
+def test_however_many_are_there_it_fits():
+    scene = Network()
+    for number in range(1500):
+        actor = Actor("sl", f"{number:04d}{'n' * 200}-1")
+        assert scene.join(actor).accepted
+        if number < 300:
+            assert scene.enrol(actor).accepted
+    said = scene.status()
+    listed = len(said["nodes"])
+    assert listed + said["unlisted"]["nodes"] == 1501
+    assert 300 < listed < 1501
+    assert 0 < len(said["contracts"][0]["members"]) < said["contracts"][0]["enrolled"] == 300
