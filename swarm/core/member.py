@@ -171,7 +171,9 @@ class Member:
         if event.what == "excluded":
             return [m.GiveUp(Refused(f"this node is excluded from contract {self.contract.name}: it {event.reason}"))]
         if self.phase in EXCHANGING:
-            return [m.Tell(f"this round goes on without this node's weights: it {event.reason}")]
+            reach = "; if that happens in every round, see that the others reach its --host-ip and --sl-fs-port"
+            hint = reach if event.what == "dropped" else ""
+            return [m.Tell(f"this round goes on without this node's weights: it {event.reason}{hint}")]
         if event.what == "lost" and self.phase is Phase.SITTING_OUT:
             return [m.Tell(f"this node {event.reason}"), *self._pursue()]
         if event.what != "lost" or self.phase is not Phase.OFFERED:

@@ -141,7 +141,7 @@ def test_a_dropped_member_waits_for_the_decision_and_adopts_it() -> None:
     world.tell(world.contract.suspect(OTHER, accused))
     tell, end = world.tell(world.contract.suspect(THIRD, accused))
     assert isinstance(tell, m.Tell)
-    assert "goes on without this node's weights: it was suspected by 2 of 2 others" in tell.text
+    assert "goes on without this node's weights: it was suspected by 2 of 2 others; if that" in tell.text
     assert isinstance(end, m.EndExchange)
     assert world.member.phase is Phase.LATE
     assert kinds(world.ready(OTHER, THIRD)) == ["Fetch"]
