@@ -153,6 +153,8 @@ class Contracts:
 
     def _resolved(self, asked: Enrolment) -> Enrolment:
         """The organisations as key hashes: names are only unique at the moment they are read."""
+        if not asked.options.organisations:
+            return asked
         keys = tuple(sorted({key_of(self._anchors, text) for text in asked.options.organisations}))
         return replace(asked, options=replace(asked.options, organisations=keys))
 

@@ -310,7 +310,7 @@ class Exchanging:
     # ---- merging
 
     def _here(self, uid: str) -> Spans:
-        return self.here.get(uid) or Spans()
+        return self.here[uid] if uid in self.here else Spans()
 
     def _gaps(self, uid: str) -> list[Range]:
         """What of this contribution is still to come."""
@@ -324,9 +324,10 @@ class Exchanging:
     def _begin_work(self, starts: list[int]) -> list[Effect]:
         """Begin with those of these chunks that every contributor has here."""
         effects: list[Effect] = []
+        here = [self._here(uid) for uid in self._contributors]
         for start in starts:
             stop = self._waiting[start]
-            if all(self._here(uid).covers(start, stop) for uid in self._contributors):
+            if all(spans.covers(start, stop) for spans in here):
                 self._working[start] = self._waiting.pop(start)
                 effects.append((Merge if self.stage == "merging" else Measure)(start, stop, self._parties()))
         return effects

@@ -102,7 +102,7 @@ class JobSlot(Slot):
 
     def to_state(self) -> list[Any]:
         own = [self.role, self.ending, self.failures, self.losses, self.started_ms, self.ended_ms, list(self.gpus)]
-        return [_before(self), own]
+        return [Slot.to_state(self), own]
 
     @classmethod
     def from_state(cls, state: list[Any]) -> JobSlot:
@@ -117,12 +117,3 @@ class JobSlot(Slot):
         assert not (self.leased and self.state in ENDED), f"{self} is {self.state} and leased"
         assert self.leased or self.state in (*ENDED, "lost"), f"{self} is {self.state} without a lease"
         assert self.fence >= self.run
-
-
-def _before(slot: JobSlot) -> list[Any]:
-    """The fields of a `Slot`."""
-    return [
-        *(slot.id, slot.run, slot.taskrunner, slot.task, slot.swop, slot.operator, slot.anchor, slot.index, slot.fence),
-        *(slot.attempt, slot.state, slot.before, slot.reason, slot.leased, slot.exit_code, slot.sl_uid),
-        *(slot.description, list(slot.lines), slot.changed_ms),
-    ]

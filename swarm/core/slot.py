@@ -10,7 +10,7 @@ fence; a lease that ended never begins again, only a new one with a higher fence
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from swarm.core.events import Event, SlotAssigned, SlotChanged, SlotState
@@ -173,7 +173,11 @@ class Slot:
         return SlotChanged(self.id, self.swop, self.fence, self.state, self.reason, self.leased)
 
     def to_state(self) -> list[Any]:
-        return [*astuple(self)[:-2], list(self.lines), self.changed_ms]
+        return [
+            *(self.id, self.run, self.taskrunner, self.task, self.swop, self.operator, self.anchor, self.index),
+            *(self.fence, self.attempt, self.state, self.before, self.reason, self.leased, self.exit_code),
+            *(self.sl_uid, self.description, list(self.lines), self.changed_ms),
+        ]
 
     @classmethod
     def from_state(cls, state: list[Any]) -> Slot:

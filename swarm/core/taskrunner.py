@@ -8,7 +8,7 @@ until their operator reports their end or their lease ends.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from swarm.core.events import Event, SwopKnown, TaskrunnerCleared
@@ -43,6 +43,9 @@ class Listener:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.organisation})"
+
+    def to_state(self) -> list[Any]:
+        return [self.uid, self.name, self.organisation, self.anchor, self.group, self.peers, self.state]
 
 
 @dataclass(slots=True)
@@ -204,7 +207,7 @@ class Taskrunner:
         return {
             "name": self.name,
             "creator": self.creator,
-            "listeners": [list(astuple(listener)) for listener in self.listeners.values()],
+            "listeners": [listener.to_state() for listener in self.listeners.values()],
             "current": self.current.to_state() if self.current else None,
             "leaving": [run.to_state() for run in self.leaving],
         }
