@@ -28,11 +28,14 @@ MANY = 1000
 WORTH_BYTES = 1 << 20
 """A round that moved less each way has measured nothing."""
 ALIKE, UNSTEADY_ALIKE = 1.3, 2.0
-"""Who is slower or faster than the middle one by less than this is alike. What waits for a link measures the same in
-most rounds; what waits for a processor does not, and may be the slower by half in some without a slower link. Unequal
+"""Who is slower or faster than the middle one by less than this is alike. What waits for a link measures about the same
+in half of the rounds; what waits for a processor does not, and may be the slower by half without a slower link. Unequal
 shares cost bytes for certain, and save time only where links are unequal."""
-NEAR, STEADY = 0.85, 4
+NEAR, STEADY = 0.8, 4
 """Steady is what was as near as that to the fastest in so many rounds."""
+GROWS = 1.03
+"""Who is alike and yet faster tells so much more: where streams are held to what all have told, no more can be measured
+in most rounds, and all go on from there."""
 FIRST = 3
 """So many rounds are measured before anything is told."""
 ROUNDS = 8
@@ -148,4 +151,6 @@ def _beside(middle: int, rates: Sequence[float]) -> int:
     rate = round(max(rates))
     steady = sum(each >= NEAR * rate for each in rates) >= STEADY
     alike = ALIKE if steady else UNSTEADY_ALIKE
-    return middle if rate < alike * middle and middle < alike * rate else rate
+    if rate >= alike * middle or middle >= alike * rate:
+        return rate
+    return middle if rate < ALIKE * middle else round(GROWS * middle)

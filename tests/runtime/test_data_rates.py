@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from swarm.core.exchanging_pace import FREE, HASTE
 from swarm.core.layout import DOUBT
 from swarm.runtime.data import Traffic
-from swarm.runtime.data_rates import FIRST, ROUNDS, WORTH_BYTES, Rates
+from swarm.runtime.data_rates import ALIKE, FIRST, ROUNDS, WORTH_BYTES, Rates
 
 MB = 10**6
 
@@ -107,8 +108,8 @@ def test_who_is_about_as_fast_as_the_others_tells_what_they_tell(others, told) -
 @pytest.mark.parametrize(
     ("measured", "told"),
     [
-        ((10, 8, 10), 15), ((10, 8, 10, 7, 6, 5, 8, 10), 15), ((10, 8, 10, 9, 7, 9), 10),
-        ((29, 14, 20, 14, 16), 15), ((31, 14, 20, 14, 16), 31), ((7, 5, 3, 2), 7),
+        ((10, 8, 10), 15), ((10, 7, 10, 7, 6, 5, 7, 10), 15), ((10, 8, 10, 9, 7, 9), 10),
+        ((29, 14, 20, 14, 16), 15.45), ((19, 14, 12, 14, 12), 15), ((31, 14, 20, 14, 16), 31), ((7, 5, 3, 2), 7),
     ],
 )  # fmt: skip
 def test_who_is_not_the_same_in_most_rounds_waits_for_no_link_and_has_to_differ_more(measured, told) -> None:
@@ -116,6 +117,21 @@ def test_who_is_not_the_same_in_most_rounds_waits_for_no_link_and_has_to_differ_
     for nbytes in measured:
         link.round((1.0, nbytes * MB, nbytes * MB))
     assert link.rates.told([15 * MB] * 3) == {"up": told * MB, "down": told * MB}
+
+
+@pytest.mark.parametrize(("first", "then", "changes"), [(50, 95, 20), (60, 100, 3)])
+def test_links_that_become_faster_together_are_found_out_though_most_rounds_are_held_to_what_was_told(
+    first: int, then: int, changes: int
+) -> None:
+    links, told = [Link() for _ in range(4)], [0] * 4
+    for number in range(changes + 5 * FREE):
+        free = number % FREE == 0 or not all(told)
+        real = (first if number < changes else then) * MB
+        nbytes = real if free else min(real, round(HASTE * min(told)))
+        for link in links:
+            link.round((1.0, nbytes, nbytes))
+        told = [min((link.rates.told(told) or {"": 0}).values()) for link in links]
+    assert then / ALIKE * MB < min(told) == max(told)
 
 
 def test_who_claims_far_more_than_what_came_from_there_is_doubted_with_what_came() -> None:
