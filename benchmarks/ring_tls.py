@@ -70,15 +70,10 @@ def context(side: int, options: argparse.Namespace) -> ssl.SSLContext:
     return made
 
 
-def draw(seed: int, data: Array) -> Array:
-    return np.random.default_rng(seed).standard_normal(dtype=np.float32, out=data)
-
-
 def peer(rank: int, listeners: list[socket.socket], orders: Connection, options: argparse.Namespace) -> None:
     right_plain = socket.create_connection(listeners[(rank + 1) % options.peers].getsockname())
     left_plain, _ = listeners[rank].accept()
-    for sock in (right_plain, left_plain):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    [sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) for sock in (right_plain, left_plain)]
     serving = context(ssl.PROTOCOL_TLS_SERVER, options)
     left = serving.wrap_socket(left_plain, server_side=True, do_handshake_on_connect=False)
     (answering := threading.Thread(target=left.do_handshake)).start()
@@ -88,12 +83,12 @@ def peer(rank: int, listeners: list[socket.socket], orders: Connection, options:
     outgoing: Outgoing = queue.SimpleQueue()
     threading.Thread(target=send, args=(right, outgoing), daemon=True).start()
     elements = options.mb * 250_000
-    data, expected = np.empty(elements, np.float32), np.zeros(len(range(0, elements, elements // 7)), np.float32)
-    for seed in range(options.peers):  # one after the other: that all peers' inputs fit is not to be asked for
-        expected += draw(seed, data)[:: elements // 7]
+    data, expected = np.empty(elements, np.float32), np.zeros(1, np.float32)
+    for seed in range(options.peers):
+        expected = expected + np.random.default_rng(seed).standard_normal(dtype=np.float32, out=data)[:: elements // 7]
     parts, scratch = np.array_split(data, options.peers), np.empty(PIECE, np.float32)
     while orders.poll(None) and orders.recv() == "ready":
-        draw(rank, data)
+        np.random.default_rng(rank).standard_normal(dtype=np.float32, out=data)
         orders.send("ready")
         orders.recv()
         began = monotonic()

@@ -210,10 +210,7 @@ class JobRun:
     def stop(self, by: str, kill: bool, now_ms: int) -> list[Event]:
         """What waits never starts, what runs is ended; refused when there is nothing left to end."""
         if self.over or self.state == "draft":
-            draft = "nothing of a draft runs: swarm task rm forgets it" if self.state == "draft" else ""
-            raise Refused(
-                f"task {self.task} is {self.state}: there is nothing to {'kill' if kill else 'stop'}", hint=draft
-            )
+            raise Refused(f"task {self.task} is {self.state}: there is nothing to {'kill' if kill else 'stop'}")
         self.killed = self.killed or kill
         return self._end(f"{'killed' if kill else 'stopped'} by {by}", "stopped", now_ms)
 

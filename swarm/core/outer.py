@@ -40,9 +40,9 @@ def momenta(schema: Schema) -> Schema | None:
     return Schema(tuple(state)) if any(one.nbytes for one in state) else None
 
 
-FARTHEST = {"float16": 2.0**12, "bfloat16": 2.0**120, "float32": 2.0**120, "float64": 2.0**952}
-"""How far an element of a contribution may be from the base: with the usual rate and momentum a step of that stays in
-the range. One that is much further would take the step beyond it, and every member's training with it."""
+FARTHEST = {"float16": 2.0**14, "bfloat16": 2.0**120, "float32": 2.0**120, "float64": 2.0**952}
+"""How far an element of a contribution may be from the base: a first step of that stays in the range with the usual
+rate and momentum. One that is much further would take the step beyond it, and every member's training with it."""
 
 
 def too_far(schema: Schema, start: int, stop: int, model: Buffer, base: Buffer) -> str | None:

@@ -163,7 +163,7 @@ class Round:
         pieces = {said for _, said in now.ready.values() if said}
         if len({said for said, _ in now.ready.values()}) > 1 or len(pieces) > 1:
             return [*events, self._dispute(now)]
-        if len(now.ready) < quorum(len(now.uids)):
+        if len(now.ready) < self._quorum(now):
             return events
         if took := self._not_from_above(now.snap, digest):
             return [*events, self._abort(took)]
@@ -225,6 +225,10 @@ class Round:
         return [self._abort(reason)] if self.offers else []
 
     # ---- how
+
+    def _quorum(self, now: Attempt) -> int:
+        """Who was left out through a word that others' were passed on by may be honest, and does not agree."""
+        return min(quorum(len(now.uids) + len(self.heeded)), len(now.uids))
 
     def _words(self, now: Attempt) -> blame.Words:
         return blame.counted(now.suspects, now.waiting, self.heeded, now.uids)
@@ -381,7 +385,7 @@ class Round:
         assert any(member.weight for member in snap.members), "I11: somebody's weights count"
         assert set(now.ready) <= set(uids), "I2: only members are ready"
         assert len({digest for digest, _ in now.ready.values()}) <= 1, "I2: two digests end the round"
-        assert len(now.ready) < quorum(len(uids)), "I1: the q-th equal Ready ends the round"
+        assert len(now.ready) < self._quorum(now), "I1: the q-th equal Ready ends the round"
         for member in snap.members:
             offer = self.offers[member.uid]
             assert (member.digest, member.root) == (offer.digest, offer.root), "I5: what is merged is what was offered"

@@ -26,6 +26,8 @@ Answer = tuple[dict[str, Any], list[Event]]
 
 SKIPPING = 5
 """The rules with which a forced recovery may skip epochs: who learnt of one may be the only node that is left."""
+SKIPS = 16
+"""At most so many: else one person's word could take all the epochs that there are."""
 
 
 class Voters:
@@ -85,7 +87,7 @@ class Voters:
         body, node = claim.body, self._admitted(claim.body["uid"])
         self._check_right(claim.kind, claim.identity, node.identity)
         skips = body["epoch"] - self.epoch - 1
-        if skips < 0 or (skips and self._rules.active < SKIPPING):
+        if not 0 <= skips <= (SKIPS if self._rules.active >= SKIPPING else 0):
             raise Refused(
                 f"a forced recovery into epoch {body['epoch']}: the ledger is in epoch {self.epoch}",
                 hint="somebody else has recovered it meanwhile: see swarm status",

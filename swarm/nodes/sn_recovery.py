@@ -15,6 +15,7 @@ from swarm.core.claims import Verified
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import epoch_of
 from swarm.core.snapshot import restored, taken
+from swarm.core.voters import SKIPS
 from swarm.errors import BadInput
 from swarm.runtime.control import Link
 from swarm.runtime.replica import Replica
@@ -42,6 +43,8 @@ def judged(raw: bytes, ledger: Ledger, who: str) -> Recovery:
         raise BadInput(f"{who} shows a forced recovery that nobody can have signed")
     if claim.body["epoch"] != epoch_of(entry.term):  # nobody has signed the term
         raise BadInput(f"{who} shows the forced recovery into epoch {claim.body['epoch']} as a later one")
+    if claim.body["epoch"] - ledger.epoch > SKIPS + 1:
+        raise BadInput(f"{who} shows a forced recovery from epoch {ledger.epoch} into epoch {claim.body['epoch']}")
     ledger.must_take_recovery(replace(claim, body={**claim.body, "epoch": ledger.epoch + 1}))
     return Recovery(raw, claim.body["epoch"], entry.index, claim.body["uid"], str(claim.identity))
 

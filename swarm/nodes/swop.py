@@ -63,7 +63,7 @@ from swarm.wire.profile import Profile
 from swarm.wire.signed import Entry
 
 TICK_S = 1.0
-SURE_EVERY_S = 10.0
+SURE_EVERY_S = 3.0
 LEAVE_S = 3.0
 LOGS_KEPT = 50
 JOB_LOGS_KEPT = 2000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from swarm.core.events import Aborted, MemberGone
+from swarm.core.events import Aborted, Committed, MemberGone
 from swarm.core.snapshot import restored, taken
 from tests.core.scene import BIG, Scene
 
@@ -167,3 +167,20 @@ def test_a_ledger_of_the_version_before_means_what_it_meant():
     state = scene.contract.current.to_state()
     assert "heeded" not in state
     assert len(state["attempt"]) == 5
+
+
+def test_two_who_have_two_others_dropped_by_what_they_make_up_commit_nothing_by_themselves():
+    scene, (one, two, first, second, honest) = merging(minPeers=3)
+    scene.suspect(one, first)
+    for other in (second, honest):
+        waits(scene, other, one)
+    scene.suspect(two, second)
+    waits(scene, honest, two)
+    if len(here(scene)) == 4:
+        waits(scene, one, two)
+    assert here(scene) == {one.uid, two.uid, honest.uid}
+    for liar in (one, two):
+        pieces = [b"6" * 32] * len(scene.contract.snap.shards)
+        assert scene.ready(liar, "made up", shards=pieces).accepted
+    assert not [event for event in scene.events if isinstance(event, Committed)]
+    assert scene.contract.check() is None

@@ -3,6 +3,7 @@
 import pytest
 
 from swarm.core.events import NodeGone, NodeKnown, Recovered, VotersChanged
+from swarm.core.voters import SKIPS
 from tests.core.scene import CONTRACT, Actor, Scene, restored
 
 
@@ -214,3 +215,9 @@ def test_only_a_node_that_votes_says_that_a_time_is_over(kind):
     assert network.contract.to_state() == before
     if kind in ("NodeLost", "WindowClosed"):
         assert network.say(network.sns[2], kind, bodies[kind]).accepted
+
+
+def test_no_forced_recovery_takes_so_many_epochs_that_none_is_left_for_the_next():
+    network = Network(2, rules=5)
+    assert not network.recover(network.swci["a"], network.sns[1], epoch=SKIPS + 2).outcome.accepted
+    assert network.recover(network.swci["a"], network.sns[1], epoch=SKIPS + 1).outcome.accepted

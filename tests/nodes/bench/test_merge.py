@@ -201,3 +201,7 @@ def test_for_a_ring_that_does_not_fit_beside_the_swarm_a_line_says_so(tmp_path: 
     with bench.baseline() as baseline:
         assert baseline() is None
     assert said[0].startswith("no ring: it takes 3000000300 MB, and beside the swarm ")
+
+
+def test_the_baseline_is_no_longer_than_what_anybody_reads_in_one_go():
+    assert len(merge.RING.read_text().splitlines()) <= 120
