@@ -54,18 +54,16 @@ def limited(schema: Schema, base: Base | None, most: float, steps: bool, bytes_o
     """The same bytes, each to be asked for once, held against what the contract says about their distance."""
     if base is None:
         return bytes_of
-    held = steppable(schema, base, bytes_of, uid) if steps else bytes_of
+    held = steppable(schema, base, bytes_of) if steps else bytes_of
     return Limit(schema, base, most).on(held, uid) if most else held
 
 
-def steppable(schema: Schema, base: Base, bytes_of: BytesOf, uid: str) -> BytesOf:
-    """The same bytes; raises BadContribution when those of somebody but ``uid`` take an outer step with momentum beyond
-    the range. Who goes too far itself is told so by the others: it leaves the round, and not its training."""
+def steppable(schema: Schema, base: Base, bytes_of: BytesOf) -> BytesOf:
+    """The same bytes; raises BadContribution for those that take an outer step with momentum beyond the range."""
 
     def held(contributor: str, start: int, stop: int) -> memoryview:
         part = bytes_of(contributor, start, stop)
-        tensor = None if contributor == uid else outer.too_far(schema, start, stop, part, base(start, stop))
-        if tensor is not None:
+        if (tensor := outer.too_far(schema, start, stop, part, base(start, stop))) is not None:
             raise BadContribution(
                 contributor, f'its tensor "{tensor}" is too far from the last model for an outer step'
             )
