@@ -113,10 +113,10 @@ class Coded:
         merged, sent = self._result[start:stop], self._sent(start, stop, self.served)
         self._coding.write(start, stop, merged, sent)
         self._coding.read(start, stop, sent, merged)
-        tensor = tensorbytes.first_nonfinite(self._coding.form.schema, merged, start, stop)
-        if tensor is not None:
+        found = tensorbytes.first_flaw(self._coding.form.schema, merged, start, stop)
+        if found is not None:
             wire = self._coding.form.wire
-            raise ModelError(f'the merged tensor "{tensor}" is too far from the base to be sent as {wire}')
+            raise ModelError(f'the merged tensor "{found[0]}" is too far from the base to be sent as {wire}')
 
 
 def form_of(snap: SnapMade, own: memoryview, result: memoryview, coding: Coding | None) -> Form:

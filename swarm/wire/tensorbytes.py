@@ -105,21 +105,6 @@ def _bytes_of(schema: Schema, buffer: Buffer) -> np.ndarray[Any, Any]:
     return target
 
 
-def first_nonfinite(schema: Schema, buffer: Buffer, start: int = 0, stop: int | None = None) -> str | None:
-    """The name of the first tensor with a NaN or an infinity in bytes ``start`` to ``stop`` of the model.
-
-    ``buffer`` holds just these bytes.
-    """
-    stop = schema.nbytes if stop is None else stop
-    source = np.frombuffer(buffer, np.uint8)
-    assert source.size == stop - start, (source.size, start, stop)
-    for run in schema.runs(start, stop):
-        tensor = schema.tensors[run.tensor]
-        if not finite(tensor.dtype, source[run.start - start : run.stop - start].view(tensor.storage)):
-            return tensor.name
-    return None
-
-
 def first_flaw(
     schema: Schema, buffer: Buffer, start: int = 0, stop: int | None = None, *, sent: bool = False
 ) -> tuple[str, str] | None:

@@ -26,6 +26,7 @@ from swarm.core.kinds import INTRODUCTIONS
 from swarm.core.ledger import Ledger
 from swarm.core.names import Identity, uid_of
 from swarm.core.round import ATTEMPTS, quorum
+from swarm.core.rules import KNOWN
 from swarm.core.tensors import Schema, TensorSpec
 
 SMALL = Schema((TensorSpec("dense/kernel", "float32", (4, 3)), TensorSpec("dense/bias", "float32", (3,))))
@@ -303,3 +304,12 @@ class Observer:
     def _decide(self, contract: str, round_: int, event: Event) -> None:
         assert (contract, round_) not in self.decided, "I1: one decision a round"
         self.decided[contract, round_] = event
+
+
+def merging(count: int, *, rules: int = KNOWN, **options: Any) -> tuple[Scene, list[Actor]]:
+    """As many learning nodes in the first attempt of a round that merges shards."""
+    scene = Scene(rules=rules)
+    actors = scene.learners(count, schema=BIG, topology="sharded", **options)
+    for actor in actors:
+        assert scene.offer(actor).accepted
+    return scene, actors

@@ -4,17 +4,9 @@ import pytest
 
 from swarm.core.events import Aborted, Committed, MemberGone
 from swarm.core.snapshot import restored, taken
-from tests.core.scene import BIG, Scene
+from tests.core.scene import merging
 
 RULES = 5
-
-
-def merging(count=5, *, rules=RULES, **options):
-    scene = Scene(rules=rules)
-    actors = scene.learners(count, schema=BIG, topology="sharded", **options)
-    for actor in actors:
-        assert scene.offer(actor).accepted
-    return scene, actors
 
 
 def waits(scene, actor, owner):
@@ -32,7 +24,7 @@ def gone(scene):
 
 
 def test_who_sends_one_owner_what_it_cannot_use_is_left_out_and_the_owner_stays():
-    scene, (evil, owner, *others) = merging()
+    scene, (evil, owner, *others) = merging(5)
     scene.suspect(owner, evil)
     for other in others[:2]:
         assert scene.contract.snap.attempt == 0
@@ -42,7 +34,7 @@ def test_who_sends_one_owner_what_it_cannot_use_is_left_out_and_the_owner_stays(
 
 
 def test_it_is_left_out_whoever_speaks_first_and_whatever_it_says_itself():
-    scene, (evil, owner, *others) = merging()
+    scene, (evil, owner, *others) = merging(5)
     waits(scene, others[0], owner)
     waits(scene, evil, owner)
     waits(scene, others[1], owner) if scene.contract.snap.attempt else None
@@ -63,7 +55,7 @@ def test_at_the_deadline_too(count):
 
 
 def test_of_two_owners_that_one_spoils_none_is_lost():
-    scene, (evil, one, two, *others) = merging()
+    scene, (evil, one, two, *others) = merging(5)
     scene.suspect(one, evil)
     scene.suspect(two, evil)
     waits(scene, others[0], one)
@@ -72,7 +64,7 @@ def test_of_two_owners_that_one_spoils_none_is_lost():
 
 
 def test_an_owner_that_makes_it_up_costs_a_round_one_honest_member_and_goes_itself_the_second_time():
-    scene, (liar, first, second, *others) = merging()
+    scene, (liar, first, second, *others) = merging(5)
     scene.suspect(liar, first)
     for other in (second, *others)[:2]:
         waits(scene, other, liar)
@@ -85,7 +77,7 @@ def test_an_owner_that_makes_it_up_costs_a_round_one_honest_member_and_goes_itse
 
 
 def test_the_word_of_an_owner_counts_once_a_round_and_anew_in_the_next():
-    scene, (liar, first, second, *others) = merging()
+    scene, (liar, first, second, *others) = merging(5)
     for _ in range(2):
         scene.suspect(liar, first)
         for other in others:
@@ -110,7 +102,7 @@ def test_two_of_seven_that_spoil_owners_one_after_the_other_are_left_out_one_aft
 
 
 def test_who_suspects_most_of_the_others_has_a_bad_link_itself():
-    scene, (owner, *others) = merging()
+    scene, (owner, *others) = merging(5)
     for other in others[:3]:
         scene.suspect(owner, other)
     for other in others[:3]:
@@ -119,7 +111,7 @@ def test_who_suspects_most_of_the_others_has_a_bad_link_itself():
 
 
 def test_an_owner_that_suspects_nobody_or_only_waits_itself_is_left_out():
-    scene, (owner, other, *rest) = merging()
+    scene, (owner, other, *rest) = merging(5)
     waits(scene, owner, other)
     for actor in rest:
         waits(scene, actor, owner)
@@ -127,7 +119,7 @@ def test_an_owner_that_suspects_nobody_or_only_waits_itself_is_left_out():
 
 
 def test_suspicion_of_its_own_contribution_is_not_passed_on():
-    scene, (evil, scapegoat, *others) = merging()
+    scene, (evil, scapegoat, *others) = merging(5)
     scene.suspect(evil, scapegoat)
     for other in others:
         scene.suspect(other, evil)
@@ -157,7 +149,7 @@ def test_below_min_peers_the_round_is_given_up():
 
 
 def test_a_ledger_of_the_version_before_means_what_it_meant():
-    scene, (evil, owner, *others) = merging(rules=RULES - 1)
+    scene, (evil, owner, *others) = merging(5, rules=RULES - 1)
     early = scene.say(others[0], "Suspect", scene.where(uid=owner.uid, reason="", alive=True))
     assert "unknown field 'alive'" in early.reason
     scene.suspect(owner, evil)
@@ -170,7 +162,7 @@ def test_a_ledger_of_the_version_before_means_what_it_meant():
 
 
 def test_two_who_have_two_others_dropped_by_what_they_make_up_commit_nothing_by_themselves():
-    scene, (one, two, first, second, honest) = merging(minPeers=3)
+    scene, (one, two, first, second, honest) = merging(5, minPeers=3)
     scene.suspect(one, first)
     for other in (second, honest):
         waits(scene, other, one)

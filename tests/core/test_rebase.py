@@ -62,7 +62,7 @@ def test_a_change_out_of_range_is_infinite_so_that_it_is_found():
     schema = Schema((TensorSpec("w", "float16", (1,)),))
     out = np.zeros(schema.nbytes, np.uint8)
     out[:2] = np.array([value]).view(np.uint8)
-    assert tensorbytes.first_nonfinite(schema, out.data) == "w"
+    assert tensorbytes.first_flaw(schema, out.data) == ("w", tensorbytes.NOT_FINITE)
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)

@@ -4,22 +4,14 @@ import pytest
 
 from swarm.core.dispute import SINCE
 from swarm.core.events import Aborted
-from tests.core.scene import BIG, Scene
+from tests.core.scene import BIG, Scene, merging
 
 OWN = f"own@{'0' * 64}"
 TRUE, FALSE = b"t" * 32, b"f" * 32
 
 
-def merging(count=3, *, rules=SINCE, **options):
-    scene = Scene(rules=rules)
-    actors = scene.learners(count, schema=BIG, topology="sharded", **options)
-    for actor in actors:
-        assert scene.offer(actor).accepted
-    return scene, actors
-
-
 def test_who_is_ready_with_another_digest_and_says_nothing_of_its_shards_is_refused_and_ends_no_round():
-    scene, (liar, *honest) = merging()
+    scene, (liar, *honest) = merging(3)
     outcome = scene.ready(liar, "false")
     assert "names 0 digests of shards, not 3" in outcome.reason
     for actor in honest:
@@ -29,13 +21,13 @@ def test_who_is_ready_with_another_digest_and_says_nothing_of_its_shards_is_refu
 
 @pytest.mark.parametrize("told", [1, 2, 4, 6])
 def test_so_is_one_that_names_another_number_of_them(told):
-    scene, (liar, *_) = merging()
+    scene, (liar, *_) = merging(3)
     assert not scene.ready(liar, shards=[TRUE] * told).accepted
 
 
 def test_whoever_is_first_the_shards_that_differ_are_named():
     for liar in range(2):
-        scene, actors = merging()
+        scene, actors = merging(3)
         for number, actor in enumerate(actors[:2]):
             false = number == liar
             scene.ready(actor, "false" if false else "true", shards=[TRUE, FALSE if false else TRUE, TRUE])
@@ -65,7 +57,7 @@ def test_a_model_that_is_not_cut_has_no_shards_to_name():
 
 
 def test_of_a_round_that_is_over_a_ready_says_only_that_there_is_one_holder_more():
-    scene, (one, other, late) = merging()
+    scene, (one, other, late) = merging(3)
     for actor in (one, other):
         assert scene.ready(actor, shards=[TRUE] * 3).accepted
     contract = scene.contract
@@ -74,5 +66,5 @@ def test_of_a_round_that_is_over_a_ready_says_only_that_there_is_one_holder_more
 
 
 def test_a_ledger_of_the_version_before_takes_a_ready_without_them():
-    scene, actors = merging(rules=SINCE - 1)
+    scene, actors = merging(3, rules=SINCE - 1)
     assert scene.ready(actors[0]).accepted

@@ -150,14 +150,14 @@ def test_what_is_not_finite_is_not_when_it_is_read(wire: str, bad: float):
     after = {name: array.copy() for name, array in before.items()}
     after["a"][3333] = bad
     _, read = sent_and_read(schema, wire, packed(schema, after), packed(schema, before))
-    assert tensorbytes.first_nonfinite(schema, read) == "a"
+    assert tensorbytes.first_flaw(schema, read) == ("a", tensorbytes.NOT_FINITE)
 
 
 def test_a_change_that_no_scale_holds_is_not_finite_when_it_is_read():
     schema = Schema((TensorSpec("a", "float64", (1025,)),))
     before, after = np.zeros(1025), np.full(1025, 1e300)
     _, read = sent_and_read(schema, "int8", packed(schema, {"a": after}), packed(schema, {"a": before}))
-    assert tensorbytes.first_nonfinite(schema, read) == "a"
+    assert tensorbytes.first_flaw(schema, read) == ("a", tensorbytes.NOT_FINITE)
 
 
 def test_floats_that_would_not_get_shorter_travel_as_they_are():

@@ -113,9 +113,9 @@ def test_a_tensor_with_nan_or_infinity_is_found(dtype: str, bad: float) -> None:
     schema = Schema.of(arrays)
     buffer = bytearray(schema.nbytes)
     tensorbytes.pack(schema, arrays, buffer)
-    assert tensorbytes.first_nonfinite(schema, buffer) == "bad"
+    assert tensorbytes.first_flaw(schema, buffer) == ("bad", tensorbytes.NOT_FINITE)
     end = schema.offsets[2]
-    assert tensorbytes.first_nonfinite(schema, buffer[:end], 0, end) is None
+    assert tensorbytes.first_flaw(schema, buffer[:end], 0, end) is None
 
 
 def test_what_cannot_be_merged_is_found_in_what_is_sent_and_a_merge_may_be_as_large_as_its_type() -> None:
