@@ -396,8 +396,8 @@ class Exchanging:
         assert sorted(self._contributors) == sorted(counted), "I4, I11: of each contributor once"
         under_way = {**self._waiting, **self._working, **self._measured}
         assert not any(self.held.covers(*chunk) for chunk in under_way.items()), "I11: every chunk is merged once"
-        assert not self.finished or self.scattered, "I5: all that was merged is what was offered"
         assert not self.finished or self.held == Spans([(0, self.nbytes)]), "I6: Ready holds all bytes"
+        assert not self.finished or self.scattered, "I5: all that was merged is what was offered"
         assert set(self.blamed) <= set(members), "only members are blamed"
         for lane in self._lanes.values():
             assert lane.pull is None or lane.pull.start <= lane.upto <= lane.pull.stop
