@@ -189,11 +189,11 @@ class Contract:
             )
         offered = Offer.of(member, body, self.current.terms, group)
         self.current.line.join(uid)
+        member.on("offered")
         events: list[Event] = []
         if not self.sits_out(uid):  # else it says only that this member, who may have been gone, is there
             events = self.current.offer(uid, offered)
             self.interval.tell(uid, body.get("measured"))
-        member.on("offered")
         if self.kept.newest:
             self.kept.newest.held_by(uid)
         return self._settle(events)

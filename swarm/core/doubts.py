@@ -5,9 +5,10 @@ proof of a lie (memory that is broken looks the same), so nobody is excluded for
 two rounds, then of four, of `2 ** TIMES_MAX` at most, and the doubt goes once it has been Ready for as many commits. So
 who lies whenever it may ends one round in `2 ** TIMES_MAX`, in the long run.
 
-Guarantees: the same on every node; never so many are left out that fewer than minPeers of those who are live stay; a
-new member takes over its organisation's longest doubt, or a new node key would be the way out; nobody is doubted for
-silence; a doubt whose cause is proved to be another's is taken back.
+Guarantees: the same on every node; never so many are left out that fewer than minPeers of those who are live stay, and
+where those are too few anyway nobody is who comes back; a new member takes over its organisation's longest doubt, or a
+new node key would be the way out; nobody is doubted for silence; a doubt whose cause is proved to be another's is taken
+back.
 """
 
 from __future__ import annotations
@@ -48,11 +49,16 @@ class Doubts:
         live at least so many stay. Not a leader whose group takes what it brings from above: nobody else can."""
         if current.takes_all:
             return []
-        doubted = [uid for uid, doubt in self._of.items() if self._is_out(uid, doubt, current)]
-        live = [uid for uid, member in self._members.items() if member.state == "live"]
-        order = sorted(set(live) & set(doubted), key=lambda uid: (-self._of[uid].until, -self._of[uid].times, uid))
-        spared = order[max(0, len(live) - least) :] if current.attempt is None else ()
-        return sorted(set(doubted).difference(spared))
+        doubted = {uid for uid, doubt in self._of.items() if self._is_out(uid, doubt, current)}
+        return sorted(doubted if current.attempt else doubted - self._spared(doubted, least))
+
+    def _spared(self, doubted: set[str], least: int) -> set[str]:
+        """Who is needed all the same. Where those who are live are too few, whoever comes back: it offers to be live."""
+        live = {uid for uid, member in self._members.items() if member.state == "live"}
+        if len(live) < least:
+            return doubted
+        order = sorted(live & doubted, key=lambda uid: (-self._of[uid].until, -self._of[uid].times, uid))
+        return set(order[len(live) - least :])
 
     def _is_out(self, uid: str, doubt: Doubt, current: Round) -> bool:
         brings = current.terms.stage == "down" and self._members[uid].leads

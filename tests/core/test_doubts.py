@@ -207,6 +207,34 @@ def test_never_are_so_many_left_out_that_fewer_than_min_peers_stay():
     assert len(scene.contract.snap.members) == 3
 
 
+@pytest.mark.parametrize("comes", ["offers", "says anything"])
+def test_who_was_lost_meanwhile_is_spared_as_well_where_min_peers_needs_it(comes):
+    scene, (liar, *honest) = merging(3, minPeers=3)
+    lie(scene, liar, honest[0])
+    truth(scene, *honest)
+    scene.lose(liar)
+    if comes == "says anything":
+        assert scene.say(liar, "NodeJoined", scene.joined(liar)).accepted
+    assert (out(scene), scene.contract.sits_out(liar.uid)) == ([], False)
+    assert restored(scene.ledger).digest() == scene.ledger.digest()
+    offers(scene, *honest, liar)
+    assert len(scene.contract.snap.members) == 3
+
+
+def test_who_was_lost_is_left_out_as_long_as_enough_others_live_and_spared_when_they_do_not():
+    scene, (liar, *honest) = merging(4, minPeers=3)
+    lie(scene, liar, honest[0])
+    truth(scene, *honest)
+    scene.lose(liar)
+    offers(scene, liar)
+    assert (out(scene), dict(scene.contract.offers)) == ([liar.uid], {})
+    scene.lose(liar)
+    scene.lose(honest[0])
+    assert out(scene) == []
+    offers(scene, liar, *honest[1:])
+    assert liar.uid in {member.uid for member in scene.contract.snap.members}
+
+
 def test_who_is_left_out_is_next_when_others_go_and_when_they_hang():
     for goes in (True, False):
         scene, (liar, *honest) = merging(4, minPeers=3)
