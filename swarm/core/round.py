@@ -118,7 +118,7 @@ class Round:
     def close_window(self, left_out: Collection[str] = ()) -> None:
         few = len(self.offers) < self.terms.min_peers
         if few and (left_out or self.line.can_move_up()):
-            self.takes_all = bool(left_out)
+            self.takes_all = self.takes_all or bool(left_out)
             self.line.move_up(self.offers)
             return
         if few:

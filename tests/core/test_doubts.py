@@ -250,6 +250,21 @@ def test_who_is_left_out_is_next_when_others_go_and_when_they_hang():
         assert liar.uid in {member.uid for member in scene.contract.snap.members}
 
 
+def test_once_a_round_takes_everybody_it_does_until_it_ends():
+    scene, (liar, *honest) = merging_picked(4, pickPeers=3, minPeers=3)
+    offers(scene, liar, *honest[:2])
+    lie(scene, liar, honest[0])
+    truth(scene, *honest)
+    assert out(scene) == [liar.uid]
+    offers(scene, *honest[:2])  # the third hangs
+    for _ in range(3):
+        assert scene.close_window().accepted
+        assert (out(scene), scene.contract.current.takes_all) == ([], True)
+        assert restored(scene.ledger).digest() == scene.ledger.digest()
+    offers(scene, liar)
+    assert liar.uid in {member.uid for member in scene.contract.snap.members}
+
+
 def test_who_is_silent_or_dies_after_its_ready_is_not_doubted():
     scene, (liar, *honest) = merging(5)
     lie(scene, liar, honest[0])
