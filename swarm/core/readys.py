@@ -4,7 +4,8 @@ Used by `core/round`. Two results that cannot both be right end the round: an ow
 different shards, and then nobody can tell which of them is the merge. Up to the fourth version of the rules the first
 Ready that differs does; since then others are waited for, until it is clear which result most members hold. Guarantees:
 who holds that one is never named as outvoted; where there is no clear majority (of two members there never is) nobody
-is. What being outvoted means: `core/doubts`.
+is, nor where not all tell what they hold of each shard: an owner may have sent others another one, and nobody could tell
+which, and convict it. What being outvoted means: `core/doubts`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Difference:
 
 def sides(ready: Readys) -> list[list[str]]:
     """Who holds the same, the most first. Where not all tell of their shards, the whole alone counts."""
-    told = all(pieces for _, pieces in ready.values())
+    told = _all_tell(ready)
     by: dict[object, list[str]] = {}
     for uid, (digest, pieces) in ready.items():
         by.setdefault((digest, pieces if told else ()), []).append(uid)
@@ -56,16 +57,21 @@ def first_difference(ready: Readys, snap: SnapMade, name: Name) -> Difference | 
 
 def outvoted(ready: Readys, snap: SnapMade, needed: int, name: Name, owner: Callable[[str], str]) -> Difference:
     """Of all from those that most hold, if they are a clear majority: as many members as a COMMIT takes, and no fewer
-    organisations than the others are of."""
+    organisations than the others are of. Where nobody owns a shard (all merge all themselves) nobody has to tell."""
     most, *rest = sides(ready)
     others = [uid for side in rest for uid in side]
     found = _between(ready, most[0], others, snap, name)
     said = tuple((piece, told) for piece in found.disputed for told in _said_by_owner(ready, snap, piece))
-    if len(most) < needed or len(set(map(owner, most))) < len(set(map(owner, others))):
+    clear = len(most) >= needed and len(set(map(owner, most))) >= len(set(map(owner, others)))
+    if not clear or (snap.shards and not _all_tell(ready)):
         return Difference(found.reason, found.disputed, said)
     who = ", ".join(name(uid) for uid in sorted(others))
     reason = f"{found.reason}; {len(most)} hold {ready[most[0]][0]}, and the next rounds go on without {who}"
     return Difference(reason, found.disputed, said, tuple(sorted(others)))
+
+
+def _all_tell(ready: Readys) -> bool:
+    return all(pieces for _, pieces in ready.values())
 
 
 def _between(ready: Readys, one: str, others: Sequence[str], snap: SnapMade, name: Name) -> Difference:

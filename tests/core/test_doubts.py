@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from swarm.core import member_steps as m
-from swarm.core.dispute import SINCE
+from swarm.core.dispute import SHARDS_TOLD_MAX, SINCE
 from swarm.core.doubts import TIMES_MAX, Doubts
 from swarm.core.events import Aborted, Committed, Misbehaved, SnapMade
 from swarm.core.member import Phase
@@ -183,6 +183,40 @@ def test_what_cannot_become_clear_any_more_is_not_waited_for():
     assert scene.contract.snap is not None
     truth(scene, three)
     assert aborts(scene)[0].outvoted == ()
+
+
+def test_where_members_are_too_many_to_tell_of_each_shard_nobody_is_doubted_for_an_owner_that_may_have_lied():
+    count = SHARDS_TOLD_MAX + 1
+    scene, (owner, *others) = merging(count)
+    for fooled in others[: count // 3]:
+        assert scene.ready(fooled, "another").accepted
+    for actor in (owner, *others[count // 3 :]):
+        if scene.contract.snap:
+            assert scene.ready(actor).accepted
+    (aborted,) = aborts(scene)
+    assert (aborted.disputed, aborted.outvoted, out(scene)) == ((), (), [])
+    offers(scene, owner, *others)
+    assert len(scene.contract.snap.members) == count
+
+
+def test_nor_where_only_some_tell_of_them():
+    scene, (owner, *others) = merging(SHARDS_TOLD_MAX + 1)
+    lie(scene, owner, others[0])
+    assert scene.ready(others[0], "another").accepted
+    for actor in others[1:]:
+        if scene.contract.snap:
+            truth(scene, actor)
+    assert (aborts(scene)[0].outvoted, out(scene)) == ((), [])
+
+
+def test_where_all_merge_all_themselves_who_is_alone_has_nobody_to_blame():
+    scene = Scene(rules=SINCE)
+    liar, *honest = scene.learners(4, topology="broadcast")
+    offers(scene, liar, *honest)
+    assert scene.ready(liar, "false").accepted
+    for actor in honest:
+        assert scene.ready(actor).accepted
+    assert (aborts(scene)[0].outvoted, out(scene)) == ((liar.uid,), [liar.uid])
 
 
 def test_one_organisation_with_most_members_does_not_outvote_two_others():
