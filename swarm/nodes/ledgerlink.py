@@ -22,7 +22,7 @@ from swarm.core.fields import is_address
 from swarm.core.ledger import Ledger
 from swarm.errors import Crowded, IdentityError, Outdated, SwarmError, Unreachable
 from swarm.nodes.acquainting import acquaint, acquaint_all
-from swarm.nodes.hearsay import asked, head_of
+from swarm.nodes.hearsay import asked, borne_out, head_of
 from swarm.runtime.change import either
 from swarm.runtime.control import Control, Link, Prompt
 from swarm.runtime.inturn import InTurn
@@ -162,6 +162,7 @@ class LedgerLink:
             try:
                 outcome = await asked(link, "propose", {"proposal": raw}, CALL_S, Outcome.from_wire)
                 await self._reach(outcome.index)
+                outcome = borne_out(self.ledger, self.state, seq, outcome)
             except Unreachable as error:
                 # It went, or its ledger pauses, or is crowded for long: the same bytes again, through whoever answers.
                 self._report(f"{kind} not yet acknowledged: {error.message}")
@@ -173,8 +174,7 @@ class LedgerLink:
                 attempt += 1
                 continue
             self._set_found()
-            # What the own copy of the ledger says counts, not what the SN says of it; some refusals leave no record.
-            return self.ledger.outcome_of(self.state.uid, self.state.incarnation, seq) or outcome
+            return outcome
 
     async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
         """One call on the SN at hand."""

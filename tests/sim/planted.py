@@ -157,6 +157,9 @@ MORE: dict[str, Bug] = {
         leans="full",
     ),
     "momentum_forgotten": Bug("outer", "kept *= how.momentum", "kept *= 0.0", leans="full"),
+    "what_was_given_up_is_kept": Bug(
+        "standing", "if epoch_of(term) > epoch_of(self._journal.term_at(index)):", "if False:", leans="recovery"
+    ),
 }
 """In what only few worlds play: tests plant them, the command does not."""
 
