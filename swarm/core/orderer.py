@@ -300,7 +300,7 @@ class Orderer:
         self._follow_log()
         due = self._pending.due(self.consensus.term, asked.wall_ms)
         try:
-            over = taken_over(self.ledger, map(self.consensus.entry, range(self.head + 1, self.last_index + 1)), self._codec)
+            over = taken_over(self.ledger, self.consensus, self._codec)
             claim = self._codec.claim(due, asked.raw, over)
             if isinstance(claim, Verified) and (recorded := self.ledger.outcome_of_same(claim)) is not None:
                 self._effects.append(Answered(asked.number, recorded))

@@ -6,24 +6,22 @@ this node has stored is applied; here: whether it is meant for this node, and fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from swarm.core.claims import Claim, Unverified, Verified
 from swarm.core.codec import Codec
 from swarm.core.consensus import Consensus
 from swarm.core.ledger import Ledger
-from swarm.core.ordering import LogEntry, epoch_of
+from swarm.core.ordering import epoch_of
 from swarm.core.snapshot import restored, taken
 from swarm.errors import BadInput, IdentityError, Refused
 
 
-def taken_over(ledger: Ledger, behind: Iterable[LogEntry], codec: Codec) -> Ledger:
+def taken_over(ledger: Ledger, now: Consensus, codec: Codec) -> Ledger:
     """The ledger with the entries behind its head, which are stored and not known to be decided: a recovery decides
     them. That this node has joined may stand there."""
     ahead = ledger
-    for entry in behind:
+    for index in range(ledger.head_index + 1, now.last_index + 1):
         ahead = restored(taken(ledger, 0, ledger.voters)) if ahead is ledger else ahead
-        header, proposal = codec.read(entry)
+        header, proposal = codec.read(now.entry(index))
         ahead.apply(header, codec.claim(header, proposal, ahead))
     return ahead
 

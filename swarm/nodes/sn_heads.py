@@ -280,7 +280,7 @@ class Heads:
             await trio.sleep(JUDGE_AGAIN_S)
 
     async def _follow(self, recovery: Recovery, link: Link) -> None:
-        """Believe the words of its epoch; or, who voted and does not vote in it, or has what it gave up: go on no more."""
+        """Believe the words of its epoch; or, who voted and does not in it, or has what it gave up: go on no more."""
         ledger, own = self._driver.ledger, self._state.uid
         voters = (*ledger.voters, *self._driver.voters)  # these by its log, whose end it may not know to be decided
         given_up = ledger.head_index >= recovery.index  # what is decided there, for this node, is another entry

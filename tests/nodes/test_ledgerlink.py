@@ -13,7 +13,8 @@ import trio
 from trio.testing import MockClock
 
 from swarm.errors import BadInput, Crowded, IdentityError, InternalError, Outdated, Refused, Unreachable
-from swarm.nodes.ledgerlink import CATCH_UP_S, FIRST_CONTACT_S, Address, LedgerLink
+from swarm.nodes.firstcontact import FIRST_CONTACT_S
+from swarm.nodes.ledgerlink import BACKOFF_S, CATCH_UP_S, Address, LedgerLink
 from swarm.runtime.control import Control, Link
 from swarm.runtime.ledgercopy import NAME
 from tests.certificates import leaf
@@ -90,8 +91,9 @@ def test_r031_the_only_name_is_tried_again_and_again_and_given_up_in_one_sentenc
         pytest.raises(Unreachable, match=r"^no network node answered at sn-1") as gone,
     ):
         trio.run(made.run, cast(Control, names), clock=MockClock(autojump_threshold=0))
-    said = "no network node yet: sn-1.hospital.example:30304 is not reachable: Name or service not known"
-    assert [record.getMessage() for record in caplog.records] == [said] * (len(names.tried) - 1)
+    said = "no network node yet: sn-1.hospital.example:30304 is not reachable: Name or service not known; next try in "
+    pauses = [*BACKOFF_S, *[BACKOFF_S[-1]] * len(names.tried)][: len(names.tried) - 1]
+    assert [record.getMessage() for record in caplog.records] == [f"{said}{pause:g} s" for pause in pauses]
     assert len(names.tried) > FIRST_CONTACT_S / 2  # the longest pause between two tries
     assert "Name or service not known" in gone.value.message
 
@@ -160,7 +162,7 @@ class Lying(Answering):
 
 
 GIVEN_UP = {"index": 0, "accepted": True, "code": 0, "reason": "", "result": {}, "hint": ""}
-"""What was accepted by a ledger that a forced recovery has given up: the own copy, of the one that goes on, lacks it."""
+"""Accepted by a ledger that a forced recovery has given up: the own copy, of the one that goes on, lacks it."""
 
 
 @pytest.mark.parametrize(
@@ -188,6 +190,42 @@ def test_what_one_network_node_says_to_a_proposal_ends_nothing_and_another_is_as
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert lying.asked == 1
     assert lying.closed.is_set()
+
+
+def test_nothing_is_proposed_where_the_ledger_ended_before_what_was_read_until_that_is_known_to_go_on(
+    tmp_path: Path, names: Names
+) -> None:
+    """It may go on in another way, since a forced recovery: a round's number and attempt would mean another round."""
+    made = link(tmp_path, ("10.0.0.1", 30304))
+    heads, asked = [0, 4, 5], []
+
+    async def call(verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+        if verb == "follow":
+            return {"head": heads.pop(0)}
+        asked.append(len(heads))
+        return {"index": 0, "accepted": False, "code": 5, "reason": "a test", "result": {}, "hint": ""}
+
+    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+        names.links.append(Answering())
+        names.links[-1].call = call  # type: ignore[method-assign]
+        return names.links[-1]
+
+    names.connect = connect  # type: ignore[method-assign]
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, names))
+            made.ledger.head_index = 5
+            names.links[0].closed.set()
+            while len(names.links) < 2:
+                await trio.sleep(0.01)
+            with trio.fail_after(60):
+                assert (await made.propose("NodeLeft", {})).reason == "a test"
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert asked == [0], "only where the ledger ends with what this node has, and has that"
+    assert [each.closed.is_set() for each in names.links] == [True, True, False]
 
 
 def test_a_network_node_without_a_majority_is_left_and_the_ledger_is_lost_until_one_has_it(

@@ -53,7 +53,7 @@ class Parted:
             self.found.append(Violation("P1", "there are three ledgers"))
         recovery = self._entries.get(self.recovery)
         if recovery is None or any(self._entries[hash_].term >= recovery.term for hash_ in gone):
-            self.found.append(Violation("P1", f"entry {index} is another one on some, and nobody has recovered anything"))
+            self.found.append(Violation("P1", f"entry {index} is two, and nobody has recovered anything"))
             return
         began_s = self._applied[self.recovery]
         early = [at for hash_, at in self.kept.items() if index <= at < recovery.index and self._was(hash_, began_s)]
@@ -84,18 +84,19 @@ def _unlisted(history: History, parted: Parted) -> list[Violation]:
                 applied.pop(name, None)
             case ("came_back", at_s, name, _, first, listed):
                 lacking = {index for hash_, index in applied.get(name, {}).items() if hash_ not in listed}
+                came = f"{name} came back at {at_s:.3f} s and lists entry"
                 if unsaid := [index for index in lacking if index >= first]:
-                    found.append(Violation("P3", f"{name} came back at {at_s:.3f} s and lists entry {min(unsaid)} nowhere"))
-                if kept := [hash_ for hash_ in listed if hash_ in parted.kept]:
-                    index = parted.kept[kept[0]]
-                    found.append(Violation("P3", f"{name} came back at {at_s:.3f} s and lists entry {index}, which is not lost"))
+                    found.append(Violation("P3", f"{came} {min(unsaid)} nowhere"))
+                if kept := [parted.kept[hash_] for hash_ in listed if hash_ in parted.kept]:
+                    found.append(Violation("P3", f"{came} {kept[0]}, which is not lost"))
     return found
 
 
 def _course(history: History, parted: Parted, chain: dict[bytes, int], *, going_on: bool) -> History:
     """What happened as far as it was on one of the ledgers. Only of the one that goes on it is asked what was
     acknowledged and read, and of that not while nodes came back that did not know of it."""
-    return History(list(Course(history, parted, chain, going_on=going_on)), history.entries, history.models, history.heard)
+    facts = list(Course(history, parted, chain, going_on=going_on))
+    return History(facts, history.entries, history.models, history.heard)
 
 
 class Course:

@@ -199,7 +199,9 @@ class Scenario:
     def _seats(self, terms: Terms, learners: int) -> list[tuple[Terms, Place]]:
         """What each learning node's program agrees on, and with whom: all of them together, or each group for itself.
         Drawn apart, too."""
-        groups = [] if self._lean.full or self._lean.recovery else drawn_groups(self.world.seed, learners, always=self._lean.groups)
+        lean = self._lean
+        none = lean.full or lean.recovery
+        groups = [] if none else drawn_groups(self.world.seed, learners, always=lean.groups)
         if groups:
             self.full = None
         elif self.full:
