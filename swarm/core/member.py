@@ -59,7 +59,7 @@ class Member:
         self._ascent = Ascent(uid, contract)
         self._patience = Patience(contract)
         self._catchup = CatchUp(uid, contract, self.lineage, self._patience)
-        self._given = contributing.Contribution()
+        self._given = contributing.Given()
         """To the round that the open ask is in, as it was when the last step was chosen."""
         self._now_s = 0.0
         self._handlers: dict[type, Callable[[Any], list[m.Effect]]] = {
@@ -122,7 +122,7 @@ class Member:
         body = contributing.offer(*of, uid=self.uid, lifted=self._ascent.lifted)
         down = contributing.down(self.contract)
         changes = not down and contributing.source(*of) != "base"
-        self._given = contributing.Contribution(self.contract.round, down, body["digest"], changes)
+        self._given = contributing.Given(self.contract.round, down, body["digest"], changes)
         return body
 
     def _descend(self) -> list[m.Effect]:

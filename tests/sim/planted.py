@@ -157,8 +157,8 @@ MORE: dict[str, Bug] = {
         leans="full",
     ),
     "momentum_forgotten": Bug("outer", "kept *= how.momentum", "kept *= 0.0", leans="full"),
-    "what_was_given_up_is_kept": Bug(
-        "standing", "if epoch_of(term) > epoch_of(self._journal.term_at(index)):", "if False:", leans="recovery"
+    "recovery_judged_without_what_is_stored": Bug(
+        "recovery", "range(ledger.head_index + 1, now.last_index + 1)", "range(0)", leans="recovery"
     ),
 }
 """In what only few worlds play: tests plant them, the command does not."""
