@@ -53,7 +53,7 @@ class Doubts:
         return sorted(doubted if current.attempt else doubted - self._spared(doubted, least))
 
     def _spared(self, doubted: set[str], least: int) -> set[str]:
-        """Who is needed all the same. Where those who are live are too few, whoever comes back: it offers to be live."""
+        """Who is needed all the same. Where those who are live are too few, whoever comes back, by offering."""
         live = {uid for uid, member in self._members.items() if member.state == "live"}
         if len(live) < least:
             return doubted

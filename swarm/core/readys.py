@@ -4,8 +4,8 @@ Used by `core/round`. Two results that cannot both be right end the round: an ow
 different shards, and then nobody can tell which of them is the merge. Up to the fourth version of the rules the first
 Ready that differs does; since then others are waited for, until it is clear which result most members hold. Guarantees:
 who holds that one is never named as outvoted; where there is no clear majority (of two members there never is) nobody
-is, nor where not all tell what they hold of each shard: an owner may have sent others another one, and nobody could tell
-which, and convict it. What being outvoted means: `core/doubts`.
+is, nor where not all tell what they hold of each shard: an owner may have sent them different ones, and nobody could
+show it. What being outvoted means: `core/doubts`.
 """
 
 from __future__ import annotations
