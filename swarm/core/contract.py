@@ -250,8 +250,7 @@ class Contract:
         if accused.state == "excluded" or not convicts(self.dispute, body, accused, self.name):
             return []
         accused.on("excluded")
-        if self.dispute and self.dispute.is_about(body):
-            self.doubts.take_back(self.dispute.outvoted)
+        self.doubts.take_back(body["uid"])
         did = Misbehaved(self.name, body["uid"], body["round"], body["attempt"], body["shard"])
         reason = f"signed two different results for shard {did.shard} in attempt {did.attempt} of round {did.round}"
         return [did, *self._settle(self.current.without([did.uid], "excluded", reason))]
@@ -321,7 +320,8 @@ class Contract:
                 case Aborted():
                     if event.disputed and self.snap:
                         self.dispute = Dispute.of(event, self.snap)
-                    self.doubts.outvoted(event.round, event.outvoted)
+                    owners = {self.snap.owner_of(piece) for piece in event.disputed} if self.snap else ()
+                    self.doubts.outvoted(event.round, event.outvoted, owners)
                     self._next_round(self.base)
                 case Finished():  # without a merge: all who offered are inactive and have stopped
                     self.finished = True

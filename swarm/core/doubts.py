@@ -7,8 +7,8 @@ who lies whenever it may ends one round in `2 ** TIMES_MAX`, in the long run.
 
 Guarantees: the same on every node; never so many are left out that fewer than minPeers of those who are live stay, and
 where those are too few anyway nobody is who comes back; a new member takes over its organisation's longest doubt, or a
-new node key would be the way out; nobody is doubted for silence; a doubt whose cause is proved to be another's is taken
-back.
+new node key would be the way out; nobody is doubted for silence; who is proved to have signed two results is
+nobody's cause of doubt any more, whichever round that was in.
 """
 
 from __future__ import annotations
@@ -25,11 +25,17 @@ TIMES_MAX = 5
 
 @dataclass(slots=True)
 class Doubt:
-    """``until``: the last round that the member is left out of. ``agreed``: for how many commits it was Ready since."""
+    """``causes``: for each time, the oldest first, the owners of the shards that it held differently; none where nobody
+    owns one. ``until``: the last round that the member is left out of. ``agreed``: for how many commits it was Ready
+    since."""
 
-    times: int
+    causes: list[list[str]]
     until: int
     agreed: int = 0
+
+    @property
+    def times(self) -> int:
+        return len(self.causes)
 
 
 class Doubts:
@@ -64,10 +70,12 @@ class Doubts:
         brings = current.terms.stage == "down" and self._members[uid].leads
         return doubt.until >= current.number and uid not in current.offers and not brings
 
-    def outvoted(self, round_: int, uids: Collection[str]) -> None:
+    def outvoted(self, round_: int, uids: Collection[str], owners: Collection[str] = ()) -> None:
+        """``owners``: of the shards that these hold differently."""
         for uid in uids:
-            times = min(self._of[uid].times + 1 if uid in self._of else 1, TIMES_MAX)
-            self._of[uid] = Doubt(times, round_ + 2**times)
+            before = self._of[uid].causes if uid in self._of else []
+            causes = [*before, sorted(owners)][-TIMES_MAX:]
+            self._of[uid] = Doubt(causes, round_ + 2 ** len(causes))
 
     def committed(self, signers: Collection[str]) -> None:
         for uid in [uid for uid in self._of if uid in signers]:
@@ -75,30 +83,32 @@ class Doubts:
             if self._of[uid].agreed >= 2**TIMES_MAX:
                 del self._of[uid]
 
-    def take_back(self, uids: Collection[str]) -> None:
-        """Somebody else was the cause."""
-        for uid in [uid for uid in uids if uid in self._of]:
-            self._of[uid].times -= 1
-            self._of[uid].until = -1
-            if not self._of[uid].times:
+    def take_back(self, owner: str) -> None:
+        """It is proved to have signed two results: who was doubted where its shards were disputed may be honest."""
+        for uid, doubt in list(self._of.items()):
+            causes = [owners for owners in doubt.causes if owner not in owners]
+            if not causes:
                 del self._of[uid]
+            elif len(causes) < doubt.times:
+                doubt.causes, doubt.until = causes, -1
 
     def take_over(self, uid: str) -> None:
         """A new member: of an organisation that has others, maybe."""
         owner = self._members[uid].owner
         kin = [doubt for other, doubt in self._of.items() if self._members[other].owner == owner]
         if kin:
-            self._of[uid] = Doubt(max(doubt.times for doubt in kin), max(doubt.until for doubt in kin))
+            worst = max(kin, key=lambda doubt: doubt.times)
+            self._of[uid] = Doubt(list(worst.causes), max(doubt.until for doubt in kin))
 
     # ---- keeping
 
     def to_state(self) -> dict[str, Any]:
         """Nothing while nobody is doubted."""
-        rows = [[uid, doubt.times, doubt.until, doubt.agreed] for uid, doubt in sorted(self._of.items())]
+        rows = [[uid, doubt.causes, doubt.until, doubt.agreed] for uid, doubt in sorted(self._of.items())]
         return {"doubts": rows} if rows else {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self._of = {uid: Doubt(*rest) for uid, *rest in state.get("doubts", ())}
+        self._of = {uid: Doubt(list(map(list, causes)), *rest) for uid, causes, *rest in state.get("doubts", ())}
 
     def check(self) -> None:
         assert set(self._of) <= set(self._members)

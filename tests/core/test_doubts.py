@@ -144,6 +144,41 @@ def test_also_when_it_shows_what_it_got_only_after_the_next_commit():
     assert (scene.last(Misbehaved).uid, out(scene)) == (owner.uid, [])
 
 
+def fooled_in_turn(owners, *fooled):
+    """A scene in which these members were told another shard by these owners, one a round, and where that was."""
+    scene, actors = merging(7)
+    places = []
+    for owner, victim in [(actors[one], actors[other]) for one, other in zip(owners, fooled, strict=True)]:
+        snap = scene.contract.snap
+        index = [snap.owner_of(number) for number in range(len(snap.shards))].index(owner.uid)
+        where = {key: scene.where()[key] for key in ("round", "attempt")}
+        places.append({"shard": index, "snap": snap.entry, **where})
+        lie(scene, victim, owner)
+        truth(scene, *(actor for actor in actors if actor is not victim))
+        offers(scene, *(actor for actor in actors if not scene.contract.sits_out(actor.uid)))
+    return scene, actors, places
+
+
+@pytest.mark.parametrize("proved", [0, 1])
+def test_all_that_an_owner_had_outvoted_are_free_whichever_of_its_lies_is_proved(proved):
+    scene, (owner, one, other, witness, *_), places = fooled_in_turn([0, 0], 1, 2)
+    assert out(scene) == sorted([one.uid, other.uid])
+    assert restored(scene.ledger).digest() == scene.ledger.digest()
+    assert scene.show(witness, owner, b"t" * 32, b"f" * 32, **places[proved]).accepted
+    assert (scene.last(Misbehaved).uid, out(scene)) == (owner.uid, [])
+    assert "doubts" not in scene.contract.to_state()
+    assert restored(scene.ledger).digest() == scene.ledger.digest()
+
+
+def test_who_was_outvoted_for_a_shard_of_another_stays_doubted():
+    scene, (owner, another, one, other, witness, *_), places = fooled_in_turn([0, 1], 2, 3)
+    assert out(scene) == sorted([one.uid, other.uid])
+    assert scene.show(witness, owner, b"t" * 32, b"f" * 32, **places[0]).accepted
+    assert out(scene) == [other.uid]
+    assert scene.show(witness, another, b"t" * 32, b"f" * 32, **places[1]).accepted
+    assert out(scene) == []
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_who_is_ready_with_another_shard_of_its_own_than_it_has_sent_is_convicted_by_its_own_ready(count):
     scene, (liar, *honest) = merging(count)
