@@ -311,6 +311,8 @@ class NetworkNode:
 
     def _raft(self, link: Link, body: dict[str, Any]) -> None:
         if self.heads.hears(link):
+            if (word := body.get("head")) is not None:
+                self.heads.take_word(link, word)
             self.driver.receive(link.peer.uid, body)
 
     async def _cosign(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 Run by ``nodes/sn`` over every link between two network nodes: at once, before any word about the order of entries is
 taken from it, and then every few seconds. What it finds out, and what follows:
 
-    two heads of one epoch and index that differ     two histories: kept in STATE/evidence, said in every status; who
-                                                     decides alone against a peer that refuses its entries ends
-    an own head that goes beyond the own ledger      this directory is an old copy: its vote must not be used again
+    two heads of one epoch and index that differ     two histories: kept in STATE/evidence, said in every status; it
+                                                     ends nobody, since each is the word of one
+    an own head that the own ledger does not bear    this directory is an old copy: its vote must not be used again
+    out
     a forced recovery that nobody here knew of       its epoch is followed, and shown to others; who voted before it
                                                      has decided in vain since, and comes back as a learner
     a clock far from the voters'                     said in every status; the node does not stand for election
@@ -158,6 +159,12 @@ class Heads:
             self._note(head)
         self._met.add(link)
 
+    def take_word(self, link: Link, raw: Any) -> None:
+        """That of a lone voter for entries that it sends: should it come back without them, it is shown this."""
+        head = read_head(raw, self._state.network_id)
+        if head.uid == link.peer.uid and head.uid in self._driver.ledger.nodes:
+            self._remember(head)
+
     # ---- what follows
 
     def applied(self) -> None:
@@ -210,13 +217,17 @@ class Heads:
         before = self._theirs.get(head.uid)
         if before is not None and (found := contradiction(before, head)) is not None:
             self._keep_evidence(found)
-        if before is None or (head.epoch, head.index) >= (before.epoch, before.index):
-            self._theirs[head.uid] = head
+        self._remember(head)
         if head.index <= self._driver.ledger.head_index:
             self._compare(head)
         else:
             earliest = self._unchecked.get(head.uid, head)  # the one that this node will get to first
             self._unchecked[head.uid] = min(earliest, head, key=lambda each: each.index)
+
+    def _remember(self, head: Head) -> None:
+        before = self._theirs.get(head.uid)
+        if before is None or (head.epoch, head.index) >= (before.epoch, before.index):
+            self._theirs[head.uid] = head
 
     def _compare(self, head: Head) -> None:
         entry = self._driver.entry_at(head.index)
@@ -226,8 +237,6 @@ class Heads:
                 self._keep_evidence(found)
 
     def _keep_evidence(self, found: Evidence) -> None:
-        for other in found.signers - {self._state.uid} if self._state.uid in found.signers else ():
-            self._driver.prove_fork(other, found.one.index)
         if found.signers in [each.signers for each in self.evidence]:  # one proves it; a liar could go on for ever
             return
         self.evidence.append(found)

@@ -49,7 +49,6 @@ class Node:
         self.ended: list[SwarmError] = []
         self.judged: list[bool] = []
         self.proven: list[int] = []
-        self.forks: list[tuple[str, int]] = []
         ledger = Ledger()
         self.driver: Any = SimpleNamespace(
             ledger=ledger,
@@ -59,7 +58,6 @@ class Node:
             judge_clock=self.judged.append,
             prove_epoch=self.proven.append,
             snapshots=SimpleNamespace(begin_epoch=lambda epoch, voters: None),
-            prove_fork=lambda peer, index: self.forks.append((peer, index)),
         )
         for peer in map(Peer, (1, 2)):
             ledger.nodes[peer.uid] = LedgerNode(Identity("org-a", bytes(32), "sn", "sn-1"), b"", (), Outcomes(b""))
@@ -119,9 +117,16 @@ def test_another_hash_of_a_committed_entry_is_kept_as_a_proof_and_told(state: St
     assert {evidence.one.uid, evidence.other.uid} == {state.uid, peer.uid}
     (note,) = node.heads.notes()
     assert note.startswith("this network has two histories: entry 7 is ")
-    node.told(peer, mine=peer.head(7, b"x" * 32))
-    assert node.forks == [(peer.uid, 7)] * 2, "also when the refusal comes behind the proof"
     assert Node(state, 10).heads.notes() == [note]
+
+
+def test_a_false_head_of_another_ends_nobody_also_not_who_decides_alone(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.driver.voters = node.driver.ledger.voting.uids = (state.uid,)
+    for index in (1, 7, 10):
+        node.told(peer, mine=peer.head(index, b"x" * 32))
+    assert node.heads.evidence
+    assert not node.ended
 
 
 def test_what_differs_beyond_the_own_ledger_is_found_out_when_it_gets_there(state: StateDirectory) -> None:
@@ -150,7 +155,6 @@ def test_two_words_of_one_node_for_one_entry_are_a_proof_against_it(state: State
     node.told(peer, mine=peer.head(30, b"x" * 32))
     (evidence,) = node.heads.evidence
     assert evidence.one.uid == evidence.other.uid == peer.uid
-    assert not node.forks
 
 
 def test_one_proof_of_who_lies_is_enough(state: StateDirectory) -> None:
@@ -240,6 +244,18 @@ def test_an_own_word_that_the_ledger_does_not_bear_out_means_an_old_copy(
     assert isinstance(error, ComeBack)
     assert "this state directory is an old copy" in error.message
     assert why in error.message
+
+
+def test_the_word_of_who_decides_alone_for_what_it_sends_is_given_back_to_it(state: StateDirectory) -> None:
+    node, peer, stranger = Node(state, 10), Peer(1), Peer(3)
+    node.heads.take_word(peer.link, peer.head(11))
+    node.heads.take_word(peer.link, peer.head(9))
+    assert node.told(peer)["yours"] == peer.head(11)
+    node.heads.take_word(stranger.link, stranger.head(12))
+    node.heads.take_word(peer.link, stranger.head(12))
+    assert (node.told(stranger)["yours"], node.told(peer)["yours"]) == (b"", peer.head(11))
+    with pytest.raises(BadInput):
+        node.heads.take_word(peer.link, b"?")
 
 
 def test_an_own_word_that_the_ledger_bears_out_is_welcome(state: StateDirectory) -> None:

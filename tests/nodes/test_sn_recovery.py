@@ -12,8 +12,7 @@ from swarm.core.ledger import Ledger
 from swarm.errors import SwarmError
 from swarm.nodes.sn_recovery import Recovery, judged, ledger_before
 from swarm.runtime.replica import Replica
-from tests.runtime.sns import Node, World, renew, run
-from tests.runtime.test_driver_three import recovery
+from tests.runtime.sns import Node, World, recovery, renew, run
 
 
 def ledger_of(node: Node, upto: int) -> Ledger:
@@ -41,7 +40,7 @@ def test_who_is_behind_judges_a_recovery_by_the_entries_that_the_other_side_has(
                 behind = ledger_of(sentinel, 1)
                 await renew(sentinel, 3)
                 world.network.cut = True
-                outcome = await peer.driver.promote(recovery(world, swci, peer), deadline_s=5)
+                outcome = await peer.driver.promote(recovery(swci, peer), deadline_s=5)
                 assert outcome.accepted, outcome.reason
                 shown = peer.driver.entry_at(outcome.index)
                 assert shown is not None
