@@ -195,7 +195,7 @@ class NetworkNode:
             nursery.start_soon(self.life.run)
             nursery.start_soon(self._keep_heads)
             nursery.start_soon(heaps.give_back)
-            nursery.start_soon(self.heads.keep_judging)
+            nursery.start_soon(self.heads.judge.run)
             self._check_standing()
             await self._join()
             self._say_ready()

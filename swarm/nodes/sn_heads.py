@@ -27,7 +27,7 @@ from swarm.core.ledger import Ledger
 from swarm.core.ordering import epoch_of
 from swarm.errors import BadInput, SwarmError
 from swarm.nodes.clocks import Clocks
-from swarm.nodes.sn_recovery import Recovery, judged, ledger_before
+from swarm.nodes.sn_recovery import Judge, Recovery, judged
 from swarm.nodes.sn_return import ComeBack
 from swarm.runtime.clock import Clock
 from swarm.runtime.control import Link
@@ -40,8 +40,6 @@ from swarm.wire.signed import decode_entry
 
 EVERY_S = 3.0
 ANSWER_S = 5.0
-JUDGE_S = 60.0
-JUDGE_AGAIN_S = 10.0
 FILE = "heads"
 RECOVERY = "recovery"
 EVIDENCE = "evidence"
@@ -66,7 +64,9 @@ class Heads:
         """The entry of the last forced recovery, applied here or proven."""
         self._proven = 0
         """The epoch that it begins."""
-        self._judge_later, self._to_judge = trio.open_memory_channel[tuple[Link, bytes]](1)
+        self._deciding: tuple[str, ...] = ()
+        """Who decides in it."""
+        self.judge = Judge(lambda: driver.ledger, self._follow)
 
     def read(self) -> None:
         """What the directory has kept. Raises SwarmError when it cannot be read."""
@@ -91,13 +91,24 @@ class Heads:
         """
         ledger, uid = self._driver.ledger, link.peer.uid
         known = ledger.nodes.get(uid)
-        ours = uid in self._driver.voters or (known is not None and known.identity.role == "sn" and not known.gone)
+        ours = uid in (*self._driver.voters, *self._to_come) or (
+            known is not None and known.identity.role == "sn" and not known.gone
+        )
         return link in self._met and (ours or not ledger.head_index or self._behind())
 
     def _behind(self) -> bool:
         ledger = self._driver.ledger
         own = (ledger.epoch, ledger.head_index)
-        return any((head.epoch, head.index) > own for head in self._theirs.values() if head.uid in ledger.nodes)
+        return any((head.epoch, head.index) > own for head in self._theirs.values() if self._counts(head))
+
+    def _counts(self, head: Head) -> bool:
+        """Else it is nobody's word: it may not join, or not have joined yet."""
+        return head.uid in self._driver.ledger.nodes or head.uid in self._to_come
+
+    @property
+    def _to_come(self) -> tuple[str, ...]:
+        """Who decides since a recovery that this node has been shown, and whom its ledger may not have yet."""
+        return self._deciding if self._proven > self._driver.ledger.epoch else ()
 
     def notes(self) -> list[str]:
         """What a status must say of them, a sentence each."""
@@ -162,7 +173,7 @@ class Heads:
     def take_word(self, link: Link, raw: Any) -> None:
         """That of a lone voter for entries that it sends: should it come back without them, it is shown this."""
         head = read_head(raw, self._state.network_id)
-        if head.uid == link.peer.uid and head.uid in self._driver.ledger.nodes:
+        if head.uid == link.peer.uid and self._counts(head):
             self._remember(head)
 
     # ---- what follows
@@ -184,13 +195,23 @@ class Heads:
         epoch = epoch_of(entry.term)
         if epoch < self._proven:  # applied while this node catches up with a later one
             return False
-        self._recovery, self._proven = raw, epoch
+        self._recovery, self._proven, self._deciding = raw, epoch, log_entry(entry).voters or ()
         self._driver.prove_epoch(epoch)
-        self._driver.snapshots.begin_epoch(epoch, log_entry(entry).voters or ())
+        self._driver.snapshots.begin_epoch(epoch, self._deciding)
         return True
 
+    def _look_back(self) -> None:
+        """Who began with a snapshot behind the last recovery finds that in its log, or in its archive in time."""
+        ledger = self._driver.ledger
+        if ledger.epoch > self._proven:
+            with contextlib.suppress(SwarmError, OSError):
+                raw = next(iter(self._driver.entries_after(ledger.voting.lost_after, 1)), b"")
+                if epoch_of(decode_entry(raw).term) == ledger.epoch:
+                    self.recovered(raw)
+
     def keep(self) -> None:
-        """What others said last, for the time after a restart; and what could not be written before."""
+        """What others said last, for the time after a restart; what could not be written before, or was not known."""
+        self._look_back()
         heads = [head.raw for _, head in sorted(self._theirs.items())]
         if heads != self._kept:
             self._kept = heads
@@ -212,7 +233,7 @@ class Heads:
                 del self._unsaved[name]
 
     def _note(self, head: Head) -> None:
-        if head.uid not in self._driver.ledger.nodes:  # nobody's word: it may not join, or not have joined yet
+        if not self._counts(head):
             return
         before = self._theirs.get(head.uid)
         if before is not None and (found := contradiction(before, head)) is not None:
@@ -271,22 +292,9 @@ class Heads:
             recovery = judged(raw, ledger, str(link.peer))
         except SwarmError:
             if entry.index > ledger.head_index + 1:  # what allows it may stand in entries that are not here yet
-                with contextlib.suppress(trio.WouldBlock):
-                    self._judge_later.send_nowait((link, raw))
+                self.judge.take(link, raw)
             raise
         await self._follow(recovery, link)
-
-    async def keep_judging(self) -> None:
-        """Recoveries that this node is too far behind to judge: by the ledger that the other side has."""
-        async for link, raw in self._to_judge:
-            index = decode_entry(raw).index
-            try:
-                with trio.move_on_after(JUDGE_S):
-                    ledger = await ledger_before(index, self._driver.ledger, link)
-                    await self._follow(judged(raw, ledger, str(link.peer)), link)
-            except SwarmError as error:
-                log.warning("the forced recovery that %s shows: %s", link.peer, error.message)
-            await trio.sleep(JUDGE_AGAIN_S)
 
     async def _follow(self, recovery: Recovery, link: Link) -> None:
         """Believe the words of its epoch; or, who voted and does not vote in it: go on no more as the voter it was."""
@@ -305,13 +313,19 @@ class Heads:
             self.recovered(recovery.raw)
 
     async def _last_common(self, link: Link, upto: int) -> int:
-        """The last entry up to this one that both ledgers have; the chain of hashes makes a search by halves of it."""
+        """The last entry up to this one that both ledgers have; the chain of hashes makes a search by halves of it. As
+        far as the other side tells it: who has to end does so whether it is told or not."""
         low, high = 0, min(upto, self._driver.last_index)
         while low < high:
             middle = (low + high + 1) // 2
             entry = self._driver.entry_at(middle, committed=False)
-            reply = await link.call("heads", {"at": middle}, deadline_s=ANSWER_S)
-            if entry is None or reply.get("hash") in (entry.hash, b""):  # what is in a snapshot only was agreed upon
+            try:
+                reply = await link.call("heads", {"at": middle}, deadline_s=ANSWER_S)
+            except SwarmError as error:
+                log.warning("up to which entry %s has the same ledger is not known: %s", link.peer, error.message)
+                return high
+            theirs = reply.get("hash") if isinstance(reply, dict) else None
+            if entry is None or theirs in (entry.hash, b""):  # what is in a snapshot only was agreed upon
                 low = middle
             else:
                 high = middle - 1

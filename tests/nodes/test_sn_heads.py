@@ -20,7 +20,7 @@ from swarm.core.node import Node as LedgerNode
 from swarm.core.node import Outcomes
 from swarm.core.ordering import EPOCH_BITS, LogEntry
 from swarm.errors import BadInput, SwarmError
-from swarm.nodes import sn, sn_heads, sn_recovery
+from swarm.nodes import sn, sn_recovery
 from swarm.nodes.sn_heads import Heads
 from swarm.nodes.sn_return import ComeBack
 from swarm.runtime.authority import CertificateTree, issue
@@ -91,6 +91,8 @@ class Peer:
 
 
 class Link:
+    call: Any
+
     def __init__(self, uid: str) -> None:
         self.peer = SimpleNamespace(uid=uid)
 
@@ -354,34 +356,81 @@ async def hashes_of_10(verb: str, body: dict[str, Any], *, deadline_s: float) ->
     return {"hash": hash_of(body["at"])}
 
 
-def test_a_recovery_that_later_entries_allow_is_judged_with_them(state: StateDirectory, monkeypatch) -> None:
+def test_a_recovery_that_later_entries_allow_is_given_to_the_judge_and_its_word_not_believed(
+    state: StateDirectory, monkeypatch
+) -> None:
     """The promoted node may have joined, or its organisation, since this one was away."""
     node, peer = Node(state, 5), Peer(1)
     shown = signed_recovery(node, peer.uid, monkeypatch)
-    later = node.driver.ledger.nodes.pop(peer.uid)
-    asked: list[int] = []
-
-    async def before(index: int, own: Ledger, link: Any) -> Ledger:
-        asked.append(index)
-        own.nodes[peer.uid] = later
-        return own
-
-    monkeypatch.setattr(sn_heads, "ledger_before", before)
+    del node.driver.ledger.nodes[peer.uid]
+    given: list[bytes] = []
+    monkeypatch.setattr(node.heads.judge, "take", lambda link, raw: given.append(raw))
     with pytest.raises(SwarmError, match="is no network node of this ledger"):
         node.told(peer, recovery=shown)
+    assert given == [shown]
     assert not node.proven
+    assert not node.heads.hears(peer.link)
 
-    async def judge() -> None:
-        with trio.move_on_after(5) as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(node.heads.keep_judging)
-                while not node.proven:
-                    await trio.sleep(0)
-                nursery.cancel_scope.cancel()
-        assert not scope.cancelled_caught
 
-    trio.run(judge)
-    assert (node.proven, asked) == ([1], [11])
+def test_who_decides_since_a_recovery_is_heard_though_the_own_ledger_ends_before_it_came(
+    state: StateDirectory, monkeypatch
+) -> None:
+    node, promoted, later = Node(state, 5), Peer(3), Peer(4)
+    shown = signed_recovery(node, Peer(1).uid, monkeypatch)
+    node.heads._note_recovery(shown)
+    node.heads._deciding = (promoted.uid,)
+    node.told(promoted)
+    node.told(later, mine=later.head(20))
+    assert node.heads.hears(promoted.link)
+    assert not node.heads.hears(later.link)
+    node.told(promoted, mine=promoted.head(20, epoch=1))
+    assert node.heads.hears(later.link), "others may have come with the entries that this node has not"
+    node.driver.ledger.voting.epoch = 1
+    assert not node.heads.hears(promoted.link), "from there on the ledger says who they are"
+
+
+@pytest.mark.parametrize("answer", [{"hash": 7}, ["?"], None, SwarmError("lost")])
+def test_a_voter_that_a_recovery_went_past_ends_also_when_nobody_says_what_it_has_in_common(
+    state: StateDirectory, monkeypatch, answer: Any
+) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    shown = signed_recovery(node, peer.uid, monkeypatch)
+    node.driver.ledger.voting.uids = (state.uid,)
+
+    async def call(verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
+        if isinstance(answer, SwarmError):
+            raise answer
+        return answer
+
+    peer.link.call = call
+    node.told(peer, recovery=shown)
+    (error,) = node.ended
+    assert isinstance(error, ComeBack)
+
+
+def test_who_began_behind_a_recovery_finds_it_in_its_log_and_shows_it(state: StateDirectory) -> None:
+    node, peer, entry = Node(state, 20), Peer(1), sn_entry(term=1 << EPOCH_BITS | 1)
+    voting, entries = node.driver.ledger.voting, [sn_entry(term=1)]
+    voting.epoch, voting.lost_after = 1, 10
+    asked: list[int] = []
+
+    def entries_after(index: int, max_bytes: int) -> list[bytes]:
+        asked.append(index)
+        if not entries:
+            raise SwarmError("it is in a snapshot only")
+        return entries
+
+    node.driver.entries_after = entries_after
+    node.heads.keep()
+    entries.clear()
+    node.heads.keep()
+    assert node.told(peer)["recovery"] == b""
+    entries.append(entry)
+    node.heads.keep()
+    node.heads.keep()
+    assert node.told(peer)["recovery"] == entry
+    assert (state.path / "recovery").read_bytes() == entry
+    assert asked == [10] * 3
 
 
 def sn_entry(term: int) -> bytes:

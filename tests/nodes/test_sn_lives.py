@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from swarm.nodes import sn_heads
+from swarm.nodes import sn
+from swarm.nodes.sn_heads import Heads
+from swarm.runtime import snapshots
+from swarm.runtime.driver import Driver
 from tests.nodes.lives import Lives, play
 
 
@@ -20,14 +24,13 @@ def test_a_lone_sentinel_from_an_old_copy_is_ended_by_its_own_word_for_what_it_s
     lives: Lives, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """All that it acknowledged it had signed: also what came after the last exchange of heads."""
-    monkeypatch.setattr(sn_heads, "EVERY_S", 3600.0)
+    monkeypatch.setattr(Heads, "_note", lambda self, head: None)  # all exchanges were before that
 
     async def main() -> None:
         with lives.author("sl") as author:
             async with lives.running():
                 sentinel = await lives.start("sn-1")
-                peer = await lives.start("sn-2", at="sn-1")
-                await lives.until(lambda: sentinel.local.state.uid in peer.heads._theirs)
+                await lives.start("sn-2", at="sn-1")
                 await lives.until(lambda: not sentinel.driver.one_copy)
                 shutil.copytree(tmp_path / "sn-1", tmp_path / "backup")
                 await lives.write("sn-1", author, 3)
@@ -42,5 +45,36 @@ def test_a_lone_sentinel_from_an_old_copy_is_ended_by_its_own_word_for_what_it_s
                 assert lives.nodes["sn-2"].driver.last_index == head, "what only the peer holds is not given up"
                 await lives.promote("sn-2")
                 await lives.until(lambda: len(lives.heads("sn-1", "sn-2")) == 1)
+
+    play(main)
+
+
+def test_who_was_away_before_a_recovery_catches_up_where_all_that_it_lacks_is_in_a_snapshot(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has never heard of the node that decides now; nor has who begins with that snapshot seen the recovery."""
+    monkeypatch.setattr(snapshots, "KEPT_BEHIND", 5)
+    monkeypatch.setattr(sn, "Driver", partial(Driver, snapshot_every=20))
+
+    async def main() -> None:
+        with lives.author("sl") as author:
+            async with lives.running():
+                await lives.start("sn-1")
+                await lives.start("sn-2", at="sn-1")
+                await lives.stop("sn-2")
+                promoted = await lives.start("sn-3", at="sn-1")
+                await lives.until(lambda: len(lives.heads("sn-1", "sn-3")) == 1)
+                await lives.stop("sn-1")
+                index = await lives.promote("sn-3")
+                await lives.write("sn-3", author, 50)
+                await lives.until(lambda: promoted.driver.entry_at(index) is None)
+                late = await lives.start("sn-4", at="sn-3")
+                assert late.driver.entry_at(index) is None
+                await lives.until(lambda: late.heads._recovery == promoted.heads._recovery != b"")
+                away = await lives.start("sn-2", at="sn-1", ready=False)
+                assert promoted.local.state.uid not in away.driver.ledger.nodes
+                await lives.until(lambda: len(lives.heads("sn-2", "sn-3", "sn-4")) == 1)
+                assert away.heads._recovery == promoted.heads._recovery
+                assert "sn-2" not in lives.ended
 
     play(main)
