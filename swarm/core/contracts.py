@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from swarm.core import dispute
+from swarm.core import dispute, outer
 from swarm.core.agreement import DEFAULT_CONTRACT, Enrolment
 from swarm.core.board import Board
 from swarm.core.claims import Anchored, EntryHeader, Verified
@@ -238,6 +238,8 @@ class Contracts:
             contract.check()
             snap = contract.snap
             assert snap is None or snap.entry, "every snap names its entry"
+            state = outer.momenta(contract.schema) if contract.options.outer == "nesterov" else None
+            assert contract.momenta == state, "I12: a base has all that the next outer step needs, under its digest"
             for uid, member in contract.members.items():
                 here = member.state in ("live", "dropped")
                 assert not here or self._nodes[uid].state == "live", f"{uid} is {self._nodes[uid].state}, and {member}"

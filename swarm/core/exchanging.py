@@ -387,12 +387,14 @@ class Exchanging:
     def check(self) -> None:
         """What holds between any two events."""
         members = {member.uid: member.weight for member in self.snap.members}
-        for shard in self.mine:
-            for start, stop in self.held.within(shard.start, shard.stop):
-                for uid, weight in members.items():
-                    assert not weight or self._here(uid).covers(start, stop), f"I4: merged without {uid}"
-        assert self._weights == members, "weights are the snap's"
+        counted = [uid for uid, weight in members.items() if weight]
+        merged = [span for shard in self.mine for span in self.held.within(shard.start, shard.stop)]
+        assert all(self._here(uid).covers(*span) for uid in counted for span in merged), "I4: merged without somebody"
+        assert self._weights == members, "I11: weights are the snap's"
+        under_way = self._waiting | self._working | self._measured
+        assert not any(self.held.covers(*chunk) for chunk in under_way.items()), "I11: every chunk is merged once"
         assert not self.finished or self.held == Spans([(0, self.nbytes)]), "I6: Ready holds all bytes"
+        assert not self.finished or self.scattered, "I5: all that was merged is what was offered"
         assert set(self.blamed) <= set(members), "only members are blamed"
         for lane in self._lanes.values():
             assert lane.pull is None or lane.pull.start <= lane.upto <= lane.pull.stop

@@ -22,6 +22,7 @@ from swarm.core.fields import is_address
 from swarm.core.ledger import Ledger
 from swarm.errors import Crowded, IdentityError, Outdated, SwarmError, Unreachable
 from swarm.nodes.acquainting import acquaint, acquaint_all
+from swarm.nodes.firstcontact import FirstContact
 from swarm.nodes.hearsay import asked, head_of
 from swarm.runtime.change import either
 from swarm.runtime.control import Control, Link, Prompt
@@ -39,7 +40,6 @@ LONGER = 4
 CATCH_UP_S = 60.0
 CONFIRM_S = 6.0
 BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0)
-FIRST_CONTACT_S = 60.0
 TAKING_S = 2.0
 """After so long an SN that has sent entries is told how far they were taken."""
 BREATH = 16
@@ -112,9 +112,10 @@ class LedgerLink:
 
     async def run(self, control: Control, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Stay linked for ever. ``started`` when the first SN's ledger has been read to its head."""
-        failures, begun_s = 0, trio.current_time()
+        failures, contact = 0, FirstContact(log, FLAGS)
         while True:
             address = self._next(failures)
+            pause_s = BACKOFF_S[min(failures // max(1, len(self._entrances)), len(BACKOFF_S) - 1)]
             try:
                 link, head = await self._follow(control, address, failures)
                 if not self._begun:
@@ -125,9 +126,9 @@ class LedgerLink:
                 if type(error) is not Unreachable and address in self._entrances:
                     raise
                 if not self._begun:
-                    say_first_contact(log, address, failures + 1, trio.current_time() - begun_s, error, FLAGS)
+                    contact.failed(address, error, pause_s)
                 self._set_lost(error.message)
-                await trio.sleep(BACKOFF_S[min(failures // max(1, len(self._entrances)), len(BACKOFF_S) - 1)])
+                await trio.sleep(pause_s)
                 failures += 1
                 continue
             failures = 0
@@ -194,8 +195,11 @@ class LedgerLink:
         self._forget()
 
     async def catch_up(self, deadline_s: float) -> None:
-        """Apply what the SN at hand has applied by now."""
-        status = await self.call("status", {"only": "head"}, deadline_s=deadline_s)
+        """Apply all that was acknowledged so far; while nobody can say how much that is, what the SN at hand has."""
+        try:
+            status = await self.call("status", {"only": "head", "confirmed": True}, deadline_s=deadline_s)
+        except Unreachable:
+            status = await self.call("status", {"only": "head"}, deadline_s=deadline_s)
         await self._reach(int(status["head"]))
 
     async def confirm(self) -> bool:
@@ -383,17 +387,3 @@ def _remembered(state: StateDirectory) -> list[Address]:
         return [parse_address(text) for text in said if is_address(text)]
     except (OSError, ValueError, LookupError, TypeError):
         return []
-
-
-def say_first_contact(
-    log: logging.Logger, address: Address, tries: int, waited_s: float, error: SwarmError, flags: str
-) -> None:
-    """A node that has never reached its network says so at every try, and gives up in time."""
-    if waited_s < FIRST_CONTACT_S:
-        log.warning("no network node yet: %s", error.message)
-        return
-    tried = f"in {tries} tries over {waited_s:.0f} s"
-    raise Unreachable(
-        f"no network node answered at {address_text(*address)} {tried}: {error.message}",
-        hint=f"is it started, is {flags}, does a firewall drop the port?",
-    ) from error

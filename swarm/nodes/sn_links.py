@@ -18,7 +18,8 @@ from swarm.core.election import majority
 from swarm.core.ledger import Ledger
 from swarm.core.names import peer_id
 from swarm.errors import IdentityError, Outdated, Replaced, RunsTwice, SwarmError, Unreachable
-from swarm.nodes.ledgerlink import Address, parse_address, say_first_contact
+from swarm.nodes.firstcontact import FirstContact
+from swarm.nodes.ledgerlink import Address, parse_address
 from swarm.runtime.change import Change
 from swarm.runtime.control import Control, Link
 from swarm.runtime.started import TaskStatus
@@ -166,7 +167,7 @@ class Links:
 
     async def _use_entrances(self, control: Control, entrances: Sequence[Address]) -> None:
         """While no network node is linked: whoever answers there, however it is called now."""
-        tries, begun_s = 0, trio.current_time()
+        tries, contact = 0, FirstContact(log, FLAGS)
         while True:
             if self.network_nodes():
                 await self._changed.wait()
@@ -174,11 +175,12 @@ class Links:
                 continue
             entrance = entrances[tries % len(entrances)]
             tries += 1
+            pause_s = BACKOFF_S[min(tries, len(BACKOFF_S)) - 1]
             try:
                 link = await control.connect(*entrance, deadline_s=DIAL_S)
             except Unreachable as error:
                 if not self._ledger().head_index:
-                    say_first_contact(log, entrance, tries, trio.current_time() - begun_s, error, FLAGS)
+                    contact.failed(entrance, error, pause_s)
             except IdentityError as error:
                 self._note(error, address_text(*entrance))
                 if not self._ledger().head_index:  # nobody else is known who could say otherwise
@@ -192,7 +194,7 @@ class Links:
                 await link.close()
                 if not self._ledger().head_index:
                     raise IdentityError(f"{link.peer.identity} answers for the sentinel and is no network node")
-            with trio.move_on_after(BACKOFF_S[min(tries, len(BACKOFF_S)) - 1]):
+            with trio.move_on_after(pause_s):
                 while not self.network_nodes():
                     await self._changed.wait()
 

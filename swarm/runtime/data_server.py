@@ -39,6 +39,7 @@ from swarm.runtime.data_protocol import (
     wake,
 )
 from swarm.runtime.data_region import NotYet, Region
+from swarm.runtime.door import Door
 from swarm.runtime.doorstep import Doorstep
 from swarm.runtime.pacing import pace
 from swarm.runtime.turnstile import Turnstile
@@ -130,29 +131,26 @@ class DataServer:
     # ---- connections
 
     def _accept(self) -> None:
-        while not self._closing.is_set():
-            try:
-                sock, (host, *_) = self._listener.accept()
-            except TimeoutError:
-                continue
-            except OSError as error:  # out of descriptors: the connections that end will free some
-                log.warning("a data connection could not be accepted: %s", error)
-                self._closing.wait(POLL_S)
-                continue
-            wait_s = self._turnstile.wait_s(host)
-            if wait_s is None:
-                sock.close()
-                continue
-            thread = threading.Thread(target=self._run, args=(sock, wait_s), name="data-serve", daemon=True)
-            with self._lock:
-                full = len(self._connections) >= CONNECTIONS_MAX
-                if not full:
-                    self._connections[thread] = sock
-            if full:
-                log.warning("a data connection was turned away: %d are open", CONNECTIONS_MAX)
-                sock.close()
-            else:
-                thread.start()
+        with Door(log) as door:
+            while not self._closing.is_set():
+                with contextlib.suppress(TimeoutError):
+                    self._let_in(*door.take(self._listener))
+
+    def _let_in(self, sock: socket.socket, host: str) -> None:
+        wait_s = self._turnstile.wait_s(host)
+        if wait_s is None:
+            sock.close()
+            return
+        thread = threading.Thread(target=self._run, args=(sock, wait_s), name="data-serve", daemon=True)
+        with self._lock:
+            full = len(self._connections) >= CONNECTIONS_MAX
+            if not full:
+                self._connections[thread] = sock
+        if full:
+            log.warning("a data connection was turned away: %d are open", CONNECTIONS_MAX)
+            sock.close()
+        else:
+            thread.start()
 
     def _run(self, sock: socket.socket, wait_s: float) -> None:
         try:

@@ -39,6 +39,7 @@ from multiaddr import Multiaddr
 from swarm.core.lateness import LOOK_S
 from swarm.core.names import ROLES
 from swarm.errors import BadInput, IdentityError, SwarmError, Unreachable
+from swarm.runtime.door import Door
 from swarm.runtime.doorstep import Doorstep, looks_like
 from swarm.runtime.meshlimits import CONNECT_S, NEGOTIATE_S, connection_config, resource_manager
 from swarm.runtime.muxer import PROTOCOL as MUXER
@@ -248,19 +249,15 @@ class Mesh:
 
     async def _accept_all(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
         """trio.serve_listeners would close a connection when its handshake has returned."""
-        while True:
-            try:
-                stream = await listener.accept()
-            except OSError as error:  # out of file descriptors, most likely: they come back
-                log.error("cannot accept a connection: %s", error.strerror or error)
-                await trio.sleep(_CLOSING_S)
-                continue
-            raw = Raw(stream, initiator=False, tally=self._tally)
-            wait_s = self._turnstile.wait_s(raw.host)
-            if wait_s is None:
-                await trio.aclose_forcefully(stream)
-            else:
-                nursery.start_soon(self._let_in, raw, wait_s)
+        with Door(log) as door:
+            while True:
+                stream = await door.accept(listener)
+                raw = Raw(stream, initiator=False, tally=self._tally)
+                wait_s = self._turnstile.wait_s(raw.host)
+                if wait_s is None:
+                    await trio.aclose_forcefully(stream)
+                else:
+                    nursery.start_soon(self._let_in, raw, wait_s)
 
     async def _let_in(self, raw: Raw, wait_s: float) -> None:
         """The handshake of one accepted connection; everything after it runs in libp2p's tasks."""

@@ -39,7 +39,18 @@ from swarm.runtime.storefile import (
     read_voters,
     sentence,
 )
-from swarm.runtime.storejobs import Base, Job, KeepSnapshot, ReplaceLog, Shed, Signatures, SignSnapshot, Write, merged
+from swarm.runtime.storejobs import (
+    Base,
+    Job,
+    KeepSnapshot,
+    ReplaceLog,
+    Shed,
+    Signatures,
+    SignSnapshot,
+    Write,
+    merged,
+    nbytes,
+)
 
 BATCH = 4096
 RETRY_S = 0.5
@@ -267,7 +278,7 @@ class Store:
                 if not is_passing(error):
                     raise
                 if self.trouble is None:
-                    self.trouble = sentence(self.path, error)
+                    self.trouble = sentence(self.path, error, nbytes(batch))
                     self._on_trouble()
                 if self._closing.wait(RETRY_S):
                     return False

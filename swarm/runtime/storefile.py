@@ -172,12 +172,13 @@ def is_passing(error: sqlite3.Error | OSError) -> bool:
     return _name(error).startswith(PASSING)
 
 
-def sentence(path: Path, error: sqlite3.Error | OSError) -> SwarmError:
-    """What a person is told when the disk or SQLite fails."""
+def sentence(path: Path, error: sqlite3.Error | OSError, needed: int = 0) -> SwarmError:
+    """What a person is told when the disk or SQLite fails; so many bytes, or more, were to be written."""
     name = _name(error)
     if name.startswith("SQLITE_FULL") or (isinstance(error, OSError) and is_passing(error)):
+        room = f", {needed} bytes or more are needed" if needed else ""
         return BadInput(
-            f"disk full: the ledger store {path} cannot be written",
+            f"disk full: the ledger store {path} cannot be written{room}",
             hint="make room; the node goes on by itself, nothing it acknowledged is lost",
         )
     if name.startswith("SQLITE_BUSY"):

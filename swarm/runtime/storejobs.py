@@ -124,6 +124,15 @@ class ReplaceLog:
 Job = Write | KeepSnapshot | SignSnapshot | Shed | ReplaceLog
 
 
+def nbytes(jobs: list[Job]) -> int:
+    """Of the entries and states that these bring: so much room they take, or more."""
+    return sum(
+        sum(len(entry.raw) for entry in job.entries) if isinstance(job, Write) else len(job.snapshot.state)
+        for job in jobs
+        if isinstance(job, Write | KeepSnapshot | ReplaceLog)
+    )
+
+
 def merged(jobs: list[Job]) -> list[Job]:
     """The same work in fewer pieces: writes that go on where the one before ends are one write."""
     pieces: list[Job] = []

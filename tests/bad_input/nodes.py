@@ -16,7 +16,7 @@ import numpy as np
 import trio
 
 from swarm.core.kinds import check_body
-from swarm.nodes import ledgerlink, sl, sn
+from swarm.nodes import firstcontact, sl, sn
 from swarm.nodes.starting import run_node
 from swarm.runtime.channel import check_path
 from swarm.runtime.channel_server import ChannelServer
@@ -258,7 +258,7 @@ def sl_settings(stage: Stage, of: OrganisationFiles) -> dict[str, object]:
 
 def no_sentinel(stage: Stage, port: int, patience_s: float = 0.5) -> Told:
     """A peer SN with less patience than 60 s."""
-    stage.patch.setattr(ledgerlink, "FIRST_CONTACT_S", patience_s)
+    stage.patch.setattr(firstcontact, "FIRST_CONTACT_S", patience_s)
     settings = sn.Settings(p2p_port=0, api_port=0, sentinel=("127.0.0.1", port), **node_settings(stage, stage.a, "sn"))  # type: ignore[arg-type]
     with settings.state:
         return refused(lambda: _run(sn.run, settings))
@@ -268,7 +268,7 @@ def no_network_node(
     stage: Stage, port: int, host: str = "127.0.0.1", *, of: OrganisationFiles | None = None, patience_s: float = 0.5
 ) -> Told:
     """A learning node with less patience than 60 s."""
-    stage.patch.setattr(ledgerlink, "FIRST_CONTACT_S", patience_s)
+    stage.patch.setattr(firstcontact, "FIRST_CONTACT_S", patience_s)
     settings = sl.Settings(sn=(host, port), fs_port=0, **sl_settings(stage, of or stage.a))  # type: ignore[arg-type]
     with settings.state, settings.channel.listening():
         return refused(lambda: _run(sl.run, settings))

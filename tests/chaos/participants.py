@@ -6,8 +6,13 @@ organisation's own. The programs train without end.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -17,6 +22,8 @@ from swarm.nodes.local import READY_S, Lines, Peer
 from swarm.runtime.authority import CertificateTree, introduce, issue
 from tests.chaos.cluster import API_PORT, MARK, PROGRAM
 from tests.nodes.waiting import eventually
+
+STORM = Path(__file__).with_name("storm.py")
 
 
 class Participants:
@@ -50,6 +57,26 @@ class Participants:
         eventually(
             what, lambda: all(len(self.rounds_of(peer, members)) >= aims[peer.name] for peer in peers), patience_s
         )
+
+    @contextlib.contextmanager
+    def storm(self, number: int) -> Iterator[dict[str, Any]]:
+        """Meanwhile somebody with this participant's certificate connects to the network node 200 times a second, from
+        its host; afterwards, what became of it."""
+        node, tree = self.network_node.ready(), self._trees[number - 1]
+        assert node is not None
+        place = [self.net.hosts[0].address, str(API_PORT), str(node["peer_id"])]
+        files = map(str, (tree.certificate("sl"), tree.key("sl"), tree.capath, self._directory / "storm"))
+        command = self.net.hosts[number - 1].command([sys.executable, str(STORM), *place, *files])
+        said: dict[str, Any] = {}
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            try:
+                assert process.stdout.readline() == "begun\n"
+                yield said
+            finally:
+                process.stdin.close()
+            said.update(json.loads(process.stdout.read()))
 
     def _make_organisations(self) -> None:
         for tree in self._trees:

@@ -1,5 +1,7 @@
 """Situations of bad links, with real processes on hosts of their own: slow, lossy, dripping, and silently dead ones."""
 
+from statistics import median
+
 import pytest
 
 from swarm.core.pulse import MISSED_MAX
@@ -7,6 +9,7 @@ from swarm.errors import BadInput
 from swarm.nodes.bench.hosts import check_available, network
 from swarm.nodes.launch import Launch
 from swarm.runtime.control import BEAT_S
+from swarm.runtime.turnstile import BURST, PER_S, WAITING_MAX
 from tests.chaos.participants import Participants, holds, resident
 from tests.nodes.waiting import eventually
 
@@ -40,6 +43,30 @@ def test_r027_rounds_complete_at_200_ms_2_percent_loss_and_10_mbit(three, record
     seconds = sorted(line["seconds"] for peer in three.peers for line in peer.rounds[-5:])
     record_property("round_s_median", seconds[len(seconds) // 2])
     print(f"rounds of 400 KB: median {seconds[len(seconds) // 2]:.1f} s, longest {seconds[-1]:.1f} s")
+
+
+def test_r032_who_connects_200_times_a_second_is_held_back_and_every_round_has_all_its_members(three, record_property):
+    """From the host of the third participant, which goes on taking part: what it has, it keeps."""
+    three.merge(3, members=3)
+    calm, stormy = [], []
+    others = three.peers[:2]
+
+    def rounds(seconds):
+        begin = [len(peer.rounds) for peer in others]
+        three.merge(25, members=3, of=others)
+        lines = [line for peer, first in zip(others, begin, strict=True) for line in peer.rounds[first:]]
+        assert {line["members"] for line in lines} == {3}
+        seconds += [line["seconds"] for line in lines]
+
+    for _ in range(2):
+        rounds(calm)
+        with three.storm(4) as said:
+            rounds(stormy)
+        assert said["tries"] > 2 * said["let_in"]
+        assert said["let_in"] <= BURST + WAITING_MAX + PER_S * (said["seconds"] + 1)
+    figures = {name: (median(each), max(each)) for name, each in (("calm", calm), ("storm", stormy))}
+    record_property("round_s_median_and_longest", figures)
+    print(f"seconds of a round, median and longest: {figures}; {said}")
 
 
 def test_r028_who_reads_a_kibibyte_a_second_is_left_out_and_nobodys_memory_grows_with_it(three):

@@ -576,3 +576,22 @@ def test_the_check_finds_a_machine_that_went_wrong(wrong, line) -> None:
 
     with pytest.raises(AssertionError, match=wrong):
         go_on()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ("I5", lambda machine: machine._whole.remove("b")),
+        ("I11", lambda machine: machine._working.update({machine.mine[0].start: machine.mine[0].stop})),
+    ],
+)
+def test_the_check_finds_a_merge_that_nobody_could_compute_again(wrong, line) -> None:
+    attempt = Attempt(snap("ab"), "a")
+    attempt.arrive(attempt.pull("offer", "b"))
+    attempt.merge_all()
+    attempt.arrive(attempt.pull("shard", "b"))
+    assert attempt.machine.finished
+    attempt.machine.check()
+    line(attempt.machine)
+    with pytest.raises(AssertionError, match=wrong):
+        attempt.machine.check()

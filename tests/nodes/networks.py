@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,9 +73,11 @@ class Network:
 
     # ---- asking
 
-    def ask(self, number: int, work: Callable[[Client], Awaitable[T]], *, by: int | None = None) -> T:
-        """By the person of this node's organisation, or of another one."""
-        return consult((HOST, self.ports[number][1]), self._person(by or number), self._place(), work)
+    def ask(
+        self, number: int, work: Callable[[Client], Awaitable[T]], *, by: int | None = None, place: Path | None = None
+    ) -> T:
+        """By the person of this node's organisation, or of another one, who keeps at ``place`` what is known so far."""
+        return consult((HOST, self.ports[number][1]), self._person(by or number), place or self._place(), work)
 
     def ask_aside(self, number: int, work: Callable[[Client], Awaitable[T]]) -> T:
         """The same in another thread than the main one, which alone is told of signals."""
@@ -125,17 +127,24 @@ class Network:
 
     def write(self, number: int, *names: str) -> None:
         """Have the ledger acknowledge contracts of these names, through this node."""
+        self.ask(number, _proposing(names))
 
-        async def propose(client: Client) -> int:
-            return max([(await client.propose("ContractCreated", {"contract": name})).index for name in names])
-
-        self.ask(number, propose)
+    def write_aside(self, number: int, *names: str) -> None:
+        self.ask_aside(number, _proposing(names))
 
     def has(self, number: int, *names: str) -> bool:
-        async def look(client: Client) -> bool:
-            return set(names) <= set((await client.ledger()).unopened)
+        return self.ask(number, _looking(names))
 
-        return self.ask(number, look)
+    def has_aside(self, number: int, *names: str) -> bool:
+        return self.ask_aside(number, _looking(names))
+
+    def digest(self, number: int) -> str:
+        """Of the ledger's state, as far as this node has it."""
+
+        async def read(client: Client) -> str:
+            return (await client.ledger()).digest()
+
+        return self.ask(number, read)
 
     def uid(self, number: int) -> str:
         said = self.nodes[number].ready()
@@ -157,3 +166,17 @@ class Network:
     def says(self, number: int, text: str) -> None:
         log = self.swarm.directory / f"sn-{number}" / "output.log"
         eventually(f"{text!r} in the output of sn-{number}", lambda: text in log.read_text(errors="replace"))
+
+
+def _proposing(names: Sequence[str]) -> Callable[[Client], Awaitable[int]]:
+    async def propose(client: Client) -> int:
+        return max([(await client.propose("ContractCreated", {"contract": name})).index for name in names])
+
+    return propose
+
+
+def _looking(names: Sequence[str]) -> Callable[[Client], Awaitable[bool]]:
+    async def look(client: Client) -> bool:
+        return set(names) <= set((await client.ledger()).unopened)
+
+    return look

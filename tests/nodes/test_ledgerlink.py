@@ -13,7 +13,8 @@ import trio
 from trio.testing import MockClock
 
 from swarm.errors import BadInput, Crowded, IdentityError, InternalError, Outdated, Refused, Unreachable
-from swarm.nodes.ledgerlink import CATCH_UP_S, FIRST_CONTACT_S, Address, LedgerLink
+from swarm.nodes.firstcontact import FIRST_CONTACT_S
+from swarm.nodes.ledgerlink import BACKOFF_S, CATCH_UP_S, Address, LedgerLink
 from swarm.runtime.control import Control, Link
 from swarm.runtime.ledgercopy import NAME
 from tests.certificates import leaf
@@ -90,8 +91,9 @@ def test_r031_the_only_name_is_tried_again_and_again_and_given_up_in_one_sentenc
         pytest.raises(Unreachable, match=r"^no network node answered at sn-1") as gone,
     ):
         trio.run(made.run, cast(Control, names), clock=MockClock(autojump_threshold=0))
-    said = "no network node yet: sn-1.hospital.example:30304 is not reachable: Name or service not known"
-    assert [record.getMessage() for record in caplog.records] == [said] * (len(names.tried) - 1)
+    said = "no network node yet: sn-1.hospital.example:30304 is not reachable: Name or service not known; next try in "
+    pauses = [*BACKOFF_S, *[BACKOFF_S[-1]] * len(names.tried)][: len(names.tried) - 1]
+    assert [record.getMessage() for record in caplog.records] == [f"{said}{pause:g} s" for pause in pauses]
     assert len(names.tried) > FIRST_CONTACT_S / 2  # the longest pause between two tries
     assert "Name or service not known" in gone.value.message
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
 from swarm.errors import Refused, SwarmError
+from swarm.nodes.client import Client
 from swarm.nodes.launch import Launch
 from swarm.nodes.local import HOST
 from swarm.nodes.promotion import promote
 from tests.nodes.networks import Network
-from tests.nodes.waiting import eventually
+from tests.nodes.waiting import PATIENCE_S, eventually
 
 
 @pytest.fixture
@@ -97,17 +102,27 @@ def test_r007_all_killed_at_once_come_back_with_all_that_was_acknowledged(networ
 
 @pytest.mark.slow
 def test_r009_a_sentinel_whose_directory_is_gone_is_told_that_its_network_lives_on(network: Network) -> None:
-    network.of(2)
+    network.of(3)
     network.write(1, "before")
+    former, place = network.uid(1), network.directory / "somebody-of-it"
+    network.ask(1, Client.ledger, place=place)
     network.kill(1)
     shutil.rmtree(network.directory / "sn-1")
     network.start(1)
     network.says(1, "this sentinel began a network of its own")
     assert network.nodes[1].running, "whoever has a certificate of an SN may call"
     said = network.notes(1)
-    assert re.search(r"its sentinel: swarm://org-2/sn/sn-2 at \S+ belongs to network \w{16}", said)
+    assert re.search(r"its sentinel: swarm://org-[23]/sn/sn-[23] at \S+ belongs to network \w{16}", said)
     assert "with an empty --state DIR and --sentinel-ip of that network node" in said
-    assert network.has(2, "before")
+    with pytest.raises(SwarmError, match="belongs to network"):  # nobody of the network takes it for the sentinel
+        network.ask(1, Client.ledger, place=place)
+    network.write(2, "meanwhile")
+    eventually("one history", lambda: network.digest(2) == network.digest(3))
+    network.kill(1)
+    shutil.rmtree(network.directory / "sn-1")
+    network.back(1, at=2)
+    assert network.uid(1) != former
+    assert network.has(1, "before", "meanwhile")
 
 
 def test_an_empty_directory_joins_through_a_peer_as_another_node(network: Network) -> None:
@@ -224,15 +239,53 @@ def test_r030_a_node_that_moved_to_other_ports_is_found_again(network: Network) 
 
 
 @pytest.mark.slow
-def test_r013_a_leader_that_was_frozen_finds_itself_replaced(network: Network) -> None:
+def test_r013_a_leader_that_was_frozen_finds_itself_replaced_and_answers_with_nothing_old(network: Network) -> None:
     network.of(3)
     leader = network.leader(1)
     other = next(number for number in (1, 2, 3) if number != leader)
     frozen = network.nodes[leader].pid
-    os.kill(frozen, signal.SIGSTOP)
-    try:
-        network.write(other, "meanwhile")
-    finally:
-        os.kill(frozen, signal.SIGCONT)
+    with ThreadPoolExecutor(2) as asking:
+        os.kill(frozen, signal.SIGSTOP)
+        try:
+            read = asking.submit(network.has_aside, leader, "meanwhile")  # these wait until it goes on
+            written = asking.submit(network.write_aside, leader, "through-it")
+            network.write(other, "meanwhile")
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+        assert network.has(leader, "meanwhile"), "whatever it answers is as new as what was acknowledged"
+        assert read.result(PATIENCE_S)
+        written.result(PATIENCE_S)
     eventually("it to follow", lambda: network.status(leader)["role"] == "follower")
-    assert network.has(leader, "meanwhile")
+    for number in (1, 2, 3):
+        assert network.has(number, "meanwhile", "through-it")
+    eventually("one history", lambda: len({network.digest(number) for number in (1, 2, 3)}) == 1)
+
+
+@pytest.mark.slow
+def test_r039_with_64_descriptors_who_comes_is_turned_away_and_who_is_there_goes_on(network: Network) -> None:
+    network.of(2)
+    limits = resource.prlimit(network.nodes[1].pid, resource.RLIMIT_NOFILE)
+    place = HOST, network.ports[1][1]
+
+    def is_let_in(newcomers: contextlib.ExitStack) -> bool:
+        """One more, which says nothing; who is accepted is greeted."""
+        newcomer = newcomers.enter_context(socket.create_connection(place, timeout=PATIENCE_S))
+        with contextlib.suppress(ConnectionResetError):
+            return bool(newcomer.recv(1))
+        return False
+
+    async def write(client: Client) -> int:
+        await client.propose("ContractCreated", {"contract": "before"})
+        resource.prlimit(network.nodes[1].pid, resource.RLIMIT_NOFILE, (64, limits[1]))
+        with contextlib.ExitStack() as newcomers:
+            assert not all(is_let_in(newcomers) for _ in range(64))
+            names = [f"meanwhile-{number}" for number in range(10)]
+            return max([(await client.propose("ContractCreated", {"contract": name})).index for name in names])
+
+    network.ask(1, write)
+    network.says(1, "who comes now is turned away")
+    eventually("room for others", lambda: network.answers(1))
+    network.says(1, "connections are accepted again")
+    network.write(1, "afterwards")
+    for number in (1, 2):
+        assert network.has(number, "before", *(f"meanwhile-{number}" for number in range(10)), "afterwards")

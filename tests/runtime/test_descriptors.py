@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -16,16 +17,23 @@ from tests.runtime.data_nodes import nodes, until, want
 @contextmanager
 def no_more_descriptors() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.dup(0)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    most = max(map(int, os.listdir("/proc/self/fd"))) + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    taken = []
     try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
         yield
     finally:
+        for each in taken:
+            os.close(each)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_r039_without_descriptors_new_connections_wait_and_old_ones_go_on(tmp_path: Path, organisation, caplog) -> None:
+def test_r039_without_descriptors_who_comes_is_turned_away_and_who_is_there_goes_on(
+    tmp_path: Path, organisation, caplog
+) -> None:
     with nodes(tmp_path, organisation, 2) as (holder, reader):
         holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
         into = bytearray(5)
@@ -36,10 +44,15 @@ def test_r039_without_descriptors_new_connections_wait_and_old_ones_go_on(tmp_pa
             assert into == b"hello"
 
         fetch()
-        with socket.socket() as newcomer:
+        newcomers = socket.socket(), socket.socket()
+        with newcomers[0], newcomers[1]:
             with no_more_descriptors():
-                newcomer.connect(("127.0.0.1", holder.server.port))
-                until(lambda: "could not be accepted" in caplog.text)
+                for newcomer in newcomers:
+                    newcomer.connect(("127.0.0.1", holder.server.port))
+                    assert newcomer.recv(1) == b""
                 fetch()
+            assert caplog.text.count("who comes now is turned away") == 1
+        with socket.create_connection(("127.0.0.1", holder.server.port)):
             until(lambda: len(holder.server._connections) == 2)
+        assert "connections are accepted again" in caplog.text
         fetch()

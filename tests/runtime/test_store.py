@@ -205,7 +205,9 @@ def test_a_full_disk_is_said_and_the_writing_goes_on_when_there_is_room(
         store.submit(Write(1, tuple(entries)))
         reports.wait_troubles(1)
         assert store.trouble is not None
-        assert store.trouble.message == f"disk full: the ledger store {path} cannot be written"
+        needed = sum(len(entry.raw) for entry in entries)
+        said = f"disk full: the ledger store {path} cannot be written, {needed} bytes or more are needed"
+        assert store.trouble.message == said
         assert not reports.stored
         pages["limit"] = 10_000
         reports.wait_stored(1)

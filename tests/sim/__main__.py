@@ -244,7 +244,8 @@ def what_failed(summary: Summary) -> tuple[str, str] | None:
         return f"no checker found the planted bug {name}", f"python -m tests.sim.planted {name}"
     if summary.missing_faults:
         more = f"python -m tests.sim --seeds {2 * summary.seeds} --seed {summary.first_seed}"
-        return f"the fault {summary.missing_faults[0]} never came", more
+        never = f"no promise was broken, and this proves nothing of what never came in {summary.seeds} worlds"
+        return f"{never}: {', '.join(summary.missing_faults)} (every kind of fault has to)", more
     return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,12 @@ from swarm.core import exchanging_steps as x
 from swarm.core import member_steps as m
 from swarm.core.events import SnapMade
 from swarm.core.exchanging import Exchanging
+from swarm.core.exchanging_places import Place
 from swarm.core.merge.mean import merge as mean
 from swarm.core.spans import Spans
 from swarm.core.tensors import LEAF_BYTES
+from tests.sim import commitments
+from tests.sim.codec import signature
 from tests.sim.history import Values
 
 if TYPE_CHECKING:
@@ -48,10 +51,12 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """What is there from the start of what was wanted; ``proof`` once it is all of it."""
+    """What is there from the start of what was wanted; ``proof`` once it is all of it. ``shown``: that these are leaves
+    of what was offered, where the offer has a root."""
 
     values: Values
     proof: Proof | None
+    shown: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Attempt:
         self._upto: dict[int, int] = {}
         """How far my shards may be served, by where they start."""
         self._digests = {member.uid: member.digest for member in snap.members}
+        self._roots = {member.uid: member.root for member in snap.members}
         self._requests: dict[x.Pull, int] = {}
 
     def begin(self) -> None:
@@ -160,6 +166,9 @@ class Attempt:
 
     def _take(self, pull: x.Pull, upto: int, reply: Bytes) -> None:
         first = upto // LEAF_BYTES
+        if not self._committed_to(pull, first, reply):
+            self._unmask(pull)
+            return
         place = self.result
         if pull.what == "offer":
             place = self.came.setdefault(pull.of, [0.0] * len(self.own))
@@ -174,9 +183,17 @@ class Attempt:
             self._requests.pop(pull, None)
             self._happened(x.Verified(pull))
         else:
-            self._requests.pop(pull, None)
-            self.node.note("unmasked", self.node.uid, pull.source, pull.what, self.snap.round)
-            self._happened(x.Failed(pull, f"what it sent of its {pull.what} is not what was promised", bad=True))
+            self._unmask(pull)
+
+    def _unmask(self, pull: x.Pull) -> None:
+        self._requests.pop(pull, None)
+        self.node.note("unmasked", self.node.uid, pull.source, pull.what, self.snap.round)
+        self._happened(x.Failed(pull, f"what it sent of its {pull.what} is not what was promised", bad=True))
+
+    def _committed_to(self, pull: x.Pull, first: int, reply: Bytes) -> bool:
+        """Whether these leaves of a contribution are those of the root that was offered, if there is one."""
+        root = self._roots[pull.of] if pull.what == "offer" else b""
+        return not root or commitments.belong(root, len(self.own), first, reply.values, reply.shown)
 
     def _good(self, pull: x.Pull, reply: Bytes) -> bool:
         first, stop = pull.start // LEAF_BYTES, pull.stop // LEAF_BYTES
@@ -187,7 +204,7 @@ class Attempt:
                 return False
             self._proofs[pull.of, pull.start] = proof
             return True
-        if self.snap.topology == "broadcast":
+        if self.snap.topology == "broadcast" and not self._roots[pull.of]:
             promised = self.node.world.history.models[self._digests[pull.of]]
             return tuple(self.came[pull.of]) == promised
         return True
@@ -207,8 +224,9 @@ class Attempt:
         return ""
 
     def _finish(self) -> None:
-        digest = self.node.record(tuple(self.result))
-        if not self.learning.hold(digest, tuple(self.result)):
+        values = self.learning.stepped(self.snap.base, tuple(self.result))
+        digest = self.node.record(values)
+        if not self.learning.hold(digest, values):
             self.node.give_up("no room for the result")
             return
         self.learning.note("holds", self.snap.round, self.snap.attempt, digest)
@@ -216,7 +234,19 @@ class Attempt:
 
     def _shards(self) -> Iterator[bytes]:
         for shard in self.snap.shards:
-            yield hashlib.sha256(repr(self.result[shard.first_leaf : shard.stop_leaf]).encode()).digest()
+            yield _digest_of(tuple(self.result[shard.first_leaf : shard.stop_leaf]))
+
+    def evidence(self, shards: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """What the owners of these shards, by number in the snap, signed for what they sent here."""
+        snap = self.snap
+        where = {"contract": snap.contract, "round": snap.round, "attempt": snap.attempt, "snap": snap.entry}
+        for index in shards:
+            shard = snap.shards[index]
+            proof = self._proofs.get((shard.owner, shard.first_leaf * LEAF_BYTES))
+            if proof is not None:
+                body = {**where, "shard": index, "uid": shard.owner}
+                digest = _digest_of(proof.values)
+                yield {**body, "first": {"digest": digest, "signature": signature(body, digest)}}
 
     # ---- serving
 
@@ -227,7 +257,8 @@ class Attempt:
         if want.what == "offer":
             if self.answered:
                 return "the round is over"
-            return Bytes(self._told(asker, "contribution", self.own[first:stop]), None)
+            shown = commitments.proof(self.own, first, stop) if self._roots[self.node.uid] else b""
+            return Bytes(self._told(asker, "contribution", self.own[first:stop]), None, shown)
         if want.of != self.node.uid:
             return self._relay(want, first, stop)
         shard = next((each for each in self.machine.mine if each.start <= want.start < each.stop), None)
@@ -237,8 +268,17 @@ class Attempt:
         values = self._told(asker, "shard", tuple(self.result[first : min(upto, want.stop) // LEAF_BYTES]))
         whole = upto == shard.stop and want.stop == shard.stop
         before = tuple(self.result[shard.start // LEAF_BYTES : first])
+        if not whole:
+            return Bytes(values, None)
         proof = Proof(self.node.uid, want.round, want.attempt, shard.start, before + values)
-        return Bytes(values, proof if whole else None)
+        self._sign(shard, proof)
+        return Bytes(values, proof)
+
+    def _sign(self, shard: Place, proof: Proof) -> None:
+        if self.node.terms.full:
+            snap, index = self.snap, self.machine.shards.index(shard)
+            body = {"contract": snap.contract, "round": snap.round, "attempt": snap.attempt, "snap": snap.entry}
+            self.node.around.codec.sign({**body, "shard": index, "uid": self.node.uid}, _digest_of(proof.values))
 
     def _relay(self, want: Want, first: int, stop: int) -> Any:
         for (of, start), proof in self._proofs.items():
@@ -254,7 +294,12 @@ class Attempt:
         chance = self.node.lies.get(what, 0.0)
         if not chance or not values or self.node.world.random.random() >= chance:
             return values
-        checked = what == "contribution" and self.snap.topology == "broadcast"
+        checked = what == "contribution" and (self.snap.topology == "broadcast" or self.node.terms.full)
         self.node.note("lied", self.node.uid, what, checked)
         self.node.around.weather.count("lie")
         return (values[0] + 1.0 + self.node.world.random.randint(0, 9), *values[1:])
+
+
+def _digest_of(values: Values) -> bytes:
+    """Of a shard."""
+    return hashlib.sha256(repr(list(values)).encode()).digest()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 
+from tests.sim.checkers_disputes import Disputes
 from tests.sim.checkers_groups import Groups
 from tests.sim.checkers_jobs import TASK_ENDED, Jobs
 from tests.sim.checkers_rounds import Rounds
@@ -26,6 +27,8 @@ def check(history: History, *, ended: bool = True) -> list[Violation]:
     """Everything that the history breaks. ``ended``: the world came to its end, so nothing may be left open."""
     rounds = Rounds(history)
     checks = [Logs(history), Groups(rounds), rounds, Programs(rounds), Reads(), Tasks(history), Jobs(history)]
+    if any(entry.kind == "Evidence" for entry in history.entries.values()):
+        checks.append(Disputes(history))
     for fact in history.facts:
         for each in checks:
             each.see(fact)
@@ -156,7 +159,7 @@ class Programs(Check):
             return
         if digest not in book.bases:
             self.broken("P1", f"{who} was given a model that no round had committed by then")
-        elif self._rounds.history.models.get(digest) != values:
+        elif not values or self._rounds.history.models.get(digest, ())[: len(values)] != values:
             self.broken("P1", f"{who} was given other weights than those of the model {digest}")
         if kind != "sync":
             return

@@ -30,6 +30,10 @@ class Book:
     initial: str = ""
     picks: int = 0
     """How many take part in a round; 0: all."""
+    steps: tuple[float, float] | None = None
+    """Rate and momentum of the outer step; None: a merge is the next base as it is."""
+    on: dict[int, str] = field(default_factory=dict)
+    """The base of each round that has begun to merge."""
     upper: str = ""
     """Of a group: the contract in which groups merge, after ``every`` merges of their own each time."""
     every: int = 0
@@ -63,6 +67,8 @@ class Book:
         self.weights[uid] = body["weight"]
         self.picks = self.picks or options.get("pickPeers", 0)
         self.upper, self.every = options.get("upper", ""), options.get("upperEvery", 1)
+        if options.get("outer") == "nesterov":
+            self.steps = options.get("outerLearningRate", 700) / 1000, options.get("outerMomentum", 900) / 1000
 
     def commit(self, round_: int, digest: str, snap: Any) -> None:
         self.committed[round_] = digest
@@ -167,10 +173,19 @@ class Rounds(Check):
         """The digest of the merge; None if it cannot be known, since somebody may have lied."""
         if not snap or self._liars & {uid for uid, _, _ in snap}:
             return None
-        merged = mean([(self.history.models[offered], weight) for _, weight, offered in snap if weight])
-        return body["digest"] if self.history.models.get(body["digest"]) == merged else "another"
+        made = self._made(book, body["round"], snap)
+        return body["digest"] if self.history.models.get(body["digest"]) == made else "another"
+
+    def _made(self, book: Book, round_: int, snap: Any) -> Values:
+        """What the contributions of this snap, and the base that they were made on, give."""
+        models, base = self.history.models, book.on[round_]
+        merged = mean([(models[offered], weight) for _, weight, offered in snap if weight])
+        if book.steps is None:
+            return merged
+        return stepped(merged, models[base] if base != book.initial else (), *book.steps)
 
     def _snap(self, book: Book, round_: int, attempt: int, members: Any, base: str) -> None:
+        book.on[round_] = base
         if round_ in book.decided:
             self.broken("P1", f"round {round_} begins again after its decision")
         if book.snaps.setdefault((round_, attempt), members) != members:
@@ -205,17 +220,16 @@ class Rounds(Check):
         if self._liars & {uid for uid, _, _ in snap}:
             return  # what an owner says of its own shard is bound by agreement alone, with commitments: result
         models = self.history.models
-        parts = [(models[offered], weight) for _, weight, offered in snap if weight]
         if digest not in models:
             self.broken("P2", f"round {round_} was committed with a digest of nobody's bytes")
-        elif models[digest] != mean(parts):
+        elif models[digest] != self._made(book, round_, snap):
             self.broken("P2", f"the model of round {round_} is not the mean of its members' contributions")
 
     def _abort(self, contract: str, round_: int, reason: str) -> None:
         """Different results of one attempt end a round; those of two attempts have to differ."""
         attempt = max((attempt for number, attempt in self.books[contract].snaps if number == round_), default=0)
         said = {digest for *where, digest in self._readys if where == [contract, round_, attempt]}
-        if "different results" in reason and len(said) < 2:
+        if "hold different results" in reason and len(said) < 2:
             self.broken("P2", f"round {round_} was aborted over what was said in another attempt")
 
     def _decide(self, book: Book, round_: int, base: str) -> None:
@@ -252,4 +266,20 @@ def mean(parts: list[tuple[Values, int]]) -> Values:
     for values, weight in parts:
         for at, value in enumerate(values):
             sums[at] += value * weight
-    return tuple(struct.unpack("f", struct.pack("f", each / total))[0] for each in sums)
+    return tuple(_single(each / total) for each in sums)
+
+
+def stepped(merged: Values, base: Values, rate: float, momentum: float) -> Values:
+    """The outer step with Nesterov's momentum, which lies behind the model in each base; none: the first one."""
+    model, kept = [], []
+    for z, g, before in zip(merged, base, base[len(merged) :], strict=False):
+        gain = z - g
+        kept.append(_single(before * momentum + gain))
+        model.append(_single((kept[-1] * momentum + gain) * rate + g))
+    return (*model, *kept) if base else (*merged, *(0.0 for _ in merged))
+
+
+def _single(value: float) -> float:
+    """As float32 holds it."""
+    single: float = struct.unpack("f", struct.pack("f", value))[0]
+    return single

@@ -34,6 +34,8 @@ class Codec:
     history: History
     proposals: dict[bytes, Verified] = field(default_factory=dict)
     entries: dict[bytes, tuple[EntryHeader, bytes]] = field(default_factory=dict)
+    signed: set[bytes] = field(default_factory=set)
+    """What owners have signed for their shards, where a contract makes them answer for it."""
 
     def propose(
         self,
@@ -60,6 +62,11 @@ class Codec:
     def forget(self) -> None:
         self.proposals.clear()
         self.entries.clear()
+        self.signed.clear()
+
+    def sign(self, shard: dict[str, Any], digest: bytes) -> None:
+        """By its owner, who is the only one that calls this."""
+        self.signed.add(signature(shard, digest))
 
     # ---- what the orderer asks for
 
@@ -89,9 +96,24 @@ class Codec:
         if not proposal:
             return Blank()
         claim = self.proposals[proposal]
+        if claim.kind == "Evidence" and not self._shows(claim.body):
+            return Unverified(f"this Evidence shows a shard that {claim.body['uid']} never signed")
         if claim.kind in INTRODUCTIONS or claim.uid in ledger.nodes:
             return claim
         return Unverified(f"{claim.uid} proposes {claim.kind} and has not joined this network")
+
+    def _shows(self, body: dict[str, Any]) -> bool:
+        shown = [body[name] for name in ("first", "second") if name in body]
+        good = {signature(body, each["digest"]) for each in shown} & self.signed
+        return good == {each["signature"] for each in shown}
+
+
+SHARD = ("contract", "round", "attempt", "snap", "shard", "uid")
+
+
+def signature(shard: dict[str, Any], digest: bytes) -> bytes:
+    """What its owner signs under a shard with this digest."""
+    return hashlib.sha512(repr([*(shard[name] for name in SHARD), digest]).encode()).digest()
 
 
 def joined(role: str, node_key: bytes, incarnation: bytes, rules: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "BaseLost": ("contract", "digest", "base"),
     "Finished": ("contract", "digest"),
     "MemberGone": ("contract", "uid", "what"),
+    "Misbehaved": ("contract", "uid", "round", "attempt", "shard"),
     "TaskFinal": ("task",),
     "TaskChanged": ("taskrunner", "run", "task", "state"),
     "SlotAssigned": ("slot", "task", "swop", "fence", "attempt"),

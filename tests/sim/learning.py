@@ -25,11 +25,13 @@ from swarm.core.events import (
 from swarm.core.kinds import known
 from swarm.core.member import Member
 from swarm.core.rebase import rebase
+from tests.sim import commitments
 from tests.sim.attempt import Attempt, Want
 from tests.sim.chain import Replica
 from tests.sim.disk import ModelDisk
 from tests.sim.history import Values
 from tests.sim.program import digest_of, packed
+from tests.sim.stepping import stepped
 
 if TYPE_CHECKING:
     from tests.sim.sl import LearningNode
@@ -96,7 +98,7 @@ class Learning:
         if self.attempt is not None:
             self.attempt.answered = True
         if answer.how in ("merged", "adopted"):
-            self.values = self.disk.files[answer.digest].values
+            self.values = self._model(self.disk.files[answer.digest].values)
             self._make_durable(answer.digest, lambda: None)
         kind, self._asking = self._asking, ""
         self.note("told", kind, answer.how, answer.round, answer.digest, answer.training_over, self.values, answer.note)
@@ -138,6 +140,9 @@ class Learning:
                 self._begin(effect)
             case m.EndExchange():
                 self._end_attempt()
+            case m.Show() if self.node.terms.full and self.attempt is not None:
+                for body in self.attempt.evidence(effect.shards):
+                    self.node.propose("Evidence", body)
             case m.Fetch():
                 self._fetching = Fetching(self, effect)
                 self._fetching.next()
@@ -158,8 +163,26 @@ class Learning:
         def judged(outcome: Outcome) -> None:
             self.happened(m.OfferJudged(effect.body["round"], outcome.accepted, outcome.reason))
 
-        self._offer_on_old_base(effect.body)
-        self.node.propose("Offer", effect.body, judged)
+        body = {**effect.body, **self._root(effect.body["digest"])}
+        self._offer_on_old_base(body)
+        self.node.propose("Offer", body, judged)
+
+    def _root(self, digest: str) -> dict[str, bytes]:
+        """What commits to every leaf of an offer, where the contract asks for it."""
+        models = self.node.world.history.models
+        return {"root": commitments.root(self._model(models[digest]))} if self.node.terms.full else {}
+
+    def _model(self, values: Values) -> Values:
+        """Of a base, without the momentum that it may have."""
+        return values[: self.node.terms.leaves]
+
+    def stepped(self, base: str, merged: Values) -> Values:
+        """What is made of a merge: the next base."""
+        contract = self.contract
+        if contract.momenta is None:
+            return merged
+        before = self.disk.files[base].values if base != contract.initial_base else None
+        return stepped(self.node.terms.small, contract.options, merged, before)
 
     def _offer_on_old_base(self, body: dict[str, Any]) -> None:
         """A liar offers, before it offers in order, on another base than the round's."""
@@ -175,7 +198,7 @@ class Learning:
         if effect.origin not in files or effect.base not in files:
             self.happened(m.RebaseFailed(effect.base, "the models are not here"))
             return
-        parts = (self.values, files[effect.origin].values, files[effect.base].values)
+        parts = (self.values, *(self._model(files[each].values) for each in (effect.origin, effect.base)))
         out = bytearray(small.nbytes)
         rebase(small, *(packed(each, len(out)) for each in parts), memoryview(out))
         moved = struct.unpack_from(f"{len(parts[0])}f", out)
@@ -208,7 +231,7 @@ class Learning:
 
     def _begin(self, effect: m.BeginExchange) -> None:
         offered = next(each.digest for each in effect.snap.members if each.uid == self.node.uid)
-        own = self.values if effect.source == "own" else self.disk.files[offered].values
+        own = self.values if effect.source == "own" else self._model(self.disk.files[offered].values)
         self._end_attempt()
         self.attempt = self._last = Attempt(self, effect.snap, own, self._last)
         self.attempt.begin()

@@ -49,6 +49,11 @@ class Terms:
         return bool({"pickPeers", "asyncGoal", "upper"} & self.options.keys())
 
     @property
+    def full(self) -> bool:
+        """Whether every leaf of an offer is committed to."""
+        return self.options.get("commitments") == "full"
+
+    @property
     def initial_base(self) -> str:
         return digest_of((float(self.leaves),))
 

@@ -14,6 +14,7 @@ from tests.sim.chain import NEWEST, Chain
 from tests.sim.checkers import check
 from tests.sim.client import Surroundings
 from tests.sim.codec import ORGANISATIONS, Codec
+from tests.sim.commitments import drawn as drawn_commitments
 from tests.sim.errands import SITE, drawn
 from tests.sim.groups import ALONE, Place
 from tests.sim.groups import drawn as drawn_groups
@@ -81,6 +82,9 @@ class Lean:
     """Jobs and tasks with roles, which other worlds have by chance."""
     groups: bool = False
     """Learning nodes in groups: likewise."""
+    full: bool = False
+    """Commitments to every leaf, and owners that lie: as all that follows, only where it is asked for, or in a world
+    that is drawn towards nothing."""
 
 
 class Scenario:
@@ -90,6 +94,7 @@ class Scenario:
         codec = Codec(self.world.history)
         self.weather = Weather(self.world, lean.faults)
         self._lean = lean
+        self.full = drawn_commitments(seed, always=lean.full) if lean.full or lean == Lean() else None
         network = Network(self.world)
         self.around = Surroundings(self.world, network, codec, Chain(codec, shared=shared), self.weather)
         self.around.checks = not shared  # of every so many seeds, which are run again
@@ -132,9 +137,11 @@ class Scenario:
         places = sum(swop.places for swop in self.swops)
         tasks = [(f"task-{n + 1}", random.randint(1, places)) for n in range(random.randint(1, 2))]
         self.swci = Commander(around, "swci-1", organisations[0], tasks)
-        if seats[0][0].newer:
+        if self.full:
+            self.full.corrupt(self.sls)
+        if seats[0][0].newer or self.full:
             for process in (*self.sns, *self.sls, *self.swops, self.swci):
-                process.rules = NEWEST if seats[0][1] != ALONE else LATER
+                process.rules = NEWEST if seats[0][1] != ALONE or self.full else LATER
 
     def _cast_errands(self, seed: int) -> None:
         """Jobs and roles came with later rules than the rest."""
@@ -173,7 +180,11 @@ class Scenario:
     def _seats(self, terms: Terms, learners: int) -> list[tuple[Terms, Place]]:
         """What each learning node's program agrees on, and with whom: all of them together, or each group for itself.
         Drawn apart, too."""
-        groups = drawn_groups(self.world.seed, learners, always=self._lean.groups)
+        groups = [] if self._lean.full else drawn_groups(self.world.seed, learners, always=self._lean.groups)
+        if groups:
+            self.full = None
+        elif self.full:
+            terms = replace(terms, options=self.full.options(terms.options, learners))
         if not groups:
             return [(terms, ALONE)] * learners
         own = [(replace(terms, options=each.options(terms.options, len(groups))), each.places()) for each in groups]
