@@ -149,6 +149,7 @@ class NetworkNode:
             self.addresses,
             linked=self.heads.keep_exchanging,
             ended=self._note_ended,
+            shown=self.heads.shows_another,
         )
         self.trainings = Trainings(lambda: self.driver.ledger, self.links.network_nodes)
         self.code = CodeStore(state.path / "code", lambda: self.driver.ledger, self.links.network_nodes)

@@ -29,6 +29,7 @@ from swarm.errors import BadInput, SwarmError
 from swarm.nodes.clocks import Clocks
 from swarm.nodes.sn_recovery import Judge, Recovery, judged
 from swarm.nodes.sn_return import ComeBack
+from swarm.nodes.sn_twins import Twins
 from swarm.runtime.clock import Clock
 from swarm.runtime.control import Link
 from swarm.runtime.driver import Driver
@@ -52,6 +53,7 @@ class Heads:
 
     def __init__(self, local: Local, clock: Clock, driver: Driver, end: Callable[[SwarmError], None]) -> None:
         self._state, self._clock, self._driver, self._end = local.state, clock, driver, end
+        self._signed, self._twins = local.acquaintances.signed, Twins(local)
         self._met: WeakSet[Link] = WeakSet()
         self.evidence: list[Evidence] = []
         self._clocks = Clocks()
@@ -73,8 +75,7 @@ class Heads:
         network_id = self._state.network_id
         with contextlib.suppress(OSError, ValueError, SwarmError):  # it is a help, and was written without a sync
             for raw in msgpack.unpackb((self._state.path / FILE).read_bytes()):
-                head = read_head(raw, network_id)
-                self._theirs[head.uid] = head
+                self._remember(read_head(raw, network_id))
         if (path := self._state.path / RECOVERY).exists():
             with contextlib.suppress(SwarmError):  # others have it, too
                 self._note_recovery(path.read_bytes())
@@ -128,7 +129,9 @@ class Heads:
         """Over a link that this node has made; the other side answers. Ends with the link."""
         while not link.closed.is_set():
             try:
-                await self._take(link, await link.call("heads", self._told(link), deadline_s=ANSWER_S))
+                body = await link.call("heads", self._told(link), deadline_s=ANSWER_S)
+                await self._take(link, body)
+                self._twins.take(link, body)
             except SwarmError as error:
                 log.warning("heads of %s: %s", link.peer, error.message)
             await trio.sleep(EVERY_S)
@@ -138,6 +141,7 @@ class Heads:
         if type(index := body.get("at")) is int:
             entry = self._driver.entry_at(index)
             return {"hash": entry.hash if entry else b""}
+        self._twins.take(link, body)
         reply = self._told(link)  # what was known before the question: it may bring the same head back
         await self._take(link, body)
         return reply
@@ -149,6 +153,7 @@ class Heads:
             "yours": theirs.raw if theirs else b"",
             "recovery": self._recovery,
             "wall_ms": self._clock.wall_ms(),
+            **self._twins.told(link),
         }
 
     async def _take(self, link: Link, body: Any) -> None:
@@ -249,6 +254,7 @@ class Heads:
         before = self._theirs.get(head.uid)
         if before is None or (head.epoch, head.index) >= (before.epoch, before.index):
             self._theirs[head.uid] = head
+            self._signed[head.node_key] = head.raw
 
     def _compare(self, head: Head) -> None:
         entry = self._driver.entry_at(head.index)
@@ -268,14 +274,28 @@ class Heads:
             self._state.path / EVIDENCE / found.name,
         )
 
+    def shows_another(self, proof: bytes) -> bool:
+        """Whether this is what this node's key has signed and this process has not: another one has its directory."""
+        if self._twins.speak_against_this(proof):
+            return True
+        try:
+            head = read_head(proof, self._state.network_id)
+        except SwarmError:
+            return False
+        return head.uid == self._state.uid and bool(self._not_borne_out(head))
+
+    def _not_borne_out(self, head: Head) -> str:
+        """What the ledger here has in place of the entry that this node's key has signed; empty: that entry."""
+        entry = self._driver.entry_at(head.index, committed=False)  # after a kill more was than this node knows of
+        if head.index > self._driver.last_index:
+            return f"ends at entry {self._driver.last_index}"
+        other = entry is not None and entry.hash != head.hash and epoch_of(entry.term) == head.epoch
+        return "has another entry there" if other else ""
+
     def _check_own(self, head: Head, link: Link) -> None:
         if head.uid != self._state.uid:
             raise BadInput(f"{link.peer} brings a head of {head.uid} for this node's")
-        entry = self._driver.entry_at(head.index, committed=False)  # after a kill more was than this node knows of
-        beyond = head.index > self._driver.last_index
-        other = entry is not None and entry.hash != head.hash and epoch_of(entry.term) == head.epoch
-        if beyond or other:
-            here = f"ends at entry {self._driver.last_index}" if beyond else "has another entry there"
+        if here := self._not_borne_out(head):
             self._end(
                 ComeBack(
                     f"this state directory is an old copy: {link.peer} holds this node's own word for entry "

@@ -4,7 +4,7 @@ Run by ``nodes/sn``. Of two network nodes the one with the smaller uid dials at 
 in vain: so each finds the other again whichever of them moved, or sits behind a wall that lets calls out only.
 Guarantees: a node whose ledger is empty takes part through the entrance that it was told, whoever answers there; later
 that is one address more to try; what an address leads to ends nothing here: that this node is outdated, replaced or
-runs twice, other network nodes of the ledger have to say, and not one of several alone.
+runs twice, other network nodes of the ledger have to say, and not one of several alone; or its own key has said so.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ log = logging.getLogger("swarm.SN")
 
 class Links:
     """``ledger`` gives the address book, ``own`` this node's addresses; ``linked`` follows each link that this node
-    makes, until it ends; ``ended`` hears why this process may not take part any longer."""
+    makes, until it ends; ``ended`` hears why this process may not take part any longer; ``shown`` judges what is shown
+    for it that another process has its node key."""
 
     def __init__(
         self,
@@ -45,12 +46,14 @@ class Links:
         *,
         linked: Callable[[Link], Awaitable[None]],
         ended: Callable[[Replaced | RunsTwice | Outdated], None],
+        shown: Callable[[bytes], bool],
     ) -> None:
         self._local = local
         self._ledger = ledger
         self._own = own
         self._linked = linked
         self._ended = ended
+        self._shown = shown
         self._outdated_for: set[str] = set()
         self._doubled_for: set[str] = set()
         """Who has said that another process has this node's place."""
@@ -206,10 +209,13 @@ class Links:
             self._ended(error)
 
     def _note_doubled(self, uid: str, error: Replaced | RunsTwice) -> None:
-        """A majority of the others has met the other process, or they all lie."""
+        """Its own key has spoken; or a majority of the others has met the other process, or they all lie. The mere word
+        of the only other one ends nobody who decides alone: it would end the ledger."""
         self._doubled_for.add(uid)
-        others = {other for other, _ in self._ledger().sns()} - {self._local.state.uid}
-        if len(self._doubled_for & others) >= majority(others):
+        ledger, own = self._ledger(), self._local.state.uid
+        others = {other for other, _ in ledger.sns()} - {own}
+        believed = len(others) > 1 or ledger.voters != (own,)
+        if self._shown(error.proof) or (believed and len(self._doubled_for & others) >= majority(others)):
             self._ended(error)
 
     def _note(self, error: SwarmError, who: str) -> None:

@@ -28,7 +28,7 @@ from swarm.runtime.clock import Clock
 from swarm.runtime.control import Control
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
-from swarm.runtime.tls import Credentials, Local
+from swarm.runtime.tls import Acquaintances, Credentials, Local
 from swarm.wire.heads import read_evidence, sign_head
 from swarm.wire.signed import make_entry
 
@@ -62,7 +62,8 @@ class Node:
         for peer in map(Peer, (1, 2)):
             ledger.nodes[peer.uid] = LedgerNode(Identity("org-a", bytes(32), "sn", "sn-1"), b"", (), Outcomes(b""))
         self.grow(entries)
-        local: Any = SimpleNamespace(state=state)
+        local: Any = SimpleNamespace(state=state, acquaintances=Acquaintances())
+        self.acquaintances = local.acquaintances
         self.heads = Heads(local, Clock(wall_ms=lambda: NOW_MS), self.driver, self.ended.append)
         self.heads.read()
 
@@ -84,7 +85,7 @@ class Peer:
     def __init__(self, number: int) -> None:
         self.key = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
         self.uid = uid_of(self.key.public_key().public_bytes_raw())
-        self.link: Any = Link(self.uid)
+        self.link: Any = Link(self.key)
 
     def head(self, index: int, hash: bytes | None = None, epoch: int = 0) -> bytes:
         return sign_head(self.key, network_id=NETWORK, epoch=epoch, index=index, hash=hash or hash_of(index))
@@ -93,8 +94,10 @@ class Peer:
 class Link:
     call: Any
 
-    def __init__(self, uid: str) -> None:
-        self.peer = SimpleNamespace(uid=uid)
+    def __init__(self, key: Ed25519PrivateKey, start: int = 1) -> None:
+        public = key.public_key().public_bytes_raw()
+        incarnation = start.to_bytes(8, "big") + bytes(8)
+        self.peer = SimpleNamespace(uid=uid_of(public), node_key=public, incarnation=incarnation)
 
 
 @pytest.fixture
@@ -258,6 +261,18 @@ def test_the_word_of_who_decides_alone_for_what_it_sends_is_given_back_to_it(sta
     assert (node.told(stranger)["yours"], node.told(peer)["yours"]) == (b"", peer.head(11))
     with pytest.raises(BadInput):
         node.heads.take_word(peer.link, b"?")
+
+
+def test_only_what_this_key_has_signed_and_this_ledger_does_not_bear_out_shows_another_process(
+    state: StateDirectory,
+) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    assert node.heads.shows_another(own_head(state, 11))
+    assert node.heads.shows_another(own_head(state, 9, b"x" * 32))
+    for nothing in (own_head(state, 10), own_head(state, 9, b"x" * 32, epoch=1), peer.head(11), b"?", b""):
+        assert not node.heads.shows_another(nothing)
+    node.told(peer, mine=peer.head(12))
+    assert node.acquaintances.signed == {peer.link.peer.node_key: peer.head(12)}, "shown to who comes without it"
 
 
 def test_an_own_word_that_the_ledger_bears_out_is_welcome(state: StateDirectory) -> None:

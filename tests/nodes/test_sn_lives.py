@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from swarm.nodes import sn
+from swarm.errors import RunsTwice
+from swarm.nodes import sn, sn_heads
 from swarm.nodes.sn_heads import Heads
-from swarm.runtime import snapshots
+from swarm.runtime import control, snapshots
 from swarm.runtime.driver import Driver
 from tests.nodes.lives import Lives, play
 
@@ -59,9 +60,10 @@ def test_who_was_away_before_a_recovery_catches_up_where_all_that_it_lacks_is_in
     async def main() -> None:
         with lives.author("sl") as author:
             async with lives.running():
-                await lives.start("sn-1")
-                await lives.start("sn-2", at="sn-1")
+                sentinel = await lives.start("sn-1")
+                gone = (await lives.start("sn-2", at="sn-1")).local.state.uid
                 await lives.stop("sn-2")
+                await lives.until(lambda: gone not in sentinel.driver._orderer.consensus.behind())  # no voter any more
                 promoted = await lives.start("sn-3", at="sn-1")
                 await lives.until(lambda: len(lives.heads("sn-1", "sn-3")) == 1)
                 await lives.stop("sn-1")
@@ -76,5 +78,29 @@ def test_who_was_away_before_a_recovery_catches_up_where_all_that_it_lacks_is_in
                 await lives.until(lambda: len(lives.heads("sn-2", "sn-3", "sn-4")) == 1)
                 assert away.heads._recovery == promoted.heads._recovery
                 assert "sn-2" not in lives.ended
+
+    play(main)
+
+
+def test_r050_the_copy_of_a_sentinel_is_ended_by_the_word_of_the_one_that_lives_and_the_ledger_goes_on(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It decides alone by its ledger, and the only other network node turns it away."""
+    monkeypatch.setattr(sn_heads, "EVERY_S", 0.2)
+    monkeypatch.setattr(control, "BEAT_S", 0.5)
+
+    async def main() -> None:
+        with lives.author("sl") as author:
+            async with lives.running():
+                sentinel = await lives.start("sn-1")
+                await lives.start("sn-2", at="sn-1")
+                await lives.until(lambda: not sentinel.driver.one_copy)
+                shutil.copytree(tmp_path / "sn-1", tmp_path / "copy")
+                await lives.start("copy", ready=False)
+                await lives.until(lambda: "copy" in lives.ended)
+                assert isinstance(lives.ended["copy"], RunsTwice)
+                assert set(lives.ended) == {"copy"}
+                await lives.write("sn-1", author)
+                assert not sentinel.driver.one_copy
 
     play(main)
