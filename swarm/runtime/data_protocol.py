@@ -145,20 +145,26 @@ def receive_frame(sock: ssl.SSLSocket, check: Check) -> Any:
 
 # ---- bytes on the wire
 
-_ACKED, _RECEIVED, _SENT, _RESENT = 120, 128, 200, 208
-"""Offsets of tcpi_bytes_acked, _received, _sent and _retrans in Linux's struct tcp_info."""
+_ACKED, _RECEIVED, _BUSY, _NO_WINDOW, _NO_BUFFER, _SENT, _RESENT = 120, 128, 168, 176, 184, 200, 208
+"""Offsets of tcpi_bytes_acked, _received, _busy_time, _rwnd_limited, _sndbuf_limited, _bytes_sent and _retrans in
+Linux's struct tcp_info."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bytes on the wire, below TLS. ``arrived``: of those sent, so many are known to be there; others are in queues."""
+    """Bytes on the wire, below TLS. ``arrived``: of those sent, so many are known to be there; others are in queues.
+
+    ``waited_us``: how long streams had something under way and neither end's processor in their way, each for itself.
+    """
 
     sent: int = 0
     received: int = 0
     arrived: int = 0
+    waited_us: int = 0
 
     def __add__(self, other: Traffic) -> Traffic:
-        return Traffic(self.sent + other.sent, self.received + other.received, self.arrived + other.arrived)
+        sent, received, arrived = self.sent + other.sent, self.received + other.received, self.arrived + other.arrived
+        return Traffic(sent, received, arrived, self.waited_us + other.waited_us)
 
 
 class Meter:
@@ -205,6 +211,8 @@ def _below_tls(sock: ssl.SSLSocket) -> Traffic:
         return Traffic()
     if len(info) < _RESENT + 8:
         return Traffic()
-    offsets = (_ACKED, _RECEIVED, _SENT, _RESENT)
-    arrived, received, sent, resent = (int.from_bytes(info[at : at + 8], "little") for at in offsets)
-    return Traffic(sent - resent, received, arrived)
+    offsets = (_ACKED, _RECEIVED, _SENT, _RESENT, _BUSY, _NO_WINDOW, _NO_BUFFER)
+    arrived, received, sent, resent, busy_us, *limited_us = (
+        int.from_bytes(info[at : at + 8], "little") for at in offsets
+    )
+    return Traffic(sent - resent, received, arrived, busy_us - sum(limited_us))

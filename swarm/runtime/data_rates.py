@@ -3,9 +3,10 @@
 Sampled by the exchange, told with the next Offer, where shares and deadlines come from it. A rate is that of the
 busiest part of the last rounds: the rest is waiting for others, or for a processor. A part is long enough for what
 queues let go at once (a lost packet that comes at last confirms all behind it) to weigh little. Measures of like links
-still differ by more than shares should, the more so where all wait for a processor: who is about as fast as the others'
-middle one tells what they tell. What came from each other member is measured in the same way: who claims far more is
-doubted (`core/layout`).
+still differ by more than shares should: who is about as fast as the others' middle one tells what they tell. Where all
+wait for a processor, a rate is what somebody had to move by the time the others took: who is given more to move would
+tell more, and be given more again. So who is faster is so only where its streams waited for the link, as the kernel
+knows. What came from each other member is measured, too: who claims far more is doubted (`core/layout`).
 """
 
 from __future__ import annotations
@@ -33,9 +34,12 @@ in half of the rounds; what waits for a processor does not, and may be the slowe
 shares cost bytes for certain, and save time only where links are unequal."""
 NEAR, STEADY = 0.8, 4
 """Steady is what was as near as that to the fastest in so many rounds."""
-GROWS = 1.03
+WAITS = 0.5
+"""The part of the time for which streams have to have waited for the link. On links that are the limit it is .9 and
+more, with 8 and 32 peers on two processors .2 and .02."""
+GROWS, CREEPS = 1.03, 1.005
 """Who is alike and yet faster tells so much more: where streams are held to what all have told, no more can be measured
-in most rounds, and all go on from there."""
+in most rounds, and all go on from there. Where no link is waited for it costs bytes and is for later deadlines only."""
 FIRST = 3
 """So many rounds are measured before anything is told."""
 ROUNDS = 8
@@ -50,6 +54,7 @@ class _Sample:
     after_s: float
     arrived: int
     received: int
+    waited_us: int
     came: dict[str, int]
 
     def since(self, earlier: _Sample) -> tuple[list[float], dict[str, float]]:
@@ -73,6 +78,8 @@ class Rates:
         self._came: dict[str, int] = {}
         """Bytes of each member since the exchange began."""
         self._seen: deque[dict[str, float]] = deque(maxlen=ROUNDS)
+        self._waited: deque[tuple[float, float]] = deque(maxlen=ROUNDS)
+        """Seconds that streams to others waited for the link, and might have."""
 
     def begin(self) -> None:
         """An exchange begins."""
@@ -102,7 +109,8 @@ class Rates:
     def _sampled(self) -> _Sample:
         before_s, traffic = self._clock(), self._traffic()
         with self._lock:
-            return _Sample(before_s, self._clock(), traffic.arrived, traffic.received, dict(self._came))
+            came = dict(self._came)
+        return _Sample(before_s, self._clock(), traffic.arrived, traffic.received, traffic.waited_us, came)
 
     def end(self) -> None:
         """The exchange has ended, and not been broken off."""
@@ -116,6 +124,8 @@ class Rates:
             rates, came = later.since(earlier)
             busiest = [max(each) for each in zip(busiest, rates, strict=True)]
             streams |= {uid: max(rate, streams.get(uid, 0.0)) for uid, rate in came.items()}
+        others, lasted_s = max(1, len(last.came)), last.before_s - first.before_s
+        self._waited.append(((last.waited_us - first.waited_us) / 1e6, others * lasted_s))
         self._rounds.append(busiest)
         self._seen.append(streams)
 
@@ -142,15 +152,17 @@ class Rates:
             return None
         known = sorted(rate for rate in others if rate)
         middle = known[len(known) // 2] if known else 0
-        up, down = (_beside(middle, rates) for rates in zip(*self._rounds, strict=True))
+        waited_s, lasted_s = map(sum, zip(*self._waited, strict=True))
+        waits = waited_s >= WAITS * lasted_s
+        up, down = (_beside(middle, rates, waits=waits) for rates in zip(*self._rounds, strict=True))
         return {"up": max(up, 1), "down": max(down, 1)}
 
 
-def _beside(middle: int, rates: Sequence[float]) -> int:
-    """What is told of these rounds' rates by who has heard ``middle``."""
+def _beside(middle: int, rates: Sequence[float], *, waits: bool) -> int:
+    """What is told of these rounds' rates by who has heard ``middle``, and has waited for its link or not."""
     rate = round(max(rates))
     steady = sum(each >= NEAR * rate for each in rates) >= STEADY
     alike = ALIKE if steady else UNSTEADY_ALIKE
-    if rate >= alike * middle or middle >= alike * rate:
+    if middle >= alike * rate or (rate >= alike * middle and (waits or not middle)):
         return rate
-    return middle if rate < ALIKE * middle else round(GROWS * middle)
+    return middle if rate < ALIKE * middle else round((GROWS if waits else CREEPS) * middle)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from swarm.errors import BadInput, IdentityError, Refused, Unreachable
-from swarm.runtime import data_client, data_protocol, data_server
+from swarm.runtime import data_client, data_protocol, data_server, pacing
 from swarm.runtime.data import DataServer, FetchStopped, Region, Stop, Want
 from swarm.runtime.doorstep import STRANGERS_MAX
 from tests.runtime.data_nodes import Node, nodes, until, want
@@ -293,6 +293,22 @@ def test_what_is_received_is_counted_like_what_is_sent(two: list[Node]) -> None:
     until(lambda: holder.server.traffic.arrived > 8 * MIB)  # what confirms the last bytes may be on its way
     assert holder.server.traffic.arrived <= holder.server.traffic.sent + 1, "TCP confirms its SYN, too"
     assert holder.server.traffic.received <= reader.client.traffic.sent < 16_384
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel says what was waited for on Linux only")
+def test_a_reader_that_has_other_things_to_do_is_no_slow_link_and_what_is_held_back_on_the_way_is(
+    two: list[Node], monkeypatch
+) -> None:
+    monkeypatch.setattr(pacing, "ROUND_TRIPS", 1 << 40)  # the kernel stands in for a link here, however near all is
+    holder, reader = two
+    region = holder.shelf["offer", 0] = Region.complete(memoryview(bytes(32 * MIB)))
+    pauses, pause = [1.0], threading.Event()
+    fetch(reader, holder, 0, 32 * MIB, on_progress=lambda upto: pause.wait(pauses.pop() if pauses else 0))
+    paused_us = holder.server.traffic.waited_us
+    assert paused_us < 500_000, "a second of it was the reader's"
+    region.even_s = 1.0
+    fetch(reader, holder, 0, 32 * MIB)
+    assert holder.server.traffic.waited_us - paused_us > 700_000
 
 
 @pytest.mark.slow

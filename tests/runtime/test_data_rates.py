@@ -13,14 +13,17 @@ MB = 10**6
 
 
 class Link:
-    def __init__(self) -> None:
-        self.now_s = 100.0
+    """``waits``: for how much of the time there is something under way, as on links that are the limit."""
+
+    def __init__(self, waits: float = 0.9) -> None:
+        self.now_s, self.waits = 100.0, waits
         self.traffic = Traffic(9 * MB, 7 * MB, 5 * MB)
         self.rates = Rates(lambda: self.traffic, lambda: self.now_s)
 
     def moves(self, seconds: float, sent: int, received: int) -> None:
         self.now_s += seconds
-        self.traffic += Traffic(2 * sent, received, sent)  # what was sent and has not arrived does not count
+        waited_us = round(seconds * self.waits * 1e6)
+        self.traffic += Traffic(2 * sent, received, sent, waited_us)  # what has not arrived does not count
         self.rates.sample()
 
     def rounds(self, *moments: tuple[float, int, int]) -> None:
@@ -117,6 +120,26 @@ def test_who_is_not_the_same_in_most_rounds_waits_for_no_link_and_has_to_differ_
     for nbytes in measured:
         link.round((1.0, nbytes * MB, nbytes * MB))
     assert link.rates.told([15 * MB] * 3) == {"up": told * MB, "down": told * MB}
+
+
+@pytest.mark.parametrize(("measured", "told"), [(14, 15), (25, 15.075), (60, 15.075), (7, 7)])
+def test_who_did_not_wait_for_the_link_tells_no_more_than_others_however_much_it_moved(measured, told) -> None:
+    link = Link(waits=0.4)
+    for _ in range(ROUNDS):
+        link.round((1.0, measured * MB, measured * MB))
+    assert link.rates.told([15 * MB] * 3) == {"up": told * MB, "down": told * MB}
+    assert link.rates.told([]) == {"up": measured * MB, "down": measured * MB}, "nobody has told anything yet"
+
+
+def test_streams_wait_each_for_itself() -> None:
+    link = Link(waits=0.9)
+    for _ in range(FIRST):
+        link.rates.begin()
+        for uid in ("one", "two"):
+            link.rates.counted(uid, 0, lambda upto: None)(MB)
+        link.moves(1.0, 40 * MB, 40 * MB)
+        link.rates.end()
+    assert link.rates.told([15 * MB]) == {"up": 15_075_000, "down": 15_075_000}, "0.9 s of 2 s"
 
 
 @pytest.mark.parametrize(("first", "then", "changes"), [(50, 95, 20), (60, 100, 3)])
