@@ -32,8 +32,8 @@ class Twins:
             self._other = double
             self._word = twin_word(state.node_key, state.network_id, state.incarnation, double)
         other, known = self._doubles.get(key, (b"", b""))
-        if other and word != known and speaks_against(word, key, state.network_id, other):
-            self._doubles[key] = other, bytes(word)
+        if isinstance(word, bytes) and other and word != known and speaks_against(word, key, state.network_id, other):
+            self._doubles[key] = other, word
 
     def speak_against_this(self, proof: bytes) -> bool:
         """Whether another process with this node key runs, by its own word."""

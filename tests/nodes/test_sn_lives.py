@@ -11,7 +11,7 @@ import pytest
 from swarm.errors import RunsTwice
 from swarm.nodes import sn, sn_heads
 from swarm.nodes.sn_heads import Heads
-from swarm.runtime import control, snapshots
+from swarm.runtime import backfill, control, snapshots
 from swarm.runtime.driver import Driver
 from tests.nodes.lives import Lives, play
 
@@ -55,6 +55,8 @@ def test_who_was_away_before_a_recovery_catches_up_where_all_that_it_lacks_is_in
 ) -> None:
     """It has never heard of the node that decides now; nor has who begins with that snapshot seen the recovery."""
     monkeypatch.setattr(snapshots, "KEPT_BEHIND", 5)
+    monkeypatch.setattr(backfill, "AGAIN_S", 0.1)
+    monkeypatch.setattr(sn_heads, "EVERY_S", 0.2)
     monkeypatch.setattr(sn, "Driver", partial(Driver, snapshot_every=20))
 
     async def main() -> None:
