@@ -202,20 +202,27 @@ class Links:
                     await self._changed.wait()
 
     def _note_outdated(self, uid: str, error: Outdated) -> None:
-        """One network node alone ends nothing here by its word, unless there is but one other."""
+        """Half of the others say so; where there is but one, it ends nobody who decides alone, whose ledger follows no
+        rules without it: if another was begun by force, that one lets it in and shows it."""
         self._outdated_for.add(uid)
-        others = {other for other, _ in self._ledger().sns()} - {self._local.state.uid}
-        if 2 * len(self._outdated_for & others) >= len(others):
+        others = self._others()
+        if self._believes(others) and 2 * len(self._outdated_for & others) >= len(others):
             self._ended(error)
 
+    def _others(self) -> set[str]:
+        return {uid for uid, _ in self._ledger().sns()} - {self._local.state.uid}
+
+    def _believes(self, others: set[str]) -> bool:
+        """Whether the mere word of others may end this node: that of the only other one would end the ledger, if this
+        node decides alone."""
+        return len(others) > 1 or self._ledger().voters != (self._local.state.uid,)
+
     def _note_doubled(self, uid: str, error: Replaced | RunsTwice) -> None:
-        """Its own key has spoken; or a majority of the others has met the other process, or they all lie. The mere word
-        of the only other one ends nobody who decides alone: it would end the ledger."""
+        """Its own key has spoken; or a majority of the others has met the other process, or they all lie."""
         self._doubled_for.add(uid)
-        ledger, own = self._ledger(), self._local.state.uid
-        others = {other for other, _ in ledger.sns()} - {own}
-        believed = len(others) > 1 or ledger.voters != (own,)
-        if self._shown(error.proof) or (believed and len(self._doubled_for & others) >= majority(others)):
+        others = self._others()
+        said = self._believes(others) and len(self._doubled_for & others) >= majority(others)
+        if said or self._shown(error.proof):
             self._ended(error)
 
     def _note(self, error: SwarmError, who: str) -> None:

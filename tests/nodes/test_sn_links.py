@@ -85,6 +85,13 @@ def test_who_decides_alone_is_ended_by_the_only_other_one_with_what_its_own_key_
     assert ended == [proven]
 
 
+def test_who_decides_alone_is_not_ended_by_the_only_other_ones_word_that_its_release_is_old() -> None:
+    links, ended = of(1, voters=(OWN,))
+    for _ in range(3):
+        trio.run(links._dial, cast(Any, Refusing(SAID)), "sn-0")
+    assert not ended
+
+
 def test_one_of_several_that_shows_it_ends_who_is_one_too_many() -> None:
     links, ended = of(4)
     proven = RunsTwice("sn-9 refused this node").showing(b"shown")
