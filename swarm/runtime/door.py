@@ -9,25 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 import trio
 
 PAUSE_S = 0.2
 """Where there is not even the descriptor in reserve, or nobody to turn away."""
+QUIET_S = 60.0
+"""Where descriptors come and go the log hears of it once in so long, or each connection would write two lines."""
 
 
 class Door:
     """Of one listener. ``log`` hears when nobody is let in any more, and when somebody is again."""
 
-    def __init__(self, log: logging.Logger) -> None:
+    def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
+        self._clock = clock
         self._reserve = -1
-        self._short = False
+        self._said_short = False
+        self._quiet_until_s = -math.inf
 
     def __enter__(self) -> Door:
         self._reserve = _descriptor()
@@ -85,11 +90,12 @@ class Door:
             self._reserve = -1
 
     def _say(self, error: OSError | None) -> None:
-        if error is not None and not self._short:
+        if error is not None and not self._said_short and self._clock() >= self._quiet_until_s:
             self._log.error("a connection could not be accepted, who comes now is turned away: %s", error)
-        if error is None and self._short:
+            self._said_short, self._quiet_until_s = True, self._clock() + QUIET_S
+        if error is None and self._said_short:
             self._log.warning("connections are accepted again")
-        self._short = error is not None
+            self._said_short = False
 
 
 def _descriptor() -> int:

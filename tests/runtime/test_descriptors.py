@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import resource
 import socket
@@ -10,7 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from swarm.runtime.data import Region
+from swarm.runtime.door import QUIET_S, Door
 from tests.runtime.data_nodes import nodes, until, want
 
 
@@ -56,3 +60,23 @@ def test_r039_without_descriptors_who_comes_is_turned_away_and_who_is_there_goes
             until(lambda: len(holder.server._connections) == 2)
         assert "connections are accepted again" in caplog.text
         fetch()
+
+
+def test_where_descriptors_come_and_go_the_log_hears_of_it_once_a_minute(caplog) -> None:
+    now_s = 0.0
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        Door(logging.getLogger("swarm.door"), lambda: now_s) as door,
+    ):
+        listener.settimeout(30)
+        for at_s, said in ((0.0, 1), (QUIET_S / 2, 1), (QUIET_S, 2)):
+            now_s = at_s
+            with socket.socket() as turned_away, socket.socket() as let_in:
+                with no_more_descriptors():
+                    turned_away.connect(listener.getsockname())
+                    with pytest.raises(TimeoutError):
+                        door.take(listener)
+                let_in.connect(listener.getsockname())
+                door.take(listener)[0].close()
+            assert caplog.text.count("who comes now is turned away") == said
+            assert caplog.text.count("connections are accepted again") == said
