@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -35,8 +35,7 @@ AGAIN_S = (0.05, 0.2, 1.5)
 MERGE_S = 0.0004
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(NamedTuple):
     """``what``: an offer's or a shard's bytes ``start`` to ``stop``, or (of a ``digest``) a whole model."""
 
     what: str
@@ -49,8 +48,7 @@ class Want:
     stop: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Bytes:
+class Bytes(NamedTuple):
     """What is there from the start of what was wanted; ``proof`` once it is all of it. ``shown``: that these are leaves
     of what was offered, where the offer has a root."""
 
