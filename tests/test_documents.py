@@ -102,6 +102,25 @@ def test_a_hundred_situations_have_their_state_and_none_holds_without_a_test():
         assert bool(tests) == (word[0] != "planned"), f"{number} is {word[0]}, and {tests} show it"
 
 
+def test_every_kind_of_fault_has_its_figures_with_command_date_and_commit():
+    from tests.chaos.faults import KINDS
+
+    text = (ROOT / "docs/RELIABILITY.md").read_text(encoding="utf-8")
+    ((head, table),) = re.findall(r"^\| kind \| what is done[^|]*\|(.+)\|\n\|-.+\n((?:\|.+\n)+)", text, re.MULTILINE)
+    runs = [cell.strip() for cell in head.split("|")]
+    for run in runs:
+        assert re.fullmatch(
+            r"`python -m tests\.chaos --minutes \d+ --seed \d+ --json`, \d+ \w+ 20\d\d, [0-9a-f]{7}", run
+        ), run
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert [kind for kind, *_ in rows] == list(KINDS)
+    for kind, what, *figures in rows:
+        assert what
+        assert len(figures) == len(runs), kind
+        for figure in figures:
+            assert re.fullmatch(r"\d+: \d+\.\d{1,2} s, \d+\.\d{1,2} s", figure), f"{kind}: {figure}"
+
+
 def test_what_the_tools_found_is_kept_dead_by_tests_that_exist():
     rows = rows_of("docs/RELIABILITY.md")
     (begin,) = [at for at, row in enumerate(rows) if row[0] == "100"]

@@ -35,11 +35,9 @@ class Flight:
         tensorbytes.pack(self._schema, weights, self._channel.out)
         found = None if whatever else tensorbytes.first_flaw(self._schema, self._channel.out, sent=True)
         if found is not None:
-            what = "are not finite (NaN or infinity)" if found[1] == tensorbytes.NOT_FINITE else f"hold {found[1]}"
-            raise ModelError(
-                f'the weights in tensor "{found[0]}" {what}, so they cannot be merged',
-                hint="the training diverged: a lower learning rate or gradient clipping may help; look at the data too",
-            )
+            tensor, flaw = found
+            what = "are not finite (NaN or infinity)" if flaw == tensorbytes.NOT_FINITE else f"hold {flaw}"
+            raise ModelError(f'the weights in tensor "{tensor}" {what}, so they cannot be merged', hint=_hint(flaw))
 
     def begin(self, request: Sync) -> None:
         """Hand over what was packed."""
@@ -69,3 +67,9 @@ class Flight:
         tensorbytes.pack(self._schema, weights, self._room)
         rebase(self._schema, self._room, self._channel.out, self._channel.incoming, self._room)
         return tensorbytes.views(self._schema, self._room)
+
+
+def _hint(flaw: str) -> str:
+    if flaw == tensorbytes.NOT_FINITE:
+        return "the training diverged: a lower learning rate or gradient clipping may help; look at the data too"
+    return "does the tensor hold what was trained, in the element type that it says? Other numbers may be scaled down"

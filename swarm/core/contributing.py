@@ -15,7 +15,7 @@ from swarm.core.member_steps import Asked, Lifted, Source
 
 
 @dataclass(frozen=True)
-class Contribution:
+class Given:
     """What a member has given to a round. ``down``: that round is for what comes from above."""
 
     round: int = 0
@@ -26,9 +26,9 @@ class Contribution:
     """The program's change is in that; else it says only that the member is there, or brings what is from above."""
 
 
-def nothing(contract: Contract) -> Contribution:
+def nothing(contract: Contract) -> Given:
     """So far, to the round under way."""
-    return Contribution(contract.round, down(contract))
+    return Given(contract.round, down(contract))
 
 
 def down(contract: Contract) -> bool:

@@ -216,7 +216,8 @@ def check_body(kind: str, body: Any, version: int = KNOWN) -> None:
 
 def known(kind: str, body: dict[str, Any], version: int) -> dict[str, Any]:
     """The body without the fields that this version of the rules does not have yet."""
-    return {name: value for name, value in body.items() if name not in FIELDS[kind] or FIELDS[kind][name].at(version)}
+    later = FIELDS[kind].keys() - _fields(kind, version).keys()
+    return {name: value for name, value in body.items() if name not in later}
 
 
 def check_kind(kind: str, version: int) -> None:
@@ -230,7 +231,7 @@ def check_kind(kind: str, version: int) -> None:
 
 @cache
 def _fields(kind: str, version: int) -> dict[str, Field]:
-    """Those that it has under this version of the rules."""
+    """Those that it has under this version of the rules; whatever asks for them asks here."""
     return {name: field for name, ever in FIELDS[kind].items() if (field := ever.at(version))}
 
 

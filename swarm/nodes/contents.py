@@ -9,6 +9,7 @@ A download that breaks off goes on where it ended, if its server can, a few time
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -33,6 +34,8 @@ BYTES_MAX = 200 * 10**9
 LENGTH_DIGITS = 18
 """Of a Content-Length; more than that is none."""
 _RETRIED = (urllib.error.URLError, HTTPException, OSError)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What this host's disk says: another try ends there, too."""
 _UNUSABLE = (ValueError, OverflowError)
 """What Python's client makes of ports, names and paths that are none."""
 
@@ -101,7 +104,7 @@ class Contents:
     # ---- downloads
 
     def _download(self, wanted: Pinned, file: Path) -> None:
-        """Raises Unreachable, or ModelError for other bytes than the task's."""
+        """Raises Unreachable, ModelError for other bytes than the task's, OSError where there is no room for them."""
         file.parent.mkdir(parents=True, exist_ok=True)
         for left in reversed(range(TRIES)):
             try:
@@ -111,6 +114,8 @@ class Contents:
                 if error.code < 500 or not left:
                     raise Unreachable(f"{wanted.uri} answered {error.code} {error.reason}") from None
             except _RETRIED as error:
+                if isinstance(error, OSError) and error.errno in _FULL:
+                    raise
                 if not left or not wanted.uri.startswith("http"):
                     why = getattr(error, "reason", "") or str(error) or type(error).__name__
                     raise Unreachable(f"{wanted.uri} could not be fetched: {why}") from None

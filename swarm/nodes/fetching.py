@@ -6,6 +6,7 @@ a time, so that a holder that has fallen silent costs a thread and a file, howev
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import trio
@@ -16,6 +17,8 @@ from swarm.errors import Refused, SwarmError
 from swarm.nodes.models import ModelFile, Models
 from swarm.nodes.stepping import digest as digest_of
 from swarm.runtime.data import DataClient, FetchStopped, Stop, Want
+
+log = logging.getLogger("swarm.SL")
 
 
 class Fetching:
@@ -91,6 +94,9 @@ def fetched(
             if found == effect.digest:
                 stop.check()  # nobody may be there any more to whom it can be given
                 return file
+            log.warning(
+                "%s sent %s in place of the model %s: others are asked", contract.members[uid], found, effect.digest
+            )
             reasons.append(f"{contract.members[uid]} sent {found}")
         except SwarmError as error:
             reasons.append(error.message)
@@ -104,7 +110,8 @@ def fetched(
 def verified(contract: Contract, models: Models, digest: str) -> ModelFile | None:
     """What an earlier process of this node left under this digest, if its bytes still are what they were."""
     file = models.stored(digest)
-    if file is None or digest_of(contract, file) == digest:
+    if file is None or (found := digest_of(contract, file)) == digest:
         return file
+    log.warning("the model %s is damaged on disk, its bytes are %s: it counts as missing", digest, found)
     models.drop(file)
     return None

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
 
-from swarm.core import clip, outer
+from swarm.core import clip
 from swarm.core.tensors import Schema
 from swarm.core.wireform import Base
 from swarm.runtime.cores import by_pieces
-from swarm.runtime.exchange_merging import BadContribution
+from swarm.runtime.exchange_merging import BadContribution, BytesOf
+from swarm.runtime.outerstep import steppable
 
-BytesOf = Callable[[str, int, int], memoryview]
-"""(whose contribution, bytes from, bytes to)"""
 TOLERATED = 1.05
 """So many times the limit is what the wire makes of an honest contribution, at the most: int8 adds up to 2.4 %."""
 NEAR = 1 + 1e-6
@@ -56,20 +54,6 @@ def limited(schema: Schema, base: Base | None, most: float, steps: bool, bytes_o
         return bytes_of
     held = steppable(schema, base, bytes_of) if steps else bytes_of
     return Limit(schema, base, most).on(held, uid) if most else held
-
-
-def steppable(schema: Schema, base: Base, bytes_of: BytesOf) -> BytesOf:
-    """The same bytes; raises BadContribution for those that take an outer step with momentum beyond the range."""
-
-    def held(contributor: str, start: int, stop: int) -> memoryview:
-        part = bytes_of(contributor, start, stop)
-        if (tensor := outer.too_far(schema, start, stop, part, base(start, stop))) is not None:
-            raise BadContribution(
-                contributor, f'its tensor "{tensor}" is too far from the last model for an outer step'
-            )
-        return part
-
-    return held
 
 
 class Limit:

@@ -84,8 +84,8 @@ class Gone(Broken):
 
 
 Check = Callable[[float], None]
-"""Called every POLL_S while a socket call is blocked, with the seconds since it last moved a byte, and when less came
-than was waited for: no trickle of bytes keeps a limit from being looked at. Raises to end it."""
+"""Called every POLL_S while a socket call is blocked, with the seconds since it last moved a byte; raises to end it.
+Who receives calls it also when less came than was waited for: no trickle keeps a limit from being looked at."""
 
 
 def prepare(sock: socket.socket) -> None:

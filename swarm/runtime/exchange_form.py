@@ -13,6 +13,7 @@ from typing import Protocol
 from swarm.core.events import SnapMade
 from swarm.core.wireform import Coding
 from swarm.errors import ModelError
+from swarm.runtime.exchange_merging import BytesOf
 from swarm.runtime.exchange_staging import Staging
 from swarm.wire import tensorbytes
 
@@ -125,7 +126,7 @@ def form_of(snap: SnapMade, own: memoryview, result: memoryview, coding: Coding 
     return Coded(coding, own, result, settles=snap.topology == "sharded")
 
 
-def contributions(uid: str, form: Form, staging: Staging) -> Callable[[str, int, int], memoryview]:
+def contributions(uid: str, form: Form, staging: Staging) -> BytesOf:
     """The bytes of contributions. Not a method: an exchange that refers to itself would hold its model for longer."""
 
     def bytes_of(contributor: str, start: int, stop: int) -> memoryview:

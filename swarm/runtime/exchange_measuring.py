@@ -7,7 +7,7 @@ its sender.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from swarm.core.exchanging_places import Place, parts
 from swarm.core.merge import distances
 from swarm.core.merge.method import Array
 from swarm.core.tensors import LEAF_BYTES, Schema
-from swarm.runtime.exchange_merging import must_be_fit
+from swarm.runtime.exchange_merging import BytesOf, must_be_fit
 
 
 class Measuring:
@@ -25,9 +25,7 @@ class Measuring:
     In a broadcast nobody says anything: everybody measures all.
     """
 
-    def __init__(
-        self, schema: Schema, snap: SnapMade, mine: Sequence[Place], contribution: Callable[[str, int, int], memoryview]
-    ) -> None:
+    def __init__(self, schema: Schema, snap: SnapMade, mine: Sequence[Place], contribution: BytesOf) -> None:
         self._schema = schema
         self._snap = snap
         self._contribution = contribution

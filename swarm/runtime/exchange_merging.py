@@ -19,6 +19,8 @@ from swarm.errors import ModelError
 from swarm.wire import tensorbytes
 
 HASH = tensorbytes.HASH_BYTES
+BytesOf = Callable[[str, int, int], memoryview]
+"""(whose contribution, bytes from, bytes to)"""
 Store = Callable[[int, memoryview], None]
 """Writes down what the result is from this byte on, where it outlives this process."""
 
@@ -61,7 +63,7 @@ class Merging:
         self,
         schema: Schema,
         method: Method,
-        contribution: Callable[[str, int, int], memoryview],
+        contribution: BytesOf,
         result: memoryview,
         leaves: memoryview,
         hash_name: str,

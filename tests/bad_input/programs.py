@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 
+from swarm.callbacks.flight import Flight
 from swarm.callbacks.swarm import Swarm
 from swarm.core import openings
 from swarm.core.rules import KNOWN
@@ -98,6 +100,13 @@ def _(stage: Stage) -> Told:
 @case("NaN in the first weights", process=True, slow=True)
 def _(stage: Stage) -> Told:
     return stage.train("begins_with_nan", "nan-0").told
+
+
+@case("r055 numbers in the weights that no sum holds")
+def _(stage: Stage) -> Told:
+    numbers = schema(w=np.zeros(2))
+    flight = Flight(cast(channel.Channel, SimpleNamespace(out=memoryview(bytearray(numbers.nbytes)))), numbers)
+    return refused(lambda: flight.pack({"w": np.full(2, 1e300)}))
 
 
 @case("r070 a layer was added after the start", process=True)

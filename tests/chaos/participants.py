@@ -106,5 +106,11 @@ def resident(process: Process) -> int:
     return int(psutil.Process(process.pid).memory_info().rss)
 
 
+def processor_s(process: Process) -> float:
+    """How long it has computed so far."""
+    times = psutil.Process(process.pid).cpu_times()
+    return float(times.user + times.system)
+
+
 def holds(process: Process, text: str) -> bool:
     return text in process.log.read_text(encoding="utf-8")

@@ -122,6 +122,21 @@ def test_a_copy_that_a_full_disk_refuses_leaves_nothing(
     assert not list(host.volumes.iterdir())
 
 
+def test_a_download_that_a_full_disk_refuses_is_not_tried_again_and_leaves_nothing(
+    host: Host, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, wanted = list[Path](), target(archive)
+
+    def full(self: Path, mode: str) -> io.BufferedIOBase:
+        opened.append(self)
+        return open("/dev/full", "wb", buffering=0)
+
+    monkeypatch.setattr(module.Path, "open", full)
+    assert "cannot be written on this host: No space left on device" in host.refused(("DOWNLOAD", wanted, ""))
+    assert len(opened) == 1
+    assert not list(host.volumes.iterdir())
+
+
 def test_other_bytes_than_the_tasks_are_not_used(host: Host, archive: Path) -> None:
     wanted = target(archive)
     archive.write_bytes(archive.read_bytes() + b"!")

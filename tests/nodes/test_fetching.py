@@ -59,7 +59,7 @@ def test_what_an_earlier_process_left_whole_is_taken_from_disk(tmp_path, model) 
 
 
 def test_r038_a_damaged_model_counts_as_missing_and_is_fetched_from_who_has_it_whole(
-    tmp_path, organisation, model
+    tmp_path, organisation, model, caplog
 ) -> None:
     content, digest = model
     models = stored(tmp_path / "models", damaged(content), digest)
@@ -69,6 +69,8 @@ def test_r038_a_damaged_model_counts_as_missing_and_is_fetched_from_who_has_it_w
         members = {one.uid: SimpleNamespace(data_address=one.address) for one in (liar, holder)}
         file = fetched(contract(**members), models, reader.client, Fetch(digest, (liar.uid, holder.uid)), Stop())
         assert bytes(file.bytes) == content
+        assert f"the model {digest} is damaged on disk" in caplog.text
+        assert f"in place of the model {digest}: others are asked" in caplog.text
         with pytest.raises(Refused, match="sent sha256:"):
             fetched(contract(**members), models, reader.client, Fetch(digest, (liar.uid,)), Stop())
 

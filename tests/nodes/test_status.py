@@ -77,3 +77,16 @@ def test_however_many_are_there_it_fits():
     assert listed + said["unlisted"]["nodes"] == 1501
     assert 300 < listed < 1501
     assert 0 < len(said["contracts"][0]["members"]) < said["contracts"][0]["enrolled"] == 300
+
+
+def test_r005_of_each_contract_it_says_who_is_waited_for_who_is_lost_and_how_many_there_have_to_be():
+    scene = Network()
+    one, other, third = scene.learners(3, minPeers=3)
+    assert scene.lose(third).accepted
+    assert scene.offer(one).accepted
+    (row,) = scene.status()["contracts"]
+    assert [member["state"] for member in row["members"]] == ["live", "live", "lost"]
+    assert row["waiting_for"] == [str(scene.contract.members[other.uid])]
+    assert scene.offer(other).accepted
+    (row,) = scene.status()["contracts"]
+    assert (row["round"], row["min_peers"], row["commits"]) == (0, 3, 0), "two are not enough"

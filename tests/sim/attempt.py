@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -230,7 +230,16 @@ class Attempt:
             self.node.give_up("no room for the result")
             return
         self.learning.note("holds", self.snap.round, self.snap.attempt, digest)
-        self.learning.happened(m.Merged(self.snap.round, self.snap.attempt, digest, tuple(self._shards())))
+        result = m.Merged(self.snap.round, self.snap.attempt, digest, tuple(self._shards()))
+        self.learning.happened(self._misstated(result) if self._lies("ready") else result)
+
+    def _misstated(self, result: m.Merged) -> m.Merged:
+        """What nobody holds, in a shard that somebody else owns."""
+        mine = [shard.owner == self.node.uid for shard in self.snap.shards]
+        pieces = [p if own else hashlib.sha256(p).digest() for p, own in zip(result.shards, mine, strict=True)]
+        self.node.note("lied", self.node.uid, "ready", True)
+        false = hashlib.sha256(f"{result.digest} {self.node.uid}".encode()).hexdigest()
+        return replace(result, digest=f"blake3:{false}", shards=tuple(pieces))
 
     def _shards(self) -> Iterator[bytes]:
         for shard in self.snap.shards:
@@ -286,17 +295,22 @@ class Attempt:
                 return Bytes(tuple(self.result[first:stop]), proof)
         return "that shard is not here"
 
+    def _lies(self, what: str) -> bool:
+        chance = self.node.lies.get(what, 0.0)
+        if not chance or self.node.world.random.random() >= chance:
+            return False
+        self.node.around.weather.count("lie")
+        return True
+
     def _told(self, asker: LearningNode, what: str, values: Values) -> Values:
         """The truth; now and then a liar tells something else, and each asker another."""
         if what == "contribution" and asker.uid in self.node.spoils:
             self.node.around.weather.count("lie")
             return (math.nan, *values[1:])
-        chance = self.node.lies.get(what, 0.0)
-        if not chance or not values or self.node.world.random.random() >= chance:
+        if not values or not self._lies(what):
             return values
         checked = what == "contribution" and (self.snap.topology == "broadcast" or self.node.terms.full)
         self.node.note("lied", self.node.uid, what, checked)
-        self.node.around.weather.count("lie")
         return (values[0] + 1.0 + self.node.world.random.randint(0, 9), *values[1:])
 
 

@@ -151,9 +151,9 @@ BUGS: dict[str, Bug] = {
 
 MORE: dict[str, Bug] = {
     "two_signatures_convict_nobody": Bug(
-        "contract",
-        "if digest == shown_before(self.dispute, body, accused, self.name):",
-        "if shown_before(self.dispute, body, accused, self.name):",
+        "dispute",
+        "return dispute.show(body) != digest",
+        "return dispute.show(body) != digest and False",
         leans="full",
     ),
     "momentum_forgotten": Bug("outer", "kept *= how.momentum", "kept *= 0.0", leans="full"),

@@ -128,6 +128,8 @@ class Scenario:
             liar = random.choice(self.sls)
             liar.lies = {random.choice(("contribution", "shard")): 0.1}
         random.choice(self.sls).lies["base"] = random.choice((0.0, 0.1, 0.4))
+        if "lie" not in self.weather.mix and Random(f"ready {self.world.seed}").random() < 0.1 and learners > 2:
+            self.sls[0].lies["ready"] = 0.5
         self.swops = [
             OperatorNode(
                 around, f"swop-{n + 1}", organisations[n % len(organisations)], random.randint(1, 2), (1.0, 8.0)

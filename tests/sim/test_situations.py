@@ -19,6 +19,14 @@ def finals(stage):
     return {digest_of(node.program.values) for node in stage.sls}
 
 
+def under_way(stage, node):
+    """The number of a round that this node is at the attempt of, and that has yet to be decided."""
+    last = stage.commits[-1][4]
+    while node.attempt is None or node.attempt.snap.round <= last:
+        stage.wait(0.0005)
+    return node.attempt.snap.round
+
+
 def test_r001_the_others_commit_without_a_peer_that_was_killed_and_it_comes_back_to_their_model():
     stage = Stage()
     stage.begin()
@@ -40,10 +48,7 @@ def test_r002_r003_who_dies_in_an_attempt_is_not_waited_for_and_its_shard_is_mer
     stage = Stage()
     stage.begin()
     killed = stage.sls[who]
-    last = stage.commits[-1][4]
-    while killed.attempt is None or killed.attempt.snap.round <= last:
-        stage.wait(0.0005)
-    began_s, round_ = stage.world.now_s, killed.attempt.snap.round
+    round_, began_s = under_way(stage, killed), stage.world.now_s
     assert killed.uid in {shard.owner for shard in killed.attempt.snap.shards}
     stage.wait(after_s)
     killed.crash(power=False)
@@ -56,18 +61,19 @@ def test_r002_r003_who_dies_in_an_attempt_is_not_waited_for_and_its_shard_is_mer
     assert len(finals(stage)) == 1
 
 
-def test_r005_below_min_peers_nothing_is_committed_and_who_waits_gives_up_after_its_time():
+def test_r005_below_min_peers_rounds_abort_and_who_waits_gives_up_after_its_time():
     stage = Stage()
     stage.begin()
+    round_ = under_way(stage, stage.sls[0])
     for node in stage.sls[2:]:
         node.crash(power=False)
-    stage.wait(1.0)
+    stage.until(lambda: any(fact[4] == round_ for fact in stage.facts("Aborted")), ROUND_S)
     began_s, steps = stage.world.now_s, stage.world.steps
-    stage.wait(55.0)
+    stage.wait(40.0)
     assert not stage.commits_since(began_s)
     assert not stage.facts("gave_up")
-    assert stage.world.steps - steps < 55 * 100  # they wait, and do nothing else
-    stage.until(lambda: len(stage.facts("gave_up")) == 2, 25.0)
+    assert stage.world.steps - steps < 40 * 100  # they wait, and do nothing else
+    stage.until(lambda: len(stage.facts("gave_up")) == 2, 40.0)
     assert all("minPeers 3" in fact[-1] for fact in stage.facts("gave_up"))
     stage.end()
 
@@ -340,6 +346,24 @@ def test_r055_who_spoils_one_owner_s_shard_is_left_out_of_its_rounds_and_nobody_
     stage.until(lambda: len(stage.commits_since(began_s)) >= 3, 3 * ROUND_S)
     assert all(honest <= members for members in stage.commits_since(began_s))
     assert {uid for *_, uid, what in stage.facts("MemberGone") if what == "dropped"} == {evil.uid}
+    stage.end()
+    assert len(finals(stage)) == 1
+
+
+@pytest.mark.parametrize(("peers", "liars"), [(3, 1), (5, 2)])
+def test_r063_who_is_ready_with_another_result_whenever_it_may_ends_few_rounds_and_all_end_alike(peers, liars):
+    stage = Stage(peers=peers, min_peers=2, rounds=24)
+    for process in (*stage.sns, *stage.sls, *stage.swops, stage.swci):
+        process.rules = NEWEST
+    stage.begin()
+    false = stage.sls[-liars:]
+    for node in false:
+        node.lies["ready"] = 1.0
+    began_s = stage.world.now_s
+    stage.until(lambda: len(stage.commits_since(began_s)) >= 12, 16 * ROUND_S)
+    for members in stage.commits_since(began_s):
+        assert {node.uid for node in stage.sls[:-liars]} <= members, "nobody who tells the truth is left out"
+    assert 1 <= len([fact for fact in stage.facts("Aborted") if fact[1] >= began_s]) <= 4 * liars
     stage.end()
     assert len(finals(stage)) == 1
 

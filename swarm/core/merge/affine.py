@@ -10,7 +10,7 @@ then in whole numbers of 2^-28: so what is merged with is the same to the bit fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from math import sqrt
+from math import fsum, sqrt
 
 import numpy as np
 
@@ -67,13 +67,14 @@ def apart(between: Array, coefficients: Sequence[float]) -> list[float]:
     return [sqrt(max(0.0, distance - within / 2)) for distance in to_all.tolist()]
 
 
-def medoid(members: Members) -> int:
-    """The member with the least weighted sum of distances to all; of equals the heavier, then the first."""
+def medoids(members: Members) -> list[int]:
+    """The members with the least weighted sum of distances to all; of equals the heaviest, and all of those."""
     weights = shares(members)
     sums = [
-        added(weight * sqrt(far) for weight, far in zip(weights, row, strict=True)) for row in members.between.tolist()
+        fsum(weight * sqrt(far) for weight, far in zip(weights, row, strict=True)) for row in members.between.tolist()
     ]
-    return min(range(len(sums)), key=lambda i: (sums[i], -weights[i], i))
+    ranks = [(each, -weight) for each, weight in zip(sums, weights, strict=True)]
+    return [i for i, rank in enumerate(ranks) if rank == min(ranks)]
 
 
 def middle(numbers: Sequence[float], weights: Sequence[int]) -> float:

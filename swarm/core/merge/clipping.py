@@ -5,22 +5,21 @@ a centre v on, v ← v + Σ wᵢ/W · (xᵢ - v) · min(1, τ/‖xᵢ - v‖). I
 
 The paper starts from the model before and leaves τ to the user. Here both come from the distances, so the method needs
 neither history nor tuning: the first centre is the member with the least weighted sum of distances to all (the medoid),
-and τ in each of STEPS is the weighted median of the distances to the centre, so at least half of the weight counts
-in full.
+and τ in each of STEPS is the weighted median of the distances to the centre, so at least half of the weight counts in
+full. Of medoids with one weight it is their mean: nothing says that the first of two is right and the second is not.
 """
 
 from __future__ import annotations
 
-from swarm.core.merge.affine import added, apart, medoid, method, middle, shares
+from swarm.core.merge.affine import added, apart, medoids, method, middle, shares
 from swarm.core.merge.method import Members
 
 STEPS = 24
 
 
 def coefficients(members: Members) -> list[float]:
-    weights, between = shares(members), members.between
-    centre = medoid(members)
-    found = [float(i == centre) for i in range(len(weights))]
+    weights, between, centre = shares(members), members.between, medoids(members)
+    found = [(i in centre) / len(centre) for i in range(len(weights))]
     for _ in range(STEPS):
         far = apart(between, found)
         radius = middle(far, members.weights)

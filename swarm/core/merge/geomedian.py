@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import sqrt
 
-from swarm.core.merge.affine import added, apart, medoid, method
+from swarm.core.merge.affine import added, apart, medoids, method
 from swarm.core.merge.method import Members
 
 STEPS = 128
@@ -33,7 +33,7 @@ COUNTED = 2.0**30
 
 
 def coefficients(members: Members) -> list[float]:
-    far = [sqrt(distance) for distance in members.between[medoid(members)].tolist()]
+    far = [sqrt(distance) for distance in members.between[medoids(members)[0]].tolist()]
     scale = _most_are_within(far, members.weights)
     found = _shares_within(START * scale, far, members.weights)
     weights = _shares_within(COUNTED * scale, far, members.weights)

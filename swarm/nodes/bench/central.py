@@ -112,8 +112,9 @@ def _in_digits(numbers: Array) -> Array:
 
 
 def _centered(far: Array, faulty: int) -> Array:
-    shares = np.zeros(len(far))
-    shares[_medoid(far)] = 1.0
+    sums = _in_digits(far.sum(axis=1))
+    least = np.asarray(sums == sums.min(), np.float64)
+    shares: Array = least / least.sum()
     for _ in range(CLIPPING_STEPS):
         to_centre = _to(far, shares)
         radius = np.sort(to_centre)[(len(far) - 1) // 2]

@@ -1,5 +1,7 @@
 """Methods that judge whole contributions: what central computations on the vectors find, and what they promise."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -115,9 +117,22 @@ def test_whoever_shares_the_place_of_the_geometric_median_counts_by_weight() -> 
     assert found == [1 / 8, 0.0, 4 / 8, 3 / 8]
 
 
-def test_the_geometric_median_of_two_equal_weights_is_their_mean() -> None:
+@pytest.mark.parametrize("coefficients", [geomedian.coefficients, clipping.coefficients])
+def test_of_two_equal_weights_it_is_the_mean(coefficients) -> None:
     a, b = vectors(2, 6)
-    assert geomedian.coefficients(members_of(np.stack([a, b]))) == [0.5, 0.5]
+    assert coefficients(members_of(np.stack([a, b]))) == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("places", ["ab", "abcd", "aabb", "aabbc", "abcde"])
+@pytest.mark.parametrize("coefficients", [geomedian.coefficients, clipping.coefficients])
+def test_the_order_of_the_members_has_no_part_in_it(coefficients, places: str) -> None:
+    of = dict(zip("abcde", vectors(5, 11), strict=True))
+    of["c"], of["d"] = (of["a"] + of["b"]) / 2 + of["e"], (of["a"] + of["b"]) / 2 - of["e"]  # as far from a as from b
+    rows = np.stack([of[place] for place in places])
+    expected = affine.whole(coefficients(members_of(rows)))
+    for order in itertools.permutations(range(len(rows))):
+        found = affine.whole(coefficients(members_of(rows[list(order)])))
+        assert [abs(found[order.index(i)] - expected[i]) <= 1 for i in order], order
 
 
 @pytest.mark.parametrize("name", GEOMETRIC)
