@@ -64,8 +64,8 @@ class Proof:
     """An owner's signature under a shard: nobody else can make one."""
 
     owner: str
-    round: int
-    attempt: int
+    snap: bytes
+    """The snap's entry: after a forced recovery there may be another one of that round and attempt."""
     start: int
     values: Values
 
@@ -136,7 +136,8 @@ class Attempt:
 
     def _pull(self, pull: x.Pull, upto: int) -> None:
         snap = self.snap
-        want = Want(pull.what, snap.contract, "", snap.round, snap.attempt, pull.of, upto, pull.stop)
+        digest = self._digests[pull.of] if pull.what == "offer" else ""
+        want = Want(pull.what, snap.contract, digest, snap.round, snap.attempt, pull.of, upto, pull.stop)
         source = self.node.around.uids[pull.source]
         self._requests[pull] = self.node.request(
             source, want, lambda reply: self._replied(pull, upto, reply), AGAIN_S[2]
@@ -199,8 +200,7 @@ class Attempt:
         first, stop = pull.start // LEAF_BYTES, pull.stop // LEAF_BYTES
         if pull.what == "shard":
             proof = reply.proof
-            expected = (pull.of, self.snap.round, self.snap.attempt, pull.start, tuple(self.result[first:stop]))
-            if proof is None or (proof.owner, proof.round, proof.attempt, proof.start, proof.values) != expected:
+            if proof != Proof(pull.of, self.snap.entry, pull.start, tuple(self.result[first:stop])):
                 return False
             self._proofs[pull.of, pull.start] = proof
             return True
@@ -264,7 +264,7 @@ class Attempt:
             return "that attempt is over here"
         first, stop = want.start // LEAF_BYTES, want.stop // LEAF_BYTES
         if want.what == "offer":
-            if self.answered:
+            if self.answered or self._digests[self.node.uid] != want.digest:
                 return "the round is over"
             shown = commitments.proof(self.own, first, stop) if self._roots[self.node.uid] else b""
             return Bytes(self._told(asker, "contribution", self.own[first:stop]), None, shown)
@@ -279,7 +279,7 @@ class Attempt:
         before = tuple(self.result[shard.start // LEAF_BYTES : first])
         if not whole:
             return Bytes(values, None)
-        proof = Proof(self.node.uid, want.round, want.attempt, shard.start, before + values)
+        proof = Proof(self.node.uid, self.snap.entry, shard.start, before + values)
         self._sign(shard, proof)
         return Bytes(values, proof)
 

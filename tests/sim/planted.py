@@ -157,6 +157,9 @@ MORE: dict[str, Bug] = {
         leans="full",
     ),
     "momentum_forgotten": Bug("outer", "kept *= how.momentum", "kept *= 0.0", leans="full"),
+    "recovery_judged_without_what_is_stored": Bug(
+        "recovery", "range(ledger.head_index + 1, now.last_index + 1)", "range(0)", leans="recovery"
+    ),
 }
 """In what only few worlds play: tests plant them, the command does not."""
 
