@@ -133,6 +133,7 @@ class Case:
     def _count(self, nbytes: int, replica: Replica) -> None:
         """Nobody has to be right who shows entries: they may be no ledger's, and made to fill this node's memory."""
         self.read += nbytes
+        replica.chains.clear()  # nobody acts on the word of these nodes
         if self.read >= self.measure_at or replica.head_index == self.index - 1:
             self.measure_at += MEASURE_EVERY
             if self.read > READ_MAX or len(replica.taken().state) > self.state_max:
