@@ -204,6 +204,8 @@ class Links:
                     await self._changed.wait()
 
     def _note_outdated(self, uid: str, error: Outdated) -> None:
+        """Most of the others say so. Whose ledger follows no rules without it hears of those of an epoch that was begun by
+        force from who decides in that: it is let in there."""
         if not error.unproved:
             self._outdated_for.add(uid)
         if self._believed(self._outdated_for):
@@ -220,7 +222,7 @@ class Links:
         """A majority of the others has said it, or they all lie. The mere word of the only other one ends nobody who
         decides alone: it would end the ledger."""
         ledger, own = self._ledger(), self._local.state.uid
-        others = {other for other, _ in ledger.sns()} - {own}
+        others = {uid for uid, _ in ledger.sns()} - {own}
         return (len(others) > 1 or ledger.voters != (own,)) and len(said_by & others) >= majority(others)
 
     def _note(self, error: SwarmError, who: str) -> None:

@@ -95,6 +95,8 @@ class Acquaintances:
         self._seen: dict[bytes, Identity] = {}
         self._taught: dict[bytes, Identity] = {}
         self._last: dict[bytes, bytes] = {}
+        self.removed: set[bytes] = set()
+        """Node keys that the ledger has ended: of whatever release, they are let in to be told."""
         self.signed: dict[bytes, bytes] = {}
         """By node key: the farthest head that it has signed, of network nodes. A process turned away may have none."""
         self.doubles: dict[bytes, tuple[bytes, bytes]] = {}
@@ -121,7 +123,7 @@ class Acquaintances:
         return self.doubles[peer.node_key][1] or self.signed.get(peer.node_key, b"")
 
     def admit(self, identity: Identity, hello: Hello, who: str) -> None:
-        if hello.rules < self.rules:
+        if hello.rules < self.rules and hello.node_key not in self.removed:
             raise _OtherOutdated(
                 f"{who} runs a release that knows rules version {hello.rules} of the ledger, "
                 f"this network follows version {self.rules}",

@@ -77,7 +77,7 @@ def test_who_decides_alone_is_ended_by_the_only_other_one_with_what_its_own_key_
     assert ended == [proven]
 
 
-def test_who_decides_alone_is_not_ended_by_the_word_of_the_only_other_one_that_its_release_is_old() -> None:
+def test_who_decides_alone_is_not_ended_by_the_only_other_ones_word_that_its_release_is_old() -> None:
     links, ended = of(1, voters=(OWN,))
     for _ in range(3):
         trio.run(links._dial, cast(Any, Refusing(SAID)), "sn-0")

@@ -106,3 +106,31 @@ def test_r050_the_copy_of_a_sentinel_is_ended_by_the_word_of_the_one_that_lives_
                 assert not sentinel.driver.one_copy
 
     play(main)
+
+
+def test_a_lone_sentinel_from_a_copy_of_an_earlier_start_is_turned_away_and_shown_its_own_word(
+    lives: Lives, tmp_path: Path
+) -> None:
+    """Nobody links with it, so that is the only way in which it can be shown."""
+
+    async def main() -> None:
+        with lives.author("sl") as author:
+            async with lives.running():
+                sentinel = await lives.start("sn-1")
+                peer = await lives.start("sn-2", at="sn-1")
+                await lives.until(lambda: not sentinel.driver.one_copy)
+                await lives.stop("sn-1")
+                shutil.copytree(tmp_path / "sn-1", tmp_path / "backup")
+                sentinel = await lives.start("sn-1")
+                await lives.until(lambda: not sentinel.driver.one_copy)
+                index = await lives.write("sn-1", author, 3)
+                await lives.until(lambda: peer.driver.head == index)
+                await lives.stop("sn-1")
+                shutil.rmtree(tmp_path / "sn-1")
+                shutil.copytree(tmp_path / "backup", tmp_path / "sn-1")
+                restored = await lives.start("sn-1", ready=False)
+                await lives.until(lambda: lives.nodes["sn-1"] is not restored)
+                assert "has been replaced" in lives.nodes["sn-1"]._returned
+                assert peer.driver.last_index == index
+
+    play(main)
