@@ -204,8 +204,8 @@ class Links:
                     await self._changed.wait()
 
     def _note_outdated(self, uid: str, error: Outdated) -> None:
-        """Most of the others say so. Whose ledger follows no rules without it hears of those of an epoch that was begun by
-        force from who decides in that: it is let in there."""
+        """Most of the others say so. Whose ledger follows no rules without it hears of those of an epoch that was begun
+        by force from who decides in that: it is let in there."""
         if not error.unproved:
             self._outdated_for.add(uid)
         if self._believed(self._outdated_for):
