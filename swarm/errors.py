@@ -55,6 +55,8 @@ class BadInput(SwarmError):
 
 class IdentityError(SwarmError):
     code = 3
+    unproved = False
+    """Another process has said it, and not shown which node it is: whoever answers at an address."""
 
 
 class Doubled(IdentityError):

@@ -41,6 +41,7 @@ from swarm.wire.signed import decode_entry
 
 EVERY_S = 3.0
 ANSWER_S = 5.0
+COMMON_S = 10.0
 FILE = "heads"
 RECOVERY = "recovery"
 EVIDENCE = "evidence"
@@ -179,6 +180,7 @@ class Heads:
         """That of a lone voter for entries that it sends: should it come back without them, it is shown this."""
         head = read_head(raw, self._state.network_id)
         if head.uid == link.peer.uid and self._counts(head):
+            self._hold_against(head)
             self._remember(head)
 
     # ---- what follows
@@ -240,15 +242,19 @@ class Heads:
     def _note(self, head: Head) -> None:
         if not self._counts(head):
             return
-        before = self._theirs.get(head.uid)
-        if before is not None and (found := contradiction(before, head)) is not None:
-            self._keep_evidence(found)
+        self._hold_against(head)
         self._remember(head)
         if head.index <= self._driver.ledger.head_index:
             self._compare(head)
         else:
             earliest = self._unchecked.get(head.uid, head)  # the one that this node will get to first
             self._unchecked[head.uid] = min(earliest, head, key=lambda each: each.index)
+
+    def _hold_against(self, head: Head) -> None:
+        """What its signer said before."""
+        before = self._theirs.get(head.uid)
+        if before is not None and (found := contradiction(before, head)) is not None:
+            self._keep_evidence(found)
 
     def _remember(self, head: Head) -> None:
         before = self._theirs.get(head.uid)
@@ -338,20 +344,23 @@ class Heads:
         """The last entry up to this one that both ledgers have; the chain of hashes makes a search by halves of it. As
         far as the other side tells it: who has to end does so whether it is told or not."""
         low, high = 0, min(upto, self._driver.last_index)
-        while low < high:
-            middle = (low + high + 1) // 2
-            entry = self._driver.entry_at(middle, committed=False)
-            try:
-                reply = await link.call("heads", {"at": middle}, deadline_s=ANSWER_S)
-            except SwarmError as error:
-                log.warning("up to which entry %s has the same ledger is not known: %s", link.peer, error.message)
-                return high
-            theirs = reply.get("hash") if isinstance(reply, dict) else None
-            if entry is None or theirs in (entry.hash, b""):  # what is in a snapshot only was agreed upon
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        with trio.move_on_after(COMMON_S) as scope:
+            while low < high:
+                middle = (low + high + 1) // 2
+                entry = self._driver.entry_at(middle, committed=False)
+                try:
+                    reply = await link.call("heads", {"at": middle}, deadline_s=ANSWER_S)
+                except SwarmError as error:
+                    log.warning("up to which entry %s has the same ledger is not known: %s", link.peer, error.message)
+                    return high
+                theirs = reply.get("hash") if isinstance(reply, dict) else None
+                if entry is None or theirs in (entry.hash, b""):  # what is in a snapshot only was agreed upon
+                    low = middle
+                else:
+                    high = middle - 1
+        if scope.cancelled_caught:
+            log.warning("up to which entry %s has the same ledger was not told within %g s", link.peer, COMMON_S)
+        return high
 
     def _sign(self, epoch: int, index: int, digest: bytes) -> bytes:
         state = self._state

@@ -55,8 +55,9 @@ class Links:
         self._ended = ended
         self._shown = shown
         self._outdated_for: set[str] = set()
+        """Who has said, since it was linked last, that this node's release is too old."""
         self._doubled_for: set[str] = set()
-        """Who has said that another process has this node's place."""
+        """The same: that another process has this node's place."""
         self._open: dict[str, list[Link]] = {}
         self._keeping: set[str] = set()
         self._changed = Change()
@@ -163,6 +164,7 @@ class Links:
                 elif isinstance(error, Replaced | RunsTwice):
                     self._note_doubled(uid, error)
                 continue
+            self._outdated_for.discard(uid)
             self._doubled_for.discard(uid)
             await self._hold(link, made=True)
             return True
@@ -202,28 +204,26 @@ class Links:
                     await self._changed.wait()
 
     def _note_outdated(self, uid: str, error: Outdated) -> None:
-        """Half of the others say so; where there is but one, it ends nobody who decides alone, whose ledger follows no
-        rules without it: if another was begun by force, that one lets it in and shows it."""
-        self._outdated_for.add(uid)
-        others = self._others()
-        if self._believes(others) and 2 * len(self._outdated_for & others) >= len(others):
+        """Most of the others say so. Whose ledger follows no rules without it hears of those of an epoch that was begun
+        by force from who decides in that: it is let in there."""
+        if not error.unproved:
+            self._outdated_for.add(uid)
+        if self._believed(self._outdated_for):
             self._ended(error)
-
-    def _others(self) -> set[str]:
-        return {uid for uid, _ in self._ledger().sns()} - {self._local.state.uid}
-
-    def _believes(self, others: set[str]) -> bool:
-        """Whether the mere word of others may end this node: that of the only other one would end the ledger, if this
-        node decides alone."""
-        return len(others) > 1 or self._ledger().voters != (self._local.state.uid,)
 
     def _note_doubled(self, uid: str, error: Replaced | RunsTwice) -> None:
-        """Its own key has spoken; or a majority of the others has met the other process, or they all lie."""
-        self._doubled_for.add(uid)
-        others = self._others()
-        said = self._believes(others) and len(self._doubled_for & others) >= majority(others)
-        if said or self._shown(error.proof):
+        """Its own key has spoken; or most of the others have met the other process."""
+        if not error.unproved:
+            self._doubled_for.add(uid)
+        if self._shown(error.proof) or self._believed(self._doubled_for):
             self._ended(error)
+
+    def _believed(self, said_by: set[str]) -> bool:
+        """A majority of the others has said it, or they all lie. The mere word of the only other one ends nobody who
+        decides alone: it would end the ledger."""
+        ledger, own = self._ledger(), self._local.state.uid
+        others = {uid for uid, _ in ledger.sns()} - {own}
+        return (len(others) > 1 or ledger.voters != (own,)) and len(said_by & others) >= majority(others)
 
     def _note(self, error: SwarmError, who: str) -> None:
         level = logging.DEBUG if isinstance(error, Unreachable) else logging.WARNING

@@ -3,12 +3,14 @@
 Used by ``nodes/sn_heads``. Guarantees: what ``judged`` returns was signed by somebody who had the right to it, by the
 ledger that it is given. A ``Judge`` makes that of the own ledger and of entries that it verifies, so that a node that
 is behind can judge what only later entries allow: after any number of tries, since it keeps what it has; one network
-node after the other, each for a bounded time; nothing of what nobody has signed, or signed for another place.
+node after the other, each for a bounded time and in bounded memory, since nobody has ordered those entries yet; nothing
+of what nobody has signed, or signed for another place; and no organisation keeps another from being heard.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -30,8 +32,14 @@ ANSWER_S = 5.0
 TRY_S = 30.0
 AGAIN_S = 10.0
 CASES_MAX = 4
-LACKED_MAX = 1 << 24
-"""Nobody is that far behind: it would read entries for hours before it takes part."""
+LACKED_MAX = 1 << 20
+"""Nobody is that far behind: it would read entries for an hour before it takes part."""
+READ_MAX = 1 << 30
+"""Bytes of entries: as many as so many of them have."""
+GROWN_MAX = 16 << 20
+"""Bytes by which the state may grow meanwhile: ten thousand nodes and more. In memory it takes several times that."""
+MEASURE_EVERY = 4 << 20
+"""Bytes of entries read from one look at the state's size to the next."""
 
 log = logging.getLogger("swarm.SN")
 
@@ -95,6 +103,10 @@ class Case:
     raw: bytes
     index: int
     replica: Replica | None = None
+    read: int = 0
+    """Bytes of entries, for this replica."""
+    measure_at: int = 0
+    state_max: int = 0
 
     def head(self, own: Ledger) -> int:
         return self.replica.head_index if self.replica is not None else own.head_index
@@ -109,11 +121,26 @@ class Case:
             if self.replica is None:
                 if decode_entry(raws[0]).prev_hash != own.head_hash:  # before anything is copied for it
                     raise BadInput(f"the entries of {self.link.peer} do not go on where this ledger ends")
-                self.replica = Replica.begun(restored(taken(own, 0, own.voters)), 0, {})
+                begin = taken(own, 0, own.voters)
+                self.replica = Replica.begun(restored(begin), 0, {})
+                self.read, self.measure_at, self.state_max = 0, MEASURE_EVERY, len(begin.state) + GROWN_MAX
             for raw in raws[: self.index - 1 - self.replica.head_index]:
                 self.replica.take(raw)
+                self._count(len(raw), self.replica)
                 await trio.lowlevel.checkpoint()
         return self.replica.ledger if self.replica is not None else own
+
+    def _count(self, nbytes: int, replica: Replica) -> None:
+        """Nobody has to be right who shows entries: they may be no ledger's, and made to fill this node's memory."""
+        self.read += nbytes
+        replica.chains.clear()  # nobody acts on the word of these nodes
+        if self.read >= self.measure_at or replica.head_index == self.index - 1:
+            self.measure_at += MEASURE_EVERY
+            if self.read > READ_MAX or len(replica.taken().state) > self.state_max:
+                raise BadInput(
+                    f"{self.link.peer} shows a forced recovery behind {self.read} bytes of entries, which are more, or "
+                    "make more of the state, than this node reads for it; if it is right, start this node with --rejoin"
+                )
 
     async def _read(self, after: int) -> list[bytes]:
         try:
@@ -135,19 +162,21 @@ class Judge:
         self._ledger, self._follow = ledger, follow
         self._cases: dict[str, Case] = {}
         """By the uid of who shows it; the next one first."""
-        self._found_false: dict[str, bytes] = {}
+        self._found_false: dict[str, tuple[bytes, str]] = {}
+        """By the uid of who showed it; and what was found."""
         self._come = Change()
 
     def take(self, link: Link, raw: bytes) -> None:
         """A recovery that the own ledger does not bear out, and later entries may. Raises what stands against it."""
         uid, who = link.peer.uid, str(link.peer)
-        if self._found_false.get(uid) == raw:
-            raise BadInput(f"{who} shows a forced recovery that its own entries do not bear out")
+        false, found = self._found_false.get(uid, (b"", ""))
+        if false == raw:
+            raise BadInput(f"{who} shows a forced recovery that its own entries do not bear out: {found}")
         must_be_worth_it(raw, self._ledger(), who)
         index = decode_entry(raw).index
         case = self._cases.get(uid)
         if case is None:
-            if len(self._cases) >= CASES_MAX and not self._make_room(uid):
+            if len(self._cases) >= CASES_MAX and not self._make_room(link):
                 return  # it shows it again
             case = self._cases[uid] = Case(link, raw, index)
         if case.replica is not None and case.replica.head_index >= index:
@@ -155,13 +184,19 @@ class Judge:
         case.link, case.raw, case.index = link, raw, index
         self._come.tell()
 
-    def _make_room(self, uid: str) -> bool:
-        """Who is admitted goes before a stranger, whose certificate may be all that it has of this network."""
+    def _make_room(self, link: Link) -> bool:
+        """Who is gone shows it no longer. Who is admitted goes before a stranger, whose certificate may be all that it
+        has of this network; and before one of an organisation that is heard more often than its own will be."""
         known = {other for other, _ in self._ledger().sns()}
-        stranger = next((other for other in self._cases if other not in known), None)
-        if stranger is not None and uid in known:
-            del self._cases[stranger]
-            return True
+        of = Counter(case.link.peer.identity.organisation for case in self._cases.values())
+        heard = of[link.peer.identity.organisation] + 1
+        for uid, case in sorted(
+            self._cases.items(), key=lambda each: (not each[1].link.closed.is_set(), each[0] in known)
+        ):
+            often = of[case.link.peer.identity.organisation] > heard
+            if case.link.closed.is_set() or (link.peer.uid in known and (uid not in known or often)):
+                del self._cases[uid]
+                return True
         return False
 
     async def run(self) -> None:
@@ -181,6 +216,7 @@ class Judge:
                 ledger = await case.ledger_before(self._ledger())
                 await self._follow(judged(raw, ledger, who), case.link)
                 self._forget(uid, case)
+                self._cases = {uid: other for uid, other in self._cases.items() if not other.link.closed.is_set()}
             if scope.cancelled_caught:
                 log.warning(
                     "the forced recovery that %s shows at entry %d: waited %g s for its entries, and has read them up "
@@ -193,7 +229,7 @@ class Judge:
         except SwarmError as error:
             log.warning("the forced recovery that %s shows: %s", who, error.message)
             self._forget(uid, case)
-            self._found_false[uid] = raw
+            self._found_false[uid] = raw, error.message
             if len(self._found_false) > CASES_MAX:
                 del self._found_false[next(iter(self._found_false))]
         return False

@@ -181,6 +181,7 @@ def handshake(
         raise from_verification(error, who) from None
     except (ssl.SSLError, OSError) as error:
         raise from_alert(error, who, local.credentials.leaf) from None
+    binding: Binding | None = None
     try:
         identity, chain = judged(tls, local.credentials, who, roles)
         binding = Binding(
@@ -196,7 +197,7 @@ def handshake(
         raise from_alert(error, who, local.credentials.leaf) from None
     except SwarmError as error:
         with contextlib.suppress(OSError):
-            tls.write(refusal(error))
+            tls.write(binding.refusal(error) if binding is not None else refusal(error))
         if isinstance(error, OtherNetwork) and not dialler:
             local.other_network(identity, error)
         raise

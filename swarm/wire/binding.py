@@ -3,7 +3,8 @@
 Driven by `runtime.tls` over any transport. Pure: nonce and keys are handed in, bytes go in and out. Guarantees: who is
 `bound` holds the node key it claims, in this very conversation, from the other side of it, under the certificate that
 TLS has seen; it belongs to the same network; it is another process than this one. Nothing that was recorded elsewhere
-or comes from this side passes. A refusal is told to the other side before the connection ends.
+or comes from this side passes. A refusal is told to the other side before the connection ends; a listener that refuses
+whom it knows by its hello signs that, else it is ``unproved``: anybody's word who answers at the address.
 
     dialler  ── hello ─────────▶  listener
              ◀── hello, proof ──
@@ -156,10 +157,11 @@ class Binding:
                 hint="another process answers at this address now",
             )
         self.network_id = self._agree(hello.network_id)
-        self._check(hello)
         self._peer = hello
         if not self._dialler:
             self._send(["hello", self._hello.raw])
+        self._check(hello)
+        if not self._dialler:
             self._send(["proof", self._own.node_key.sign(self._transcript("listener"))])
 
     def _agree(self, theirs: bytes) -> bytes:
@@ -204,19 +206,45 @@ class Binding:
         parts = [hello.raw for hello in hellos] + list(self._leaves)
         return _DOMAIN + side.encode() + b"".join(hashlib.sha256(part).digest() for part in parts)
 
+    # ---- refusals
+
+    def refusal(self, error: SwarmError) -> bytes:
+        """What the other side is told before the connection ends, behind what was to be sent to it."""
+        fields = _told(error)
+        if not self._dialler and self._peer is not None:
+            fields["signature"] = self._own.node_key.sign(self._signed_refusal(fields))
+        return self.outgoing() + frame.pack(["refused", fields], FRAME_MAX)
+
+    def _signed_refusal(self, fields: dict[str, Any]) -> bytes:
+        said: bytes = msgpack.packb({name: each for name, each in fields.items() if name != "signature"})
+        return self._transcript("refusal") + hashlib.sha256(said).digest()
+
     def _refused_by_peer(self, fields: dict[Any, Any]) -> SwarmError:
         try:
-            error = from_wire({str(key): value for key, value in fields.items()})
+            fields = {str(key): value for key, value in fields.items()}
+            error = from_wire(fields)
         except (TypeError, ValueError):
             return IdentityError(f"{self._peer_name} refused this node without a reason")
         said = printable(error.message, 600)
-        return error.retold(f"{self._peer_name} refused this node: {said}", hint=printable(error.hint, 600))
+        error = error.retold(f"{self._peer_name} refused this node: {said}", hint=printable(error.hint, 600))
+        if isinstance(error, IdentityError):
+            error.unproved = not self._has_signed(fields)
+        return error
+
+    def _has_signed(self, fields: dict[str, Any]) -> bool:
+        match fields.get("signature"):
+            case bytes(signature) if self._peer is not None and self._dialler:
+                return has_signed(self._peer.node_key, signature, self._signed_refusal(fields))
+        return False
 
 
 def refusal(error: SwarmError) -> bytes:
-    """What the other side is told before the connection ends."""
-    fields = {**error.to_wire(), "message": error.message[:1000], "hint": error.hint[:1000]}
-    return frame.pack(["refused", fields], FRAME_MAX)
+    """The same of who has not come to the binding."""
+    return frame.pack(["refused", _told(error)], FRAME_MAX)
+
+
+def _told(error: SwarmError) -> dict[str, Any]:
+    return {**error.to_wire(), "message": error.message[:1000], "hint": error.hint[:1000]}
 
 
 def _own_hello(own: Side) -> Hello:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core.claims import Verified
@@ -22,6 +23,7 @@ from swarm.core.ordering import EPOCH_BITS, LogEntry
 from swarm.errors import BadInput, SwarmError
 from swarm.nodes import sn, sn_recovery
 from swarm.nodes.sn_heads import Heads
+from swarm.nodes.sn_recovery import Recovery
 from swarm.nodes.sn_return import ComeBack
 from swarm.runtime.authority import CertificateTree, issue
 from swarm.runtime.clock import Clock
@@ -263,6 +265,15 @@ def test_the_word_of_who_decides_alone_for_what_it_sends_is_given_back_to_it(sta
         node.heads.take_word(peer.link, b"?")
 
 
+def test_who_sends_another_history_than_before_is_held_to_its_word(state: StateDirectory) -> None:
+    """The heads that it exchanges may all be of one of them."""
+    node, peer = Node(state, 10), Peer(1)
+    node.heads.take_word(peer.link, peer.head(11))
+    node.heads.take_word(peer.link, peer.head(11, b"x" * 32))
+    (found,) = node.heads.evidence
+    assert (found.one.raw, found.other.raw) == (peer.head(11), peer.head(11, b"x" * 32))
+
+
 def test_only_what_this_key_has_signed_and_this_ledger_does_not_bear_out_shows_another_process(
     state: StateDirectory,
 ) -> None:
@@ -450,6 +461,28 @@ def test_a_voter_that_a_recovery_went_past_ends_also_when_nobody_says_what_it_ha
     node.told(peer, recovery=shown)
     (error,) = node.ended
     assert isinstance(error, ComeBack)
+
+
+def test_who_answers_slowly_keeps_no_voter_from_ending(state: StateDirectory, monkeypatch) -> None:
+    """Each of its answers comes in time, and all of them would take longer than a try to judge the recovery has."""
+    node, peer = Node(state, 2**20), Peer(1)
+    shown = signed_recovery(node, peer.uid, monkeypatch)
+    node.driver.ledger.voting.uids = (state.uid,)
+    recovery = Recovery(shown, 1, 2**20, peer.uid, "swci-1 (org-a)")
+
+    async def slowly(verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+        await trio.sleep(deadline_s - 0.1)
+        return {"hash": b"x" * 32}
+
+    async def scenario() -> None:
+        peer.link.call = slowly
+        with trio.move_on_after(sn_recovery.TRY_S):
+            await node.heads._follow(recovery, peer.link)
+
+    trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0))
+    (error,) = node.ended
+    assert isinstance(error, ComeBack)
+    assert 0 < error.common < 2**20, "as far as it has told it"
 
 
 def test_who_began_behind_a_recovery_finds_it_in_its_log_and_shows_it(state: StateDirectory) -> None:

@@ -43,21 +43,13 @@ def of(
     return links, ended
 
 
-@pytest.mark.parametrize(("others", "needed"), [(1, 1), (2, 1), (4, 2)])
-def test_half_of_the_others_have_to_say_that_a_node_is_outdated(others: int, needed: int) -> None:
-    links, ended = of(others)
-    for number in range(needed):
-        assert not ended
-        for _ in range(3):  # one that says it again counts once
-            if not ended:
-                links._note_outdated(f"sn-{number}", SAID)
-    assert ended == [SAID]
+KINDS = [Outdated, Replaced, RunsTwice]
 
 
-@pytest.mark.parametrize("kind", [Replaced, RunsTwice])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("others", "needed"), [(1, 1), (2, 2), (4, 3)])
-def test_most_of_the_others_have_to_say_that_another_process_has_a_nodes_place(
-    others: int, needed: int, kind: type[Replaced | RunsTwice]
+def test_most_of_the_others_have_to_say_what_ends_a_node(
+    others: int, needed: int, kind: type[Outdated | Replaced | RunsTwice]
 ) -> None:
     """One admitted node that lies would end whoever dials it, at every start."""
     links, ended = of(others)
@@ -89,6 +81,19 @@ def test_who_decides_alone_is_not_ended_by_the_only_other_ones_word_that_its_rel
     links, ended = of(1, voters=(OWN,))
     for _ in range(3):
         trio.run(links._dial, cast(Any, Refusing(SAID)), "sn-0")
+    assert not ended
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_word_of_who_has_not_shown_which_node_it_is_ends_nothing(
+    kind: type[Outdated | Replaced | RunsTwice],
+) -> None:
+    """Whoever answers at the address of a node that is gone would speak for it."""
+    links, ended = of(2)
+    said = kind("who answers refused this node")
+    said.unproved = True
+    for uid in ("sn-0", "sn-1"):
+        trio.run(links._dial, cast(Any, Refusing(said)), uid)
     assert not ended
 
 

@@ -37,14 +37,15 @@ def ledger_of(node: Node, upto: int) -> Ledger:
 
 
 class Peer:
-    def __init__(self, uid: str) -> None:
+    def __init__(self, uid: str, organisation: str) -> None:
         self.uid = uid
+        self.identity = SimpleNamespace(organisation=organisation)
 
     def __str__(self) -> str:
         return "sn-2 (org-a)"
 
 
-def link(call: Callable[[int], Awaitable[Any]], uid: str = "sn-2") -> Any:
+def link(call: Callable[[int], Awaitable[Any]], uid: str = "sn-2", organisation: str = "org-a") -> Any:
     """To somebody who answers so when it is asked for the entries behind an index."""
 
     async def ask(verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
@@ -52,7 +53,7 @@ def link(call: Callable[[int], Awaitable[Any]], uid: str = "sn-2") -> Any:
         await trio.lowlevel.checkpoint()
         return await call(body["after"])
 
-    return SimpleNamespace(peer=Peer(uid), call=ask, closed=trio.Event())
+    return SimpleNamespace(peer=Peer(uid, organisation), call=ask, closed=trio.Event())
 
 
 def link_to(node: Node, **changes: Any) -> Any:
@@ -235,6 +236,66 @@ def test_strangers_keep_no_network_node_from_being_heard(world: World) -> None:
             case.judge.take(link(nobody_asks, admitted), case.raw)
             assert admitted in case.judge._cases
             assert len(case.judge._cases) == CASES_MAX
+
+    run(scenario)
+
+
+def test_who_is_gone_keeps_no_other_from_being_heard(world: World) -> None:
+    """All of them admitted."""
+
+    async def scenario() -> None:
+        async with shown(world) as case:
+            case.behind.sns = lambda: [(f"sn-{number}", b"") for number in range(9)]  # type: ignore[method-assign]
+            shows = [link(nobody_asks, f"sn-{number}", f"org-{number}") for number in range(CASES_MAX + 1)]
+            for each in shows:
+                case.judge.take(each, case.raw)
+            assert shows[-1].peer.uid not in case.judge._cases, "there are as many others"
+            shows[2].closed.set()
+            case.judge.take(shows[-1], case.raw)
+            assert list(case.judge._cases) == ["sn-0", "sn-1", "sn-3", f"sn-{CASES_MAX}"]
+
+    run(scenario)
+
+
+def test_one_organisation_keeps_no_other_from_being_heard(world: World) -> None:
+    async def scenario() -> None:
+        async with shown(world) as case:
+            case.behind.sns = lambda: [(f"sn-{number}", b"") for number in range(9)]  # type: ignore[method-assign]
+            many = [link(nobody_asks, f"sn-{number}", "org-a") for number in range(CASES_MAX)]
+            for each in (*many, link(nobody_asks, "sn-8", "org-b"), *many):
+                case.judge.take(each, case.raw)
+            assert list(case.judge._cases) == ["sn-1", "sn-2", "sn-3", "sn-8"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("READ_MAX", 1), ("GROWN_MAX", -1)])
+def test_entries_that_nobody_has_ordered_do_not_fill_the_memory(
+    world: World, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    """Whoever has a certificate can make as many as it likes, and a recovery behind them that seems to be signed."""
+    monkeypatch.setattr(sn_recovery, "MEASURE_EVERY", 1)
+    monkeypatch.setattr(sn_recovery, limit, value)
+
+    async def scenario() -> None:
+        async with shown(world) as case:
+            asked: list[int] = []
+
+            async def one_at_a_time(after: int) -> Any:
+                asked.append(after)
+                return {"entries": case.peer.driver.entries_after(after, 1)}
+
+            shows = link(one_at_a_time)
+            case.judge.take(shows, case.raw)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(case.judge.run)
+                while case.judge._cases:
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            assert asked == [1], "nothing is read beyond the bound"
+            assert not case.followed
+            with pytest.raises(SwarmError, match="start this node with --rejoin"):
+                case.judge.take(shows, case.raw)
 
     run(scenario)
 

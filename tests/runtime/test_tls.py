@@ -169,6 +169,7 @@ def test_a_release_that_does_not_know_the_rules_that_hold_is_refused_on_both_sid
     assert_says(of_listener, f"runs a release that {BEHIND}")
     assert_says(of_dialler, f"refused this node: .*{BEHIND}")
     assert isinstance(of_dialler, Outdated)
+    assert not of_dialler.unproved, "whom it called has signed it"
     assert "install the release" in of_dialler.hint
     assert not isinstance(of_listener, Outdated), "it is not its own release that is old"
 

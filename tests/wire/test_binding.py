@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm.core import names
-from swarm.errors import IdentityError, Refused, SwarmError
+from swarm.errors import IdentityError, Outdated, Refused, SwarmError
 from swarm.wire import frame
 from swarm.wire.binding import Binding, NoNetworkYet, Side, refusal
 
@@ -196,7 +196,35 @@ def test_a_hello_can_be_refused_before_anything_is_proved() -> None:
 
     listener = make(2, dialler=False, check=check)
     assert refused(listener, make(1, dialler=True).outgoing()) == "known under another name"
-    assert listener.outgoing() == b""
+    assert [message[0] for message in frames(listener.outgoing())] == ["hello"]
+
+
+def old(_: object) -> None:
+    raise Outdated("too old")
+
+
+def test_who_refuses_a_hello_signs_that() -> None:
+    dialler, listener = make(1, dialler=True, expected=names.uid_of(public(2))), make(2, dialler=False, check=old)
+    refused(listener, dialler.outgoing())
+    with pytest.raises(Outdated, match="too old") as caught:
+        pass_on(listener.refusal(Outdated("too old")), dialler)
+    assert not caught.value.unproved
+
+
+@pytest.mark.parametrize("forged", ["no hello", "no signature", "other words", "another conversation"])
+def test_a_refusal_that_is_not_signed_is_anybodys(forged: str) -> None:
+    dialler, listener = make(1, dialler=True), make(2, dialler=False, check=old)
+    refused(listener, make(1, dialler=True, nonce=7 if forged == "another conversation" else 1).outgoing())
+    hello, (_, fields) = frames(listener.refusal(Outdated("too old")))
+    if forged == "no signature":
+        fields.pop("signature")
+    if forged == "other words":
+        fields["message"] = "far too old"
+    if forged != "no hello":
+        pass_on(frame.pack(hello), dialler)
+    with pytest.raises(Outdated) as caught:
+        pass_on(frame.pack(["refused", fields]), dialler)
+    assert caught.value.unproved
 
 
 def test_a_refusal_is_told_to_the_other_side_as_the_same_class() -> None:
