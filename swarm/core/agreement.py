@@ -254,10 +254,10 @@ class Enrolment:
             body.get("leads", False),
         )
 
-    def member(self, identity: Identity, ordinal: int) -> Member:
+    def member(self, identity: Identity, ordinal: int, anchor: bytes) -> Member:
         """Who enrols with it, as the ``ordinal``-th."""
         who = (identity.name, identity.organisation, ordinal)
-        return Member(*who, self.weight, self.sync_frequency, self.data_address, leads=self.leads)
+        return Member(*who, self.weight, self.sync_frequency, self.data_address, leads=self.leads, anchor=anchor)
 
     def of_one(self, identity: Identity, uid: str, member: Member) -> bool:
         """Whether this member is of the organisation of who enrols."""

@@ -51,7 +51,7 @@ class CatchUp:
     def fetch(self, digest: str, holders: tuple[str, ...]) -> Fetch:
         """``holders``: who has it for certain; others who may have it are asked after them."""
         self.wanted = digest
-        members = dict.fromkeys((*holders, *self._contract.holders(digest), *self._contract.live()))
+        members = dict.fromkeys((*holders, *self._contract.kept.holders(digest), *self._contract.live()))
         return Fetch(digest, tuple(uid for uid in members if uid != self._uid))
 
     @property

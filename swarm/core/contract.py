@@ -11,12 +11,12 @@ base), and a reset contract goes on counting, so that a late message never means
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Literal
 
 from swarm.core import outer
 from swarm.core.agreement import Enrolment, Options
-from swarm.core.dispute import Dispute, shown_before
+from swarm.core.dispute import Dispute, convicts
+from swarm.core.doubts import Doubts
 from swarm.core.events import (
     Aborted,
     BaseLost,
@@ -60,6 +60,7 @@ class Contract:
         self.interval = Interval(self.options.useAdaptiveSync)
         self.level = Level(self.options.upperEvery if self.options.upper else 0)
         self.dispute: Dispute | None = None
+        self.doubts = Doubts(self.members)
         self.current = Round(first_round, self.initial_base, self._terms(self.initial_base))
 
     # ---- reading
@@ -102,25 +103,26 @@ class Contract:
             return []
         if self.current.attempt:
             return [uid for uid in self.current.attempt.uids if uid not in self.current.attempt.ready]
-        return self.current.awaited(self.live())
+        return self.current.awaited(self._taken())
 
     def sits_out(self, uid: str) -> bool:
         """Whether the round takes others: the member offers nothing, and has what they merge from them."""
-        return self.current.line.is_behind(uid)
+        return self.current.line.is_behind(uid) or uid in self.left_out()
 
-    def holders(self, digest: str) -> list[str]:
-        """Members that had the committed model when last heard, by uid."""
-        commit = self.kept.of(digest)
-        return sorted(commit.holders) if commit else []
+    def left_out(self) -> list[str]:
+        """Whom the round does without for a doubt."""
+        return self.doubts.out(self.current, self.options.minPeers) if self.doubts else []
+
+    def _taken(self) -> list[str]:
+        return sorted(set(self.live()).difference(self.left_out()))
 
     def behind(self) -> list[str]:
         """Members that lack the base and find nobody to get it from: they know it, and contribute nothing."""
-        missing = self.kept.newest.missing if self.kept.newest and not self.finished else []
-        return [uid for uid in missing if self.members[uid].state in ("live", "dropped")]
+        return [] if self.finished else self.kept.lacking()
 
     def state_of(self, uid: str) -> str:
-        """For people: the member's state, and whether it is behind."""
-        return "behind" if uid in self.behind() else self.members[uid].state
+        """For people: the member's state, and whether it is behind, or left out."""
+        return "behind" if uid in self.behind() else "left out" if uid in self.left_out() else self.members[uid].state
 
     def standing(self) -> dict[str, Any]:
         return {"round": self.round, "base": self.base, "finished": self.finished}
@@ -141,7 +143,10 @@ class Contract:
         if asked.leads:
             for other in self.members.values():
                 other.leads = False
-        self.members[uid] = asked.member(identity, known.ordinal if known else len(self.members))
+        anchor = known.anchor if known and self.current.attempt else asked.anchors.get(uid, b"")  # as a merge counts it
+        self.members[uid] = asked.member(identity, known.ordinal if known else len(self.members), anchor)
+        if known is None:
+            self.doubts.take_over(uid)
         if self.current.phase is Phase.COLLECTING:
             self.current.offers.pop(uid, None)  # its program began anew
         self.current.line.join(uid)
@@ -151,17 +156,17 @@ class Contract:
     # ---- rounds
 
     def handle(
-        self, kind: str, uid: str, body: Mapping[str, Any], *, group: int | None = None, met: bool = False
+        self, kind: str, uid: str, body: Mapping[str, Any], *, group: int | None, met: bool, settles: bool
     ) -> list[Event]:
         """What a member or an SN says about the round or the model; ``group``: what the group weighs that it offers;
-        ``met``: as for `core/level`."""
+        ``met``, ``settles``: as for `core/level` and `core/round`."""
         match kind:
             case "Offer":
                 return self.offer(uid, body, group)
             case "WindowClosed":
                 return self.close_window(body)
             case "Ready":
-                return self.ready(uid, body)
+                return self.ready(uid, body, settles=settles)
             case "Suspect":
                 return self.suspect(uid, body)
             case "DeadlinePassed":
@@ -195,10 +200,10 @@ class Contract:
 
     def close_window(self, body: Mapping[str, Any]) -> list[Event]:
         self._heard(body, "WindowClosed")
-        self.current.close_window()
+        self.current.close_window(self.left_out())
         return self._settle([])
 
-    def ready(self, uid: str, body: Mapping[str, Any]) -> list[Event]:
+    def ready(self, uid: str, body: Mapping[str, Any], *, settles: bool = False) -> list[Event]:
         last = self.kept.newest
         if last and (last.round, last.digest) == (body["round"], body["digest"]) and uid in self.members:
             # After COMMIT it means only: I, too, hold these bytes and serve them.
@@ -207,7 +212,7 @@ class Contract:
             return []
         self._speaking(uid, body, "Ready")
         shards = tuple(body.get("shards", ()))
-        return self._settle(self.current.ready(uid, body["attempt"], body["digest"], shards))
+        return self._settle(self.current.ready(uid, body["attempt"], body["digest"], shards, settles=settles))
 
     def suspect(self, uid: str, body: Mapping[str, Any]) -> list[Event]:
         self._speaking(uid, body, "Suspect")
@@ -235,27 +240,21 @@ class Contract:
         if self.finished:
             hint = f"swarm contract reset {self.name} begins anew"
             raise Refused(f"contract {self.name} is finished: its final model stays {self.base}", hint=hint)
-        if self.kept.newest is None or digest != self.base:
-            raise Refused(f"contract {self.name} is on {self.base}, not on {digest}: there is nothing to give up")
-        if holders := self.kept.at_hand(self.kept.newest):
-            names = ", ".join(str(self.members[uid]) for uid in holders)
-            raise Refused(f"the base {digest} of contract {self.name} is not lost: {names} can serve it")
+        self.kept.must_be_out_of_reach(digest, self.base, self.name)
         return self._lose_base(f"{who} has given up the base {digest}", met=met)
 
     def evidence(self, uid: str, body: Mapping[str, Any]) -> list[Event]:
         """What an owner signed for one shard; the verifier has checked that it did. Two different ones convict it."""
         self._member(uid)
-        round_, attempt, shard, owner = body["round"], body["attempt"], body["shard"], body["uid"]
-        accused = self._member(owner)
-        digest = body["first"]["digest"]
-        if accused.state == "excluded":
-            return []
-        if digest == shown_before(self.dispute, body, accused, self.name):
+        accused = self._member(body["uid"])
+        if accused.state == "excluded" or not convicts(self.dispute, body, accused, self.name):
             return []
         accused.on("excluded")
-        reason = f"signed two different results for shard {shard} in attempt {attempt} of round {round_}"
-        without = self.current.without([owner], "excluded", reason)
-        return [Misbehaved(self.name, owner, round_, attempt, shard), *self._settle(without)]
+        if self.dispute and self.dispute.is_about(body):
+            self.doubts.take_back(self.dispute.outvoted)
+        did = Misbehaved(self.name, body["uid"], body["round"], body["attempt"], body["shard"])
+        reason = f"signed two different results for shard {did.shard} in attempt {did.attempt} of round {did.round}"
+        return [did, *self._settle(self.current.without([did.uid], "excluded", reason))]
 
     def gone(self, uid: str, what: Literal["lost", "restarted", "left"], reason: str) -> list[Event]:
         """The member's node is lost or restarted, or it has left. Nothing for who is no member or has left before."""
@@ -273,7 +272,7 @@ class Contract:
 
     def draw(self, entry: bytes) -> None:
         """Who takes part in the round that the entry of this hash has begun."""
-        self.current.line.draw(self.name, self.round, entry, self.live())
+        self.current.line.draw(self.name, self.round, entry, self.live(), self.left_out())
 
     def back(self, uid: str) -> None:
         """The node of a member is live again: it is waited for once it has offered."""
@@ -310,7 +309,7 @@ class Contract:
     def _settle(self, events: list[Event]) -> list[Event]:
         """Let the contract follow what its round has decided, and see whether that makes a snap due."""
         if not self.finished and not any(isinstance(event, _DECIDED) for event in events):
-            events = [*events, *self.current.snap_if_due(self.live())]
+            events = [*events, *self.current.snap_if_due(self._taken())]
         settled: list[Event] = []
         for event in events:
             settled.append(event)
@@ -322,6 +321,7 @@ class Contract:
                 case Aborted():
                     if event.disputed and self.snap:
                         self.dispute = Dispute.of(event, self.snap)
+                    self.doubts.outvoted(event.round, event.outvoted)
                     self._next_round(self.base)
                 case Finished():  # without a merge: all who offered are inactive and have stopped
                     self.finished = True
@@ -331,7 +331,9 @@ class Contract:
     def _commit(self, event: Committed) -> list[Event]:
         assert len(event.signers) >= quorum(len(event.members)), "I2: a majority of equal Readys"
         assert set(event.signers) <= set(event.members), "I2: only members sign"
-        self.dispute = None
+        if self.dispute and self.doubts.until(self.dispute.outvoted) <= event.round:
+            self.dispute = None
+        self.doubts.committed(event.signers)
         self.kept.add(event)
         self.commits += 1
         self.finished = event.finished
@@ -341,8 +343,8 @@ class Contract:
         self._next_round(event.digest, merged)
         return [Finished(self.name, event.digest)] if event.finished else []
 
-    def _next_round(self, base: str, merged: Mapping[str, int] = MappingProxyType({})) -> None:
-        self.interval.next_round(merged)
+    def _next_round(self, base: str, merged: Mapping[str, int] | None = None) -> None:
+        self.interval.next_round(merged or {})
         self.current = Round(self.current.number + 1, base, self._terms(base))
 
     def _lose_base(self, reason: str, *, met: bool) -> list[Event]:
@@ -365,7 +367,7 @@ class Contract:
         members = [[uid, *m.to_state()] for uid, m in sorted(self.members.items())]
         return {
             "name": self.name, "fixed": fixed, "members": members, "finished": self.finished, "commits": self.commits,
-            "kept": self.kept.to_state(), "round": self.current.to_state(),
+            "kept": self.kept.to_state(), "round": self.current.to_state(), **self.doubts.to_state(),
             "dispute": self.dispute and self.dispute.to_state(), **self.interval.to_state(), **self.level.to_state(),
         }  # fmt: skip
 
@@ -378,6 +380,7 @@ class Contract:
         new.kept.restore(state["kept"])
         new.interval.restore(state)
         new.level.restore(state)
+        new.doubts.restore(state)
         new.dispute = Dispute.from_state(state["dispute"]) if state.get("dispute") else None
         new.current = Round.from_state(state["round"], new._terms(state["round"]["base"]))
         return new
@@ -386,14 +389,11 @@ class Contract:
         """The invariants that hold between any two entries."""
         self.current.check()
         self.level.check()
-        newest = self.kept.newest.digest if self.kept.newest else self.initial_base
-        assert self.base == newest, "I3, I8: all who go on share the newest committed base"
-        rounds = [*(commit.round for commit in self.kept), self.round]
-        assert rounds == sorted(set(rounds)), "I1: one decision a round"
+        self.doubts.check()
+        self.kept.check(self.round, self.base, self.initial_base)
         assert set(self.offers) <= set(self.members)
         for uid in self.offers if self.current.attempt is None else self.current.attempt.uids:
-            state = self.members[uid].state
-            assert state == "live", f"I10: {uid} is waited for in the round and is {state}"
+            assert self.members[uid].state == "live", f"I10: {uid} is waited for and is {self.members[uid].state}"
         if self.options.pickPeers and not self.current.attempt:
             assert self.current.line.holds(self.live()), "I10: who is live is picked, or is next"
         if self.finished:

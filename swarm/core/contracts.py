@@ -73,8 +73,7 @@ class Contracts:
             self.openings.must_have_room(opened + MEMBER_BYTES, identity)
         asked = replace(asked, anchors=self._anchors_of(contract, claim.uid))
         result, events = contract.enrol(claim.uid, identity, asked)
-        for uid, anchor in asked.anchors.items():
-            contract.members[uid].anchor = anchor
+        self._note_owners(contract)
         if new:
             self.openings.enrolled(contract, claim.uid)
         if name not in self.open:
@@ -90,7 +89,8 @@ class Contracts:
         if claim.kind == "Ready" and self._rules.active >= dispute.SINCE:
             dispute.must_tell(claim.body, contract.snap, contract.options.mergeMethod)
         weight, met = self._weight(contract, claim), self._met(contract)
-        events = contract.handle(claim.kind, claim.uid, claim.body, group=weight, met=met)
+        settles = self._rules.active >= dispute.SINCE
+        events = contract.handle(claim.kind, claim.uid, claim.body, group=weight, met=met, settles=settles)
         self._may_forget(contract)
         return contract.standing(), events
 
@@ -130,6 +130,7 @@ class Contracts:
         """The events of this entry, whose hash every snap among them is to name from now on, and tells who is next."""
         for event in events:
             if isinstance(event, Committed | Aborted | BaseLost | Finished) and event.contract in self.open:
+                self._note_owners(self.open[event.contract])
                 self.open[event.contract].draw(entry)
         return [self._dated(event, entry) if isinstance(event, SnapMade) else event for event in events]
 
@@ -163,6 +164,12 @@ class Contracts:
         if self._rules.active < ANCHORED_SINCE:
             return {}
         return {each: self._nodes[each].identity.anchor for each in sorted({uid, *contract.members})}
+
+    def _note_owners(self, contract: Contract) -> None:
+        """Not while it merges: who weighs how much there stands."""
+        if self._rules.active >= ANCHORED_SINCE and contract.current.attempt is None:
+            for uid, member in contract.members.items():
+                member.anchor = self._nodes[uid].identity.anchor
 
     def _contract(self, claim: Verified) -> Contract:
         name: str = claim.body["contract"]

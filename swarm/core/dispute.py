@@ -1,8 +1,10 @@
 """A dispute: two members ended an attempt with different bytes, so somebody merged or sent something wrong.
 
 Kept by `core/contract` from the ABORT to the next COMMIT. Every shard came with its owner's signature, so whoever has
-one shows it (`Evidence`); two different ones for one shard of one snap convict the owner, without anybody's word. The
-snap is named by its entry: after a forced recovery a round may honestly be run again, with another one.
+one shows it (`Evidence`); two different ones for one shard of one snap convict the owner, without anybody's word. What
+it says in its own Ready is one. The snap is named by its entry: after a forced recovery a round may honestly be run
+again, with another one. Who was outvoted because an owner had sent it another shard than the others is not doubted any
+more, once that is proved (`core/doubts`).
 """
 
 from __future__ import annotations
@@ -19,40 +21,48 @@ from swarm.errors import Refused
 SHARDS_TOLD_MAX = 64
 """A Ready that names each shard's digest costs the ledger 32 bytes a shard; with more it names the whole only."""
 SINCE = 5
-"""The version of the rules from which it has to: else two that differ would not tell in which shard."""
+"""The version of the rules from which it has to: else two that differ would not tell in which shard. And from which an
+owner has shown what it says of its own shard in its Ready."""
 
 
 @dataclass(slots=True)
 class Dispute:
-    """``owners`` of the shards that differ, by the shard's number; ``signed``: the first digest that was shown."""
+    """``owners`` of the shards that differ, by the shard's number; ``signed``: the first digest that was shown, or that
+    the owner has said itself. ``outvoted``: who was, in it."""
 
     round: int
     attempt: int
     snap: bytes
     owners: dict[int, str]
     signed: dict[int, bytes] = field(default_factory=dict)
+    outvoted: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, aborted: Aborted, snap: SnapMade) -> Dispute:
         owners = {index: snap.owner_of(index) for index in aborted.disputed}
-        return cls(aborted.round, snap.attempt, snap.entry, owners)
+        return cls(aborted.round, snap.attempt, snap.entry, owners, dict(aborted.said), aborted.outvoted)
 
-    def show(self, round_: int, attempt: int, snap: bytes, shard: int, owner: str, digest: bytes) -> bytes:
+    def is_about(self, body: Mapping[str, Any]) -> bool:
+        """Whether the Evidence is of a shard that is disputed here."""
+        here = (body["round"], body["attempt"], body["snap"]) == (self.round, self.attempt, self.snap)
+        return here and self.owners.get(body["shard"]) == body["uid"]
+
+    def show(self, body: Mapping[str, Any]) -> bytes:
         """One signed digest is shown; the first that was, which may be the same."""
-        here = (round_, attempt, snap) == (self.round, self.attempt, self.snap)
-        if not here or self.owners.get(shard) != owner:
+        if not self.is_about(body):
+            shard, attempt, round_, owner = (body[each] for each in ("shard", "attempt", "round", "uid"))
             raise Refused(f"nobody disputes shard {shard} of attempt {attempt} of round {round_} as that of {owner}")
-        return self.signed.setdefault(shard, digest)
+        return self.signed.setdefault(body["shard"], body["first"]["digest"])
 
     def to_state(self) -> list[Any]:
         owners = [[shard, owner] for shard, owner in sorted(self.owners.items())]
         signed = [[shard, digest] for shard, digest in sorted(self.signed.items())]
-        return [self.round, self.attempt, self.snap, owners, signed]
+        return [self.round, self.attempt, self.snap, owners, signed, *([list(self.outvoted)] if self.outvoted else [])]
 
     @classmethod
     def from_state(cls, state: list[Any]) -> Dispute:
-        round_, attempt, snap, owners, signed = state
-        return cls(round_, attempt, snap, dict(owners), dict(signed))
+        round_, attempt, snap, owners, signed, *outvoted = state
+        return cls(round_, attempt, snap, dict(owners), dict(signed), *map(tuple, outvoted))
 
 
 def must_tell(body: Mapping[str, Any], snap: SnapMade | None, method: str) -> None:
@@ -71,14 +81,13 @@ def must_tell(body: Mapping[str, Any], snap: SnapMade | None, method: str) -> No
         )
 
 
-def shown_before(dispute: Dispute | None, body: Mapping[str, Any], accused: Member, contract: str) -> bytes:
-    """What the owner signed for the shard of this Evidence besides its first digest; raises Refused."""
+def convicts(dispute: Dispute | None, body: Mapping[str, Any], accused: Member, contract: str) -> bool:
+    """Whether the owner signed another digest, too, for the shard of this Evidence; raises Refused."""
     digest: bytes = body["first"]["digest"]
     if "second" in body:
-        other: bytes = body["second"]["digest"]
-        if digest == other:
+        if digest == body["second"]["digest"]:
             raise Refused(f"this Evidence shows the same shard of {accused} twice, which proves nothing")
-        return other
+        return True
     if dispute is None:
         raise Refused(f"nobody disputes a shard of contract {contract}")
-    return dispute.show(body["round"], body["attempt"], body["snap"], body["shard"], body["uid"], digest)
+    return dispute.show(body) != digest

@@ -3,7 +3,8 @@
 ``wanted`` is the rule, the same on every node; an ``Electorate`` is asked by the leader's orderer at every tick for the
 next change of the voters. Guarantees: one voter comes or goes at a time, and none while the last change is under way or
 before the leader has committed an entry of its own term; only who is within 1,000 entries becomes a voter; two voters
-(both of which must live) are passed through only when the third is ready, and given up after 30 s without it.
+(both of which must live) are passed through only when both others store what the first does, and given up after 30 s
+without the third.
 
     admitted network nodes    voters
     1, 2                      the sentinel (if it left, the one that joined first)
@@ -68,14 +69,16 @@ class Electorate:
         wanted: tuple[str, ...],
         voters: tuple[str, ...],
         behind: Mapping[str, int],
+        in_step: Collection[str],
         *,
         settled: bool,
         changing: bool,
     ) -> tuple[str, ...] | None:
         """The voters to propose now, one more or one less; None: nothing to change at present.
 
-        ``behind``: how many entries each node lacks that answers (the leader none); ``settled``: an entry of the
-        leader's own term is committed; ``changing``: a change of the voters is not yet committed.
+        ``behind``: how many entries each node lacks that answers (the leader none); ``in_step``: who stores each entry
+        before it is acknowledged, while one voter decides alone; ``settled``: an entry of the leader's own term is
+        committed; ``changing``: a change of the voters is not yet committed.
         """
         if not (len(voters) == 2 and len(wanted) >= 3):
             self._passing_s = None
@@ -83,19 +86,26 @@ class Electorate:
             self._passing_s = now_s
         if not settled or changing or not wanted:
             return None
-        change = self._next(now_s, wanted, voters, behind)
+        change = self._next(now_s, wanted, voters, behind, in_step)
         # Who decides on a change are the voters that it leads to: enough of them must be there.
         if change is None or sum(uid in behind for uid in change) < majority(change):
             return None
         return change
 
     def _next(
-        self, now_s: float, wanted: tuple[str, ...], voters: tuple[str, ...], behind: Mapping[str, int]
+        self,
+        now_s: float,
+        wanted: tuple[str, ...],
+        voters: tuple[str, ...],
+        behind: Mapping[str, int],
+        in_step: Collection[str],
     ) -> tuple[str, ...] | None:
         missing = [uid for uid in wanted if uid not in voters]
         ready = [uid for uid in missing if behind.get(uid, BEHIND_MAX + 1) <= BEHIND_MAX]
-        if len(voters) == 1 and len(wanted) >= 3 and len(ready) < 3 - (voters[0] in wanted):
-            return None
+        if len(voters) == 1 and len(wanted) >= 3:  # two decide only together: none of them may turn out to be gone
+            ready = [uid for uid in ready if uid in in_step]
+            if len(ready) < 3 - (voters[0] in wanted):
+                return None
         if ready and len(voters) < VOTERS_MAX:
             return (*voters, ready[0])
         if self._passing_s is not None and now_s - self._passing_s >= PASSING_S:

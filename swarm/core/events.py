@@ -210,7 +210,8 @@ class Aborted:
     """The base stays; the next round has the next number and the same base.
 
     ``members``: whose offers were in and count no more. ``disputed``: the shards, by their number in the snap of
-    ``attempt``, of which members hold different bytes.
+    ``attempt``, of which members hold different bytes; ``said``: what owners of these say of them in their own Readys.
+    ``outvoted``: who holds another result than a clear majority (`core/dispute`).
     """
 
     contract: str
@@ -219,6 +220,8 @@ class Aborted:
     members: tuple[str, ...] = ()
     attempt: int = 0
     disputed: tuple[int, ...] = ()
+    said: tuple[tuple[int, bytes], ...] = ()
+    outvoted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

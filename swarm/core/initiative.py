@@ -42,6 +42,7 @@ class Initiative:
             wanted(self._ledger.sns(), self._ledger.sentinel),
             consensus.voters,
             consensus.behind(),
+            consensus.in_step,
             settled=consensus.committed_own_term,
             changing=consensus.changing,
         )

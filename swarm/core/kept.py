@@ -12,6 +12,7 @@ from typing import Any
 
 from swarm.core.events import Committed
 from swarm.core.membership import Member
+from swarm.errors import Refused
 
 MODELS_KEPT = 2
 """Committed models that members keep: the base and the one before it."""
@@ -70,6 +71,24 @@ class Kept:
         """Some signer has neither left nor missed it, or another live member had it when last heard."""
         return bool(self.at_hand(commit)) or any(self._members[uid].state != "left" for uid in commit.signers)
 
+    def holders(self, digest: str) -> list[str]:
+        """Members that had the committed model when last heard, by uid."""
+        commit = self.of(digest)
+        return sorted(commit.holders) if commit else []
+
+    def lacking(self) -> list[str]:
+        """Who is there and finds nobody to get the newest from."""
+        missing = self.newest.missing if self.newest else []
+        return [uid for uid in missing if self._members[uid].state in ("live", "dropped")]
+
+    def must_be_out_of_reach(self, digest: str, base: str, contract: str) -> None:
+        """Refuse to give up what is no base, or what somebody who is there can serve."""
+        if self.newest is None or digest != base:
+            raise Refused(f"contract {contract} is on {base}, not on {digest}: there is nothing to give up")
+        if holders := self.at_hand(self.newest):
+            names = ", ".join(str(self._members[uid]) for uid in holders)
+            raise Refused(f"the base {digest} of contract {contract} is not lost: {names} can serve it")
+
     def unsaid(self, uid: str, digest: str) -> bool:
         """Whether it would change anything to hear that this member lacks the model."""
         commit = self.of(digest)
@@ -87,3 +106,8 @@ class Kept:
 
     def restore(self, state: list[Any]) -> None:
         self._commits = [Commit(*commit) for commit in state]
+
+    def check(self, round_: int, base: str, initial_base: str) -> None:
+        assert base == (self.newest.digest if self.newest else initial_base), "I3, I8: all share the newest base"
+        rounds = [*(commit.round for commit in self), round_]
+        assert rounds == sorted(set(rounds)), "I1: one decision a round"

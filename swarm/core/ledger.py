@@ -147,6 +147,11 @@ class Ledger:
         """What became of a proposal, while it is recorded."""
         return recorded[1] if (recorded := self._recorded(uid, incarnation, seq)) else None
 
+    def lacks(self, uid: str, incarnation: bytes, seq: int) -> bool:
+        """Whether neither this proposal of a process nor a later one has come."""
+        node = self.nodes.get(uid)
+        return node is None or (node.incarnation == incarnation and node.outcomes.highest < seq)
+
     def outcome_of_same(self, claim: Verified) -> Outcome | None:
         """The recorded outcome of these very bytes: a retry needs no new entry."""
         recorded = self._recorded(claim.uid, claim.incarnation, claim.seq)

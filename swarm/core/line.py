@@ -26,10 +26,13 @@ class Line:
         self.moves = 0
         """How often it has moved up."""
 
-    def draw(self, contract: str, round_: int, entry: bytes, live: Collection[str]) -> None:
+    def draw(
+        self, contract: str, round_: int, entry: bytes, live: Collection[str], left_out: Collection[str] = ()
+    ) -> None:
+        """Who is left out stands behind all others."""
         if self._picks:
             seed = f"swarm/line/1\0{contract}\0{round_}\0".encode() + entry
-            self._uids = sorted(live, key=lambda uid: hashlib.sha256(seed + uid.encode()).digest())
+            self._uids = sorted(live, key=lambda uid: (uid in left_out, hashlib.sha256(seed + uid.encode()).digest()))
 
     def join(self, uid: str) -> None:
         """Behind all others; who stands in it keeps its place."""

@@ -36,6 +36,10 @@ from swarm.core.phase import EXCHANGING, Phase
 from swarm.errors import Refused
 
 __all__ = ["Member", "Phase"]
+DOUBTED = (
+    "this round goes on without this node, whose result was lately another than that of most others: "
+    "compare its release, memory and disk with theirs if that happens again"
+)
 
 
 class Member:
@@ -103,7 +107,7 @@ class Member:
             return self._go_alone()
         if contract.sits_out(self.uid):
             self.phase = Phase.SITTING_OUT
-            return []
+            return [m.Tell(DOUBTED)] if self.uid in contract.left_out() else []
         source = contributing.source(self.ask, contract, self.lineage, self.checkin)
         if source == "rebased" and not self.lineage.on_base:
             self.phase = Phase.REBASING
@@ -153,7 +157,8 @@ class Member:
     def _counted_again(self) -> list[m.Effect]:
         """It was gone when its round was drawn: its offer said only that it is there, and it may be next by now."""
         contract = self.contract
-        if not contract.options.pickPeers or contract.snap is not None or contract.finished:
+        counts = not contract.options.pickPeers and not contract.sits_out(self.uid)
+        if counts or contract.snap is not None or contract.finished:
             return []
         return self._pursue()
 

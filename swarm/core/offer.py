@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swarm.core.agreement import Options
+from swarm.core.events import SnapMade
 from swarm.core.level import Stage
 from swarm.core.membership import Member
 from swarm.core.tensors import Schema
@@ -126,3 +127,14 @@ class Offer:
             root,
             tuple(sorted(body.get("seen", {}).items())),
         )
+
+
+def not_brought(offers: Mapping[str, Offer], snap: SnapMade, digest: str) -> str:
+    """In a round for what comes from above: how this is another model than was brought; empty: it is that one.
+
+    Two bring one where a leader's place was taken after it had offered: what they bring has to be the same.
+    """
+    others = [offers[each.uid] for each in snap.members if each.weight and each.digest != digest]
+    return next(
+        (f"{o.name} offered {o.digest}, the model from above, and the group has {digest} of it" for o in others), ""
+    )

@@ -74,7 +74,7 @@ from swarm.core.ordering import Effect as ConsensusEffect
 from swarm.core.ordering import Event as ConsensusEvent
 from swarm.core.pending import Pending
 from swarm.core.reads import Reads
-from swarm.core.recovery import recoverable
+from swarm.core.recovery import recoverable, taken_over
 from swarm.core.snapshot import Snapshot, restored, taken
 from swarm.core.timekeeper import Propose
 from swarm.errors import Refused, SwarmError
@@ -299,14 +299,14 @@ class Orderer:
         """A person has decided that this node decides alone, in a new epoch."""
         self._follow_log()
         due = self._pending.due(self.consensus.term, asked.wall_ms)
-        claim = self._codec.claim(due, asked.raw, self.ledger)
-        if isinstance(claim, Verified) and (recorded := self.ledger.outcome_of_same(claim)) is not None:
-            self._effects.append(Answered(asked.number, recorded))
-            return
         try:
-            may = not (self.consensus.ended or self.consensus.fetching)
-            recovery = recoverable(claim, self.uid, self.consensus.last_index, self.consensus.term, may=may)
-            self.ledger.must_take_recovery(recovery)  # all of it: consensus does not ask the ledger
+            over = taken_over(self.ledger, self.consensus, self._codec)
+            claim = self._codec.claim(due, asked.raw, over)
+            if isinstance(claim, Verified) and (recorded := self.ledger.outcome_of_same(claim)) is not None:
+                self._effects.append(Answered(asked.number, recorded))
+                return
+            recovery = recoverable(claim, self.consensus)
+            over.must_take_recovery(recovery)  # all of it: consensus does not ask the ledger
         except SwarmError as error:
             self._effects.append(Declined(asked.number, error.code, error.message, error.hint))
             return

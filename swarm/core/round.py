@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, Literal
 
-from swarm.core import blame, layout
+from swarm.core import blame, layout, readys
 from swarm.core.events import (
     Aborted,
     Committed,
@@ -34,7 +34,8 @@ from swarm.core.events import (
     SnapMade,
 )
 from swarm.core.line import Line
-from swarm.core.offer import Offer, Terms
+from swarm.core.offer import Offer, Terms, not_brought
+from swarm.core.readys import Difference
 from swarm.core.tensors import split
 from swarm.core.weightcap import capped
 from swarm.errors import Refused
@@ -85,6 +86,8 @@ class Round:
         """Whose word alone explained why others had to wait for it, so that somebody was dropped by it."""
         self.line = Line(terms.picks)
         """Who takes part, where not everybody does: while offers are collected it holds all live members."""
+        self.takes_all = False
+        """Too few have offered for as long as the contract bears: nobody is left out of this round for a doubt."""
 
     @property
     def phase(self) -> Phase:
@@ -112,11 +115,13 @@ class Round:
         self.offers[uid] = offer
         return [Offered(self.terms.contract, self.number, uid)]
 
-    def close_window(self) -> None:
-        if len(self.offers) < self.terms.min_peers and self.line.can_move_up():
+    def close_window(self, left_out: Collection[str] = ()) -> None:
+        few = len(self.offers) < self.terms.min_peers
+        if few and (left_out or self.line.can_move_up()):
+            self.takes_all = bool(left_out)
             self.line.move_up(self.offers)
             return
-        if len(self.offers) < self.terms.min_peers:
+        if few:
             raise Refused(
                 f"the window of round {self.number} of contract {self.terms.contract} stays open: "
                 f"{len(self.offers)} of at least {self.terms.min_peers} members have offered"
@@ -125,7 +130,8 @@ class Round:
 
     def awaited(self, live: Collection[str]) -> list[str]:
         """Whose offers the round lacks, of these members."""
-        return [uid for uid in self.line.first(live) if uid not in self.offers]
+        first = self.line.first(live)
+        return [uid for uid in first if uid not in self.offers and (first is live or uid in live)]
 
     @property
     def is_full(self) -> bool:
@@ -152,7 +158,10 @@ class Round:
 
     # ---- merging
 
-    def ready(self, uid: str, attempt: int, digest: str, shards: tuple[bytes, ...]) -> list[Event]:
+    def ready(
+        self, uid: str, attempt: int, digest: str, shards: tuple[bytes, ...], *, settles: bool = False
+    ) -> list[Event]:
+        """``settles``: Readys that differ wait for those that tell which one is that of most (`core/readys`)."""
         now = self._member_speaks(uid, attempt, "Ready")
         if uid in now.ready:
             if now.ready[uid][0] != digest:
@@ -160,12 +169,17 @@ class Round:
             return []
         now.ready[uid] = (digest, shards)
         events: list[Event] = [MemberReady(self.terms.contract, self.number, attempt, uid)]
-        pieces = {said for _, said in now.ready.values() if said}
-        if len({said for said, _ in now.ready.values()}) > 1 or len(pieces) > 1:
-            return [*events, self._dispute(now)]
+        if not settles and (found := readys.first_difference(now.ready, now.snap, self._name)):
+            return [*events, self._differ(found)]
+        if settles and len(sides := readys.sides(now.ready)) > 1:
+            missing, needed = len(now.uids) - len(now.ready), self._quorum(now)
+            if readys.is_open(sides, needed, missing):
+                return events
+            found = readys.outvoted(now.ready, now.snap, needed, self._name, lambda uid: self.terms.members[uid].owner)
+            return [*events, self._differ(found)]
         if len(now.ready) < self._quorum(now):
             return events
-        if took := self._not_from_above(now.snap, digest):
+        if self.terms.stage == "down" and (took := not_brought(self.offers, now.snap, digest)):
             return [*events, self._abort(took)]
         signers = tuple(sorted(now.ready))
         where = (self.terms.contract, self.number, attempt)
@@ -286,35 +300,14 @@ class Round:
             return [self._abort(f"{reason}; all who are left have weight 0")]
         return [self._begin(number, uids)]
 
-    def _abort(self, reason: str, disputed: tuple[int, ...] = ()) -> Aborted:
+    def _abort(self, reason: str) -> Aborted:
         uids: Iterable[str] = self.attempt.uids if self.attempt else self.offers
         attempt = self.attempt.snap.attempt if self.attempt else 0
-        return Aborted(self.terms.contract, self.number, reason, tuple(sorted(uids)), attempt, disputed)
+        return Aborted(self.terms.contract, self.number, reason, tuple(sorted(uids)), attempt)
 
-    def _dispute(self, now: Attempt) -> Aborted:
-        """Names the shards that two members hold differently, if both said what they hold; else who holds what."""
-        *_, (other, second) = now.ready.items()
-        one, first = next((uid, said) for uid, said in now.ready.items() if said != second)
-        who = f"{self._name(one)} and {self._name(other)} hold different results, {first[0]} and {second[0]}"
-        if first[0] == second[0]:
-            who = f"{self._name(one)} and {self._name(other)} hold {first[0]} and were told different distances"
-        said, shards = len(first[1]), len(now.snap.shards)
-        differing = blame.differing(first[1], second[1]) if said and said in (shards, 2 * shards) else ()
-        uids = dict.fromkeys(now.snap.owner_of(index) for index in differing)
-        owners = ", ".join(self._name(uid) for uid in uids)
-        return self._abort(f"{who}; they differ in the shards of {owners}" if owners else who, differing)
-
-    def _not_from_above(self, snap: SnapMade, digest: str) -> str:
-        """In a round for what comes from above: how this is another model than was brought; empty: it is that one.
-
-        Two bring one where a leader's place was taken after it had offered: what they bring has to be the same.
-        """
-        if self.terms.stage != "down":
-            return ""
-        others = [self.offers[each.uid] for each in snap.members if each.weight and each.digest != digest]
-        return next(
-            (f"{o.name} offered {o.digest}, the model from above, and the group has {digest} of it" for o in others), ""
-        )
+    def _differ(self, found: Difference) -> Aborted:
+        ended = self._abort(found.reason)
+        return replace(ended, disputed=found.disputed, said=found.said, outvoted=found.outvoted)
 
     def _current(self, attempt: int, kind: str) -> Attempt:
         assert self.attempt is not None
@@ -349,7 +342,8 @@ class Round:
         ]
         head = {"number": self.number, "base": self.base, "closed": self.window_closed}
         heeded = {"heeded": sorted(self.heeded)} if self.heeded else {}
-        return {**head, **heeded, "offers": offers, "attempt": attempt, **self.line.to_state()}
+        everybody = {"takes_all": True} if self.takes_all else {}
+        return {**head, **heeded, **everybody, "offers": offers, "attempt": attempt, **self.line.to_state()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], terms: Terms) -> Round:
@@ -357,6 +351,7 @@ class Round:
         new.offers = {uid: Offer(*rest) for uid, *rest in state["offers"]}
         new.window_closed = state["closed"]
         new.heeded = set(state.get("heeded", ()))
+        new.takes_all = state.get("takes_all", False)
         new.line.restore(state)
         if state["attempt"]:
             number, entry, uids, ready, suspects, *waiting = state["attempt"]
@@ -384,8 +379,9 @@ class Round:
         assert 0 <= snap.attempt < ATTEMPTS, "I10: attempts end"
         assert any(member.weight for member in snap.members), "I11: somebody's weights count"
         assert set(now.ready) <= set(uids), "I2: only members are ready"
-        assert len({digest for digest, _ in now.ready.values()}) <= 1, "I2: two digests end the round"
-        assert len(now.ready) < self._quorum(now), "I1: the q-th equal Ready ends the round"
+        most = max(map(len, readys.sides(now.ready)), default=0)
+        assert most < self._quorum(now), "I1: the q-th equal Ready ends the round"
+        assert len(now.ready) < len(now.uids), "I2: two digests end the round"
         for member in snap.members:
             offer = self.offers[member.uid]
             assert (member.digest, member.root) == (offer.digest, offer.root), "I5: what is merged is what was offered"

@@ -7,7 +7,8 @@ against nobody.
 
     duration   begins when                                    ends with         length
     window     minPeers have offered and a live one has not   WindowClosed      clamp(1.5 x observed, 2 s, 30 s)
-    line       fewer have, and others stand behind them       WindowClosed      tooFewPeersSeconds
+    line       fewer have, and others stand behind them,      WindowClosed      tooFewPeersSeconds
+               or are left out
     deadline   an attempt begins                              DeadlinePassed    (20 s + 3 x expected) x 1.5 an attempt
     start      the first slot of a task with roles was dealt  StartLapsed      as the task says
     run        the same, where the task says how long         RunLapsed        as the task says
@@ -50,6 +51,8 @@ MANY = 4
 """Fewer than these are no crowd: one that died with another is lost as soon as one that died alone."""
 LONGER_TOGETHER = 3
 LEASE_S = 30.0
+DOUBT_S = 600
+"""Where a contract waits without an end: so long for others than those who are left out for a doubt."""
 STOPPED = "it was stopped"
 AGAIN_S = 5.0
 """A proposal that changed nothing (lost on its way, refused by a narrow miss) is made again after this."""
@@ -172,7 +175,8 @@ class Timekeeper:
                 close = Propose("WindowClosed", where)
                 yield ("WindowClosed", name, contract.round, 0), (self._grace_s(contract), close)
             elif self._line_stands(contract):
-                times, limit_s = 1 + contract.current.line.moves, float(contract.options.tooFewPeersSeconds)
+                limit_s = float(contract.options.tooFewPeersSeconds or DOUBT_S)
+                times = 1 + contract.current.line.moves
                 yield ("WindowClosed", name, contract.round, times), (limit_s, Propose("WindowClosed", where))
         for number, run in self._ledger.board.jobs.with_roles.items():
             if run.starting:
@@ -192,8 +196,9 @@ class Timekeeper:
 
     def _line_stands(self, contract: Contract) -> bool:
         """Whether too few of those who are picked have offered, and others stand behind them: who hangs makes room."""
-        few = len(contract.offers) < contract.options.minPeers and contract.options.tooFewPeersSeconds > 0
-        return contract.phase == "collecting" and few and contract.current.line.can_move_up()
+        few = contract.phase == "collecting" and len(contract.offers) < contract.options.minPeers
+        moves = contract.options.tooFewPeersSeconds > 0 and contract.current.line.can_move_up()
+        return few and (moves or bool(contract.left_out()))
 
     def _grace_s(self, contract: Contract) -> float:
         """Where rounds have a goal, none has shown how late members are."""

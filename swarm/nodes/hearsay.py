@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from swarm.core.events import Outcome
+from swarm.core.ledger import Ledger
 from swarm.errors import SwarmError, Unreachable
 from swarm.runtime.control import Link
+from swarm.runtime.statedir import StateDirectory
 
 T = TypeVar("T")
 
@@ -31,3 +34,12 @@ def head_of(reply: Any) -> tuple[int, bool]:
         case {"head": int(head)}:
             return head, reply.get("goes_on") is not False
     raise Unreachable("the network node does not say how far its ledger goes")
+
+
+def borne_out(ledger: Ledger, state: StateDirectory, seq: int, outcome: Outcome) -> Outcome:
+    """What the own copy of the ledger says of the own proposal counts, not what was answered; some refusals leave no
+    record. Raises Unreachable where it was accepted by a ledger that a forced recovery has given up."""
+    recorded = ledger.outcome_of(state.uid, state.incarnation, seq)
+    if recorded is None and outcome.accepted and ledger.lacks(state.uid, state.incarnation, seq):
+        raise Unreachable("it was acknowledged, and the ledger that goes on does not have it")
+    return recorded or outcome

@@ -23,7 +23,7 @@ from swarm.core.ledger import Ledger
 from swarm.errors import Crowded, IdentityError, Outdated, SwarmError, Unreachable
 from swarm.nodes.acquainting import acquaint, acquaint_all
 from swarm.nodes.firstcontact import FirstContact
-from swarm.nodes.hearsay import asked, head_of
+from swarm.nodes.hearsay import asked, borne_out, head_of
 from swarm.runtime.change import either
 from swarm.runtime.control import Control, Link, Prompt
 from swarm.runtime.inturn import InTurn
@@ -91,6 +91,7 @@ class LedgerLink:
         self._unconfirmed = False  # the ledger was there last without a majority
         self._begun = False  # with whatever the ledger said then
         self._behind = 0  # how often a network node was, before that
+        self._shorter = False  # the ledger at hand ended, when it was linked, before where the own one does
         self._linked = trio.Event()
         self._applied = trio.Event()
         self._seq = 0
@@ -161,8 +162,12 @@ class LedgerLink:
             if link is None:
                 continue
             try:
+                if self._shorter:  # it might go on in another way, since a forced recovery: nothing is proposed there
+                    await link.close()
+                    raise Unreachable(f"its ledger ended before entry {self.replica.head_index}, which this node has")
                 outcome = await asked(link, "propose", {"proposal": raw}, CALL_S, Outcome.from_wire)
                 await self._reach(outcome.index)
+                outcome = borne_out(self.ledger, self.state, seq, outcome)
             except Unreachable as error:
                 # It went, or its ledger pauses, or is crowded for long: the same bytes again, through whoever answers.
                 self._report(f"{kind} not yet acknowledged: {error.message}")
@@ -174,8 +179,7 @@ class LedgerLink:
                 attempt += 1
                 continue
             self._set_found()
-            # What the own copy of the ledger says counts, not what the SN says of it; some refusals leave no record.
-            return self.ledger.outcome_of(self.state.uid, self.state.incarnation, seq) or outcome
+            return outcome
 
     async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
         """One call on the SN at hand."""
@@ -264,7 +268,7 @@ class LedgerLink:
         except BaseException:
             await link.close()
             raise
-        self._link = link
+        self._link, self._shorter = link, head < self.replica.head_index
         self._linked.set()
         if not self._unconfirmed:
             self._set_found()
@@ -333,6 +337,7 @@ class LedgerLink:
             return  # the piece before it was more than there was time for: it comes again
         try:
             await self._take(link, body["entries"])
+            self._shorter = False
         except SwarmError as error:
             if isinstance(error, Outdated):
                 self._outdated = error

@@ -50,8 +50,10 @@ def part(contract: Contract, now: Attempt | None, phase: Phase, peer: Peer, want
 
 
 def check_merger(snap: SnapMade, own: Contribution, peer: Peer, want: Want) -> None:
-    """Raw weights are for who merges these very ones: in a broadcast all of them for every member of the attempt."""
-    if any(member.uid == peer.uid for member in snap.members):
+    """Raw weights are for who merges these very ones: in a broadcast all of them for every member of the attempt. After
+    a forced recovery somebody may mean another attempt of this number, to which other weights were offered."""
+    offered = {member.uid: member.digest for member in snap.members}
+    if peer.uid in offered and want.digest in offered.values():
         for place in places(snap, peer.uid, own.nbytes):
             start, stop = own.span(want.what, place.start, place.stop)
             if place.owner == peer.uid and start <= want.start <= want.stop <= stop:

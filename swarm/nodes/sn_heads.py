@@ -280,9 +280,11 @@ class Heads:
             await trio.sleep(JUDGE_AGAIN_S)
 
     async def _follow(self, recovery: Recovery, link: Link) -> None:
-        """Believe the words of its epoch; or, who voted and does not vote in it: go on no more as the voter it was."""
+        """Believe the words of its epoch; or, who voted and does not in it, or has what it gave up: go on no more."""
         ledger, own = self._driver.ledger, self._state.uid
-        if own in ledger.voters and recovery.uid != own:
+        voters = (*ledger.voters, *self._driver.voters)  # these by its log, whose end it may not know to be decided
+        given_up = ledger.head_index >= recovery.index  # what is decided there, for this node, is another entry
+        if given_up or (own in voters and recovery.uid != own):
             who = node_name(ledger, recovery.uid)
             self._end(
                 ComeBack(

@@ -16,6 +16,7 @@ from swarm.core import member_steps as m
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, Outcome, SnapMade
 from swarm.core.ledger import Ledger
 from swarm.core.member import Member, Phase
+from swarm.core.rules import KNOWN
 from swarm.core.timekeeper import Tick, Timekeeper
 from tests.core.scene import CONTRACT, INITIAL, Actor, Scene, digest
 
@@ -67,9 +68,14 @@ class Node:
 
 
 class Rounds:
-    def __init__(self, seed: int, *, nodes: int = 4, min_peers: int = 2, syncs: int = 4, **options: Any) -> None:
+    def __init__(
+        self, seed: int, *, nodes: int = 4, min_peers: int = 2, syncs: int = 4, liars: int = 0, **options: Any
+    ) -> None:
+        """``liars``: so many are Ready with what nobody else holds whenever they may."""
         self.chance = random.Random(seed)
-        self.scene = Scene(rules=3 if options else 1)
+        self.scene = Scene(rules=KNOWN if liars else 3 if options else 1)
+        self.syncs = syncs
+        self.liars = [f"sl-{number}" for number in range(1, liars + 1)]
         self.options = {"minPeers": min_peers, "tooFewPeersSeconds": 0, **options}
         self.nodes = [Node(Actor("sl", f"sl-{number}", "ab"[number % 2]), syncs) for number in range(1, nodes + 1)]
         self.keeper = Timekeeper(self.scene.ledger, self.scene.sn.uid, 0.0)
@@ -97,7 +103,7 @@ class Rounds:
             node.silent = False
             if not node.alive:
                 self._restart(node)
-        for _ in range(6000):
+        for _ in range(1500 * self.syncs):
             if all(node.final for node in self.nodes):
                 break
             self._step(hurry=0.02)
@@ -235,6 +241,8 @@ class Rounds:
         missing = [each for each in snap.members if each.weight and each.uid not in exchange.here]
         if not missing:
             result = digest(f"{[(each.digest, each.weight) for each in snap.members if each.weight]}")
+            if str(node) in self.liars:
+                result = digest(f"{result} by {node}")
             node.disk.add(result)
             node.exchange = None
             node.inbox.append(m.Merged(snap.round, snap.attempt, result))

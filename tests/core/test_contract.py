@@ -327,7 +327,7 @@ def test_the_base_is_lost_when_all_signers_miss_it_and_nobody_else_has_it():
     first = scene.commit(*actors).digest
     second = scene.commit(*actors).digest
     signers = [actor for actor in actors if actor.uid in scene.last(Committed).signers]
-    assert scene.contract.holders(second) == sorted(actor.uid for actor in signers)
+    assert scene.contract.kept.holders(second) == sorted(actor.uid for actor in signers)
     assert missing(scene, signers[0], second).accepted
     assert scene.contract.base == second
     missing(scene, signers[1], second)

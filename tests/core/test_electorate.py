@@ -63,12 +63,14 @@ class Steps:
     def __init__(self, voters: str, wanted: str, behind: dict[str, int]) -> None:
         self.electorate = Electorate()
         self.voters, self.wanted, self.behind = tuple(voters), tuple(wanted), behind
+        self.in_step: set[str] | None = None  # all that answer
         self.now_s = 0.0
 
     def tick(self, seconds: float = 0.1, *, settled: bool = True, changing: bool = False) -> str | None:
         self.now_s += seconds
+        in_step = set(self.behind) if self.in_step is None else self.in_step
         voters = self.electorate.tick(
-            self.now_s, self.wanted, self.voters, self.behind, settled=settled, changing=changing
+            self.now_s, self.wanted, self.voters, self.behind, in_step, settled=settled, changing=changing
         )
         if voters is None:
             return None
@@ -85,6 +87,18 @@ def test_from_one_to_three_only_when_both_are_ready() -> None:
     assert steps.tick() == "ab"
     assert steps.tick() == "abc"
     assert steps.tick() is None
+
+
+def test_from_one_to_three_only_with_those_that_store_what_the_one_voter_does() -> None:
+    """One that has answered just now, and is gone, would be one of two that decide only together."""
+    steps = Steps("a", "abcd", {"a": 0, "b": 0, "c": 0})
+    steps.in_step = {"c"}
+    assert steps.tick() is None
+    steps.behind["d"] = 0
+    steps.in_step = {"c", "d"}
+    assert steps.tick() == "ac"
+    steps.in_step = set()  # with more than one voter there is no such thing
+    assert steps.tick() == "acb"
 
 
 def test_two_voters_are_given_up_if_the_third_does_not_come() -> None:

@@ -44,6 +44,16 @@ def test_the_same_bytes_again_give_the_recorded_outcome_and_no_effect():
     assert scene.ledger.outcome_of(actor.uid, actor.incarnation, actor.seq) == first.outcome
 
 
+def test_what_never_came_is_told_from_what_is_recorded_no_longer():
+    scene = Scene()
+    actor, _ = scene.learners(2)
+    scene.offer(actor)
+    where = actor.uid, actor.incarnation
+    assert [scene.ledger.lacks(*where, seq) for seq in (1, actor.seq, actor.seq + 1)] == [False, False, True]
+    assert not scene.ledger.lacks(actor.uid, b"another", actor.seq + 1), "of which this ledger cannot tell"
+    assert scene.ledger.lacks("a stranger", actor.incarnation, 1)
+
+
 def test_a_refusal_is_recorded_too():
     scene = Scene()
     actor, _ = scene.learners(2)

@@ -471,3 +471,56 @@ def test_the_dead_one_is_removed_first_and_then_the_other(three: Hand) -> None:
     three.run(5)
     assert three.told(leader, newcomer(three)[1]).outcome.accepted
     assert leader.orderer.consensus.one_copy, "and every status says so"
+
+
+def test_a_node_that_has_stored_its_joining_and_does_not_know_it_to_be_decided_can_be_promoted() -> None:
+    """As after a cut of the power: what was known to be committed is noted in passing. A recovery decides the rest."""
+    hand = Hand(2)
+    hand.begin()
+    sentinel, peer = hand.sns
+    for sn in hand.sns:
+        hand.crash(sn)
+    peer.disk.commit = 1
+    hand.restart(peer)
+    hand.run(3)
+    assert peer.uid not in peer.ledger.nodes
+    assert peer.orderer.last_index > peer.orderer.head
+    swci = Actor("swci", "swci-1")
+    body = {"epoch": 1, "uid": peer.uid, "reason": "fire", "lost_after": peer.orderer.last_index}
+    body |= {"chain": [b"certificate"], "node_key": swci.node_key, "incarnation": swci.incarnation}
+    number = hand.recover(peer, propose(swci, "ForcedRecovery", body, hand.network_id))
+    hand.run(3)
+    answer = peer.answers[number]
+    assert isinstance(answer, Answered), answer
+    assert answer.outcome.accepted, answer.outcome.reason
+    assert (peer.ledger.epoch, peer.orderer.role) == (1, "leader")
+    assert sentinel.uid not in dict(peer.ledger.sns())
+
+
+def test_a_recovery_that_what_is_stored_forbids_is_declined_before_anybody_follows_it() -> None:
+    """Consensus does not ask the ledger: what only the entries behind its head speak against counts, too."""
+    hand = Hand(2)
+    hand.begin()
+    sentinel, peer = hand.sns
+    swci = Actor("swci", "swci-1")
+    assert hand.told(sentinel, hand.join(swci)).outcome.accepted
+    assert hand.told(sentinel, propose(swci, "SnRemoved", {"uid": peer.uid}, hand.network_id, 2)).outcome.accepted
+    stored = peer.disk.last_index
+    for sn in hand.sns:
+        hand.crash(sn)
+    removal = sentinel.disk.last_index
+    for index in range(stored + 1, removal + 1):
+        peer.disk.entries.append(sentinel.disk.entry(index))
+    peer.disk.commit = removal - 1
+    hand.restart(peer)
+    hand.run(3)
+    assert peer.uid in dict(peer.ledger.sns()), "it does not know that yet"
+    person = Actor("swci", "swci-2")
+    body = {"epoch": 1, "uid": peer.uid, "reason": "fire", "lost_after": peer.orderer.last_index}
+    body |= {"chain": [b"certificate"], "node_key": person.node_key, "incarnation": person.incarnation}
+    number = hand.recover(peer, propose(person, "ForcedRecovery", body, hand.network_id))
+    hand.run(3)
+    answer = peer.answers[number]
+    assert isinstance(answer, Declined), answer
+    assert "is no network node of this ledger" in answer.reason
+    assert peer.orderer.role != "leader"

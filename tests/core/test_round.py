@@ -312,7 +312,7 @@ def test_a_ready_after_commit_makes_one_more_holder_and_another_digest_is_refuse
     scene.ready(actors[0])
     scene.ready(actors[1])
     assert scene.say(actors[2], "Ready", late).accepted
-    assert actors[2].uid in scene.contract.holders(digest("merged 0"))
+    assert actors[2].uid in scene.contract.kept.holders(digest("merged 0"))
     outcome = scene.say(actors[2], "Ready", {**late, "digest": digest("else")})
     assert not outcome.accepted
     assert outcome.result == {"round": 1, "base": digest("merged 0"), "finished": False}

@@ -2,6 +2,7 @@
 
 import pytest
 
+from swarm.core.events import Aborted
 from tests.core.rounds import Rounds
 
 SEEDS = range(30)
@@ -26,6 +27,21 @@ def test_whatever_crashes_all_programs_end_with_one_model_and_no_change_is_gone_
     for seed in SEEDS:
         print(f"seed {seed}")
         Rounds(seed, nodes=nodes, min_peers=min_peers, **options).run()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "liars", "options"),
+    [(3, 1, {}), (4, 1, {}), (6, 2, {}), (5, 1, {"pickPeers": 3}), (5, 1, {"asyncGoal": 3})],
+)
+def test_whatever_some_say_that_they_hold_the_others_go_on_and_all_end_with_one_model(nodes, liars, options):
+    for seed in SEEDS:
+        print(f"seed {seed}")
+        rounds = Rounds(seed, nodes=nodes, liars=liars, syncs=10, **options)
+        rounds.run()
+        told = [event for event in rounds.scene.events if isinstance(event, Aborted) and event.outvoted]
+        assert {str(node) for node in rounds.nodes for event in told if node.actor.uid in event.outvoted} <= set(
+            rounds.liars
+        )
 
 
 def test_without_faults_no_change_is_given_up():

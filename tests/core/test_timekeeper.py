@@ -6,6 +6,7 @@ from swarm.core.exchanging_silence import PATIENCE, SILENT_S
 from swarm.core.layout import BELIEVED_BYTES_PER_S, SLOWEST_BYTES_PER_S
 from swarm.core.timekeeper import (
     AGAIN_S,
+    DOUBT_S,
     LEASE_S,
     LONGER_TOGETHER,
     LONGEST,
@@ -100,6 +101,21 @@ def test_a_line_moves_up_when_those_at_its_head_hang_for_as_long_as_the_contract
         assert leader.pass_s(limit_s - 0.5) == []
         leader.apply(leader.pass_s(0.5))
     assert contract.waiting_for() == first
+
+
+@pytest.mark.parametrize("limit_s", [40, 0])
+def test_who_is_left_out_is_next_when_the_others_hang_also_where_they_are_waited_for_without_an_end(limit_s):
+    leader = Leader(3, Scene(rules=5), tooFewPeersSeconds=limit_s)
+    scene, (liar, *honest) = leader.scene, leader.actors
+    for actor in leader.actors:
+        scene.offer(actor)
+    scene.ready(liar, "false")
+    for actor in honest:
+        scene.ready(actor)
+    assert scene.contract.left_out() == [liar.uid]
+    assert leader.pass_s((limit_s or DOUBT_S) - 0.5) == []
+    leader.apply(leader.pass_s(0.5))
+    assert liar.uid in scene.contract.waiting_for()
 
 
 def test_the_window_follows_the_lateness_that_was_seen_between_2_and_30_s():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from swarm.core.events import SnapMade
 from swarm.core.weightcap import capped
 from tests.core import scene as scene_module
-from tests.core.scene import Actor, Scene, restored
+from tests.core.scene import CONTRACT, Actor, Scene, restored
 
 PEERS = st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 100_000)), min_size=1, max_size=9)
 
@@ -95,3 +95,34 @@ def test_a_second_ca_of_its_name_gives_no_organisation_more_weight_than_a_third(
     found = {member.uid: member.weight for member in snap.members}
     assert [found[member.uid] for member in (one, two, *others)] == weights
     restored(scene.ledger)
+
+
+def test_a_merge_under_way_weighs_what_it_weighed_when_newer_rules_begin(twin):
+    """Whose they are by their CAs is noted between two rounds: a node that starts from a snapshot merges alike."""
+    options = {"mergeMethod": "geomedian", "minPeers": 4}
+    scene, one, two = with_a_twin(4, **options)
+    others = [Actor("sl", "sl-1", "b"), Actor("sl", "sl-1", "c")]
+    late = Actor("sl", "sl-9", "b")
+    for actor in (*others, late):
+        scene.join(actor)
+    for member in (two, *others):
+        assert scene.enrol(member, **options).accepted
+    members = (one, two, *others)
+    for member in members:
+        assert scene.offer(member).accepted
+    scene.rules = 5
+    for actor in (*members, late, scene.sn, Actor("swci", "swci-1")):
+        scene.ledger.nodes[actor.uid].rules = 5
+    assert scene.say(scene.sn, "ProtocolActivated", {"rules": 5}).accepted
+    assert scene.enrol(late, **options).accepted
+    assert scene.enrol(two, **options).accepted
+    merging = scene.contract.snap
+    assert {member.weight for member in merging.members} == {1000}
+    assert restored(scene.ledger).contracts[CONTRACT].snap == merging
+    for member in members[:3]:
+        assert scene.ready(member).accepted
+    for member in (*members, late):
+        scene.offer(member)
+    found = {member.uid: member.weight for member in scene.contract.snap.members}
+    assert found[one.uid] == found[two.uid] < 1000
+    assert restored(scene.ledger).contracts[CONTRACT].snap == scene.contract.snap

@@ -161,7 +161,13 @@ class Lying(Answering):
         return self._lie
 
 
-@pytest.mark.parametrize("lie", [BadInput("a lie"), InternalError("a lie"), IdentityError("a lie"), {}, None, [1]])
+GIVEN_UP = {"index": 0, "accepted": True, "code": 0, "reason": "", "result": {}, "hint": ""}
+"""Accepted by a ledger that a forced recovery has given up: the own copy, of the one that goes on, lacks it."""
+
+
+@pytest.mark.parametrize(
+    "lie", [BadInput("a lie"), InternalError("a lie"), IdentityError("a lie"), {}, None, [1], GIVEN_UP]
+)
 def test_what_one_network_node_says_to_a_proposal_ends_nothing_and_another_is_asked(
     tmp_path: Path, names: Names, lie: Any
 ) -> None:
@@ -184,6 +190,42 @@ def test_what_one_network_node_says_to_a_proposal_ends_nothing_and_another_is_as
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert lying.asked == 1
     assert lying.closed.is_set()
+
+
+def test_nothing_is_proposed_where_the_ledger_ended_before_what_was_read_until_that_is_known_to_go_on(
+    tmp_path: Path, names: Names
+) -> None:
+    """It may go on in another way, since a forced recovery: a round's number and attempt would mean another round."""
+    made = link(tmp_path, ("10.0.0.1", 30304))
+    heads, asked = [0, 4, 5], []
+
+    async def call(verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+        if verb == "follow":
+            return {"head": heads.pop(0)}
+        asked.append(len(heads))
+        return {"index": 0, "accepted": False, "code": 5, "reason": "a test", "result": {}, "hint": ""}
+
+    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+        names.links.append(Answering())
+        names.links[-1].call = call  # type: ignore[method-assign]
+        return names.links[-1]
+
+    names.connect = connect  # type: ignore[method-assign]
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, names))
+            made.ledger.head_index = 5
+            names.links[0].closed.set()
+            while len(names.links) < 2:
+                await trio.sleep(0.01)
+            with trio.fail_after(60):
+                assert (await made.propose("NodeLeft", {})).reason == "a test"
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert asked == [0], "only where the ledger ends with what this node has, and has that"
+    assert [each.closed.is_set() for each in names.links] == [True, True, False]
 
 
 def test_a_network_node_without_a_majority_is_left_and_the_ledger_is_lost_until_one_has_it(

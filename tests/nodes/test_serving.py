@@ -100,3 +100,14 @@ def test_who_left_or_was_excluded_reads_nothing(what: str, state: Any, said: str
     agreed.members[OTHER].state = state
     with pytest.raises(Refused, match=said):
         serving.check_member(agreed, peer(OTHER), want)
+
+
+@pytest.mark.parametrize("what", ["offer", "leaves"])
+def test_weights_that_were_offered_to_another_attempt_of_this_number_are_not_those_of_this_one(what: str):
+    """After a forced recovery there may be two."""
+    now = attempt("broadcast")
+    stop = HASH * 6 if what == "leaves" else SCHEMA.nbytes
+    assert read(now, OTHER, what, 0, stop)
+    want = Want("a-contract", 0, what, 1, "another", 0, stop)
+    with pytest.raises(Refused, match="may not read them"):
+        serving.part(contract(), now, Phase.MERGING, peer(OTHER), want)

@@ -334,6 +334,35 @@ def test_a_recovery_into_which_nobody_voted_here_ends_the_voter_and_proves_nothi
     assert (error.common, node.proven) == (10, [])
 
 
+def test_who_votes_by_an_entry_that_it_does_not_know_to_be_decided_ends_as_well(
+    state: StateDirectory, monkeypatch
+) -> None:
+    """The recovery has put it out: it would follow, and nobody would send it a word."""
+    node, peer = Node(state, 10), Peer(1)
+    shown = signed_recovery(node, peer.uid, monkeypatch)
+    node.driver.voters = (peer.uid, state.uid, Peer(2).uid)
+    peer.link.call = hashes_of_10
+    node.told(peer, recovery=shown)
+    (error,) = node.ended
+    assert isinstance(error, ComeBack)
+    assert node.proven == []
+
+
+@pytest.mark.parametrize(("entries", "ends"), [(9, False), (10, False), (11, True), (20, True)])
+def test_who_has_decided_otherwise_where_a_recovery_stands_ends_whether_it_votes_or_not(
+    state: StateDirectory, monkeypatch, entries: int, ends: bool
+) -> None:
+    """Its entries might be compacted, so that what follows the recovery seems to fit to them; or it has joined by them
+    only, so that nobody would send it a word."""
+    node, peer = Node(state, 10), Peer(1)
+    shown = signed_recovery(node, peer.uid, monkeypatch)
+    node.grow(entries)
+    peer.link.call = hashes_of_10
+    node.told(peer, recovery=shown)
+    assert [type(error) for error in node.ended] == [ComeBack] * ends
+    assert bool(node.proven) != ends
+
+
 async def hashes_of_10(verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
     return {"hash": hash_of(body["at"])}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,8 +64,8 @@ class Proof:
     """An owner's signature under a shard: nobody else can make one."""
 
     owner: str
-    round: int
-    attempt: int
+    snap: bytes
+    """The snap's entry: after a forced recovery there may be another one of that round and attempt."""
     start: int
     values: Values
 
@@ -136,7 +136,8 @@ class Attempt:
 
     def _pull(self, pull: x.Pull, upto: int) -> None:
         snap = self.snap
-        want = Want(pull.what, snap.contract, "", snap.round, snap.attempt, pull.of, upto, pull.stop)
+        digest = self._digests[pull.of] if pull.what == "offer" else ""
+        want = Want(pull.what, snap.contract, digest, snap.round, snap.attempt, pull.of, upto, pull.stop)
         source = self.node.around.uids[pull.source]
         self._requests[pull] = self.node.request(
             source, want, lambda reply: self._replied(pull, upto, reply), AGAIN_S[2]
@@ -199,8 +200,7 @@ class Attempt:
         first, stop = pull.start // LEAF_BYTES, pull.stop // LEAF_BYTES
         if pull.what == "shard":
             proof = reply.proof
-            expected = (pull.of, self.snap.round, self.snap.attempt, pull.start, tuple(self.result[first:stop]))
-            if proof is None or (proof.owner, proof.round, proof.attempt, proof.start, proof.values) != expected:
+            if proof != Proof(pull.of, self.snap.entry, pull.start, tuple(self.result[first:stop])):
                 return False
             self._proofs[pull.of, pull.start] = proof
             return True
@@ -230,7 +230,16 @@ class Attempt:
             self.node.give_up("no room for the result")
             return
         self.learning.note("holds", self.snap.round, self.snap.attempt, digest)
-        self.learning.happened(m.Merged(self.snap.round, self.snap.attempt, digest, tuple(self._shards())))
+        result = m.Merged(self.snap.round, self.snap.attempt, digest, tuple(self._shards()))
+        self.learning.happened(self._misstated(result) if self._lies("ready") else result)
+
+    def _misstated(self, result: m.Merged) -> m.Merged:
+        """What nobody holds, in a shard that somebody else owns."""
+        mine = [shard.owner == self.node.uid for shard in self.snap.shards]
+        pieces = [p if own else hashlib.sha256(p).digest() for p, own in zip(result.shards, mine, strict=True)]
+        self.node.note("lied", self.node.uid, "ready", True)
+        false = hashlib.sha256(f"{result.digest} {self.node.uid}".encode()).hexdigest()
+        return replace(result, digest=f"blake3:{false}", shards=tuple(pieces))
 
     def _shards(self) -> Iterator[bytes]:
         for shard in self.snap.shards:
@@ -255,7 +264,7 @@ class Attempt:
             return "that attempt is over here"
         first, stop = want.start // LEAF_BYTES, want.stop // LEAF_BYTES
         if want.what == "offer":
-            if self.answered:
+            if self.answered or self._digests[self.node.uid] != want.digest:
                 return "the round is over"
             shown = commitments.proof(self.own, first, stop) if self._roots[self.node.uid] else b""
             return Bytes(self._told(asker, "contribution", self.own[first:stop]), None, shown)
@@ -270,7 +279,7 @@ class Attempt:
         before = tuple(self.result[shard.start // LEAF_BYTES : first])
         if not whole:
             return Bytes(values, None)
-        proof = Proof(self.node.uid, want.round, want.attempt, shard.start, before + values)
+        proof = Proof(self.node.uid, self.snap.entry, shard.start, before + values)
         self._sign(shard, proof)
         return Bytes(values, proof)
 
@@ -286,17 +295,22 @@ class Attempt:
                 return Bytes(tuple(self.result[first:stop]), proof)
         return "that shard is not here"
 
+    def _lies(self, what: str) -> bool:
+        chance = self.node.lies.get(what, 0.0)
+        if not chance or self.node.world.random.random() >= chance:
+            return False
+        self.node.around.weather.count("lie")
+        return True
+
     def _told(self, asker: LearningNode, what: str, values: Values) -> Values:
         """The truth; now and then a liar tells something else, and each asker another."""
         if what == "contribution" and asker.uid in self.node.spoils:
             self.node.around.weather.count("lie")
             return (math.nan, *values[1:])
-        chance = self.node.lies.get(what, 0.0)
-        if not chance or not values or self.node.world.random.random() >= chance:
+        if not values or not self._lies(what):
             return values
         checked = what == "contribution" and (self.snap.topology == "broadcast" or self.node.terms.full)
         self.node.note("lied", self.node.uid, what, checked)
-        self.node.around.weather.count("lie")
         return (values[0] + 1.0 + self.node.world.random.randint(0, 9), *values[1:])
 
 

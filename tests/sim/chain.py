@@ -44,6 +44,10 @@ class View:
     """Their states."""
 
     @property
+    def place(self) -> tuple[int, bytes]:
+        return self.index, self.head
+
+    @property
     def tasks(self) -> Mapping[str, Task]:
         return self.board.tasks
 
@@ -76,7 +80,7 @@ class Chain:
 
     def _take(self, view: View, header: EntryHeader, proposal: bytes) -> tuple[Applied, View]:
         if self._ledger.head_hash != header.prev_hash:
-            self._ledger = self._replayed(header.prev_hash)
+            self._ledger = self.replayed(header.prev_hash)
         claim = self.codec.claim(header, proposal, self._ledger)
         applied = self._ledger.apply(header, claim)
         if not applied.outcome.accepted:  # that changes nothing
@@ -108,7 +112,7 @@ class Chain:
     def forget(self) -> None:
         self._steps.clear()
 
-    def _replayed(self, head: bytes) -> Ledger:
+    def replayed(self, head: bytes) -> Ledger:
         """Another branch: it begins at the same first entry."""
         raws: list[bytes] = []
         while any(head):

@@ -15,6 +15,7 @@ from collections import defaultdict
 from tests.sim.checkers_disputes import Disputes
 from tests.sim.checkers_groups import Groups
 from tests.sim.checkers_jobs import TASK_ENDED, Jobs
+from tests.sim.checkers_recovery import RECOVERY, judged
 from tests.sim.checkers_rounds import Rounds
 from tests.sim.history import Entry, Fact, History, Values
 from tests.sim.verdict import Check, Violation
@@ -25,6 +26,13 @@ LOST_MIN_S = 8.0
 
 def check(history: History, *, ended: bool = True) -> list[Violation]:
     """Everything that the history breaks. ``ended``: the world came to its end, so nothing may be left open."""
+    kinds = {entry.kind for entry in history.entries.values()}
+    if RECOVERY in kinds:
+        return judged(history, _judged, ended=ended)
+    return _judged(history, ended)
+
+
+def _judged(history: History, ended: bool) -> list[Violation]:
     rounds = Rounds(history)
     checks = [Logs(history), Groups(rounds), rounds, Programs(rounds), Reads(), Tasks(history), Jobs(history)]
     if any(entry.kind == "Evidence" for entry in history.entries.values()):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BEAT_S = 2.0
 SILENT_S = 6.0
+DISAGREES_S = 0.5
 RETRY_S = (0.3, 0.6, 1.2, 2.0, 3.0)
 TRIES = len(RETRY_S)
 """So often the SN at hand is asked in vain, then another."""
@@ -45,6 +46,8 @@ class Surroundings:
     """Processes by the uids that they have, or had."""
     checks: bool = False
     """Whether every machine's own invariants are looked at after every event."""
+    recovers: bool = False
+    """Whether there is a forced recovery, so that ledgers part."""
     removed: Callable[[str], None] = lambda uid: None
     """A network node comes back under another uid: a person has the old one removed."""
 
@@ -108,7 +111,7 @@ class Client(Process):
         self._follow()
 
     def _follow(self) -> None:
-        self.around.network.send(self, self.sn, self.sn.followed, self, self.replica.view.index)
+        self.around.network.send(self, self.sn, self.sn.followed, self, *self.replica.view.place)
 
     def _beat(self) -> None:
         if self.now_s - self._heard_s >= SILENT_S:
@@ -116,7 +119,7 @@ class Client(Process):
             self._set_lost(True)
             self._change()
         else:
-            self.around.network.send(self, self.sn, self.sn.beaten, self, self.replica.view.index)
+            self.around.network.send(self, self.sn, self.sn.beaten, self, *self.replica.view.place)
         self.later(BEAT_S, self._beat)
 
     def _set_lost(self, lost: bool) -> None:
@@ -135,9 +138,15 @@ class Client(Process):
         if after > head:
             self._follow()
             return
-        fresh = [self.replica.take(raw) for raw in raws[head - after :]]
+        new = raws[head - after :]
+        if new and self.around.recovers and self.around.codec.entries[new[0]][0].prev_hash != self.replica.view.head:
+            self.disagrees(sn)
+            return
+        fresh = [self.replica.take(raw) for raw in new]
         if not fresh:
             return
+        if self.around.recovers:
+            self.note("read", self.replica.view.head)
         self.on_entries(fresh)
         if not self._ready:  # the ledger was read as far as an SN had it
             self._ready = True
@@ -145,12 +154,43 @@ class Client(Process):
         if self._waiting:
             self._settle()
 
+    def disagrees(self, sn: NetworkNode) -> None:
+        """Its ledger is another one than what this node has of it."""
+        if sn is self.sn and not self.lost:
+            self._set_lost(True)
+            self.later(DISAGREES_S, self._change)
+
+    def declined(self, life: int, seq: int) -> None:
+        """By the ledger that goes on it has not joined: it ends, and a person starts it again."""
+        if life == self.life and seq in self._waiting:
+            self.note("stranded", self.name)
+            self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """A person starts it again, since what it has of the ledger was given up."""
+        self.crash(power=False)
+        self.start()
+
     def _settle(self) -> None:
         """Whoever was answered hears it once this node has read as far as its entry."""
         head = self.replica.view.index
         for seq, waiting in list(self._waiting.items()):
-            if waiting.answer is not None and waiting.answer.index <= head and self._waiting.pop(seq, None):
+            if waiting.answer is None or waiting.answer.index > head:
+                continue
+            if not self._bears_out(waiting):
+                waiting.answer = None  # it is asked again
+            elif self._waiting.pop(seq, None):
                 waiting.done(waiting.answer)
+
+    def _bears_out(self, waiting: _Waiting) -> bool:
+        """Whether the own copy of the ledger has what was acknowledged: a forced recovery may have given that up."""
+        assert waiting.answer is not None
+        if not (self.around.recovers and waiting.answer.accepted):
+            return True
+        entries, at = self.around.codec.entries, self.replica.view.head
+        while any(at) and entries[at][0].index > waiting.answer.index:
+            at = entries[at][0].prev_hash
+        return any(at) and entries[at][1] == waiting.raw
 
     # ---- proposing
 
@@ -191,6 +231,8 @@ class Client(Process):
             return
         self.note("acknowledged", self.uid, waiting.raw, outcome.index, outcome.accepted)
         waiting.answer = outcome
-        if outcome.index <= self.replica.view.index:
+        if outcome.index <= self.replica.view.index and self._bears_out(waiting):
             del self._waiting[seq]
             waiting.done(outcome)
+        elif outcome.index <= self.replica.view.index:
+            waiting.answer = None

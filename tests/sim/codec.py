@@ -17,7 +17,7 @@ from swarm.core.names import Identity
 from swarm.core.ordering import LogEntry
 from tests.sim.history import History
 
-INTRODUCTIONS = ("Genesis", "NodeJoined")
+INTRODUCTIONS = ("Genesis", "NodeJoined", "ForcedRecovery")
 ORGANISATIONS = ("a", "b", "c")
 
 

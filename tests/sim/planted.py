@@ -151,12 +151,15 @@ BUGS: dict[str, Bug] = {
 
 MORE: dict[str, Bug] = {
     "two_signatures_convict_nobody": Bug(
-        "contract",
-        "if digest == shown_before(self.dispute, body, accused, self.name):",
-        "if shown_before(self.dispute, body, accused, self.name):",
+        "dispute",
+        "return dispute.show(body) != digest",
+        "return dispute.show(body) != digest and False",
         leans="full",
     ),
     "momentum_forgotten": Bug("outer", "kept *= how.momentum", "kept *= 0.0", leans="full"),
+    "recovery_judged_without_what_is_stored": Bug(
+        "recovery", "range(ledger.head_index + 1, now.last_index + 1)", "range(0)", leans="recovery"
+    ),
 }
 """In what only few worlds play: tests plant them, the command does not."""
 

@@ -21,6 +21,8 @@ from tests.sim.groups import drawn as drawn_groups
 from tests.sim.network import Network
 from tests.sim.participant import Participant
 from tests.sim.program import Terms, schema_of
+from tests.sim.recovery import Recovery
+from tests.sim.recovery import drawn as drawn_recovery
 from tests.sim.sl import LearningNode
 from tests.sim.sn import NetworkNode
 from tests.sim.swci import Commander
@@ -85,6 +87,8 @@ class Lean:
     full: bool = False
     """Commitments to every leaf, and owners that lie: as all that follows, only where it is asked for, or in a world
     that is drawn towards nothing."""
+    recovery: bool = False
+    """Most of the voters are lost, and a person lets another network node decide alone."""
 
 
 class Scenario:
@@ -102,12 +106,14 @@ class Scenario:
         self._cast()
         self.participants: list[Participant] = []
         self._cast_errands(seed)
+        self.recovery = self._recovers(seed)
 
     # ---- who is in it
 
     def _cast(self) -> None:
         random, around = self.random, self.around
         count = self._lean.sns or random.choices((1, 2, 3, 4, 5), (23, 20, 44, 5, 8))[0]
+        count = max(count, 2) if self._lean.recovery else count
         organisations = ORGANISATIONS[: random.randint(1, 3)]
         every = random.choice((10_000, 10_000, 40, 25))
         self.sns = [
@@ -128,6 +134,8 @@ class Scenario:
             liar = random.choice(self.sls)
             liar.lies = {random.choice(("contribution", "shard")): 0.1}
         random.choice(self.sls).lies["base"] = random.choice((0.0, 0.1, 0.4))
+        if "lie" not in self.weather.mix and Random(f"ready {self.world.seed}").random() < 0.1 and learners > 2:
+            self.sls[0].lies["ready"] = 0.5
         self.swops = [
             OperatorNode(
                 around, f"swop-{n + 1}", organisations[n % len(organisations)], random.randint(1, 2), (1.0, 8.0)
@@ -146,7 +154,7 @@ class Scenario:
     def _cast_errands(self, seed: int) -> None:
         """Jobs and roles came with later rules than the rest."""
         errands = drawn(seed, always=self._lean.errands)
-        if not errands:
+        if not errands or self._lean.recovery:
             return
         self.swci.errands = errands.tasks
         self.participants = [
@@ -157,6 +165,19 @@ class Scenario:
             swop.room = errands.room
         for process in (*self.sns, *self.sls, *self.swops, *self.participants, self.swci):
             process.rules = max(process.rules, LATER)
+
+    def _recovers(self, seed: int) -> Recovery | None:
+        """Where there is somebody left to decide alone; not in worlds with groups, jobs or roles."""
+        asked, lean = self._lean.recovery, self._lean
+        plan = drawn_recovery(seed, always=asked) if asked or lean == Lean() else None
+        if plan is None or len(self.sns) == 1 or self.participants or self.sls[0].place != ALONE:
+            return None
+        recovery = Recovery(self.around, plan, ORGANISATIONS[0])
+        recovery.clients = [*self.sls, *self.swops, self.swci]
+        self.around.recovers = True
+        for process in (*self.sns, *recovery.clients):
+            process.rules = NEWEST
+        return recovery
 
     def _terms(self, learners: int) -> Terms:
         random = self.random
@@ -180,7 +201,9 @@ class Scenario:
     def _seats(self, terms: Terms, learners: int) -> list[tuple[Terms, Place]]:
         """What each learning node's program agrees on, and with whom: all of them together, or each group for itself.
         Drawn apart, too."""
-        groups = [] if self._lean.full else drawn_groups(self.world.seed, learners, always=self._lean.groups)
+        lean = self._lean
+        none = lean.full or lean.recovery
+        groups = [] if none else drawn_groups(self.world.seed, learners, always=lean.groups)
         if groups:
             self.full = None
         elif self.full:
@@ -220,8 +243,10 @@ class Scenario:
         others = [*self.sns[1:], *self.sls, *self.swops, *self.participants, self.swci]
         for process in others:
             world.after(self.random.uniform(0.0, 1.5), process.start)
+        if self.recovery:
+            self.recovery.start()
         world.run(lambda: world.now_s >= 2.0, 2.0)
-        spare = (len(self.sns) - 1) // 2
+        spare = (len(self.sns) - 1) // 2 if not self.recovery else 0
         weather.begin(self.around.network, self.sns, self.sls, [*self.swops, *self.participants, self.swci], spare)
         least_s = world.now_s + FAULTS_AT_LEAST_S
         world.run(lambda: world.now_s >= least_s and weather.enough, FAULTS_AT_MOST_S)
@@ -237,9 +262,12 @@ class Scenario:
         open_ = [node.name for node in self.sls if not node.done]
         if not self.swci.alive or not self.swci.finished:
             open_.append(self.swci.name)
-        heads = {sn.orderer.ledger.head_hash for sn in self.sns if sn.alive}
-        if len(heads) > 1 or not all(sn.alive for sn in self.sns):
+        expected = [sn for sn in self.sns if sn not in self.weather.away]
+        heads = {sn.orderer.ledger.head_hash for sn in expected if sn.alive}
+        if len(heads) > 1 or not all(sn.alive for sn in expected):
             open_.append("sns")
+        if self.recovery and not self.recovery.over:
+            open_.append(self.recovery.name)
         return open_
 
     def _report(self, stuck: bool) -> Report:

@@ -175,6 +175,11 @@ class LearningNode(Client):
         else:
             self.later(1.0, self._serve_last)
 
+    def begin_anew(self) -> None:
+        if self.program.over:
+            self.done, self.program = False, Program(self._weights(), self.terms.rounds)
+        super().begin_anew()
+
     def _leave(self) -> None:
         self.propose("NodeLeft", {}, self._left)
 

@@ -22,10 +22,11 @@ from swarm.core.asking import (
     Paused,
     Publish,
     ReadReady,
+    RecoveryAsked,
     Restored,
     TurnedAway,
 )
-from swarm.core.events import Outcome
+from swarm.core.events import Outcome, Recovered
 from swarm.core.ledger import Ledger
 from swarm.core.names import uid_of
 from swarm.core.orderer import Orderer
@@ -45,6 +46,7 @@ from swarm.core.snapshot import Snapshot, restored
 from tests.sim.asker import Asker
 from tests.sim.codec import ORGANISATIONS, anchored, identity, joined
 from tests.sim.disk import SnDisk
+from tests.sim.heads import Heads, superseded
 from tests.sim.world import Process
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ CLOCK_EVERY = 4
 CLOCK_OFF_S = 120.0
 JOIN_AGAIN_S, FOUND_AGAIN_S = 1.5, 0.1
 SNAPSHOT_S = 2.0
+BACKFILL_S = 1.0
 FULL_S = 0.25
 """How often a full disk is tried again."""
 
@@ -85,6 +88,8 @@ class NetworkNode(Process):
         self.uid = uid_of(self.node_key)
         self.starts = 0
         self.disk = SnDisk(self.world.random, self.note)
+        self.kept_recovery = b""
+        """The entry of the newest forced recovery that it knows of. On disk."""
         self.around.uids[self.uid] = self
 
     @property
@@ -120,8 +125,14 @@ class NetworkNode(Process):
         )  # fmt: skip
         self._founding = fresh
         self._introduction = b""
+        self.heads: Heads | None = None
+        if self.around.recovers:
+            self.heads = Heads(self)
+            self.later(BACKFILL_S, self._fill)
         self._handle(Breathed())
         self._tick()
+        if self.heads is not None:
+            self.heads.tick()
         self._introduce()
 
     def on_crash(self, power: bool) -> None:
@@ -194,8 +205,17 @@ class NetworkNode(Process):
     # ---- what others send
 
     def received(self, sender: str, to: str, message: Message) -> None:
-        if to == self.uid:
+        if to == self.uid and (self.heads is None or self.heads.hears(sender)):
             self._handle(Received(sender, message))
+
+    def happened(self, event: Any) -> None:
+        """What it has found out about others; behind what happens at this moment."""
+        self.later(0.0, self._handle, event)
+
+    def recovery_asked(self, person: Any, life: int, number: int, raw: bytes) -> None:
+        self._number += 1
+        self._askers[self._number] = Asker(person, life, number, raw, 0)
+        self._handle(RecoveryAsked(self._number, raw, self.wall_ms))
 
     def asked(self, client: Client, life: int, seq: int, raw: bytes) -> None:
         self._heard[client.uid] = None
@@ -220,18 +240,32 @@ class NetworkNode(Process):
         if asker is not None and asker.raw and asker.who is not self:
             self.around.network.send(self, asker.who, asker.who.turned_away, asker.life, asker.number)
 
+    def declined(self, life: int, number: int) -> None:
+        """Nobody can have signed that, by the ledger here or where this one asked."""
+        asker = self._askers.pop(number, None) if life == self.life else None
+        if asker is not None and self.heads is not None and asker.raw and asker.who is not self:
+            self.around.network.send(self, asker.who, asker.who.declined, asker.life, asker.number)
+
     def was_read(self, life: int, number: int, index: int) -> None:
         asker = self._askers.pop(number, None) if life == self.life else None
         if asker is not None:
             self.around.network.send(self, asker.who, asker.who.was_read, asker.life, asker.number, index)
 
-    def followed(self, client: Client, head: int) -> None:
+    def followed(self, client: Client, head: int, hash_: bytes) -> None:
+        if self.heads is not None and not self._goes_on(head, hash_):
+            self.around.network.send(self, client, client.disagrees, self)
+            return
         self._followers[client.name] = [client, head]
         self._feed(self._followers[client.name], always=True)
 
-    def beaten(self, client: Client, head: int) -> None:
+    def _goes_on(self, head: int, hash_: bytes) -> bool:
+        """Whether this node's ledger begins as one does that ends with this entry, as far as it can tell."""
+        at = head - self.first_raw
+        return at <= 0 or (at <= len(self.raws) and self.raws[at - 1] == hash_)
+
+    def beaten(self, client: Client, head: int, hash_: bytes) -> None:
         self._heard[client.uid] = None
-        self.followed(client, head)
+        self.followed(client, head, hash_)
 
     def heard(self, uids: tuple[str, ...]) -> None:
         if self.orderer.role == "leader":
@@ -320,7 +354,7 @@ class NetworkNode(Process):
             case Paused() | TurnedAway():
                 self.turned_away(self.life, effect.number)
             case Declined():
-                self._askers.pop(effect.number, None)
+                self.declined(self.life, effect.number)
             case ReadReady():
                 asker = self._askers.pop(effect.number)
                 head = self.orderer.head
@@ -339,9 +373,18 @@ class NetworkNode(Process):
                 self._store(effect.snapshot)
             case Restored():
                 self.raws, self.first_raw = [], self.orderer.head
+                self.later(BACKFILL_S, self._fill)
                 self.note("restored", self.uid, self.orderer.head)
             case Refuse() | Superseded():
                 self.note("differs", self.uid, effect.peer, effect.index)
+                if self.heads is not None and isinstance(effect, Superseded):
+                    superseded(self)
+
+    def _fill(self) -> None:
+        """Have from others what lies behind the snapshot that this node began with, as `runtime/backfill` does it."""
+        if self.heads is not None and self.first_raw:
+            before = self.heads.chain(self.raws[0] if self.raws else self.orderer.ledger.head_hash)
+            self.raws, self.first_raw = before[: self.first_raw] + self.raws, 0
 
     def _store(self, write: Append | Snapshot) -> None:
         self.disk.submit(write)
@@ -372,6 +415,8 @@ class NetworkNode(Process):
             self.network_id = header.hash
         assert self.first_raw + len(self.raws) == header.index - 1
         self.raws.append(effect.entry.raw)
+        if self.heads is not None and any(isinstance(event, Recovered) for event in applied.events):
+            self.heads.recovered(effect.entry.raw)
         if self._followers and not self._pushing:
             self._pushing = True
             self.later(PUSH_S, self._push)

@@ -350,6 +350,24 @@ def test_r055_who_spoils_one_owner_s_shard_is_left_out_of_its_rounds_and_nobody_
     assert len(finals(stage)) == 1
 
 
+@pytest.mark.parametrize(("peers", "liars"), [(3, 1), (5, 2)])
+def test_r063_who_is_ready_with_another_result_whenever_it_may_ends_few_rounds_and_all_end_alike(peers, liars):
+    stage = Stage(peers=peers, min_peers=2, rounds=24)
+    for process in (*stage.sns, *stage.sls, *stage.swops, stage.swci):
+        process.rules = NEWEST
+    stage.begin()
+    false = stage.sls[-liars:]
+    for node in false:
+        node.lies["ready"] = 1.0
+    began_s = stage.world.now_s
+    stage.until(lambda: len(stage.commits_since(began_s)) >= 12, 16 * ROUND_S)
+    for members in stage.commits_since(began_s):
+        assert {node.uid for node in stage.sls[:-liars]} <= members, "nobody who tells the truth is left out"
+    assert 1 <= len([fact for fact in stage.facts("Aborted") if fact[1] >= began_s]) <= 4 * liars
+    stage.end()
+    assert len(finals(stage)) == 1
+
+
 def test_r095_nodes_are_upgraded_one_by_one_and_newer_rules_hold_when_the_last_one_is():
     stage = Stage(sns=3, rounds=60)
     stage.begin()

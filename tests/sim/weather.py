@@ -39,6 +39,8 @@ class Weather:
         self.world = world
         self.counts = dict.fromkeys(KINDS, 0)
         self.over = False
+        self.away: set[Process] = set()
+        """Who is lost for good, as far as anybody knows: nothing starts it again."""
         random = world.random
         self.mix = [kind for kind in faults if kind in STRIKES]
         self.mix = self.mix or random.sample(list(STRIKES), random.randint(4, 9))
@@ -95,7 +97,7 @@ class Weather:
             if process in self.sns or process in self.sls:
                 process.disk.full = False  # type: ignore[attr-defined]
             process.resume()
-            self._revive(process)
+            self.revive(process)
         for node in self.sls:
             node.lies.clear()
             node.spoils.clear()
@@ -110,10 +112,10 @@ class Weather:
             return
         self.count("crash")
         process.crash(power=power)
-        self._later(0.1, 12.0 if self.world.random.random() < 0.25 else 3.0, self._revive, process)
+        self._later(0.1, 12.0 if self.world.random.random() < 0.25 else 3.0, self.revive, process)
 
-    def _revive(self, process: Process) -> None:
-        if not process.alive and not getattr(process, "done", False):
+    def revive(self, process: Process) -> None:
+        if not process.alive and process not in self.away and not getattr(process, "done", False):
             self.count("restart", not self.over)
             process.start()
 
@@ -126,7 +128,7 @@ class Weather:
         for process in some:
             if process.alive:
                 process.crash(power=True)
-                self._later(0.2, 4.0, self._revive, process)
+                self._later(0.2, 4.0, self.revive, process)
 
     def _blackout(self) -> None:
         """The power goes at all learning nodes. The first to be back finds its models damaged, and nobody to ask."""
@@ -137,7 +139,7 @@ class Weather:
             if node.alive:
                 node.crash(power=True)
                 soon = node is first
-                self.world.after(self.world.random.uniform(*((0.2, 0.5) if soon else BLACKOUT_S)), self._revive, node)
+                self.world.after(self.world.random.uniform(*((0.2, 0.5) if soon else BLACKOUT_S)), self.revive, node)
         for disk in first.disks.values():
             for digest in list(disk.files):
                 self.count("bit_flip", disk.flip_bit(digest))

@@ -1,0 +1,87 @@
+"""Readys: which result most members of an attempt hold, and what it means that others hold another one.
+
+Used by `core/round`. Two results that cannot both be right end the round: an owner may have sent different members
+different shards, and then nobody can tell which of them is the merge. Up to the fourth version of the rules the first
+Ready that differs does; since then others are waited for, until it is clear which result most members hold. Guarantees:
+who holds that one is never named as outvoted; where there is no clear majority (of two members there never is) nobody
+is. What being outvoted means: `core/doubts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from swarm.core import blame
+from swarm.core.events import SnapMade
+
+Readys = Mapping[str, tuple[str, tuple[bytes, ...]]]
+"""By who is Ready: the digest of the whole result, and those of the shards."""
+Name = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """``disputed``, ``said``, ``outvoted``: as in `events.Aborted`."""
+
+    reason: str
+    disputed: tuple[int, ...]
+    said: tuple[tuple[int, bytes], ...] = ()
+    outvoted: tuple[str, ...] = ()
+
+
+def sides(ready: Readys) -> list[list[str]]:
+    """Who holds the same, the most first. Where not all tell of their shards, the whole alone counts."""
+    told = all(pieces for _, pieces in ready.values())
+    by: dict[object, list[str]] = {}
+    for uid, (digest, pieces) in ready.items():
+        by.setdefault((digest, pieces if told else ()), []).append(uid)
+    return sorted(by.values(), key=len, reverse=True)
+
+
+def is_open(found: Sequence[Sequence[str]], needed: int, missing: int) -> bool:
+    """Whether so many that are not Ready yet may still decide which side is that of most."""
+    return len(found[0]) < needed <= len(found[0]) + missing
+
+
+def first_difference(ready: Readys, snap: SnapMade, name: Name) -> Difference | None:
+    """Of the newest Ready from one before it."""
+    pieces = {said for _, said in ready.values() if said}
+    if len({digest for digest, _ in ready.values()}) == 1 and len(pieces) <= 1:
+        return None
+    *_, (other, second) = ready.items()
+    one = next(uid for uid, said in ready.items() if said != second)
+    return _between(ready, one, [other], snap, name)
+
+
+def outvoted(ready: Readys, snap: SnapMade, needed: int, name: Name, owner: Callable[[str], str]) -> Difference:
+    """Of all from those that most hold, if they are a clear majority: as many members as a COMMIT takes, and no fewer
+    organisations than the others are of."""
+    most, *rest = sides(ready)
+    others = [uid for side in rest for uid in side]
+    found = _between(ready, most[0], others, snap, name)
+    said = tuple((piece, told) for piece in found.disputed for told in _said_by_owner(ready, snap, piece))
+    if len(most) < needed or len(set(map(owner, most))) < len(set(map(owner, others))):
+        return Difference(found.reason, found.disputed, said)
+    who = ", ".join(name(uid) for uid in sorted(others))
+    reason = f"{found.reason}; {len(most)} hold {ready[most[0]][0]}, and the next rounds go on without {who}"
+    return Difference(reason, found.disputed, said, tuple(sorted(others)))
+
+
+def _between(ready: Readys, one: str, others: Sequence[str], snap: SnapMade, name: Name) -> Difference:
+    """Names the shards that one of the others holds differently, if they said what they hold; else who holds what."""
+    (first, pieces), (second, _) = ready[one], ready[others[0]]
+    who = f"{name(one)} and {name(others[0])} hold different results, {first} and {second}"
+    if first == second:
+        who = f"{name(one)} and {name(others[0])} hold {first} and were told different distances"
+    if not pieces or len(pieces) not in (len(snap.shards), 2 * len(snap.shards)):
+        return Difference(who, ())
+    disputed = sorted({piece for other in others for piece in blame.differing(pieces, ready[other][1])})
+    owners = ", ".join(name(uid) for uid in dict.fromkeys(map(snap.owner_of, disputed)))
+    return Difference(f"{who}; they differ in the shards of {owners}" if owners else who, tuple(disputed))
+
+
+def _said_by_owner(ready: Readys, snap: SnapMade, piece: int) -> tuple[bytes, ...]:
+    """What the owner of this piece holds of it by its own Ready, if it has said so."""
+    _, pieces = ready.get(snap.owner_of(piece), ("", ()))
+    return pieces[piece : piece + 1]

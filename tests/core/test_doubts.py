@@ -1,0 +1,306 @@
+"""A member that is Ready with what nobody else holds ends few rounds, and has no honest member left out."""
+
+import itertools
+
+import pytest
+
+from swarm.core import member_steps as m
+from swarm.core.dispute import SINCE
+from swarm.core.doubts import TIMES_MAX, Doubts
+from swarm.core.events import Aborted, Committed, Misbehaved, SnapMade
+from swarm.core.member import Phase
+from swarm.core.membership import Member
+from swarm.core.offer import Terms
+from swarm.core.round import Round
+from tests.core.member_world import ME, OTHER, THIRD, UIDS, World, answer
+from tests.core.scene import BIG, INITIAL, Actor, Scene, merging, restored
+
+LONGEST = 2**TIMES_MAX
+
+
+def pieces(scene, **false):
+    """What is said of each shard: the truth, but for those that are named by their owner's uid."""
+    return [
+        false.get(scene.contract.snap.owner_of(index), b"t" * 32) for index in range(len(scene.contract.snap.shards))
+    ]
+
+
+def lie(scene, liar, about):
+    return scene.ready(liar, "false", shards=pieces(scene, **{about.uid: b"f" * 32}))
+
+
+def truth(scene, *actors):
+    for actor in actors:
+        if scene.contract.snap and actor.uid in [each.uid for each in scene.contract.snap.members]:
+            assert scene.ready(actor, shards=pieces(scene)).accepted
+
+
+def offers(scene, *actors):
+    for actor in actors:
+        assert scene.offer(actor).accepted
+
+
+def aborts(scene):
+    return [event for event in scene.events if isinstance(event, Aborted)]
+
+
+def out(scene):
+    return scene.contract.left_out()
+
+
+def test_who_is_alone_with_what_it_holds_ends_one_round_and_the_next_two_go_on_without_it():
+    scene, (liar, *honest) = merging(4)
+    lie(scene, liar, honest[0])
+    truth(scene, *honest)
+    (aborted,) = aborts(scene)
+    assert aborted.outvoted == (liar.uid,)
+    assert "3 hold" in aborted.reason
+    assert "the next rounds go on without sl-1 (b)" in aborted.reason
+    for _ in range(2):
+        assert (out(scene), scene.contract.state_of(liar.uid)) == ([liar.uid], "left out")
+        offers(scene, liar, *honest)
+        truth(scene, *honest)
+        assert liar.uid not in scene.last(Committed).members
+    assert out(scene) == []
+    offers(scene, liar, *honest)
+    assert liar.uid in {member.uid for member in scene.contract.snap.members}
+    assert len(aborts(scene)) == 1
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_in_whatever_order_they_are_ready_nobody_else_is_left_out(order):
+    scene, actors = merging(4)
+    for number in order:
+        if scene.contract.snap is None:
+            break
+        lie(scene, actors[0], actors[1]) if number == 0 else truth(scene, actors[number])
+    assert out(scene) == ([actors[0].uid] if aborts(scene) else [])
+    assert scene.contract.commits == (not aborts(scene))
+    assert scene.contract.commits == (order[3] == 0)
+
+
+@pytest.mark.parametrize(("count", "options"), [(3, {}), (5, {}), (5, {"pickPeers": 4}), (5, {"pickPeers": 3})])
+def test_one_that_lies_whenever_it_may_ends_few_rounds_in_the_long_run(count, options):
+    scene, (liar, *honest) = merging(count, **options) if not options else merging_picked(count, **options)
+    for _ in range(200):
+        for actor in (liar, *honest):
+            if scene.contract.phase == "collecting" and not scene.contract.sits_out(actor.uid):
+                scene.offer(actor)
+        if liar.uid in {member.uid for member in scene.contract.snap.members}:
+            lie(scene, liar, honest[0])
+        truth(scene, *honest)
+    assert all(set(event.outvoted) <= {liar.uid} for event in aborts(scene))
+    assert len(aborts(scene)) <= TIMES_MAX + 200 // LONGEST
+    assert scene.contract.round == scene.contract.commits + len(aborts(scene))
+    assert restored(scene.ledger).digest() == scene.ledger.digest()
+
+
+def merging_picked(count, **options):
+    scene = Scene(rules=SINCE)
+    return scene, scene.learners(count, schema=BIG, topology="sharded", **options)
+
+
+def test_a_doubt_goes_with_as_many_commits_as_its_member_was_ready_for():
+    scene, (liar, *honest) = merging(3)
+    lie(scene, liar, honest[0])
+    truth(scene, *honest)
+    for _ in range(2):
+        offers(scene, *honest)
+        truth(scene, *honest)
+    for left in range(LONGEST, 0, -1):
+        assert ("doubts" in scene.contract.to_state()) == (left > 0)
+        offers(scene, liar, *honest)
+        truth(scene, liar, honest[0])
+    assert "doubts" not in scene.contract.to_state()
+
+
+def test_an_owner_that_has_an_honest_member_outvoted_is_convicted_and_that_one_takes_part_at_once():
+    scene, (owner, fooled, *others) = merging(5)
+    place = {key: scene.where()[key] for key in ("round", "attempt")} | {"snap": scene.contract.snap.entry}
+    index = [scene.contract.snap.owner_of(number) for number in range(5)].index(owner.uid)
+    lie(scene, fooled, owner)
+    truth(scene, *others)
+    assert out(scene) == [fooled.uid]
+    assert scene.show(others[0], owner, b"t" * 32, shard=index, **place).accepted
+    assert scene.show(fooled, owner, b"f" * 32, shard=index, **place).accepted
+    assert (scene.last(Misbehaved).uid, out(scene)) == (owner.uid, [])
+    offers(scene, fooled, *others)
+    assert fooled.uid in {member.uid for member in scene.last(SnapMade).members}
+    assert "doubts" not in scene.contract.to_state()
+
+
+def test_also_when_it_shows_what_it_got_only_after_the_next_commit():
+    scene, (owner, fooled, *others) = merging(5)
+    place = {key: scene.where()[key] for key in ("round", "attempt")} | {"snap": scene.contract.snap.entry}
+    index = [scene.contract.snap.owner_of(number) for number in range(5)].index(owner.uid)
+    lie(scene, fooled, owner)
+    truth(scene, *others)
+    scene.show(others[0], owner, b"t" * 32, shard=index, **place)
+    offers(scene, owner, *others)
+    truth(scene, *others)
+    assert scene.contract.commits == 1
+    assert restored(scene.ledger).digest() == scene.ledger.digest()
+    assert scene.show(fooled, owner, b"f" * 32, shard=index, **place).accepted
+    assert (scene.last(Misbehaved).uid, out(scene)) == (owner.uid, [])
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_who_is_ready_with_another_shard_of_its_own_than_it_has_sent_is_convicted_by_its_own_ready(count):
+    scene, (liar, *honest) = merging(count)
+    place = {key: scene.where()[key] for key in ("round", "attempt")} | {"snap": scene.contract.snap.entry}
+    index = [scene.contract.snap.owner_of(number) for number in range(count)].index(liar.uid)
+    lie(scene, liar, liar)
+    truth(scene, *honest)
+    assert scene.show(honest[0], liar, b"t" * 32, shard=index, **place).accepted
+    assert scene.last(Misbehaved).uid == liar.uid
+
+
+def test_of_two_there_is_no_majority_and_both_stay():
+    scene, (one, other) = merging(2)
+    lie(scene, one, other)
+    truth(scene, other)
+    assert aborts(scene)[0].outvoted == ()
+    assert "sl-1 (b)" in aborts(scene)[0].reason
+    assert "sl-2 (a)" in aborts(scene)[0].reason
+    offers(scene, one, other)
+    assert len(scene.contract.snap.members) == 2
+
+
+def test_two_against_two_end_the_round_and_nobody_is_left_out():
+    scene, (one, two, three, four) = merging(4)
+    for liar in (one, two):
+        lie(scene, liar, three)
+    truth(scene, three)
+    assert scene.contract.snap is not None  # the fourth may still tell
+    truth(scene, four)
+    assert (aborts(scene)[0].outvoted, out(scene)) == ((), [])
+
+
+def test_what_cannot_become_clear_any_more_is_not_waited_for():
+    scene, (one, two, three, four) = merging(4)
+    lie(scene, one, four)
+    scene.ready(two, "another", shards=pieces(scene, **{four.uid: b"g" * 32}))
+    assert scene.contract.snap is not None
+    truth(scene, three)
+    assert aborts(scene)[0].outvoted == ()
+
+
+def test_one_organisation_with_most_members_does_not_outvote_two_others():
+    scene = Scene(("a", "b", "c"), rules=SINCE)
+    actors = [Actor("sl", f"sl-{number}", whose) for number, whose in enumerate("aaabc")]
+    for actor in actors:
+        scene.join(actor)
+        assert scene.enrol(actor, schema=BIG, topology="sharded").accepted
+    offers(scene, *actors)
+    for actor in actors[3:]:
+        lie(scene, actor, actors[0])
+    truth(scene, *actors[:3])
+    assert aborts(scene)[0].outvoted == ()
+
+
+def test_never_are_so_many_left_out_that_fewer_than_min_peers_stay():
+    scene, (liar, *honest) = merging(3, minPeers=3)
+    lie(scene, liar, honest[0])
+    truth(scene, *honest)
+    assert (aborts(scene)[0].outvoted, out(scene)) == ((liar.uid,), [])
+    offers(scene, liar, *honest)
+    assert len(scene.contract.snap.members) == 3
+
+
+def test_who_is_left_out_is_next_when_others_go_and_when_they_hang():
+    for goes in (True, False):
+        scene, (liar, *honest) = merging(4, minPeers=3)
+        lie(scene, liar, honest[0])
+        truth(scene, *honest)
+        assert out(scene) == [liar.uid]
+        offers(scene, *honest[:2])
+        scene.lose(honest[2]) if goes else scene.close_window()
+        assert (out(scene), liar.uid in scene.contract.waiting_for()) == ([], True)
+        assert restored(scene.ledger).digest() == scene.ledger.digest()
+        scene.offer(liar)
+        scene.close_window() if not goes else None
+        assert liar.uid in {member.uid for member in scene.contract.snap.members}
+
+
+def test_who_is_silent_or_dies_after_its_ready_is_not_doubted():
+    scene, (liar, *honest) = merging(5)
+    lie(scene, liar, honest[0])
+    truth(scene, honest[0])
+    scene.lose(honest[0])
+    assert scene.contract.snap.attempt == 1
+    lie(scene, liar, honest[1])
+    truth(scene, *honest[1:])
+    assert aborts(scene)[0].outvoted == (liar.uid,)
+
+
+def test_a_new_node_key_is_no_way_out():
+    scene, (liar, *honest) = merging(4)
+    lie(scene, liar, honest[0])
+    truth(scene, *honest)
+    again, elsewhere = Actor("sl", "sl-9", "b"), Actor("sl", "sl-8", "a")
+    for actor in (again, elsewhere):
+        scene.join(actor)
+        assert scene.enrol(actor, schema=BIG, topology="sharded").accepted
+    assert out(scene) == sorted([liar.uid, again.uid])
+    offers(scene, again, elsewhere, *honest)
+    assert {member.uid for member in scene.contract.snap.members} == {actor.uid for actor in (elsewhere, *honest)}
+
+
+def test_a_ledger_of_the_version_before_means_what_it_meant():
+    scene, (liar, *honest) = merging(4, rules=SINCE - 1)
+    lie(scene, liar, honest[0])
+    truth(scene, honest[0])
+    (aborted,) = aborts(scene)
+    assert (aborted.outvoted, aborted.said, out(scene)) == ((), (), [])
+    state = scene.contract.to_state()
+    assert "doubts" not in state
+    assert len(state["dispute"]) == 5
+    offers(scene, liar, *honest)
+    assert len(scene.contract.snap.members) == 4
+
+
+@pytest.mark.parametrize(("stage", "expected"), [("up", ["leader"]), ("down", [])])
+def test_a_leader_that_brings_its_group_what_comes_from_above_is_not_left_out(stage, expected):
+    names = ("leader", "one", "two")
+    members = {name: Member(name, "a", 0, 1, 1, "", leads=name == "leader") for name in names}
+    doubts = Doubts(members)
+    doubts.outvoted(3, ["leader"])
+    current = Round(4, INITIAL, Terms("eu", 2, "sharded", 9, 9, first=False, members=members, stage=stage))
+    assert doubts.out(current, 2) == expected
+
+
+# ---- what the member does
+
+
+def doubted():
+    """This member has been Ready with what the other two do not hold."""
+    world = World(peers=3)
+    world.ask("sync")
+    world.offer(*UIDS)
+    world.merged("blake3:" + "f" * 64)
+    snap = world.contract.snap
+    events = []
+    for uid, said in ((ME, "f"), (OTHER, "2"), (THIRD, "2")):
+        body = {"contract": "c", "round": snap.round, "attempt": snap.attempt, "digest": "blake3:" + said * 64}
+        events += world.contract.ready(uid, body, settles=True)
+    (_, kept) = world.tell(events)
+    assert "the next rounds go on without sl-0 (org-0)" in answer([kept]).note
+    assert world.contract.left_out() == [ME]
+    return world
+
+
+def test_the_program_is_told_that_it_is_left_out_and_gets_the_model_of_the_others():
+    world = doubted()
+    (told,) = world.ask("sync")
+    assert "this round goes on without this node" in told.text
+    assert world.member.phase is Phase.SITTING_OUT
+    world.offer(OTHER, THIRD)
+    (fetch,) = world.ready(OTHER, THIRD, digest="blake3:" + "3" * 64)
+    assert isinstance(fetch, m.Fetch)
+
+
+def test_it_offers_when_it_is_next():
+    world = doubted()
+    world.ask("sync")
+    world.tell(world.contract.gone(THIRD, "lost", "was lost"))
+    assert world.member.phase is Phase.OFFERED
