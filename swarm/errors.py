@@ -21,7 +21,7 @@ where, expected, received; the hint says what to do. Programmers' mistakes are a
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class SwarmError(Exception):
@@ -40,6 +40,10 @@ class SwarmError(Exception):
         kind = {"kind": self.kind} if self.kind else {}
         return {"code": self.code, "message": self.message, "hint": self.hint, **kind}
 
+    def retold(self, message: str, hint: str) -> SwarmError:
+        """The same in other words."""
+        return type(self)(message, hint=hint)
+
 
 class CheckFailed(SwarmError):
     code = 1
@@ -53,11 +57,27 @@ class IdentityError(SwarmError):
     code = 3
 
 
-class Replaced(IdentityError):
+class Doubled(IdentityError):
+    """Another process has this one's node key. ``proof``: what that key has signed and this process has not, if any."""
+
+    proof = b""
+
+    def to_wire(self) -> dict[str, Any]:
+        return {**super().to_wire(), **({"proof": self.proof} if self.proof else {})}
+
+    def retold(self, message: str, hint: str) -> SwarmError:
+        return type(self)(message, hint=hint).showing(self.proof)
+
+    def showing(self, proof: Any) -> Self:
+        self.proof = proof if isinstance(proof, bytes) else b""
+        return self
+
+
+class Replaced(Doubled):
     kind = "replaced"
 
 
-class RunsTwice(IdentityError):
+class RunsTwice(Doubled):
     kind = "twice"
 
 
@@ -118,7 +138,8 @@ def from_wire(fields: dict[Any, Any]) -> SwarmError:
     code = fields.get("code")
     kind = BY_CODE.get(code, InternalError) if type(code) is int else InternalError
     kind = next((one for one in (Replaced, RunsTwice, Outdated, Crowded) if fields.get("kind") == one.kind), kind)
-    return kind(_told(fields.get("message")), hint=_told(fields.get("hint")))
+    error = kind(_told(fields.get("message")), hint=_told(fields.get("hint")))
+    return error.showing(fields.get("proof")) if isinstance(error, Doubled) else error
 
 
 def _told(text: Any) -> str:

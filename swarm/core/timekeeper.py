@@ -7,8 +7,8 @@ against nobody.
 
     duration   begins when                                    ends with         length
     window     minPeers have offered and a live one has not   WindowClosed      clamp(1.5 x observed, 2 s, 30 s)
-    line       fewer have, and others stand behind them,      WindowClosed      tooFewPeersSeconds
-               or are left out
+    line       fewer have, and others stand behind them;      WindowClosed      tooFewPeersSeconds
+               or some have, and others are left out
     deadline   an attempt begins                              DeadlinePassed    (20 s + 3 x expected) x 1.5 an attempt
     start      the first slot of a task with roles was dealt  StartLapsed      as the task says
     run        the same, where the task says how long         RunLapsed        as the task says
@@ -195,10 +195,13 @@ class Timekeeper:
         return contract.phase == "collecting" and enough and not closed and bool(contract.waiting_for())
 
     def _line_stands(self, contract: Contract) -> bool:
-        """Whether too few of those who are picked have offered, and others stand behind them: who hangs makes room."""
+        """Whether too few of those who are picked have offered, and others stand behind them: who hangs makes room.
+
+        For who is left out of rounds only once somebody has offered: before, the others train, for however long.
+        """
         few = contract.phase == "collecting" and len(contract.offers) < contract.options.minPeers
         moves = contract.options.tooFewPeersSeconds > 0 and contract.current.line.can_move_up()
-        return few and (moves or bool(contract.left_out()))
+        return few and (moves or (bool(contract.offers) and bool(contract.left_out())))
 
     def _grace_s(self, contract: Contract) -> float:
         """Where rounds have a goal, none has shown how late members are."""

@@ -6,7 +6,7 @@ by what the ledger says of each node's key, of ended incarnations, and of the ru
 
 from __future__ import annotations
 
-from swarm.core.events import Applied, NodeKnown
+from swarm.core.events import Applied, NodeGone, NodeKnown
 from swarm.core.ledger import Ledger
 from swarm.runtime.tls import Local
 
@@ -17,6 +17,8 @@ def acquaint(local: Local, ledger: Ledger, applied: Applied) -> None:
         if isinstance(event, NodeKnown):
             node = ledger.nodes[event.uid]
             local.acquaintances.learn(node.node_key, node.identity, node.incarnation)
+        elif isinstance(event, NodeGone) and ledger.nodes[event.uid].state == "removed":
+            local.acquaintances.removed.add(ledger.nodes[event.uid].node_key)
     local.acquaintances.rules = ledger.rules.active
 
 
@@ -24,4 +26,6 @@ def acquaint_all(local: Local, ledger: Ledger) -> None:
     """The same of a ledger whose entries were applied elsewhere."""
     for node in ledger.nodes.values():
         local.acquaintances.learn(node.node_key, node.identity, node.incarnation)
+        if node.state == "removed":
+            local.acquaintances.removed.add(node.node_key)
     local.acquaintances.rules = ledger.rules.active

@@ -149,6 +149,7 @@ class NetworkNode:
             self.addresses,
             linked=self.heads.keep_exchanging,
             ended=self._note_ended,
+            shown=self.heads.shows_another,
         )
         self.trainings = Trainings(lambda: self.driver.ledger, self.links.network_nodes)
         self.code = CodeStore(state.path / "code", lambda: self.driver.ledger, self.links.network_nodes)
@@ -195,7 +196,7 @@ class NetworkNode:
             nursery.start_soon(self.life.run)
             nursery.start_soon(self._keep_heads)
             nursery.start_soon(heaps.give_back)
-            nursery.start_soon(self.heads.keep_judging)
+            nursery.start_soon(self.heads.judge.run)
             self._check_standing()
             await self._join()
             self._say_ready()
@@ -311,6 +312,8 @@ class NetworkNode:
 
     def _raft(self, link: Link, body: dict[str, Any]) -> None:
         if self.heads.hears(link):
+            if (word := body.get("head")) is not None:
+                self.heads.take_word(link, word)
             self.driver.receive(link.peer.uid, body)
 
     async def _cosign(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 Run by ``nodes/sn`` over every link between two network nodes: at once, before any word about the order of entries is
 taken from it, and then every few seconds. What it finds out, and what follows:
 
-    two heads of one epoch and index that differ     two histories: kept in STATE/evidence, said in every status; who
-                                                     decides alone against a peer that refuses its entries ends
-    an own head that goes beyond the own ledger      this directory is an old copy: its vote must not be used again
+    two heads of one epoch and index that differ     two histories: kept in STATE/evidence, said in every status; it
+                                                     ends nobody, since each is the word of one
+    an own head that the own ledger does not bear    this directory is an old copy: its vote must not be used again
+    out
     a forced recovery that nobody here knew of       its epoch is followed, and shown to others; who voted before it
                                                      has decided in vain since, and comes back as a learner
     a clock far from the voters'                     said in every status; the node does not stand for election
@@ -26,8 +27,9 @@ from swarm.core.ledger import Ledger
 from swarm.core.ordering import epoch_of
 from swarm.errors import BadInput, SwarmError
 from swarm.nodes.clocks import Clocks
-from swarm.nodes.sn_recovery import Recovery, judged, ledger_before
+from swarm.nodes.sn_recovery import Judge, Recovery, judged
 from swarm.nodes.sn_return import ComeBack
+from swarm.nodes.sn_twins import Twins
 from swarm.runtime.clock import Clock
 from swarm.runtime.control import Link
 from swarm.runtime.driver import Driver
@@ -39,8 +41,6 @@ from swarm.wire.signed import decode_entry
 
 EVERY_S = 3.0
 ANSWER_S = 5.0
-JUDGE_S = 60.0
-JUDGE_AGAIN_S = 10.0
 FILE = "heads"
 RECOVERY = "recovery"
 EVIDENCE = "evidence"
@@ -53,6 +53,7 @@ class Heads:
 
     def __init__(self, local: Local, clock: Clock, driver: Driver, end: Callable[[SwarmError], None]) -> None:
         self._state, self._clock, self._driver, self._end = local.state, clock, driver, end
+        self._signed, self._twins = local.acquaintances.signed, Twins(local)
         self._met: WeakSet[Link] = WeakSet()
         self.evidence: list[Evidence] = []
         self._clocks = Clocks()
@@ -65,15 +66,16 @@ class Heads:
         """The entry of the last forced recovery, applied here or proven."""
         self._proven = 0
         """The epoch that it begins."""
-        self._judge_later, self._to_judge = trio.open_memory_channel[tuple[Link, bytes]](1)
+        self._deciding: tuple[str, ...] = ()
+        """Who decides in it."""
+        self.judge = Judge(lambda: driver.ledger, self._follow)
 
     def read(self) -> None:
         """What the directory has kept. Raises SwarmError when it cannot be read."""
         network_id = self._state.network_id
         with contextlib.suppress(OSError, ValueError, SwarmError):  # it is a help, and was written without a sync
             for raw in msgpack.unpackb((self._state.path / FILE).read_bytes()):
-                head = read_head(raw, network_id)
-                self._theirs[head.uid] = head
+                self._remember(read_head(raw, network_id))
         if (path := self._state.path / RECOVERY).exists():
             with contextlib.suppress(SwarmError):  # others have it, too
                 self._note_recovery(path.read_bytes())
@@ -90,13 +92,24 @@ class Heads:
         """
         ledger, uid = self._driver.ledger, link.peer.uid
         known = ledger.nodes.get(uid)
-        ours = uid in self._driver.voters or (known is not None and known.identity.role == "sn" and not known.gone)
+        ours = uid in (*self._driver.voters, *self._to_come) or (
+            known is not None and known.identity.role == "sn" and not known.gone
+        )
         return link in self._met and (ours or not ledger.head_index or self._behind())
 
     def _behind(self) -> bool:
         ledger = self._driver.ledger
         own = (ledger.epoch, ledger.head_index)
-        return any((head.epoch, head.index) > own for head in self._theirs.values() if head.uid in ledger.nodes)
+        return any((head.epoch, head.index) > own for head in self._theirs.values() if self._counts(head))
+
+    def _counts(self, head: Head) -> bool:
+        """Else it is nobody's word: it may not join, or not have joined yet."""
+        return head.uid in self._driver.ledger.nodes or head.uid in self._to_come
+
+    @property
+    def _to_come(self) -> tuple[str, ...]:
+        """Who decides since a recovery that this node has been shown, and whom its ledger may not have yet."""
+        return self._deciding if self._proven > self._driver.ledger.epoch else ()
 
     def notes(self) -> list[str]:
         """What a status must say of them, a sentence each."""
@@ -116,7 +129,9 @@ class Heads:
         """Over a link that this node has made; the other side answers. Ends with the link."""
         while not link.closed.is_set():
             try:
-                await self._take(link, await link.call("heads", self._told(link), deadline_s=ANSWER_S))
+                body = await link.call("heads", self._told(link), deadline_s=ANSWER_S)
+                await self._take(link, body)
+                self._twins.take(link, body)
             except SwarmError as error:
                 log.warning("heads of %s: %s", link.peer, error.message)
             await trio.sleep(EVERY_S)
@@ -126,6 +141,7 @@ class Heads:
         if type(index := body.get("at")) is int:
             entry = self._driver.entry_at(index)
             return {"hash": entry.hash if entry else b""}
+        self._twins.take(link, body)
         reply = self._told(link)  # what was known before the question: it may bring the same head back
         await self._take(link, body)
         return reply
@@ -137,6 +153,7 @@ class Heads:
             "yours": theirs.raw if theirs else b"",
             "recovery": self._recovery,
             "wall_ms": self._clock.wall_ms(),
+            **self._twins.told(link),
         }
 
     async def _take(self, link: Link, body: Any) -> None:
@@ -158,6 +175,12 @@ class Heads:
             self._note(head)
         self._met.add(link)
 
+    def take_word(self, link: Link, raw: Any) -> None:
+        """That of a lone voter for entries that it sends: should it come back without them, it is shown this."""
+        head = read_head(raw, self._state.network_id)
+        if head.uid == link.peer.uid and self._counts(head):
+            self._remember(head)
+
     # ---- what follows
 
     def applied(self) -> None:
@@ -177,13 +200,23 @@ class Heads:
         epoch = epoch_of(entry.term)
         if epoch < self._proven:  # applied while this node catches up with a later one
             return False
-        self._recovery, self._proven = raw, epoch
+        self._recovery, self._proven, self._deciding = raw, epoch, log_entry(entry).voters or ()
         self._driver.prove_epoch(epoch)
-        self._driver.snapshots.begin_epoch(epoch, log_entry(entry).voters or ())
+        self._driver.snapshots.begin_epoch(epoch, self._deciding)
         return True
 
+    def _look_back(self) -> None:
+        """Who began with a snapshot behind the last recovery finds that in its log, or in its archive in time."""
+        ledger = self._driver.ledger
+        if ledger.epoch > self._proven:
+            with contextlib.suppress(SwarmError, OSError):
+                raw = next(iter(self._driver.entries_after(ledger.voting.lost_after, 1)), b"")
+                if epoch_of(decode_entry(raw).term) == ledger.epoch:
+                    self.recovered(raw)
+
     def keep(self) -> None:
-        """What others said last, for the time after a restart; and what could not be written before."""
+        """What others said last, for the time after a restart; what could not be written before, or was not known."""
+        self._look_back()
         heads = [head.raw for _, head in sorted(self._theirs.items())]
         if heads != self._kept:
             self._kept = heads
@@ -205,18 +238,23 @@ class Heads:
                 del self._unsaved[name]
 
     def _note(self, head: Head) -> None:
-        if head.uid not in self._driver.ledger.nodes:  # nobody's word: it may not join, or not have joined yet
+        if not self._counts(head):
             return
         before = self._theirs.get(head.uid)
         if before is not None and (found := contradiction(before, head)) is not None:
             self._keep_evidence(found)
-        if before is None or (head.epoch, head.index) >= (before.epoch, before.index):
-            self._theirs[head.uid] = head
+        self._remember(head)
         if head.index <= self._driver.ledger.head_index:
             self._compare(head)
         else:
             earliest = self._unchecked.get(head.uid, head)  # the one that this node will get to first
             self._unchecked[head.uid] = min(earliest, head, key=lambda each: each.index)
+
+    def _remember(self, head: Head) -> None:
+        before = self._theirs.get(head.uid)
+        if before is None or (head.epoch, head.index) >= (before.epoch, before.index):
+            self._theirs[head.uid] = head
+            self._signed[head.node_key] = head.raw
 
     def _compare(self, head: Head) -> None:
         entry = self._driver.entry_at(head.index)
@@ -226,8 +264,6 @@ class Heads:
                 self._keep_evidence(found)
 
     def _keep_evidence(self, found: Evidence) -> None:
-        for other in found.signers - {self._state.uid} if self._state.uid in found.signers else ():
-            self._driver.prove_fork(other, found.one.index)
         if found.signers in [each.signers for each in self.evidence]:  # one proves it; a liar could go on for ever
             return
         self.evidence.append(found)
@@ -238,14 +274,28 @@ class Heads:
             self._state.path / EVIDENCE / found.name,
         )
 
+    def shows_another(self, proof: bytes) -> bool:
+        """Whether this is what this node's key has signed and this process has not: another one has its directory."""
+        if self._twins.speak_against_this(proof):
+            return True
+        try:
+            head = read_head(proof, self._state.network_id)
+        except SwarmError:
+            return False
+        return head.uid == self._state.uid and bool(self._not_borne_out(head))
+
+    def _not_borne_out(self, head: Head) -> str:
+        """What the ledger here has in place of the entry that this node's key has signed; empty: that entry."""
+        entry = self._driver.entry_at(head.index, committed=False)  # after a kill more was than this node knows of
+        if head.index > self._driver.last_index:
+            return f"ends at entry {self._driver.last_index}"
+        other = entry is not None and entry.hash != head.hash and epoch_of(entry.term) == head.epoch
+        return "has another entry there" if other else ""
+
     def _check_own(self, head: Head, link: Link) -> None:
         if head.uid != self._state.uid:
             raise BadInput(f"{link.peer} brings a head of {head.uid} for this node's")
-        entry = self._driver.entry_at(head.index, committed=False)  # after a kill more was than this node knows of
-        beyond = head.index > self._driver.last_index
-        other = entry is not None and entry.hash != head.hash and epoch_of(entry.term) == head.epoch
-        if beyond or other:
-            here = f"ends at entry {self._driver.last_index}" if beyond else "has another entry there"
+        if here := self._not_borne_out(head):
             self._end(
                 ComeBack(
                     f"this state directory is an old copy: {link.peer} holds this node's own word for entry "
@@ -262,22 +312,9 @@ class Heads:
             recovery = judged(raw, ledger, str(link.peer))
         except SwarmError:
             if entry.index > ledger.head_index + 1:  # what allows it may stand in entries that are not here yet
-                with contextlib.suppress(trio.WouldBlock):
-                    self._judge_later.send_nowait((link, raw))
+                self.judge.take(link, raw)
             raise
         await self._follow(recovery, link)
-
-    async def keep_judging(self) -> None:
-        """Recoveries that this node is too far behind to judge: by the ledger that the other side has."""
-        async for link, raw in self._to_judge:
-            index = decode_entry(raw).index
-            try:
-                with trio.move_on_after(JUDGE_S):
-                    ledger = await ledger_before(index, self._driver.ledger, link)
-                    await self._follow(judged(raw, ledger, str(link.peer)), link)
-            except SwarmError as error:
-                log.warning("the forced recovery that %s shows: %s", link.peer, error.message)
-            await trio.sleep(JUDGE_AGAIN_S)
 
     async def _follow(self, recovery: Recovery, link: Link) -> None:
         """Believe the words of its epoch; or, who voted and does not in it, or has what it gave up: go on no more."""
@@ -298,13 +335,19 @@ class Heads:
             self.recovered(recovery.raw)
 
     async def _last_common(self, link: Link, upto: int) -> int:
-        """The last entry up to this one that both ledgers have; the chain of hashes makes a search by halves of it."""
+        """The last entry up to this one that both ledgers have; the chain of hashes makes a search by halves of it. As
+        far as the other side tells it: who has to end does so whether it is told or not."""
         low, high = 0, min(upto, self._driver.last_index)
         while low < high:
             middle = (low + high + 1) // 2
             entry = self._driver.entry_at(middle, committed=False)
-            reply = await link.call("heads", {"at": middle}, deadline_s=ANSWER_S)
-            if entry is None or reply.get("hash") in (entry.hash, b""):  # what is in a snapshot only was agreed upon
+            try:
+                reply = await link.call("heads", {"at": middle}, deadline_s=ANSWER_S)
+            except SwarmError as error:
+                log.warning("up to which entry %s has the same ledger is not known: %s", link.peer, error.message)
+                return high
+            theirs = reply.get("hash") if isinstance(reply, dict) else None
+            if entry is None or theirs in (entry.hash, b""):  # what is in a snapshot only was agreed upon
                 low = middle
             else:
                 high = middle - 1

@@ -4,7 +4,7 @@ Run by ``nodes/sn``. Of two network nodes the one with the smaller uid dials at 
 in vain: so each finds the other again whichever of them moved, or sits behind a wall that lets calls out only.
 Guarantees: a node whose ledger is empty takes part through the entrance that it was told, whoever answers there; later
 that is one address more to try; what an address leads to ends nothing here: that this node is outdated, replaced or
-runs twice, other network nodes of the ledger have to say, and not one of several alone.
+runs twice, other network nodes of the ledger have to say, and not one of several alone; or its own key has said so.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ log = logging.getLogger("swarm.SN")
 
 class Links:
     """``ledger`` gives the address book, ``own`` this node's addresses; ``linked`` follows each link that this node
-    makes, until it ends; ``ended`` hears why this process may not take part any longer."""
+    makes, until it ends; ``ended`` hears why this process may not take part any longer; ``shown`` judges what is shown
+    for it that another process has its node key."""
 
     def __init__(
         self,
@@ -45,12 +46,14 @@ class Links:
         *,
         linked: Callable[[Link], Awaitable[None]],
         ended: Callable[[Replaced | RunsTwice | Outdated], None],
+        shown: Callable[[bytes], bool],
     ) -> None:
         self._local = local
         self._ledger = ledger
         self._own = own
         self._linked = linked
         self._ended = ended
+        self._shown = shown
         self._outdated_for: set[str] = set()
         self._doubled_for: set[str] = set()
         """Who has said that another process has this node's place."""
@@ -199,17 +202,27 @@ class Links:
                     await self._changed.wait()
 
     def _note_outdated(self, uid: str, error: Outdated) -> None:
-        """One network node alone ends nothing here by its word, unless there is but one other."""
+        """Half of the others say so; where there is but one, it ends nobody who decides alone, whose ledger follows no
+        rules without it: if another was begun by force, that one lets it in and shows it."""
         self._outdated_for.add(uid)
-        others = {other for other, _ in self._ledger().sns()} - {self._local.state.uid}
-        if 2 * len(self._outdated_for & others) >= len(others):
+        others = self._others()
+        if self._believes(others) and 2 * len(self._outdated_for & others) >= len(others):
             self._ended(error)
 
+    def _others(self) -> set[str]:
+        return {uid for uid, _ in self._ledger().sns()} - {self._local.state.uid}
+
+    def _believes(self, others: set[str]) -> bool:
+        """Whether the mere word of others may end this node: that of the only other one would end the ledger, if this
+        node decides alone."""
+        return len(others) > 1 or self._ledger().voters != (self._local.state.uid,)
+
     def _note_doubled(self, uid: str, error: Replaced | RunsTwice) -> None:
-        """A majority of the others has met the other process, or they all lie."""
+        """Its own key has spoken; or a majority of the others has met the other process, or they all lie."""
         self._doubled_for.add(uid)
-        others = {other for other, _ in self._ledger().sns()} - {self._local.state.uid}
-        if len(self._doubled_for & others) >= majority(others):
+        others = self._others()
+        said = self._believes(others) and len(self._doubled_for & others) >= majority(others)
+        if said or self._shown(error.proof):
             self._ended(error)
 
     def _note(self, error: SwarmError, who: str) -> None:

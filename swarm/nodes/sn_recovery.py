@@ -1,27 +1,39 @@
 """Forced recoveries that other network nodes show: judged before any word of the epoch that they begin is believed.
 
 Used by ``nodes/sn_heads``. Guarantees: what ``judged`` returns was signed by somebody who had the right to it, by the
-ledger that it is given; ``ledger_before`` makes that of the own ledger and of entries that it verifies, so that a node
-that is behind can judge what only later entries allow.
+ledger that it is given. A ``Judge`` makes that of the own ledger and of entries that it verifies, so that a node that
+is behind can judge what only later entries allow: after any number of tries, since it keeps what it has; one network
+node after the other, each for a bounded time; nothing of what nobody has signed, or signed for another place.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import trio
 
+from swarm.core import policy
 from swarm.core.claims import Verified
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import epoch_of
 from swarm.core.snapshot import restored, taken
 from swarm.core.voters import SKIPS
-from swarm.errors import BadInput
+from swarm.errors import BadInput, Refused, SwarmError, Unreachable
+from swarm.runtime.change import Change
 from swarm.runtime.control import Link
 from swarm.runtime.replica import Replica
-from swarm.wire.signed import decode_entry, verify_proposal
+from swarm.wire.signed import Entry, decode_entry, introduced, verify_proposal
 
 ANSWER_S = 5.0
+TRY_S = 30.0
+AGAIN_S = 10.0
+CASES_MAX = 4
+LACKED_MAX = 1 << 24
+"""Nobody is that far behind: it would read entries for hours before it takes part."""
+
+log = logging.getLogger("swarm.SN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +53,151 @@ def judged(raw: bytes, ledger: Ledger, who: str) -> Recovery:
     claim = verify_proposal(entry.proposal, ledger, entry.time)
     if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery" or claim.identity is None:
         raise BadInput(f"{who} shows a forced recovery that nobody can have signed")
-    if claim.body["epoch"] != epoch_of(entry.term):  # nobody has signed the term
-        raise BadInput(f"{who} shows the forced recovery into epoch {claim.body['epoch']} as a later one")
+    _check_place(entry, claim.body["epoch"], claim.body["lost_after"], who)
     if claim.body["epoch"] - ledger.epoch > SKIPS + 1:
         raise BadInput(f"{who} shows a forced recovery from epoch {ledger.epoch} into epoch {claim.body['epoch']}")
     ledger.must_take_recovery(replace(claim, body={**claim.body, "epoch": ledger.epoch + 1}))
     return Recovery(raw, claim.body["epoch"], entry.index, claim.body["uid"], str(claim.identity))
 
 
-async def ledger_before(index: int, own: Ledger, link: Link) -> Ledger:
-    """The ledger as it was before this entry: the own one, and what the other side has behind it. Raises SwarmError."""
-    replica = Replica.begun(restored(taken(own, 0, own.voters)), 0, {})
-    while replica.head_index < index - 1:
-        match await link.call("snapshot", {"after": replica.head_index}, deadline_s=ANSWER_S):
-            case {"entries": [_, *_] as raws} if all(isinstance(raw, bytes) for raw in raws):
-                pass
-            case _:
-                raise BadInput(f"the entries of {link.peer} cannot be read")
-        for raw in raws[: index - 1 - replica.head_index]:
-            replica.take(raw)
-            await trio.lowlevel.checkpoint()
-    return replica.ledger
+def must_be_worth_it(raw: bytes, ledger: Ledger, who: str) -> None:
+    """Raise what stands against a recovery that only later entries than the ledger's can allow, before any is read:
+    whoever signed it signed it for this network and this place, and is none who may not, as far as this ledger knows.
+    """
+    entry = decode_entry(raw)
+    proposal = introduced(entry.proposal, ledger)
+    if proposal.kind != "ForcedRecovery" or proposal.network_id != ledger.network_id:
+        raise BadInput(f"{who} shows as a forced recovery what is none of this network")
+    _check_place(entry, proposal.body["epoch"], proposal.body["lost_after"], who)
+    claim = verify_proposal(entry.proposal, ledger, entry.time)  # else its organisation may have come later
+    if isinstance(claim, Verified) and claim.identity and not policy.allowed(claim.kind, claim.identity.role):
+        raise Refused(f"{who} shows a forced recovery that {claim.identity} has signed, which may sign none")
+    if (lacked := entry.index - ledger.head_index) > LACKED_MAX:
+        raise BadInput(
+            f"{who} shows a forced recovery {lacked} entries behind this ledger's last, at most {LACKED_MAX} are read",
+            hint="if it is right, start this node with --rejoin",
+        )
+
+
+def _check_place(entry: Entry, epoch: int, lost_after: int, who: str) -> None:
+    """Nobody has signed the term and the index of an entry; what its author has signed says both."""
+    if epoch != epoch_of(entry.term):
+        raise BadInput(f"{who} shows the forced recovery into epoch {epoch} as a later one")
+    if lost_after != entry.index - 1:
+        raise BadInput(f"{who} shows the forced recovery behind entry {lost_after} as entry {entry.index}")
+
+
+@dataclass(slots=True)
+class Case:
+    """What one network node shows, and how far its entries have been read for it."""
+
+    link: Link
+    raw: bytes
+    index: int
+    replica: Replica | None = None
+
+    def head(self, own: Ledger) -> int:
+        return self.replica.head_index if self.replica is not None else own.head_index
+
+    async def ledger_before(self, own: Ledger) -> Ledger:
+        """The ledger as it was before the recovery: the own one, and what the other side has behind it. Raises
+        SwarmError; what was read until then is kept."""
+        if self.head(own) < own.head_index:
+            self.replica = None
+        while self.head(own) < self.index - 1:
+            raws = await self._read(self.head(own))
+            if self.replica is None:
+                if decode_entry(raws[0]).prev_hash != own.head_hash:  # before anything is copied for it
+                    raise BadInput(f"the entries of {self.link.peer} do not go on where this ledger ends")
+                self.replica = Replica.begun(restored(taken(own, 0, own.voters)), 0, {})
+            for raw in raws[: self.index - 1 - self.replica.head_index]:
+                self.replica.take(raw)
+                await trio.lowlevel.checkpoint()
+        return self.replica.ledger if self.replica is not None else own
+
+    async def _read(self, after: int) -> list[bytes]:
+        try:
+            reply = await self.link.call("snapshot", {"after": after}, deadline_s=ANSWER_S)
+        except SwarmError as error:  # it may have begun with a snapshot, and fetch them itself
+            raise Unreachable(f"{self.link.peer} does not give entry {after + 1}: {error.message}") from error
+        match reply:
+            case {"entries": []}:
+                raise Unreachable(f"{self.link.peer} does not have entry {after + 1} yet")
+            case {"entries": [*raws]} if all(isinstance(raw, bytes) for raw in raws):
+                return raws
+        raise BadInput(f"the entries of {self.link.peer} cannot be read")
+
+
+class Judge:
+    """``follow`` takes what was found good, and the link over which it came."""
+
+    def __init__(self, ledger: Callable[[], Ledger], follow: Callable[[Recovery, Link], Awaitable[None]]) -> None:
+        self._ledger, self._follow = ledger, follow
+        self._cases: dict[str, Case] = {}
+        """By the uid of who shows it; the next one first."""
+        self._found_false: dict[str, bytes] = {}
+        self._come = Change()
+
+    def take(self, link: Link, raw: bytes) -> None:
+        """A recovery that the own ledger does not bear out, and later entries may. Raises what stands against it."""
+        uid, who = link.peer.uid, str(link.peer)
+        if self._found_false.get(uid) == raw:
+            raise BadInput(f"{who} shows a forced recovery that its own entries do not bear out")
+        must_be_worth_it(raw, self._ledger(), who)
+        index = decode_entry(raw).index
+        case = self._cases.get(uid)
+        if case is None:
+            if len(self._cases) >= CASES_MAX and not self._make_room(uid):
+                return  # it shows it again
+            case = self._cases[uid] = Case(link, raw, index)
+        if case.replica is not None and case.replica.head_index >= index:
+            case.replica = None
+        case.link, case.raw, case.index = link, raw, index
+        self._come.tell()
+
+    def _make_room(self, uid: str) -> bool:
+        """Who is admitted goes before a stranger, whose certificate may be all that it has of this network."""
+        known = {other for other, _ in self._ledger().sns()}
+        stranger = next((other for other in self._cases if other not in known), None)
+        if stranger is not None and uid in known:
+            del self._cases[stranger]
+            return True
+        return False
+
+    async def run(self) -> None:
+        while True:
+            uid = next((uid for uid, case in self._cases.items() if not case.link.closed.is_set()), None)
+            if uid is None:
+                await self._come.wait()
+            elif not await self._try(uid, self._cases[uid]):
+                await trio.sleep(AGAIN_S)
+
+    async def _try(self, uid: str, case: Case) -> bool:
+        """Whether it was judged good. One that proved false, or whose entries did, is not looked at again."""
+        raw, who = case.raw, str(case.link.peer)
+        self._cases[uid] = self._cases.pop(uid)  # the others have their turn first
+        try:
+            with trio.move_on_after(TRY_S) as scope:
+                ledger = await case.ledger_before(self._ledger())
+                await self._follow(judged(raw, ledger, who), case.link)
+                self._forget(uid, case)
+            if scope.cancelled_caught:
+                log.warning(
+                    "the forced recovery that %s shows at entry %d: waited %g s for its entries, and has read them up "
+                    "to entry %d; it goes on from there in %g s",
+                    *(who, case.index, TRY_S, case.head(self._ledger()), AGAIN_S),
+                )
+            return not scope.cancelled_caught
+        except Unreachable as error:
+            log.warning("the forced recovery that %s shows at entry %d waits: %s", who, case.index, error.message)
+        except SwarmError as error:
+            log.warning("the forced recovery that %s shows: %s", who, error.message)
+            self._forget(uid, case)
+            self._found_false[uid] = raw
+            if len(self._found_false) > CASES_MAX:
+                del self._found_false[next(iter(self._found_false))]
+        return False
+
+    def _forget(self, uid: str, case: Case) -> None:
+        if self._cases.get(uid) is case:
+            del self._cases[uid]

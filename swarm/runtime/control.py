@@ -107,7 +107,7 @@ class Link:
 
     def _lost(self, doing: str) -> SwarmError:
         if self._error is not None:
-            return type(self._error)(self._error.message, hint=self._error.hint)
+            return self._error.retold(self._error.message, self._error.hint)
         return Unreachable(f"lost {self.peer} at {self.address} while it {doing}: {self.reason}")
 
     async def _send(self, data: bytes, doing: str) -> None:
@@ -341,15 +341,16 @@ class Control:
 
     async def admit(self, link: Link) -> None:
         """Another incarnation of this node is linked: wait two beats; if it lives, it stays, else it has ended."""
+        acquaintances = self._mesh.local.acquaintances
         for other in list(self._links.get(link.peer.uid, [])):
             if other is link or other.peer.incarnation == link.peer.incarnation or other.closed.is_set():
                 continue
             with trio.move_on_after(2 * BEAT_S):
                 await either(other.heard, other.closed)
                 if not other.closed.is_set():
-                    await link.close(_second_incarnation(link, other))
+                    await link.close(_second_incarnation(link, other).showing(acquaintances.turned_away(link.peer)))
                     return
-            self._mesh.local.acquaintances.replaced(link.peer)
+            acquaintances.replaced(link.peer)
             replaced = Replaced(
                 f"{link.peer} at {link.address} has taken this node's place: a newer start with the same node key",
                 hint="only the newest process of a state directory takes part",

@@ -55,7 +55,7 @@ from swarm.runtime.change import Change
 from swarm.runtime.clock import Clock
 from swarm.runtime.founding import check_directory, genesis, node_name, sign_own
 from swarm.runtime.inloop import in_loop
-from swarm.runtime.news import News
+from swarm.runtime.news import News, written
 from swarm.runtime.notebook import Notebook
 from swarm.runtime.snapshots import Call, Snapshots
 from swarm.runtime.started import TaskStatus
@@ -64,7 +64,7 @@ from swarm.runtime.storejobs import Write
 from swarm.runtime.tls import Local
 from swarm.runtime.voice import Voice
 from swarm.wire.entrycodec import SignedCodec
-from swarm.wire.order import read_message, write_message
+from swarm.wire.order import read_message
 from swarm.wire.signed import Entry
 
 TICK_S = 0.1
@@ -102,7 +102,7 @@ class Driver:
         self.snapshots = Snapshots(store, local.state, call, lambda: self.ledger)
         self._orderer = self._make_orderer(codec or SignedCodec(), snapshot_every)
         self._notebook = Notebook(store)
-        self._news = News(lambda to, message: send(to, write_message(message, self._network_id)))
+        self._news = News(lambda to, message: send(to, written(message, local.state, self._network_id, self._orderer)))
         self._voice = Voice(self._orderer, store)
         self._events: deque[Event] = deque()
         self._running = self._stepping = self._breathing = False
@@ -197,12 +197,6 @@ class Driver:
         """The signed recovery that begins this epoch has been judged: words of its terms are taken from now on."""
         self._step(EpochProven(epoch))
 
-    def prove_fork(self, peer: str, index: int) -> None:
-        """Signed heads contradict each other, this node's and that of ``peer``: who decides alone ends, if asked to."""
-        if self.voters == (self._local.state.uid,) and self._voice.refused and self._error is None:
-            self._fail(fork := self._voice.forked(peer, index))
-            self._store.submit(Write(meta={"fork": fork.message}))
-
     async def propose(self, raw: bytes, *, deadline_s: float, by: bytes = b"") -> Outcome:
         """The outcome of these bytes, accepted or refused, once their entry is committed; ``by``: the asking
         organisation's anchor. Raises NotLeader if another node answers; Unreachable when the ledger pauses or time is
@@ -251,12 +245,12 @@ class Driver:
     async def run(self, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Drive until cancelled; started when the stored ledger is applied (and a lone voter leads).
 
-        Raises SwarmError when the directory cannot be used, when the disk fails, when a peer's head shows that this
-        lone voter lost entries, and LedgerSuperseded when a forced recovery went past this node.
+        Raises SwarmError when the directory cannot be used or the disk fails, and LedgerSuperseded when a forced
+        recovery went past this node.
         """
         try:
             await self._replay()
-            check_directory(self._local.state, self.ledger, sentinel=self._sentinel, fork=self._store.fork)
+            check_directory(self._local.state, self.ledger, sentinel=self._sentinel)
             self._start()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._guarded, self._keep_time)

@@ -1,7 +1,7 @@
 """How a network begins, and whether a state directory may go on with its part in one.
 
 Used by the driver when it starts. Guarantees: only a sentinel with an unused directory makes a genesis; a directory
-whose ledger is gone, is another role's, or has been overtaken by a peer's is refused in one sentence.
+whose ledger is gone or is another role's is refused in one sentence.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from swarm.core.ledger import Ledger
 from swarm.core.rules import KNOWN
-from swarm.errors import BadInput, Refused, SwarmError
+from swarm.errors import BadInput, SwarmError
 from swarm.runtime.introduction import introduction
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Local
@@ -19,10 +19,8 @@ from swarm.wire.signed import sign_proposal
 FORK_HINT = "put back the newest copy of the sentinel's state directory; what only the others hold is not given up"
 
 
-def check_directory(state: StateDirectory, ledger: Ledger, *, sentinel: bool, fork: str) -> None:
-    """``ledger`` is what the directory's store holds, ``fork`` why it may decide nothing more."""
-    if fork:
-        raise Refused(fork, hint=FORK_HINT)
+def check_directory(state: StateDirectory, ledger: Ledger, *, sentinel: bool) -> None:
+    """``ledger`` is what the directory's store holds."""
     if sentinel and state.network_id and not ledger.head_index:
         raise BadInput(
             f"state directory {state.path} belongs to network {state.network_id.hex()[:16]}, but its ledger is gone: "

@@ -10,10 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import trio
 
-from swarm.core.ordering import Entries, Message, Send
+from swarm.core.orderer import Orderer
+from swarm.core.ordering import Entries, Message, Send, epoch_of
+from swarm.runtime.statedir import StateDirectory
+from swarm.wire.heads import sign_head
+from swarm.wire.order import write_message
 
 HOLD_S = 0.002
 
@@ -61,3 +66,15 @@ class News:
             self._pays = False
         for to, news in held.items():
             self._send(to, news)
+
+
+def written(message: Message, state: StateDirectory, network_id: bytes, orderer: Orderer) -> dict[str, Any]:
+    """As it leaves. What an only voter sends is stored here, and it signs that: whoever has the entries has its word
+    for them, so that it cannot go on without them, from an old copy of its directory, and call that its ledger."""
+    wire = write_message(message, network_id)
+    if isinstance(message, Entries) and message.entries and orderer.consensus.voters == (state.uid,):
+        last = message.entries[-1]
+        if last.index <= orderer.consensus.stored:
+            epoch, index, hash_ = epoch_of(last.term), last.index, last.hash
+            wire["head"] = sign_head(state.node_key, network_id=network_id, epoch=epoch, index=index, hash=hash_)
+    return wire

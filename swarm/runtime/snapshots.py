@@ -255,10 +255,6 @@ class Snapshots:
         """A signed recovery has been judged: they decide in this epoch, whatever the ledger here knows by now."""
         self._begun = epoch, voters
 
-    def _voters(self) -> tuple[str, ...]:
-        epoch, voters = self._begun
-        return voters if epoch > self._ledger().epoch else self._ledger().voters
-
     async def fetch(self, uid: str) -> tuple[Snapshot, Signatures]:
         """The newest snapshot of this node. Raises SwarmError when it does not come, or is not what it must be."""
         first = Piece(await self._call(uid, "snapshot", {}))
@@ -276,8 +272,9 @@ class Snapshots:
             raise IdentityError(f"the snapshot of {self._name(uid)} is of another network")
         if not is_majority(signers(ledger, snapshot.point, first.signatures), snapshot.voters):
             raise IdentityError(f"the snapshot of {self._name(uid)} is not signed by a majority of its voters")
-        own = self._ledger()
-        if own.head_index and not vouched(own, self._voters(), snapshot.point, first.signatures):
+        own, (epoch, begun) = self._ledger(), self._begun
+        begun = begun if epoch > own.epoch else ()
+        if own.head_index and not vouched(own, ledger, begun, snapshot.point, first.signatures):
             raise IdentityError(
                 f"the snapshot of {self._name(uid)} is not signed by most of the voters that the ledger here knows",
                 hint="if most of them were replaced while this node was away, start it with --rejoin",

@@ -108,11 +108,6 @@ class Store:
     def commit(self) -> int:
         return max(int(self._meta("commit")), self._newest_index(signed=False))
 
-    @property
-    def fork(self) -> str:
-        """Why this ledger may decide nothing more: another node holds a different one. Empty: it may."""
-        return str(self._meta("fork"))
-
     def _meta(self, key: str) -> int | str:
         row = self._reader.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         value: int | str = row[0]

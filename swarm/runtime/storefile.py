@@ -138,7 +138,7 @@ def _back_up(path: Path, connection: sqlite3.Connection, version: int) -> None:
 # ---- columns and notes
 
 
-SUMMED = frozenset({"term", "vote", "commit", "fork"})
+SUMMED = frozenset({"term", "vote", "commit"})
 """What no hash of an entry covers."""
 
 

@@ -31,7 +31,7 @@ from swarm.core.fields import FIRST_RULES
 from swarm.core.lateness import Turns
 from swarm.core.names import ROLES, Identity
 from swarm.core.rules import UPGRADE
-from swarm.errors import IdentityError, Outdated, Replaced, SwarmError, Unreachable
+from swarm.errors import Doubled, IdentityError, Outdated, Replaced, SwarmError, Unreachable
 from swarm.runtime.credentials import Credentials
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tlserrors import from_alert, from_verification
@@ -76,7 +76,7 @@ class _OtherOutdated(IdentityError):
     kind = Outdated.kind
 
 
-class _OtherReplaced(IdentityError):
+class _OtherReplaced(Doubled):
     """Read on the other side, this is about its own place; here, about nobody's but that one's."""
 
     kind = Replaced.kind
@@ -88,12 +88,19 @@ class Acquaintances:
     The ledger teaches it (`learn`); conversations do, too. Safe to use from threads: the data plane has many.
     """
 
+    _DOUBLES_MAX = 256
     _SEEN_MAX = 4096  # keys that only introduced themselves; those that the ledger has taught are never forgotten
 
     def __init__(self) -> None:
         self._seen: dict[bytes, Identity] = {}
         self._taught: dict[bytes, Identity] = {}
         self._last: dict[bytes, bytes] = {}
+        self.removed: set[bytes] = set()
+        """Node keys that the ledger has ended: of whatever release, they are let in to be told."""
+        self.signed: dict[bytes, bytes] = {}
+        """By node key: the farthest head that it has signed, of network nodes. A process turned away may have none."""
+        self.doubles: dict[bytes, tuple[bytes, bytes]] = {}
+        """By node key: the incarnation that was turned away last since another one lives, and the word of that one."""
         self.rules = FIRST_RULES
         """The version of the ledger's rules that the network follows: who does not know it is not let in."""
         self._lock = threading.Lock()
@@ -107,8 +114,16 @@ class Acquaintances:
         """This incarnation has taken the place of all others with its node key."""
         self._last[peer.node_key] = peer.incarnation
 
+    def turned_away(self, peer: Peer) -> bytes:
+        """Another process with its node key lives; what shows that to it."""
+        other, word = self.doubles.pop(peer.node_key, (b"", b""))
+        self.doubles[peer.node_key] = peer.incarnation, word if other == peer.incarnation else b""
+        if len(self.doubles) > self._DOUBLES_MAX:
+            del self.doubles[next(iter(self.doubles))]
+        return self.doubles[peer.node_key][1] or self.signed.get(peer.node_key, b"")
+
     def admit(self, identity: Identity, hello: Hello, who: str) -> None:
-        if hello.rules < self.rules:
+        if hello.rules < self.rules and hello.node_key not in self.removed:
             raise _OtherOutdated(
                 f"{who} runs a release that knows rules version {hello.rules} of the ledger, "
                 f"this network follows version {self.rules}",
@@ -126,7 +141,7 @@ class Acquaintances:
                 f"{who} has been replaced: start {_starts(hello.incarnation)} of its node key came, "
                 f"start {_starts(last)} has taken its place",
                 hint="only the newest process of a state directory takes part; end this one",
-            )
+            ).showing(self.signed.get(hello.node_key))
 
     def met(self, peer: Peer) -> None:
         with self._lock:

@@ -9,7 +9,6 @@ import logging
 
 from swarm.core.orderer import Orderer
 from swarm.core.ordering import Copies, Refuse, Role
-from swarm.errors import Refused
 from swarm.runtime.founding import FORK_HINT, node_name
 from swarm.runtime.store import Store
 
@@ -49,8 +48,8 @@ class Voice:
         peer = self._name(refusal.peer)
         if self._orderer.consensus.voters == (self._orderer.uid,):
             self.refused = (
-                f"{peer} says that its ledger is another one from entry {refusal.index} on, and no signed head shows "
-                "that: this node goes on"
+                f"{peer} says that its ledger is another one from entry {refusal.index} on, and nothing that this node "
+                "has signed shows that: it goes on"
             )
         else:
             self.refused = (
@@ -58,14 +57,6 @@ class Voice:
                 "from an old copy of its state directory, or lost its disk; this node keeps its own"
             )
         log.error("%s (%s)", self.refused, FORK_HINT)
-
-    def forked(self, peer: str, index: int) -> Refused:
-        """Why this node, which decided alone, may decide nothing more."""
-        return Refused(
-            f"{self._name(peer)} holds a ledger that differs from this one's at entry {index}: the state directory "
-            f"{self._store.path.parent} of this network node is an old copy, or lost what it had stored",
-            hint=FORK_HINT,
-        )
 
     def _name(self, uid: str) -> str:
         return node_name(self._orderer.ledger, uid)

@@ -210,7 +210,7 @@ class Binding:
         except (TypeError, ValueError):
             return IdentityError(f"{self._peer_name} refused this node without a reason")
         said = printable(error.message, 600)
-        return type(error)(f"{self._peer_name} refused this node: {said}", hint=printable(error.hint, 600))
+        return error.retold(f"{self._peer_name} refused this node: {said}", hint=printable(error.hint, 600))
 
 
 def refusal(error: SwarmError) -> bytes:

@@ -38,10 +38,14 @@ def signers(ledger: Ledger, point: Point, signatures: Mapping[str, bytes]) -> tu
     )
 
 
-def vouched(own: Ledger, voters: tuple[str, ...], point: Point, signatures: Mapping[str, bytes]) -> bool:
-    """Whether a majority of these voters, admitted by this ledger, signed it. Who has a ledger takes no state that only
-    others signed, whom the state itself brings; who has none yet believes those that it was told to join."""
-    return is_majority(set(signers(own, point, signatures)) & {uid for uid, _ in own.sns()}, voters)
+def vouched(own: Ledger, theirs: Ledger, begun: tuple[str, ...], point: Point, signatures: Mapping[str, bytes]) -> bool:
+    """Whether a majority of the voters that the own ledger has, and has admitted, signed it; or of those that decide in
+    a later epoch, by a recovery that was judged (``begun``; else empty), who may have come after the own ledger ends:
+    their keys are in the state itself. Who has a ledger takes no state that only others signed, whom nothing but the
+    state brings; who has none yet believes those that it was told to join."""
+    if begun:
+        return is_majority(signers(theirs, point, signatures), begun)
+    return is_majority(set(signers(own, point, signatures)) & {uid for uid, _ in own.sns()}, own.voters)
 
 
 def is_majority(signed: Iterable[str], voters: tuple[str, ...]) -> bool:

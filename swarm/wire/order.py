@@ -10,7 +10,7 @@ the entry before them; everything else is BadInput.
     campaign   pre last_index last_term                                       candidate to voter
     ballot     pre granted                                                    voter to candidate
 
-All have version, network, kind and term.
+All have version, network, kind and term; entries of who votes alone have its signed ``head``, too: ``nodes/sn_heads``.
 """
 
 from __future__ import annotations

@@ -218,7 +218,18 @@ def _check_proofs(network_id: bytes, body: dict[str, Any], ledger: Ledger) -> No
             )
 
 
-def _verify_introduction(envelope: _Envelope, ledger: Ledger, time_ms: int) -> Verified:
+def introduced(raw: bytes, ledger: Ledger) -> Proposal:
+    """What an introduction says whose signatures are good, by the key and the certificate that it brings itself: of
+    which organisation that is, and whether the ledger knows it, is not judged. Raises SwarmError."""
+    envelope = _open(raw)
+    head = envelope.header
+    if head.kind not in INTRODUCTIONS:
+        raise BadInput(f"a {head.kind} introduces nobody")
+    body = _introduced(envelope, ledger)
+    return Proposal(head.network_id, head.uid, head.incarnation, head.seq, head.kind, body, raw)
+
+
+def _introduced(envelope: _Envelope, ledger: Ledger) -> dict[str, Any]:
     head = envelope.header
     if not head.chain or len(head.node_key) != 32 or uid_of(head.node_key) != head.uid:
         raise IdentityError(f"this {head.kind} lacks the certificate or the node key of {head.uid}, which it names")
@@ -228,6 +239,11 @@ def _verify_introduction(envelope: _Envelope, ledger: Ledger, time_ms: int) -> V
         raise IdentityError(f"this {head.kind} is not signed with the key of the certificate {who} that it brings")
     body = _body(envelope)
     check_body(head.kind, body, ledger.rules.judging(head.kind, body))
+    return body
+
+
+def _verify_introduction(envelope: _Envelope, ledger: Ledger, time_ms: int) -> Verified:
+    head, body = envelope.header, _introduced(envelope, ledger)
     brought = _anchored(body["anchors"]) if head.kind == "Genesis" else ()
     anchors = brought or tuple(ledger.anchors.values())
     identity = _judge(head.chain, tuple(anchor.certificate for anchor in anchors), time_ms)

@@ -113,6 +113,9 @@ def test_who_is_left_out_is_next_when_the_others_hang_also_where_they_are_waited
     for actor in honest:
         scene.ready(actor)
     assert scene.contract.left_out() == [liar.uid]
+    assert leader.pass_s(3 * DOUBT_S) == [], "the others train, for however long"
+    scene.offer(honest[0])
+    assert leader.pass_s(0.5) == []
     assert leader.pass_s((limit_s or DOUBT_S) - 0.5) == []
     leader.apply(leader.pass_s(0.5))
     assert liar.uid in scene.contract.waiting_for()

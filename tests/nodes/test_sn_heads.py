@@ -20,7 +20,7 @@ from swarm.core.node import Node as LedgerNode
 from swarm.core.node import Outcomes
 from swarm.core.ordering import EPOCH_BITS, LogEntry
 from swarm.errors import BadInput, SwarmError
-from swarm.nodes import sn, sn_heads, sn_recovery
+from swarm.nodes import sn, sn_recovery
 from swarm.nodes.sn_heads import Heads
 from swarm.nodes.sn_return import ComeBack
 from swarm.runtime.authority import CertificateTree, issue
@@ -28,7 +28,7 @@ from swarm.runtime.clock import Clock
 from swarm.runtime.control import Control
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.statedir import StateDirectory
-from swarm.runtime.tls import Credentials, Local
+from swarm.runtime.tls import Acquaintances, Credentials, Local
 from swarm.wire.heads import read_evidence, sign_head
 from swarm.wire.signed import make_entry
 
@@ -49,7 +49,6 @@ class Node:
         self.ended: list[SwarmError] = []
         self.judged: list[bool] = []
         self.proven: list[int] = []
-        self.forks: list[tuple[str, int]] = []
         ledger = Ledger()
         self.driver: Any = SimpleNamespace(
             ledger=ledger,
@@ -59,12 +58,12 @@ class Node:
             judge_clock=self.judged.append,
             prove_epoch=self.proven.append,
             snapshots=SimpleNamespace(begin_epoch=lambda epoch, voters: None),
-            prove_fork=lambda peer, index: self.forks.append((peer, index)),
         )
         for peer in map(Peer, (1, 2)):
             ledger.nodes[peer.uid] = LedgerNode(Identity("org-a", bytes(32), "sn", "sn-1"), b"", (), Outcomes(b""))
         self.grow(entries)
-        local: Any = SimpleNamespace(state=state)
+        local: Any = SimpleNamespace(state=state, acquaintances=Acquaintances())
+        self.acquaintances = local.acquaintances
         self.heads = Heads(local, Clock(wall_ms=lambda: NOW_MS), self.driver, self.ended.append)
         self.heads.read()
 
@@ -86,15 +85,19 @@ class Peer:
     def __init__(self, number: int) -> None:
         self.key = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
         self.uid = uid_of(self.key.public_key().public_bytes_raw())
-        self.link: Any = Link(self.uid)
+        self.link: Any = Link(self.key)
 
     def head(self, index: int, hash: bytes | None = None, epoch: int = 0) -> bytes:
         return sign_head(self.key, network_id=NETWORK, epoch=epoch, index=index, hash=hash or hash_of(index))
 
 
 class Link:
-    def __init__(self, uid: str) -> None:
-        self.peer = SimpleNamespace(uid=uid)
+    call: Any
+
+    def __init__(self, key: Ed25519PrivateKey, start: int = 1) -> None:
+        public = key.public_key().public_bytes_raw()
+        incarnation = start.to_bytes(8, "big") + bytes(8)
+        self.peer = SimpleNamespace(uid=uid_of(public), node_key=public, incarnation=incarnation)
 
 
 @pytest.fixture
@@ -119,9 +122,16 @@ def test_another_hash_of_a_committed_entry_is_kept_as_a_proof_and_told(state: St
     assert {evidence.one.uid, evidence.other.uid} == {state.uid, peer.uid}
     (note,) = node.heads.notes()
     assert note.startswith("this network has two histories: entry 7 is ")
-    node.told(peer, mine=peer.head(7, b"x" * 32))
-    assert node.forks == [(peer.uid, 7)] * 2, "also when the refusal comes behind the proof"
     assert Node(state, 10).heads.notes() == [note]
+
+
+def test_a_false_head_of_another_ends_nobody_also_not_who_decides_alone(state: StateDirectory) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    node.driver.voters = node.driver.ledger.voting.uids = (state.uid,)
+    for index in (1, 7, 10):
+        node.told(peer, mine=peer.head(index, b"x" * 32))
+    assert node.heads.evidence
+    assert not node.ended
 
 
 def test_what_differs_beyond_the_own_ledger_is_found_out_when_it_gets_there(state: StateDirectory) -> None:
@@ -150,7 +160,6 @@ def test_two_words_of_one_node_for_one_entry_are_a_proof_against_it(state: State
     node.told(peer, mine=peer.head(30, b"x" * 32))
     (evidence,) = node.heads.evidence
     assert evidence.one.uid == evidence.other.uid == peer.uid
-    assert not node.forks
 
 
 def test_one_proof_of_who_lies_is_enough(state: StateDirectory) -> None:
@@ -240,6 +249,30 @@ def test_an_own_word_that_the_ledger_does_not_bear_out_means_an_old_copy(
     assert isinstance(error, ComeBack)
     assert "this state directory is an old copy" in error.message
     assert why in error.message
+
+
+def test_the_word_of_who_decides_alone_for_what_it_sends_is_given_back_to_it(state: StateDirectory) -> None:
+    node, peer, stranger = Node(state, 10), Peer(1), Peer(3)
+    node.heads.take_word(peer.link, peer.head(11))
+    node.heads.take_word(peer.link, peer.head(9))
+    assert node.told(peer)["yours"] == peer.head(11)
+    node.heads.take_word(stranger.link, stranger.head(12))
+    node.heads.take_word(peer.link, stranger.head(12))
+    assert (node.told(stranger)["yours"], node.told(peer)["yours"]) == (b"", peer.head(11))
+    with pytest.raises(BadInput):
+        node.heads.take_word(peer.link, b"?")
+
+
+def test_only_what_this_key_has_signed_and_this_ledger_does_not_bear_out_shows_another_process(
+    state: StateDirectory,
+) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    assert node.heads.shows_another(own_head(state, 11))
+    assert node.heads.shows_another(own_head(state, 9, b"x" * 32))
+    for nothing in (own_head(state, 10), own_head(state, 9, b"x" * 32, epoch=1), peer.head(11), b"?", b""):
+        assert not node.heads.shows_another(nothing)
+    node.told(peer, mine=peer.head(12))
+    assert node.acquaintances.signed == {peer.link.peer.node_key: peer.head(12)}, "shown to who comes without it"
 
 
 def test_an_own_word_that_the_ledger_bears_out_is_welcome(state: StateDirectory) -> None:
@@ -367,34 +400,81 @@ async def hashes_of_10(verb: str, body: dict[str, Any], *, deadline_s: float) ->
     return {"hash": hash_of(body["at"])}
 
 
-def test_a_recovery_that_later_entries_allow_is_judged_with_them(state: StateDirectory, monkeypatch) -> None:
+def test_a_recovery_that_later_entries_allow_is_given_to_the_judge_and_its_word_not_believed(
+    state: StateDirectory, monkeypatch
+) -> None:
     """The promoted node may have joined, or its organisation, since this one was away."""
     node, peer = Node(state, 5), Peer(1)
     shown = signed_recovery(node, peer.uid, monkeypatch)
-    later = node.driver.ledger.nodes.pop(peer.uid)
-    asked: list[int] = []
-
-    async def before(index: int, own: Ledger, link: Any) -> Ledger:
-        asked.append(index)
-        own.nodes[peer.uid] = later
-        return own
-
-    monkeypatch.setattr(sn_heads, "ledger_before", before)
+    del node.driver.ledger.nodes[peer.uid]
+    given: list[bytes] = []
+    monkeypatch.setattr(node.heads.judge, "take", lambda link, raw: given.append(raw))
     with pytest.raises(SwarmError, match="is no network node of this ledger"):
         node.told(peer, recovery=shown)
+    assert given == [shown]
     assert not node.proven
+    assert not node.heads.hears(peer.link)
 
-    async def judge() -> None:
-        with trio.move_on_after(5) as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(node.heads.keep_judging)
-                while not node.proven:
-                    await trio.sleep(0)
-                nursery.cancel_scope.cancel()
-        assert not scope.cancelled_caught
 
-    trio.run(judge)
-    assert (node.proven, asked) == ([1], [11])
+def test_who_decides_since_a_recovery_is_heard_though_the_own_ledger_ends_before_it_came(
+    state: StateDirectory, monkeypatch
+) -> None:
+    node, promoted, later = Node(state, 5), Peer(3), Peer(4)
+    shown = signed_recovery(node, Peer(1).uid, monkeypatch)
+    node.heads._note_recovery(shown)
+    node.heads._deciding = (promoted.uid,)
+    node.told(promoted)
+    node.told(later, mine=later.head(20))
+    assert node.heads.hears(promoted.link)
+    assert not node.heads.hears(later.link)
+    node.told(promoted, mine=promoted.head(20, epoch=1))
+    assert node.heads.hears(later.link), "others may have come with the entries that this node has not"
+    node.driver.ledger.voting.epoch = 1
+    assert not node.heads.hears(promoted.link), "from there on the ledger says who they are"
+
+
+@pytest.mark.parametrize("answer", [{"hash": 7}, ["?"], None, SwarmError("lost")])
+def test_a_voter_that_a_recovery_went_past_ends_also_when_nobody_says_what_it_has_in_common(
+    state: StateDirectory, monkeypatch, answer: Any
+) -> None:
+    node, peer = Node(state, 10), Peer(1)
+    shown = signed_recovery(node, peer.uid, monkeypatch)
+    node.driver.ledger.voting.uids = (state.uid,)
+
+    async def call(verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
+        if isinstance(answer, SwarmError):
+            raise answer
+        return answer
+
+    peer.link.call = call
+    node.told(peer, recovery=shown)
+    (error,) = node.ended
+    assert isinstance(error, ComeBack)
+
+
+def test_who_began_behind_a_recovery_finds_it_in_its_log_and_shows_it(state: StateDirectory) -> None:
+    node, peer, entry = Node(state, 20), Peer(1), sn_entry(term=1 << EPOCH_BITS | 1)
+    voting, entries = node.driver.ledger.voting, [sn_entry(term=1)]
+    voting.epoch, voting.lost_after = 1, 10
+    asked: list[int] = []
+
+    def entries_after(index: int, max_bytes: int) -> list[bytes]:
+        asked.append(index)
+        if not entries:
+            raise SwarmError("it is in a snapshot only")
+        return entries
+
+    node.driver.entries_after = entries_after
+    node.heads.keep()
+    entries.clear()
+    node.heads.keep()
+    assert node.told(peer)["recovery"] == b""
+    entries.append(entry)
+    node.heads.keep()
+    node.heads.keep()
+    assert node.told(peer)["recovery"] == entry
+    assert (state.path / "recovery").read_bytes() == entry
+    assert asked == [10] * 3
 
 
 def sn_entry(term: int) -> bytes:

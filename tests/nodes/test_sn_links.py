@@ -16,7 +16,9 @@ OWN = "own"
 SAID = Outdated("this network follows rules version 2")
 
 
-def of(others: int, *, head: int = 9) -> tuple[Links, list[SwarmError]]:
+def of(
+    others: int, *, head: int = 9, voters: tuple[str, ...] = ("sn-0",), shown: bytes = b"shown"
+) -> tuple[Links, list[SwarmError]]:
     """The links of a node among so many others, and why it ended."""
     ended: list[SwarmError] = []
     uids = [f"sn-{number}" for number in range(others)]
@@ -24,10 +26,20 @@ def of(others: int, *, head: int = 9) -> tuple[Links, list[SwarmError]]:
         addresses=["10.0.0.9:1"], node_key=bytes(32), identity=Identity("b", bytes(32), "sn", "sn-9")
     )
     ledger = SimpleNamespace(
-        sns=lambda: [(OWN, b""), *((uid, b"") for uid in uids)], nodes=dict.fromkeys(uids, node), head_index=head
+        sns=lambda: [(OWN, b""), *((uid, b"") for uid in uids)],
+        nodes=dict.fromkeys(uids, node),
+        head_index=head,
+        voters=voters,
     )
     local = SimpleNamespace(state=SimpleNamespace(uid=OWN))
-    links = Links(cast(Any, local), lambda: cast(Any, ledger), list, linked=cast(Any, None), ended=ended.append)
+    links = Links(
+        cast(Any, local),
+        lambda: cast(Any, ledger),
+        list,
+        linked=cast(Any, None),
+        ended=ended.append,
+        shown=lambda proof: proof == shown,
+    )
     return links, ended
 
 
@@ -56,6 +68,35 @@ def test_most_of_the_others_have_to_say_that_another_process_has_a_nodes_place(
         for _ in range(2):
             trio.run(links._dial, control, f"sn-{number}")
     assert set(ended) == {said}
+
+
+@pytest.mark.parametrize("kind", [Replaced, RunsTwice])
+def test_who_decides_alone_is_ended_by_the_only_other_one_with_what_its_own_key_has_signed(
+    kind: type[Replaced | RunsTwice],
+) -> None:
+    links, ended = of(1, voters=(OWN,))
+    mere = kind("sn-9 refused this node")
+    for said in (mere, kind("sn-9 refused this node").showing(b"nothing of it")):
+        for _ in range(3):
+            trio.run(links._dial, cast(Any, Refusing(said)), "sn-0")
+    assert not ended
+    proven = kind("sn-9 refused this node").showing(b"shown")
+    trio.run(links._dial, cast(Any, Refusing(proven)), "sn-0")
+    assert ended == [proven]
+
+
+def test_who_decides_alone_is_not_ended_by_the_only_other_ones_word_that_its_release_is_old() -> None:
+    links, ended = of(1, voters=(OWN,))
+    for _ in range(3):
+        trio.run(links._dial, cast(Any, Refusing(SAID)), "sn-0")
+    assert not ended
+
+
+def test_one_of_several_that_shows_it_ends_who_is_one_too_many() -> None:
+    links, ended = of(4)
+    proven = RunsTwice("sn-9 refused this node").showing(b"shown")
+    trio.run(links._dial, cast(Any, Refusing(proven)), "sn-0")
+    assert ended == [proven]
 
 
 @pytest.mark.parametrize("head", [9, 0])

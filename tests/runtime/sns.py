@@ -208,6 +208,30 @@ async def renew(node: Node, times: int = 1, *, long: bool = False, author: Autho
         await accepted(node, author.joining(node.driver.ledger.network_id, addresses=addresses))
 
 
+def recovery(swci: Author, node: Node, **changes: Any) -> bytes:
+    """A person's word that this node decides alone."""
+    state, ledger = swci.local.state, node.driver.ledger
+    return sign_proposal(
+        state.node_key,
+        network_id=ledger.network_id,
+        uid=state.uid,
+        incarnation=state.incarnation,
+        seq=1,
+        kind="ForcedRecovery",
+        body={
+            "chain": swci.local.credentials.chain,
+            "node_key": state.node_public,
+            "incarnation": state.incarnation,
+            "epoch": ledger.epoch + 1,
+            "uid": node.local.state.uid,
+            "reason": "the sentinel burned",
+            "lost_after": node.driver.last_index,
+            **changes,
+        },
+        certificate_key=swci.local.credentials.private_key,
+    )
+
+
 def level(one: Node, other: Node) -> bool:
     return one.driver.ledger.digest() == other.driver.ledger.digest()
 

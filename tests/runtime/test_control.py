@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from swarm.errors import BadInput, IdentityError, InternalError, Refused, SwarmError, Unreachable
+from swarm.errors import BadInput, IdentityError, InternalError, Refused, RunsTwice, SwarmError, Unreachable
 from swarm.runtime import control as control_module
 from swarm.runtime.calls import CONCURRENT_MAX
 from swarm.runtime.control import PROTOCOL, Control, Link
@@ -448,6 +448,12 @@ def test_a_second_incarnation_is_refused_while_the_first_lives(
                 IdentityError, match=r"sl-1 \(b\) runs twice with one node key: at 127.*, which is alive, and at 127"
             ):
                 await second_control.connect(HERE, mesh.listen_ports[0], deadline_s=5)
+            (key,) = server.acquaintances.doubles
+            assert server.acquaintances.doubles[key] == (second.state.incarnation, b"")
+            server.acquaintances.doubles[key] = second.state.incarnation, b"the word of the first"
+            with pytest.raises(RunsTwice) as refused:
+                await second_control.connect(HERE, mesh.listen_ports[0], deadline_s=5)
+            assert refused.value.proof == b"the word of the first"
             assert await first.call("echo", {}, deadline_s=5) == {}
 
     play(main)

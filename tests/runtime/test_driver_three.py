@@ -19,8 +19,7 @@ from swarm.errors import SwarmError, Unreachable
 from swarm.runtime import store as store_module
 from swarm.runtime.answers import LedgerSuperseded, NotLeader
 from swarm.runtime.store import Store
-from swarm.wire.signed import sign_proposal
-from tests.runtime.sns import Author, Node, World, accepted, failure, leader_of, level, renew, run, until
+from tests.runtime.sns import Node, World, accepted, failure, leader_of, level, recovery, renew, run, until
 
 FAIL_OVER_S = 6.0
 
@@ -169,29 +168,6 @@ def test_a_disk_that_fails_ends_its_node_and_the_others_go_on(world: World, monk
     run(without_it)
 
 
-def recovery(world: World, swci: Author, node: Node, **changes: Any) -> bytes:
-    state, ledger = swci.local.state, node.driver.ledger
-    return sign_proposal(
-        state.node_key,
-        network_id=ledger.network_id,
-        uid=state.uid,
-        incarnation=state.incarnation,
-        seq=1,
-        kind="ForcedRecovery",
-        body={
-            "chain": swci.local.credentials.chain,
-            "node_key": state.node_public,
-            "incarnation": state.incarnation,
-            "epoch": ledger.epoch + 1,
-            "uid": node.local.state.uid,
-            "reason": "the sentinel burned",
-            "lost_after": node.driver.last_index,
-            **changes,
-        },
-        certificate_key=swci.local.credentials.private_key,
-    )
-
-
 def test_a_forced_recovery_makes_the_peer_decide_and_the_sentinel_acknowledges_no_more(world: World) -> None:
     async def scenario() -> None:
         with world.client("swci") as swci:
@@ -201,8 +177,8 @@ def test_a_forced_recovery_makes_the_peer_decide_and_the_sentinel_acknowledges_n
                 await until(lambda: sentinel.driver.one_copy)
                 await renew(sentinel, 2)
                 with pytest.raises(SwarmError, match="takes over entry 1"):
-                    await peer.driver.promote(recovery(world, swci, peer, lost_after=1), deadline_s=5)
-                outcome = await peer.driver.promote(recovery(world, swci, peer), deadline_s=5)
+                    await peer.driver.promote(recovery(swci, peer, lost_after=1), deadline_s=5)
+                outcome = await peer.driver.promote(recovery(swci, peer), deadline_s=5)
                 assert outcome.accepted, outcome.reason
                 assert (peer.driver.role, peer.driver.voters) == ("leader", (peer.local.state.uid,))
                 assert peer.driver.ledger.epoch == 1
@@ -228,7 +204,7 @@ def test_a_node_that_a_recovery_went_past_says_what_it_shares_with_the_others(wo
                 await until(lambda: sentinel.driver.one_copy)
                 common = peer.driver.head
                 await renew(sentinel, 2)
-                outcome = await peer.driver.promote(recovery(world, swci, peer), deadline_s=5)
+                outcome = await peer.driver.promote(recovery(swci, peer), deadline_s=5)
                 assert outcome.accepted, outcome.reason
                 consensus = peer.driver._orderer.consensus
                 world.network.cut = False

@@ -98,7 +98,7 @@ def test_what_was_stored_is_there_after_reopening(path: Path) -> None:
     fill(path, entries, commit=6)
     with Store(path) as store:
         assert store.last_index == 7
-        assert (store.term, store.vote, store.commit, store.fork) == (1, "s", 6, "")
+        assert (store.term, store.vote, store.commit) == (1, "s", 6)
         assert store.entry(3) == entries[2]
         assert list(store.read(0, 7, 10**9)) == entries
         assert list(store.read(2, 5, 10**9)) == entries[2:5]
@@ -473,7 +473,7 @@ def alter(path: Path, sql: str, *values: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "flipped"), [("term", 1 << 33 | 1), ("vote", "nobody"), ("commit", 4), ("fork", "x"), ("term_sum", 1)]
+    ("key", "flipped"), [("term", 1 << 33 | 1), ("vote", "nobody"), ("commit", 4), ("term_sum", 1)]
 )
 def test_a_flipped_bit_in_what_no_hash_covers_is_named(filled: Path, key: str, flipped: object) -> None:
     alter(filled, "UPDATE meta SET value = ? WHERE key = ?", flipped, key)

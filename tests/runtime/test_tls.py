@@ -235,10 +235,12 @@ def test_an_ended_incarnation_is_refused(tmp_path: Path, good: Local) -> None:
     assert isinstance(of_listener, Peer)
     newer = (2).to_bytes(8, "big") + os.urandom(8)
     good.acquaintances.learn(of_listener.node_key, of_listener.identity, newer)
+    good.acquaintances.signed[of_listener.node_key] = b"a head"
     of_dialler, refusal = meet(_pair(), older, good)
     assert_says(refusal, "has been replaced: start 1 of its node key came, start 2 has taken its place")
     assert_says(of_dialler, "refused this node: .*has been replaced")
     assert isinstance(of_dialler, Replaced)
+    assert of_dialler.proof == b"a head"
     assert not isinstance(refusal, Replaced), "it is about the other one"
 
 

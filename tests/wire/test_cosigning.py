@@ -43,17 +43,39 @@ def test_only_most_of_the_voters_that_the_own_ledger_has_admitted_vouch_for_a_st
     here = ledger(VOTER)
     good = {UID: sign_point(VOTER, here.network_id, POINT)}
     invented = {uid_of(public(OTHER)): sign_point(OTHER, here.network_id, POINT)}
-    assert vouched(here, (UID,), POINT, good)
-    assert vouched(here, (UID,), POINT, {**invented, **good})
-    assert not vouched(here, (UID,), POINT, invented)
-    assert not vouched(here, (UID,), POINT, {UID: sign_point(OTHER, here.network_id, POINT)})
+
+    def by(own: Ledger, voters: tuple[str, ...], signatures: dict[str, bytes]) -> bool:
+        own.voting.uids = voters
+        return vouched(own, everybody, (), POINT, signatures)
+
+    everybody = ledger(VOTER)
+    newcomer = Node(Identity("org-b", bytes(32), "sn", "sn-2"), public(OTHER), (), Outcomes(b""))
+    everybody.nodes[uid_of(public(OTHER))] = newcomer
+    assert by(here, (UID,), good)
+    assert by(here, (UID,), {**invented, **good})
+    assert not by(here, (UID,), invented)
+    assert not by(here, (UID,), {UID: sign_point(OTHER, here.network_id, POINT)})
     two = *invented, UID
-    assert not vouched(here, two, POINT, {**invented, **good}), "one of two, whatever a stranger signs"
-    here.nodes[two[0]] = Node(Identity("org-b", bytes(32), "sn", "sn-2"), public(OTHER), (), Outcomes(b""))
-    assert vouched(here, two, POINT, {**invented, **good})
-    assert not vouched(here, ("another",), POINT, {**invented, **good}), "who does not vote has no say"
+    assert not by(here, two, {**invented, **good}), "one of two, whatever a stranger signs"
+    here.nodes[two[0]] = newcomer
+    assert by(here, two, {**invented, **good})
+    assert not by(here, ("another",), {**invented, **good}), "who does not vote has no say"
     here.nodes[UID].state = "removed"
-    assert not vouched(here, (UID,), POINT, good), "its word ended with its place"
+    assert not by(here, (UID,), good), "its word ended with its place"
     learner = ledger(VOTER)
     learner.nodes[UID].identity = Identity("org-a", bytes(32), "sl", "sl-1")
-    assert not vouched(learner, (UID,), POINT, good)
+    assert not by(learner, (UID,), good)
+
+
+def test_who_decides_since_a_recovery_vouches_also_for_who_has_never_heard_of_it():
+    here, theirs = ledger(VOTER), ledger(VOTER)
+    promoted = uid_of(public(OTHER))
+    theirs.nodes[promoted] = Node(Identity("org-b", bytes(32), "sn", "sn-2"), public(OTHER), (), Outcomes(b""))
+    here.voting.uids = (UID,)
+    signed = {promoted: sign_point(OTHER, here.network_id, POINT)}
+    assert vouched(here, theirs, (promoted,), POINT, signed)
+    assert not vouched(here, theirs, (), POINT, signed), "nobody has judged a recovery"
+    assert not vouched(here, theirs, (promoted,), POINT, {UID: sign_point(VOTER, here.network_id, POINT)})
+    theirs.nodes[promoted].node_key = public(VOTER)
+    forged = {promoted: sign_point(VOTER, here.network_id, POINT)}
+    assert not vouched(here, theirs, (promoted,), POINT, forged), "a uid is made of its key"
