@@ -44,6 +44,8 @@ from swarm.core.rules import Rules
 from swarm.errors import Refused
 
 Answer = tuple[dict[str, Any], list[Event]]
+_DATED = frozenset({SnapMade, Committed, Aborted, BaseLost, Finished})
+"""What the hash of its entry is needed for."""
 
 
 class Contracts:
@@ -128,6 +130,8 @@ class Contracts:
 
     def dated(self, events: list[Event], entry: bytes) -> list[Event]:
         """The events of this entry, whose hash every snap among them is to name from now on, and tells who is next."""
+        if _DATED.isdisjoint(map(type, events)):
+            return events
         for event in events:
             if isinstance(event, Committed | Aborted | BaseLost | Finished) and event.contract in self.open:
                 self._note_owners(self.open[event.contract])

@@ -7,7 +7,7 @@ and the nodes. What goes in: `core/claims`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from swarm.errors import BY_CODE, InternalError, SwarmError, Unreachable
 
@@ -360,7 +360,6 @@ Event = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(NamedTuple):
     outcome: Outcome
     events: tuple[Event, ...] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 What = Literal["offer", "distances", "shard"]
 """What is pulled: a contribution, what an owner says about the distances in its shard, or the shard itself."""
@@ -15,8 +15,7 @@ What = Literal["offer", "distances", "shard"]
 # ---- events: what has happened -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Pull:
+class Pull(NamedTuple):
     """(Also an effect.) Bytes ``start`` to ``stop`` of what is of ``of``, to be had from ``source``.
 
     ``source`` is another than ``of`` only for what an owner has signed: a member that holds it.
@@ -29,8 +28,7 @@ class Pull:
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(NamedTuple):
     """The bytes of the pull below ``upto`` are here; the same again: its source lives and has no more yet."""
 
     pull: Pull

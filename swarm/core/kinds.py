@@ -64,7 +64,7 @@ from swarm.core.rules import KNOWN, has_kind
 from swarm.core.task_kinds import INDEX, SLOT, TASK_FIELDS
 from swarm.errors import BadInput
 
-__all__ = ["COUNT_MAX", "FIELDS", "INTRODUCTIONS", "JOINING", "check_body", "check_kind", "known"]
+__all__ = ["COUNT_MAX", "FIELDS", "INTRODUCTIONS", "JOINING", "check_body", "check_fields", "check_kind", "known"]
 
 TENSORS_MAX = 100_000
 EPOCH_MAX = 2**20
@@ -209,6 +209,11 @@ def _is_joining(value: Any) -> bool:
 def check_body(kind: str, body: Any, version: int = KNOWN) -> None:
     """Raise BadInput, naming the field, unless the body is what its kind holds under this version of the rules."""
     check_kind(kind, version)
+    check_fields(kind, body, version)
+
+
+def check_fields(kind: str, body: Any, version: int) -> None:
+    """The same for a kind that this version has."""
     misfit = _misfit(kind, body, version) if is_map(body) else "its body is no map"
     if misfit:
         raise BadInput(f"this {kind} proposal cannot be taken: {misfit}")
@@ -237,9 +242,9 @@ def _fields(kind: str, version: int) -> dict[str, Field]:
 
 def _misfit(kind: str, body: dict[str, Any], version: int) -> str:
     fields = _fields(kind, version)
-    for name in body:
-        if name not in fields:
-            return f"unknown field {name[:40]!r}"
+    if not body.keys() <= fields.keys():
+        unknown = next(name for name in body if name not in fields)
+        return f"unknown field {unknown[:40]!r}"
     for name, field in fields.items():
         if name not in body:
             if field.required:

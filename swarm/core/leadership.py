@@ -175,8 +175,8 @@ class Leadership:
         return sorted(marks, reverse=True)[majority(self._journal.voters) - 1]
 
     def _note_copies(self) -> None:
-        in_step = (uid for uid, follower in sorted(self._followers.items()) if follower.in_step)
-        copies = tuple(in_step) if self.alone else ()
+        followers = self._followers.items() if self.alone else ()
+        copies = tuple(sorted(uid for uid, follower in followers if follower.in_step))
         if copies != self.copies:
             self.copies = copies
             self._journal.emit(Copies(copies))

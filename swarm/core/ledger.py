@@ -32,7 +32,7 @@ from swarm.core.events import (
     Outcome,
     SlotAssigned,
 )
-from swarm.core.kinds import INTRODUCTIONS, check_body, check_kind
+from swarm.core.kinds import INTRODUCTIONS, check_fields, check_kind
 from swarm.core.node import FORGETTING, WINDOW, Node, Outcomes
 from swarm.core.organisations import label
 from swarm.core.rules import KNOWN, Rules, stated
@@ -188,8 +188,8 @@ class Ledger:
     def _decide(self, header: EntryHeader, claim: Verified) -> Applied:
         events: list[Event] = []
         try:
-            self._check_right(claim)
-            check_body(claim.kind, claim.body, self.rules.judging(claim.kind, claim.body))
+            version = self._check_right(claim)
+            check_fields(claim.kind, claim.body, version)
             result, events = self._handler(claim.kind)(claim, header)
             events = self.training.dated(events, header.hash)
             outcome = Outcome(header.index, True, result=result)
@@ -206,10 +206,11 @@ class Ledger:
         return Applied(outcome, tuple(events))
 
     def _handler(self, kind: str) -> Callable[[Verified, EntryHeader], Answer]:
-        return self._kinds.get(kind, self._on_board if self.board.handles(kind) else self.training.handle)
+        handler = self._kinds.get(kind)
+        return handler or (self._on_board if self.board.handles(kind) else self.training.handle)
 
-    def _check_right(self, claim: Verified) -> None:
-        """Role and organisation; being a member is the contract's to judge."""
+    def _check_right(self, claim: Verified) -> int:
+        """Role and organisation; being a member is the contract's to judge. By which version of the rules that is."""
         node = self.nodes.get(claim.uid)
         identity = claim.identity or (node.identity if node else None)
         assert identity is not None, "an introduction brings an identity, anybody else has joined"
@@ -217,7 +218,8 @@ class Ledger:
             node.must_be_here(claim)
             if claim.kind != "NodeJoined":
                 self.rules.must_be_current(node, claim.kind)
-        check_kind(claim.kind, self.rules.judging(claim.kind, claim.body))
+        version = self.rules.judging(claim.kind, claim.body)
+        check_kind(claim.kind, version)
         if not policy.allowed(claim.kind, identity.role):
             raise Refused(
                 f"{identity} may not propose {claim.kind}: only the role {policy.roles(claim.kind)} may",
@@ -228,6 +230,7 @@ class Ledger:
                 self.voting.check_sentinels(claim.kind, identity)
             case "voter":
                 self.voting.check_voter(claim, identity)
+        return version
 
     # ---- organisations and nodes
 

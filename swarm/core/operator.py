@@ -199,7 +199,9 @@ class Operator:
         """Begin with what was leased, one after the other at each place of the profile."""
         effects: list[Effect] = []
         for slot in leases:
-            attempt = self.attempts.setdefault((slot.id, slot.fence), Attempt(slot.assigned(), Phase.WAITING))
+            attempt = self.attempts.get((slot.id, slot.fence))
+            if attempt is None:
+                attempt = self.attempts[slot.id, slot.fence] = Attempt(slot.assigned(), Phase.WAITING)
             if attempt.phase is Phase.KEPT:
                 attempt.phase = Phase.WAITING
             if attempt.phase is Phase.WAITING and self._is_free(attempt.lease):

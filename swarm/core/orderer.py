@@ -194,8 +194,10 @@ class Orderer:
         self._flush()
         if self.behind and (isinstance(event, Breathed) or LEAVING.isdisjoint(map(type, self._effects))):
             self._apply()
-        self._effects.extend(map(ReadReady, self._reads.ready(self.head)))
-        self._replace_log()
+        if self._reads:
+            self._effects.extend(map(ReadReady, self._reads.ready(self.head)))
+        if self._coming is not None and not self.behind:  # what is committed is read from the log that is to go
+            self._replace_log(self._coming)
         effects, self._effects = self._effects, []
         return effects
 
@@ -382,11 +384,8 @@ class Orderer:
 
     # ---- snapshots
 
-    def _replace_log(self) -> None:
-        """Once what is committed is applied: it is read from the log that is about to go."""
-        if self._coming is None or self.behind:
-            return
-        snapshot, self._coming = self._coming, None
+    def _replace_log(self, snapshot: Snapshot) -> None:
+        self._coming = None
         if self.consensus.fetching and snapshot.index > self.consensus.commit:
             self._effects.append(Install(snapshot))
         else:

@@ -29,6 +29,8 @@ def epoch_of(term: int) -> int:
 def leaps(term: int, own: int, proven: int) -> bool:
     """Whether this term cannot have come about by elections since this node's own, or since the recovery that began
     a later epoch, the latest of which that anybody can have signed is ``proven``."""
+    if term <= own:
+        return False
     epoch = epoch_of(term)
     return epoch > max(epoch_of(own), proven) or term > max(own, first_term(epoch)) + LEAP_MAX
 

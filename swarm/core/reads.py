@@ -10,6 +10,9 @@ class Reads:
     def __init__(self) -> None:
         self._needed: dict[int, int | None] = {}  # by number: the index that a read needs, once that is known
 
+    def __bool__(self) -> bool:
+        return bool(self._needed)
+
     def begin(self, number: int) -> None:
         self._needed[number] = None
 
@@ -18,8 +21,6 @@ class Reads:
 
     def ready(self, head: int) -> list[int]:
         """Those that need no more than this; nobody waits for them any longer."""
-        if not self._needed:
-            return []
         ready = [number for number, needed in self._needed.items() if needed is not None and needed <= head]
         for number in ready:
             del self._needed[number]

@@ -144,7 +144,7 @@ class Round:
 
         Where there is a goal, it is due when that is reached, and the others go on training.
         """
-        waiting = [] if self.is_full else self.awaited(live)
+        waiting = [] if self.attempt or self.is_full else self.awaited(live)
         if self.attempt or len(self.offers) < self.terms.min_peers or (waiting and not self.window_closed):
             return []
         if not any(offer.weight for offer in self.offers.values()):

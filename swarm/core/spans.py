@@ -36,17 +36,24 @@ class Spans:
 
     def within(self, start: int, stop: int) -> Spans:
         """What lies between ``start`` and ``stop``."""
-        return Spans((max(start, first), min(stop, last)) for first, last in self)
+        found, places = Spans(), self._between(start, stop)
+        found._starts = [max(start, self._starts[place]) for place in places]
+        found._stops = [min(stop, self._stops[place]) for place in places]
+        return found
 
     def gaps(self, start: int, stop: int) -> Iterator[Range]:
         """What is missing between ``start`` and ``stop``, in order."""
         at = start
-        for first, last in self.within(start, stop):
-            if at < first:
-                yield at, first
-            at = last
+        for place in self._between(start, stop):
+            if at < self._starts[place]:
+                yield at, self._starts[place]
+            at = self._stops[place]
         if at < stop:
             yield at, stop
+
+    def _between(self, start: int, stop: int) -> range:
+        """The places of the ranges that have numbers between them."""
+        return range(bisect_right(self._stops, start), bisect_left(self._starts, stop) if start < stop else 0)
 
     def __iter__(self) -> Iterator[Range]:
         return zip(self._starts, self._stops, strict=True)

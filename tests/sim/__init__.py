@@ -9,4 +9,5 @@ them is a simulated clock, network and disk, all of whose choices come from one 
     codec      cheap bytes for signed ones                            chain     replicas that share their work
     history    what is recorded                                       checkers  P1-P5, judged by the history alone
     scenario   a world from its seed, safety then liveness            planted   the 20 bugs that must be found
+    processes  those that play worlds, until they are ended               litter    what worlds leave behind
 """

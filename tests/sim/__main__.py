@@ -3,32 +3,28 @@
 Runs N worlds from seed S on, judges them, and (unless told not to) plants 20 bugs, one at a time, to see that each is
 found. Exit code 1 on any violation, world that gets stuck, replay that differs, fault kind that never came, or planted
 bug that no checker reports; the last line on stderr then replays the first failure. A long run says on stderr how far
-it is; one that is ended (SIGTERM, Ctrl-C) says what it has done by then.
+it is; one that is ended (SIGTERM, Ctrl-C) breaks off at once and says what it has done by then.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
-from multiprocessing import get_context
 from typing import Any
 
-from tests.sim import purity
-from tests.sim.planted import BUGS, Found
+from tests.sim import litter, purity
+from tests.sim.planted import BUGS, Found, search
+from tests.sim.processes import Going, Piece, results
 from tests.sim.scenario import Report, run
 from tests.sim.weather import KINDS
 
 REPLAY_EVERY = 50
-COLLECT_EVERY = 64
-"""Worlds, of which little is left to collect (`Scenario.throw_away`)."""
+TOGETHER = 8
+"""Worlds that a process is given at once."""
 SAY_EVERY_S = 60.0
 
 
@@ -108,9 +104,7 @@ class Summary:
 
 def one(seed: int) -> Report:
     """One seed; every so many of them once more, without shared work, which has to give the same trace."""
-    gc.disable()
-    if seed % COLLECT_EVERY == 0:
-        gc.collect()
+    litter.clear(seed)
     again = seed % REPLAY_EVERY == 0
     report = run(seed, trace=again)
     if again:
@@ -119,49 +113,7 @@ def one(seed: int) -> Report:
 
 
 def plant(name: str) -> tuple[str, Found]:
-    from tests.sim.planted import search
-
     return name, search(name)
-
-
-class Going:
-    """Whether to go on: until somebody wants the run to end."""
-
-    def __init__(self) -> None:
-        self.on = True
-        for ending in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(ending, self._end)
-
-    def _end(self, *_: Any) -> None:
-        self.on = False
-
-
-def results(jobs: int, work: Any, over: Iterable[Any], chunk: int, going: Going) -> Iterator[Any]:
-    """Of each piece of work, as they come; what has begun is waited for, and nothing begins when it is to end."""
-    todo = iter(over)
-    if jobs == 1:
-        yield from (work(each) for each in todo if going.on)
-        return
-    with ProcessPoolExecutor(jobs, get_context("fork"), _leave_signals) as pool:
-        pending: set[Future[list[Any]]] = set()
-        while True:
-            while len(pending) < 2 * jobs and going.on and (piece := list(islice(todo, chunk))):
-                pending.add(pool.submit(_each, work, piece))
-            if not pending:
-                return
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for piece_done in done:
-                yield from piece_done.result()
-
-
-def _each(work: Any, piece: list[Any]) -> list[Any]:
-    return [work(each) for each in piece]
-
-
-def _leave_signals() -> None:
-    """To the process that hands out the work."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def parsed(args: list[str]) -> argparse.Namespace:
@@ -178,35 +130,57 @@ def main(args: list[str]) -> int:
     asked = parsed(args)
     began_s = time.monotonic()
     summary = Summary(asked.seed)
+    litter.begin()
     going = Going()
-    run_worlds(summary, asked.seeds, asked.jobs, going)
-    if asked.planted == "yes" and going.on:
-        run_planted(summary, asked.jobs, going)
+    progress = Progress(summary, asked.seeds)
+    for result in results(asked.jobs, pieces(asked), going):
+        progress.take(result)
+    summary.planted = {name: summary.planted[name] for name in BUGS if name in summary.planted}
     summary.ended = not going.on
     purity.check()
     finish(summary, time.monotonic() - began_s, as_json=asked.json)
     return 0 if summary.ok else 1
 
 
-def run_worlds(summary: Summary, seeds: int, jobs: int, going: Going) -> None:
-    began_s = said_s = time.monotonic()
-    for report in results(jobs, one, range(summary.first_seed, summary.first_seed + seeds), 8, going):
-        summary.add(report)
-        if not report.clean:
-            tell(report)
-        if (now_s := time.monotonic()) - said_s >= SAY_EVERY_S:
-            said_s = now_s
-            left_s = (now_s - began_s) / summary.seeds * (seeds - summary.seeds)
-            failed = f"{len(summary.failing)} failed, about {left_s / 60:.0f} min to go"
-            print(f"{summary.seeds} of {seeds} seeds, {summary.rounds} rounds, {failed}", file=sys.stderr, flush=True)
+def pieces(asked: argparse.Namespace) -> Iterator[Piece]:
+    """Bugs first, which take long each: so no process has nothing to do while another looks for the last one."""
+    if asked.planted == "yes":
+        yield from ((plant, [name]) for name in BUGS)
+    last = asked.seed + asked.seeds
+    for first in range(asked.seed, last, TOGETHER):
+        yield one, list(range(first, min(first + TOGETHER, last)))
 
 
-def run_planted(summary: Summary, jobs: int, going: Going) -> None:
-    for name, found in results(jobs, plant, list(BUGS), 1, going):
-        summary.planted[name] = found.seeds
-        how = f"found by seed {found.seed}: {found.text}" if found.seeds else "NOT FOUND"
-        print(f"planted {name}: {how}", file=sys.stderr)
-    summary.planted = {name: summary.planted[name] for name in BUGS if name in summary.planted}
+class Progress:
+    """What has come of a run so far; said on stderr."""
+
+    def __init__(self, summary: Summary, seeds: int) -> None:
+        self._summary = summary
+        self._seeds = seeds
+        self._began_s = self._said_s = time.monotonic()
+
+    def take(self, result: Report | tuple[str, Found]) -> None:
+        if isinstance(result, Report):
+            self._summary.add(result)
+            if not result.clean:
+                tell(result)
+            self._say()
+        else:
+            name, found = result
+            self._summary.planted[name] = found.seeds
+            how = f"found by seed {found.seed}: {found.text}" if found.seeds else "NOT FOUND"
+            print(f"planted {name}: {how}", file=sys.stderr)
+            self._began_s = time.monotonic()  # with the worlds
+
+    def _say(self) -> None:
+        """Now and then."""
+        now_s, summary = time.monotonic(), self._summary
+        if now_s - self._said_s < SAY_EVERY_S:
+            return
+        self._said_s = now_s
+        left_s = (now_s - self._began_s) / summary.seeds * (self._seeds - summary.seeds)
+        failed = f"{len(summary.failing)} failed, about {left_s / 60:.0f} min to go"
+        print(f"{summary.seeds} of {self._seeds} seeds, {summary.rounds} rounds, {failed}", file=sys.stderr, flush=True)
 
 
 def tell(report: Report) -> None:
@@ -243,7 +217,7 @@ def what_failed(summary: Summary) -> tuple[str, str] | None:
         name = summary.not_found[0]
         return f"no checker found the planted bug {name}", f"python -m tests.sim.planted {name}"
     if summary.missing_faults:
-        more = f"python -m tests.sim --seeds {2 * summary.seeds} --seed {summary.first_seed}"
+        more = f"python -m tests.sim --seeds {2 * summary.seeds or REPLAY_EVERY} --seed {summary.first_seed}"
         never = f"no promise was broken, and this proves nothing of what never came in {summary.seeds} worlds"
         return f"{never}: {', '.join(summary.missing_faults)} (every kind of fault has to)", more
     return None

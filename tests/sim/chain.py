@@ -69,13 +69,14 @@ class Chain:
         return Replica(self)
 
     def step(self, view: View, raw: bytes, own: Ledger | None) -> tuple[Applied, View]:
+        known = self._steps.get(raw)
+        if known is not None:
+            return known
         header, proposal = self.codec.entries[raw]
         if own is not None:
             applied = own.apply(header, self.codec.claim(header, proposal, own))
             return applied, _seen(own)
-        known = self._steps.get(raw)
-        if known is None:
-            known = self._steps[raw] = self._take(view, header, proposal)
+        known = self._steps[raw] = self._take(view, header, proposal)
         return known
 
     def _take(self, view: View, header: EntryHeader, proposal: bytes) -> tuple[Applied, View]:

@@ -37,9 +37,10 @@ def _judged(history: History, ended: bool) -> list[Violation]:
     checks = [Logs(history), Groups(rounds), rounds, Programs(rounds), Reads(), Tasks(history), Jobs(history)]
     if any(entry.kind == "Evidence" for entry in history.entries.values()):
         checks.append(Disputes(history))
+    eyes = {kind: [each.see for each in checks if kind in each.sees] for kind in {fact[0] for fact in history.facts}}
     for fact in history.facts:
-        for each in checks:
-            each.see(fact)
+        for see in eyes[fact[0]]:
+            see(fact)
     if ended:
         for each in checks:
             each.end()
@@ -48,6 +49,8 @@ def _judged(history: History, ended: bool) -> list[Violation]:
 
 class Logs(Check):
     """One log, one leader a term, and nothing acknowledged is lost."""
+
+    sees = ("applied", "outcome", "role", "crash", "replaced", "reconfigured", "acknowledged")
 
     def __init__(self, history: History) -> None:
         super().__init__()
@@ -131,6 +134,8 @@ class Logs(Check):
 class Programs(Check):
     """What each training program was told at its sync points, against what the ledger decided."""
 
+    sees = ("asked", "rebased", "told")
+
     def __init__(self, rounds: Rounds) -> None:
         super().__init__()
         self._rounds = rounds
@@ -182,6 +187,8 @@ class Programs(Check):
 class Reads(Check):
     """A read shows everything that had been acknowledged when it was asked."""
 
+    sees = ("acknowledged", "read_asked", "was_read")
+
     def __init__(self) -> None:
         super().__init__()
         self._acknowledged = 0
@@ -203,6 +210,11 @@ class Reads(Check):
 
 class Tasks(Check):
     """Tasks, slots and their fences; and the workers that really run."""
+
+    sees = (
+        "TaskFinal", "TaskChanged", "SlotAssigned", "SlotChanged", "outcome", "role", "own_proposal",
+        "worker_started", "worker_cut_short", "worker_ended",
+    )  # fmt: skip
 
     def __init__(self, history: History) -> None:
         super().__init__()

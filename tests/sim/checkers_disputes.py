@@ -13,6 +13,8 @@ from tests.sim.verdict import Check
 
 
 class Disputes(Check):
+    sees = ("lied", "outcome", "Misbehaved", "SnapMade")
+
     def __init__(self, history: History) -> None:
         super().__init__()
         self._history = history

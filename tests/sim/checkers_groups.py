@@ -16,6 +16,8 @@ from tests.sim.verdict import Check
 class Groups(Check):
     """Sees each fact before ``rounds`` does: a round's stage is what it was until then."""
 
+    sees = ("asked", "rebased", "outcome", "Committed")
+
     def __init__(self, rounds: Rounds) -> None:
         super().__init__()
         self._rounds = rounds

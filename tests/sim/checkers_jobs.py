@@ -47,6 +47,11 @@ class Run:
 
 
 class Jobs(Check):
+    sees = (
+        "outcome", "SlotAssigned", "SlotChanged", "TaskChanged", "slot_role", "item_taken",
+        "worker_started", "worker_ended", "crash", "start", "pause", "resume",
+    )  # fmt: skip
+
     def __init__(self, history: History) -> None:
         super().__init__()
         self._history = history

@@ -82,6 +82,8 @@ class Book:
 class Rounds(Check):
     """The rounds of each contract, from the entries that decide them."""
 
+    sees = ("outcome", "asked", "told", "program_died", "SnapMade", "Committed", "Aborted", "BaseLost")
+
     def __init__(self, history: History) -> None:
         super().__init__()
         self.history = history

@@ -10,7 +10,8 @@ from itertools import pairwise
 from random import Random
 from typing import Any
 
-SHARE = 0.08
+SHARE = 0.0625
+"""A world with groups costs as much as four others."""
 UNGROUPED, UPPER = "digits", "all"
 """The contract of learning nodes in no group; that in which groups merge."""
 NAMES = ("eu", "us", "asia")

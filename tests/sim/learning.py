@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from swarm.core import member_steps as m
+from swarm.core.contract import Contract
 from swarm.core.events import (
     Aborted,
     BaseLost,
@@ -41,15 +42,17 @@ SYNC_S = (0.0005, 0.003)
 FETCH_S, REBASE_S = 3.0, 0.001
 
 
-class Mirror:
-    """A contract as this node's replica has it at this moment."""
+class Mirror(Contract):
+    """A contract as this node's replica has it when this looks: all that it knows is what that one knows."""
+
+    __slots__ = ("_contract", "_replica")
 
     def __init__(self, replica: Replica, contract: str) -> None:
         self._replica = replica
         self._contract = contract
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._replica.view.contracts[self._contract], name)
+    def look(self) -> None:
+        self.__dict__ = self._replica.view.contracts[self._contract].__dict__
 
 
 class Learning:
@@ -76,8 +79,9 @@ class Learning:
         self._asking = ""
         self._last: Attempt | None = None
         self._fetching: Fetching | None = None
-        mirror: Any = Mirror(node.replica, contract)
-        self.member = Member(node.uid, mirror, holds=node.terms.initial_base, origin=origin)
+        self._mirror = Mirror(node.replica, contract)
+        self._mirror.look()
+        self.member = Member(node.uid, self._mirror, holds=node.terms.initial_base, origin=origin)
 
     @property
     def contract(self) -> Any:
@@ -123,6 +127,7 @@ class Learning:
             now.held(event.uid)
 
     def happened(self, event: m.Event) -> None:
+        self._mirror.look()
         effects = self.member.handle(event, self.node.now_s)
         if self.node.around.checks:
             self.member.check()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from heapq import heappush
 from typing import Any
 
 from tests.sim.world import ANY_LIFE, Call, Process, World
@@ -65,7 +66,8 @@ class Network:
         if arrives_s < last_s[link]:
             arrives_s = last_s[link]
         last_s[link] = arrives_s
-        world.give(arrives_s, to, ANY_LIFE, call, args)
+        world.order += 1
+        heappush(world.heap, (arrives_s, world.order, to, ANY_LIFE, call, args))
 
     def _suffer(self, link: Link, to: Process, call: Call, args: tuple[Any, ...]) -> tuple[float, bool]:
         """What is added to the message's time (below 0: it is lost), and whether it overtakes others."""

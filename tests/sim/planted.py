@@ -11,7 +11,6 @@ crashed count no more: the models that all of them had adopted are given up, tho
 
 from __future__ import annotations
 
-import gc
 import json
 import subprocess
 import sys
@@ -22,6 +21,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import spec_from_loader
 from pathlib import Path
 from types import ModuleType
+
+from tests.sim import litter
 
 SEEDS_MAX = 150
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +66,9 @@ BUGS: dict[str, Bug] = {
         faults=("unsynced_write_lost",),
     ),
     "commit_with_one_ready_too_few": Bug("round", "return members // 2 + 1", "return max(1, members // 2)"),
-    "base_of_offers_unchecked": Bug("contract", 'if body["base"] != self.base:', "if False:"),
+    "base_of_offers_unchecked": Bug(
+        "contract", 'if body["base"] != self.base:', "if False:", sns=1, faults=("blackout",)
+    ),
     "adopted_weights_forgotten_when_all_crash": Bug(
         "kept",
         'return bool(self.at_hand(commit)) or any(self._members[uid].state != "left" for uid in commit.signers)',
@@ -97,6 +100,7 @@ BUGS: dict[str, Bug] = {
         "return len(self.granted.intersection(voters)) >= majority(voters)",
         "return len(self.granted.intersection(voters)) + 1 >= majority(voters)",
         sns=3,
+        faults=("crash",),
     ),
     "vote_not_persisted": Bug(
         "journal",
@@ -194,8 +198,9 @@ def hunt(bug: Bug, seeds: int) -> Found:
     """In a process with a bug: the first world in which a checker reports anything."""
     from tests.sim.scenario import Lean, run
 
-    gc.disable()  # little is left of a world (`Scenario.throw_away`)
+    litter.begin()
     for seed in range(seeds):
+        litter.clear(seed)
         report = run(seed, lean=Lean(bug.sns, bug.faults, **({bug.leans: True} if bug.leans else {})))
         if report.violations or report.stuck:
             said = str(report.violations[0]) if report.violations else f"P4: stuck: {', '.join(report.open)}"

@@ -204,5 +204,3 @@ class Recovery(Process):
 
     def on_crash(self, power: bool) -> None:
         raise AssertionError("persons do not")
-
-

@@ -203,9 +203,10 @@ class LearningNode(Client):
     # ---- what the ledger says
 
     def on_entries(self, applied: list[Applied]) -> None:
+        learnings = self.learnings
         for each in applied:
             for event in each.events:
-                for learning in self.learnings:
+                for learning in learnings:
                     learning.applied(event)
 
     def on_link(self) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import gc
+import ast
+import importlib
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +91,27 @@ def test_the_checkers_know_nothing_of_the_product():
         assert "from swarm" not in source, file.name
 
 
+def test_a_checker_sees_every_kind_of_facts_that_it_judges():
+    """What it does not name, it is not shown."""
+    found = []
+    for file in sorted((ROOT / "tests" / "sim").glob("checkers*.py")):
+        module = importlib.import_module(f"tests.sim.{file.stem}")
+        for checker in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(checker, ast.ClassDef) and any(getattr(base, "id", "") == "Check" for base in checker.bases):
+                found.append(checker.name)
+                assert set(getattr(module, checker.name).sees) == _kinds_matched(checker), checker.name
+    assert len(found) == 8, found
+
+
+def _kinds_matched(checker):
+    """The first words of the patterns of its method `see`."""
+    (see,) = [each for each in checker.body if isinstance(each, ast.FunctionDef) and each.name == "see"]
+    (match,) = [each for each in see.body if isinstance(each, ast.Match)]
+    firsts = [case.pattern.patterns[0] for case in match.cases]
+    values = [value for first in firsts for value in getattr(first, "patterns", [first])]
+    return {value.value.value for value in values}
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_a_planted_bug_is_found(name):
     assert search(name, 20).seeds > 0
@@ -129,18 +153,49 @@ def test_the_command_says_what_it_did():
     assert {"violations", "stuck", "faults", "planted", "planted_found", "failing_seeds"} <= set(answer)
 
 
-def test_a_run_that_is_ended_says_what_it_has_done():
-    command = [sys.executable, "-m", "tests.sim", "--seeds", "100000", "--planted", "no", "--jobs", "2", "--json"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ended:
-        children = Path(f"/proc/{ended.pid}/task/{ended.pid}/children")
-        while len(children.read_text().split()) < 2:  # its workers are there, so it listens to signals
-            assert ended.poll() is None
+@pytest.mark.alone
+@pytest.mark.parametrize(("planted", "jobs", "processes"), [("yes", 2, 5), ("no", 2, 3), ("yes", 1, 2), ("no", 1, 1)])
+def test_a_run_that_is_ended_ends_at_once_with_all_its_processes_and_says_what_it_has_done(planted, jobs, processes):
+    """With those that it has given work to, and those in which these plant a bug."""
+    options = ["--seeds", "100000", "--planted", planted, "--jobs", str(jobs), "--json"]
+    command = [sys.executable, "-u", "-c", f"print('begun'); from tests.sim.__main__ import main; main({options})"]
+    ended = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with ended:
+        assert ended.stdout.readline() == "begun\n"
+        while len(_of_session(ended.pid)) < processes or not _listens(ended.pid):
+            assert ended.poll() is None, ended.stderr.read()
         ended.send_signal(signal.SIGTERM)
+        told_s = time.monotonic()
         answer = json.loads(ended.communicate(timeout=60)[0])
+    assert time.monotonic() - told_s < 2.0
+    assert not _of_session(ended.pid)
     assert answer["ended_early"], answer
     assert answer["seeds"] < 100_000
     assert not answer["failing_seeds"], answer
     assert answer["ok"] == all(answer["faults"].values())
+
+
+def _of_session(leader: int) -> list[str]:
+    """The processes that run in it."""
+    stats = (Path("/proc") / pid / "stat" for pid in os.listdir("/proc") if pid.isdigit())
+    return [fields[0] for fields in map(_after_name, stats) if fields[3:4] == [str(leader)] and fields[0] != "Z"]
+
+
+def _after_name(stat: Path) -> list[str]:
+    """Its state, parent, group, session and so on; nothing of one that is gone."""
+    try:
+        return stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _listens(pid: int) -> bool:
+    """Whether it has a handler for SIGTERM."""
+    status = (Path("/proc") / str(pid) / "status").read_text(encoding="utf-8")
+    (caught,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def test_what_only_the_second_run_of_a_seed_shows_is_told_as_what_it_is(monkeypatch, capsys):
@@ -155,7 +210,6 @@ def test_what_only_the_second_run_of_a_seed_shows_is_told_as_what_it_is(monkeypa
 
     monkeypatch.setattr(Ledger, "check", check)
     report = one(seed)
-    gc.enable()
     assert "an invariant of the ledger" in report.failed
     assert (report.clean, report.differs) == (False, False)
     tell(report)

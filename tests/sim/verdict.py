@@ -17,6 +17,10 @@ class Violation:
 
 
 class Check:
+    """``sees``: the kinds of facts that it looks at."""
+
+    sees: tuple[str, ...] = ()
+
     def __init__(self) -> None:
         self.found: list[Violation] = []
 
