@@ -8,6 +8,7 @@ are read again while the node runs (`runtime/validity`).
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -79,8 +80,7 @@ class Credentials:
         """Let the revocation lists count that capath holds by now. Raises SwarmError, and changes nothing, when one of
         them is none, or cannot be read."""
         if self._capath is not None and not self._capath.is_file():
-            _check_directory(self._capath)  # one that is gone for a moment unrevokes nobody
-            files = sorted(path for path in self._capath.glob("*.crl.pem") if path.is_file())
+            files = _files(self._capath, ".crl.pem")  # one that cannot be read for a moment unrevokes nobody
             self.crls[:] = [_load_crl(path, self.anchors) for path in files]
 
     def server_context(self) -> ssl.SSLContext:
@@ -160,8 +160,7 @@ def _load_capath(capath: Path) -> tuple[list[Anchor], list[Crl]]:
     if capath.is_file():
         anchors = _naming(capath, certs.anchors_from_pem, [_read(capath, "CA")])
         return certs.anchors_from_der([anchor.certificate for anchor in anchors]), []
-    _check_directory(capath)
-    files = sorted(path for path in capath.glob("*.pem") if path.is_file())
+    files = _files(capath, ".pem")
     crl_files = [path for path in files if path.name.endswith(".crl.pem")]
     ders: list[bytes] = []
     for path in files:
@@ -176,9 +175,15 @@ def _load_capath(capath: Path) -> tuple[list[Anchor], list[Crl]]:
     return anchors, [_load_crl(path, anchors) for path in crl_files]
 
 
-def _check_directory(capath: Path) -> None:
+def _files(capath: Path, ending: str) -> list[Path]:
+    hint = "it holds one PEM file for each organisation's CA"
     if not capath.is_dir():
-        raise BadInput(f"capath {capath} is not a directory", hint="it holds one PEM file for each organisation's CA")
+        raise BadInput(f"capath {capath} is not a directory", hint=hint)
+    try:
+        names = sorted(os.listdir(capath))
+    except OSError as error:  # a glob would say that there is nothing
+        raise BadInput(f"capath {capath} cannot be read: {error.strerror or error}", hint=hint) from None
+    return [capath / name for name in names if name.endswith(ending) and (capath / name).is_file()]
 
 
 def _load_crl(path: Path, anchors: Sequence[Anchor]) -> Crl:

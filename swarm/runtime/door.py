@@ -1,38 +1,40 @@
 """The door: where connections are accepted, also when the process has no descriptor left for them.
 
 Used by `runtime.mesh` (in its loop) and `runtime.data_server` (in its thread). Guarantee: who comes while no descriptor
-is left is turned away at once and may ask elsewhere, instead of waiting for a handshake that nobody begins. One
-descriptor is kept in reserve for that, for as long as the block lasts.
+is left is turned away at once and may ask elsewhere, instead of waiting for a handshake that nobody begins; the last
+``OWN`` descriptors are not theirs to take. One is kept in reserve to turn people away with, as long as the block lasts.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
-import math
 import os
+import resource
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 
 import trio
 
+OWN = 16
+"""For the files of this process, and for connections that it makes."""
 PAUSE_S = 0.2
 """Where there is not even the descriptor in reserve, or nobody to turn away."""
-QUIET_S = 60.0
-"""Where descriptors come and go the log hears of it once in so long, or each connection would write two lines."""
+QUIET_S = 10.0
+"""Nobody was turned away for so long: then it is over."""
 
 
 class Door:
     """Of one listener. ``log`` hears when nobody is let in any more, and when somebody is again."""
 
-    def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, log: logging.Logger) -> None:
         self._log = log
-        self._clock = clock
         self._reserve = -1
-        self._said_short = False
-        self._quiet_until_s = -math.inf
+        self._short_s: float | None = None
+        """When somebody was turned away last, until that is over."""
 
     def __enter__(self) -> Door:
         self._reserve = _descriptor()
@@ -55,8 +57,9 @@ class Door:
                     continue
                 await trio.sleep(PAUSE_S)
             else:
-                self._say(None)
-                return stream
+                if self._may_stay(stream.socket.fileno()):
+                    return stream
+                await trio.aclose_forcefully(stream)
 
     def take(self, listener: socket.socket) -> tuple[socket.socket, str]:
         """The same for a listener with a timeout, and its host; raises TimeoutError when there is none."""
@@ -72,7 +75,9 @@ class Door:
             except OSError:
                 time.sleep(PAUSE_S)
             raise TimeoutError from error
-        self._say(None)
+        if not self._may_stay(sock.fileno()):
+            sock.close()
+            raise TimeoutError
         return sock, host
 
     @contextlib.contextmanager
@@ -89,13 +94,22 @@ class Door:
             os.close(self._reserve)
             self._reserve = -1
 
+    def _may_stay(self, descriptor: int) -> bool:
+        """The lowest one that is free is taken: near the limit there are few."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        few = soft != resource.RLIM_INFINITY and descriptor >= soft - OWN
+        self._say(OSError(errno.EMFILE, os.strerror(errno.EMFILE)) if few else None)
+        return not few
+
     def _say(self, error: OSError | None) -> None:
-        if error is not None and not self._said_short and self._clock() >= self._quiet_until_s:
-            self._log.error("a connection could not be accepted, who comes now is turned away: %s", error)
-            self._said_short, self._quiet_until_s = True, self._clock() + QUIET_S
-        if error is None and self._said_short:
+        now_s = time.monotonic()
+        if error is not None:
+            if self._short_s is None:
+                self._log.error("a connection could not be accepted, who comes now is turned away: %s", error)
+            self._short_s = now_s
+        elif self._short_s is not None and now_s - self._short_s >= QUIET_S:
             self._log.warning("connections are accepted again")
-            self._said_short = False
+            self._short_s = None
 
 
 def _descriptor() -> int:

@@ -285,7 +285,6 @@ def test_r039_with_64_descriptors_who_comes_is_turned_away_and_who_is_there_goes
     network.ask(1, write)
     network.says(1, "who comes now is turned away")
     eventually("room for others", lambda: network.answers(1))
-    network.says(1, "connections are accepted again")
     network.write(1, "afterwards")
     for number in (1, 2):
         assert network.has(number, "before", *(f"meanwhile-{number}" for number in range(10)), "afterwards")

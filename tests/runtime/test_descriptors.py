@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import resource
 import socket
@@ -11,15 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from swarm.runtime import door
 from swarm.runtime.data import Region
-from swarm.runtime.door import QUIET_S, Door
 from tests.runtime.data_nodes import nodes, until, want
 
 
 @contextmanager
-def no_more_descriptors() -> Iterator[None]:
+def no_more_descriptors(but: int = 0) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = max(map(int, os.listdir("/proc/self/fd"))) + 1
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
@@ -28,6 +25,7 @@ def no_more_descriptors() -> Iterator[None]:
         with contextlib.suppress(OSError):
             while True:
                 taken.append(os.dup(0))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most + but, hard))
         yield
     finally:
         for each in taken:
@@ -36,8 +34,9 @@ def no_more_descriptors() -> Iterator[None]:
 
 
 def test_r039_without_descriptors_who_comes_is_turned_away_and_who_is_there_goes_on(
-    tmp_path: Path, organisation, caplog
+    tmp_path: Path, organisation, caplog, monkeypatch
 ) -> None:
+    monkeypatch.setattr(door, "QUIET_S", 0.0)
     with nodes(tmp_path, organisation, 2) as (holder, reader):
         holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
         into = bytearray(5)
@@ -62,21 +61,9 @@ def test_r039_without_descriptors_who_comes_is_turned_away_and_who_is_there_goes
         fetch()
 
 
-def test_where_descriptors_come_and_go_the_log_hears_of_it_once_a_minute(caplog) -> None:
-    now_s = 0.0
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        Door(logging.getLogger("swarm.door"), lambda: now_s) as door,
-    ):
-        listener.settimeout(30)
-        for at_s, said in ((0.0, 1), (QUIET_S / 2, 1), (QUIET_S, 2)):
-            now_s = at_s
-            with socket.socket() as turned_away, socket.socket() as let_in:
-                with no_more_descriptors():
-                    turned_away.connect(listener.getsockname())
-                    with pytest.raises(TimeoutError):
-                        door.take(listener)
-                let_in.connect(listener.getsockname())
-                door.take(listener)[0].close()
-            assert caplog.text.count("who comes now is turned away") == said
-            assert caplog.text.count("connections are accepted again") == said
+def test_r039_the_last_descriptors_are_for_the_files_of_the_process_itself(tmp_path: Path, organisation) -> None:
+    with nodes(tmp_path, organisation, 1) as (holder,), socket.socket() as newcomer, no_more_descriptors(but=door.OWN):
+        newcomer.connect(("127.0.0.1", holder.server.port))
+        assert newcomer.recv(1) == b""
+        for file in [os.dup(0) for _ in range(door.OWN - 1)]:
+            os.close(file)

@@ -19,6 +19,7 @@ from tests.certificates import NOW, crl, leaf, make_organisation
 from tests.handshakes import GOOD, A, B, node
 from tests.runtime.data_nodes import nodes, want
 from tests.runtime.test_control import echo, linked, refusal
+from tests.runtime.test_descriptors import no_more_descriptors
 
 MEMBER = leaf(B, "SL-1")
 
@@ -79,6 +80,9 @@ def test_lists_that_cannot_be_read_unrevoke_nobody(tmp_path: Path) -> None:
     (ours.capath / "a.crl.pem").write_bytes(crl(ours.ca))
     credentials.read_revocations()
     (before,) = credentials.crls
+    with no_more_descriptors(), pytest.raises(BadInput, match=r"capath .* cannot be read: Too many open files"):
+        credentials.read_revocations()
+    assert credentials.crls == [before]
     (ours.capath / "b.crl.pem").write_bytes(b"half a list")
     for spoil in (lambda: None, lambda: ours.capath.rename(tmp_path / "elsewhere")):
         spoil()
