@@ -325,6 +325,8 @@ class Heads:
     async def _follow(self, recovery: Recovery, link: Link) -> None:
         """Believe the words of its epoch; or, who voted and does not in it, or has what it gave up: go on no more."""
         ledger, own = self._driver.ledger, self._state.uid
+        if recovery.epoch <= ledger.epoch:  # the own ledger has taken it while others' was read, and goes on from it
+            return
         voters = (*ledger.voters, *self._driver.voters)  # these by its log, whose end it may not know to be decided
         given_up = ledger.head_index >= recovery.index  # what is decided there, for this node, is another entry
         if given_up or (own in voters and recovery.uid != own):

@@ -214,9 +214,15 @@ class Judge:
         try:
             with trio.move_on_after(TRY_S) as scope:
                 ledger = await case.ledger_before(self._ledger())
+                if case.raw != raw:  # it shows another one by now, for which these entries were read
+                    return True
                 await self._follow(judged(raw, ledger, who), case.link)
                 self._forget(uid, case)
-                self._cases = {uid: other for uid, other in self._cases.items() if not other.link.closed.is_set()}
+                self._cases = {
+                    uid: other
+                    for uid, other in self._cases.items()
+                    if not other.link.closed.is_set() and other.raw != raw
+                }
             if scope.cancelled_caught:
                 log.warning(
                     "the forced recovery that %s shows at entry %d: waited %g s for its entries, and has read them up "
@@ -228,6 +234,8 @@ class Judge:
             log.warning("the forced recovery that %s shows at entry %d waits: %s", who, case.index, error.message)
         except SwarmError as error:
             log.warning("the forced recovery that %s shows: %s", who, error.message)
+            if case.raw != raw:
+                return False
             self._forget(uid, case)
             self._found_false[uid] = raw, error.message
             if len(self._found_false) > CASES_MAX:

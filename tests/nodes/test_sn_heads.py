@@ -23,7 +23,7 @@ from swarm.core.ordering import EPOCH_BITS, LogEntry
 from swarm.errors import BadInput, SwarmError
 from swarm.nodes import sn, sn_recovery
 from swarm.nodes.sn_heads import Heads
-from swarm.nodes.sn_recovery import Recovery
+from swarm.nodes.sn_recovery import Recovery, judged
 from swarm.nodes.sn_return import ComeBack
 from swarm.runtime.authority import CertificateTree, issue
 from swarm.runtime.clock import Clock
@@ -405,6 +405,18 @@ def test_who_has_decided_otherwise_where_a_recovery_stands_ends_whether_it_votes
     node.told(peer, recovery=shown)
     assert [type(error) for error in node.ended] == [ComeBack] * ends
     assert bool(node.proven) != ends
+
+
+def test_who_has_taken_a_recovery_follows_none_that_others_still_show(state: StateDirectory, monkeypatch) -> None:
+    """What one network node shows is read and judged while the own ledger goes on by what another one sends."""
+    node, peer = Node(state, 10), Peer(1)
+    shown = signed_recovery(node, peer.uid, monkeypatch)
+    recovery = judged(shown, node.driver.ledger, "sn-2")
+    node.grow(15)
+    node.driver.ledger.voting.epoch = recovery.epoch
+    peer.link.call = hashes_of_10
+    trio.run(node.heads._follow, recovery, peer.link)
+    assert node.ended == []
 
 
 async def hashes_of_10(verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
