@@ -231,9 +231,9 @@ def test_what_an_owner_says_is_had_from_others_before_it_is_blamed() -> None:
     attempt = Attempt(snap("abc"), "a", judges=True)
     pull = attempt.pull("distances", "c")
     relayed = attempt.happens(Failed(pull, "it is gone"))
-    assert relayed == [replace(pull, source="b")]
+    assert relayed == [pull._replace(source="b")]
     assert attempt.happens(Failed(relayed[0], "not here")) == [Blame("c", "it is gone")]
-    assert attempt.happens(Held("b")) == [replace(pull, source="b")]
+    assert attempt.happens(Held("b")) == [pull._replace(source="b")]
 
 
 def test_an_owner_that_lives_and_never_publishes_is_blamed_once_all_can_have_sent_it_everything() -> None:
@@ -486,8 +486,8 @@ def test_a_shard_that_its_owner_does_not_give_is_had_from_others_before_it_is_bl
         effects = attempt.happens(Failed(effects[0], "not here either"))
     assert asked == ["c", "d", "a"]
     assert effects == [Blame("e", "it is gone")]
-    assert attempt.happens(Held("d")) == [replace(pull, source="d")], "who is Ready holds all shards"
-    attempt.arrive(replace(pull, source="d"))
+    assert attempt.happens(Held("d")) == [pull._replace(source="d")], "who is Ready holds all shards"
+    attempt.arrive(pull._replace(source="d"))
     assert attempt.machine.held.covers(pull.start, pull.stop)
 
 
@@ -504,7 +504,7 @@ def test_a_relay_that_sends_something_else_is_to_blame_itself_and_not_asked_agai
     effects = attempt.happens(Failed(relayed, "not signed by its owner", bad=True))
     assert effects == [Blame("b", "not signed by its owner"), Blame("c", "gone")]
     again = [effect for effect in attempt.pass_s(AGAIN_S) if isinstance(effect, Pull)]
-    assert again == [replace(relayed, source="c")]
+    assert again == [relayed._replace(source="c")]
     assert attempt.happens(Failed(again[0], "gone")) == []
 
 
@@ -514,7 +514,7 @@ def test_what_failed_is_tried_again_from_where_it_stopped_and_blamed_once() -> N
     attempt.arrive(pull, pull.start + CHUNK)
     assert attempt.happens(Failed(pull, "gone")) == [Blame("b", "gone")]
     again = [effect for effect in attempt.pass_s(AGAIN_S) if isinstance(effect, Pull)]
-    assert again == [replace(pull, start=pull.start + CHUNK)]
+    assert again == [pull._replace(start=pull.start + CHUNK)]
     assert attempt.happens(Failed(again[0], "gone")) == []
     attempt.pass_s(AGAIN_S)
     attempt.arrive(again[0])
@@ -531,7 +531,7 @@ def test_a_contribution_that_broke_off_behind_its_last_byte_is_verified_without_
     attempt.merge_all()
     attempt.happens(Failed(pull, "gone"))
     again = [effect for effect in attempt.pass_s(AGAIN_S) if isinstance(effect, Pull)]
-    assert again == [replace(pull, start=pull.stop)]
+    assert again == [pull._replace(start=pull.stop)]
     attempt.happens(Verified(again[0]))
     for shard in [pull for pull in attempt.pulls if pull.what == "shard"]:
         attempt.arrive(shard)
