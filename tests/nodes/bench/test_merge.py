@@ -47,14 +47,15 @@ SPOKEN = 10_000
     [
         ("int8", ["--peers", "2", "--topology", "sharded"], 1.02),
         pytest.param("bf16", ["--peers", "4", "--mb", "8"], 1.4, marks=pytest.mark.slow),
-        pytest.param("int8", ["--peers", "3", "--method", "coordmedian"], 1.53, marks=pytest.mark.slow),
+        pytest.param("int8", ["--peers", "3", "--method", "coordmedian"], 4.6, marks=pytest.mark.slow),
         pytest.param("int8", ["--peers", "4", "--mb", "8", "--kill", "scatter"], 3.0, marks=pytest.mark.slow),
         pytest.param("bf16", ["--peers", "3", "--mb", "5", "--commitments", "full"], 1.4, marks=pytest.mark.slow),
     ],
 )
 def test_weights_that_travel_in_fewer_bits_are_what_other_code_finds_and_no_more_bytes(wire, how, times):
     """``times`` the optimum. Of three and more, one whose link seems faster merges up to twice as much as the others; a
-    broadcast of three moves half as much again; a killed node's work is done twice."""
+    broadcast of three moves half as much again, and who is late there, when the two others have committed, takes the
+    model as it is from one of them (fp32 would be 6); a killed node's work is done twice."""
     command = ["bench", "merge", "--mb", "1", "--rounds", "2", *how, "--wire", wire, "--json"]
     done = subprocess.run(
         [Path(sys.executable).with_name("swarm"), *command], capture_output=True, text=True, timeout=120, check=False
