@@ -1,7 +1,7 @@
 """A network on this machine that jobs are measured on: network nodes and operators as real processes, and a client.
 
 Used by `benchmarks/sweep` and `benchmarks/slots`. Every network node is of an organisation of its own; operators belong
-to the first ones, in their order.
+to the first ones, in their order; as on hosts of their own, what they have started outlives them when they are killed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class JobNetwork:
         place.mkdir(exist_ok=True)
         text = own_profile(self.swarm.trees[number - 1], number, "bench", place)
         profile.write_text(f"{text}capacity: {{cpu: {self._cpu}, gpu: 0}}\n", encoding="utf-8")
-        return self.swarm.start_operator(number, profile, accepted=["org-1"] if number > 1 else [])
+        accepted = ["org-1"] if number > 1 else []
+        return self.swarm.start_operator(number, profile, accepted=accepted, tethered=False)
 
     def do(self, work: Callable[[Client], Awaitable[T]], name: str = "swci") -> T:
         """With a client of the first organisation, at its network node."""

@@ -2,8 +2,8 @@
 
 Run by path (`python -I -S watch.py PLAN.json`) by `engines/process`, which writes the plan; stands on the standard
 library alone and imports little of it, since every job waits for that. Guarantees: the program and all that stays in
-its process group are gone before its end is written; it is ended after its longest time, and when nobody has looked
-after its operator for so long that its slot may be another's by now.
+its process group are gone before its end is written, and go with the watcher, even if that is SIGKILLed; it is ended
+after its longest time, and when nobody has looked after its operator for so long that its slot may be another's by now.
 
 Lines of the report: ``program_started`` (pid), ``program_ended`` (exit_code as the system gives it, state, why).
 """
@@ -27,9 +27,12 @@ def main(plan_file: str) -> int:
     awaited = {signal.SIGCHLD, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     pid = _start(plan)
+    guard = _guard(pid)
     say(plan, event="program_started", pid=pid)
     code, state, why = _watch(plan, pid, awaited)
     _signal(pid, signal.SIGKILL)  # what it left running in its group
+    if guard:
+        os.kill(guard, signal.SIGKILL)  # the group's number may be another's by and by
     say(plan, event="program_ended", exit_code=code, state=state, why=why)
     return 0
 
@@ -57,6 +60,22 @@ def _start(plan: dict[str, object]) -> int:
     except OSError as error:
         os.write(2, f"error: {arguments[0]} cannot be started: {error.strerror}\n".encode())
     os._exit(127)
+
+
+def _guard(group: int) -> int:
+    """A shell that SIGKILLs this group once the watcher is gone; 0 where there is no sh.
+
+    It waits at the end of a pipe that nobody writes into, whose other end only the watcher has open.
+    """
+    reading, _ = os.pipe()
+    words = ["sh", "-c", 'read -r line; kill -9 "-$0" 2>/dev/null', str(group)]
+    actions = [(os.POSIX_SPAWN_DUP2, reading, 0)]
+    try:
+        return os.posix_spawn("/bin/sh", words, os.environ, file_actions=actions, setpgroup=0)
+    except OSError:
+        return 0
+    finally:
+        os.close(reading)
 
 
 def _watch(plan: dict[str, object], pid: int, awaited: set[signal.Signals]) -> tuple[int, str, str]:

@@ -76,6 +76,16 @@ def test_what_it_leaves_behind_is_gone_with_it(watched, tmp_path):
     assert not [one for one in psutil.process_iter() if _is_in(one, tmp_path)]
 
 
+def test_a_program_and_what_it_has_started_go_with_their_watcher(watched, tmp_path):
+    process = watched(sys.executable, "-c", BEYOND + "print('on', flush=True); time.sleep(1000)")
+    while not (tmp_path / "log").exists() or "on" not in (tmp_path / "log").read_text():
+        assert process.poll() is None
+    running = [one for one in psutil.process_iter() if _is_in(one, tmp_path)]
+    assert len(running) == 2, "the program and what it has started"
+    process.kill()
+    assert not psutil.wait_procs(running, PATIENCE_S)[1]
+
+
 def _is_in(process, place):
     try:
         return process.cwd() == str(place) and process.status() != psutil.STATUS_ZOMBIE
