@@ -117,6 +117,7 @@ class LearningNode:
             self._say_ready()
             nursery.start_soon(self._watch_pace)
             nursery.start_soon(self._tell_training)
+            nursery.start_soon(heaps.give_back)
             code = await self._program()
             await self._say_goodbye()
             nursery.cancel_scope.cancel()

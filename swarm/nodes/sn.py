@@ -77,6 +77,7 @@ class Settings:
 
 async def run(settings: Settings) -> None:
     """Be an SN until cancelled. Raises SwarmError when it cannot become one, or may not stay one."""
+    heaps.bound()
     returned = ""
     while True:
         local = Local(settings.credentials, settings.state)

@@ -54,6 +54,7 @@ from swarm.nodes.pairing import Pairing, without_effect
 from swarm.nodes.room import Room
 from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
 from swarm.nodes.slotwork import SlotWork
+from swarm.runtime import heaps
 from swarm.runtime.control import Control
 from swarm.runtime.introduction import introduction
 from swarm.runtime.mesh import Mesh
@@ -88,6 +89,7 @@ class Settings:
 
 async def run(settings: Settings) -> None:
     """Be an operator until SIGTERM or Ctrl-C, which end it in order."""
+    heaps.bound()
     await OperatorNode(settings).run()
 
 
@@ -139,6 +141,7 @@ class OperatorNode:
         for directory in (*self.directories.kept(), *self.jobs.kept(), *self.merging.kept()):
             self.happened(o.Kept(directory.lease))
         self.happened(o.CaughtUp())
+        self._nursery.start_soon(heaps.give_back)
         self._nursery.start_soon(self.desk.run)
         self._nursery.start_soon(self._keep_sure)
         await self._listen()

@@ -1,10 +1,10 @@
 """What the C library keeps of the memory that this process has used: how many heaps, and what is free in them.
 
-`bound` is for learning nodes. glibc gives threads up to eight heaps a core, each of which keeps what it was at its
-fullest, and the many threads of a data plane come and go with each peer that is killed and started again. `give_back`
-is for network nodes. Connections come and go for months, and pages that nothing lies on any more are kept as long as
-anything lies behind them. Guarantees: no more heaps than cores, and two at least; such pages are kept for a minute at
-most; elsewhere than with glibc nothing happens.
+Both are for nodes of every kind. `bound`: glibc gives threads up to eight heaps a core, each of which keeps what it was
+at its fullest, and threads come and go with each peer that is killed and started again. `give_back`: connections come
+and go for months, and pages that nothing lies on any more are kept as long as anything lies behind them. Guarantees: no
+more heaps than cores, and two at least; such pages are kept for a minute at most; elsewhere than with glibc nothing
+happens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def bound() -> None:
 
 
 async def give_back() -> None:
-    """For ever. It takes less than a millisecond of a network node."""
+    """For ever. It takes about two milliseconds."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     while trim is not None:
         await trio.sleep(GIVE_BACK_EVERY_S)
