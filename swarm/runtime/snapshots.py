@@ -4,7 +4,7 @@ Used by the driver; ``answer_cosign`` and ``answer_piece`` are the verbs `cosign
 Guarantees: old entries leave the log only when a majority of the voters has signed the state that stands for them; a
 node signs only the state that it came to by itself; what ``fetch`` returns is whole and signed by a majority of the
 voters that it names, and of those that the ledger here knows, if there is one (or by who decides since a recovery that
-this node was shown); who comes to that state after a majority has signed it is asked later, since whoever fetches it may
+this node was shown); who comes to that state after a majority has signed it is asked later, since who fetches it may
 know other voters; a node whose state is not the one that a majority has signed after the same entry ends, unless the
 others run another version of swarm: another release may write the same state in other words.
 """
