@@ -33,7 +33,7 @@ def must_go_on(reply: Any, ledger: Ledger, who: str) -> None:
         raise GivenUp(
             f"this node has read entry {ledger.head_index} of a ledger that was given up by force: {decides} decides "
             f"since entry {recovery.index}, by the word of {recovery.author}",
-            hint=f"{ANEW}; look whether what it was last told is in there",
+            hint=f"{ANEW}; what was acknowledged to it since entry {recovery.index} may have to be done again",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 
 from swarm.core.events import Applied, Event, Outcome, SlotAssigned, SlotChanged
 from swarm.engines.process import MARK, ProcessEngine
+from swarm.nodes.launch import Launch
 from swarm.nodes.leases import ASIDE, Leases, end_given_up
 from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
 from swarm.wire.signed import Entry
+from tests.nodes.operators import Scene, learning_nodes, only
+from tests.nodes.waiting import eventually
 
 LEASE = SlotAssigned("12.0", "runner", 12, "task", "uid", 0, 12, 1)
 OTHERS = SlotAssigned("12.0", "runner", 12, "task", "another", 0, 12, 1)
@@ -76,3 +80,23 @@ def test_what_runs_under_it_is_ended_and_its_logs_are_kept_aside(
             assert sorted(os.listdir(tmp_path / ASIDE / "slots" / "12.0-12")) == ["ml.log", "slot.json"]
             kept.intend()
             (kept.path / "ml.log").write_text("a line")
+
+
+def test_an_operator_that_is_started_again_ends_what_runs_under_it_and_begins_the_other_anew(tmp_path: Path) -> None:
+    with Launch(environment={"PYTHONPATH": os.getcwd()}) as launch:
+        scene = Scene(tmp_path, launch)
+        operator = scene.operator(1)
+        scene.assign("model/ending.py for-ever")
+        slot = only(scene.running())
+        place, before = scene.place(1, slot), learning_nodes(tmp_path)
+        scene.kill(operator)
+        assert learning_nodes(tmp_path) == before
+        intent = json.loads((place / "slot.json").read_text())
+        made = bytes.fromhex(intent["entry"])
+        (place / "slot.json").write_text(json.dumps({**intent, "entry": made[::-1].hex()}))
+        scene.operator(1)
+        eventually("another", lambda: (now := learning_nodes(tmp_path)) and not set(now) & set(before))
+        assert json.loads((place / "slot.json").read_text()) == intent
+        aside = tmp_path / "swop-1" / ASIDE / "slots" / place.name
+        assert "slot.json" in os.listdir(aside)
+        assert not (aside / "sl").exists()
