@@ -2,9 +2,9 @@
 
 Kept by `core/contract` from the ABORT to the next COMMIT. Every shard came with its owner's signature, so whoever has
 one shows it (`Evidence`); two different ones for one shard of one snap convict the owner, without anybody's word. What
-it says in its own Ready is one. The snap is named by its entry: after a forced recovery a round may honestly be run
-again, with another one. Who was outvoted because an owner had sent it another shard than the others is not doubted any
-more, once that is proved (`core/doubts`).
+it says in its own Ready is one. Both name the snap by its entry: after a forced recovery a round may honestly be run
+again, with another one, and whoever heard what was said of the one that was given up can repeat it. Who was outvoted
+because an owner had sent it another shard than the others is not doubted any more, once that is proved (`core/doubts`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHARDS_TOLD_MAX = 64
 """A Ready that names each shard's digest costs the ledger 32 bytes a shard; with more it names the whole only."""
 SINCE = 5
 """The version of the rules from which it has to: else two that differ would not tell in which shard. And from which an
-owner has shown what it says of its own shard in its Ready."""
+owner has shown what it says of its own shard in its Ready, so that a Ready has to name its snap, too."""
 
 
 @dataclass(slots=True)
@@ -66,10 +66,15 @@ class Dispute:
 
 
 def must_tell(body: Mapping[str, Any], snap: SnapMade | None, method: str) -> None:
-    """Refuse a Ready of this attempt that does not say what its author holds of each shard, and of what owners said of
-    distances where the method asks for them; one of one's own may or may not."""
+    """Refuse a Ready of this attempt that is of another snap of this number, or does not say what its author holds of
+    each shard, and of what owners said of distances where the method asks for them; one of one's own may or may not."""
     if snap is None or (body["round"], body["attempt"]) != (snap.round, snap.attempt):
         return
+    if (named := body.get("snap", b"")) != snap.entry:
+        raise Refused(
+            f"this Ready for attempt {snap.attempt} of round {snap.round} of contract {snap.contract} names "
+            f"{named.hex()[:16] or 'no entry'} as that of its snap, which is {snap.entry.hex()[:16]}"
+        )
     shards, told = len(snap.shards), len(body.get("shards", ()))
     known, several = METHODS.get(method), sum(member.weight > 0 for member in snap.members) > 1
     fitting = [shards, 2 * shards] if known is None else [2 * shards if known.distances and several else shards]

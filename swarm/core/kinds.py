@@ -72,6 +72,7 @@ RULES_MAX = 1_000_000
 ROUND = Field("the number of a round", whole(0, COUNT_MAX))
 ATTEMPT = Field("the number of an attempt", whole(0, 100))
 RULES_VERSION = Field("a version of the ledger's rules", whole(FIRST_RULES, RULES_MAX))
+SNAP = Field("the hash of a snap's entry (32 bytes)", bytes_of(32, 32))
 ROLE = Field("a role", lambda value: value in ("sn", "sl", "swop", "swci"))
 
 
@@ -171,6 +172,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "attempt": ATTEMPT,
         "digest": DIGEST,
         "shards": Field("a list of shard digests of 32 bytes", list_of(bytes_of(32, 32), 0, 1000), required=False),
+        "snap": replace(SNAP, required=False, since=5),
     },
     "Suspect": {
         "contract": CONTRACT,
@@ -187,7 +189,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "contract": CONTRACT,
         "round": ROUND,
         "attempt": ATTEMPT,
-        "snap": Field("the hash of a snap's entry (32 bytes)", bytes_of(32, 32)),
+        "snap": SNAP,
         "uid": UID,
         "shard": Field("the number of a shard", whole(0, 1000)),
         "first": PROOF,

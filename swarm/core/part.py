@@ -54,7 +54,7 @@ class Part:
 
     def ready(self, merged: Merged) -> Effect:
         told = {"shards": list(merged.shards)} if 0 < len(merged.shards) <= SHARDS_TOLD_MAX else {}
-        return self._propose("Ready", digest=merged.digest, **told)
+        return self._propose("Ready", digest=merged.digest, snap=self.snap.entry, **told)
 
     def suspect(self, uid: str, reason: str, *, alive: bool = False) -> Effect:
         return self._propose("Suspect", uid=uid, reason=reason, **({"alive": True} if alive else {}))

@@ -19,6 +19,7 @@ from swarm.core.operator_steps import Verdict
 from swarm.nodes.launch import how_it_ended
 from swarm.nodes.local import Lines
 from swarm.nodes.trees import removed
+from swarm.runtime.channel_socket import forget
 
 LAST_LINES = 12
 SIGNALS = 128
@@ -162,6 +163,7 @@ class SlotDirectory:
 
     def clear(self) -> None:
         """Keep the logs only. Nothing of the worker runs any more."""
+        forget(self.node_state / "channel")
         for path in self.path.glob("*"):
             if path.is_dir() and not path.is_symlink():
                 removed(path)

@@ -2,7 +2,8 @@
 
 Used by ``runtime/channel_server``. Guarantees: a message comes from the process that opened the connection, not from a
 fork of it; what a program wrote before it died is still read; shared memory has no name and cannot be shrunk under us;
-the socket lies in a directory that only this user can enter.
+the socket lies in a directory that only this user can enter, and one that a killed node has left goes with the next
+start in its state directory, or with that.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from swarm.runtime.channel import PATH_MAX, check_path
 from swarm.wire import frame, messages
 
 _CHUNK = 65_536
+_PREFIX = "swarm-"
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -129,16 +131,43 @@ def shared_memory(nbytes: int) -> int:
 @contextlib.contextmanager
 def place(directory: Path) -> Iterator[str]:
     """The socket's path: in ``directory``, or where that is too long for a socket in a private temporary one."""
-    temporary = ""
-    try:
-        path = str(directory / "socket")
-        if len(os.fsencode(path)) > PATH_MAX:
-            temporary = tempfile.mkdtemp(prefix="swarm-")
-            path = check_path(f"{temporary}/socket")
+    forget(directory)
+    path = str(directory / "socket")
+    if len(os.fsencode(path)) <= PATH_MAX:
         yield path
+        return
+    temporary = tempfile.mkdtemp(prefix=_PREFIX)
+    try:
+        _keep(directory, temporary)
+        yield check_path(f"{temporary}/socket")
     finally:
-        if temporary:
-            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        _note(directory).unlink(missing_ok=True)
+
+
+def _keep(directory: Path, temporary: str) -> None:
+    """On disk, for whoever comes after a node that was killed."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _note(directory).write_text(temporary, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"no channel at {directory}: {error.strerror}") from error
+
+
+def forget(directory: Path) -> None:
+    """Remove the temporary directory of a killed node that had its socket's place here."""
+    try:
+        temporary = Path(_note(directory).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if temporary.parent == Path(tempfile.gettempdir()) and temporary.name.startswith(_PREFIX):
+        shutil.rmtree(temporary, ignore_errors=True)
+    _note(directory).unlink(missing_ok=True)
+
+
+def _note(directory: Path) -> Path:
+    """Where it says which temporary directory holds the socket."""
+    return directory / "elsewhere"
 
 
 @contextlib.contextmanager

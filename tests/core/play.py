@@ -13,6 +13,7 @@ from typing import Any
 
 from swarm.core import member_steps as m
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, SnapMade
+from swarm.core.kinds import known
 from swarm.core.member import Member, Phase
 from swarm.core.rules import KNOWN
 from tests.core.scene import INITIAL, SMALL, Actor, Scene, digest
@@ -127,7 +128,8 @@ class Play:
     def perform(self, seat: Seat, effect: m.Effect) -> None:
         match effect:
             case m.Propose():
-                applied = self.scene.take(self.scene.claim(seat.actor, effect.kind, effect.body))
+                body = known(effect.kind, effect.body, self.scene.rules)
+                applied = self.scene.take(self.scene.claim(seat.actor, effect.kind, body))
                 if effect.kind == "Offer":
                     outcome = applied.outcome
                     seat.inbox.append(m.OfferJudged(effect.body["round"], outcome.accepted, outcome.reason))

@@ -14,6 +14,7 @@ from typing import Any
 
 from swarm.core import member_steps as m
 from swarm.core.events import Aborted, BaseLost, Committed, ContractCleared, Finished, MemberGone, Outcome, SnapMade
+from swarm.core.kinds import known
 from swarm.core.ledger import Ledger
 from swarm.core.member import Member, Phase
 from swarm.core.rules import KNOWN
@@ -207,7 +208,7 @@ class Rounds:
 
     def _say(self, node: Node, proposal: m.Propose) -> Outcome:
         body = {**proposal.body, "root": bytes(32)} if proposal.kind == "Offer" else proposal.body
-        outcome = self.scene.say(node.actor, proposal.kind, body)
+        outcome = self.scene.say(node.actor, proposal.kind, known(proposal.kind, body, self.scene.rules))
         self._tell_keeper()
         return outcome
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from swarm.core import snapshot
+from swarm.core import dispute, snapshot
 from swarm.core.claims import Anchored, Claim, EntryHeader, Verified
 from swarm.core.events import (
     Aborted,
@@ -186,7 +186,9 @@ class Scene:
         return {"contract": CONTRACT, "round": self.contract.round, "attempt": snap.attempt if snap else 0, **fields}
 
     def ready(self, actor: Actor, result: str = "merged", **fields: Any) -> Outcome:
-        return self.say(actor, "Ready", {**self.where(digest=digest(f"{result} {self.contract.round}")), **fields})
+        snap = {"snap": self.contract.snap.entry} if self.rules >= dispute.SINCE and self.contract.snap else {}
+        body = self.where(digest=digest(f"{result} {self.contract.round}"), **snap)
+        return self.say(actor, "Ready", {**body, **fields})
 
     def suspect(self, actor: Actor, accused: Actor) -> Outcome:
         return self.say(actor, "Suspect", self.where(uid=accused.uid, reason="no bytes for 5 s"))

@@ -40,6 +40,13 @@ def offers(scene, *actors):
         assert scene.offer(actor).accepted
 
 
+def place_of(scene, owner):
+    """Which shard of this attempt it owns."""
+    snap = scene.contract.snap
+    index = [snap.owner_of(number) for number in range(len(snap.shards))].index(owner.uid)
+    return {"shard": index, "snap": snap.entry} | {key: scene.where()[key] for key in ("round", "attempt")}
+
+
 def aborts(scene):
     return [event for event in scene.events if isinstance(event, Aborted)]
 
@@ -116,13 +123,12 @@ def test_a_doubt_goes_with_as_many_commits_as_its_member_was_ready_for():
 
 def test_an_owner_that_has_an_honest_member_outvoted_is_convicted_and_that_one_takes_part_at_once():
     scene, (owner, fooled, *others) = merging(5)
-    place = {key: scene.where()[key] for key in ("round", "attempt")} | {"snap": scene.contract.snap.entry}
-    index = [scene.contract.snap.owner_of(number) for number in range(5)].index(owner.uid)
+    place = place_of(scene, owner)
     lie(scene, fooled, owner)
     truth(scene, *others)
     assert out(scene) == [fooled.uid]
-    assert scene.show(others[0], owner, b"t" * 32, shard=index, **place).accepted
-    assert scene.show(fooled, owner, b"f" * 32, shard=index, **place).accepted
+    assert scene.show(others[0], owner, b"t" * 32, **place).accepted
+    assert scene.show(fooled, owner, b"f" * 32, **place).accepted
     assert (scene.last(Misbehaved).uid, out(scene)) == (owner.uid, [])
     offers(scene, fooled, *others)
     assert fooled.uid in {member.uid for member in scene.last(SnapMade).members}
@@ -131,16 +137,15 @@ def test_an_owner_that_has_an_honest_member_outvoted_is_convicted_and_that_one_t
 
 def test_also_when_it_shows_what_it_got_only_after_the_next_commit():
     scene, (owner, fooled, *others) = merging(5)
-    place = {key: scene.where()[key] for key in ("round", "attempt")} | {"snap": scene.contract.snap.entry}
-    index = [scene.contract.snap.owner_of(number) for number in range(5)].index(owner.uid)
+    place = place_of(scene, owner)
     lie(scene, fooled, owner)
     truth(scene, *others)
-    scene.show(others[0], owner, b"t" * 32, shard=index, **place)
+    scene.show(others[0], owner, b"t" * 32, **place)
     offers(scene, owner, *others)
     truth(scene, *others)
     assert scene.contract.commits == 1
     assert restored(scene.ledger).digest() == scene.ledger.digest()
-    assert scene.show(fooled, owner, b"f" * 32, shard=index, **place).accepted
+    assert scene.show(fooled, owner, b"f" * 32, **place).accepted
     assert (scene.last(Misbehaved).uid, out(scene)) == (owner.uid, [])
 
 
@@ -149,10 +154,7 @@ def fooled_in_turn(owners, *fooled):
     scene, actors = merging(7)
     places = []
     for owner, victim in [(actors[one], actors[other]) for one, other in zip(owners, fooled, strict=True)]:
-        snap = scene.contract.snap
-        index = [snap.owner_of(number) for number in range(len(snap.shards))].index(owner.uid)
-        where = {key: scene.where()[key] for key in ("round", "attempt")}
-        places.append({"shard": index, "snap": snap.entry, **where})
+        places.append(place_of(scene, owner))
         lie(scene, victim, owner)
         truth(scene, *(actor for actor in actors if actor is not victim))
         offers(scene, *(actor for actor in actors if not scene.contract.sits_out(actor.uid)))
@@ -182,11 +184,10 @@ def test_who_was_outvoted_for_a_shard_of_another_stays_doubted():
 @pytest.mark.parametrize("count", [2, 3])
 def test_who_is_ready_with_another_shard_of_its_own_than_it_has_sent_is_convicted_by_its_own_ready(count):
     scene, (liar, *honest) = merging(count)
-    place = {key: scene.where()[key] for key in ("round", "attempt")} | {"snap": scene.contract.snap.entry}
-    index = [scene.contract.snap.owner_of(number) for number in range(count)].index(liar.uid)
+    place = place_of(scene, liar)
     lie(scene, liar, liar)
     truth(scene, *honest)
-    assert scene.show(honest[0], liar, b"t" * 32, shard=index, **place).accepted
+    assert scene.show(honest[0], liar, b"t" * 32, **place).accepted
     assert scene.last(Misbehaved).uid == liar.uid
 
 

@@ -232,7 +232,7 @@ def test_of_two_leaders_that_bring_two_models_neither_is_committed_whoever_came_
     assert group.snap is not None
     assert sum(bool(member.weight) for member in group.snap.members) == 2
     before, digests = group.base, {"first": offer.body["digest"], "second": group.base}
-    ready = {"contract": "eu", "round": group.round, "attempt": 0, "digest": digests[served]}
+    ready = {"contract": "eu", "round": group.round, "attempt": 0, "snap": group.snap.entry, "digest": digests[served]}
     for actor in (heir, follower):
         assert scene.say(actor, "Ready", ready).accepted
     aborted = scene.last(Aborted)

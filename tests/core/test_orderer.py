@@ -35,6 +35,13 @@ def newcomer(hand: Hand, name: str = "sl-1") -> tuple[Actor, bytes]:
     return actor, hand.join(actor)
 
 
+def recovery(hand: Hand, peer: Sn, person: Actor, epoch: int = 1, network_id: bytes = b"", **changed: Any) -> bytes:
+    """By this person: the ledger goes on with this peer."""
+    body = {"epoch": epoch, "uid": peer.uid, "reason": "fire", "lost_after": peer.orderer.last_index}
+    body |= {"chain": [b"certificate"], "node_key": person.node_key, "incarnation": person.incarnation}
+    return propose(person, "ForcedRecovery", {**body, **changed}, network_id or hand.network_id)
+
+
 def cut_off_leader(hand: Hand) -> tuple[Sn, Sn]:
     """The old one, which leads on in vain for a moment, and its successor."""
     old = hand.leader
@@ -290,11 +297,9 @@ def test_a_forced_recovery_lets_the_other_node_decide_and_ends_the_sentinel() ->
     hand.run(2)
     alone = newcomer(hand)[1]
     assert hand.told(sentinel, alone).outcome.accepted
-    body = {"epoch": 1, "uid": peer.uid, "reason": "fire", "lost_after": peer.orderer.last_index}
-    body |= {"chain": [b"certificate"], "node_key": swci.node_key, "incarnation": swci.incarnation}
-    wrong = hand.recover(peer, propose(swci, "ForcedRecovery", {**body, "lost_after": 1}, hand.network_id))
+    wrong = hand.recover(peer, recovery(hand, peer, swci, lost_after=1))
     assert isinstance(peer.answers[wrong], Declined)
-    number = hand.recover(peer, propose(swci, "ForcedRecovery", body, hand.network_id))
+    number = hand.recover(peer, recovery(hand, peer, swci))
     hand.run(3, until=lambda: number in peer.answers)
     answer = peer.answers[number]
     assert isinstance(answer, Answered)
@@ -349,10 +354,7 @@ def test_who_has_heard_of_an_epoch_that_nobody_is_left_to_lead_can_be_promoted_i
     assert (epoch_of(peer.orderer.consensus.term), peer.ledger.epoch) == (1, 0)
     answers = []
     for epoch in (1, 2):
-        swci = Actor("swci", f"swci-{epoch}")
-        body = {"epoch": epoch, "uid": peer.uid, "reason": "fire", "lost_after": peer.orderer.last_index}
-        body |= {"chain": [b"certificate"], "node_key": swci.node_key, "incarnation": swci.incarnation}
-        number = hand.recover(peer, propose(swci, "ForcedRecovery", body, hand.network_id))
+        number = hand.recover(peer, recovery(hand, peer, Actor("swci", f"swci-{epoch}"), epoch))
         hand.run(3)
         answers.append(peer.answers[number])
     first, second = answers
@@ -373,15 +375,13 @@ def test_consensus_follows_no_forced_recovery_that_the_ledger_would_refuse() -> 
     sentinel, peer = hand.sns
     hand.cut_off.add(sentinel.uid)
     hand.run(2)
-    body = {"epoch": 1, "uid": peer.uid, "reason": "fire", "lost_after": peer.orderer.last_index}
     for author, network_id in (
         (Actor("sl", "sl-1"), hand.network_id),
         (Actor("sn", "sn-9"), hand.network_id),
         (Actor("swci", "swci-1", "b"), hand.network_id),
         (Actor("swci", "swci-1"), bytes(32)),
     ):
-        introduced = {"chain": [b"certificate"], "node_key": author.node_key, "incarnation": author.incarnation}
-        number = hand.recover(peer, propose(author, "ForcedRecovery", {**body, **introduced}, network_id))
+        number = hand.recover(peer, recovery(hand, peer, author, network_id=network_id))
         assert isinstance(peer.answers[number], Declined)
     assert peer.orderer.consensus.voters == (sentinel.uid,)
 
@@ -485,10 +485,7 @@ def test_a_node_that_has_stored_its_joining_and_does_not_know_it_to_be_decided_c
     hand.run(3)
     assert peer.uid not in peer.ledger.nodes
     assert peer.orderer.last_index > peer.orderer.head
-    swci = Actor("swci", "swci-1")
-    body = {"epoch": 1, "uid": peer.uid, "reason": "fire", "lost_after": peer.orderer.last_index}
-    body |= {"chain": [b"certificate"], "node_key": swci.node_key, "incarnation": swci.incarnation}
-    number = hand.recover(peer, propose(swci, "ForcedRecovery", body, hand.network_id))
+    number = hand.recover(peer, recovery(hand, peer, Actor("swci", "swci-1")))
     hand.run(3)
     answer = peer.answers[number]
     assert isinstance(answer, Answered), answer
@@ -515,10 +512,7 @@ def test_a_recovery_that_what_is_stored_forbids_is_declined_before_anybody_follo
     hand.restart(peer)
     hand.run(3)
     assert peer.uid in dict(peer.ledger.sns()), "it does not know that yet"
-    person = Actor("swci", "swci-2")
-    body = {"epoch": 1, "uid": peer.uid, "reason": "fire", "lost_after": peer.orderer.last_index}
-    body |= {"chain": [b"certificate"], "node_key": person.node_key, "incarnation": person.incarnation}
-    number = hand.recover(peer, propose(person, "ForcedRecovery", body, hand.network_id))
+    number = hand.recover(peer, recovery(hand, peer, Actor("swci", "swci-2")))
     hand.run(3)
     answer = peer.answers[number]
     assert isinstance(answer, Declined), answer

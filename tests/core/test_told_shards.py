@@ -1,10 +1,12 @@
 """A Ready says what its author holds of each shard, so that two that differ always name the shards."""
 
+from dataclasses import replace
+
 import pytest
 
 from swarm.core.dispute import SINCE
-from swarm.core.events import Aborted
-from tests.core.scene import BIG, Scene, merging
+from swarm.core.events import Aborted, Misbehaved
+from tests.core.scene import BIG, Scene, digest, merging, restored
 
 OWN = f"own@{'0' * 64}"
 TRUE, FALSE = b"t" * 32, b"f" * 32
@@ -70,6 +72,57 @@ def test_of_a_round_that_is_over_a_ready_says_only_that_there_is_one_holder_more
     assert scene.say(late, "Ready", again).accepted
 
 
-def test_a_ledger_of_the_version_before_takes_a_ready_without_them():
+def given_up_and_again(rules=SINCE):
+    """What owner and snap are in a round that is run again since a forced recovery, and what the owner had said of it
+    before, which whoever heard that has kept."""
+    before, (owner, *_) = merging(3, rules=rules)
+    snap = before.contract.snap
+    first = before.where(digest=digest("the first time"), **({"snap": snap.entry} if rules >= SINCE else {}))
+    kept = before.claim(owner, "Ready", {**first, "shards": [FALSE] * 3})
+    scene = Scene(rules=rules)
+    actors = scene.learners(3, schema=BIG, topology="sharded")
+    for actor in reversed(actors):
+        assert scene.offer(actor).accepted
+    assert replace(scene.contract.snap, entry=snap.entry) == snap
+    assert before.take(kept).outcome.accepted, "the first time it counted"
+    actors[0].seq = kept.seq  # its process goes on counting
+    return scene, actors, kept
+
+
+def test_what_an_owner_said_of_a_snap_that_a_forced_recovery_gave_up_counts_nothing_in_that_of_the_same_number():
+    scene, (owner, *others), kept = given_up_and_again()
+    snap = scene.contract.snap
+    place = {key: scene.where()[key] for key in ("round", "attempt")} | {"snap": snap.entry}
+    outcome = scene.take(kept).outcome
+    assert "as that of its snap, which is " + snap.entry.hex()[:16] in outcome.reason
+    for actor in (owner, *others):
+        assert scene.contract.commits or scene.ready(actor, shards=[TRUE] * 3).accepted
+    assert (scene.contract.commits, scene.contract.left_out()) == (1, [])
+    shard = [snap.owner_of(index) for index in range(3)].index(owner.uid)
+    assert not scene.show(others[0], owner, TRUE, shard=shard, **place).accepted
+    assert not [event for event in scene.events if isinstance(event, Misbehaved | Aborted)]
+
+
+def test_a_ready_that_names_no_snap_counts_nothing_either():
+    scene, (one, *_) = merging(3)
+    body = scene.where(digest=digest("merged 0"), shards=[TRUE] * 3)
+    assert "names no entry as that of its snap" in scene.say(one, "Ready", body).reason
+    assert scene.ready(one, shards=[TRUE] * 3).accepted
+
+
+def test_the_next_attempt_is_another_snap():
+    scene, (one, *_, lost) = merging(4)
+    before = scene.contract.snap.entry
+    scene.lose(lost)
+    assert not scene.ready(one, shards=[TRUE] * 3, snap=before).accepted
+    assert scene.ready(one, shards=[TRUE] * 3).accepted
+    assert restored(scene.ledger).digest() == scene.ledger.digest()
+
+
+def test_in_a_ledger_of_the_version_before_a_ready_names_neither_and_means_what_it_meant():
     scene, actors = merging(3, rules=SINCE - 1)
+    snap = scene.contract.snap.entry
+    assert "unknown field 'snap'" in scene.ready(actors[0], snap=snap).reason
     assert scene.ready(actors[0]).accepted
+    again, *_, kept = given_up_and_again(rules=SINCE - 1)
+    assert again.take(kept).outcome.accepted

@@ -10,6 +10,7 @@ import pytest
 
 from swarm.errors import RunsTwice
 from swarm.nodes import sn, sn_heads
+from swarm.nodes.sn import NetworkNode
 from swarm.nodes.sn_heads import Heads
 from swarm.runtime import backfill, control, snapshots
 from swarm.runtime.driver import Driver
@@ -21,6 +22,15 @@ def lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lives:
     return Lives(tmp_path, monkeypatch)
 
 
+async def copied(lives: Lives, name: str) -> NetworkNode:
+    """A sentinel beside another network node, of whose directory there is a copy by now."""
+    sentinel = await lives.start("sn-1")
+    await lives.start("sn-2", at="sn-1")
+    await lives.until(lambda: not sentinel.driver.one_copy)
+    shutil.copytree(lives.path / "sn-1", lives.path / name)
+    return sentinel
+
+
 def test_a_lone_sentinel_from_an_old_copy_is_ended_by_its_own_word_for_what_it_sent(
     lives: Lives, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -30,10 +40,7 @@ def test_a_lone_sentinel_from_an_old_copy_is_ended_by_its_own_word_for_what_it_s
     async def main() -> None:
         with lives.author("sl") as author:
             async with lives.running():
-                sentinel = await lives.start("sn-1")
-                await lives.start("sn-2", at="sn-1")
-                await lives.until(lambda: not sentinel.driver.one_copy)
-                shutil.copytree(tmp_path / "sn-1", tmp_path / "backup")
+                sentinel = await copied(lives, "backup")
                 await lives.write("sn-1", author, 3)
                 assert not sentinel.driver.one_copy
                 await lives.stop("sn-1")
@@ -94,10 +101,7 @@ def test_r050_the_copy_of_a_sentinel_is_ended_by_the_word_of_the_one_that_lives_
     async def main() -> None:
         with lives.author("sl") as author:
             async with lives.running():
-                sentinel = await lives.start("sn-1")
-                await lives.start("sn-2", at="sn-1")
-                await lives.until(lambda: not sentinel.driver.one_copy)
-                shutil.copytree(tmp_path / "sn-1", tmp_path / "copy")
+                sentinel = await copied(lives, "copy")
                 await lives.start("copy", ready=False)
                 await lives.until(lambda: "copy" in lives.ended)
                 assert isinstance(lives.ended["copy"], RunsTwice)

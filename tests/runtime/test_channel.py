@@ -27,9 +27,10 @@ from swarm.errors import (
     SwarmError,
     Unreachable,
 )
+from swarm.nodes.slotdirectory import SlotDirectory
 from swarm.runtime import channel, channel_server
 from swarm.runtime.channel import Channel
-from swarm.runtime.channel_socket import shared_memory
+from swarm.runtime.channel_socket import place, shared_memory
 from swarm.wire import frame, tensorbytes
 from swarm.wire.messages import Open, Sync
 from tests.runtime.channel_node import Running, running
@@ -439,3 +440,18 @@ def test_a_program_that_does_not_read_keeps_nobody_waiting(node):
     node.node.hold = node.call(channel_server.trio.Event)
     connection.close()
     assert node.node.gone_event.wait(10)
+
+
+@pytest.mark.parametrize("how", ["started again", "cleared away"])
+def test_where_a_killed_nodes_socket_lay_goes_with_the_next_start_or_with_its_slot(tmp_path, how):
+    state = tmp_path / ("a" * channel.PATH_MAX) / "sl"
+    killed = place(state / "channel")
+    path = killed.__enter__()  # and nothing is heard of it again
+    Path(path).touch()
+    if how == "started again":
+        with place(state / "channel") as again:
+            assert Path(again).parent.is_dir()
+    else:
+        SlotDirectory(state.parent, None).clear()
+    assert not Path(path).parent.exists()
+    assert not list(tmp_path.rglob("elsewhere"))
