@@ -97,7 +97,8 @@ def _check_place(entry: Entry, epoch: int, lost_after: int, who: str) -> None:
 
 @dataclass(slots=True)
 class Case:
-    """What one network node shows, and how far its entries have been read for it."""
+    """What one network node shows, and how far its entries have been read for it. Of another recovery it is another
+    case: what is read for one is no ledger before the other."""
 
     link: Link
     raw: bytes
@@ -173,15 +174,13 @@ class Judge:
         if false == raw:
             raise BadInput(f"{who} shows a forced recovery that its own entries do not bear out: {found}")
         must_be_worth_it(raw, self._ledger(), who)
-        index = decode_entry(raw).index
         case = self._cases.get(uid)
-        if case is None:
-            if len(self._cases) >= CASES_MAX and not self._make_room(link):
-                return  # it shows it again
-            case = self._cases[uid] = Case(link, raw, index)
-        if case.replica is not None and case.replica.head_index >= index:
-            case.replica = None
-        case.link, case.raw, case.index = link, raw, index
+        if case is not None and case.raw == raw:
+            case.link = link
+        elif case is not None or len(self._cases) < CASES_MAX or self._make_room(link):
+            self._cases[uid] = Case(link, raw, decode_entry(raw).index)
+        else:
+            return  # it shows it again
         self._come.tell()
 
     def _make_room(self, link: Link) -> bool:
@@ -209,19 +208,19 @@ class Judge:
 
     async def _try(self, uid: str, case: Case) -> bool:
         """Whether it was judged good. One that proved false, or whose entries did, is not looked at again."""
-        raw, who = case.raw, str(case.link.peer)
+        who = str(case.link.peer)
         self._cases[uid] = self._cases.pop(uid)  # the others have their turn first
         try:
             with trio.move_on_after(TRY_S) as scope:
                 ledger = await case.ledger_before(self._ledger())
-                if case.raw != raw:  # it shows another one by now, for which these entries were read
+                if self._cases.get(uid) is not case:  # it shows another one by now
                     return True
-                await self._follow(judged(raw, ledger, who), case.link)
+                await self._follow(judged(case.raw, ledger, who), case.link)
                 self._forget(uid, case)
                 self._cases = {
                     uid: other
                     for uid, other in self._cases.items()
-                    if not other.link.closed.is_set() and other.raw != raw
+                    if not other.link.closed.is_set() and other.raw != case.raw
                 }
             if scope.cancelled_caught:
                 log.warning(
@@ -234,10 +233,8 @@ class Judge:
             log.warning("the forced recovery that %s shows at entry %d waits: %s", who, case.index, error.message)
         except SwarmError as error:
             log.warning("the forced recovery that %s shows: %s", who, error.message)
-            if case.raw != raw:
-                return False
             self._forget(uid, case)
-            self._found_false[uid] = raw, error.message
+            self._found_false[uid] = case.raw, error.message
             if len(self._found_false) > CASES_MAX:
                 del self._found_false[next(iter(self._found_false))]
         return False

@@ -226,6 +226,47 @@ def test_what_proved_false_is_not_looked_at_again_and_takes_nobodys_turn(world: 
     run(scenario)
 
 
+@pytest.mark.parametrize("at", ["while it is asked", "between two entries"])
+def test_a_recovery_is_not_judged_by_what_was_read_for_another_one_that_is_shown_meanwhile(
+    world: World, at: str
+) -> None:
+    """Which is that of an earlier place: less is read for it, or more was read already."""
+
+    async def scenario() -> None:
+        async with shown(world) as case:
+            another = case.forged(index=2)
+            asked: list[int] = []
+
+            async def call(after: int) -> Any:
+                asked.append(after)
+                if at == "while it is asked" and len(asked) == 2:
+                    case.judge.take(shows, another)
+                entries = case.peer.driver.entries_after(after)
+                return {"entries": entries[:1] if at == "while it is asked" else entries}
+
+            async def change_its_mind() -> None:
+                (read,) = case.judge._cases.values()
+                while read.head(case.behind) < 2:
+                    await trio.lowlevel.checkpoint()
+                case.judge.take(shows, another)
+
+            shows = link(call)
+            case.judge.take(shows, case.raw)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(case.judge.run)
+                if at == "between two entries":
+                    nursery.start_soon(change_its_mind)
+                while another not in [raw for raw, _ in case.judge._found_false.values()]:
+                    await trio.lowlevel.checkpoint()
+                case.judge.take(shows, case.raw)
+                while not case.followed:
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            assert case.followed == [case.recovery]
+
+    run(scenario)
+
+
 def test_strangers_keep_no_network_node_from_being_heard(world: World) -> None:
     async def scenario() -> None:
         async with shown(world) as case:
