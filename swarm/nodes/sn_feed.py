@@ -61,7 +61,7 @@ class Feed:
         """What gave up some of what somebody has who has read up to ``after``, and no forced recovery since ``epoch``:
         the entry that begins a later epoch, if there is one up to there."""
         upto = min(after, self._driver.head)
-        if type(epoch) is not int or epoch < 0 or not upto:
+        if type(epoch) is not int or not 0 <= epoch < self._driver.ledger.epoch or not upto:
             return {}
         try:
             if self._epoch_at(upto) <= epoch:
@@ -88,14 +88,15 @@ class Feed:
             self._followers.discard(follower.link)
 
     async def _push(self, follower: Follower, nursery: trio.Nursery) -> None:
-        begun = self._driver.ledger.epoch
+        epoch = self._driver.ledger.epoch
         try:
             while True:
                 await follower.ready()
                 while self._driver.ledger.head_index <= follower.sent:
                     await self._applied.wait()
-                    if begun < self._driver.ledger.epoch and follower.sent > self._driver.ledger.voting.lost_after:
+                    if epoch < self._driver.ledger.epoch and follower.sent > self._driver.ledger.voting.lost_after:
                         raise Refused("it has read what a forced recovery gave up, and is told when it comes again")
+                epoch = self._driver.ledger.epoch
                 if follower.may_be_sent_to:  # it may have answered meanwhile that it lacks some
                     entries = self._driver.entries_after(follower.sent)
                     await nursery.start(follower.take, entries)

@@ -196,7 +196,9 @@ def test_only_who_is_ahead_of_a_forced_recovery_is_let_go_to_come_again_and_be_t
         ledger.add(1)
         await trio.sleep(1)
         ledger.epoch, ledger.voting = 1, SimpleNamespace(lost_after=0 if ahead else 1)
-        ledger.applied.tell()
+        ledger.add(0 if ahead else 1)
+        await trio.sleep(1)
+        ledger.add(0 if ahead else 1)
         await trio.sleep(1)
 
     play(far, story)
