@@ -10,6 +10,7 @@
     ├── Unreachable     4    not reachable, deadline passed
     │   └── Crowded     4    reachable, and has too much to do for this organisation
     ├── Refused         5    a policy or the ledger says no
+    │   └── GivenUp     5    a forced recovery gave up what this node has read of the ledger
     ├── WorkerFailed    6    a task or worker failed
     ├── ModelError      7    tensors, weights, data
     ├── InternalError  70    our own mistake
@@ -99,6 +100,10 @@ class Crowded(Unreachable):
 
 class Refused(SwarmError):
     code = 5
+
+
+class GivenUp(Refused):
+    """What this node has read of the ledger is no longer what the network goes on with."""
 
 
 class WorkerFailed(SwarmError):

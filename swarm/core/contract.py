@@ -321,7 +321,7 @@ class Contract:
                     if event.disputed and self.snap:
                         self.dispute = Dispute.of(event, self.snap)
                     owners = {self.snap.owner_of(piece) for piece in event.disputed} if self.snap else ()
-                    self.doubts.outvoted(event.round, event.outvoted, owners)
+                    self.doubts.aborted(event, owners)
                     self._next_round(self.base)
                 case Finished():  # without a merge: all who offered are inactive and have stopped
                     self.finished = True

@@ -89,7 +89,8 @@ class Contracts:
         if claim.kind == "Offer" and contract.level.stage == "down":
             self._must_be_from_above(contract, claim)
         if claim.kind == "Ready" and self._rules.active >= dispute.SINCE:
-            dispute.must_tell(claim.body, contract.snap, contract.options.mergeMethod)
+            most = contract.doubts.told_max
+            dispute.must_tell(claim.body, contract.snap, contract.options.mergeMethod, most)
         weight, met = self._weight(contract, claim), self._met(contract)
         settles = self._rules.active >= dispute.SINCE
         events = contract.handle(claim.kind, claim.uid, claim.body, group=weight, met=met, settles=settles)

@@ -20,6 +20,9 @@ from swarm.errors import Refused
 
 SHARDS_TOLD_MAX = 64
 """A Ready that names each shard's digest costs the ledger 32 bytes a shard; with more it names the whole only."""
+MORE_TOLD_MAX = 256
+"""Where that let two results differ lately, and nobody could tell in which shard, as many are named for a while
+(`core/doubts`). All Readys of a round take 2 MiB at most then, of the ledger, and of its state until the round ends."""
 SINCE = 5
 """The version of the rules from which it has to: else two that differ would not tell in which shard. And from which an
 owner has shown what it says of its own shard in its Ready, so that a Ready has to name its snap, too."""
@@ -65,9 +68,10 @@ class Dispute:
         return cls(round_, attempt, snap, dict(owners), dict(signed), *map(tuple, outvoted))
 
 
-def must_tell(body: Mapping[str, Any], snap: SnapMade | None, method: str) -> None:
+def must_tell(body: Mapping[str, Any], snap: SnapMade | None, method: str, most: int = SHARDS_TOLD_MAX) -> None:
     """Refuse a Ready of this attempt that is of another snap of this number, or does not say what its author holds of
-    each shard, and of what owners said of distances where the method asks for them; one of one's own may or may not."""
+    each shard, and of what owners said of distances where the method asks for them; one of one's own may or may not.
+    Nobody has to tell more than ``most`` digests."""
     if snap is None or (body["round"], body["attempt"]) != (snap.round, snap.attempt):
         return
     if (named := body.get("snap", b"")) != snap.entry:
@@ -78,7 +82,7 @@ def must_tell(body: Mapping[str, Any], snap: SnapMade | None, method: str) -> No
     shards, told = len(snap.shards), len(body.get("shards", ()))
     known, several = METHODS.get(method), sum(member.weight > 0 for member in snap.members) > 1
     fitting = [shards, 2 * shards] if known is None else [2 * shards if known.distances and several else shards]
-    if told not in fitting and (told or max(fitting) <= SHARDS_TOLD_MAX):
+    if told not in fitting and (told or max(fitting) <= most):
         expected = " or ".join(map(str, fitting))
         raise Refused(
             f"this Ready for attempt {snap.attempt} of round {snap.round} of contract {snap.contract} names {told} "

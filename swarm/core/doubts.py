@@ -3,7 +3,8 @@
 Kept by `core/contract`. Who says Ready with what nobody else holds ends the round, and could end every one. That is no
 proof of a lie (memory that is broken looks the same), so nobody is excluded for it: who is doubted once is left out of
 two rounds, then of four, of `2 ** TIMES_MAX` at most, and the doubt goes once it has been Ready for as many commits. So
-who lies whenever it may ends one round in `2 ** TIMES_MAX`, in the long run.
+who lies whenever it may ends one round in `2 ** TIMES_MAX`, in the long run. Where so many shards
+are merged that nobody tells of each, nobody is doubted the first time; for as many commits all tell of them then.
 
 Guarantees: the same on every node; never so many are left out that fewer than minPeers of those who are live stay, and
 where those are too few anyway nobody is who comes back; a new member takes over its organisation's longest doubt, or a
@@ -17,6 +18,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from swarm.core.dispute import MORE_TOLD_MAX, SHARDS_TOLD_MAX
+from swarm.core.events import Aborted
 from swarm.core.membership import Member
 from swarm.core.round import Round
 
@@ -42,6 +45,8 @@ class Doubts:
     def __init__(self, members: Mapping[str, Member]) -> None:
         self._members = members
         self._of: dict[str, Doubt] = {}
+        self._telling = 0
+        """For how many commits more all tell of their shards, also where these are many."""
 
     def __len__(self) -> int:
         return len(self._of)
@@ -70,6 +75,17 @@ class Doubts:
         brings = current.terms.stage == "down" and self._members[uid].leads
         return doubt.until >= current.number and uid not in current.offers and not brings
 
+    @property
+    def told_max(self) -> int:
+        """The most digests of shards that a Ready has to name."""
+        return MORE_TOLD_MAX if self._telling else SHARDS_TOLD_MAX
+
+    def aborted(self, event: Aborted, owners: Collection[str]) -> None:
+        """``owners``: of the shards that are disputed."""
+        if event.untold:
+            self._telling = 2**TIMES_MAX
+        self.outvoted(event.round, event.outvoted, owners)
+
     def outvoted(self, round_: int, uids: Collection[str], owners: Collection[str] = ()) -> None:
         """``owners``: of the shards that these hold differently."""
         for uid in uids:
@@ -78,6 +94,7 @@ class Doubts:
             self._of[uid] = Doubt(causes, round_ + 2 ** len(causes))
 
     def committed(self, signers: Collection[str]) -> None:
+        self._telling = max(0, self._telling - 1)
         for uid in [uid for uid in self._of if uid in signers]:
             self._of[uid].agreed += 1
             if self._of[uid].agreed >= 2**TIMES_MAX:
@@ -103,13 +120,15 @@ class Doubts:
     # ---- keeping
 
     def to_state(self) -> dict[str, Any]:
-        """Nothing while nobody is doubted."""
+        """Nothing while nobody is doubted, and nobody has to tell more than ever."""
         rows = [[uid, doubt.causes, doubt.until, doubt.agreed] for uid, doubt in sorted(self._of.items())]
-        return {"doubts": rows} if rows else {}
+        return {**({"doubts": rows} if rows else {}), **({"telling": self._telling} if self._telling else {})}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._of = {uid: Doubt(list(map(list, causes)), *rest) for uid, causes, *rest in state.get("doubts", ())}
+        self._telling = state.get("telling", 0)
 
     def check(self) -> None:
         assert set(self._of) <= set(self._members)
+        assert 0 <= self._telling <= 2**TIMES_MAX
         assert all(1 <= doubt.times <= TIMES_MAX and doubt.agreed < 2**TIMES_MAX for doubt in self._of.values())

@@ -211,7 +211,8 @@ class Aborted:
 
     ``members``: whose offers were in and count no more. ``disputed``: the shards, by their number in the snap of
     ``attempt``, of which members hold different bytes; ``said``: what owners of these say of them in their own Readys.
-    ``outvoted``: who holds another result than a clear majority (`core/dispute`).
+    ``outvoted``: who holds another result than a clear majority (`core/dispute`). ``untold``: nobody can be, since not
+    all have said what they hold of each shard.
     """
 
     contract: str
@@ -222,6 +223,7 @@ class Aborted:
     disputed: tuple[int, ...] = ()
     said: tuple[tuple[int, bytes], ...] = ()
     outvoted: tuple[str, ...] = ()
+    untold: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ class Member:
         part = self._current(event.round, event.attempt)
         if part is None:
             return []
-        ready = part.ready(event)
+        ready = part.ready(event, self.contract.doubts.told_max)
         if self.phase is Phase.MERGING:
             self.phase = Phase.READY
             part.result = event.digest

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from swarm.core import blame, layout
-from swarm.core.dispute import SHARDS_TOLD_MAX
 from swarm.core.events import Aborted, Contributor, SnapMade
 from swarm.core.member_steps import Effect, Merged, Propose, Show, Source
 
@@ -52,8 +51,9 @@ class Part:
         self.owed = owed
         return []
 
-    def ready(self, merged: Merged) -> Effect:
-        told = {"shards": list(merged.shards)} if 0 < len(merged.shards) <= SHARDS_TOLD_MAX else {}
+    def ready(self, merged: Merged, told_max: int) -> Effect:
+        """``told_max``: as many digests of shards at most as a Ready is to name now."""
+        told = {"shards": list(merged.shards)} if 0 < len(merged.shards) <= told_max else {}
         return self._propose("Ready", digest=merged.digest, snap=self.snap.entry, **told)
 
     def suspect(self, uid: str, reason: str, *, alive: bool = False) -> Effect:

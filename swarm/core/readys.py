@@ -5,13 +5,14 @@ different shards, and then nobody can tell which of them is the merge. Up to the
 Ready that differs does; since then others are waited for, until it is clear which result most members hold. Guarantees:
 who holds that one is never named as outvoted; where there is no clear majority (of two members there never is) nobody
 is, nor where not all tell what they hold of each shard: an owner may have sent them different ones, and nobody could
-show it. What being outvoted means: `core/doubts`.
+show it. No more shards are named than all members can show signatures for. What being outvoted means: `core/doubts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from swarm.core import blame
 from swarm.core.events import SnapMade
@@ -19,16 +20,19 @@ from swarm.core.events import SnapMade
 Readys = Mapping[str, tuple[str, tuple[bytes, ...]]]
 """By who is Ready: the digest of the whole result, and those of the shards."""
 Name = Callable[[str], str]
+SHOWN_MAX = 64 * 64
+"""Each member may show each shard that is named: so much Evidence comes of one round at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """``disputed``, ``said``, ``outvoted``: as in `events.Aborted`."""
+    """Field by field as in `events.Aborted`."""
 
     reason: str
     disputed: tuple[int, ...]
     said: tuple[tuple[int, bytes], ...] = ()
     outvoted: tuple[str, ...] = ()
+    untold: bool = False
 
 
 def sides(ready: Readys) -> list[list[str]]:
@@ -52,7 +56,7 @@ def first_difference(ready: Readys, snap: SnapMade, name: Name) -> Difference | 
         return None
     *_, (other, second) = ready.items()
     one = next(uid for uid, said in ready.items() if said != second)
-    return _between(ready, one, [other], snap, name)
+    return _between(ready, one, [other], snap, name, len(second[1]))
 
 
 def outvoted(ready: Readys, snap: SnapMade, needed: int, name: Name, owner: Callable[[str], str]) -> Difference:
@@ -60,11 +64,12 @@ def outvoted(ready: Readys, snap: SnapMade, needed: int, name: Name, owner: Call
     organisations than the others are of. Where nobody owns a shard (all merge all themselves) nobody has to tell."""
     most, *rest = sides(ready)
     others = [uid for side in rest for uid in side]
-    found = _between(ready, most[0], others, snap, name)
+    found = _between(ready, most[0], others, snap, name, SHOWN_MAX // len(snap.members))
     said = tuple((piece, told) for piece in found.disputed for told in _said_by_owner(ready, snap, piece))
     clear = len(most) >= needed and len(set(map(owner, most))) >= len(set(map(owner, others)))
-    if not clear or (snap.shards and not _all_tell(ready)):
-        return Difference(found.reason, found.disputed, said)
+    untold = bool(snap.shards) and not _all_tell(ready)
+    if not clear or untold:
+        return Difference(found.reason, found.disputed, said, untold=untold)
     who = ", ".join(name(uid) for uid in sorted(others))
     reason = f"{found.reason}; {len(most)} hold {ready[most[0]][0]}, and the next rounds go on without {who}"
     return Difference(reason, found.disputed, said, tuple(sorted(others)))
@@ -74,15 +79,17 @@ def _all_tell(ready: Readys) -> bool:
     return all(pieces for _, pieces in ready.values())
 
 
-def _between(ready: Readys, one: str, others: Sequence[str], snap: SnapMade, name: Name) -> Difference:
-    """Names the shards that one of the others holds differently, if they said what they hold; else who holds what."""
+def _between(ready: Readys, one: str, others: Sequence[str], snap: SnapMade, name: Name, most: int) -> Difference:
+    """Names the shards that one of the others holds differently, if they said what they hold; else who holds what.
+    Where these are more than ``most``, of each of the others as many: so who makes up many hides nobody's only one."""
     (first, pieces), (second, _) = ready[one], ready[others[0]]
     who = f"{name(one)} and {name(others[0])} hold different results, {first} and {second}"
     if first == second:
         who = f"{name(one)} and {name(others[0])} hold {first} and were told different distances"
     if not pieces or len(pieces) not in (len(snap.shards), 2 * len(snap.shards)):
         return Difference(who, ())
-    disputed = sorted({piece for other in others for piece in blame.differing(pieces, ready[other][1])})
+    turns = zip_longest(*(blame.differing(pieces, ready[other][1]) for other in others))
+    disputed = sorted(list(dict.fromkeys(piece for turn in turns for piece in turn if piece is not None))[:most])
     owners = ", ".join(name(uid) for uid in dict.fromkeys(map(snap.owner_of, disputed)))
     return Difference(f"{who}; they differ in the shards of {owners}" if owners else who, tuple(disputed))
 

@@ -306,8 +306,8 @@ class Round:
         return Aborted(self.terms.contract, self.number, reason, tuple(sorted(uids)), attempt)
 
     def _differ(self, found: Difference) -> Aborted:
-        ended = self._abort(found.reason)
-        return replace(ended, disputed=found.disputed, said=found.said, outvoted=found.outvoted)
+        named = {each.name: getattr(found, each.name) for each in fields(found)}
+        return replace(self._abort(found.reason), **named)
 
     def _current(self, attempt: int, kind: str) -> Attempt:
         assert self.attempt is not None

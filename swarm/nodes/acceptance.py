@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 
+from swarm.core.jobrun import JobRun
 from swarm.core.names import Identity
 from swarm.core.operator_steps import Refusal
+from swarm.core.run import Run
+from swarm.core.task import Task
 from swarm.errors import BadInput, IdentityError
+from swarm.runtime.replica import Replica
 from swarm.wire import certs
 from swarm.wire.certs import Anchor, Crl
 
@@ -26,6 +30,15 @@ class Acceptance:
     """By the SHA-256 of the CA's public key: the organisation's name in sentences."""
     anchors: Sequence[Anchor]
     crls: Sequence[Crl]
+
+    def refusal_of(self, task: Task, run: Run | JobRun, replica: Replica, now: datetime) -> Refusal | None:
+        """Why this host does not run the task; None if it accepts all who have a part in it."""
+        authors = ((task.creator, "created"), (task.finalizer, "finalized"), (run.assigner, "assigned"))
+        said = (
+            self.refusal(replica.ledger.nodes[uid].identity, what, list(replica.chains[uid]), now)
+            for uid, what in authors
+        )
+        return next((refusal for refusal in said if refusal is not None), None)
 
     def refusal(self, author: Identity, what: str, chain: Sequence[bytes], now: datetime) -> Refusal | None:
         """Why this host does not run what the author (who ``what``: "created", "assigned") asks; None if it does."""

@@ -8,7 +8,8 @@ waited for; a proposal's bytes are signed once, so it takes effect at most once;
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +50,7 @@ class Client:
         self._following = self._joined = False
         self._reading = trio.CancelScope()
         self._failed: SwarmError | None = None
+        self._waiting: set[trio.CancelScope] = set()
         self._see: Callable[[Entry, Applied], None] | None = None
 
     async def run(self, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
@@ -94,12 +96,14 @@ class Client:
     async def call(self, verb: str, body: dict[str, Any]) -> Any:
         """The same over the link that follows the ledger, for what is asked often."""
         await self._follow()
-        return await self.link.call(verb, body, deadline_s=ANSWER_S)
+        with self._while_following():
+            return await self.link.call(verb, body, deadline_s=ANSWER_S)
 
     async def ledger(self) -> Ledger:
         """This node's own copy of the ledger, verified here, as far as the network node has it by now."""
         await self._follow()
-        await self.link.catch_up(ANSWER_S)
+        with self._while_following():
+            await self.link.catch_up(ANSWER_S)
         return self.link.ledger
 
     async def reread(self, see: Callable[[Entry, Applied], None]) -> Ledger:
@@ -127,7 +131,7 @@ class Client:
     async def propose(self, kind: str, body: dict[str, Any]) -> Outcome:
         """Have the ledger decide on this, as a member of the network. Raises what it refused."""
         await self._follow()
-        with trio.move_on_after(ACCEPTED_S):
+        with self._while_following(), trio.move_on_after(ACCEPTED_S):
             if not self._joined or self.local.state.uid not in self.link.ledger.nodes:  # it was lost for very long
                 role = self.local.credentials.identity.role
                 joining = introduction(self.local, role, read=self.link.ledger)
@@ -163,6 +167,21 @@ class Client:
                 raise
             self._failed = error
             self._wake()
+            for scope in self._waiting:
+                scope.cancel()
+
+    @contextmanager
+    def _while_following(self) -> Iterator[None]:
+        """Raise what ends the connection rather than wait for what will not come."""
+        with trio.CancelScope() as scope:
+            self._waiting.add(scope)
+            try:
+                yield
+            finally:
+                self._waiting.discard(scope)
+        if scope.cancelled_caught:
+            assert self._failed is not None
+            raise self._failed
 
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
         if not self._following:  # it answers, and there is much to read

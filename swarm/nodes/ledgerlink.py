@@ -4,7 +4,7 @@ Used by learning nodes, operators and client commands. Every entry is verified a
 SNs use, so an SN can withhold or delay, and nothing else. Guarantees: entries reach ``on_applied`` once and in order;
 a proposal's bytes are signed once and retried as they are, so it takes effect at most once, whichever SN took it. Where
 SNs were and what the ledger said is kept in the state directory: a node that starts again finds its network without the
-one that it is told, and reads only what is new.
+one that it is told, and reads only what is new. Who has read what a forced recovery gave up ends (`nodes/givenup`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import trio
 from swarm.core.events import Applied, NodeGone, NodeKnown, Outcome
 from swarm.core.fields import is_address
 from swarm.core.ledger import Ledger
-from swarm.errors import Crowded, IdentityError, Outdated, SwarmError, Unreachable
+from swarm.errors import Crowded, GivenUp, IdentityError, Outdated, SwarmError, Unreachable
 from swarm.nodes.acquainting import acquaint, acquaint_all
 from swarm.nodes.firstcontact import FirstContact
+from swarm.nodes.givenup import ahead, must_go_on
 from swarm.nodes.hearsay import asked, borne_out, head_of
 from swarm.runtime.change import either
 from swarm.runtime.control import Control, Link, Prompt
@@ -112,7 +113,7 @@ class LedgerLink:
         return {"entries": lambda link, request: link is self._feeder and self._pieces.comes(request)}
 
     async def run(self, control: Control, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
-        """Stay linked for ever. ``started`` when the first SN's ledger has been read to its head."""
+        """Stay linked until GivenUp is raised. ``started`` when the first SN's ledger has been read to its head."""
         failures, contact = 0, FirstContact(log, FLAGS)
         while True:
             address = self._next(failures)
@@ -122,6 +123,9 @@ class LedgerLink:
                 if not self._begun:
                     await self._begin(link, head)
                     task_status.started()
+            except GivenUp:
+                self._forget()
+                raise
             except SwarmError as error:
                 # What an address of the ledger leads to is another node's word: it ends nothing here.
                 if type(error) is not Unreachable and address in self._entrances:
@@ -164,7 +168,7 @@ class LedgerLink:
             try:
                 if self._shorter:  # it might go on in another way, since a forced recovery: nothing is proposed there
                     await link.close()
-                    raise Unreachable(f"its ledger ended before entry {self.replica.head_index}, which this node has")
+                    raise ahead(self.replica.head_index)
                 outcome = await asked(link, "propose", {"proposal": raw}, CALL_S, Outcome.from_wire)
                 await self._reach(outcome.index)
                 outcome = borne_out(self.ledger, self.state, seq, outcome)
@@ -261,8 +265,10 @@ class LedgerLink:
         try:
             if link.peer.identity.role != "sn":
                 raise IdentityError(f"{link.peer.identity} answers at {address[0]}:{address[1]} and is no network node")
-            place = {"after": self.replica.head_index, "hash": self.ledger.head_hash, "ahead": True}
-            head, goes_on = head_of(await link.call("follow", place, deadline_s=deadline_s))
+            place = {"after": self.replica.head_index, "hash": self.ledger.head_hash, "epoch": self.ledger.epoch}
+            head, goes_on = head_of(reply := await link.call("follow", {**place, "ahead": True}, deadline_s=deadline_s))
+            if self._begun:
+                must_go_on(reply, self.ledger, str(link.peer))
             if not goes_on:
                 raise self._disagree()
         except BaseException:

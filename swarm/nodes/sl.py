@@ -19,7 +19,7 @@ import trio
 
 from swarm.core.events import Applied
 from swarm.core.pace import Pace
-from swarm.errors import BY_CODE, IdentityError, Refused, SwarmError, WorkerFailed
+from swarm.errors import BY_CODE, GivenUp, IdentityError, Refused, SwarmError, WorkerFailed
 from swarm.nodes import trainings
 from swarm.nodes.enrolling import Enrolling
 from swarm.nodes.learning import Learning
@@ -35,6 +35,7 @@ from swarm.runtime.data import DataClient, DataServer, NotYet, Region, Want
 from swarm.runtime.data_rates import Rates
 from swarm.runtime.introduction import introduction
 from swarm.runtime.mesh import Mesh
+from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
 from swarm.wire.certnames import printable
@@ -138,13 +139,20 @@ class LearningNode:
     async def _enter(self, control: Control) -> None:
         """Reach the ledger and join. The program may be at the channel already: it does not repeat what fails here."""
         try:
-            await self._nursery.start(self.link.run, control)
+            await self._nursery.start(self._follow, control)
             await self._join()
         except BaseException:
             if self.worker is not None:
                 await self.worker.stop()
             raise
         self._joined.set()
+
+    async def _follow(self, control: Control, *, task_status: TaskStatus) -> None:
+        try:
+            await self.link.run(control, task_status=task_status)
+        except GivenUp as error:
+            self.progress.line("given_up", reason=error.message)
+            raise
 
     async def _join(self) -> None:
         body = introduction(self.local, "sl", [self.data_address], read=self.link.ledger)

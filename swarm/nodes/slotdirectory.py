@@ -41,6 +41,10 @@ class SlotDirectory:
         """What it ended with; negative: a signal."""
         self.program_note = ""
         """What the learning node added to that."""
+        self.given_up = ""
+        """Why the learning node could not go on with what it had read of the ledger."""
+        self.entry = ""
+        """The hash of the ledger's entry that made the lease, as far as the operator has seen that."""
         self._report = Lines(path / "sl" / "report.jsonl")
 
     def intend(self) -> None:
@@ -48,7 +52,7 @@ class SlotDirectory:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = self.path / "slot.part"
         with part.open("w", encoding="utf-8") as file:
-            json.dump(asdict(self.lease), file)
+            json.dump(asdict(self.lease) | ({"entry": self.entry} if self.entry else {}), file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, self.path / "slot.json")
@@ -64,11 +68,13 @@ class SlotDirectory:
                     self.program_code, self.program_note = line["exit_code"], line.get("note", "")
                 case "finished":
                     self.finished = True
+                case "given_up":
+                    self.given_up = line["reason"]
 
     def begin_anew(self) -> None:
         """What an earlier learning node here said of its program does not count for the next."""
         self.started = self.finished = False
-        self.program_code, self.program_note = None, ""
+        self.program_code, self.program_note, self.given_up = None, "", ""
 
     def starts(self) -> int:
         """How often a learning node has been started here."""
@@ -116,6 +122,8 @@ class SlotDirectory:
         code = self.program_code
         if self.finished or (alone and code == 0):
             return Verdict("done", "", 0)
+        if self.given_up and code is None:
+            return Verdict("failed", self.given_up, node_code, died=True)
         if code == 0:
             return Verdict("failed", "its program ended with exit code 0 and never enrolled in a contract", 0)
         if code is not None:
@@ -180,10 +188,14 @@ class SlotDirectories(Generic[D]):
         """Those of all attempts that this operator, or one before it in this state directory, intended to run."""
         for path in sorted(self.path.glob("*/slot.json")):
             try:
-                lease = SlotAssigned(**json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError):
+                said = json.loads(path.read_text(encoding="utf-8"))
+                entry = str(said.pop("entry", ""))
+                lease = SlotAssigned(**said)
+            except (OSError, ValueError, TypeError, AttributeError):
                 continue  # not written by an operator of this version: nothing of it is touched
-            yield self._make(path.parent, lease)
+            directory = self._make(path.parent, lease)
+            directory.entry = entry
+            yield directory
 
     def prune(self, keep: int) -> None:
         """Forget the logs of all but the newest ended attempts (which hold nothing but logs)."""

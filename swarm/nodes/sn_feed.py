@@ -11,17 +11,20 @@ part of, and once all is answered that is sent again.
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
 import trio
 
 from swarm.core.fields import COUNT_MAX
+from swarm.core.ordering import epoch_of
 from swarm.errors import BadInput, Refused, SwarmError
 from swarm.runtime.change import Change
 from swarm.runtime.control import Link
 from swarm.runtime.driver import Driver
 from swarm.runtime.started import TaskStatus
+from swarm.wire.signed import decode_entry
 
 FOLLOW_S = 60.0
 """One that is gone is told by its missing beats; one that takes entries slowly on a busy machine still takes them."""
@@ -46,12 +49,34 @@ class Feed:
         if link in self._followers:
             raise Refused("this link follows the ledger already")
         entry, hash_ = self._driver.entry_at(after), body.get("hash")
+        shown = self._recovery(after, body.get("epoch"))
         if entry is not None and hash_ is not None and entry.hash != hash_:
-            return {"head": self._driver.head, "goes_on": False}
+            return {"head": self._driver.head, "goes_on": False, **shown}
         self._followers.add(link)
         follower = Follower(link, after, AHEAD if body.get("ahead") is True else 1, self._applied.tell)
         self._nursery.start_soon(self._feed, follower)
-        return {"head": self._driver.head}
+        return {"head": self._driver.head, **shown}
+
+    def _recovery(self, after: int, epoch: Any) -> dict[str, bytes]:
+        """What gave up some of what somebody has who has read up to ``after``, and no forced recovery since ``epoch``:
+        the entry that begins a later epoch, if there is one up to there."""
+        upto = min(after, self._driver.head)
+        if type(epoch) is not int or not 0 <= epoch < self._driver.ledger.epoch or not upto:
+            return {}
+        try:
+            if self._epoch_at(upto) <= epoch:
+                return {}
+            index = bisect_right(range(1, upto + 1), epoch, key=self._epoch_at) + 1
+            return {"recovery": self._raw(index)}
+        except (SwarmError, OSError) as error:  # it may have begun with a snapshot
+            log.info("which forced recovery gave up what somebody has read is not known here: %s", error)
+            return {}
+
+    def _epoch_at(self, index: int) -> int:
+        return epoch_of(decode_entry(self._raw(index)).term)
+
+    def _raw(self, index: int) -> bytes:
+        return self._driver.entries_after(index - 1, 1)[0]
 
     async def _feed(self, follower: Follower) -> None:
         try:
@@ -63,11 +88,15 @@ class Feed:
             self._followers.discard(follower.link)
 
     async def _push(self, follower: Follower, nursery: trio.Nursery) -> None:
+        epoch = self._driver.ledger.epoch
         try:
             while True:
                 await follower.ready()
                 while self._driver.ledger.head_index <= follower.sent:
                     await self._applied.wait()
+                    if epoch < self._driver.ledger.epoch and follower.sent > self._driver.ledger.voting.lost_after:
+                        raise Refused("it has read what a forced recovery gave up, and is told when it comes again")
+                epoch = self._driver.ledger.epoch
                 if follower.may_be_sent_to:  # it may have answered meanwhile that it lacks some
                     entries = self._driver.entries_after(follower.sent)
                     await nursery.start(follower.take, entries)

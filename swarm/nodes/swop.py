@@ -38,7 +38,7 @@ from swarm.core.rules import has_kind
 from swarm.core.run import Run
 from swarm.core.task import RUN_JOBS, RUN_SWARM, Task
 from swarm.engines.pair import Engine
-from swarm.errors import IdentityError, Interrupted, Refused, SwarmError
+from swarm.errors import GivenUp, IdentityError, Interrupted, Refused, SwarmError
 from swarm.nodes import preparing
 from swarm.nodes.acceptance import Acceptance
 from swarm.nodes.casting import Casting
@@ -47,6 +47,7 @@ from swarm.nodes.holdings import Holdings
 from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.jobwork import JobWork, MergingWork
+from swarm.nodes.leases import Leases, end_given_up
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.mergingdirectory import MergingDirectory
 from swarm.nodes.outputs import Outputs
@@ -58,6 +59,7 @@ from swarm.runtime import heaps
 from swarm.runtime.control import Control
 from swarm.runtime.introduction import introduction
 from swarm.runtime.mesh import Mesh
+from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Credentials, Local, Peer
 from swarm.wire.profile import Profile
@@ -88,9 +90,14 @@ class Settings:
 
 
 async def run(settings: Settings) -> None:
-    """Be an operator until SIGTERM or Ctrl-C, which end it in order."""
+    """Be an operator until SIGTERM or Ctrl-C, which end it in order. Who has read what a forced recovery gave up begins
+    anew, as after a new start of the process."""
     heaps.bound()
-    await OperatorNode(settings).run()
+    while True:
+        try:
+            return await OperatorNode(settings).run()
+        except* GivenUp:
+            settings.state.begin_anew()
 
 
 class OperatorNode:
@@ -111,6 +118,7 @@ class OperatorNode:
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
         self.preparing = preparing.Preparing(settings.pairing, settings.engine, self.happened)
         self.machine = Operator(self.state.uid, lambda: self.link.ledger)
+        self.leases = Leases(self.state.uid)
         self.works: dict[tuple[str, int], SlotWork] = {}
         """By slot and fence."""
         self._happened: deque[o.Event] = deque()
@@ -136,10 +144,13 @@ class OperatorNode:
             raise Interrupted("interrupted")
 
     async def _serve(self, control: Control) -> None:
-        await self._nursery.start(self.link.run, control)
+        await self._nursery.start(self._follow, control)
         await self._join()
         for directory in (*self.directories.kept(), *self.jobs.kept(), *self.merging.kept()):
-            self.happened(o.Kept(directory.lease))
+            if self.leases.is_given_up(directory):
+                await trio.to_thread.run_sync(end_given_up, directory, self.settings.engine)
+            else:
+                self.happened(o.Kept(directory.lease))
         self.happened(o.CaughtUp())
         self._nursery.start_soon(heaps.give_back)
         self._nursery.start_soon(self.desk.run)
@@ -156,6 +167,14 @@ class OperatorNode:
                 self._nursery.start_soon(self._listen)
             self.happened(o.Ticked())
             self._look_for_goals()
+
+    async def _follow(self, control: Control, *, task_status: TaskStatus) -> None:
+        try:
+            await self.link.run(control, task_status=task_status)
+        except GivenUp as error:
+            if not self._leaving:  # else its workers are being ended
+                log.warning("this operator begins anew: %s", error.message)
+                raise
 
     async def _keep_sure(self) -> None:
         """The network node at hand may be cut off together with this host: then the link tells nothing."""
@@ -247,13 +266,14 @@ class OperatorNode:
         key = (lease.slot, lease.fence)
         if key not in self.works:
             make, directory = self._hands(lease)
+            directory.entry = self.leases.entry(lease)
             self.works[key] = make(
                 directory,
                 self.settings.engine,
                 self._nursery,
                 happened=self.happened,
                 holds=self.machine.holds,
-                tell=self._report,
+                tell=partial(self._propose, "SlotReported"),
                 give=self.link.copy.give,
             )
         return self.works[key]
@@ -338,14 +358,7 @@ class OperatorNode:
                 f"{task.type} needs a container engine, and this operator starts workers as processes",
                 "leave the task out, or assign it where an operator has a container engine",
             )
-        authors = ((task.creator, "created"), (task.finalizer, "finalized"), (run.assigner, "assigned"))
-        for uid, what in authors:
-            author = self.link.ledger.nodes[uid].identity
-            chain = list(self.link.replica.chains[uid])
-            refusal = self.settings.acceptance.refusal(author, what, chain, datetime.now(UTC))
-            if refusal is not None:
-                return refusal
-        return None
+        return self.settings.acceptance.refusal_of(task, run, self.link.replica, datetime.now(UTC))
 
     async def _decline(self, effect: o.Decline) -> None:
         lease, refusal = effect.lease, effect.refusal
@@ -355,9 +368,6 @@ class OperatorNode:
 
     # ---- the ledger
 
-    async def _report(self, body: dict[str, Any]) -> None:
-        await self._propose("SlotReported", body)
-
     async def _propose(self, kind: str, body: dict[str, Any]) -> None:
         outcome = await self.link.propose(kind, body)
         if not outcome.accepted:
@@ -365,6 +375,7 @@ class OperatorNode:
 
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
         self.desk.ledger_moved()
+        self.leases.applied(entry, applied)
         for event in applied.events:
             match event:
                 case SlotAssigned(swop=self.state.uid):

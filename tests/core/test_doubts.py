@@ -5,12 +5,13 @@ import itertools
 import pytest
 
 from swarm.core import member_steps as m
-from swarm.core.dispute import SHARDS_TOLD_MAX, SINCE
+from swarm.core.dispute import MORE_TOLD_MAX, SHARDS_TOLD_MAX, SINCE
 from swarm.core.doubts import TIMES_MAX, Doubts
-from swarm.core.events import Aborted, Committed, Misbehaved, SnapMade
+from swarm.core.events import Aborted, Committed, Contributor, Misbehaved, Shard, SnapMade
 from swarm.core.member import Phase
 from swarm.core.membership import Member
 from swarm.core.offer import Terms
+from swarm.core.readys import SHOWN_MAX, outvoted
 from swarm.core.round import Round
 from tests.core.member_world import ME, OTHER, THIRD, UIDS, World, answer
 from tests.core.scene import BIG, INITIAL, Actor, Scene, merging, restored
@@ -245,6 +246,82 @@ def test_nor_where_only_some_tell_of_them():
     assert (aborts(scene)[0].outvoted, out(scene)) == ((), [])
 
 
+def untold(count, **options):
+    """Behind a round that one owner has ended where nobody tells of each shard."""
+    scene, actors = merging(count, **options)
+    owner, fooled, *honest = actors
+    assert scene.ready(fooled, "another").accepted
+    for actor in (owner, *honest):
+        if scene.contract.snap:
+            assert scene.ready(actor).accepted
+    offers(scene, *actors)
+    return scene, actors
+
+
+@pytest.mark.parametrize(("count", "method"), [(SHARDS_TOLD_MAX + 1, "mean"), (SHARDS_TOLD_MAX // 2 + 2, "geomedian")])
+def test_where_one_owner_has_ended_a_round_untold_all_tell_in_the_next_and_it_is_convicted(count, method):
+    scene, (owner, fooled, *honest) = untold(count, mergeMethod=method)
+    assert len(scene.contract.snap.members) == count
+    place = place_of(scene, owner)
+    assert "names 0 digests of shards" in scene.ready(owner).reason
+    distances = [] if method == "mean" else [b"d" * 32] * count
+    scene.ready(fooled, "another", shards=[*pieces(scene, **{owner.uid: b"f" * 32}), *distances])
+    for actor in (owner, *honest):
+        if scene.contract.snap:
+            assert scene.ready(actor, shards=[*pieces(scene), *distances]).accepted
+    assert (aborts(scene)[1].disputed, out(scene)) == ((place["shard"],), [fooled.uid])
+    assert restored(scene.ledger).digest() == scene.ledger.digest()
+    assert scene.show(honest[0], owner, b"t" * 32, **place).accepted
+    assert scene.show(fooled, owner, b"f" * 32, **place).accepted
+    assert (scene.last(Misbehaved).uid, out(scene)) == (owner.uid, [])
+
+
+def test_what_all_tell_then_has_its_bound(monkeypatch):
+    monkeypatch.setattr("swarm.core.doubts.MORE_TOLD_MAX", SHARDS_TOLD_MAX + 1)
+    for more in (1, 2):
+        scene, (one, *_) = untold(SHARDS_TOLD_MAX + more)
+        assert scene.ready(one).accepted == (more == 2)
+
+
+def test_all_tell_until_as_many_commits_are_made_as_it_takes_a_doubt_to_go():
+    doubts = Doubts({})
+    doubts.aborted(Aborted("eu", 3, "they differ", untold=True), ())
+    for left in range(LONGEST, 0, -1):
+        assert (doubts.told_max, doubts.to_state()) == (MORE_TOLD_MAX, {"telling": left})
+        doubts.aborted(Aborted("eu", 4, "they differ"), ())
+        doubts.committed(())
+        doubts.check()
+    doubts.committed(())
+    assert (doubts.told_max, doubts.to_state()) == (SHARDS_TOLD_MAX, {})
+
+
+def test_in_a_ledger_of_the_version_before_nobody_has_to_tell():
+    scene, (one, *_) = untold(SHARDS_TOLD_MAX + 1, rules=SINCE - 1)
+    assert not scene.last(Aborted).untold
+    assert "telling" not in scene.contract.to_state()
+    assert scene.ready(one).accepted
+
+
+def test_of_many_shards_as_many_are_named_as_all_may_show_and_who_makes_up_many_hides_nobodys_only_one():
+    count = 4 * SHARDS_TOLD_MAX
+    snap = of_many(count)
+    names = [member.uid for member in snap.members]
+    true = (b"t" * 32,) * count
+    ready = dict.fromkeys(names[2:], ("true", true))
+    ready[names[0]] = ("made up", (b"f" * 32,) * count)
+    ready[names[1]] = ("fooled", (*true[:-1], b"f" * 32))
+    found = outvoted(ready, snap, count // 2 + 1, str, str)
+    assert found.outvoted == tuple(names[:2])
+    assert found.disputed == (*range(SHOWN_MAX // count - 1), count - 1)
+
+
+def of_many(count):
+    names = [f"sl-{number:03}" for number in range(count)]
+    members = tuple(Contributor(name, 1, "", "") for name in names)
+    shards = tuple(Shard(name, number, number + 1) for number, name in enumerate(names))
+    return SnapMade("eu", 0, 0, members, shards, "sharded", INITIAL)
+
+
 def test_where_all_merge_all_themselves_who_is_alone_has_nobody_to_blame():
     scene = Scene(rules=SINCE)
     liar, *honest = scene.learners(4, topology="broadcast")
@@ -410,6 +487,20 @@ def test_the_program_is_told_that_it_is_left_out_and_gets_the_model_of_the_other
     world.offer(OTHER, THIRD)
     (fetch,) = world.ready(OTHER, THIRD, digest="blake3:" + "3" * 64)
     assert isinstance(fetch, m.Fetch)
+
+
+def test_it_names_many_shards_only_when_all_have_to():
+    said = []
+    for untold in (False, True):
+        world = World(peers=3)
+        world.contract.doubts.aborted(Aborted("c", 0, "they differ", untold=untold), ())
+        world.ask("sync")
+        world.offer(*UIDS)
+        snap = world.contract.snap
+        held = m.Merged(snap.round, snap.attempt, "blake3:" + "f" * 64, (b"t" * 32,) * (SHARDS_TOLD_MAX + 1))
+        (ready,) = world.member.handle(held, 0.0)
+        said.append(len(ready.body.get("shards", ())))
+    assert said == [0, SHARDS_TOLD_MAX + 1]
 
 
 def test_it_offers_when_it_is_next():

@@ -197,7 +197,7 @@ def test_nothing_is_proposed_where_the_ledger_ended_before_what_was_read_until_t
 ) -> None:
     """It may go on in another way, since a forced recovery: a round's number and attempt would mean another round."""
     made = link(tmp_path, ("10.0.0.1", 30304))
-    heads, asked = [0, 4, 5], []
+    heads, asked, said = [0, 4, 5], [], list[str]()
 
     async def call(verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
         if verb == "follow":
@@ -215,7 +215,7 @@ def test_nothing_is_proposed_where_the_ledger_ended_before_what_was_read_until_t
     async def main() -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(made.run, cast(Control, names))
-            made.ledger.head_index = 5
+            made.ledger.head_index, made._report = 5, said.append
             names.links[0].closed.set()
             while len(names.links) < 2:
                 await trio.sleep(0.01)
@@ -226,6 +226,7 @@ def test_nothing_is_proposed_where_the_ledger_ended_before_what_was_read_until_t
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert asked == [0], "only where the ledger ends with what this node has, and has that"
     assert [each.closed.is_set() for each in names.links] == [True, True, False]
+    assert [text.endswith("start this node again: it reads the ledger anew") for text in said] == [True], said
 
 
 def test_a_network_node_without_a_majority_is_left_and_the_ledger_is_lost_until_one_has_it(
@@ -286,7 +287,7 @@ class Follower:
         self.asked: list[tuple[int, bytes]] = []
         self._names = names
         self.kept = kept = cast(Any, Slow(MockClock()))
-        kept.head_index, kept.ledger = 9, SimpleNamespace(head_hash=b"9", nodes={}, sns=list)
+        kept.head_index, kept.ledger = 9, SimpleNamespace(head_hash=b"9", epoch=0, nodes={}, sns=list)
         self.link.replica, self.link.copy.index = kept, 9
         follower = self
 

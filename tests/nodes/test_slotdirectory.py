@@ -65,6 +65,15 @@ def test_the_verdict_follows_from_what_was_said_and_the_exit_code(directory, eve
     assert (found.state, found.reason, found.exit_code) == verdict
 
 
+def test_a_learning_node_whose_ledger_was_given_up_is_started_again(directory):
+    told = ("given_up", {"reason": "it has read what was given up"})
+    said(directory, STARTED, told)
+    found = directory.verdict(5, alone=False)
+    assert (found.state, found.reason, found.died) == ("failed", "it has read what was given up", True)
+    said(directory, STARTED, told, ("node_started", {}), STARTED, ended(3))
+    assert not directory.verdict(3, alone=False).died
+
+
 def test_the_conclusion_is_there_for_whoever_watches(directory):
     said(directory, STARTED, ended(3))
     assert directory.conclusion() is None

@@ -27,7 +27,7 @@ class Ledger:
     """Stands for a driver; its entries are their own numbers."""
 
     def __init__(self) -> None:
-        self.head, self.applied = 0, Change()
+        self.head, self.applied, self.epoch = 0, Change(), 0
         self.ledger = self
 
     @property
@@ -186,6 +186,23 @@ def test_a_follower_that_takes_nothing_is_sent_nothing_more() -> None:
             await far.closed.wait()
 
     play(far, story)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_only_who_is_ahead_of_a_forced_recovery_is_let_go_to_come_again_and_be_told(ahead: bool) -> None:
+    far = Far()
+
+    async def story(ledger: Ledger) -> None:
+        ledger.add(1)
+        await trio.sleep(1)
+        ledger.epoch, ledger.voting = 1, SimpleNamespace(lost_after=0 if ahead else 1)
+        ledger.add(0 if ahead else 1)
+        await trio.sleep(1)
+        ledger.add(0 if ahead else 1)
+        await trio.sleep(1)
+
+    play(far, story)
+    assert far.closed.is_set() == ahead
 
 
 def test_requests_of_a_line_begin_in_their_order_each_after_the_end_of_the_one_before() -> None:

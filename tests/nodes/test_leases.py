@@ -1,0 +1,102 @@
+"""A lease that a forced recovery gave up is not taken for one of the same slot and fence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from swarm.core.events import Applied, Event, Outcome, SlotAssigned, SlotChanged
+from swarm.engines.process import MARK, ProcessEngine
+from swarm.nodes.launch import Launch
+from swarm.nodes.leases import ASIDE, Leases, end_given_up
+from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
+from swarm.wire.signed import Entry
+from tests.nodes.operators import Scene, learning_nodes, only
+from tests.nodes.waiting import eventually
+
+LEASE = SlotAssigned("12.0", "runner", 12, "task", "uid", 0, 12, 1)
+OTHERS = SlotAssigned("12.0", "runner", 12, "task", "another", 0, 12, 1)
+
+
+def seen(leases: Leases, entry: bytes, *events: Event) -> None:
+    leases.applied(cast(Entry, SimpleNamespace(hash=entry)), Applied(Outcome(12, True), events))
+
+
+@pytest.fixture
+def directories(tmp_path: Path) -> SlotDirectories[SlotDirectory]:
+    (tmp_path / "slots").mkdir()
+    return SlotDirectories(tmp_path / "slots", SlotDirectory)
+
+
+def begun(directories: SlotDirectories[Any], leases: Leases) -> SlotDirectory:
+    """What an operator finds that is started again."""
+    directory = directories.of(LEASE)
+    directory.entry = leases.entry(LEASE)
+    directory.intend()
+    (kept,) = directories.kept()
+    assert kept.lease == LEASE
+    return kept
+
+
+def test_it_is_told_by_the_entry_that_made_it(directories: SlotDirectories[SlotDirectory]) -> None:
+    before, after = Leases("uid"), Leases("uid")
+    seen(before, b"a", OTHERS, LEASE)
+    kept = begun(directories, before)
+    assert not after.is_given_up(kept), "nothing is known of it"
+    seen(after, b"a", LEASE)
+    assert not after.is_given_up(kept), "it goes on"
+    seen(after, b"b", OTHERS)
+    assert not after.is_given_up(kept)
+    seen(after, b"b", LEASE)
+    assert after.is_given_up(kept)
+    seen(after, b"c", SlotChanged("12.0", "uid", 12, "done", "", leased=False))
+    assert not after.is_given_up(kept), "it is over as it is"
+
+
+def test_what_was_begun_by_an_older_release_is_not_ended_for_that(directories: SlotDirectories[SlotDirectory]) -> None:
+    kept, leases = begun(directories, Leases("uid")), Leases("uid")
+    seen(leases, b"a", LEASE)
+    assert not leases.is_given_up(kept)
+    assert "entry" not in (kept.path / "slot.json").read_text(), "and an older release reads it"
+
+
+def test_what_runs_under_it_is_ended_and_its_logs_are_kept_aside(
+    directories: SlotDirectories[SlotDirectory], tmp_path: Path
+) -> None:
+    kept = begun(directories, Leases("uid"))
+    (kept.path / "ml.log").write_text("a line")
+    (kept.path / "sl").mkdir()
+    with subprocess.Popen(["sleep", "600"], env=os.environ | {MARK: str(kept.path)}) as process:
+        for _ in range(2):  # it may be given up twice
+            end_given_up(kept, ProcessEngine())
+            assert process.wait() == -9
+            assert list(directories.kept()) == []
+            assert sorted(os.listdir(tmp_path / ASIDE / "slots" / "12.0-12")) == ["ml.log", "slot.json"]
+            kept.intend()
+            (kept.path / "ml.log").write_text("a line")
+
+
+def test_an_operator_that_is_started_again_ends_what_runs_under_it_and_begins_the_other_anew(tmp_path: Path) -> None:
+    with Launch(environment={"PYTHONPATH": os.getcwd()}) as launch:
+        scene = Scene(tmp_path, launch)
+        operator = scene.operator(1)
+        scene.assign("model/ending.py for-ever")
+        slot = only(scene.running())
+        place, before = scene.place(1, slot), learning_nodes(tmp_path)
+        scene.kill(operator)
+        assert learning_nodes(tmp_path) == before
+        intent = json.loads((place / "slot.json").read_text())
+        made = bytes.fromhex(intent["entry"])
+        (place / "slot.json").write_text(json.dumps({**intent, "entry": made[::-1].hex()}))
+        scene.operator(1)
+        eventually("another", lambda: (now := learning_nodes(tmp_path)) and not set(now) & set(before))
+        assert json.loads((place / "slot.json").read_text()) == intent
+        aside = tmp_path / "swop-1" / ASIDE / "slots" / place.name
+        assert "slot.json" in os.listdir(aside)
+        assert not (aside / "sl").exists()
