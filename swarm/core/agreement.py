@@ -269,7 +269,7 @@ class Enrolment:
         """Refuse a later enrolment that differs from this first one, or that is not admitted; names the field."""
         hint = f"use the contract's, or another training contract; `swarm contract reset {contract}` starts it anew"
         if not self.options.admits(identity):
-            raise Refused(f"contract {contract} does not admit the organisation {identity.organisation}")
+            raise asked.not_admitted(contract, identity, members)
         kin = {u for u, member in members.items() if asked.of_one(identity, u, member)}
         peers = sum(u != uid and members[u].state != "left" for u in kin)
         most = self.options.maxPeersPerOrganisation
@@ -290,6 +290,18 @@ class Enrolment:
                 f"contract {contract} starts from {self.initial_base}, this node says {asked.initial_base} "
                 "for the same tensors: they run different versions"
             )
+
+    def not_admitted(self, contract: str, identity: Identity, members: Mapping[str, Member]) -> Refused:
+        """Says who has the name, which anybody may be the first to use."""
+        text = f"contract {contract} does not admit the organisation {identity.organisation}"
+        first = min(members.values(), key=lambda member: member.ordinal, default=None)
+        if first is None or not self.anchors:  # before `membership.ANCHORED_SINCE`
+            return Refused(text)
+        return Refused(
+            f"{text}: {first} was the first to use that name, and admits certain organisations only",
+            hint=f"agree on another name for the training contract, or have {first.organisation} reset this one "
+            f"(swarm contract reset {contract}) and open it with your organisation among its organisations",
+        )
 
     def _must_lead(self, contract: str, identity: Identity, others: Mapping[str, Member], kin: set[str]) -> None:
         """A process that begins in the place of one that nobody has missed yet has the same certificate."""

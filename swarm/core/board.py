@@ -85,6 +85,13 @@ class Board:
         """What this operator may run by now."""
         return [*(slot for run in self.runs() for slot in run.of(swop) if slot.leased), *self.jobs.leases_of(swop)]
 
+    def people(self) -> set[str]:
+        """The uids of who has created, finalized and assigned what is here, and of who has a lease."""
+        tasks = {uid for task in self.tasks.values() for uid in (task.creator, task.finalizer)}
+        runs = {run.assigner for run in self.runs()} | {run.assigner for run in self.jobs.runs.values()}
+        others = {runner.creator for runner in self.taskrunners.values()} | {slot.swop for slot in self.leases()}
+        return (tasks | runs | others) - {""}
+
     def run(self, number: int) -> Run | JobRun:
         if number in self.jobs.runs:
             return self.jobs.runs[number]

@@ -106,6 +106,7 @@ JOINING: dict[str, Field] = {
     "addresses": ADDRESSES,
     "incarnation": INCARNATION,
     "rules": Field("a version of rules after the first", whole(FIRST_RULES + 1, RULES_MAX), required=False),
+    "after": Field("the index of an entry", whole(1, COUNT_MAX), required=False, since=5),
 }
 WEIGHT = Field(
     "a weight of 1 to 1000000",

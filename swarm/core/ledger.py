@@ -22,6 +22,7 @@ from swarm.core.board import Board
 from swarm.core.claims import Anchored, Blank, Claim, EntryHeader, Unverified, Verified
 from swarm.core.contract import Contract
 from swarm.core.contracts import Contracts
+from swarm.core.departed import SINCE, Departed
 from swarm.core.events import (
     Applied,
     Event,
@@ -55,6 +56,7 @@ class Ledger:
         self.time = 0
         self.anchors: dict[bytes, Anchored] = {}
         self.nodes: dict[str, Node] = {}
+        self.departed = Departed(self.nodes)
         self.rules = Rules(self.nodes, known)
         self.voting = Voters(self.nodes, self.rules)
         self.board = Board(self.anchors, self.rules)
@@ -260,6 +262,7 @@ class Ledger:
         if body["role"] != claim.identity.role or body["incarnation"] != claim.incarnation:
             raise BadInput(f"{claim.identity} joins as role {body['role']}, its certificate says {claim.identity.role}")
         self.rules.must_join(claim)
+        self.departed.must_be_new(claim, self.head_index)
         if (known := self.nodes.get(claim.uid)) is not None:
             known.must_join_again(claim)
         return {}, self._join(claim, body)
@@ -283,11 +286,20 @@ class Ledger:
         here_since = known.joined if known is not None and not known.gone else self.head_index + 1
         addresses = tuple(body["addresses"])
         for node in self.nodes.values() if self.rules.active >= FORGETTING else ():
-            node.let_go(self.head_index + 1)
+            node.let_go(self.head_index + 1, exactly=self.rules.active >= SINCE)
+        if known is None and self.departed.before:
+            outcomes.over = claim.seq - 1  # it may have been known, and have used them
         self.nodes[claim.uid] = Node(
             identity, claim.node_key, addresses, outcomes, ended, joined=here_since, rules=stated(body)
         )
+        if self.rules.active >= SINCE:
+            self.departed.let_go(self.head_index + 1, self._named)
         return [*events, NodeKnown(claim.uid, how)]
+
+    def _named(self) -> set[str]:
+        """Whom contracts, tasks, taskrunners and leases name."""
+        members = {uid for contract in self.contracts.values() for uid in contract.members}
+        return members | self.board.people()
 
     def _node_left(self, claim: Verified, header: EntryHeader) -> Answer:
         self.nodes[claim.uid].state = "left"
@@ -342,6 +354,7 @@ class Ledger:
             "voters": self.voting.to_state(),
             "anchors": [[a.certificate, a.spki_sha256, a.name] for _, a in sorted(self.anchors.items())],
             "nodes": [[uid, *node.to_state()] for uid, node in sorted(self.nodes.items())],
+            **self.departed.to_state(),
             **self.training.to_state(),
             "board": self.board.to_state(),
         }
@@ -355,6 +368,7 @@ class Ledger:
         new.anchors.update({spki: Anchored(der, spki, name) for der, spki, name in state["anchors"]})
         new.nodes.update({uid: Node.from_state(rest) for uid, *rest in state["nodes"]})
         new.voting.restore(state["voters"])
+        new.departed.restore(state)
         new.board.restore(state["board"])
         new.training.restore(state)
         return new
@@ -368,6 +382,7 @@ class Ledger:
         for node in self.nodes.values():
             assert node.identity.anchor in self.anchors
             assert all(node.outcomes.highest - WINDOW < seq <= node.outcomes.highest for seq in node.outcomes.of)
+        assert self._named() <= self.nodes.keys(), "whoever is named has a row"
         self.voting.check()
         self.training.check()
         self.rules.check()

@@ -48,7 +48,7 @@ class Outcomes:
 
     @property
     def newest(self) -> int:
-        """The entry of the last proposal whose outcome is recorded; 0 when there is none."""
+        """The entry of the proposal with the highest number, if its outcome is recorded; else 0."""
         return self.of[self.highest][1].index if self.of else 0
 
     def forget(self) -> None:
@@ -117,11 +117,15 @@ class Node:
         if claim.seq <= self.outcomes.highest - WINDOW:
             raise Refused(f"the proposal {claim.seq} of {self.identity} is older than its last {WINDOW}")
 
-    def let_go(self, index: int) -> None:
-        """At this entry, forget the outcomes of a node that has long been gone: with them the state grew by each."""
-        if self.state != "live" and self.outcomes.newest and self.outcomes.newest + KEPT <= index:
-            self.outcomes.forget()
-            self.ended = None
+    def let_go(self, index: int, *, exactly: bool) -> None:
+        """At this entry, forget the outcomes of a node that has long been gone: with them the state grew by each.
+        ``exactly``: nor has it proposed anything since under a lower number."""
+        if self.state == "live" or not self.outcomes.newest or self.outcomes.newest + KEPT > index:
+            return
+        if exactly and max(outcome.index for _, outcome in self.outcomes.of.values()) + KEPT > index:
+            return
+        self.outcomes.forget()
+        self.ended = None
 
     def must_be_here(self, claim: Verified) -> None:
         if self.state == "removed":

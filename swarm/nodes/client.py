@@ -132,8 +132,9 @@ class Client:
         """Have the ledger decide on this, as a member of the network. Raises what it refused."""
         await self._follow()
         with self._while_following(), trio.move_on_after(ACCEPTED_S):
-            if not self._joined:
-                joining = introduction(self.local, self.local.credentials.identity.role)
+            if not self._joined or self.local.state.uid not in self.link.ledger.nodes:  # it was lost for very long
+                role = self.local.credentials.identity.role
+                joining = introduction(self.local, role, read=self.link.ledger)
                 _accepted(await self.link.propose("NodeJoined", joining, joining=True))
                 self._joined = True
             return _accepted(await self.link.propose(kind, body))

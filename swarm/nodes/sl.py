@@ -155,7 +155,7 @@ class LearningNode:
             raise
 
     async def _join(self) -> None:
-        body = introduction(self.local, "sl", [self.data_address])
+        body = introduction(self.local, "sl", [self.data_address], read=self.link.ledger)
         outcome = await self.link.propose("NodeJoined", body, joining=True)
         if not outcome.accepted:
             raise IdentityError(f"the network did not admit this learning node: {outcome.reason}")
@@ -261,6 +261,8 @@ class LearningNode:
     async def open(self, session: Session, request: Open) -> Opened:
         assert session.schema is not None
         await self._joined.wait()  # the program may be ready first
+        if self.state.uid not in self.link.ledger.nodes:  # the ledger lets go of who was lost for very long
+            await self._join()
         self._enrolling = (session, request.contract)
         try:
             learning = await self._contracts.enrol(session, session.schema, request, self.slot)

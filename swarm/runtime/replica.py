@@ -64,6 +64,8 @@ class Replica:
         header = proposal_header(entry.proposal)
         if header.uid == uid and header.chain:
             self.chains[uid] = header.chain
+        for gone in self.chains.keys() - self.ledger.nodes.keys() if len(self.chains) > len(self.ledger.nodes) else ():
+            del self.chains[gone]
 
     def _check_place(self, entry: Entry) -> None:
         due = self.head_index + 1

@@ -4,7 +4,8 @@ Used by the driver; ``answer_cosign`` and ``answer_piece`` are the verbs `cosign
 Guarantees: old entries leave the log only when a majority of the voters has signed the state that stands for them; a
 node signs only the state that it came to by itself; what ``fetch`` returns is whole and signed by a majority of the
 voters that it names, and of those that the ledger here knows, if there is one (or by who decides since a recovery that
-this node was shown); a node whose state is not the one that a majority has signed after the same entry ends, unless the
+this node was shown); who comes to that state after a majority has signed it is asked later, since who fetches it may
+know other voters; a node whose state is not the one that a majority has signed after the same entry ends, unless the
 others run another version of swarm: another release may write the same state in other words.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -36,6 +38,8 @@ STATE_MAX = 512 * 1024 * 1024
 KEPT_BEHIND = 1000
 """Entries that stay in the log before a snapshot: who lacks no more than these needs none."""
 AGAIN_S = 2.0
+LATER_S = 60.0
+"""So often the network nodes are asked whose signature under the newest signed snapshot is missing."""
 ANSWER_S = 5.0
 SEEN = 4
 
@@ -57,6 +61,8 @@ class Snapshots:
         self._seen: dict[int, Point] = {}
         """The newest snapshots that were made here."""
         self._newest: Snapshot | None = None
+        self._signed: tuple[Snapshot, Signatures] | None = None
+        """The newest that a majority has signed, without the state itself."""
         self._come = trio.Event()
         self._began = trio.Event()  # with a snapshot from elsewhere
         self._served: tuple[Snapshot, Signatures] | None = None
@@ -68,6 +74,8 @@ class Snapshots:
                 self._note(snapshot)
             elif state.uid in signatures:
                 self._seen[snapshot.index] = snapshot.point
+            if signatures:
+                self._signed = replace(snapshot, state=b""), signatures
 
     async def run(self, step: Step, in_loop: Callable[..., None]) -> None:
         """Until cancelled. ``step`` tells the orderer, ``in_loop`` has something called from the store's thread."""
@@ -88,7 +96,9 @@ class Snapshots:
             case Install():
                 snapshot = effect.snapshot
                 done = partial(self._in_loop, self._installed, snapshot)
-                self._store.submit(ReplaceLog(snapshot, self._signatures.pop(snapshot.index), done))
+                signatures = self._signatures.pop(snapshot.index)
+                self._store.submit(ReplaceLog(snapshot, signatures, done))
+                self._signed = replace(snapshot, state=b""), dict(signatures)
 
     # ---- made here
 
@@ -102,28 +112,45 @@ class Snapshots:
     async def _gather(self) -> None:
         """Have each snapshot signed; then let go of the entries that it stands for."""
         while True:
-            await self._come.wait()
+            with trio.move_on_after(LATER_S):
+                await self._come.wait()
+            if not self._come.is_set():
+                await self._complete()
+                continue
             self._come = trio.Event()
             signatures: Signatures = {}
             while (snapshot := self._newest) is not None:
                 if set(signatures) - set(snapshot.voters):
                     signatures = {}
-                await self._ask_all(snapshot, signatures)
+                await self._ask_all(snapshot, signatures, snapshot.voters)
                 if snapshot is not self._newest:
                     signatures = {}
                 elif is_majority(signatures, snapshot.voters):
-                    self._newest = None
-                    self._store.sign(snapshot.index, signatures)
+                    self._newest, self._signed = None, (replace(snapshot, state=b""), signatures)
+                    self._store.sign(snapshot.index, dict(signatures))
                     self._store.shed(snapshot.index - KEPT_BEHIND)
                     log.info("the ledger's state after entry %d is kept, signed by %d", snapshot.index, len(signatures))
                 else:
                     await trio.sleep(AGAIN_S)
 
-    async def _ask_all(self, snapshot: Snapshot, signatures: Signatures) -> None:
+    async def _complete(self) -> None:
+        """Add the signatures of network nodes that have come to that state since."""
+        if self._signed is None or self._signed[0].index != self._store.snapshot_index:
+            return
+        snapshot, signatures = self._signed
+        before = len(signatures)
+        await self._ask_all(snapshot, signatures, tuple(self._others()))
+        if len(signatures) == before or snapshot.index != self._store.snapshot_index:
+            return
+        self._store.sign(snapshot.index, dict(signatures))
+        if self._served is not None and self._served[0].index == snapshot.index:
+            self._served = self._served[0], dict(signatures)
+
+    async def _ask_all(self, snapshot: Snapshot, signatures: Signatures, uids: tuple[str, ...]) -> None:
         network_id, point = self._state.network_id, snapshot.point
-        if self._state.uid in snapshot.voters:
+        if self._state.uid in uids:
             signatures[self._state.uid] = sign_point(self._state.node_key, network_id, point)
-        for uid in snapshot.voters:
+        for uid in uids:
             if uid in signatures:
                 continue
             try:
@@ -198,7 +225,7 @@ class Snapshots:
         if type(index) is not int or type(offset) is not int or index < 0 or offset < 0:
             raise BadInput("'snapshot' says index and offset of a piece")
         index = index or self._store.snapshot_index
-        if self._served is None or self._served[0].index != index:
+        if self._served is None or self._served[0].index != index or not self._served[1]:
             self._served = self._store.snapshot(index) if index else None
         if self._served is None or not self._served[1]:
             raise BadInput(f"this network node has no signed snapshot at entry {index}")
@@ -223,7 +250,8 @@ class Snapshots:
             except Outdated:
                 raise
             except SwarmError as error:
-                log.warning("no snapshot from %s: %s", self._name(uid), error.message)
+                hint = f" ({error.hint})" if error.hint else ""
+                log.warning("no snapshot from %s: %s%s", self._name(uid), error.message, hint)
                 await trio.sleep(AGAIN_S)
                 self._step(SnapshotFailed())
             else:

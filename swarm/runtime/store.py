@@ -188,8 +188,8 @@ class Store:
         return int(index)
 
     def sign(self, index: int, signatures: Signatures) -> None:
-        """A majority has signed this snapshot: others may fetch it, and the log may begin nearer to it."""
-        if index > self.snapshot_index:
+        """A majority has signed this snapshot, or more: others may fetch it, and the log may begin nearer to it."""
+        if index >= self.snapshot_index:
             self.snapshot_index = index
             self.submit(SignSnapshot(index, signatures))
 

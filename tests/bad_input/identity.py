@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from swarm.core.events import Outcome
 from swarm.core.ledger import Ledger
+from swarm.core.rules import KNOWN
 from swarm.runtime.credentials import Credentials
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Local, handshake_socket
@@ -429,6 +430,17 @@ def _(stage: Stage) -> Told:
     sl, thief = (network.join(Author(stage.a, role, stage.new(role))) for role in ("sl", "swop"))
     sl.state.node_key = thief.state.node_key
     error = network.proposed(sl, "NodeLeft", {}).error()
+    assert error is not None
+    return Told.by(error)
+
+
+@case("who joins has not read what the ledger has let go of since")
+def _(stage: Stage) -> Told:
+    network = Network(stage, rules=KNOWN)
+    for ledger in network.ledgers:
+        ledger.departed.before = 1
+    author = Author(stage.b, "sl", stage.new("sl"))
+    error = network.proposed(author, "NodeJoined", author.joined() | network.knows).error()
     assert error is not None
     return Told.by(error)
 

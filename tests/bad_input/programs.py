@@ -213,6 +213,12 @@ def _(stage: Stage) -> Told:
     return network.refusal("Enrolled", network.enrolment(organisations=["a"]))
 
 
+@case("the name of a contract that another organisation has opened for itself")
+def _(stage: Stage) -> Told:
+    network = Contracted(stage, KNOWN, organisations=["a"])
+    return network.refusal("Enrolled", network.enrolment(organisations=["b"]))
+
+
 @case("a contract for an organisation that nobody knows")
 def _(stage: Stage) -> Told:
     network = Contracted(stage)

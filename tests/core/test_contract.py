@@ -173,6 +173,19 @@ def test_organisations_limit_who_enrols_by_key_not_by_name():
     assert "no organisation 'c' is admitted" in scene.enrol(ours, organisations=["c"]).reason
 
 
+def test_who_comes_second_to_a_name_is_told_who_has_it_and_what_helps():
+    scene = Scene(["a", "b"], rules=5)
+    ours, theirs = newcomer(scene, 1, "a"), newcomer(scene, 2, "b")
+    assert scene.enrol(ours, organisations=["a"]).accepted
+    refused = scene.enrol(theirs, organisations=["b"])
+    assert "organisation b: sl-1 (a) was the first to use that name, and admits certain" in refused.reason
+    assert "have a reset this one (swarm contract reset digits)" in refused.hint
+    before = Scene(["a", "b"], rules=4)
+    ours, theirs = newcomer(before, 1, "a"), newcomer(before, 2, "b")
+    assert before.enrol(ours, organisations=["a"]).accepted
+    assert before.enrol(theirs, organisations=["b"]).reason == "contract digits does not admit the organisation b"
+
+
 def test_an_organisation_has_no_more_peers_in_a_contract_than_it_admits():
     scene = Scene(["a", "b"])
     first, second, other = newcomer(scene, 1, "a"), newcomer(scene, 2, "a"), newcomer(scene, 3, "b")

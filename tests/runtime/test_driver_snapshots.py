@@ -363,6 +363,36 @@ def test_two_that_differ_say_so_and_go_on_while_nobody_can_tell_who_is_right(wor
     run(scenario)
 
 
+def test_who_could_not_sign_when_a_majority_did_signs_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots_module, "LATER_S", 0.05)
+    genuine, away = Snapshots.answer_cosign, set[str]()
+
+    def answer(self: Snapshots, uid: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {"signature": b""} if self._state.uid in away else genuine(self, uid, body)
+
+    monkeypatch.setattr(Snapshots, "answer_cosign", answer)
+
+    def signed(node: Node) -> set[str]:
+        stored = node.driver._store.snapshot()
+        return set(stored[1]) if stored and stored[0].index == EVERY else set()
+
+    async def scenario() -> None:
+        async with world.three() as nodes:
+            with world.client() as client:
+                uids = {node.local.state.uid for node in nodes}
+                away.add(nodes[2].local.state.uid)
+                await renew(await leader_of(*nodes), EVERY, author=client)
+                await until(lambda: signed(nodes[0]) == signed(nodes[1]) == uids - away)
+                served = nodes[0].driver.snapshots.answer_piece({})
+                assert set(served["signatures"]) == uids - away
+                await until(lambda: len(signed(nodes[2])) >= 2)
+                away.clear()
+                await until(lambda: all(signed(node) == uids for node in nodes))
+                assert set(nodes[0].driver.snapshots.answer_piece({})["signatures"]) == uids
+
+    run(scenario)
+
+
 async def diverge(node: Node) -> None:
     """As by a flipped bit of its memory."""
     ledger = node.driver.ledger
