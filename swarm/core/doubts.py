@@ -72,8 +72,10 @@ class Doubts:
         return set(order[len(live) - least :])
 
     def _is_out(self, uid: str, doubt: Doubt, current: Round) -> bool:
-        brings = current.terms.stage == "down" and self._members[uid].leads
-        return doubt.until >= current.number and uid not in current.offers and not brings
+        member = self._members[uid]
+        brings = current.terms.stage == "down" and member.leads
+        here = member.state in ("live", "dropped")
+        return here and doubt.until >= current.number and uid not in current.offers and not brings
 
     @property
     def told_max(self) -> int:

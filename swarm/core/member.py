@@ -155,12 +155,8 @@ class Member:
         return [m.GiveUp(Refused(event.reason))]
 
     def _counted_again(self) -> list[m.Effect]:
-        """It was gone when its round was drawn: its offer said only that it is there, and it may be next by now."""
-        contract = self.contract
-        counts = not contract.options.pickPeers and not contract.sits_out(self.uid)
-        if counts or contract.snap is not None or contract.finished:
-            return []
-        return self._pursue()
+        """It was gone when its round was drawn, or left out of it: its offer said only that it is there."""
+        return self._pursue() if self.contract.snap is None and not self.contract.finished else []
 
     def _passed_over(self, round_: int) -> list[m.Effect]:
         untold = self.phase is Phase.OFFERED

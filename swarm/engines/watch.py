@@ -63,19 +63,20 @@ def _start(plan: dict[str, object]) -> int:
 
 
 def _guard(group: int) -> int:
-    """A shell that SIGKILLs this group once the watcher is gone; 0 where there is no sh.
+    """A shell that SIGKILLs this group once the watcher is gone; 0 where none can be started.
 
-    It waits at the end of a pipe that nobody writes into, whose other end only the watcher has open.
+    It waits at the end of a pipe that nobody writes into, whose other end only the watcher has open. It lacks the mark
+    in the environment by which the engine ends what is of a slot: it has to outlive the watcher by its last act.
     """
-    reading, _ = os.pipe()
     words = ["sh", "-c", 'read -r line; kill -9 "-$0" 2>/dev/null', str(group)]
-    actions = [(os.POSIX_SPAWN_DUP2, reading, 0)]
     try:
-        return os.posix_spawn("/bin/sh", words, os.environ, file_actions=actions, setpgroup=0)
+        reading, _ = os.pipe()
+        try:
+            return os.posix_spawn("/bin/sh", words, {}, file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0)], setpgroup=0)
+        finally:
+            os.close(reading)
     except OSError:
         return 0
-    finally:
-        os.close(reading)
 
 
 def _watch(plan: dict[str, object], pid: int, awaited: set[signal.Signals]) -> tuple[int, str, str]:

@@ -141,8 +141,7 @@ def place(directory: Path) -> Iterator[str]:
         _keep(directory, temporary)
         yield check_path(f"{temporary}/socket")
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        _note(directory).unlink(missing_ok=True)
+        _remove(directory, Path(temporary))
 
 
 def _keep(directory: Path, temporary: str) -> None:
@@ -160,9 +159,15 @@ def forget(directory: Path) -> None:
         temporary = Path(_note(directory).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    if temporary.parent == Path(tempfile.gettempdir()) and temporary.name.startswith(_PREFIX):
-        shutil.rmtree(temporary, ignore_errors=True)
-    _note(directory).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        if temporary.name.startswith(_PREFIX) and os.listdir(temporary) in ([], ["socket"]):
+            _remove(directory, temporary)
+
+
+def _remove(directory: Path, temporary: Path) -> None:
+    shutil.rmtree(temporary, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        _note(directory).unlink()
 
 
 def _note(directory: Path) -> Path:

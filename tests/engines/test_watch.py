@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from swarm.engines import watch
+from swarm.engines.process import MARK, ProcessEngine
 from tests.nodes.waiting import PATIENCE_S
 
 BEYOND = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE); "
@@ -76,13 +77,18 @@ def test_what_it_leaves_behind_is_gone_with_it(watched, tmp_path):
     assert not [one for one in psutil.process_iter() if _is_in(one, tmp_path)]
 
 
-def test_a_program_and_what_it_has_started_go_with_their_watcher(watched, tmp_path):
-    process = watched(sys.executable, "-c", BEYOND + "print('on', flush=True); time.sleep(1000)")
+@pytest.mark.parametrize("how", ["killed", "swept"])
+def test_a_program_and_what_it_has_started_go_with_their_watcher(watched, tmp_path, monkeypatch, how):
+    """Also what has another environment, by which the engine does not know it for the slot's."""
+    monkeypatch.setenv(MARK, str(tmp_path))
+    unmarked = "import subprocess, time; subprocess.Popen(['env', '-i', 'sleep', '1000']); "
+    process = watched(sys.executable, "-c", unmarked + "print('on', flush=True); time.sleep(1000)")
     while not (tmp_path / "log").exists() or "on" not in (tmp_path / "log").read_text():
         assert process.poll() is None
     running = [one for one in psutil.process_iter() if _is_in(one, tmp_path)]
     assert len(running) == 2, "the program and what it has started"
-    process.kill()
+    process.kill() if how == "killed" else ProcessEngine().sweep(tmp_path)
+    process.wait(PATIENCE_S)
     assert not psutil.wait_procs(running, PATIENCE_S)[1]
 
 

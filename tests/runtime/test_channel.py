@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -443,11 +444,12 @@ def test_a_program_that_does_not_read_keeps_nobody_waiting(node):
 
 
 @pytest.mark.parametrize("how", ["started again", "cleared away"])
-def test_where_a_killed_nodes_socket_lay_goes_with_the_next_start_or_with_its_slot(tmp_path, how):
+def test_where_a_killed_nodes_socket_lay_goes_with_the_next_start_or_with_its_slot(tmp_path, monkeypatch, how):
     state = tmp_path / ("a" * channel.PATH_MAX) / "sl"
     killed = place(state / "channel")
     path = killed.__enter__()  # and nothing is heard of it again
     Path(path).touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # another one than it had
     if how == "started again":
         with place(state / "channel") as again:
             assert Path(again).parent.is_dir()
@@ -455,3 +457,13 @@ def test_where_a_killed_nodes_socket_lay_goes_with_the_next_start_or_with_its_sl
         SlotDirectory(state.parent, None).clear()
     assert not Path(path).parent.exists()
     assert not list(tmp_path.rglob("elsewhere"))
+
+
+def test_a_place_that_cannot_be_kept_is_said_in_one_sentence_and_nothing_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    state = tmp_path / ("a" * channel.PATH_MAX)
+    state.write_text("no directory")
+    with pytest.raises(BadInput, match=r"no channel at .*: Not a directory"), place(state / "channel"):
+        pass
+    assert not list((tmp_path / "tmp").iterdir())

@@ -42,14 +42,15 @@ class Going:
         """What came of each, as far as it got."""
         for each in over:
             try:
-                self._at_work = True
-                if not self.on:
-                    return
-                result = work(each)
+                try:
+                    self._at_work = True
+                    if not self.on:
+                        return
+                    result = work(each)
+                finally:
+                    self._at_work = False
             except Ended:
                 return
-            finally:
-                self._at_work = False
             yield result
 
 

@@ -185,14 +185,17 @@ class Recovery(Process):
 
     def _see_to(self, sn: NetworkNode) -> None:
         """Who was named as a voter, and never heard of it, is removed and hears of nothing: its status says that it has
-        no leader, and a person gives it a new directory."""
+        no leader, and a person gives it a new directory. Who was about to join, and knows the lost ones only, has said
+        so since, and is started again at another one."""
         assert self._promoted is not None
         known = self._promoted.orderer.ledger.nodes.get(sn.uid) if self._promoted.alive else None
-        if not sn.alive or known is None or not known.gone:
+        removed, unknown = known is not None and known.gone, known is None and not sn.orderer.head
+        if not sn.alive or not (removed or unknown):
             self._waits.pop(sn.uid, None)
         elif self.now_s - self._waits.setdefault(sn.uid, self.now_s) >= SEEN_S:
-            sn.note("set_aside", sn.uid)
-            sn.disk.damaged = True
+            del self._waits[sn.uid]
+            sn.note("set_aside" if removed else "started_again", sn.uid)
+            sn.disk.damaged = removed
             sn.crash(power=False)
             self._around.weather.revive(sn)
 
