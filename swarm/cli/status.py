@@ -127,7 +127,8 @@ def _contracts(rows: list[dict[str, Any]]) -> Table:
         enrolled = row.get("enrolled", len(row["members"]))  # an older network node says all of them
         members = f"{live} live of {enrolled}, minPeers {row['min_peers']}"
         model = short_digest(row["base"]) if row["commits"] else "none yet"
-        shown.add_row(row["name"], str(row["round"]), row["phase"], members, model, ", ".join(row["waiting_for"]))
+        waits = ", ".join([*row.get("absent", []), *row["waiting_for"]])  # an older network node names nobody absent
+        shown.add_row(row["name"], str(row["round"]), row["phase"], members, model, waits)
     return shown
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgpack
 
 import swarm
+from swarm.core import awaited
 from swarm.core.contract import Contract
 from swarm.core.ledger import Ledger
 from swarm.core.organisations import label
@@ -239,6 +240,7 @@ def _contract(contract: Contract, training: Training) -> dict[str, Any]:
         "members": list(fitting(_members(contract, training), PART_KIB)),
         "phase": contract.phase,
         "waiting_for": list(fitting((str(contract.members[uid]) for uid in contract.waiting_for()), NAMES_KIB)),
+        "absent": awaited.absent(contract),
         "min_peers": contract.options.minPeers,
         "commits": contract.commits,
     }
