@@ -89,7 +89,9 @@ def _status(entrance: Entrance) -> dict[str, Any]:
 def _order(status: dict[str, Any]) -> str:
     """Who orders the ledger, in one line."""
     names = {row["uid"]: _who(row) for row in status["nodes"]}
-    voters, learners = ([names.get(uid, uid) for uid in status[what]] for what in ("voters", "learners"))
+    silent = {row["uid"] for row in status["nodes"] if row["state"] == "silent"}
+    voters = [names.get(uid, uid) for uid in status["voters"]]
+    learners = [names.get(uid, uid) for uid in status["learners"] if uid not in silent]
     parts = [
         f"led by {names.get(status['leader'], status['leader'])}" if status["leader"] else "led by nobody at present",
         f"{'voters' if len(voters) > 1 else 'voter'} {', '.join(voters) or 'not known yet'}",
