@@ -186,7 +186,7 @@ def _options(
     if evaluates and own["useAdaptiveSync"] == "hpe" and keywords.get("adsValData") is None:
         raise BadInput("For adaptive sync, valid adsValData is mandatory")
     own |= {name: _thousandths(own[name]) for name in THOUSANDTHS & own.keys()}
-    if TOO_FEW_PEERS_VARIABLE in environment:
+    if TOO_FEW_PEERS_VARIABLE in environment and "tooFewPeersSeconds" not in own:
         own["tooFewPeersSeconds"] = _too_few_peers_s(environment[TOO_FEW_PEERS_VARIABLE])
     said = own.keys() | (_WHO if any(own.get(name) for name in _WHO) else frozenset())
     for name, variable in OPTION_VARIABLES.items():

@@ -36,6 +36,7 @@ _OF_A_NODE = re.compile(rb"[\d-]{10} [\d:,]{12} : swarm\.[\w.]+ : (INFO|DEBUG) :
     examples=EXAMPLES,
     help="Run N copies of a training program as N organisations on this machine, each with a learning node of its own. "
     "A copy finds its number in SWARM_PEER (0 to N-1) and theirs in SWARM_PEERS. When one fails, all are ended. "
+    "Each waits for the others as long as its callback's tooFewPeersSeconds says: 600 s if it says nothing. "
     "With -f: submit the task in a file, for operators to run when they have room; swarm status ID says how it goes.",
 )
 @click.option("--peers", default=2, show_default=True, type=click.IntRange(1, 64), help="copies of the program")
@@ -76,7 +77,7 @@ def submit(path: Path, entrance: Callable[[], Entrance], as_json: bool) -> None:
 def here(peers: int, as_json: bool, program: tuple[str, ...]) -> None:
     """Run copies of the program as a swarm that begins and ends with them."""
     from swarm.nodes.launch import Launch, ended_by_signals
-    from swarm.nodes.localrun import LocalRun, Program, environment
+    from swarm.nodes.localrun import LocalRun, Program
     from swarm.nodes.program import must_exist
     from swarm.nodes.scratch import scratch_directory
 
@@ -85,11 +86,7 @@ def here(peers: int, as_json: bool, program: tuple[str, ...]) -> None:
         Program(program, {"SWARM_PEER": str(number), "SWARM_PEERS": str(peers)}, Path.cwd()) for number in range(peers)
     ]
     output = Output(sys.stderr if as_json else sys.stdout)
-    with (
-        ended_by_signals(),
-        scratch_directory("swarm-run-") as directory,
-        Launch(environment=environment()) as launch,
-    ):
+    with ended_by_signals(), scratch_directory("swarm-run-") as directory, Launch() as launch:
         run = LocalRun(directory, launch, peers=peers, sns=SNS, look=lambda: output.show(run))
         try:
             run.start(copies)

@@ -28,7 +28,7 @@ from swarm.nodes.hearsay import asked, borne_out, head_of
 from swarm.runtime.change import either
 from swarm.runtime.control import Control, Link, Prompt
 from swarm.runtime.inturn import InTurn
-from swarm.runtime.ledgercopy import LedgerCopy
+from swarm.runtime.ledgercopy import REMEMBERED, LedgerCopy
 from swarm.runtime.replica import Replica
 from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
@@ -44,7 +44,6 @@ BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 TAKING_S = 2.0
 """After so long an SN that has sent entries is told how far they were taken."""
 BREATH = 16
-REMEMBERED = "network-nodes.json"
 FLAGS = "--sn-ip its --host-ip and --sn-api-port its API port"
 
 Address = tuple[str, int]

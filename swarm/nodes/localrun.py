@@ -24,7 +24,8 @@ END_S = 15.0
 
 
 def environment(patience_s: str = TOO_FEW_PEERS_S) -> dict[str, str]:
-    """For all processes of a run: where nobody starts again what died, nobody waits long for it."""
+    """For all processes of a demo or a bench, whose programs are our own and begin as one: nobody waits long for what
+    died. It is not for `swarm run`: of people's programs one may begin minutes after another."""
     return {"SWARM_TOO_FEW_PEERS_S": os.environ.get("SWARM_TOO_FEW_PEERS_S", patience_s)}
 
 

@@ -24,6 +24,8 @@ from swarm.runtime.replica import Replica
 from swarm.runtime.statedir import StateDirectory
 
 NAME = "ledger-copy"
+REMEMBERED = "network-nodes.json"
+"""Where network nodes were, as `nodes/ledgerlink` has it."""
 EVERY = 1000
 """Entries that may have to be read again."""
 _HASH_BYTES = 32
@@ -54,10 +56,12 @@ class LedgerCopy:
             self.state.write_atomic(NAME, packed(replica), fsync=False)
 
     def give(self, directory: Path) -> None:
-        """To a node that is about to begin in this directory, which is made if need be."""
-        with contextlib.suppress(OSError):
-            directory.mkdir(mode=0o700, exist_ok=True)
-            os.link(self.state.path / NAME, directory / NAME)  # each only ever replaces its own
+        """To a node that is about to begin in this directory, which is made if need be: also where network nodes were,
+        since the one that it is told may be lost for good."""
+        for name in (NAME, REMEMBERED):
+            with contextlib.suppress(OSError):
+                directory.mkdir(mode=0o700, exist_ok=True)
+                os.link(self.state.path / name, directory / name)  # each only ever replaces its own
 
     def forget(self) -> None:
         self.index = 0

@@ -99,13 +99,15 @@ def test_numbers_may_be_written_as_text_and_the_merge_method_in_any_case():
     assert checked(mergeMethod="SLMergeMethod.coordmedian", maxFaulty=2).options.mergeMethod == "coordmedian"
 
 
-def test_contract_options_are_keywords_and_the_environment_overrides_the_seconds():
+def test_contract_options_are_keywords_and_go_before_what_the_environment_says():
+    said = {"SWARM_TOO_FEW_PEERS_S": "20"}
     arguments = checked(
         onTooFewPeers="local", tooFewPeersSeconds=30, initialModel="first", topology="sharded", organisations="a",
-        environment={"SWARM_TOO_FEW_PEERS_S": "20"},
+        environment=said,
     )  # fmt: skip
     options = arguments.options
-    assert (options.onTooFewPeers, options.tooFewPeersSeconds) == ("local", 20)
+    assert (options.onTooFewPeers, options.tooFewPeersSeconds) == ("local", 30)
+    assert checked(environment=said).options.tooFewPeersSeconds == 20
     assert (options.initialModel, options.topology, options.organisations) == ("first", "sharded", ("a",))
 
 

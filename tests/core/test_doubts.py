@@ -108,6 +108,15 @@ def merging_picked(count, **options):
     return scene, scene.learners(count, schema=BIG, topology="sharded", **options)
 
 
+def test_who_is_doubted_and_gone_is_shown_as_gone():
+    scene, (liar, *honest) = merging(5)
+    lie(scene, liar, honest[0])
+    truth(scene, *honest)
+    assert scene.contract.state_of(liar.uid) == "left out"
+    scene.lose(liar)
+    assert (scene.contract.state_of(liar.uid), out(scene)) == ("lost", [])
+
+
 def test_a_doubt_goes_with_as_many_commits_as_its_member_was_ready_for():
     scene, (liar, *honest) = merging(3)
     lie(scene, liar, honest[0])

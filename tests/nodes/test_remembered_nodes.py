@@ -14,10 +14,10 @@ from swarm.core.ledger import Ledger
 from swarm.errors import Unreachable
 from swarm.nodes.client import Client, consult
 from swarm.nodes.launch import Launch
-from swarm.nodes.ledgerlink import REMEMBERED
 from swarm.nodes.local import HOST, READY_S, LocalSwarm
 from swarm.runtime import ledgercopy
 from swarm.runtime.credentials import Credentials
+from swarm.runtime.ledgercopy import REMEMBERED
 from swarm.runtime.replica import Replica
 
 

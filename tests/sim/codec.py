@@ -91,6 +91,14 @@ class Codec:
     def read(self, entry: LogEntry) -> tuple[EntryHeader, bytes]:
         return self.entries[entry.raw]
 
+    def chain(self, last: bytes) -> list[bytes]:
+        """All entries up to this one, as other nodes have them."""
+        chain = []
+        while any(last):
+            chain.append(last)
+            last = self.entries[last][0].prev_hash
+        return chain[::-1]
+
     def claim(self, header: EntryHeader, proposal: bytes, ledger: Ledger) -> Claim:
         """What `wire.signed.verify` would find out: a function of the proposal and the ledger alone."""
         if not proposal:

@@ -91,14 +91,6 @@ class Heads:
         self._met.add((other.name, life))
         return True
 
-    def chain(self, last: bytes) -> list[bytes]:
-        """All entries up to this one, as other nodes have them."""
-        entries, chain = self._node.around.codec.entries, []
-        while any(last):
-            chain.append(last)
-            last = entries[last][0].prev_hash
-        return chain[::-1]
-
     # ---- recoveries
 
     def recovered(self, raw: bytes) -> None:

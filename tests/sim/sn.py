@@ -128,6 +128,7 @@ class NetworkNode(Process):
         self.heads: Heads | None = None
         if self.around.recovers:
             self.heads = Heads(self)
+        if self.first_raw:
             self.later(BACKFILL_S, self._fill)
         self._handle(Breathed())
         self._tick()
@@ -382,8 +383,8 @@ class NetworkNode(Process):
 
     def _fill(self) -> None:
         """Have from others what lies behind the snapshot that this node began with, as `runtime/backfill` does it."""
-        if self.heads is not None and self.first_raw:
-            before = self.heads.chain(self.raws[0] if self.raws else self.orderer.ledger.head_hash)
+        if self.first_raw:
+            before = self.around.codec.chain(self.raws[0] if self.raws else self.orderer.ledger.head_hash)
             self.raws, self.first_raw = before[: self.first_raw] + self.raws, 0
 
     def _store(self, write: Append | Snapshot) -> None:
