@@ -33,7 +33,8 @@ from swarm.wire.shapes import CLOSED, Sentence, TaskName, Text, Value, Variable,
 from swarm.wire.taskfile import without_secrets
 
 LONGEST_S = 30 * 24 * 3600
-_FOR_A_SHELL = re.compile(r"(?:^|\s)(?:&&?|\|\|?|;|[0-9]?>>?|<)(?=\s)|\S;(?=\s)")
+_FOR_A_SHELL = re.compile(r"(?<!\S)(?:&&?|\|\|?|[0-9]?>>?|<)(?=\s)|;(?=\s)")
+_QUOTED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 _Word = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4000)]
 
 
@@ -193,9 +194,9 @@ def made(said: dict[str, Any], name: str) -> JobsFile:
 def of_document(document: documents.Document) -> JobsFile:
     """The task in it; raises BadInput with all faults."""
     said, warnings = fit(document, Written)
-    if said.Body.Exec and not said.Body.Shell and (found := _FOR_A_SHELL.search(said.Body.Exec)):
+    if said.Body.Exec and not said.Body.Shell and (found := _FOR_A_SHELL.search(_QUOTED.sub("_", said.Body.Exec))):
         raise BadInput(
-            f"{document.name}: Exec has {found[0].strip()}, which only a shell understands: {said.Body.Exec!r}",
+            f"{document.name}: Exec has {found[0]}, which only a shell understands: {said.Body.Exec!r}",
             hint="Shell: true (swarm sweep --shell) gives it to /bin/sh",
         )
     return JobsFile(said.Name, said.Author or "", said.Body, warnings)

@@ -69,6 +69,11 @@ def _(stage: Stage) -> Told:
     return swarm(stage, "run", "-f", job(stage, f"  Command: [cat]\n  Data: {{'%DATA': {MINE}}}\n"))
 
 
+@case("swarm run -f: an Exec that only a shell understands")
+def _(stage: Stage) -> Told:
+    return swarm(stage, "run", "-f", job(stage, "  Exec: python -c 'a; b'; echo done\n"))
+
+
 @case("swarm run -f: an output whose name is none")
 def _(stage: Stage) -> Told:
     return swarm(stage, "run", "-f", job(stage, "  Command: [cat]\n  Output: model@1\n"))

@@ -106,12 +106,29 @@ def test_there_is_a_job_for_each_file_and_the_ledger_has_the_list_as_it_is():
         (b"{Directory: /home/a/configs, Files: [a.json, b.json]}", b'a, "%B2": b', "Body.ForEach: takes one tag"),
         (b"Probe: 2", b"Replicas: 2", "leave Replicas and Rendezvous out"),
         (b"-o %OUT", b"-o %OUT && after.sh", "Exec has &&, which only a shell understands"),
+        (b"-o %OUT", b"-o '%OUT'; after.sh", "Exec has ;, which only a shell understands"),
         (b"-c %IN -o %OUT", b"-c '%IN' -o %OUT\n  Shell: true", "%IN stands inside quotes"),
     ],
 )
 def test_a_tag_without_a_value_and_a_value_without_a_tag_are_refused(changed, into, said):
     assert changed in SWEEP
     assert said in faults(SWEEP.replace(changed, into))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('python -c "import time; print(1)"', ["python", "-c", "import time; print(1)"]),
+        ("python -c 'import time; print(1)'", ["python", "-c", "import time; print(1)"]),
+        ("python t.py --expr 'x < 3'", ["python", "t.py", "--expr", "x < 3"]),
+        ("sh -c 'a && b'", ["sh", "-c", "a && b"]),
+        (r'echo "say \"a > b\" | c"', ["echo", 'say "a > b" | c']),
+        (r"find . -exec cat {} \; -print", ["find", ".", "-exec", "cat", "{}", ";", "-print"]),
+    ],
+)
+def test_what_stands_inside_quotes_is_for_the_program_not_for_a_shell(line, words):
+    task = jobsfile.made({"Name": "j", "TaskType": "RUN_JOBS", "Body": {"Exec": line}}, "j")
+    assert shlex.split(task.body.Exec) == words
 
 
 def test_a_variable_may_hold_what_a_tag_stands_for():
