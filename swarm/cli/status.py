@@ -89,7 +89,9 @@ def _status(entrance: Entrance) -> dict[str, Any]:
 def _order(status: dict[str, Any]) -> str:
     """Who orders the ledger, in one line."""
     names = {row["uid"]: _who(row) for row in status["nodes"]}
-    voters, learners = ([names.get(uid, uid) for uid in status[what]] for what in ("voters", "learners"))
+    silent = {row["uid"] for row in status["nodes"] if row["state"] == "silent"}
+    voters = [names.get(uid, uid) for uid in status["voters"]]
+    learners = [names.get(uid, uid) for uid in status["learners"] if uid not in silent]
     parts = [
         f"led by {names.get(status['leader'], status['leader'])}" if status["leader"] else "led by nobody at present",
         f"{'voters' if len(voters) > 1 else 'voter'} {', '.join(voters) or 'not known yet'}",
@@ -127,7 +129,8 @@ def _contracts(rows: list[dict[str, Any]]) -> Table:
         enrolled = row.get("enrolled", len(row["members"]))  # an older network node says all of them
         members = f"{live} live of {enrolled}, minPeers {row['min_peers']}"
         model = short_digest(row["base"]) if row["commits"] else "none yet"
-        shown.add_row(row["name"], str(row["round"]), row["phase"], members, model, ", ".join(row["waiting_for"]))
+        waits = ", ".join([*row.get("absent", []), *row["waiting_for"]])  # an older network node names nobody absent
+        shown.add_row(row["name"], str(row["round"]), row["phase"], members, model, waits)
     return shown
 
 

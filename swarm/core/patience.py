@@ -6,6 +6,7 @@ bounds ends with an error that names them.
 
 from __future__ import annotations
 
+from swarm.core import awaited
 from swarm.core.contract import Contract
 from swarm.core.member_steps import Asked, Effect, GiveUp, Tell
 from swarm.errors import Unreachable
@@ -55,13 +56,7 @@ class Patience:
 
     @property
     def too_few(self) -> bool:
-        return len(self._contract.live()) < self._contract.options.minPeers or self._unled
-
-    @property
-    def _unled(self) -> bool:
-        """Nobody is there to bring what comes from above."""
-        leaders = (m for m in self._contract.members.values() if m.leads and m.state in ("live", "dropped"))
-        return self._contract.level.stage == "down" and not any(leaders)
+        return len(self._contract.live()) < self._contract.options.minPeers or awaited.unled(self._contract)
 
     def may_go_alone(self, ask: Asked | None) -> bool:
         training = ask is not None and ask.kind == "sync"
@@ -81,14 +76,7 @@ class Patience:
 
     def missing(self) -> str:
         """Whom this node waits for, by name; those who never enrolled have none."""
-        contract = self._contract
-        named = [str(contract.members[uid]) for uid in contract.waiting_for()]
-        absent = contract.options.minPeers - len(contract.live())
-        if absent > 0:
-            named.append(f"{absent} more to enrol (minPeers {contract.options.minPeers})")
-        if self._unled:
-            named.append(f"a leader that merges in contract {contract.options.upper} for this group")
-        return ", ".join(named) or "the ledger's decision"
+        return ", ".join(awaited.names(self._contract)) or "the ledger's decision"
 
     def note(self, now_s: float, text: str) -> list[Effect]:
         if now_s - self._noted_s < NOTE_EVERY_S:

@@ -337,7 +337,7 @@ class NetworkNode:
         notes = [*self.driver.notes(), *self.leader.notes(), *self.heads.notes(), upgrading, self._returned]
         notes += [self._elsewhere] if self._alone else []
         said = [note for note in notes if note]
-        return ledger_status(self.driver, self.local, self.life.heard_ms, said, self.trainings.of)
+        return ledger_status(self.driver, self.local, self.life.heard_ms, self.life.silent(), said, self.trainings.of)
 
     def _answering(self, answer: Answer) -> Handler:
         async def handle(link: Link, body: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from swarm.core.timekeeper import SILENCE_S
 from swarm.errors import BadInput
 from swarm.nodes.sn_leader import Leader
 from swarm.nodes.sn_links import Links
@@ -28,6 +29,8 @@ class Life:
         self._clock, self._own_uid = clock, own_uid
         self.heard_ms: dict[str, int] = {}
         """When each node of the ledger was heard last, by the wall clock."""
+        self._heard_s: dict[str, float] = {}
+        """The same by the other clock, of network nodes, who have this from when they are known here."""
 
     def handlers(self) -> dict[str, Handler]:
         return {"going": self._told_going}
@@ -35,9 +38,18 @@ class Life:
     def listeners(self) -> dict[str, Listener]:
         return {"alive": self._told_alive}
 
+    def silent(self) -> set[str]:
+        """Network nodes that are not heard here: others would be lost by now, they are removed by a person only."""
+        now_s = self._clock.now_s()
+        network = (uid for uid, _ in self._driver.ledger.sns())
+        return {uid for uid in network if now_s - self._heard_s.get(uid, now_s) > SILENCE_S}
+
     async def run(self) -> None:
         """The leader times them; the others tell it whom they hear."""
         while True:
+            now_s = self._clock.now_s()
+            for uid, _ in self._driver.ledger.sns():
+                self._heard_s.setdefault(uid, now_s)
             self._pass_on([*self._links.heard(), self._own_uid])
             await trio.sleep(ALIVE_EVERY_S)
 
@@ -62,5 +74,6 @@ class Life:
         """``words``: the last ones of somebody, or none."""
         ledger = self._driver.ledger
         self._driver.alive(uids, () if words == b"" else (who_goes(words, ledger.network_id),))
-        now_ms = self._clock.wall_ms()
+        now_ms, now_s = self._clock.wall_ms(), self._clock.now_s()
         self.heard_ms |= {uid: now_ms for uid in uids if uid in ledger.nodes}
+        self._heard_s |= {uid: now_s for uid in uids if uid in self._heard_s}

@@ -7,12 +7,13 @@ for; fits into a message, however much there is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgpack
 
 import swarm
+from swarm.core import awaited
 from swarm.core.contract import Contract
 from swarm.core.ledger import Ledger
 from swarm.core.organisations import label
@@ -41,9 +42,15 @@ T = TypeVar("T")
 
 
 def ledger_status(
-    driver: Driver, local: Local, heard_ms: Mapping[str, int], notes: Sequence[str], training: Training
+    driver: Driver,
+    local: Local,
+    heard_ms: Mapping[str, int],
+    silent: Container[str],
+    notes: Sequence[str],
+    training: Training,
 ) -> dict[str, Any]:
-    """``heard_ms``: when this node heard of others last; ``notes``: what must be said, a sentence each.
+    """``heard_ms``: when this node heard of others last; ``silent``: network nodes that it hears no longer; ``notes``:
+    what must be said, a sentence each.
 
     Nodes that have left or were removed are not listed; of all others as many as a message takes, who lives and what is
     under way first. ``unlisted`` counts those that are not.
@@ -51,8 +58,8 @@ def ledger_status(
     identity = local.credentials.identity
     ledger, voters = driver.ledger, driver.voters
     rows = {
-        "organisations": _organisations(ledger),
-        "nodes": _nodes(ledger, heard_ms),
+        "organisations": _organisations(ledger, silent),
+        "nodes": _nodes(ledger, heard_ms, silent),
         "contracts": (_contract(contract, training) for contract in _by_need(ledger)),
         "tasks": (_task(task) for task in sorted(ledger.tasks.values(), key=_needed_task)),
         "taskrunners": (_taskrunner(runner) for runner in ledger.taskrunners.values()),
@@ -112,15 +119,16 @@ def rules_note(ledger: Ledger) -> str:
     return f"rules version {coming} is activated once these nodes are upgraded, too: {names}{more}"
 
 
-def _organisations(ledger: Ledger) -> Rows:
-    live = Counter(node.identity.anchor for node in ledger.nodes.values() if node.state == "live")
+def _organisations(ledger: Ledger, silent: Container[str]) -> Rows:
+    nodes = ledger.nodes.items()
+    live = Counter(node.identity.anchor for uid, node in nodes if node.state == "live" and uid not in silent)
     return [
         {"name": label(ledger.anchors, anchor), "key": f"sha256:{anchor.hex()}", "live_nodes": live[anchor]}
         for anchor in sorted(ledger.anchors)
     ]
 
 
-def _nodes(ledger: Ledger, heard_ms: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+def _nodes(ledger: Ledger, heard_ms: Mapping[str, int], silent: Container[str]) -> Iterator[dict[str, Any]]:
     """Network nodes, who lives, and those of the lost that came last."""
     here = {uid: node for uid, node in sorted(ledger.nodes.items()) if not node.gone}
     sns = [uid for uid, node in here.items() if node.identity.role == "sn"]
@@ -136,7 +144,7 @@ def _nodes(ledger: Ledger, heard_ms: Mapping[str, int]) -> Iterator[dict[str, An
             "organisation": node.identity.organisation,
             "role": node.identity.role,
             "uid": uid,
-            "state": node.state,
+            "state": "silent" if uid in silent else node.state,
             "rules": node.rules,
             "address": node.addresses[0] if node.addresses else "",
             "sentinel": uid == ledger.sentinel,
@@ -239,6 +247,7 @@ def _contract(contract: Contract, training: Training) -> dict[str, Any]:
         "members": list(fitting(_members(contract, training), PART_KIB)),
         "phase": contract.phase,
         "waiting_for": list(fitting((str(contract.members[uid]) for uid in contract.waiting_for()), NAMES_KIB)),
+        "absent": awaited.absent(contract),
         "min_peers": contract.options.minPeers,
         "commits": contract.commits,
     }

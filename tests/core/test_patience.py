@@ -5,7 +5,7 @@ from __future__ import annotations
 from swarm.core import member_steps as m
 from swarm.core.patience import ALONE_MAX
 from swarm.errors import Unreachable
-from tests.core.member_world import ME, OTHER, World, answer, kinds
+from tests.core.member_world import ME, OTHER, THIRD, World, answer, kinds
 
 
 def test_too_few_peers_are_waited_for_with_a_line_every_ten_seconds_and_then_an_error() -> None:
@@ -19,6 +19,33 @@ def test_too_few_peers_are_waited_for_with_a_line_every_ten_seconds_and_then_an_
     (give_up,) = world.tick(20)
     assert isinstance(give_up, m.GiveUp)
     assert isinstance(give_up.error, Unreachable)
+
+
+def test_who_was_there_is_waited_for_by_name_and_state() -> None:
+    world = World(peers=3, minPeers=4)
+    world.ask()
+    world.offer(ME)
+    world.contract.gone(OTHER, "lost", "no sign of life")
+    world.contract.gone(THIRD, "restarted", "began anew")
+    (line,) = world.tick(11)
+    assert isinstance(line, m.Tell)
+    names = "sl-2 (org-2) restarted, sl-1 (org-1) lost, 1 more to enrol (minPeers 4)"
+    assert line.text.startswith(f"waiting for peers: {names}, ")
+
+
+def test_of_more_who_are_gone_than_are_lacking_it_says_how_many_have_to_come_back() -> None:
+    world = World(peers=3)
+    world.ask()
+    world.offer(ME)
+    for uid in (OTHER, THIRD):
+        world.contract.gone(uid, "lost", "no sign of life")
+    (line,) = world.tick(11)
+    assert isinstance(line, m.Tell)
+    assert line.text.startswith("waiting for peers: 1 of: sl-2 (org-2) lost, sl-1 (org-1) lost, ")
+    world.contract.back(THIRD)  # and has not offered yet
+    (line,) = world.tick(11)
+    assert isinstance(line, m.Tell)
+    assert line.text.startswith("waiting for peers: 1 of: sl-2 (org-2) dropped, sl-1 (org-1) lost, ")
 
 
 def test_waiting_for_live_peers_has_no_end_but_a_line_that_names_them() -> None:

@@ -10,6 +10,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from swarm.core.names import uid_of
+from swarm.core.timekeeper import SILENCE_S
 from swarm.errors import BadInput, IdentityError
 from swarm.nodes.sn_life import Life
 from swarm.runtime.clock import Clock
@@ -29,11 +30,24 @@ class Node:
         self.passed: list[tuple[str, dict[str, Any]]] = []
         self.driven: list[Any] = []
         to_leader = SimpleNamespace(tell=lambda verb, body: self.passed.append((verb, body)))
-        ledger = SimpleNamespace(nodes={UID: object()}, network_id=NETWORK)
+        ledger = SimpleNamespace(nodes={UID: object()}, network_id=NETWORK, sns=lambda: [(UID, object())])
+        self.now_s = 0.0
         driver: Any = SimpleNamespace(role=role, ledger=ledger, alive=lambda *heard: self.driven.append(heard))
         leader: Any = SimpleNamespace(link=lambda: to_leader)
-        links: Any = SimpleNamespace(heard=lambda: [UID, "stranger"])
-        self.life = Life(driver, leader, links, Clock(wall_ms=lambda: 7), "own")
+        self.heard = [UID, "stranger"]
+        links: Any = SimpleNamespace(heard=lambda: self.heard)
+        self.life = Life(driver, leader, links, Clock(wall_ms=lambda: 7, now_s=lambda: self.now_s), "own")
+
+    def turn(self, seconds: float) -> None:
+        """Time goes by, and it looks once whom it hears."""
+        self.now_s += seconds
+
+        async def once() -> None:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await self.life.run()
+
+        trio.run(once)
 
 
 LINK: Any = SimpleNamespace(peer="sn-2")
@@ -57,6 +71,22 @@ def test_what_a_network_node_passes_on_is_what_who_leads_takes() -> None:
     leader.life.listeners()["alive"](LINK, {"uids": [UID, "stranger"]})  # of the release before
     assert leader.driven[1] == ([UID, "stranger"], ())
     assert leader.life.heard_ms == {UID: 7}
+
+
+def test_a_network_node_that_is_heard_no_longer_is_silent_until_it_is_heard_again() -> None:
+    node = Node("follower")
+    node.heard = []
+    node.turn(100)
+    assert node.life.silent() == set(), "this node itself has just begun"
+    node.turn(SILENCE_S + 1)
+    assert node.life.silent() == {UID}
+    node.heard = [UID]
+    node.turn(1)
+    node.turn(SILENCE_S + 1)
+    assert node.life.silent() == set()
+    node.heard = []
+    node.turn(SILENCE_S + 1)
+    assert node.life.silent() == {UID}
 
 
 @pytest.mark.parametrize("body", [{}, {"uids": [1]}, {"uids": [], "going": 5}, {"uids": [], "going": [["a"]]}])

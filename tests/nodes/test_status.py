@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+from swarm.cli.status import _order
 from swarm.core.node import Node, Outcomes
 from swarm.nodes.status import OTHERS_MAX, ledger_status
 from swarm.runtime.driver import Driver
@@ -16,6 +17,7 @@ from tests.core.scene import Actor, Scene
 class Network(Scene):
     def __init__(self) -> None:
         super().__init__(rules=4)
+        self.silent: set[str] = set()
         self.ledger.check = lambda: None  # type: ignore[method-assign]
         self.observer.see = lambda ledger, events: None  # type: ignore[method-assign]
 
@@ -27,7 +29,7 @@ class Network(Scene):
         local = SimpleNamespace(
             credentials=SimpleNamespace(identity=self.sn.identity), state=SimpleNamespace(uid=self.sn.uid)
         )
-        said = ledger_status(cast(Driver, driver), cast(Local, local), {}, [], lambda contract, uid: None)
+        said = ledger_status(cast(Driver, driver), cast(Local, local), {}, self.silent, [], lambda contract, uid: None)
         frame.pack(["reply", 1, said])
         return said
 
@@ -87,6 +89,22 @@ def test_r005_of_each_contract_it_says_who_is_waited_for_who_is_lost_and_how_man
     (row,) = scene.status()["contracts"]
     assert [member["state"] for member in row["members"]] == ["live", "live", "lost"]
     assert row["waiting_for"] == [str(scene.contract.members[other.uid])]
+    assert row["absent"] == [f"{scene.contract.members[third.uid]} lost"]
     assert scene.offer(other).accepted
     (row,) = scene.status()["contracts"]
     assert (row["round"], row["min_peers"], row["commits"]) == (0, 3, 0), "two are not enough"
+
+
+def test_a_network_node_that_is_not_heard_is_silent_and_counts_as_none_that_lives():
+    scene = Network()
+    peer = Actor("sn", "sn-2")
+    assert scene.join(peer).accepted
+    scene.silent = {peer.uid}
+    said = scene.status()
+    states = {row["uid"]: row["state"] for row in said["nodes"]}
+    assert states == {scene.sn.uid: "live", peer.uid: "silent"}
+    assert sum(row["live_nodes"] for row in said["organisations"]) == 1
+    assert said["learners"] == [peer.uid], "who votes is another question"
+    assert "storing along" not in _order(said)
+    scene.silent = set()
+    assert "storing along sn-2 (" in _order(scene.status())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from swarm.core import awaited
 from swarm.core.contract import Contract
 from swarm.core.ledger import Ledger
 from swarm.nodes.swci import facts
@@ -53,7 +54,7 @@ async def status(session: Session, contract: str) -> None:
         "ROUND": found.round,
         "COMMITTED ROUNDS": found.commits,
         "MODEL": found.base if found.has_model else "none yet",
-        "WAITS FOR": ", ".join(str(found.members[uid]) for uid in found.waiting_for()),
+        "WAITS FOR": ", ".join(awaited.names(found)),
     }
     session.say(facts.lines(shown))
     for uid, member in found.members.items():

@@ -1,0 +1,52 @@
+"""Whom a contract waits for before it goes on: names for people.
+
+Called by `core/patience` for the log of who waits, and by `nodes/status`. Guarantee: as long as there are too few,
+somebody is named, or how many have yet to enrol; a state is told in one word.
+"""
+
+from __future__ import annotations
+
+from swarm.core.contract import Contract
+
+NAMED_MAX = 5
+MAY_COME_BACK = ("lost", "restarted", "dropped")
+
+
+def names(contract: Contract) -> list[str]:
+    """All of them: who has to come back or to enrol first, then whose word the round lacks."""
+    return [*absent(contract), *(str(contract.members[uid]) for uid in contract.waiting_for())]
+
+
+def absent(contract: Contract) -> list[str]:
+    """Who has to come, or to come back, before the contract can go on; empty while enough are there."""
+    if contract.finished:
+        return []
+    options = contract.options
+    lacking = options.minPeers - len(contract.live())
+    said = _gone(contract, lacking) if lacking > 0 else []
+    if (new := lacking - _may_come_back(contract)) > 0:
+        said.append(f"{new} more to enrol (minPeers {options.minPeers})")
+    if unled(contract):
+        said.append(f"a leader that merges in contract {options.upper} for this group")
+    return said
+
+
+def unled(contract: Contract) -> bool:
+    """Nobody is there to bring what comes from above."""
+    leaders = (m for m in contract.members.values() if m.leads and m.state in ("live", "dropped"))
+    return contract.level.stage == "down" and not any(leaders)
+
+
+def _may_come_back(contract: Contract) -> int:
+    return sum(member.state in MAY_COME_BACK for member in contract.members.values())
+
+
+def _gone(contract: Contract, lacking: int) -> list[str]:
+    """Who was there, the newest first; last those in whose name somebody else is there by now."""
+    there = {str(contract.members[uid]) for uid in contract.live()}
+    gone = [member for member in contract.members.values() if member.state in MAY_COME_BACK]
+    gone.sort(key=lambda member: (str(member) in there, -member.ordinal))
+    named = [f"{member} {member.state}" for member in gone[:NAMED_MAX]]
+    if more := len(gone) - len(named):
+        named.append(f"{more} more")
+    return [f"{lacking} of: {', '.join(named)}"] if len(gone) > lacking else named
