@@ -103,7 +103,7 @@ async def run(settings: Settings) -> None:
 
 def set_aside(state: StateDirectory) -> None:
     """Begin anew in this directory, as a person has asked; nothing of what it holds is deleted."""
-    aside = state.set_aside(sn_return.ASIDE)
+    aside = sn_return.set_aside(state)
     log.warning("this node begins anew, its former node key and ledger are kept in %s", aside)
 
 
