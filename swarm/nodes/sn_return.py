@@ -1,8 +1,8 @@
 """How a network node that may not go on as it was comes back: under a new node key, as a learner.
 
-Used by ``nodes/sn`` between two lives of the node, when nothing of it runs. Guarantees: a directory that is an old
-copy, or that a forced recovery went past, is set aside whole, nothing of it is deleted, and its vote is not used again;
-what it acknowledged alone is listed in a file beside it.
+Used by ``nodes/sn`` between two lives of the node, and by ``run-sn --rejoin``, when nothing of it runs. Guarantees: a
+directory that is an old copy, or that a forced recovery went past, is set aside whole, nothing of it is deleted, and
+its vote is not used again; what it acknowledged alone is listed in a file beside it.
 """
 
 from __future__ import annotations
@@ -79,6 +79,18 @@ def set_aside(state: StateDirectory) -> Path:
     if place:
         state.write_json(READY, place)
     return aside
+
+
+def begin_anew(state: StateDirectory) -> None:
+    """Begin anew in this directory, as a person has asked; nothing of what it holds is deleted."""
+    former = state.uid
+    aside = set_aside(state)
+    log.warning(
+        "this node begins anew, its former node key and ledger are kept in %s; the network counts the former node "
+        "until it is removed: swarm sn remove %s",
+        aside,
+        former,
+    )
 
 
 def entrances(state: StateDirectory) -> list[Address]:
