@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
     "README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/RELIABILITY.md", "docs/BENCHMARKS.md",
-    "docs/from-hpe.md", "docs/SWCI.md", "docs/CALLBACKS.md", "docs/TASKS.md", "certs/README.md", "profiles/README.md",
+    "docs/from-hpe.md", "docs/SWCI.md", "docs/CALLBACKS.md", "docs/TASKS.md",
+    "docs/tutorial-two-hosts.md", "certs/README.md", "profiles/README.md",
     "examples/mnist-pyt/README.md", "examples/sklearn/README.md", "examples/hf-peft/README.md",
     "examples/fraud/README.md", "examples/from_flame/README.md",
 )  # fmt: skip

@@ -7,6 +7,7 @@ README's own scp. docs/tutorial-two-hosts.md says the same in prose.
 import json
 import os
 import re
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -255,6 +256,32 @@ def test_four_learning_nodes_of_one_host_share_a_certificate(network):
     assert said.count("STATE : done") == 4
     models = [(one.home / f"swarm/workspace/mnist/four{idx}.npy").read_bytes() for idx in range(4)]
     assert len(set(models)) == 1
+
+
+def test_a_lost_sentinel_is_started_again_or_given_up_by_what_the_page_says(network):
+    """The last one: it changes who decides."""
+    one, two = network
+    look, promote, again = blocks(ROOT / "docs/tutorial-two-hosts.md")
+    assert (look.hosts, promote.hosts, again.hosts) == ((1,), (1,), (0,))
+    state = one.home / ".local/state/swarm/sn1"
+    pause = "ledger pauses: sn-1 (org-1), which decides alone, is not reachable from here"
+
+    def status():
+        return two.sh(look.text)
+
+    def kill_sentinel():
+        one.sh(f"kill -9 {json.loads((state / 'ready.json').read_text())['pid']}")
+        wait_for(lambda: pause in status(), said=status)
+
+    kill_sentinel()
+    follow(network, 8, 8)
+    wait_for(lambda: "ledger pauses" not in status(), said=status)
+    kill_sentinel()
+    shutil.rmtree(state)
+    assert "sn-2 (org-2) decides alone now, in epoch 1 of the ledger" in two.sh(promote.text)
+    wait_for(lambda: "ledger has one copy" in status(), said=status)
+    one.sh(again.text)
+    wait_for(lambda: "ledger has one copy" not in status() and "ledger pauses" not in status(), said=status)
 
 
 def four_nodes(profile, idx):

@@ -80,7 +80,7 @@ def loopback(environment: Mapping[str, str]) -> bool:
 
 
 def parse(given: Given, environment: Mapping[str, str], *, evaluates: bool) -> Arguments:
-    """The arguments, checked in HPE's order; raises BadInput with HPE's text.
+    """The arguments, checked in HPE's order; raises BadInput with HPE's text and what was received.
 
     ``evaluates``: the callback evaluates models on adsValData itself; otherwise the program tells it the loss.
     """
@@ -114,8 +114,10 @@ def warn_of_unknown(who: str, keywords: Mapping[str, Any], known: frozenset[str]
 
 
 def _whole(value: Any) -> int | None:
+    """A number, or its digits as text; None of what would have to be rounded."""
     try:
-        return int(value)
+        number = int(value)
+        return number if isinstance(value, str) or number == value else None
     except (TypeError, ValueError, OverflowError):
         return None
 
@@ -123,7 +125,7 @@ def _whole(value: Any) -> int | None:
 def _positive(value: Any, text: str) -> int:
     number = _whole(value)
     if number is None or number <= 0:
-        raise BadInput(text)
+        raise BadInput(f"{text}, received {value!r:.80}")
     return number
 
 

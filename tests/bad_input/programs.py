@@ -25,6 +25,7 @@ from tests.bad_input.stage import TRAINING, Stage
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "syncFrequency of 0": {"syncFrequency": 0},
     "minPeers of 0": {"minPeers": 0},
+    "minPeers that is not whole": {"minPeers": 2.5},
     "no trainingContract": {"trainingContract": ""},
     "totalEpochs below 0": {"totalEpochs": -1},
     "checkinModelOnTrainEnd": {"checkinModelOnTrainEnd": "latest"},

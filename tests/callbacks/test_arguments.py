@@ -20,19 +20,23 @@ def checked(syncFrequency=128, minPeers=2, trainingContract=DEFAULT_CONTRACT, en
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ({"syncFrequency": 0}, "syncFrequency has to be a positive integer"),
-        ({"syncFrequency": "often"}, "syncFrequency has to be a positive integer"),
+        ({"syncFrequency": 0}, "syncFrequency has to be a positive integer, received 0"),
+        ({"syncFrequency": "often"}, "syncFrequency has to be a positive integer, received 'often'"),
         ({"syncFrequency": None}, "syncFrequency has to be a positive integer"),
         ({"syncFrequency": float("inf")}, "syncFrequency has to be a positive integer"),
         ({"minPeers": -1}, "minPeers have to be a positive integer"),
+        ({"syncFrequency": "2.5"}, "syncFrequency has to be a positive integer, received '2.5'"),
+        ({"minPeers": 2.5}, "minPeers have to be a positive integer, received 2.5"),
         ({"minPeers": [2]}, "minPeers have to be a positive integer"),
         ({"trainingContract": None}, "Invalid Training Contract"),
-        ({"totalEpochs": -3}, "totalEpochs value is not a positive integer"),
+        ({"totalEpochs": -3}, "totalEpochs value is not a positive integer, received -3"),
+        ({"totalEpochs": 0.5}, "totalEpochs value is not a positive integer, received 0.5"),
         (
             {"checkinModelOnTrainEnd": "latest"},
             "Invalid value checkinModelOnTrainEnd: latest. Allowed values: ['inactive', 'active', 'snapshot']",
         ),
         ({"nodeWeightage": 101}, "Node weightage should be a number between 1-100. Received: 101"),
+        ({"nodeWeightage": 1.5}, "Node weightage should be a number between 1-100. Received: 1.5"),
         ({"nodeWeightage": "much"}, "Node weightage should be a number between 1-100. Received: much"),
         ({"nodeWeightage": 0}, "Node weightage should be a number between 1-100. Received: 0"),
         ({"samples": 0}, "samples has to be a whole number from 1 to 1000000, received 0"),
@@ -95,6 +99,7 @@ def test_numbers_may_be_written_as_text_and_the_merge_method_in_any_case():
     arguments = checked("64", "3", mergeMethod="MEAN", nodeWeightage="10", totalEpochs="5")
     assert (arguments.syncFrequency, arguments.options.minPeers) == (64, 3)
     assert (arguments.options.mergeMethod, arguments.nodeWeightage, arguments.totalEpochs) == ("mean", 10, 5)
+    assert checked(128 / 2, 2.0).syncFrequency == 64, "a quotient that is whole"
     assert checked(mergeMethod="GeoMedian").options.mergeMethod == "geomedian"
     assert checked(mergeMethod="SLMergeMethod.coordmedian", maxFaulty=2).options.mergeMethod == "coordmedian"
 

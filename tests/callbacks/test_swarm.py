@@ -184,7 +184,7 @@ def test_errors_are_logged_as_hpe_does_with_their_hint(node, log):
     with swarm() as peer, pytest.raises(BadInput):
         peer.start({"w": np.zeros(2)})
     errors = [record.message for record in log.records if record.levelname == "ERROR"]
-    assert errors == ["minPeers have to be a positive integer", "syncFrequency differs (use 4)"]
+    assert errors == ["minPeers have to be a positive integer, received 0", "syncFrequency differs (use 4)"]
 
 
 def test_sync_before_start_and_after_finish_says_what_is_missing(node):
