@@ -34,8 +34,6 @@ ANSWER_S = 10.0
 ACCEPTED_S = 30.0
 REASON_S = 3.0
 LEAVE_S = 2.0
-_RESTART = "start who is named again, with its directory, or, if it will never be back, swarm sn promote --force; "
-_LOOK = "what was asked may still take effect: look before you ask again"
 T = TypeVar("T")
 
 
@@ -147,13 +145,15 @@ class Client:
     # ---- within
 
     async def _undecided(self) -> Unreachable:
-        """With whom the ledger waits for, as the network node at hand says in its status."""
+        """With whom the ledger waits for and what helps, as the network node at hand says in its status."""
         pause = ""
         with suppress(SwarmError), trio.move_on_after(REASON_S):
             pause = pause_of(await self.call("status", {}))
         why = pause or self.link.lost or "no network node says why"
-        hint = _RESTART + _LOOK if pause.startswith("ledger pauses: ") else _LOOK  # not where its own disk is full
-        return Unreachable(f"what was asked is not decided after {ACCEPTED_S:g} s: {why}", hint=hint)
+        return Unreachable(
+            f"what was asked is not decided after {ACCEPTED_S:g} s: {why}",
+            hint="it may still take effect: look before you ask again",
+        )
 
     async def _follow(self) -> None:
         async with self._opening:
