@@ -1,18 +1,23 @@
 """Whether a forced recovery gave up what a node that follows the ledger has read, and what it ends with then.
 
-Used by ``nodes/ledgerlink`` with what a network node answers who follows it. Guarantee: only a forced recovery that
+Used by ``nodes/ledgerlink`` with what a network node answers who follows it. Guarantees: only a forced recovery that
 somebody with the right to it has signed, by the ledger that this node has read, ends anything; no network node's word
-does.
+does. What ends a node is kept in its state directory first, and no ledger of an earlier epoch is begun with from then
+on: each epoch ends it once at most.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from swarm.core.ledger import Ledger
+from swarm.core.ordering import epoch_of
 from swarm.errors import GivenUp, SwarmError, Unreachable
 from swarm.nodes.sn_recovery import judged
 from swarm.runtime.founding import node_name
+from swarm.runtime.ledgercopy import RECOVERY, LedgerCopy
+from swarm.wire.signed import decode_entry
 
 ANEW = "start this node again: it reads the ledger anew"
 
@@ -42,3 +47,37 @@ def ahead(index: int) -> Unreachable:
     return Unreachable(
         f"its ledger ended before entry {index}, which this node has; if that lasts, see its 'swarm status' and {ANEW}"
     )
+
+
+class Shown:
+    """The forced recovery that ended this node last, if one did. ``copy``: what it keeps of the ledger."""
+
+    def __init__(self, copy: LedgerCopy) -> None:
+        self._copy = copy
+        self._epoch = self._index = 0
+        with contextlib.suppress(OSError, SwarmError):  # none, or not as it was written: it is found out again
+            self._read((copy.state.path / RECOVERY).read_bytes())
+
+    def _read(self, raw: bytes) -> None:
+        entry = decode_entry(raw)
+        self._epoch, self._index = epoch_of(entry.term), entry.index
+
+    def must_go_on(self, reply: Any, ledger: Ledger, who: str) -> None:
+        """The same, and keep what ends this node."""
+        try:
+            must_go_on(reply, ledger, who)
+        except GivenUp:
+            self._copy.state.write_atomic(RECOVERY, reply["recovery"])
+            self._read(reply["recovery"])
+            self._copy.forget()
+            raise
+
+    def earlier(self, ledger: Ledger) -> Unreachable | None:
+        """Why nothing may begin with this ledger, if it is of an epoch before that: who showed it was given up as well,
+        or is behind, or lies."""
+        if ledger.epoch >= self._epoch:
+            return None
+        return Unreachable(
+            f"its ledger is of epoch {ledger.epoch}, and this node was shown that epoch {self._epoch} began by force "
+            f"with entry {self._index}; if that lasts, see its 'swarm status'"
+        )

@@ -23,7 +23,7 @@ from swarm.core.ledger import Ledger
 from swarm.errors import Crowded, GivenUp, IdentityError, Outdated, SwarmError, Unreachable
 from swarm.nodes.acquainting import acquaint, acquaint_all
 from swarm.nodes.firstcontact import FirstContact
-from swarm.nodes.givenup import ahead, must_go_on
+from swarm.nodes.givenup import Shown, ahead
 from swarm.nodes.hearsay import asked, borne_out, head_of
 from swarm.runtime.change import either
 from swarm.runtime.control import Control, Link, Prompt
@@ -77,6 +77,7 @@ class LedgerLink:
         """Why there is no SN at hand; empty while there is one."""
         self._entrances = list(entrances)
         self._remembered = _remembered(local.state)
+        self._shown = Shown(self.copy)
         self._on_link = on_link
         self._report = report
         self._link: Link | None = None
@@ -123,7 +124,6 @@ class LedgerLink:
                     await self._begin(link, head)
                     task_status.started()
             except GivenUp:
-                self._forget()
                 raise
             except SwarmError as error:
                 # What an address of the ledger leads to is another node's word: it ends nothing here.
@@ -161,8 +161,7 @@ class LedgerLink:
         attempt = 0
         while True:
             await self._linked.wait()
-            link = self._link
-            if link is None:
+            if (link := self._link) is None:
                 continue
             try:
                 if self._shorter:  # it might go on in another way, since a forced recovery: nothing is proposed there
@@ -211,8 +210,7 @@ class LedgerLink:
 
     async def confirm(self) -> bool:
         """Whether the SN at hand sees a majority. If not, the ledger is lost until one does."""
-        link = self._link
-        if link is None:
+        if (link := self._link) is None:
             return False
         try:
             await asked(link, "status", {"only": "head", "confirmed": True}, CONFIRM_S, head_of)
@@ -267,7 +265,7 @@ class LedgerLink:
             place = {"after": self.replica.head_index, "hash": self.ledger.head_hash, "epoch": self.ledger.epoch}
             head, goes_on = head_of(reply := await link.call("follow", {**place, "ahead": True}, deadline_s=deadline_s))
             if self._begun:
-                must_go_on(reply, self.ledger, str(link.peer))
+                self._shown.must_go_on(reply, self.ledger, str(link.peer))
             if not goes_on:
                 raise self._disagree()
         except BaseException:
@@ -281,11 +279,14 @@ class LedgerLink:
 
     async def _begin(self, link: Link, head: int) -> None:
         """Read the ledger up to where it ends there, and where it ended here before. Raises Unreachable if that cannot
-        be with this link."""
+        be with this link, or it is of an epoch that was given up."""
         try:
             if head < self.copy.index:
                 raise self._ends_before(head)
             await self._reach(head, link)
+            if (earlier := self._shown.earlier(self.ledger)) is not None:
+                self._forget()
+                raise earlier
         except BaseException:
             await link.close()
             raise

@@ -26,6 +26,8 @@ from swarm.runtime.statedir import StateDirectory
 NAME = "ledger-copy"
 REMEMBERED = "network-nodes.json"
 """Where network nodes were, as `nodes/ledgerlink` has it."""
+RECOVERY = "recovery"
+"""The entry that begins the epoch which this node was shown, as `nodes/givenup` has it."""
 EVERY = 1000
 """Entries that may have to be read again."""
 _HASH_BYTES = 32
@@ -57,8 +59,8 @@ class LedgerCopy:
 
     def give(self, directory: Path) -> None:
         """To a node that is about to begin in this directory, which is made if need be: also where network nodes were,
-        since the one that it is told may be lost for good."""
-        for name in (NAME, REMEMBERED):
+        since the one that it is told may be lost for good, and what may not be followed."""
+        for name in (NAME, REMEMBERED, RECOVERY):
             with contextlib.suppress(OSError):
                 directory.mkdir(mode=0o700, exist_ok=True)
                 os.link(self.state.path / name, directory / name)  # each only ever replaces its own

@@ -27,8 +27,9 @@ from swarm.nodes.sn_feed import Feed
 from swarm.runtime.change import Change
 from swarm.runtime.control import Control, Link
 from swarm.runtime.credentials import Credentials
+from swarm.runtime.ledgercopy import RECOVERY
 from swarm.runtime.replica import Replica
-from swarm.runtime.tls import Peer
+from swarm.runtime.tls import Local, Peer
 from swarm.wire.signed import decode_entry, make_entry
 from tests.nodes.operators import Scene, learning_nodes, workers
 from tests.nodes.waiting import PATIENCE_S, eventually
@@ -205,6 +206,59 @@ def test_a_follower_ends_by_the_proof_only_and_reads_the_ledger_anew_when_it_is_
             follower = begin(PEER)
             await nursery.start(follow)
             assert follower.ledger.digest() == case.peer.driver.ledger.digest()
+            nursery.cancel_scope.cancel()
+
+    run(scenario)
+
+
+def test_who_was_shown_a_recovery_begins_with_no_ledger_of_an_earlier_epoch_again(world: World) -> None:
+    """The network node of its profile came back with what was given up, and reaches nobody."""
+
+    async def scenario() -> None:
+        async with parted(world) as case, trio.open_nursery() as nursery:
+            tried: list[Address] = []
+
+            class Alone(Wire):
+                async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
+                    if verb == "status":
+                        raise Unreachable("no majority of the voters is heard")
+                    return await super().call(verb, body, deadline_s=deadline_s)
+
+            class Network:
+                async def connect(self, host: str, port: int, *, deadline_s: float) -> Wire:
+                    tried.append((host, port))
+                    return Alone(case.sentinel if (host, port) == SENTINEL else case.peer, nursery, follower)
+
+            def begin(local: Local) -> LedgerLink:
+                link = LedgerLink(local, [SENTINEL, PEER])
+                link._in_ledger = list  # type: ignore[method-assign]  # all of them say the same address
+                return link
+
+            follower = begin(case.sl.local)
+            ended: list[object] = []
+            try:
+                async with trio.open_nursery() as life:
+                    await life.start(follower.run, cast(Control, Network()))
+                    assert tried == [SENTINEL]
+                    assert not await follower.confirm()
+            except* GivenUp as group:
+                ended += group.exceptions
+            assert len(ended) == 1
+            tried.clear()
+            follower = begin(case.sl.local)
+            async with trio.open_nursery() as life:
+                await life.start(follower.run, cast(Control, Network()))
+                assert tried == [SENTINEL, PEER], "the first one's ledger is none to begin with"
+                assert follower.ledger.digest() == case.peer.driver.ledger.digest()
+                life.cancel_scope.cancel()
+            follower.copy.give(learner := world.path / "learner")
+            assert (learner / RECOVERY).read_bytes() == case.peer.driver.entries_after(case.index - 1, 1)[0]
+            (follower.state.path / RECOVERY).write_bytes(b"?")
+            follower = begin(case.sl.local)
+            async with trio.open_nursery() as life:
+                await life.start(follower.run, cast(Control, Network()))
+                assert follower.ledger.epoch == 0, "it is found out again"
+                life.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
 
     run(scenario)
