@@ -89,7 +89,7 @@ def command(
     if rejoin and sentinel:
         raise BadInput("--rejoin needs a network node that has the ledger", hint="--sentinel-ip with its address")
     gc.disable()  # nothing of what is loaded now is garbage, nor ever will be
-    from swarm.nodes import sn
+    from swarm.nodes import sn, sn_return
     from swarm.nodes.starting import run_node
     from swarm.runtime import report
     from swarm.runtime.statedir import StateDirectory, default_state_dir
@@ -101,7 +101,7 @@ def command(
     with StateDirectory(state or default_state_dir(credentials.identity.name)) as directory:
         report.start(directory.path, log_level)
         if rejoin:
-            sn.set_aside(directory)
+            sn_return.begin_anew(directory)
         settings = sn.Settings(
             host_ip=host_ip or "",
             p2p_port=sn_p2p_port,

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from swarm.errors import BadInput
+from swarm.errors import BadInput, Unreachable
 
 if TYPE_CHECKING:
     from swarm.nodes.client import Client
 
 T = TypeVar("T")
+NOT_YET = "they are starting, or coming back as learners: ask again in a few seconds"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Entrance:
 
 
 def of_swarm_up() -> Entrance:
-    """That of the first organisation of `swarm up` on this host."""
+    """That of the first organisation of `swarm up` on this host, through the first of its network nodes that serves."""
     from swarm.nodes.local import HOST
     from swarm.nodes.standing import Standing
     from swarm.runtime.authority import CertificateTree
@@ -50,5 +51,9 @@ def of_swarm_up() -> Entrance:
     if not running:
         raise BadInput("no swarm runs here", hint="swarm up starts one; --sn-ip names one elsewhere")
     tree = CertificateTree(standing.directory / "org-1", "1")
-    address = (HOST, standing.api_port(running[0].name))
+    serving = next((node for node in running if standing.serves(node)), None)
+    if serving is None:
+        names = ", ".join(node.name for node in running)
+        raise Unreachable(f"no network node of swarm up takes connections yet, and these run: {names}", hint=NOT_YET)
+    address = (HOST, standing.api_port(serving.name))
     return Entrance(address, tree.certificate("swci"), tree.key("swci"), tree.capath)

@@ -101,12 +101,6 @@ async def run(settings: Settings) -> None:
             settings = replace(settings, p2p_port=node.p2p_port, api_port=node.api_port)
 
 
-def set_aside(state: StateDirectory) -> None:
-    """Begin anew in this directory, as a person has asked; nothing of what it holds is deleted."""
-    aside = state.set_aside(sn_return.ASIDE)
-    log.warning("this node begins anew, its former node key and ledger are kept in %s", aside)
-
-
 def _reason(group: BaseExceptionGroup[ComeBack | LedgerSuperseded]) -> ComeBack:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):

@@ -15,6 +15,7 @@ import trio
 
 from swarm.core.events import Outcome
 from swarm.errors import BadInput, Crowded, Refused, SwarmError, Unreachable
+from swarm.nodes.ledgerlink import parse_address
 from swarm.nodes.sn_links import Links
 from swarm.runtime.answers import NotLeader
 from swarm.runtime.control import Link
@@ -161,7 +162,7 @@ class Leader:
         """What a status must say of it, a sentence each."""
         voters = self._driver.voters
         lacks = self._driver.role != "leader" and 2 * len(self._silent()) >= len(voters) > 0
-        return [f"ledger pauses: {self.missing()}"] if lacks else []
+        return [f"ledger pauses: {self.missing()}; {self._ways_out()}"] if lacks else []
 
     def must_be_lost(self) -> None:
         """Raise what stands against letting this node decide alone: that nobody needs it."""
@@ -174,6 +175,16 @@ class Leader:
         if 2 * len(silent) < len(voters):
             there = [uid for uid in voters if uid not in silent]
             raise Refused(f"{self._names(there)} are a majority of the voters, and choose who leads", hint=hint)
+
+    def _ways_out(self) -> str:
+        """What a person can do about a pause."""
+        own = self._driver.ledger.nodes.get(self._own_uid)
+        host, port = parse_address(own.addresses[0]) if own and own.addresses else ("IP", "PORT")
+        promote = f"swarm sn promote --force --sn-ip {host} --sn-api-port {port}"
+        return (
+            "start what is missing again with its state directory, or, only if it never will be back, let this node "
+            f"decide alone: {promote}"
+        )
 
     def _silent(self) -> list[str]:
         return [uid for uid in self._driver.voters if uid != self._own_uid and self._links.of(uid) is None]

@@ -1,8 +1,8 @@
 """How a network node that may not go on as it was comes back: under a new node key, as a learner.
 
-Used by ``nodes/sn`` between two lives of the node, when nothing of it runs. Guarantees: a directory that is an old
-copy, or that a forced recovery went past, is set aside whole, nothing of it is deleted, and its vote is not used again;
-what it acknowledged alone is listed in a file beside it.
+Used by ``nodes/sn`` between two lives of the node, and by ``run-sn --rejoin``, when nothing of it runs. Guarantees: a
+directory that is an old copy, or that a forced recovery went past, is set aside whole, nothing of it is deleted, and
+its vote is not used again; what it acknowledged alone is listed in a file beside it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 from swarm.core.ledger import Ledger
@@ -20,7 +21,10 @@ from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.store import Store
 from swarm.wire.signed import decode_entry, proposal_header
 
-ASIDE = ("ledger.db*", "archive", "heads", "recovery", "ready.json")
+ASIDE = ("ledger.db*", "archive", "heads", "recovery")
+READY = "ready.json"
+PLACE = ("host", "api_port", "p2p_port")
+"""What is left of what a node wrote when it was ready: where it will be again. Without a process, as it is not yet."""
 RETURNED = "returned.json"
 LOST = "lost.json"
 TOLD_MAX = 20
@@ -52,7 +56,7 @@ def come_back(state: StateDirectory, back: ComeBack, ledger: Ledger) -> str:
         )
     state.write_json(RETURNED, {"entrances": addresses})
     lost = _acknowledged_alone(state, ledger, back.common) if back.common else []
-    aside = state.set_aside(ASIDE)
+    aside = set_aside(state)
     text = f"this node came back as a learner: {back.message}; its former ledger is kept in {aside}"
     if lost:
         (aside / LOST).write_text(json.dumps(lost, indent=1) + "\n")
@@ -61,6 +65,32 @@ def come_back(state: StateDirectory, back: ComeBack, ledger: Ledger) -> str:
     for each in lost[:TOLD_MAX]:
         log.error("lost: entry %d, %s of %s", each["index"], each["kind"], each["author"])
     return text
+
+
+def set_aside(state: StateDirectory) -> Path:
+    """Have another node begin in this directory, at the place of the one that was here; where its files are now."""
+    ready = state.path / READY
+    try:
+        said = json.loads(ready.read_bytes())
+        place = {name: said[name] for name in PLACE}
+    except (OSError, ValueError, LookupError, TypeError):
+        place = {}
+    aside = state.set_aside((*ASIDE, READY))
+    if place:
+        state.write_json(READY, place)
+    return aside
+
+
+def begin_anew(state: StateDirectory) -> None:
+    """Begin anew in this directory, as a person has asked; nothing of what it holds is deleted."""
+    former = state.uid
+    aside = set_aside(state)
+    log.warning(
+        "this node begins anew, its former node key and ledger are kept in %s; the network counts the former node "
+        "until it is removed: swarm sn remove %s",
+        aside,
+        former,
+    )
 
 
 def entrances(state: StateDirectory) -> list[Address]:

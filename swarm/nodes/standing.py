@@ -157,6 +157,14 @@ class Standing:
     def api_port(self, name: str) -> int:
         return self._ports(name)[1]
 
+    def serves(self, node: Node) -> bool:
+        """Whether it takes connections: one that runs may be starting, or coming back as a learner."""
+        process, port = node.process(), self.api_port(node.name)
+        with contextlib.suppress(psutil.Error):
+            ours = process.net_connections("tcp") if process and port else ()
+            return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in ours)
+        return False
+
     def _start(self, swarm: LocalSwarm, number: int) -> Node:
         p2p_port, api_port = self._ports(f"sn-{number}")
         if not api_port:

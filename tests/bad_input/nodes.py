@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import signal
 import socket
 import socketserver
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import trio
 
 from swarm.core.kinds import check_body
@@ -153,6 +156,16 @@ def _(stage: Stage) -> Told:
 @case("swarm contract reset: no swarm here")
 def _(stage: Stage) -> Told:
     stage.patch.setenv("XDG_STATE_HOME", str(stage.new("home")))
+    return swarm(stage, "contract", "reset", "demo")
+
+
+@case("swarm contract reset: a swarm here that takes no connections yet")
+def _(stage: Stage) -> Told:
+    home = stage.new("home")
+    stage.patch.setenv("XDG_STATE_HOME", str(home))
+    (home / "swarm" / "up").mkdir(parents=True)
+    node = {"name": "sn-1", "pid": os.getpid(), "started": psutil.Process().create_time()}
+    (home / "swarm" / "up" / "up.json").write_text(json.dumps({"version": 1, "nodes": [node]}))
     return swarm(stage, "contract", "reset", "demo")
 
 

@@ -72,3 +72,18 @@ def test_who_asks_too_much_is_told_so_at_once_and_not_asked_for_again_and_again(
     leader._driver.propose_all = propose_all  # type: ignore[method-assign]
     trio.run(propose)
     assert link.asked == [{"proposals": [b"raw"], "by": b"org"}]
+
+
+def test_a_pause_says_who_is_missing_and_both_ways_out_of_it() -> None:
+    nodes = {
+        uid: SimpleNamespace(identity=SimpleNamespace(name=uid, organisation="org"), addresses=(address,))
+        for uid, address in {"sn-1": "10.0.0.1:30304", "sn-2": "10.0.0.2:30304"}.items()
+    }
+    driver: Any = SimpleNamespace(role="learner", voters=("sn-1",), ledger=SimpleNamespace(nodes=nodes))
+    links: Any = SimpleNamespace(of=lambda uid: None)
+    (note,) = Leader(driver, links, "sn-2").notes()
+    assert note.startswith("ledger pauses: sn-1 (org), which decides alone, is not reachable from here; start ")
+    assert "again with its state directory" in note
+    assert note.endswith("swarm sn promote --force --sn-ip 10.0.0.2 --sn-api-port 30304")
+    links.of = lambda uid: "a link"
+    assert Leader(driver, links, "sn-2").notes() == []
