@@ -145,11 +145,12 @@ def from_wire(fields: dict[Any, Any]) -> SwarmError:
     code = fields.get("code")
     kind = BY_CODE.get(code, InternalError) if type(code) is int else InternalError
     kind = next((one for one in (Replaced, RunsTwice, Outdated, Crowded) if fields.get("kind") == one.kind), kind)
-    error = kind(_told(fields.get("message")), hint=_told(fields.get("hint")))
+    error = kind(told(fields.get("message")), hint=told(fields.get("hint")))
     return error.showing(fields.get("proof")) if isinstance(error, Doubled) else error
 
 
-def _told(text: Any) -> str:
+def told(text: Any) -> str:
+    """What another process has sent as a sentence, as one printable line; nothing if it is no text."""
     if not isinstance(text, str):
         return ""
     line = text[:TOLD_MAX].replace("\n", " ")

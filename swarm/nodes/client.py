@@ -9,7 +9,7 @@ waited for; a proposal's bytes are signed once, so it takes effect at most once;
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ import trio
 from swarm.core.events import Applied, Outcome
 from swarm.core.ledger import Ledger
 from swarm.errors import Interrupted, SwarmError, Unreachable
+from swarm.nodes.hearsay import pause_of
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.starting import run_node
 from swarm.runtime.control import Control
@@ -31,6 +32,7 @@ from swarm.wire.signed import Entry
 
 ANSWER_S = 10.0
 ACCEPTED_S = 30.0
+REASON_S = 3.0
 LEAVE_S = 2.0
 T = TypeVar("T")
 
@@ -138,12 +140,20 @@ class Client:
                 _accepted(await self.link.propose("NodeJoined", joining, joining=True))
                 self._joined = True
             return _accepted(await self.link.propose(kind, body))
-        raise Unreachable(
-            f"the ledger did not acknowledge {kind} within {ACCEPTED_S:g} s: {self.link.lost or 'it pauses'}",
-            hint="it may still take effect: look before you ask again",
-        )
+        raise await self._undecided()
 
     # ---- within
+
+    async def _undecided(self) -> Unreachable:
+        """With whom the ledger waits for and what helps, as the network node at hand says in its status."""
+        pause = ""
+        with suppress(SwarmError), trio.move_on_after(REASON_S):
+            pause = pause_of(await self.call("status", {}))
+        why = pause or self.link.lost or "no network node says why"
+        return Unreachable(
+            f"what was asked is not decided after {ACCEPTED_S:g} s: {why}",
+            hint="it may still take effect: look before you ask again",
+        )
 
     async def _follow(self) -> None:
         async with self._opening:

@@ -1,7 +1,7 @@
 """Hearsay: what a network node answers a node that is none is the word of one, and another may have a better one.
 
-Used by ``nodes/ledgerlink``. Guarantee: whatever a network node says to what it is asked here, or raises, is an answer
-that was read, or Unreachable: no network node ends another organisation's node by what it sends.
+Used by ``nodes/ledgerlink`` and ``nodes/client``. Guarantee: whatever a network node says to what it is asked here, or
+raises, is an answer that was read, or Unreachable: no network node ends another organisation's node by what it sends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from swarm.core.events import Outcome
 from swarm.core.ledger import Ledger
-from swarm.errors import SwarmError, Unreachable
+from swarm.errors import SwarmError, Unreachable, told
 from swarm.runtime.control import Link
 from swarm.runtime.statedir import StateDirectory
 
@@ -34,6 +34,14 @@ def head_of(reply: Any) -> tuple[int, bool]:
         case {"head": int(head)}:
             return head, reply.get("goes_on") is not False
     raise Unreachable("the network node does not say how far its ledger goes")
+
+
+def pause_of(status: Any) -> str:
+    """Why the ledger pauses, as this status says; nothing where it says nothing of it."""
+    match status:
+        case {"notes": [*notes]}:
+            return next((told(note) for note in notes if str(note).startswith("ledger pauses")), "")
+    return ""
 
 
 def borne_out(ledger: Ledger, state: StateDirectory, seq: int, outcome: Outcome) -> Outcome:

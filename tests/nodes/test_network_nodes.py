@@ -17,7 +17,8 @@ from time import monotonic
 
 import pytest
 
-from swarm.errors import Refused, SwarmError
+from swarm.errors import Refused, SwarmError, Unreachable
+from swarm.nodes import client
 from swarm.nodes.client import Client
 from swarm.nodes.launch import Launch
 from swarm.nodes.local import HOST
@@ -171,7 +172,9 @@ def test_a_restored_backup_is_set_aside_and_comes_back_as_a_learner(network: Net
 
 
 @pytest.mark.slow
-def test_a_lost_sentinel_of_two_is_given_up_by_force_and_comes_back_as_a_learner(network: Network) -> None:
+def test_a_lost_sentinel_of_two_is_given_up_by_force_and_comes_back_as_a_learner(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network.of(2)
     network.write(2, "shared")
     former = network.uid(1)
@@ -183,6 +186,12 @@ def test_a_lost_sentinel_of_two_is_given_up_by_force_and_comes_back_as_a_learner
     network.kill(1)
     network.start(2, at=1)
     eventually("a pause", lambda: network.answers(2) and "ledger pauses" in network.notes(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "ACCEPTED_S", 1.0)
+        with pytest.raises(Unreachable) as refused:
+            network.ask(2, lambda asking: asking.propose("ContractCreated", {"contract": "nowhere"}))
+    pause = "ledger pauses: sn-1 (org-1), which decides alone, is not reachable from here"
+    assert refused.value.message.startswith(f"what was asked is not decided after 1 s: {pause}; start what is missing")
     with pytest.raises(SwarmError, match="only a swci of org-2 or of the sentinel's organisation org-1 may"):
         network.ask(2, lambda client: promote(client, "a test"), by=3)
     status = network.ask(2, lambda client: promote(client, "the disk of sn-1 is gone"))
