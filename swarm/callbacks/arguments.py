@@ -26,6 +26,8 @@ from swarm.wire.messages import Checkin
 
 LOOPBACK_VARIABLE = "SWARM_LOOPBACK"
 TOO_FEW_PEERS_VARIABLE = "SWARM_TOO_FEW_PEERS_S"
+COPIES_VARIABLE = "SWARM_PEERS"
+"""How many copies `swarm run` has started."""
 _WHO = frozenset({"pickPeers", "asyncGoal"})
 """A program that says one of them has chosen against the other, whichever its channel has."""
 MERGE_METHODS = tuple(METHODS)
@@ -87,6 +89,7 @@ def parse(given: Given, environment: Mapping[str, str], *, evaluates: bool) -> A
     keywords = given.keywords
     frequency = _positive(given.syncFrequency, "syncFrequency has to be a positive integer")
     peers = _positive(given.minPeers, "minPeers have to be a positive integer")
+    _must_be_there(peers, environment)
     if not isinstance(given.trainingContract, str) or not given.trainingContract:
         raise BadInput("Invalid Training Contract")
     return Arguments(
@@ -127,6 +130,16 @@ def _positive(value: Any, text: str) -> int:
     if number is None or number <= 0:
         raise BadInput(f"{text}, received {value!r:.80}")
     return number
+
+
+def _must_be_there(peers: int, environment: Mapping[str, str]) -> None:
+    """Of `swarm run`, nobody else will come: there is nothing to wait for."""
+    copies = environment.get(COPIES_VARIABLE, "")
+    if copies.isdigit() and not loopback(environment) and peers > int(copies):
+        raise BadInput(
+            f"minPeers is {peers}, and swarm run has started {copies} copies: expected {copies} at most",
+            hint=f"swarm run --peers {peers}, or a smaller minPeers",
+        )
 
 
 def _total_epochs(value: Any) -> int:

@@ -25,7 +25,9 @@ def absent(contract: Contract) -> list[str]:
     lacking = options.minPeers - len(contract.live())
     said = _gone(contract, lacking) if lacking > 0 else []
     if (new := lacking - _may_come_back(contract)) > 0:
-        said.append(f"{new} more to enrol (minPeers {options.minPeers})")
+        said.append(f"{new} more to enrol")
+    if said:
+        said[-1] += f" (minPeers {options.minPeers})"
     if unled(contract):
         said.append(f"a leader that merges in contract {options.upper} for this group")
     return said

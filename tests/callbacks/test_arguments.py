@@ -187,3 +187,10 @@ def test_what_an_operator_says_of_a_channel_are_arguments_that_a_program_need_no
     assert parse(Given(1, 2, "eu", {}), {"SWARM_ASYNC_GOAL": "3"}, evaluates=False).options.asyncGoal == 3
     with pytest.raises(BadInput, match="upperEvery='often' is not possible: expected a whole number from 1 to 1000000"):
         parse(Given(1, 2, "eu", {}), {**said, "SWARM_UPPER_EVERY": "often"}, evaluates=False)
+
+
+def test_more_peers_than_swarm_run_has_started_are_not_waited_for():
+    with pytest.raises(BadInput, match="minPeers is 3, and swarm run has started 2 copies: expected 2 at most"):
+        checked(minPeers=3, environment={"SWARM_PEERS": "2"})
+    assert checked(minPeers=2, environment={"SWARM_PEERS": "2"}).options.minPeers == 2
+    assert checked(minPeers=3, environment={"SWARM_PEERS": "2", "SWARM_LOOPBACK": "true"}).options.minPeers == 3

@@ -41,11 +41,11 @@ def test_of_more_who_are_gone_than_are_lacking_it_says_how_many_have_to_come_bac
         world.contract.gone(uid, "lost", "no sign of life")
     (line,) = world.tick(11)
     assert isinstance(line, m.Tell)
-    assert line.text.startswith("waiting for peers: 1 of: sl-2 (org-2) lost, sl-1 (org-1) lost, ")
+    assert line.text.startswith("waiting for peers: 1 of: sl-2 (org-2) lost, sl-1 (org-1) lost (minPeers 2), ")
     world.contract.back(THIRD)  # and has not offered yet
     (line,) = world.tick(11)
     assert isinstance(line, m.Tell)
-    assert line.text.startswith("waiting for peers: 1 of: sl-2 (org-2) dropped, sl-1 (org-1) lost, ")
+    assert line.text.startswith("waiting for peers: 1 of: sl-2 (org-2) dropped, sl-1 (org-1) lost (minPeers 2), ")
 
 
 def test_waiting_for_live_peers_has_no_end_but_a_line_that_names_them() -> None:

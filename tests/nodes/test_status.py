@@ -89,7 +89,7 @@ def test_r005_of_each_contract_it_says_who_is_waited_for_who_is_lost_and_how_man
     (row,) = scene.status()["contracts"]
     assert [member["state"] for member in row["members"]] == ["live", "live", "lost"]
     assert row["waiting_for"] == [str(scene.contract.members[other.uid])]
-    assert row["absent"] == [f"{scene.contract.members[third.uid]} lost"]
+    assert row["absent"] == [f"{scene.contract.members[third.uid]} lost (minPeers 3)"]
     assert scene.offer(other).accepted
     (row,) = scene.status()["contracts"]
     assert (row["round"], row["min_peers"], row["commits"]) == (0, 3, 0), "two are not enough"
