@@ -117,7 +117,7 @@ def show_command(task: str, entrance: Entrance, as_json: bool) -> None:
 
 def show(entrance: Entrance, task: str, as_json: bool) -> None:
     """A task by its id or name, as `swarm status ID` shows it, too."""
-    from swarm.nodes.submitting import shown
+    from swarm.nodes.submitting import shown, where_to_look
 
     found = entrance.ask(shown(task))
     if as_json:
@@ -137,6 +137,8 @@ def show(entrance: Entrance, task: str, as_json: bool) -> None:
     output().print(_slots(found["slots"][:SHOWN_MAX]))
     if len(found["slots"]) > SHOWN_MAX:
         click.echo(f"and {len(found['slots']) - SHOWN_MAX} slots more: --json shows them")
+    if hint := where_to_look(found):
+        click.echo(hint)
 
 
 @command.command(

@@ -132,10 +132,16 @@ def awaited(task: str, deadline_s: float, until: str = ENDED) -> Work:
         if met is None:
             raise Unreachable(f"{deadline_s:g} s were not enough for task {task} to be {until}: {said}")
         if found["state"] not in ("done", until):
-            raise WorkerFailed(said)
+            raise WorkerFailed(said, hint=where_to_look(found))
         return found
 
     return work
+
+
+def where_to_look(found: Mapping[str, Any]) -> str:
+    """Where the last lines of what failed are, in a task as `shown` has it; nothing where no slot has failed."""
+    failed = next((slot["id"] for slot in found["slots"] if slot["state"] == "failed"), "")
+    return f"swarm slots show {failed} says what its program said last" if failed else ""
 
 
 def cloned(task: str, name: str, data: Mapping[str, str]) -> Work:

@@ -77,8 +77,12 @@ def test_a_program_steers_a_network_as_the_commands_do(front, tmp_path, monkeypa
 
     network = swarm.Client()
     bad = network.run({"Name": "bad", "TaskType": "RUN_JOBS", "Body": {"Command": ["python", "-c", "exit(3)"]}})
-    with pytest.raises(WorkerFailed, match="task bad is failed: its program ended with exit code 3"):
+    with pytest.raises(WorkerFailed, match="task bad is failed: its program ended with exit code 3") as failed:
         network.wait(bad["id"])
+    (slot,) = network.task("bad")["slots"]
+    hint = f"swarm slots show {slot['id']} says what its program said last"
+    assert failed.value.hint == hint
+    assert front("task", "show", "bad").stdout.endswith(f"{hint}\n")
     long = {"Command": ["python", "-c", "import time; time.sleep(1000)"]}
     network.run({"Name": "long", "TaskType": "RUN_JOBS", "Body": long})
     assert network.wait("long", until="running")["state"] == "running"
