@@ -40,8 +40,11 @@ class Leases:
         """Its hash; empty if it was not seen, since the operator went on from what it had kept of the ledger."""
         return self._entries.get((lease.slot, lease.fence), "")
 
-    def is_given_up(self, directory: SlotDirectory) -> bool:
-        """Whether the lease of that slot and fence is another one than this was begun under."""
+    def is_given_up(self, directory: SlotDirectory, head: int) -> bool:
+        """Whether the lease of that slot and fence is another one than this was begun under, or can become one: a fence
+        is the number of the entry that made the lease, and the ledger has none of that number yet."""
+        if directory.lease.fence > head:
+            return True
         return self.entry(directory.lease) not in ("", directory.entry) and bool(directory.entry)
 
 

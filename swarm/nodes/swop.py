@@ -146,10 +146,12 @@ class OperatorNode:
     async def _serve(self, control: Control) -> None:
         await self._nursery.start(self._follow, control)
         await self._join()
-        for directory in (*self.directories.kept(), *self.jobs.kept(), *self.merging.kept()):
-            if self.leases.is_given_up(directory):
-                await trio.to_thread.run_sync(end_given_up, directory, self.settings.engine)
-            else:
+        kept, head = [*self.directories.kept(), *self.jobs.kept(), *self.merging.kept()], self.link.ledger.head_index
+        given_up = [directory for directory in kept if self.leases.is_given_up(directory, head)]
+        for directory in given_up:  # while there may be new leases
+            await trio.to_thread.run_sync(end_given_up, directory, self.settings.engine)
+        for directory in kept:
+            if directory not in given_up:
                 self.happened(o.Kept(directory.lease))
         self.happened(o.CaughtUp())
         self._nursery.start_soon(heaps.give_back)

@@ -23,6 +23,8 @@ from tests.nodes.waiting import eventually
 LEASE = SlotAssigned("12.0", "runner", 12, "task", "uid", 0, 12, 1)
 OTHERS = SlotAssigned("12.0", "runner", 12, "task", "another", 0, 12, 1)
 
+HEAD = 15
+
 
 def seen(leases: Leases, entry: bytes, *events: Event) -> None:
     leases.applied(cast(Entry, SimpleNamespace(hash=entry)), Applied(Outcome(12, True), events))
@@ -48,21 +50,32 @@ def test_it_is_told_by_the_entry_that_made_it(directories: SlotDirectories[SlotD
     before, after = Leases("uid"), Leases("uid")
     seen(before, b"a", OTHERS, LEASE)
     kept = begun(directories, before)
-    assert not after.is_given_up(kept), "nothing is known of it"
+    assert not after.is_given_up(kept, HEAD), "nothing is known of it"
     seen(after, b"a", LEASE)
-    assert not after.is_given_up(kept), "it goes on"
+    assert not after.is_given_up(kept, HEAD), "it goes on"
     seen(after, b"b", OTHERS)
-    assert not after.is_given_up(kept)
+    assert not after.is_given_up(kept, HEAD)
     seen(after, b"b", LEASE)
-    assert after.is_given_up(kept)
+    assert after.is_given_up(kept, HEAD)
     seen(after, b"c", SlotChanged("12.0", "uid", 12, "done", "", leased=False))
-    assert not after.is_given_up(kept), "it is over as it is"
+    assert not after.is_given_up(kept, HEAD), "it is over as it is"
+
+
+def test_what_the_ledger_can_still_lease_to_another_task_is_out_of_the_way_before_it_does(
+    directories: SlotDirectories[SlotDirectory],
+) -> None:
+    """Whether its entry is known or not: under the new lease it would be adopted, or that would never be started."""
+    before, after = Leases("uid"), Leases("uid")
+    seen(before, b"a", LEASE)
+    for kept in (begun(directories, before), begun(directories, Leases("uid"))):
+        assert after.is_given_up(kept, LEASE.fence - 1)
+        assert not after.is_given_up(kept, LEASE.fence), "no entry will have that number again"
 
 
 def test_what_was_begun_by_an_older_release_is_not_ended_for_that(directories: SlotDirectories[SlotDirectory]) -> None:
     kept, leases = begun(directories, Leases("uid")), Leases("uid")
     seen(leases, b"a", LEASE)
-    assert not leases.is_given_up(kept)
+    assert not leases.is_given_up(kept, HEAD)
     assert "entry" not in (kept.path / "slot.json").read_text(), "and an older release reads it"
 
 
