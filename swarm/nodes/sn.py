@@ -32,6 +32,7 @@ from swarm.nodes.sn_leader import Leader, as_wire
 from swarm.nodes.sn_life import Life
 from swarm.nodes.sn_links import Links
 from swarm.nodes.sn_proposals import PROPOSE_S, Proposals
+from swarm.nodes.sn_recoveries import Recoveries
 from swarm.nodes.sn_return import ComeBack
 from swarm.nodes.status import ledger_status, rules_note
 from swarm.nodes.trainings import Trainings
@@ -137,6 +138,7 @@ class NetworkNode:
             on_restored=self._on_restored,
             clock=settings.clock,
         )
+        self.recoveries = Recoveries(self.driver)
         self.heads = Heads(local, settings.clock, self.driver, self._end)
         self.links = Links(
             local,
@@ -182,7 +184,7 @@ class NetworkNode:
     async def serve(self, control: Control) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            self._feed = Feed(self.driver, nursery, self._applied)
+            self._feed = Feed(self.driver, self.recoveries, nursery, self._applied)
             nursery.start_soon(self._until_it_ends)
             await nursery.start(self.driver.run)
             self._on_restored()
@@ -295,6 +297,7 @@ class NetworkNode:
     async def _keep_heads(self) -> None:
         while True:
             self.heads.keep()
+            self.recoveries.look_back()
             await trio.sleep(KEEP_HEADS_S)
 
     # ---- verbs
@@ -356,6 +359,7 @@ class NetworkNode:
                 self.links.look()
             elif isinstance(event, Recovered):
                 self.heads.recovered(entry.raw)
+                self.recoveries.take(entry.raw)
             if (text := chronicle.line(event, ledger)) is not None:
                 log.info("%s", text)
         if not applied.outcome.accepted:

@@ -11,20 +11,18 @@ part of, and once all is answered that is sent again.
 from __future__ import annotations
 
 import logging
-from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
 import trio
 
 from swarm.core.fields import COUNT_MAX
-from swarm.core.ordering import epoch_of
 from swarm.errors import BadInput, Refused, SwarmError
+from swarm.nodes.sn_recoveries import Recoveries
 from swarm.runtime.change import Change
 from swarm.runtime.control import Link
 from swarm.runtime.driver import Driver
 from swarm.runtime.started import TaskStatus
-from swarm.wire.signed import decode_entry
 
 FOLLOW_S = 60.0
 """One that is gone is told by its missing beats; one that takes entries slowly on a busy machine still takes them."""
@@ -38,8 +36,8 @@ log = logging.getLogger("swarm.SN")
 class Feed:
     """``applied`` tells of every entry that the driver has applied."""
 
-    def __init__(self, driver: Driver, nursery: trio.Nursery, applied: Change) -> None:
-        self._driver, self._nursery, self._applied = driver, nursery, applied
+    def __init__(self, driver: Driver, recoveries: Recoveries, nursery: trio.Nursery, applied: Change) -> None:
+        self._driver, self._recoveries, self._nursery, self._applied = driver, recoveries, nursery, applied
         self._followers: set[Link] = set()
 
     async def follow(self, link: Link, body: dict[str, Any]) -> dict[str, Any]:
@@ -60,23 +58,10 @@ class Feed:
     def _recovery(self, after: int, epoch: Any) -> dict[str, bytes]:
         """What gave up some of what somebody has who has read up to ``after``, and no forced recovery since ``epoch``:
         the entry that begins a later epoch, if there is one up to there."""
-        upto = min(after, self._driver.head)
-        if type(epoch) is not int or not 0 <= epoch < self._driver.ledger.epoch or not upto:
+        if type(epoch) is not int:
             return {}
-        try:
-            if self._epoch_at(upto) <= epoch:
-                return {}
-            index = bisect_right(range(1, upto + 1), epoch, key=self._epoch_at) + 1
-            return {"recovery": self._raw(index)}
-        except (SwarmError, OSError) as error:  # it may have begun with a snapshot
-            log.info("which forced recovery gave up what somebody has read is not known here: %s", error)
-            return {}
-
-    def _epoch_at(self, index: int) -> int:
-        return epoch_of(decode_entry(self._raw(index)).term)
-
-    def _raw(self, index: int) -> bytes:
-        return self._driver.entries_after(index - 1, 1)[0]
+        entry = self._recoveries.after(epoch, after)
+        return {"recovery": entry.raw} if entry is not None else {}
 
     async def _feed(self, follower: Follower) -> None:
         try:

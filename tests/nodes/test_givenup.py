@@ -24,6 +24,7 @@ from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.local import HOST
 from swarm.nodes.promotion import promote
 from swarm.nodes.sn_feed import Feed
+from swarm.nodes.sn_recoveries import Recoveries
 from swarm.runtime.change import Change
 from swarm.runtime.control import Control, Link
 from swarm.runtime.credentials import Credentials
@@ -99,7 +100,9 @@ class Wire:
         self.peer = Peer(identity, *of)
         self.closed, self.reason, self.follower = trio.Event(), "it was killed", follower
         self.lie: dict[str, Any] = {}
-        self._feed = Feed(node.driver, nursery, Change())
+        recoveries = Recoveries(node.driver)
+        recoveries.look_back()
+        self._feed = Feed(node.driver, recoveries, nursery, Change())
 
     async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
         assert verb == "follow"

@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from swarm.errors import Unreachable
 from swarm.nodes.sn_feed import AHEAD, FOLLOW_S, Feed
+from swarm.nodes.sn_recoveries import Recoveries
 from swarm.runtime.change import Change
 from swarm.runtime.control import Link
 from swarm.runtime.driver import Driver
@@ -80,7 +81,8 @@ def play(far: Far, story: Callable[[Ledger], Awaitable[None]], *, ahead: bool = 
     async def main() -> None:
         ledger = Ledger()
         async with trio.open_nursery() as nursery:
-            feed = Feed(cast(Driver, ledger), nursery, ledger.applied)
+            driver = cast(Driver, ledger)
+            feed = Feed(driver, Recoveries(driver), nursery, ledger.applied)
             await feed.follow(cast(Link, far), {"after": 0, **({"ahead": True} if ahead else {})})
             await story(ledger)
             nursery.cancel_scope.cancel()
