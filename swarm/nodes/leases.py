@@ -12,11 +12,12 @@ import os
 
 from swarm.core.events import Applied, SlotAssigned, SlotChanged
 from swarm.engines.pair import Engine
-from swarm.nodes.slotdirectory import SlotDirectory
+from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
 from swarm.nodes.trees import removed
 from swarm.wire.signed import Entry
 
 ASIDE = "given-up"
+KEPT = 50
 log = logging.getLogger("swarm.SWOP")
 
 
@@ -49,15 +50,20 @@ class Leases:
 
 
 def end_given_up(directory: SlotDirectory, engine: Engine) -> None:
-    """For a thread. Its logs are kept beside the directories of the operator's slots."""
-    place = directory.path
+    """For a thread. Its logs are kept beside the directories of the operator's slots, as far as there is room."""
+    place, slot = directory.path, directory.lease.slot
     engine.sweep(place)
-    directory.clear()
     aside = place.parent.parent / ASIDE / place.parent.name
-    aside.mkdir(mode=0o700, parents=True, exist_ok=True)
-    removed(aside / place.name)
-    os.replace(place, aside / place.name)
-    log.warning(
-        "slot %s: its lease with fence %d was given up by a forced recovery; the logs of what ran are in %s",
-        *(directory.lease.slot, directory.lease.fence, aside / place.name),
-    )
+    what = "its lease with fence %d was given up by a forced recovery"
+    try:
+        directory.clear()
+        aside.mkdir(mode=0o700, parents=True, exist_ok=True)
+        SlotDirectories(aside, SlotDirectory).prune(KEPT - 1)
+        removed(aside / place.name)
+        os.replace(place, aside / place.name)
+    except OSError as error:
+        removed(place)
+        why = error.strerror or error
+        log.warning(f"slot %s: {what}; the logs of what ran could not be kept: %s", slot, directory.lease.fence, why)
+        return
+    log.warning(f"slot %s: {what}; the logs of what ran are in %s", slot, directory.lease.fence, aside / place.name)

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 from collections import deque
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -91,13 +92,14 @@ class Settings:
 
 async def run(settings: Settings) -> None:
     """Be an operator until SIGTERM or Ctrl-C, which end it in order. Who has read what a forced recovery gave up begins
-    anew, as after a new start of the process."""
+    anew, as after a new start of the process, and is stopped in order meanwhile as well."""
     heaps.bound()
-    while True:
-        try:
-            return await OperatorNode(settings).run()
-        except* GivenUp:
-            settings.state.begin_anew()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        while True:
+            try:
+                return await OperatorNode(settings).run(signals)
+            except* GivenUp:
+                settings.state.begin_anew()
 
 
 class OperatorNode:
@@ -127,19 +129,18 @@ class OperatorNode:
         self._moved = trio.Event()
         self._goodbye = trio.CancelScope()
 
-    async def run(self) -> None:
+    async def run(self, signals: AsyncIterator[int]) -> None:
         for directories in (self.directories, self.jobs, self.merging):
             directories.path.mkdir(mode=0o700, exist_ok=True)
         self.jobbing.life.touch()
         mesh = Mesh(self.local)
         control = Control(mesh, self.link.handlers(), authorise, prompt=self.link.prompt())
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with mesh.run(listen=[]), control.run(), trio.open_nursery() as nursery:
-                self._nursery = nursery
-                nursery.start_soon(self._serve, control)
-                number = await anext(signals)
-                await self._end_in_order()
-                nursery.cancel_scope.cancel()
+        async with mesh.run(listen=[]), control.run(), trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._serve, control)
+            number = await anext(signals)
+            await self._end_in_order()
+            nursery.cancel_scope.cancel()
         if number == signal.SIGINT:
             raise Interrupted("interrupted")
 
@@ -150,9 +151,8 @@ class OperatorNode:
         given_up = [directory for directory in kept if self.leases.is_given_up(directory, head)]
         for directory in given_up:  # while there may be new leases
             await trio.to_thread.run_sync(end_given_up, directory, self.settings.engine)
-        for directory in kept:
-            if directory not in given_up:
-                self.happened(o.Kept(directory.lease))
+        for directory in (each for each in kept if each not in given_up):
+            self.happened(o.Kept(directory.lease))
         self.happened(o.CaughtUp())
         self._nursery.start_soon(heaps.give_back)
         self._nursery.start_soon(self.desk.run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -77,6 +78,28 @@ def test_what_was_begun_by_an_older_release_is_not_ended_for_that(directories: S
     seen(leases, b"a", LEASE)
     assert not leases.is_given_up(kept, HEAD)
     assert "entry" not in (kept.path / "slot.json").read_text(), "and an older release reads it"
+
+
+def test_where_the_logs_cannot_be_kept_it_ends_all_the_same(
+    directories: SlotDirectories[SlotDirectory], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = begun(directories, Leases("uid"))
+    (tmp_path / ASIDE).touch()
+    end_given_up(kept, ProcessEngine())
+    assert not kept.path.exists(), "it is out of the way"
+    assert "could not be kept: " in caplog.text
+
+
+def test_of_what_was_given_up_the_newest_logs_are_kept(
+    directories: SlotDirectories[SlotDirectory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("swarm.nodes.leases.KEPT", 2)
+    for fence in (12, 13, 14):
+        directory = directories.of(replace(LEASE, fence=fence))
+        directory.intend()
+        os.utime(directory.path, (fence, fence))
+        end_given_up(directory, ProcessEngine())
+    assert sorted(os.listdir(tmp_path / ASIDE / "slots")) == ["12.0-13", "12.0-14"]
 
 
 def test_what_runs_under_it_is_ended_and_its_logs_are_kept_aside(

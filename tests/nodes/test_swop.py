@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from random import Random, SystemRandom
 from time import sleep
@@ -17,13 +17,14 @@ import trio
 
 from swarm.core import operator_steps as o
 from swarm.core.operator_steps import Refusal
+from swarm.errors import GivenUp
 from swarm.nodes.holdings import Holdings
 from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.jobdirectory import JobDirectory
 from swarm.nodes.jobwork import JobWork
 from swarm.nodes.launch import Launch
 from swarm.nodes.secrets import Secrets
-from swarm.nodes.swop import OperatorNode
+from swarm.nodes.swop import OperatorNode, run
 from tests.core.jobscene import JobScene, slots
 from tests.nodes.operators import PROGRAMS, RUNNER, Scene, eventually, learning_nodes, only, workers
 
@@ -308,6 +309,30 @@ def test_r016_an_operator_that_was_frozen_past_its_leases_ends_their_workers_and
     scene.reset()
     scene.assign("", type_="MAKE_USER_CONTAINER", BuildContext=None, BuildType="INLINE", BuildSteps=["FROM x"])
     assert scene.decided().state == "done"
+
+
+def test_a_signal_while_an_operator_begins_anew_ends_the_next_life_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the end of one life to where the next one would listen, it found nobody, and ended the process as it was."""
+    heard: list[int] = []
+
+    class Life:
+        def __init__(self, settings: Any) -> None:
+            self.settings = settings
+
+        async def run(self, signals: AsyncIterator[int]) -> None:
+            if not self.settings.lives:
+                raise ExceptionGroup("the link's", [GivenUp("a test")])
+            heard.append(await anext(signals))
+
+    def begin_anew() -> None:
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        settings.lives += 1
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    settings: Any = SimpleNamespace(lives=0, state=SimpleNamespace(begin_anew=begin_anew))
+    monkeypatch.setattr("swarm.nodes.swop.OperatorNode", Life)
+    trio.run(run, settings)
+    assert heard == [signal.SIGTERM]
 
 
 def test_a_disk_that_takes_no_more_fails_the_slot_that_is_judged_and_not_the_operator(tmp_path: Path) -> None:
