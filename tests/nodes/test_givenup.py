@@ -323,6 +323,7 @@ def test_after_a_forced_recovery_an_operator_begins_anew_and_others_end_with_one
     assert node.exit_code == GivenUp.code
     assert any("given up by force: sn-2" in line for line in node.last_lines())
     eventually("the end of what was given up", lambda: not set(before) & set(learning_nodes(scene.directory)))
+    eventually("the operator", lambda: operator.log.read_text().count("ready, listening on") == 2)
     scene.port = peer["api_port"]
     scene.assign("model/ending.py for-ever")
     scene.running()  # though its profile names the network node that is lost for good
