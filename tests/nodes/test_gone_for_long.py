@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import trio
 
 from swarm.core import departed, node
-from swarm.core.tensors import Schema, TensorSpec
-from swarm.errors import Refused
 from swarm.nodes.client import Client
-from swarm.nodes.sl import LearningNode, Settings
-from swarm.runtime.channel_server import ChannelServer
 from swarm.runtime.statedir import StateDirectory
 from swarm.runtime.tls import Local
-from swarm.wire.messages import Open
 from tests.nodes.lives import HERE, Lives, play
 
 
@@ -70,35 +63,5 @@ def test_a_command_interface_that_was_gone_for_long_proposes_as_before(lives: Li
                     assert ledger.nodes[state.uid].state == "live"
                     await lives.until(lambda: client.link.ledger.digest() == ledger.digest())
                     client.close()
-
-    play(main)
-
-
-def test_a_learning_node_that_was_lost_for_long_joins_again_when_its_program_comes(lives: Lives) -> None:
-    channel = ChannelServer(lives.path / "channel", node="sl-1 (org-a)")
-    schema = Schema((TensorSpec("kernel", "float32", (4,)),))
-    session: Any = SimpleNamespace(schema=schema)
-    no_method = Open("digits", {"mergeMethod": "nothing"}, 1, 1, "snapshot", schema.to_wire())
-
-    async def main() -> None:
-        async with lives.running():
-            ledger = (await lives.start("sn-1")).driver.ledger
-            with StateDirectory(lives.path / "sl-1") as state, channel.listening():
-                settings = Settings(address(lives), HERE, 0, lives.credentials("sl"), state, channel, None)
-                learning = LearningNode(settings)
-                try:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(learning.run)
-                        await learning._joined.wait()
-                        await learning._say_going()
-                        await lives.until(lambda: ledger.nodes[state.uid].state == "lost")
-                        await forgotten(lives, state.uid)
-                        await lives.until(lambda: state.uid not in learning.link.ledger.nodes)
-                        with pytest.raises(Refused, match="merges with nothing"):
-                            await learning.open(session, no_method)
-                        assert ledger.nodes[state.uid].state == "live"
-                        nursery.cancel_scope.cancel()
-                finally:
-                    learning.close()
 
     play(main)
