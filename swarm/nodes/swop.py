@@ -158,7 +158,6 @@ class OperatorNode:
         self._nursery.start_soon(self.desk.run)
         self._nursery.start_soon(self._keep_sure)
         await self._listen()
-        self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid()})
         if unheeded := without_effect(self.settings.profile):
             log.info("of the profile these have no effect on processes: %s", ", ".join(unheeded))
         log.info("operator %s ready, listening on taskrunner: %s", self.name, self.settings.profile.taskrunner)
@@ -203,13 +202,14 @@ class OperatorNode:
             raise IdentityError(f"the network did not admit this operator: {outcome.reason}")
 
     async def _listen(self) -> None:
-        profile = self.settings.profile
+        """Once it is ready, and with each new room; who waits for that on this host reads what the ledger knows."""
+        profile, room = self.settings.profile, self.settings.room.body()
         body = {"taskrunner": profile.taskrunner, "group": profile.groupname, "peers": len(profile.nodes)}
         if has_kind("JobsSubmitted", self.link.ledger.rules.active):
-            body |= self.settings.room.body()
-        outcome = await self.link.propose("SwopListening", body)
-        if (error := outcome.error()) is not None:
+            body |= room
+        if (error := (await self.link.propose("SwopListening", body)).error()) is not None:
             raise error
+        self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid(), "room": room})
 
     async def _end_in_order(self) -> None:
         """Workers first, then the ledger is told; whatever this takes, it comes to an end."""
