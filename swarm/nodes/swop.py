@@ -13,6 +13,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -202,14 +203,13 @@ class OperatorNode:
             raise IdentityError(f"the network did not admit this operator: {outcome.reason}")
 
     async def _listen(self) -> None:
-        """Once it is ready, and with each new room; who waits for that on this host reads what the ledger knows."""
         profile, room = self.settings.profile, self.settings.room.body()
         body = {"taskrunner": profile.taskrunner, "group": profile.groupname, "peers": len(profile.nodes)}
-        if has_kind("JobsSubmitted", self.link.ledger.rules.active):
-            body |= room
+        body |= room if has_kind("JobsSubmitted", self.link.ledger.rules.active) else {}
         if (error := (await self.link.propose("SwopListening", body)).error()) is not None:
             raise error
-        self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid(), "room": room})
+        with suppress(SwarmError):  # who waits on this host reads there what the ledger knows; without room, says so
+            self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid(), "room": room})
 
     async def _end_in_order(self) -> None:
         """Workers first, then the ledger is told; whatever this takes, it comes to an end."""
