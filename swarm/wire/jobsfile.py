@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
@@ -194,12 +195,31 @@ def made(said: dict[str, Any], name: str) -> JobsFile:
 def of_document(document: documents.Document) -> JobsFile:
     """The task in it; raises BadInput with all faults."""
     said, warnings = fit(document, Written)
-    if said.Body.Exec and not said.Body.Shell and (found := _FOR_A_SHELL.search(_QUOTED.sub("_", said.Body.Exec))):
+    if said.Body.Exec is not None and not said.Body.Shell:
+        _must_be_words(said.Body.Exec, document.name)
+    return JobsFile(said.Name, said.Author or "", said.Body, warnings)
+
+
+def _must_be_words(line: str, name: str) -> None:
+    """Refuse an Exec that is not a program and its arguments: with a shell that would be its own matter."""
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
         raise BadInput(
-            f"{document.name}: Exec has {found[0]}, which only a shell understands: {said.Body.Exec!r}",
+            f"{name}: Exec cannot be split into words, {str(error).lower()}: expected every quote closed and a "
+            f"character behind every backslash, received {line!r:.200}",
+            hint="close it, put a backslash before a quote that is meant as it is, or give Command, a list of words",
+        ) from None
+    if not words or not words[0].strip():
+        raise BadInput(
+            f"{name}: Exec names no program: expected one and its arguments, received {line!r:.200}",
+            hint="Exec: python train.py",
+        )
+    if found := _FOR_A_SHELL.search(_QUOTED.sub("_", line)):
+        raise BadInput(
+            f"{name}: Exec has {found[0]}, which only a shell understands: {line!r}",
             hint="Shell: true (swarm sweep --shell) gives it to /bin/sh",
         )
-    return JobsFile(said.Name, said.Author or "", said.Body, warnings)
 
 
 def to_wire(body: RunJobs) -> dict[str, Any]:

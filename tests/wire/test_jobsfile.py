@@ -131,6 +131,27 @@ def test_what_stands_inside_quotes_is_for_the_program_not_for_a_shell(line, word
     assert shlex.split(task.body.Exec) == words
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("echo 'a b", "Exec cannot be split into words, no closing quotation: expected every quote closed"),
+        ("echo a\\", "no escaped character"),
+        ("echo 'a; b", 'received "echo \'a; b"'),
+        (" ", "Exec names no program"),
+        ("'' x", "Exec names no program"),
+    ],
+)
+def test_a_line_that_is_no_program_and_its_arguments_is_refused_where_it_is_read(line, said):
+    body = {"Name": "j", "TaskType": "RUN_JOBS", "Body": {"Exec": line}}
+    with pytest.raises(BadInput) as refused:
+        jobsfile.made(body, "j.yaml")
+    assert refused.value.message.startswith("j.yaml: ")
+    assert said in refused.value.message
+    assert refused.value.hint
+    body["Body"]["Shell"] = True  # what a shell makes of it is between the two
+    assert jobsfile.made(body, "j.yaml").body.Exec == line
+
+
 def test_a_variable_may_hold_what_a_tag_stands_for():
     said = SWEEP.replace(b"-d %DATA", b"").replace(b"  Probe: 2", b"  Envvars: {FROM: 'at %DATA'}")
     said = said.replace(b"mnist.npz", b"'user.a.mnist@2,gold'")
