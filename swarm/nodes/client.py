@@ -19,11 +19,11 @@ from swarm.core.events import Applied, Outcome
 from swarm.core.ledger import Ledger
 from swarm.errors import Interrupted, SwarmError, Unreachable
 from swarm.nodes.hearsay import pause_of
+from swarm.nodes.joining import is_known, join
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.starting import run_node
 from swarm.runtime.control import Control
 from swarm.runtime.credentials import Credentials
-from swarm.runtime.introduction import introduction
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
@@ -134,10 +134,8 @@ class Client:
         """Have the ledger decide on this, as a member of the network. Raises what it refused."""
         await self._follow()
         with self._while_following(), trio.move_on_after(ACCEPTED_S):
-            if not self._joined or self.local.state.uid not in self.link.ledger.nodes:  # it was lost for very long
-                role = self.local.credentials.identity.role
-                joining = introduction(self.local, role, read=self.link.ledger)
-                _accepted(await self.link.propose("NodeJoined", joining, joining=True))
+            if not self._joined or not is_known(self.link):
+                _accepted(await join(self.link))
                 self._joined = True
             return _accepted(await self.link.propose(kind, body))
         raise await self._undecided()

@@ -7,12 +7,14 @@ Guarantee: what this process holds of a contract is one directory of models, wha
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from swarm.core.contract import Contract
+from swarm.core.events import Outcome
 from swarm.core.member import Member
 from swarm.core.tensors import Schema
 from swarm.nodes import mergemethods
@@ -39,6 +41,7 @@ class Enrolling:
     uid: str
     directory: Path
     link: LedgerLink
+    propose: Callable[[str, dict[str, Any]], Awaitable[Outcome]]
     client: DataClient
     progress: Progress
     bytes_sent: Callable[[], int]
@@ -79,7 +82,7 @@ class Enrolling:
             body["leads"] = True
         if slot is not None:
             body["slot"], body["fence"] = slot
-        outcome = await self.link.propose("Enrolled", body)
+        outcome = await self.propose("Enrolled", body)
         if (error := outcome.error()) is not None:
             raise error
         contract = self.link.ledger.contracts[request.contract]

@@ -159,7 +159,7 @@ class ParticipantNode(LearningNode):
         key = SlotKey.of(self.asked.secret, self.state.network_id, task)
         place = Place(self.state.network_id, task, self.asked.role, self.state.uid, self.state.incarnation)
         body = {"task": task, "role": self.asked.role, "key": key.public, "proof": key.prove(place), **self._of_group()}
-        outcome = await self.link.propose("SlotJoined", body)
+        outcome = await self.propose("SlotJoined", body)
         if (error := outcome.error()) is not None:
             raise error
         self._slot, self._fence = outcome.result["slot"], outcome.result["fence"]
@@ -249,7 +249,7 @@ class ParticipantNode(LearningNode):
             return
         body = {"slot": self._slot, "fence": self._fence, "state": state, "reason": printable(reason, REASON_MAX)}
         with trio.move_on_after(LEAVE_S):
-            await self.link.propose("SlotTold", {**body, **more})
+            await self.propose("SlotTold", {**body, **more})
 
     # ---- the program
 

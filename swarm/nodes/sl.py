@@ -17,11 +17,12 @@ from typing import Any
 
 import trio
 
-from swarm.core.events import Applied
+from swarm.core.events import Applied, Outcome
 from swarm.core.pace import Pace
 from swarm.errors import BY_CODE, GivenUp, IdentityError, Refused, SwarmError, WorkerFailed
 from swarm.nodes import trainings
 from swarm.nodes.enrolling import Enrolling
+from swarm.nodes.joining import is_known, join
 from swarm.nodes.learning import Learning
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.listening import listen_host
@@ -33,7 +34,6 @@ from swarm.runtime.channel_server import ChannelServer, Session
 from swarm.runtime.control import Control
 from swarm.runtime.data import DataClient, DataServer, NotYet, Region, Want
 from swarm.runtime.data_rates import Rates
-from swarm.runtime.introduction import introduction
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
@@ -90,8 +90,9 @@ class LearningNode:
         self.link = LedgerLink(
             self.local, [settings.sn], on_applied=self._on_applied, on_link=self._on_link, report=log.debug
         )
-        means = (self.link, self.client, self.progress, self.bytes_sent, self.rates, lambda: self.data_address)
-        self._contracts = Enrolling(self.state.uid, self.state.path / "models", *means)
+        means = (self.link, self.propose, self.client, self.progress, self.bytes_sent, self.rates)
+        models = self.state.path / "models"
+        self._contracts = Enrolling(self.state.uid, models, *means, lambda: self.data_address)
         self.name = f"{settings.credentials.identity.name} ({settings.credentials.identity.organisation})"
         self.learning: Learning | None = None
         """Of the program's newest session."""
@@ -101,6 +102,7 @@ class LearningNode:
         self._pace = Pace()
         self.failed: SwarmError | None = None
         self._joined = trio.Event()
+        self._asking: set[trio.CancelScope] = set()
         self._changed = trio.Event()
 
     async def run(self) -> int:
@@ -155,10 +157,22 @@ class LearningNode:
             raise
 
     async def _join(self) -> None:
-        body = introduction(self.local, "sl", [self.data_address], read=self.link.ledger)
-        outcome = await self.link.propose("NodeJoined", body, joining=True)
+        outcome = await join(self.link, [self.data_address])
         if not outcome.accepted:
             raise IdentityError(f"the network did not admit this learning node: {outcome.reason}")
+
+    async def propose(self, kind: str, body: dict[str, Any]) -> Outcome:
+        """As who has joined. The ledger lets go of who was lost for very long, which this node may read only while it
+        asks: then it joins again."""
+        while True:
+            if not is_known(self.link):
+                await self._join()
+            with trio.CancelScope() as scope:
+                self._asking.add(scope)
+                try:
+                    return await self.link.propose(kind, body)
+                finally:
+                    self._asking.discard(scope)
 
     def _say_ready(self) -> None:
         ready = {
@@ -261,8 +275,6 @@ class LearningNode:
     async def open(self, session: Session, request: Open) -> Opened:
         assert session.schema is not None
         await self._joined.wait()  # the program may be ready first
-        if self.state.uid not in self.link.ledger.nodes:  # the ledger lets go of who was lost for very long
-            await self._join()
         self._enrolling = (session, request.contract)
         try:
             learning = await self._contracts.enrol(session, session.schema, request, self.slot)
@@ -351,6 +363,9 @@ class LearningNode:
     def _on_applied(self, entry: Entry, applied: Applied) -> None:
         for learning in self._active():
             learning.applied(applied.events)
+        if not is_known(self.link):
+            for scope in self._asking:
+                scope.cancel()
         self._changed.set()
         self._changed = trio.Event()
 
