@@ -11,7 +11,7 @@ An accepted proposal of a node that counts as lost brings the node back. What ea
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -112,11 +112,12 @@ class Ledger:
     def taskrunners(self) -> Mapping[str, Taskrunner]:
         return self.board.taskrunners
 
-    def must_take_recovery(self, claim: Verified) -> None:
-        """Raise what stands against this ForcedRecovery: it is followed before it is applied."""
+    def must_take_recovery(self, claim: Verified, were: Collection[str] = ()) -> None:
+        """Raise what stands against this ForcedRecovery: it is followed before it is applied. ``were``: who counts as
+        an admitted network node."""
         self._check_order(claim)
         self._check_right(claim)
-        self.voting.check_recovery(claim)
+        self.voting.check_recovery(claim, were)
 
     # ---- applying
 

@@ -12,6 +12,7 @@ recovery went past, never comes back under its uid, so that no vote is ever used
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from swarm.core.claims import EntryHeader, Verified
@@ -87,10 +88,11 @@ class Voters:
             VotersChanged((uid,)),
         ]
 
-    def check_recovery(self, claim: Verified) -> None:
-        """Raise what stands against this forced recovery, as far as the ledger knows."""
+    def check_recovery(self, claim: Verified, were: Collection[str] = ()) -> None:
+        """Raise what stands against this forced recovery, as far as the ledger knows. ``were``: who counts as admitted,
+        since it was where the recovery stands, which is not at the ledger's end."""
         assert claim.identity is not None, "it introduces its author"
-        body, node = claim.body, self._admitted(claim.body["uid"])
+        body, node = claim.body, self._admitted(claim.body["uid"], were)
         self._check_right(claim.kind, claim.identity, node.identity)
         skips = body["epoch"] - self.epoch - 1
         if not 0 <= skips <= (SKIPS if self._rules.active >= SKIPPING else 0):
@@ -138,9 +140,9 @@ class Voters:
         if claim.uid not in self.uids:
             raise Refused(f"{author} may not propose {claim.kind}: only a network node that votes on the order may")
 
-    def _admitted(self, uid: str) -> Node:
+    def _admitted(self, uid: str, were: Collection[str] = ()) -> Node:
         node = self._nodes.get(uid)
-        if node is None or node.identity.role != "sn" or node.gone:
+        if node is None or node.identity.role != "sn" or (node.gone and uid not in were):
             raise Refused(f"{uid} is no network node of this ledger", hint="swarm nodes lists them")
         return node
 
