@@ -52,7 +52,9 @@ def test_jobs_wait_for_room_run_and_end_and_nothing_of_them_is_left(here, tmp_pa
     third = here.submit("third", "import time; time.sleep(1000)")
     assert here.until(first, "running")["task"]["Body"]["Envvars"] == {"LR": "4"}
     queued = here.ask("status", "third")
-    assert (queued["id"], queued["state"], queued["position"], queued["message"]) == (3, "queued", 1, "1 task ahead")
+    assert (queued["id"], queued["state"], queued["position"]) == (3, "queued", 1)
+    waits = "1 task ahead; needs 1 cpu: swop-1 (org-1) has 0 of 1 cpu free"
+    assert (queued["message"], here.ask("queue")["tasks"][1]["message"]) == (waits, waits)
     assert (queued["started"], queued["ended"]) == (None, None)
 
     assert here.ask("task", "rm", "first", code=5)["error"]["message"].endswith("it cannot be deleted")
