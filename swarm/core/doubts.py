@@ -114,7 +114,7 @@ class Doubts:
     def take_over(self, uid: str) -> None:
         """A new member: of an organisation that has others, maybe."""
         owner = self._members[uid].owner
-        kin = [doubt for other, doubt in self._of.items() if self._members[other].owner == owner]
+        kin = [doubt for other, doubt in sorted(self._of.items()) if self._members[other].owner == owner]
         if kin:
             worst = max(kin, key=lambda doubt: doubt.times)
             self._of[uid] = Doubt(list(worst.causes), max(doubt.until for doubt in kin))

@@ -25,6 +25,8 @@ from swarm.errors import Refused
 Answer = tuple[dict[str, Any], list[Event]]
 
 
+FOLLOWED = 5
+"""The rules with which it counts that consensus has followed a change of voters: who is removed leads until then."""
 SKIPPING = 5
 """The rules with which a forced recovery may skip epochs: who learnt of one may be the only node that is left."""
 SKIPS = 16
@@ -50,6 +52,10 @@ class Voters:
         return [(uid, self._nodes[uid].identity.anchor) for _, uid in sorted(admitted) if not self._nodes[uid].gone]
 
     # ---- the kinds
+
+    def is_followed(self, kind: str) -> bool:
+        """Whether it has decided already who decides, whoever proposes it: the ledger may only say so, too."""
+        return kind == "Configuration" and self._rules.active >= FOLLOWED
 
     def configured(self, claim: Verified, header: EntryHeader) -> Answer:
         """Consensus has followed it already, when it was appended; so nothing but nonsense is refused."""

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -75,6 +76,22 @@ def test_jobs_wait_for_room_run_and_end_and_nothing_of_them_is_left(here, tmp_pa
     here.ask("down")
     left = [process for process in psutil.process_iter() if str(tmp_path) in " ".join(_words(process))]
     assert not left
+
+
+def test_up_is_not_done_before_the_ledger_knows_the_new_room_of_an_operator_that_runs(here, tmp_path):
+    (operator,) = (node["pid"] for node in here.nodes if node["name"] == "swop-1")
+    profile, until = tmp_path / "state/swarm/up/swop-1.yaml", time.monotonic() + PATIENCE_S
+    with ThreadPoolExecutor() as pool:
+        os.kill(operator, signal.SIGSTOP)
+        try:
+            up = pool.submit(here.ask, "up", "--sns", "1", "--cpu", "2")
+            while "{cpu: 2," not in profile.read_text():
+                assert time.monotonic() < until
+            with pytest.raises(TimeoutError):
+                up.result(0.5)
+        finally:
+            os.kill(operator, signal.SIGCONT)
+        assert up.result(PATIENCE_S)["ok"]
 
 
 def test_the_ranks_of_a_gang_reduce_together_and_end_together(here, tmp_path):
