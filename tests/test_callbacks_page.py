@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swarm.callbacks.arguments import CHECKINS, KEYWORDS, Given, parse
+from swarm.callbacks.arguments import CHECKINS, KEYWORDS, TOO_FEW_PEERS_VARIABLE, Given, parse
 from swarm.core.agreement import DEFAULT_CONTRACT, Options
 from swarm.errors import BadInput
 from tests.test_documents import ROOT, shell_blocks
@@ -77,6 +77,14 @@ def tables(head):
 
 def test_the_values_of_on_too_few_peers_are_those_that_a_contract_takes():
     assert list(tables("value")) == [f'"{value}"' for value in choices("onTooFewPeers")]
+
+
+def test_the_variable_for_too_few_peers_stands_where_the_option_does_and_counts_after_it():
+    about = PAGE.read_text(encoding="utf-8").partition("### Too few peers")[2].partition("\n## ")[0]
+    assert f"`{TOO_FEW_PEERS_VARIABLE}`" in about
+    said = {TOO_FEW_PEERS_VARIABLE: "30"}
+    plain, given = Given(1, 2, DEFAULT_CONTRACT, {}), Given(1, 2, DEFAULT_CONTRACT, {"tooFewPeersSeconds": 40})
+    assert [parse(each, said, evaluates=False).options.tooFewPeersSeconds for each in (plain, given)] == [30, 40]
 
 
 def test_the_program_with_arrays_ends_with_one_model_on_both_peers_and_trains_alone_as_well(tmp_path):

@@ -121,9 +121,10 @@ task common "  Command: [python, most_common.py, '%DATA']
 say run -f common.yaml
 say up --sns 1 --cpu 3
 say status common
-is B-06 "what waits says how many are before it" "queued 1 1 task ahead" "$(look state) $(look position) $(look message)"
+has B-06 "what waits says how many are before it" "queued 1 1 task ahead" "$(look state) $(look position) $(look message)"
 say status intents
-is B-06 "also when nobody is" "queued 0 0 tasks ahead" "$(look state) $(look position) $(look message)"
+has B-06 "also when nobody is" "queued 0 0 tasks ahead" "$(look state) $(look position) $(look message)"
+has B-06 "and what it waits for then" "needs 3 cpu at once: swop-1 (org-1) has 2 of 3 cpu free" "$(look message)"
 is B-15 "while there is no room, nothing of the gang has begun" '["waiting", "waiting", "waiting"]' "$(look 'slots.*.state')"
 SEEN="$(look state) "
 echo go >hold

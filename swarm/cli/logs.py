@@ -21,6 +21,7 @@ swarm logs                the logs that are on this host
 swarm logs sn-1           the end of a node's
 swarm logs 12.0 -f        that of the program in a slot, and what comes
 swarm logs 12.0.sl        that of the slot's learning node
+swarm logs cv             of a task that ran one slot here; of several it names the slots
 """
 LOOK_EVERY_S = 0.2
 
@@ -29,8 +30,8 @@ LOOK_EVERY_S = 0.2
     "logs",
     cls=Command,
     examples=EXAMPLES,
-    help="Show the log of a node or slot of this host; without a name, which there are. Slots are those of swarm "
-    "status and GET TASKRUNNER PEER STATUS.",
+    help="Show the log of a node or slot of this host; without a name, which there are. Slots are those of swarm slots "
+    "ls, swarm status and GET TASKRUNNER PEER STATUS.",
 )
 @click.argument("name", required=False)
 @click.option("-n", "--lines", default=100, show_default=True, type=click.IntRange(0, 100_000), help="how many")

@@ -86,7 +86,7 @@ def show(slot: str, entrance: Entrance, as_json: bool) -> None:
         return
     lease = f"held by {found['swop']} under lease {found['fence']}" if found["leased"] else "held by nobody"
     click.echo(f"slot {found['id']} {found['name']}: {found['state']}, {lease}, attempt {found['attempt']}")
-    for name in ("reason", "owner", "input", "address", "started", "ended", "exit_code"):
+    for name in ("reason", "owner", "input", "address", "learning_node", "started", "ended", "exit_code"):
         if found[name] not in (None, ""):
             click.echo(f"{name.replace('_', ' ')}: {found[name]}")
     for line in found["lines"]:

@@ -10,6 +10,7 @@ import click
 from swarm.cli.ending import print_json
 from swarm.cli.entrance import network_flags
 from swarm.cli.help import Command
+from swarm.core.names import told_apart
 from swarm.nodes.entrance import Entrance
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _status(entrance: Entrance) -> dict[str, Any]:
 
 def _order(status: dict[str, Any]) -> str:
     """Who orders the ledger, in one line."""
-    names = {row["uid"]: _who(row) for row in status["nodes"]}
+    names = _names(status["nodes"])
     silent = {row["uid"] for row in status["nodes"] if row["state"] == "silent"}
     voters = [names.get(uid, uid) for uid in status["voters"]]
     learners = [names.get(uid, uid) for uid in status["learners"] if uid not in silent]
@@ -113,9 +114,11 @@ def _nodes(rows: list[dict[str, Any]], *, uid: bool = False) -> Table:
     from swarm.cli.tables import table
 
     shown = table("node", "organisation", "role", "address", "state", "last heard (UTC)", *(["uid"] if uid else []))
+    names = _names(rows)
     for row in sorted(rows, key=lambda row: (ROLES.index(row["role"]), row["name"], row["organisation"])):
+        name = row["name"] if uid else row["name"] + names[row["uid"]].removeprefix(_who(row))
         role = "SN, sentinel" if row["sentinel"] else row["role"].upper()
-        cells = [row["name"], row["organisation"], role, row["address"], row["state"], _time(row["heard_ms"])]
+        cells = [name, row["organisation"], role, row["address"], row["state"], _time(row["heard_ms"])]
         shown.add_row(*cells, *([row["uid"]] if uid else []))
     return shown
 
@@ -150,7 +153,8 @@ def _taskrunners(rows: list[dict[str, Any]]) -> Table:
 
     shown = table("taskrunner", "task", "state", ">completed", "~operators", "~why")
     for row in rows:
-        operators = ", ".join(f"{_who(each)} {each['state']}" for each in row["operators"]) or "nobody listens"
+        names = _names(row["operators"])
+        operators = ", ".join(f"{names[each['uid']]} {each['state']}" for each in row["operators"]) or "nobody listens"
         for run in row["runs"]:
             state = f"{run['state']}, reset" if run["cleared"] else run["state"]
             completed = f"{run['completed']} of {run['needed']} {run['peer_type']}"
@@ -169,6 +173,11 @@ def _slots(rows: list[dict[str, Any]]) -> Table:
             why = slot["reason"] or slot["description"]
             shown.add_row(slot["id"], run["task"], slot["operator"], slot["state"], str(slot["attempt"]), why)
     return shown
+
+
+def _names(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """By uid, how nodes are printed."""
+    return told_apart({row["uid"]: _who(row) for row in rows})
 
 
 def _who(row: dict[str, Any]) -> str:

@@ -7,14 +7,28 @@ somebody is named, or how many have yet to enrol; a state is told in one word.
 from __future__ import annotations
 
 from swarm.core.contract import Contract
+from swarm.core.names import told_apart
 
 NAMED_MAX = 5
 MAY_COME_BACK = ("lost", "restarted", "dropped")
+HERE = ("live", *MAY_COME_BACK)
 
 
 def names(contract: Contract) -> list[str]:
     """All of them: who has to come back or to enrol first, then whose word the round lacks."""
-    return [*absent(contract), *(str(contract.members[uid]) for uid in contract.waiting_for())]
+    return [*absent(contract), *lacking(contract)]
+
+
+def lacking(contract: Contract) -> list[str]:
+    """Whose word the round lacks."""
+    called = _called(contract)
+    return [called[uid] for uid in contract.waiting_for()]
+
+
+def _called(contract: Contract) -> dict[str, str]:
+    """How members are printed: told apart from those that are here, or may come back, by the same name."""
+    every = {uid: str(member) for uid, member in contract.members.items()}
+    return every | told_apart({uid: every[uid] for uid, m in contract.members.items() if m.state in HERE})
 
 
 def absent(contract: Contract) -> list[str]:
@@ -46,9 +60,10 @@ def _may_come_back(contract: Contract) -> int:
 def _gone(contract: Contract, lacking: int) -> list[str]:
     """Who was there, the newest first; last those in whose name somebody else is there by now."""
     there = {str(contract.members[uid]) for uid in contract.live()}
-    gone = [member for member in contract.members.values() if member.state in MAY_COME_BACK]
-    gone.sort(key=lambda member: (str(member) in there, -member.ordinal))
-    named = [f"{member} {member.state}" for member in gone[:NAMED_MAX]]
+    gone = [(uid, member) for uid, member in contract.members.items() if member.state in MAY_COME_BACK]
+    gone.sort(key=lambda each: (str(each[1]) in there, -each[1].ordinal))
+    called = _called(contract)
+    named = [f"{called[uid]} {member.state}" for uid, member in gone[:NAMED_MAX]]
     if more := len(gone) - len(named):
         named.append(f"{more} more")
     return [f"{lacking} of: {', '.join(named)}"] if len(gone) > lacking else named

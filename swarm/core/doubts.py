@@ -3,8 +3,8 @@
 Kept by `core/contract`. Who says Ready with what nobody else holds ends the round, and could end every one. That is no
 proof of a lie (memory that is broken looks the same), so nobody is excluded for it: who is doubted once is left out of
 two rounds, then of four, of `2 ** TIMES_MAX` at most, and the doubt goes once it has been Ready for as many commits. So
-who lies whenever it may ends one round in `2 ** TIMES_MAX`, in the long run. Where so many shards are merged that nobody
-tells of each, nobody is doubted the first time; for as many commits all tell of them then.
+who lies whenever it may ends one round in `2 ** TIMES_MAX`, in the long run. Where so many shards are merged that
+nobody tells of each, nobody is doubted the first time; for as many commits all tell of them then.
 
 Guarantees: the same on every node; never so many are left out that fewer than minPeers of those who are live stay, and
 where those are too few anyway nobody is who comes back; a new member takes over its organisation's longest doubt, or a
@@ -114,7 +114,7 @@ class Doubts:
     def take_over(self, uid: str) -> None:
         """A new member: of an organisation that has others, maybe."""
         owner = self._members[uid].owner
-        kin = [doubt for other, doubt in self._of.items() if self._members[other].owner == owner]
+        kin = [doubt for other, doubt in sorted(self._of.items()) if self._members[other].owner == owner]
         if kin:
             worst = max(kin, key=lambda doubt: doubt.times)
             self._of[uid] = Doubt(list(worst.causes), max(doubt.until for doubt in kin))

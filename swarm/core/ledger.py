@@ -11,7 +11,7 @@ An accepted proposal of a node that counts as lost brings the node back. What ea
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -112,11 +112,12 @@ class Ledger:
     def taskrunners(self) -> Mapping[str, Taskrunner]:
         return self.board.taskrunners
 
-    def must_take_recovery(self, claim: Verified) -> None:
-        """Raise what stands against this ForcedRecovery: it is followed before it is applied."""
+    def must_take_recovery(self, claim: Verified, were: Collection[str] = ()) -> None:
+        """Raise what stands against this ForcedRecovery: it is followed before it is applied. ``were``: who counts as
+        an admitted network node."""
         self._check_order(claim)
         self._check_right(claim)
-        self.voting.check_recovery(claim)
+        self.voting.check_recovery(claim, were)
 
     # ---- applying
 
@@ -217,7 +218,8 @@ class Ledger:
         identity = claim.identity or (node.identity if node else None)
         assert identity is not None, "an introduction brings an identity, anybody else has joined"
         if node is not None:
-            node.must_be_here(claim)
+            if not self.voting.is_followed(claim.kind):
+                node.must_be_here(claim)
             if claim.kind != "NodeJoined":
                 self.rules.must_be_current(node, claim.kind)
         version = self.rules.judging(claim.kind, claim.body)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from swarm.errors import BadInput
@@ -67,6 +69,12 @@ def peer_id(node_public_key: bytes) -> str:
 def uid_of(node_public_key: bytes) -> str:
     """The UID of a node: the UUIDv5 of its PeerId."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"swarm:{peer_id(node_public_key)}"))
+
+
+def told_apart(printed: Mapping[str, str]) -> dict[str, str]:
+    """By uid, how each is printed: with the beginning of its uid where two would read alike, as of one certificate."""
+    alike = Counter(printed.values())
+    return {uid: f"{text} {uid[:8]}" if alike[text] > 1 else text for uid, text in printed.items()}
 
 
 def _base58(data: bytes) -> str:

@@ -12,6 +12,7 @@ recovery went past, never comes back under its uid, so that no vote is ever used
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from swarm.core.claims import EntryHeader, Verified
@@ -24,6 +25,8 @@ from swarm.errors import Refused
 Answer = tuple[dict[str, Any], list[Event]]
 
 
+FOLLOWED = 5
+"""The rules with which it counts that consensus has followed a change of voters: who is removed leads until then."""
 SKIPPING = 5
 """The rules with which a forced recovery may skip epochs: who learnt of one may be the only node that is left."""
 SKIPS = 16
@@ -49,6 +52,10 @@ class Voters:
         return [(uid, self._nodes[uid].identity.anchor) for _, uid in sorted(admitted) if not self._nodes[uid].gone]
 
     # ---- the kinds
+
+    def is_followed(self, kind: str) -> bool:
+        """Whether it has decided already who decides, whoever proposes it: the ledger may only say so, too."""
+        return kind == "Configuration" and self._rules.active >= FOLLOWED
 
     def configured(self, claim: Verified, header: EntryHeader) -> Answer:
         """Consensus has followed it already, when it was appended; so nothing but nonsense is refused."""
@@ -81,10 +88,11 @@ class Voters:
             VotersChanged((uid,)),
         ]
 
-    def check_recovery(self, claim: Verified) -> None:
-        """Raise what stands against this forced recovery, as far as the ledger knows."""
+    def check_recovery(self, claim: Verified, were: Collection[str] = ()) -> None:
+        """Raise what stands against this forced recovery, as far as the ledger knows. ``were``: who counts as admitted,
+        since it was where the recovery stands, which is not at the ledger's end."""
         assert claim.identity is not None, "it introduces its author"
-        body, node = claim.body, self._admitted(claim.body["uid"])
+        body, node = claim.body, self._admitted(claim.body["uid"], were)
         self._check_right(claim.kind, claim.identity, node.identity)
         skips = body["epoch"] - self.epoch - 1
         if not 0 <= skips <= (SKIPS if self._rules.active >= SKIPPING else 0):
@@ -132,9 +140,9 @@ class Voters:
         if claim.uid not in self.uids:
             raise Refused(f"{author} may not propose {claim.kind}: only a network node that votes on the order may")
 
-    def _admitted(self, uid: str) -> Node:
+    def _admitted(self, uid: str, were: Collection[str] = ()) -> Node:
         node = self._nodes.get(uid)
-        if node is None or node.identity.role != "sn" or node.gone:
+        if node is None or node.identity.role != "sn" or (node.gone and uid not in were):
             raise Refused(f"{uid} is no network node of this ledger", hint="swarm nodes lists them")
         return node
 

@@ -17,6 +17,7 @@ from swarm.core.contract import Contract
 from swarm.core.events import Outcome
 from swarm.core.member import Member
 from swarm.core.tensors import Schema
+from swarm.errors import Refused
 from swarm.nodes import mergemethods
 from swarm.nodes.climbing import Climbing, GroupSession
 from swarm.nodes.learning import Learning
@@ -85,7 +86,9 @@ class Enrolling:
         outcome = await self.propose("Enrolled", body)
         if (error := outcome.error()) is not None:
             raise error
-        contract = self.link.ledger.contracts[request.contract]
+        contract = self.link.ledger.contracts.get(request.contract)
+        if contract is None:  # by a person, while this node waited to hear that it is enrolled
+            raise Refused(f"contract {request.contract} was reset by a person", hint="start the program again")
         least, joined, round_ = contract.options.minPeers, outcome.result["joined"], outcome.result["round"]
         log.info("enrolled in contract %s: %s, in round %d, minPeers %d", contract.name, joined, round_, least)
         self.progress.line("enrolled", contract=contract.name, joined=joined, round=round_)

@@ -4,6 +4,11 @@ Used by ``nodes/ledgerlink`` with what a network node answers who follows it. Gu
 somebody with the right to it has signed, by the ledger that this node has read, ends anything; no network node's word
 does. What ends a node is kept in its state directory first, and no ledger of an earlier epoch is begun with from then
 on: each epoch ends it once at most.
+
+Some of that ledger stands behind the recovery, and there the very node that it promotes may have been removed, since
+nobody reached it. When the recovery was signed, nobody can show: who is removed for good could sign one for a place
+before that at any time, and would have back what it has lost. So a removal counts as none there only if who signed has
+the right to another one even now, or is of this node's own organisation.
 """
 
 from __future__ import annotations
@@ -11,18 +16,48 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from swarm.core.events import Applied, NodeGone
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import epoch_of
-from swarm.errors import GivenUp, SwarmError, Unreachable
-from swarm.nodes.sn_recovery import judged
+from swarm.errors import GivenUp, Refused, SwarmError, Unreachable
+from swarm.nodes.sn_recovery import Recovery, judged
 from swarm.runtime.founding import node_name
 from swarm.runtime.ledgercopy import RECOVERY, LedgerCopy
-from swarm.wire.signed import decode_entry
+from swarm.wire.signed import Entry, decode_entry
 
 ANEW = "start this node again: it reads the ledger anew"
 
 
-def must_go_on(reply: Any, ledger: Ledger, who: str) -> None:
+class Removals:
+    """Of network nodes, as this process has read them; ``own``: the anchor of its organisation."""
+
+    def __init__(self, own: bytes) -> None:
+        self._own = own
+        self._at: dict[str, int] = {}
+        """By uid: the entry that removed it."""
+
+    def applied(self, entry: Entry, ledger: Ledger, applied: Applied) -> None:
+        if entry.index == 1:  # it is read anew
+            self._at.clear()
+        for event in applied.events:
+            if isinstance(event, NodeGone) and ledger.nodes[event.uid].state == "removed":
+                self._at[event.uid] = entry.index
+
+    def judged(self, raw: bytes, ledger: Ledger, who: str) -> Recovery:
+        """The forced recovery that ``who`` shows, by this ledger, and by whom it had not removed where that stands.
+        Raises SwarmError."""
+        index = decode_entry(raw).index
+        since = [uid for uid, at in self._at.items() if at >= index]
+        recovery = judged(raw, ledger, who, since)
+        if recovery.uid in since and recovery.anchor not in {self._own, *(anchor for _, anchor in ledger.sns())}:
+            raise Refused(
+                f"{who} shows a forced recovery of {node_name(ledger, recovery.uid)}, which was removed, "
+                f"by {recovery.author}, of whose organisation there is no network node"
+            )
+        return recovery
+
+
+def must_go_on(reply: Any, ledger: Ledger, who: str, removals: Removals) -> None:
     """Raise GivenUp if ``who`` shows that this ledger was given up, and Unreachable if what it shows proves nothing."""
     match reply:
         case {"recovery": bytes(raw)}:
@@ -30,7 +65,7 @@ def must_go_on(reply: Any, ledger: Ledger, who: str) -> None:
         case _:
             return
     try:
-        recovery = judged(raw, ledger, who)
+        recovery = removals.judged(raw, ledger, who)
     except SwarmError as error:
         raise Unreachable(f"{error.message}, by the ledger as this node has it; if it is right, {ANEW}") from error
     if recovery.index <= ledger.head_index and recovery.epoch > ledger.epoch:
@@ -50,10 +85,11 @@ def ahead(index: int) -> Unreachable:
 
 
 class Shown:
-    """The forced recovery that ended this node last, if one did. ``copy``: what it keeps of the ledger."""
+    """The forced recovery that ended this node last, if one did. ``copy``: what it keeps of the ledger; ``own``: the
+    anchor of its organisation."""
 
-    def __init__(self, copy: LedgerCopy) -> None:
-        self._copy = copy
+    def __init__(self, copy: LedgerCopy, own: bytes) -> None:
+        self._copy, self.removals = copy, Removals(own)
         self._epoch = self._index = 0
         with contextlib.suppress(OSError, SwarmError):  # none, or not as it was written: it is found out again
             self._read((copy.state.path / RECOVERY).read_bytes())
@@ -65,7 +101,7 @@ class Shown:
     def must_go_on(self, reply: Any, ledger: Ledger, who: str) -> None:
         """The same, and keep what ends this node."""
         try:
-            must_go_on(reply, ledger, who)
+            must_go_on(reply, ledger, who, self.removals)
         except GivenUp:
             self._copy.state.write_atomic(RECOVERY, reply["recovery"])
             self._read(reply["recovery"])

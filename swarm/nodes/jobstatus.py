@@ -6,7 +6,7 @@ slots there are; a name or id that nobody has is refused in one sentence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -16,6 +16,7 @@ import msgpack
 from swarm.core.jobrun import JobRun
 from swarm.core.jobslot import JobSlot
 from swarm.core.ledger import Ledger
+from swarm.core.placing import Free
 from swarm.core.rolesrun import RolesRun
 from swarm.core.slot import ENDED
 from swarm.core.sweeps import Sweep
@@ -39,12 +40,15 @@ def jobs(ledger: Ledger, after: int) -> dict[str, Any]:
 def task_rows(ledger: Ledger, after: int = 0) -> Iterator[dict[str, Any]]:
     """All of them, one by one."""
     queue = ledger.board.jobs
-    positions = queue.positions()
+    positions, free = queue.positions(), queue.placing.free()
     named: list[JobRun | Sweep] = [*queue.sweeps.by_name.values()]
     named += (run for run in queue.runs.values() if not (isinstance(run, RolesRun) and run.variant))
     named = sorted((each for each in named if each.id > after), key=lambda each: each.id)
     for each in named:
-        yield _sweep_row(ledger, each) if isinstance(each, Sweep) else _row(ledger, each, positions.get(each.number))
+        if isinstance(each, Sweep):
+            yield _sweep_row(ledger, each, free)
+        else:
+            yield _row(ledger, each, positions.get(each.number), free)
 
 
 def job(ledger: Ledger, name: str, first: int) -> dict[str, Any]:
@@ -61,7 +65,8 @@ def job(ledger: Ledger, name: str, first: int) -> dict[str, Any]:
     said = {"Name": task.name, "TaskType": task.type, "Author": task.author, "Body": task.body}
     said |= {"Outcome": task.outcome} if task.outcome != task.name else {}
     made = _made(ledger, run)
-    return {**_row(ledger, run, queue.position(run)), "task": said, "artifacts": made, "slots": slots, "more": more}
+    row = _row(ledger, run, queue.position(run), queue.placing.free())
+    return {**row, "task": said, "artifacts": made, "slots": slots, "more": more}
 
 
 def _sweep(ledger: Ledger, sweep: Sweep, first: int) -> dict[str, Any]:
@@ -76,7 +81,8 @@ def _sweep(ledger: Ledger, sweep: Sweep, first: int) -> dict[str, Any]:
     )  # fmt: skip
     said = {"Name": sweep.name, "TaskType": task.type, "Author": task.author, "Body": task.body}
     answer = {"task": said, "artifacts": [], "swarms": [_swarm(run) for run in sweep.runs.values()]}
-    return {**_sweep_row(ledger, sweep), **answer, "slots": slots, "more": more}
+    row = _sweep_row(ledger, sweep, ledger.board.jobs.placing.free())
+    return {**row, **answer, "slots": slots, "more": more}
 
 
 def _swarm(run: RolesRun) -> dict[str, Any]:
@@ -86,11 +92,11 @@ def _swarm(run: RolesRun) -> dict[str, Any]:
     return {**which, "state": run.state, "message": run.reason[:SAID_MAX]}
 
 
-def _sweep_row(ledger: Ledger, sweep: Sweep) -> dict[str, Any]:
+def _sweep_row(ledger: Ledger, sweep: Sweep, free: Mapping[str, Free]) -> dict[str, Any]:
     runs = list(sweep.runs.values())
     queue, waiting = ledger.board.jobs, next((run for run in runs if run.state == "queued"), runs[0])
     position = queue.position(runs[0]) if sweep.state == "queued" else None
-    waits = queue.placing.waits_for(waiting, queue.position(waiting)) if sweep.complete else ""
+    waits = queue.placing.waits_for(waiting, queue.position(waiting), free) if sweep.complete else ""
     started, ended = [run.started_ms for run in runs if run.started_ms], [run.ended_ms for run in runs]
     return {
         "id": sweep.id,
@@ -141,14 +147,14 @@ def inputs_of(ledger: Ledger, task: Task) -> tuple[str, ...]:
         return ()
 
 
-def _row(ledger: Ledger, run: JobRun, position: int | None) -> dict[str, Any]:
+def _row(ledger: Ledger, run: JobRun, position: int | None, free: Mapping[str, Free]) -> dict[str, Any]:
     return {
         "id": run.id,
         "name": run.task,
         "user": run.user,
         "state": run.state,
         "position": position,
-        "message": ledger.board.jobs.placing.waits_for(run, position) or run.reason,
+        "message": ledger.board.jobs.placing.waits_for(run, position, free) or run.reason,
         "counts": run.counts,
         "created": time_text(run.submitted_ms),
         "started": time_text(run.started_ms),

@@ -10,7 +10,6 @@ one that it is told, and reads only what is new. Who has read what a forced reco
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -18,7 +17,6 @@ from typing import Any
 import trio
 
 from swarm.core.events import Applied, NodeGone, NodeKnown, Outcome
-from swarm.core.fields import is_address
 from swarm.core.ledger import Ledger
 from swarm.errors import Crowded, GivenUp, IdentityError, Outdated, SwarmError, Unreachable
 from swarm.nodes.acquainting import acquaint, acquaint_all
@@ -28,7 +26,7 @@ from swarm.nodes.hearsay import asked, borne_out, head_of
 from swarm.runtime.change import either
 from swarm.runtime.control import Control, Link, Prompt
 from swarm.runtime.inturn import InTurn
-from swarm.runtime.ledgercopy import REMEMBERED, LedgerCopy
+from swarm.runtime.ledgercopy import LedgerCopy
 from swarm.runtime.replica import Replica
 from swarm.runtime.started import TaskStatus
 from swarm.runtime.statedir import StateDirectory
@@ -76,8 +74,8 @@ class LedgerLink:
         self.lost = "no SN has answered yet"
         """Why there is no SN at hand; empty while there is one."""
         self._entrances = list(entrances)
-        self._remembered = _remembered(local.state)
-        self._shown = Shown(self.copy)
+        self._remembered = [parse_address(text) for text in self.copy.network_nodes()]
+        self._shown = Shown(self.copy, local.credentials.identity.anchor)
         self._on_link = on_link
         self._report = report
         self._link: Link | None = None
@@ -226,6 +224,7 @@ class LedgerLink:
 
     def _on_entry(self, entry: Entry, applied: Applied) -> None:
         acquaint(self.local, self.ledger, applied)
+        self._shown.removals.applied(entry, self.ledger, applied)
         if not self.lost and any(isinstance(event, NodeKnown | NodeGone) for event in applied.events):
             self._remember()
         self._on_applied(entry, applied)
@@ -252,8 +251,7 @@ class LedgerLink:
         known = self._in_ledger()
         if known != self._remembered:
             self._remembered = known
-            with contextlib.suppress(SwarmError):  # no room for it: the next one will have
-                self.state.write_json(REMEMBERED, {"network_nodes": [address_text(*each) for each in known]})
+            self.copy.keep_network_nodes([address_text(*each) for each in known])
 
     async def _follow(self, control: Control, address: Address, failures: int) -> tuple[Link, int]:
         deadline_s = CALL_S * min(1 + failures // len(self._known()), LONGER)
@@ -389,12 +387,3 @@ class LedgerLink:
                     f"of the ledger's entries up to {index} none came for {CATCH_UP_S:g} s: "
                     f"this node is at {self.replica.head_index}"
                 )
-
-
-def _remembered(state: StateDirectory) -> list[Address]:
-    """A hint, and no more than that: whatever is not as it was written counts as nothing."""
-    try:
-        said = json.loads((state.path / REMEMBERED).read_bytes())["network_nodes"]
-        return [parse_address(text) for text in said if is_address(text)]
-    except (OSError, ValueError, LookupError, TypeError):
-        return []

@@ -85,5 +85,7 @@ def _rows(ledger: Ledger, run: JobRun) -> list[dict[str, Any]]:
 
 def _lease(slot: JobSlot) -> dict[str, Any]:
     """``fence``: of the lease that it has, the number by which its holder is told from those before; ``log``: by which
-    `swarm logs` finds what its program has written, on the host of its holder."""
-    return {"leased": slot.leased, "fence": slot.fence if slot.leased else None, "log": slot.id}
+    `swarm logs` finds what its program has written, on the host of its holder; ``learning_node``: the uid of the one
+    beside its program, by which several of one name are told apart."""
+    lease = {"leased": slot.leased, "fence": slot.fence if slot.leased else None}
+    return {**lease, "log": slot.id, "learning_node": slot.sl_uid or None}

@@ -331,10 +331,11 @@ class NetworkNode:
                 return await self.leader.head(bool(body.get("here")), CALL_S)
             return {"head": self.driver.ledger.head_index}
         upgrading = rules_note(self.driver.ledger)
-        notes = [*self.driver.notes(), *self.leader.notes(), *self.heads.notes(), upgrading, self._returned]
+        notes = [*self.leader.notes(), *self.driver.notes(), *self.heads.notes(), upgrading, self._returned]
         notes += [self._elsewhere] if self._alone else []
         said = [note for note in notes if note]
-        return ledger_status(self.driver, self.local, self.life.heard_ms, self.life.silent(), said, self.trainings.of)
+        seen = (self.life.heard_ms, self.life.silent(), said, self.trainings.of)
+        return ledger_status(self.driver, self.local, *seen, leader=self.leader.uid())
 
     def _answering(self, answer: Answer) -> Handler:
         async def handle(link: Link, body: dict[str, Any]) -> dict[str, Any]:

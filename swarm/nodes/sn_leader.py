@@ -159,10 +159,20 @@ class Leader:
         return f"{self._names(silent)} are not reachable from here, and {needed} have to be"
 
     def notes(self) -> list[str]:
-        """What a status must say of it, a sentence each."""
-        voters = self._driver.voters
-        lacks = self._driver.role != "leader" and 2 * len(self._silent()) >= len(voters) > 0
-        return [f"ledger pauses: {self.missing()}; {self._ways_out()}"] if lacks else []
+        """What a status must say of it, a sentence each. In how many copies what the others have is kept while it
+        pauses, nobody knows from here."""
+        if self.pauses:
+            return [f"ledger pauses: {self.missing()}; {self._ways_out()}"]
+        return ["ledger has one copy"] if self._driver.one_copy else []
+
+    @property
+    def pauses(self) -> bool:
+        """Nothing is decided, as far as this node sees."""
+        return self._driver.role != "leader" and 2 * len(self._silent()) >= len(self._driver.voters) > 0
+
+    def uid(self) -> str | None:
+        """Who leads, as far as this node sees: nobody while the ledger pauses."""
+        return None if self.pauses else self._driver.leader_uid
 
     def must_be_lost(self) -> None:
         """Raise what stands against letting this node decide alone: that nobody needs it."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 
 import trio
@@ -52,11 +52,13 @@ class Recovery:
     uid: str
     """Who decides from there on."""
     author: str
+    anchor: bytes
+    """Of the author's organisation."""
 
 
-def judged(raw: bytes, ledger: Ledger, who: str) -> Recovery:
+def judged(raw: bytes, ledger: Ledger, who: str, were: Collection[str] = ()) -> Recovery:
     """The forced recovery that ``who`` shows. Raises SwarmError when nobody with the right to it can have signed it, as
-    far as this ledger knows."""
+    far as this ledger knows. ``were``: who counts as an admitted network node."""
     entry = decode_entry(raw)
     claim = verify_proposal(entry.proposal, ledger, entry.time)
     if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery" or claim.identity is None:
@@ -64,8 +66,9 @@ def judged(raw: bytes, ledger: Ledger, who: str) -> Recovery:
     _check_place(entry, claim.body["epoch"], claim.body["lost_after"], who)
     if claim.body["epoch"] - ledger.epoch > SKIPS + 1:
         raise BadInput(f"{who} shows a forced recovery from epoch {ledger.epoch} into epoch {claim.body['epoch']}")
-    ledger.must_take_recovery(replace(claim, body={**claim.body, "epoch": ledger.epoch + 1}))
-    return Recovery(raw, claim.body["epoch"], entry.index, claim.body["uid"], str(claim.identity))
+    ledger.must_take_recovery(replace(claim, body={**claim.body, "epoch": ledger.epoch + 1}), were)
+    by = claim.identity
+    return Recovery(raw, claim.body["epoch"], entry.index, claim.body["uid"], str(by), by.anchor)
 
 
 def must_be_worth_it(raw: bytes, ledger: Ledger, who: str) -> None:

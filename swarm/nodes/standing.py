@@ -127,7 +127,7 @@ class Standing:
                 process = swarm.start_operator(1, profile, accepted=(), tethered=False, port=self.api_port("sn-1"))
                 operator = Node(process.name, process.pid, psutil.Process(process.pid).create_time())
                 self._write([*known.values(), operator])
-            self._await(operator, launch)
+            self._await(operator, launch, {"cpu": cpu, "gpu": gpu})
             undo.pop_all()  # from here on they stay
         return [*known.values(), operator]
 
@@ -199,9 +199,10 @@ class Standing:
         ready = self._ready(name)
         return int(ready.get("p2p_port", 0)), int(ready.get("api_port", 0))
 
-    def _await(self, node: Node, launch: Launch) -> None:
+    def _await(self, node: Node, launch: Launch, room: dict[str, int] | None = None) -> None:
+        """``room``: what the ledger has to know of an operator, too, since who is told that it is done submits jobs."""
         until = time.monotonic() + READY_S
-        while self._ready(node.name).get("pid") != node.pid:
+        while (ready := self._ready(node.name)).get("pid") != node.pid or ready.get("room", room) != room:
             launch.check()
             if time.monotonic() > until or node.process() is None:
                 raise Unreachable(f"{node.name} (process {node.pid}) did not become ready within {READY_S:g} s")

@@ -48,9 +48,11 @@ def ledger_status(
     silent: Container[str],
     notes: Sequence[str],
     training: Training,
+    *,
+    leader: str | None,
 ) -> dict[str, Any]:
     """``heard_ms``: when this node heard of others last; ``silent``: network nodes that it hears no longer; ``notes``:
-    what must be said, a sentence each.
+    what must be said, a sentence each; ``leader``: who leads, if anybody does.
 
     Nodes that have left or were removed are not listed; of all others as many as a message takes, who lives and what is
     under way first. ``unlisted`` counts those that are not.
@@ -84,7 +86,7 @@ def ledger_status(
             "role": identity.role,
         },
         "role": driver.role,
-        "leader": driver.leader_uid,
+        "leader": leader,
         "voters": list(voters),
         "learners": list(fitting((uid for uid, _ in ledger.sns() if uid not in voters), NAMES_KIB)),
         "rules": {"active": ledger.rules.active, "known": ledger.rules.known},
@@ -246,7 +248,7 @@ def _contract(contract: Contract, training: Training) -> dict[str, Any]:
         "enrolled": len(contract.members),
         "members": list(fitting(_members(contract, training), PART_KIB)),
         "phase": contract.phase,
-        "waiting_for": list(fitting((str(contract.members[uid]) for uid in contract.waiting_for()), NAMES_KIB)),
+        "waiting_for": list(fitting(awaited.lacking(contract), NAMES_KIB)),
         "absent": awaited.absent(contract),
         "min_peers": contract.options.minPeers,
         "commits": contract.commits,

@@ -259,7 +259,7 @@ class Client:
         return {**row, "path": str(artifacts.fetched(row, self._state, Path(directory).absolute()))}
 
     def logs(self, name: str, lines: int = 100) -> list[str]:
-        """The last lines of the log of a node or slot of this host."""
+        """The last lines of the log of a node or slot of this host, or of a task that ran one slot here."""
         return logs.find(self._state, name).last(lines)[0]
 
 

@@ -13,6 +13,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -158,7 +159,6 @@ class OperatorNode:
         self._nursery.start_soon(self.desk.run)
         self._nursery.start_soon(self._keep_sure)
         await self._listen()
-        self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid()})
         if unheeded := without_effect(self.settings.profile):
             log.info("of the profile these have no effect on processes: %s", ", ".join(unheeded))
         log.info("operator %s ready, listening on taskrunner: %s", self.name, self.settings.profile.taskrunner)
@@ -203,13 +203,13 @@ class OperatorNode:
             raise IdentityError(f"the network did not admit this operator: {outcome.reason}")
 
     async def _listen(self) -> None:
-        profile = self.settings.profile
+        profile, room = self.settings.profile, self.settings.room.body()
         body = {"taskrunner": profile.taskrunner, "group": profile.groupname, "peers": len(profile.nodes)}
-        if has_kind("JobsSubmitted", self.link.ledger.rules.active):
-            body |= self.settings.room.body()
-        outcome = await self.link.propose("SwopListening", body)
-        if (error := outcome.error()) is not None:
+        body |= room if has_kind("JobsSubmitted", self.link.ledger.rules.active) else {}
+        if (error := (await self.link.propose("SwopListening", body)).error()) is not None:
             raise error
+        with suppress(SwarmError):  # who waits on this host reads there what the ledger knows; without room, says so
+            self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid(), "room": room})
 
     async def _end_in_order(self) -> None:
         """Workers first, then the ledger is told; whatever this takes, it comes to an end."""

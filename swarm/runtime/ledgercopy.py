@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import msgpack
 
 import swarm
+from swarm.core.fields import is_address
 from swarm.core.snapshot import Snapshot, restored
 from swarm.errors import SwarmError
 from swarm.runtime.replica import Replica
@@ -25,7 +27,7 @@ from swarm.runtime.statedir import StateDirectory
 
 NAME = "ledger-copy"
 REMEMBERED = "network-nodes.json"
-"""Where network nodes were, as `nodes/ledgerlink` has it."""
+"""Where network nodes were."""
 RECOVERY = "recovery"
 """The entry that begins the epoch which this node was shown, as `nodes/givenup` has it."""
 EVERY = 1000
@@ -64,6 +66,18 @@ class LedgerCopy:
             with contextlib.suppress(OSError):
                 directory.mkdir(mode=0o700, exist_ok=True)
                 os.link(self.state.path / name, directory / name)  # each only ever replaces its own
+
+    def network_nodes(self) -> list[str]:
+        """Where they were. A hint, and no more than that: whatever is not as it was written counts as nothing."""
+        try:
+            said = json.loads((self.state.path / REMEMBERED).read_bytes())["network_nodes"]
+            return [text for text in said if is_address(text)]
+        except (OSError, ValueError, LookupError, TypeError):
+            return []
+
+    def keep_network_nodes(self, addresses: list[str]) -> None:
+        with contextlib.suppress(SwarmError):  # no room for it: the next one will have
+            self.state.write_json(REMEMBERED, {"network_nodes": addresses})
 
     def forget(self) -> None:
         self.index = 0

@@ -23,9 +23,8 @@ class Voice:
         """With whom this node disagrees on the ledger."""
 
     def notes(self) -> list[str]:
-        notes = ["ledger has one copy"] if self._orderer.consensus.one_copy else []
-        if self._store.trouble is not None:
-            notes.append(f"ledger pauses here: {self._store.trouble.message}")
+        trouble = self._store.trouble
+        notes = [f"ledger pauses here: {trouble.message}"] if trouble is not None else []
         return [*notes, *([self.refused] if self.refused else [])]
 
     def tell(self, news: Role | Copies) -> None:

@@ -35,6 +35,10 @@ from swarm.wire.taskfile import without_secrets
 LONGEST_S = 30 * 24 * 3600
 _FOR_A_SHELL = re.compile(r"(?<!\S)(?:&&?|\|\|?|[0-9]?>>?|<)(?=\s)|;(?=\s)")
 _QUOTED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
+_QUOTES = "'\""
+_LEFT_OPEN = re.compile(r"""['"]|\\\Z""")
+"""Of what `_QUOTED` leaves: all that is closed, or has its backslash, is gone."""
+_NO_PROGRAM = re.compile(r"""\s*(?:''|"")*(?:\s|$)""")
 _Word = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4000)]
 
 
@@ -194,12 +198,31 @@ def made(said: dict[str, Any], name: str) -> JobsFile:
 def of_document(document: documents.Document) -> JobsFile:
     """The task in it; raises BadInput with all faults."""
     said, warnings = fit(document, Written)
-    if said.Body.Exec and not said.Body.Shell and (found := _FOR_A_SHELL.search(_QUOTED.sub("_", said.Body.Exec))):
+    if said.Body.Exec is not None and not said.Body.Shell:
+        _must_be_words(said.Body.Exec, document.name)
+    return JobsFile(said.Name, said.Author or "", said.Body, warnings)
+
+
+def _must_be_words(line: str, name: str) -> None:
+    """Refuse an Exec that is not a program and its arguments: with a shell that would be its own matter."""
+    bare = _QUOTED.sub("_", line)
+    if left := _LEFT_OPEN.search(bare):
+        lacks = "its end" if left[0] in _QUOTES else "a character behind it"
         raise BadInput(
-            f"{document.name}: Exec has {found[0]}, which only a shell understands: {said.Body.Exec!r}",
+            f"{name}: Exec has {left[0]} without {lacks}: expected words as a shell would split them, received "
+            f"{line!r:.200}",
+            hint="close it, put a backslash before what is meant as it is, or give Command, a list of words",
+        )
+    if _NO_PROGRAM.match(line):
+        raise BadInput(
+            f"{name}: Exec names no program: expected one and its arguments, received {line!r:.200}",
+            hint="Exec: python train.py",
+        )
+    if found := _FOR_A_SHELL.search(bare):
+        raise BadInput(
+            f"{name}: Exec has {found[0]}, which only a shell understands: {line!r}",
             hint="Shell: true (swarm sweep --shell) gives it to /bin/sh",
         )
-    return JobsFile(said.Name, said.Author or "", said.Body, warnings)
 
 
 def to_wire(body: RunJobs) -> dict[str, Any]:

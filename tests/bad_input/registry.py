@@ -74,6 +74,11 @@ def _(stage: Stage) -> Told:
     return swarm(stage, "run", "-f", job(stage, "  Exec: python -c 'a; b'; echo done\n"))
 
 
+@case("swarm run -f: an Exec with an open quote")
+def _(stage: Stage) -> Told:
+    return swarm(stage, "run", "-f", job(stage, "  Exec: echo 'one two\n"))
+
+
 @case("swarm run -f: an output whose name is none")
 def _(stage: Stage) -> Told:
     return swarm(stage, "run", "-f", job(stage, "  Command: [cat]\n  Output: model@1\n"))

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -52,7 +53,9 @@ def test_jobs_wait_for_room_run_and_end_and_nothing_of_them_is_left(here, tmp_pa
     third = here.submit("third", "import time; time.sleep(1000)")
     assert here.until(first, "running")["task"]["Body"]["Envvars"] == {"LR": "4"}
     queued = here.ask("status", "third")
-    assert (queued["id"], queued["state"], queued["position"], queued["message"]) == (3, "queued", 1, "1 task ahead")
+    assert (queued["id"], queued["state"], queued["position"]) == (3, "queued", 1)
+    waits = "1 task ahead; needs 1 cpu: swop-1 (org-1) has 0 of 1 cpu free"
+    assert (queued["message"], here.ask("queue")["tasks"][1]["message"]) == (waits, waits)
     assert (queued["started"], queued["ended"]) == (None, None)
 
     assert here.ask("task", "rm", "first", code=5)["error"]["message"].endswith("it cannot be deleted")
@@ -73,6 +76,22 @@ def test_jobs_wait_for_room_run_and_end_and_nothing_of_them_is_left(here, tmp_pa
     here.ask("down")
     left = [process for process in psutil.process_iter() if str(tmp_path) in " ".join(_words(process))]
     assert not left
+
+
+def test_up_is_not_done_before_the_ledger_knows_the_new_room_of_an_operator_that_runs(here, tmp_path):
+    (operator,) = (node["pid"] for node in here.nodes if node["name"] == "swop-1")
+    profile, until = tmp_path / "state/swarm/up/swop-1.yaml", time.monotonic() + PATIENCE_S
+    with ThreadPoolExecutor() as pool:
+        os.kill(operator, signal.SIGSTOP)
+        try:
+            up = pool.submit(here.ask, "up", "--sns", "1", "--cpu", "2")
+            while "{cpu: 2," not in profile.read_text():
+                assert time.monotonic() < until
+            with pytest.raises(TimeoutError):
+                up.result(0.5)
+        finally:
+            os.kill(operator, signal.SIGCONT)
+        assert up.result(PATIENCE_S)["ok"]
 
 
 def test_the_ranks_of_a_gang_reduce_together_and_end_together(here, tmp_path):

@@ -38,7 +38,9 @@ from swarm.core.ordering import (
     Send,
     Stored,
 )
+from swarm.core.rules import KNOWN
 from swarm.core.snapshot import Snapshot
+from swarm.core.voters import FOLLOWED
 from tests.core.scene import Actor, anchored
 from tests.core.storedlog import Mark, StoredLog
 
@@ -153,6 +155,8 @@ class Sn:
         self.orderer.consensus.check()
         if self.orderer.head:
             self.ledger.check()
+            if self.ledger.rules.active >= FOLLOWED:
+                assert self.ledger.voters == self.disk.voters_at(self.orderer.head)
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -185,7 +189,7 @@ class Hand:
     """Everything happens when it is told to; ``settle`` lets all go through that is not held back."""
 
     def __init__(
-        self, count: int, *, breath: int = 32, snapshot_every: int = 10**9, kept_behind: int = 2, rules: int = 1
+        self, count: int, *, breath: int = 32, snapshot_every: int = 10**9, kept_behind: int = 2, rules: int = KNOWN
     ) -> None:
         self.rules = rules
         self.breath, self.snapshot_every, self.kept_behind = breath, snapshot_every, kept_behind

@@ -445,6 +445,19 @@ def test_a_new_node_key_is_no_way_out():
     assert {member.uid for member in scene.contract.snap.members} == {actor.uid for actor in (elsewhere, *honest)}
 
 
+def test_of_two_doubts_as_long_it_takes_over_the_same_in_whatever_order_the_ledger_came_to_have_them():
+    uids = ["a", "z", "new"]
+    members = {uid: Member(uid, "org-a", place, 1, 1, "", anchor=b"a") for place, uid in enumerate(uids)}
+    applied, kept = Doubts(members), Doubts(members)
+    applied.outvoted(5, ["z"], ["p"])
+    applied.outvoted(7, ["a"], ["q"])
+    kept.restore(applied.to_state())
+    for doubts in (applied, kept):
+        doubts.take_over("new")
+        doubts.take_back("p")
+    assert applied.to_state() == kept.to_state()
+
+
 def test_a_ledger_of_the_version_before_means_what_it_meant():
     scene, (liar, *honest) = merging(4, rules=SINCE - 1)
     lie(scene, liar, honest[0])

@@ -32,9 +32,31 @@ def test_the_next_waits_for_room_and_knows_how_many_are_before_it():
     assert [run.state for run in (first, second, third)] == ["running", "queued", "queued"]
     assert [jobs.position(run) for run in (first, second, third)] == [None, 0, 1]
     assert jobs.positions() == {second.number: 0, third.number: 1}
-    assert jobs.placing.waits_for(third, 1) == "1 task ahead"
+    assert jobs.placing.waits_for(second, 0) == "0 tasks ahead; needs 1 cpu: swop-1 (a) has 0 of 1 cpu free"
+    assert jobs.placing.waits_for(third, 1) == "1 task ahead; needs 1 cpu: swop-1 (a) has 0 of 1 cpu free"
     scene.ends(*slots(first))
     assert (second.state, jobs.position(third)) == ("running", 0)
+
+
+def test_what_waits_for_room_says_what_it_needs_and_who_has_most_of_it():
+    scene = JobScene(2, 4, gpu=1)
+    placing = scene.ledger.board.jobs.placing
+    scene.submit(slots=3)
+    assert [(each.cpu, each.gpus) for each in placing.free().values()] in ([(0, [0]), (3, [0])], [(1, [0]), (2, [0])])
+    gang = scene.submit("gang", slots=4, gang=True)
+    said = placing.waits_for(gang, 0)
+    assert said.startswith("0 tasks ahead; needs 4 cpu at once: swop-2 (a) has "), "swop-1 has not so many in all"
+    assert said.endswith(" of 4 cpu free")
+    scene.stop("gang")
+    scene.submit("gpus", slots=2, gpu=1)
+    last = scene.submit("last", gpu=1)
+    free = placing.free()
+    assert placing.waits_for(last, 0, free) == placing.waits_for(last, 0)
+    assert placing.waits_for(last, 0).endswith(" cpu and 0 of 1 gpu free, the most of 2 operators")
+    for operator in scene.operators:
+        scene.offer_room(operator, 1, 1)  # less than it has given away
+    assert placing.waits_for(last, 0).startswith("0 tasks ahead; needs 1 cpu and 1 gpu: ")
+    assert " has 0 of 1 cpu and 0 of 1 gpu free" in placing.waits_for(last, 0)
 
 
 def test_an_operator_that_is_lost_loses_its_slots_when_their_leases_end():

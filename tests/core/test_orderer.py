@@ -12,6 +12,8 @@ from swarm.core.asking import Answered, Blocked, Breathed, ClockJudged, Declined
 from swarm.core.claims import EntryHeader
 from swarm.core.orderer import Effect, Event
 from swarm.core.ordering import Answer, Append, Entries, EpochProven, Received, Send, epoch_of, first_term
+from swarm.core.snapshot import restored
+from swarm.core.timekeeper import SILENCE_S
 from tests.core.orderers import Hand, PlainCodec, Sn, propose
 from tests.core.scene import Actor
 
@@ -456,6 +458,26 @@ def test_a_voter_that_the_others_need_is_not_removed_before_they_can_do_without(
     three.crash(target)
     three.run(FAIL_OVER_S)
     assert three.told(three.leader, newcomer(three)[1]).outcome.accepted
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_once_the_leader_is_removed_the_ledger_has_the_voters_that_consensus_has(count: int) -> None:
+    hand = Hand(count, snapshot_every=20)
+    hand.begin()
+    former = hand.leader
+    assert hand.told(former, removal(hand, former)).outcome.accepted
+    hand.run(20, until=lambda: all(former.uid not in sn.ledger.voters for sn in hand.sns))
+    hand.crash(former)
+    hand.run(FAIL_OVER_S)
+    lost = Actor("sl", "sl-lost")
+    assert hand.told(hand.leader, hand.join(lost)).outcome.accepted
+    hand.run(SILENCE_S + 5, until=lambda: hand.leader.ledger.nodes[lost.uid].state == "lost")
+    assert hand.leader.ledger.nodes[lost.uid].state == "lost", "who leads times it, as a voter"
+    for number in range(30):
+        assert hand.told(hand.leader, newcomer(hand, f"sl-{number}")[1]).outcome.accepted
+    again = hand.sns[-1]
+    assert again.disk.snapshot is not None
+    assert restored(again.disk.snapshot).voters == again.disk.snapshot.voters
 
 
 def test_the_dead_one_is_removed_first_and_then_the_other(three: Hand) -> None:

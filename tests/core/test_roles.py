@@ -54,6 +54,16 @@ def test_a_role_without_room_keeps_nobody_else_from_it_and_says_so():
     assert said.endswith("no operator has room for 1 cpu and 1 gpu at once: the largest has 4 and 0")
 
 
+def test_a_role_that_waits_for_room_which_others_have_says_what_it_needs_and_what_is_free():
+    scene = RoleScene(1)
+    run = scene.play(Role("learner"), Role("collector"))
+    assert states(run) == {"learner 0": "assigned", "collector 0": "waiting"}
+    scene.runs(of(run, "learner")[0])
+    assert scene.ledger.board.jobs.placing.waits_for(run, None) == (
+        "waits for 1 more collector (0 of 1 run); needs 1 cpu: swop-1 (a) has 0 of 1 cpu free"
+    )
+
+
 def test_the_task_ends_well_with_its_lead_and_what_still_runs_is_ended():
     scene = RoleScene(8)
     run = scene.play()

@@ -64,7 +64,8 @@ def test_none_begins_before_all_are_there_and_then_as_many_as_there_is_room_for(
     assert sweep.reason == "2 of its 3 swarms were submitted"
     assert scene.say(scene.swci, "RolesSubmitted", member(2)).accepted
     assert (leased(sweep), states(sweep), sweep.state) == ([2, 2, 0], ["running", "running", "queued"], "running")
-    assert jobs.placing.waits_for(sweep.runs[2], 0) == "0 tasks ahead", "one CPU is free, and two are needed at once"
+    said = "0 tasks ahead; needs 2 cpu at once: operators have 1 of 5 cpu free"
+    assert jobs.placing.waits_for(sweep.runs[2], 0) == said
     assert sweep.counts == {"assigned": 4, "waiting": 2}
     scene.done(sweep.runs[1])
     assert leased(sweep) == [2, 0, 2]

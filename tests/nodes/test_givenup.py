@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from swarm.core.ledger import Ledger
 from swarm.core.ordering import first_term
 from swarm.errors import GivenUp, SwarmError, Unreachable
 from swarm.nodes.client import Client, consult
-from swarm.nodes.givenup import must_go_on
+from swarm.nodes.givenup import Removals, must_go_on
 from swarm.nodes.launch import Launch
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.local import HOST
@@ -31,10 +31,10 @@ from swarm.runtime.credentials import Credentials
 from swarm.runtime.ledgercopy import RECOVERY
 from swarm.runtime.replica import Replica
 from swarm.runtime.tls import Local, Peer
-from swarm.wire.signed import decode_entry, make_entry
+from swarm.wire.signed import decode_entry, make_entry, sign_proposal
 from tests.nodes.operators import Scene, learning_nodes, workers
 from tests.nodes.waiting import PATIENCE_S, eventually
-from tests.runtime.sns import Author, Node, World, recovery, renew, run, until
+from tests.runtime.sns import Author, Node, World, accepted, recovery, renew, run, until
 
 SENTINEL, PEER = ("10.0.0.1", 30304), ("10.0.0.2", 30304)
 
@@ -134,7 +134,7 @@ def test_only_who_has_read_what_was_given_up_is_shown_the_recovery(world: World)
                 reply = await answer(case.peer, ledger)
                 assert decode_entry(reply["recovery"]).index == case.index
                 with pytest.raises(GivenUp, match=f"decides since entry {case.index}, by the word of ") as ended:
-                    must_go_on(reply, ledger, "sn-2")
+                    must_go_on(reply, ledger, "sn-2", Removals(b""))
                 assert f"what was acknowledged to it since entry {case.index} may have" in ended.value.hint
             assert "recovery" not in await answer(case.sentinel, beyond)
 
@@ -160,20 +160,98 @@ def test_what_nobody_with_the_right_to_it_has_signed_for_that_place_ends_nobody(
             ]
             for lie in lies:
                 with pytest.raises(Unreachable, match="if it is right, start this node again"):
-                    must_go_on({"recovery": lie}, ledger, "sn-2")
+                    must_go_on({"recovery": lie}, ledger, "sn-2", Removals(b""))
             for harmless in (
                 {},
                 {"recovery": "text"},
                 {"recovery": forged(case.swci, ledger.head_index + 1)},
             ):
-                must_go_on(harmless, ledger, "sn-2")
+                must_go_on(harmless, ledger, "sn-2", Removals(b""))
 
     run(scenario)
 
 
-def test_a_follower_ends_by_the_proof_only_and_reads_the_ledger_anew_when_it_is_started_again(world: World) -> None:
+async def remove(case: Parted) -> None:
+    """A person at the sentinel, who does not know that another has promoted the peer."""
+    state, network_id = case.swci.local.state, case.sentinel.driver.ledger.network_id
+    state.begin_anew()  # each command is a process of its own
+    await accepted(case.sentinel, case.swci.joining(network_id))
+    body = {"uid": case.peer.local.state.uid}
+    who = {"uid": state.uid, "incarnation": state.incarnation, "seq": 2}
+    await accepted(
+        case.sentinel, sign_proposal(state.node_key, network_id=network_id, kind="SnRemoved", body=body, **who)
+    )
+
+
+def read_with_removals(raws: list[bytes], own: bytes) -> tuple[Ledger, Removals]:
+    replica, removals = Replica(b""), Removals(own)
+    replica.on_applied = lambda entry, applied: removals.applied(entry, replica.ledger, applied)
+    for raw in raws:
+        replica.take(raw)
+    return replica.ledger, removals
+
+
+def test_what_was_given_up_may_have_removed_who_decides_now(world: World) -> None:
+    async def scenario() -> None:
+        async with parted(world) as case:
+            await remove(case)
+            raws = case.sentinel.driver.entries_after(0)
+            ledger, removals = read_with_removals(raws, b"")
+            assert case.peer.local.state.uid not in dict(ledger.sns())
+            reply = await answer(case.peer, ledger)
+            with pytest.raises(GivenUp, match=f"decides since entry {case.index}, by the word of "):
+                must_go_on(reply, ledger, "sn-2", removals)
+            with pytest.raises(Unreachable, match="is no network node of this ledger"):
+                must_go_on(reply, ledger, "sn-2", Removals(b""))  # it was removed before that, for all that is known
+
+    run(scenario)
+
+
+def test_who_was_removed_for_good_ends_only_nodes_of_its_own_organisation(world: World) -> None:
+    """It may sign for a place before its removal at any time: as if it had been promoted there."""
+
+    async def scenario() -> None:
+        async with parted(world) as case:
+            await remove(case)
+            raws, own = case.sentinel.driver.entries_after(0), case.peer.local.credentials.identity.anchor
+            for anchor, error, said in (
+                (own, GivenUp, "by the word of "),
+                (b"", Unreachable, "of whose organisation there is no network node, by the ledger"),
+            ):
+                ledger, removals = read_with_removals(raws, anchor)
+                reply = await answer(case.peer, ledger)
+                sentinel = ledger.nodes[case.sentinel.local.state.uid]
+                sentinel.identity = replace(sentinel.identity, anchor=bytes(32))  # it is of another organisation
+                with pytest.raises(error, match=said):
+                    must_go_on(reply, ledger, "sn-2", removals)
+
+    run(scenario)
+
+
+def test_a_removal_before_the_place_of_a_recovery_stands(world: World) -> None:
+    async def scenario() -> None:
+        async with parted(world) as case:
+            await remove(case)
+            await renew(case.sentinel, 3)
+            raws = case.sentinel.driver.entries_after(0)
+            ledger, removals = read_with_removals(raws, case.peer.local.credentials.identity.anchor)
+            case.swci.local.state.begin_anew()
+            after = recovery(case.swci, case.peer, lost_after=len(raws) - 2, epoch=1)
+            late = make_entry(len(raws) - 1, first_term(1), ledger.time, bytes(32), after).raw
+            with pytest.raises(Unreachable, match="is no network node of this ledger"):
+                must_go_on({"recovery": late}, ledger, "sn-2", removals)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_follower_ends_by_the_proof_only_and_reads_the_ledger_anew_when_it_is_started_again(
+    world: World, removed: bool
+) -> None:
     async def scenario() -> None:
         async with parted(world) as case, trio.open_nursery() as nursery:
+            if removed:
+                await remove(case)
             wires: list[Wire] = []
             lies: list[dict[str, Any]] = []
 

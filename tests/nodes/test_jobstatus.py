@@ -96,7 +96,9 @@ def test_a_sweep_of_swarms_is_one_task_with_the_slots_of_all_of_them():
     assert [slot["name"] for slot in found["slots"]][::3] == ["swarm-cv.0-learner-0", "swarm-cv.1-learner-1"]
     assert [slot["input"] for slot in jobstatus.job(scene.ledger, "cv", 4)["slots"]] == ["0.2", "0.2"]
     assert (found["state"], found["message"], found["more"]) == ("running", "0 of 3 swarms are done", False)
-    assert jobstatus.job(scene.ledger, "cv.2", 0)["message"] == "1 task ahead"
+    assert jobstatus.job(scene.ledger, "cv.2", 0)["message"] == (
+        "1 task ahead; needs 2 cpu at once: operators have 0 of 3 cpu free"
+    )
 
 
 def test_what_comes_of_a_task_with_roles_is_called_as_its_file_says():

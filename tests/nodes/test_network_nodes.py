@@ -186,6 +186,8 @@ def test_a_lost_sentinel_of_two_is_given_up_by_force_and_comes_back_as_a_learner
     network.kill(1)
     network.start(2, at=1)
     eventually("a pause", lambda: network.answers(2) and "ledger pauses" in network.notes(2))
+    assert "one copy" not in network.notes(2), "how many there are is not known from there"
+    assert network.status(2)["leader"] is None
     with monkeypatch.context() as patch:
         patch.setattr(client, "ACCEPTED_S", 1.0)
         with pytest.raises(Unreachable) as refused:

@@ -14,7 +14,7 @@ from swarm.errors import BadInput, Unreachable
 from swarm.nodes import jobstatus, slotlist, submitting
 from swarm.nodes.client import Client
 from tests.core.jobscene import JobScene
-from tests.core.rolescene import submitted
+from tests.core.rolescene import RoleScene, submitted
 from tests.core.test_datasets import MNIST, DataScene
 from tests.core.test_sweeps import SweepScene
 
@@ -75,12 +75,24 @@ def test_slots_are_told_with_owner_holder_and_lease():
             person.does(work)
 
 
+def test_a_slot_names_the_learning_node_beside_its_program():
+    scene = RoleScene(1)
+    run = scene.play(Role("learner", contract="param"))
+    (slot,) = run.slots.values()
+    person = Person(scene)
+    assert person.does(slotlist.slot(slot.id))["learning_node"] is None
+    scene.report(scene.holder(slot), slot, "running", sl_uid=scene.sn.uid)
+    assert person.does(slotlist.slot(slot.id))["learning_node"] == scene.sn.uid
+
+
 def test_the_queue_is_what_waits_in_its_order_and_what_room_there_is():
     scene = JobScene(2, 1, gpu=1)
     for name in ("first", "second", "third"):
         scene.submit(name, cpu=2)
     found = Person(scene).does(slotlist.queue)
     assert [(row["position"], row["name"]) for row in found["tasks"]] == [(0, "second"), (1, "third")]
+    room = "needs 2 cpu: swop-1 (a) has 0 of 2 cpu free"
+    assert [row["message"] for row in found["tasks"]] == [f"0 tasks ahead; {room}", f"1 task ahead; {room}"]
     assert sorted((row["name"], row["cpu"], row["free_cpu"], row["free_gpu"]) for row in found["operators"]) == [
         ("swop-1", 2, 0, 1),
         ("swop-2", 1, 1, 1),

@@ -480,7 +480,7 @@ def test_who_answers_slowly_keeps_no_voter_from_ending(state: StateDirectory, mo
     node, peer = Node(state, 2**20), Peer(1)
     shown = signed_recovery(node, peer.uid, monkeypatch)
     node.driver.ledger.voting.uids = (state.uid,)
-    recovery = Recovery(shown, 1, 2**20, peer.uid, "swci-1 (org-a)")
+    recovery = Recovery(shown, 1, 2**20, peer.uid, "swci-1 (org-a)", b"")
 
     async def slowly(verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
         await trio.sleep(deadline_s - 0.1)

@@ -79,11 +79,16 @@ def test_a_pause_says_who_is_missing_and_both_ways_out_of_it() -> None:
         uid: SimpleNamespace(identity=SimpleNamespace(name=uid, organisation="org"), addresses=(address,))
         for uid, address in {"sn-1": "10.0.0.1:30304", "sn-2": "10.0.0.2:30304"}.items()
     }
-    driver: Any = SimpleNamespace(role="learner", voters=("sn-1",), ledger=SimpleNamespace(nodes=nodes))
+    ledger = SimpleNamespace(nodes=nodes)
+    driver: Any = SimpleNamespace(role="learner", voters=("sn-1",), leader_uid="sn-1", one_copy=True, ledger=ledger)
     links: Any = SimpleNamespace(of=lambda uid: None)
-    (note,) = Leader(driver, links, "sn-2").notes()
+    leader = Leader(driver, links, "sn-2")
+    (note,) = leader.notes()
     assert note.startswith("ledger pauses: sn-1 (org), which decides alone, is not reachable from here; start ")
     assert "again with its state directory" in note
     assert note.endswith("swarm sn promote --force --sn-ip 10.0.0.2 --sn-api-port 30304")
+    assert leader.uid() is None, "nobody leads what pauses"
     links.of = lambda uid: "a link"
-    assert Leader(driver, links, "sn-2").notes() == []
+    assert (leader.notes(), leader.uid()) == (["ledger has one copy"], "sn-1")
+    driver.one_copy = False
+    assert leader.notes() == []

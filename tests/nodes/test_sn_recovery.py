@@ -75,7 +75,8 @@ class Shown:
         shown = peer.driver.entry_at(index)
         assert shown is not None
         self.raw = shown.raw
-        self.recovery = Recovery(shown.raw, 1, index, peer.local.state.uid, str(swci.local.credentials.identity))
+        author = swci.local.credentials.identity
+        self.recovery = Recovery(shown.raw, 1, index, peer.local.state.uid, str(author), author.anchor)
         self.followed: list[Recovery] = []
         self.judge = Judge(lambda: behind, self._follow)
 

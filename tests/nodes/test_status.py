@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from types import SimpleNamespace
 from typing import Any, cast
 
-from swarm.cli.status import _order
+from swarm.cli.status import _nodes, _order
+from swarm.core.names import uid_of
 from swarm.core.node import Node, Outcomes
 from swarm.nodes.status import OTHERS_MAX, ledger_status
 from swarm.runtime.driver import Driver
@@ -18,6 +20,7 @@ class Network(Scene):
     def __init__(self) -> None:
         super().__init__(rules=4)
         self.silent: set[str] = set()
+        self.leader: str | None = self.sn.uid
         self.ledger.check = lambda: None  # type: ignore[method-assign]
         self.observer.see = lambda ledger, events: None  # type: ignore[method-assign]
 
@@ -29,7 +32,8 @@ class Network(Scene):
         local = SimpleNamespace(
             credentials=SimpleNamespace(identity=self.sn.identity), state=SimpleNamespace(uid=self.sn.uid)
         )
-        said = ledger_status(cast(Driver, driver), cast(Local, local), {}, self.silent, [], lambda contract, uid: None)
+        seen: Any = ({}, self.silent, [], lambda contract, uid: None)
+        said = ledger_status(cast(Driver, driver), cast(Local, local), *seen, leader=self.leader)
         frame.pack(["reply", 1, said])
         return said
 
@@ -93,6 +97,32 @@ def test_r005_of_each_contract_it_says_who_is_waited_for_who_is_lost_and_how_man
     assert scene.offer(other).accepted
     (row,) = scene.status()["contracts"]
     assert (row["round"], row["min_peers"], row["commits"]) == (0, 3, 0), "two are not enough"
+
+
+def test_members_of_one_name_are_told_apart_where_they_are_waited_for_and_listed():
+    scene = Network()
+    _, *others = twins = [Actor("sl", "sl-1") for _ in range(3)]
+    for number, actor in enumerate(twins):
+        actor.node_key = hashlib.sha256(bytes([number])).digest()
+        actor.uid = uid_of(actor.node_key)
+        assert scene.join(actor).accepted
+        assert scene.enrol(actor, minPeers=3).accepted
+    alone = Actor("sl", "sl-2")
+    assert scene.join(alone).accepted
+    assert scene.enrol(alone, minPeers=3).accepted
+    said = scene.status()
+    assert sorted(said["contracts"][0]["waiting_for"]) == sorted(
+        [*(f"sl-1 (a) {actor.uid[:8]}" for actor in twins), "sl-2 (a)"]
+    )
+    names = [*_nodes(said["nodes"]).columns[0].cells]
+    assert names == ["sn-1", *(f"sl-1 {uid[:8]}" for uid in sorted(actor.uid for actor in twins)), "sl-2"]
+    for actor in (others[1], alone):
+        assert scene.lose(actor).accepted
+    (row,) = scene.status()["contracts"]
+    assert row["absent"] == [f"1 of: sl-2 (a) lost, sl-1 (a) {others[1].uid[:8]} lost (minPeers 3)"]
+    for actor in others:
+        assert scene.say(actor, "Leave", {"contract": scene.contract.name, "reason": "done"}).accepted
+    assert scene.status()["contracts"][0]["waiting_for"] == ["sl-1 (a)"], "the others have left"
 
 
 def test_a_network_node_that_is_not_heard_is_silent_and_counts_as_none_that_lives():

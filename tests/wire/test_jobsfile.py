@@ -1,5 +1,6 @@
 """The file of a task of jobs: what it may say, and what is said of one with faults."""
 
+import itertools
 import random
 import shlex
 
@@ -129,6 +130,44 @@ def test_a_tag_without_a_value_and_a_value_without_a_tag_are_refused(changed, in
 def test_what_stands_inside_quotes_is_for_the_program_not_for_a_shell(line, words):
     task = jobsfile.made({"Name": "j", "TaskType": "RUN_JOBS", "Body": {"Exec": line}}, "j")
     assert shlex.split(task.body.Exec) == words
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("echo 'a b", "Exec has ' without its end: expected words as a shell would split them, received "),
+        ("echo it\\'s \"so", 'Exec has " without its end'),
+        ("echo a\\", "Exec has \\ without a character behind it"),
+        ("echo 'a; b", 'received "echo \'a; b"'),
+        (" ", "Exec names no program"),
+        ("'' x", "Exec names no program"),
+    ],
+)
+def test_a_line_that_is_no_program_and_its_arguments_is_refused_where_it_is_read(line, said):
+    body = {"Name": "j", "TaskType": "RUN_JOBS", "Body": {"Exec": line}}
+    with pytest.raises(BadInput) as refused:
+        jobsfile.made(body, "j.yaml")
+    assert refused.value.message.startswith("j.yaml: ")
+    assert said in refused.value.message
+    assert refused.value.hint
+    body["Body"]["Shell"] = True  # what a shell makes of it is between the two
+    assert jobsfile.made(body, "j.yaml").body.Exec == line
+
+
+def test_what_an_operator_could_not_split_is_refused_and_nothing_else():
+    for letters in (each for length in range(1, 6) for each in itertools.product("'\"\\a", repeat=length)):
+        line = "x " + "".join(letters)
+        try:
+            shlex.split(line)
+            said = ""
+        except ValueError as error:
+            said = str(error)
+        try:
+            jobsfile.made({"Name": "j", "TaskType": "RUN_JOBS", "Body": {"Exec": line}}, "j")
+            refused = ""
+        except BadInput as error:
+            refused = error.message
+        assert bool(said) == bool(refused), (line, said, refused)
 
 
 def test_a_variable_may_hold_what_a_tag_stands_for():
