@@ -96,7 +96,7 @@ def unpacked(data: bytes) -> Replica | None:
     """None for another release's, which may have made another state of the same entries. Raises whatever is wrong."""
     if hashlib.sha256(data[_HASH_BYTES:]).digest() != data[:_HASH_BYTES]:
         raise ValueError("damaged")
-    content: list[Any] = msgpack.unpackb(data[_HASH_BYTES:], strict_map_key=False)
+    content: list[Any] = msgpack.unpackb(data[_HASH_BYTES:])
     version, (index, term, hash_, voters, state, digest), chains = content
     if version != swarm.__version__:
         return None

@@ -1,7 +1,9 @@
 """Frames: `u32 length, big-endian | msgpack`, the one form of all small messages.
 
 Used by the handshake, control links, the data plane's requests and the channel. Guarantees: a frame over the cap is
-refused by its header, before its body is kept; what comes out of `Decoder` is plain data, never code.
+refused by its header, before its body is kept; what comes out of `Decoder` is plain data, never code; to take one in
+costs no more than its length. So keys of maps are text or bytes: Python hashes those with a seed, but numbers as they
+are, so whoever chose these could have each of them meet all the others, for most of a minute.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ def body_length(header: bytes | bytearray, cap: int = CAP) -> int:
 def unpack_body(body: bytes | bytearray | memoryview) -> Any:
     """The object of one frame; raises BadInput on anything that is not exactly one plain msgpack object."""
     try:
-        obj = msgpack.unpackb(body, raw=False, strict_map_key=False, ext_hook=_no_extensions)
+        obj = msgpack.unpackb(body, raw=False, strict_map_key=True, ext_hook=_no_extensions)
     except Exception as error:  # msgpack's own errors share no base class with its UnicodeDecodeError
         raise BadInput(f"a frame of {len(body)} bytes is not one msgpack object: {error}") from None
     if is_too_deep(obj):

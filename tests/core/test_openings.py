@@ -58,7 +58,7 @@ class Opening(Scene):
         return int(str(refused.value).partition(" take ")[2].partition(" ")[0])
 
     def restored(self) -> Ledger:
-        again = Ledger.restore(msgpack.unpackb(msgpack.packb(self.ledger.snapshot()), strict_map_key=False))
+        again = Ledger.restore(msgpack.unpackb(msgpack.packb(self.ledger.snapshot())))
         again.check()
         assert again.digest() == self.ledger.digest()
         return again

@@ -4,6 +4,7 @@ import contextlib
 import struct
 from collections.abc import Callable
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +52,13 @@ def test_noise_is_refused_or_decoded_but_nothing_else(noise: bytes) -> None:
 @pytest.mark.parametrize("body", [b"\x01\x01", b"\xc1", b"\xa1\xff", b"\xd4\x05x", b"\x91" * 5000 + b"\x01"])
 def test_what_is_not_exactly_one_plain_object_is_refused(body: bytes) -> None:
     with pytest.raises(BadInput, match="is not one msgpack object"):
+        Decoder().feed(struct.pack(">I", len(body)) + body)
+
+
+@pytest.mark.parametrize("key", [1, -1, 2.5, True, None])
+def test_keys_that_are_hashed_without_a_seed_are_refused(key: object) -> None:
+    body = msgpack.packb(["reply", 0, [{"a": {key: 1}}]])
+    with pytest.raises(BadInput, match=r"is not one msgpack object: .* is not allowed for map key"):
         Decoder().feed(struct.pack(">I", len(body)) + body)
 
 
