@@ -1,7 +1,8 @@
 """Acquainting: what the ledger says of nodes holds in handshakes, too.
 
 Called by whoever applies entries: ``nodes/sn`` and ``nodes/ledgerlink``. Guarantee: after it, the doors of this node go
-by what the ledger says of each node's key, of ended incarnations, and of the rules.
+by what the ledger says of each node's key, of ended incarnations, and of the rules; what the ledger has let go of is
+not known there either.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def acquaint(local: Local, ledger: Ledger, applied: Applied) -> None:
             local.acquaintances.learn(node.node_key, node.identity, node.incarnation)
         elif isinstance(event, NodeGone) and ledger.nodes[event.uid].state == "removed":
             local.acquaintances.removed.add(ledger.nodes[event.uid].node_key)
-    local.acquaintances.rules = ledger.rules.active
+    _go_by(local, ledger)
 
 
 def acquaint_all(local: Local, ledger: Ledger) -> None:
@@ -28,4 +29,11 @@ def acquaint_all(local: Local, ledger: Ledger) -> None:
         local.acquaintances.learn(node.node_key, node.identity, node.incarnation)
         if node.state == "removed":
             local.acquaintances.removed.add(node.node_key)
+    _go_by(local, ledger)
+
+
+def _go_by(local: Local, ledger: Ledger) -> None:
     local.acquaintances.rules = ledger.rules.active
+    if ledger.departed.before > local.acquaintances.departed:
+        local.acquaintances.departed = ledger.departed.before
+        local.acquaintances.keep_only({node.node_key for node in ledger.nodes.values()})

@@ -45,11 +45,13 @@ class Life:
         return {uid for uid in network if now_s - self._heard_s.get(uid, now_s) > SILENCE_S}
 
     async def run(self) -> None:
-        """The leader times them; the others tell it whom they hear."""
+        """The leader times them; the others tell it whom they hear. Of whom the ledger has let go, nothing is kept."""
         while True:
             now_s = self._clock.now_s()
             for uid, _ in self._driver.ledger.sns():
                 self._heard_s.setdefault(uid, now_s)
+            for gone in self.heard_ms.keys() - self._driver.ledger.nodes.keys():
+                del self.heard_ms[gone]
             self._pass_on([*self._links.heard(), self._own_uid])
             await trio.sleep(ALIVE_EVERY_S)
 

@@ -121,7 +121,7 @@ class OperatorNode:
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
         self.preparing = preparing.Preparing(settings.pairing, settings.engine, self.happened)
         self.machine = Operator(self.state.uid, lambda: self.link.ledger)
-        self.leases = Leases(self.state.uid)
+        self.leases = Leases(self.state.uid, lambda: self.link.ledger, self.link.copy)
         self.works: dict[tuple[str, int], SlotWork] = {}
         """By slot and fence."""
         self._happened: deque[o.Event] = deque()

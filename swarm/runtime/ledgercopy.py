@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +41,26 @@ class LedgerCopy:
 
     state: StateDirectory
     index: int = 0
+    leases: dict[str, list[Any]] = field(default_factory=dict)
+    """What an operator has of those entries besides that state, as `nodes/leases` has it; kept with it."""
 
     def read(self) -> Replica | None:
         try:
-            replica = unpacked((self.state.path / NAME).read_bytes())
-            if replica is None:
+            found = unpacked((self.state.path / NAME).read_bytes())
+            if found is None:
                 return None
+            replica, leases = found
             self.state.set_network_id(replica.ledger.network_id)
         except (OSError, SwarmError, ValueError, LookupError, TypeError, AttributeError):
             return None
-        self.index = replica.head_index
+        self.index, self.leases = replica.head_index, leases
         return replica
 
     def keep(self, replica: Replica) -> None:
         """If there is enough in it that is not on disk. Raises SwarmError when it cannot be written."""
         if replica.head_index >= self.index + EVERY:
             self.index = replica.head_index  # once, whether it can be written or not
-            self.state.write_atomic(NAME, packed(replica), fsync=False)
+            self.state.write_atomic(NAME, packed(replica, self.leases), fsync=False)
 
     def give(self, directory: Path) -> None:
         """To a node that is about to begin in this directory, which is made if need be: also where network nodes were,
@@ -85,20 +88,21 @@ class LedgerCopy:
             (self.state.path / NAME).unlink()
 
 
-def packed(replica: Replica) -> bytes:
+def packed(replica: Replica, leases: dict[str, list[Any]]) -> bytes:
     taken = replica.taken()
     fields = [taken.index, taken.term, taken.hash, list(taken.voters), taken.state, taken.digest]
-    data: bytes = msgpack.packb([swarm.__version__, fields, replica.chains], use_bin_type=True)
+    data: bytes = msgpack.packb([swarm.__version__, fields, replica.chains, leases], use_bin_type=True)
     return hashlib.sha256(data).digest() + data
 
 
-def unpacked(data: bytes) -> Replica | None:
+def unpacked(data: bytes) -> tuple[Replica, dict[str, list[Any]]] | None:
     """None for another release's, which may have made another state of the same entries. Raises whatever is wrong."""
     if hashlib.sha256(data[_HASH_BYTES:]).digest() != data[:_HASH_BYTES]:
         raise ValueError("damaged")
     content: list[Any] = msgpack.unpackb(data[_HASH_BYTES:])
-    version, (index, term, hash_, voters, state, digest), chains = content
+    version, (index, term, hash_, voters, state, digest), chains, leases = content
     if version != swarm.__version__:
         return None
     snapshot = Snapshot(index, term, hash_, tuple(voters), state, digest)
-    return Replica.begun(restored(snapshot), term, {uid: tuple(chain) for uid, chain in chains.items()})
+    replica = Replica.begun(restored(snapshot), term, {uid: tuple(chain) for uid, chain in chains.items()})
+    return replica, dict(leases)

@@ -20,7 +20,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -85,11 +85,12 @@ class _OtherReplaced(Doubled):
 class Acquaintances:
     """What this process knows of node keys: whose they are, and which incarnation is the last one.
 
-    The ledger teaches it (`learn`); conversations do, too. Safe to use from threads: the data plane has many.
+    The ledger teaches it (`learn`), and has it forget (`keep_only`); conversations do, too. Safe to use from threads:
+    the data plane has many.
     """
 
     _DOUBLES_MAX = 256
-    _SEEN_MAX = 4096  # keys that only introduced themselves; those that the ledger has taught are never forgotten
+    _SEEN_MAX = 4096  # keys that only introduced themselves; those that the ledger knows are kept
 
     def __init__(self) -> None:
         self._seen: dict[bytes, Identity] = {}
@@ -103,12 +104,20 @@ class Acquaintances:
         """By node key: the incarnation that was turned away last since another one lives, and the word of that one."""
         self.rules = FIRST_RULES
         """The version of the ledger's rules that the network follows: who does not know it is not let in."""
+        self.departed = 0
+        """When the ledger let go of nodes last, as it counts that."""
         self._lock = threading.Lock()
 
     def learn(self, node_key: bytes, identity: Identity, incarnation: bytes) -> None:
         """The ledger has let this process in: other identities and earlier incarnations of the key end."""
         self._taught[node_key] = identity
         self._last[node_key] = incarnation
+
+    def keep_only(self, node_keys: Set[bytes]) -> None:
+        """The ledger has let go of all others: they are strangers again, as to a process that has just begun."""
+        for gone in self._taught.keys() - node_keys:
+            del self._taught[gone]
+            self._last.pop(gone, None)
 
     def replaced(self, peer: Peer) -> None:
         """This incarnation has taken the place of all others with its node key."""
@@ -146,7 +155,9 @@ class Acquaintances:
     def met(self, peer: Peer) -> None:
         with self._lock:
             if len(self._seen) >= self._SEEN_MAX:
-                del self._seen[next(iter(self._seen))]
+                del self._seen[oldest := next(iter(self._seen))]
+                if oldest not in self._taught:
+                    self._last.pop(oldest, None)
             self._seen[peer.node_key] = peer.identity
 
 

@@ -13,13 +13,19 @@ from typing import Any, cast
 import pytest
 
 from swarm.core.events import Applied, Event, Outcome, SlotAssigned, SlotChanged
+from swarm.core.ledger import Ledger
 from swarm.engines.process import MARK, ProcessEngine
 from swarm.nodes.launch import Launch
 from swarm.nodes.leases import ASIDE, Leases, end_given_up
 from swarm.nodes.slotdirectory import SlotDirectories, SlotDirectory
+from swarm.runtime import ledgercopy
+from swarm.runtime.ledgercopy import LedgerCopy
+from swarm.runtime.replica import Replica
+from swarm.runtime.statedir import StateDirectory
 from swarm.wire.signed import Entry
 from tests.nodes.operators import Scene, learning_nodes, only
 from tests.nodes.waiting import eventually
+from tests.runtime.sns import World, run
 
 LEASE = SlotAssigned("12.0", "runner", 12, "task", "uid", 0, 12, 1)
 OTHERS = SlotAssigned("12.0", "runner", 12, "task", "another", 0, 12, 1)
@@ -27,7 +33,32 @@ OTHERS = SlotAssigned("12.0", "runner", 12, "task", "another", 0, 12, 1)
 HEAD = 15
 
 
+class Board:
+    """What the operator "uid" has leases of."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, SimpleNamespace] = {}
+        self.board = self
+
+    def leases_of(self, uid: str) -> list[SlotAssigned]:
+        assert uid == "uid"
+        return cast(list[SlotAssigned], list(self.held.values()))
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, SlotAssigned | SlotChanged) and event.swop == "uid":
+            self.held.pop(event.slot, None)
+            if isinstance(event, SlotAssigned) or event.leased:
+                self.held[event.slot] = SimpleNamespace(id=event.slot, fence=event.fence)
+
+
+def leases_of(copy: LedgerCopy | None = None) -> Leases:
+    ledger = cast(Ledger, Board())
+    return Leases("uid", lambda: ledger, copy or LedgerCopy(cast(StateDirectory, None)))
+
+
 def seen(leases: Leases, entry: bytes, *events: Event) -> None:
+    for event in events:
+        cast(Board, leases._ledger()).take(event)
     leases.applied(cast(Entry, SimpleNamespace(hash=entry)), Applied(Outcome(12, True), events))
 
 
@@ -48,7 +79,7 @@ def begun(directories: SlotDirectories[Any], leases: Leases) -> SlotDirectory:
 
 
 def test_it_is_told_by_the_entry_that_made_it(directories: SlotDirectories[SlotDirectory]) -> None:
-    before, after = Leases("uid"), Leases("uid")
+    before, after = leases_of(), leases_of()
     seen(before, b"a", OTHERS, LEASE)
     kept = begun(directories, before)
     assert not after.is_given_up(kept, HEAD), "nothing is known of it"
@@ -62,19 +93,58 @@ def test_it_is_told_by_the_entry_that_made_it(directories: SlotDirectories[SlotD
     assert not after.is_given_up(kept, HEAD), "it is over as it is"
 
 
+def test_it_is_known_where_the_lease_is_known_only_from_what_was_kept_of_the_ledger(
+    directories: SlotDirectories[SlotDirectory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgercopy, "EVERY", 1)
+    raws: list[bytes] = []
+
+    async def scenario() -> None:
+        async with World(tmp_path / "world").sentinel() as node:
+            raws.extend(node.driver.entries_after(0))
+
+    run(scenario)
+    replica = Replica(b"")
+    replica.take(raws[0])
+    with StateDirectory(tmp_path / "operator") as state:
+        before = LedgerCopy(state)
+        seen(leases_of(before), b"a", LEASE)
+        before.keep(replica)
+    with StateDirectory(tmp_path / "operator") as state:
+        after = LedgerCopy(state)
+        assert after.read() is not None
+        leases = leases_of(after)
+        kept = begun(directories, leases)
+    assert kept.entry == b"a".hex()
+    seen(leases, b"b", LEASE)
+    assert leases.is_given_up(kept, HEAD)
+
+
+def test_only_the_leases_that_go_on_are_kept(directories: SlotDirectories[SlotDirectory]) -> None:
+    copy = LedgerCopy(cast(StateDirectory, None))
+    leases = leases_of(copy)
+    seen(leases, b"a", LEASE, OTHERS, replace(LEASE, slot="12.1"))
+    assert set(copy.leases) == {"12.0", "12.1"}
+    seen(leases, b"b", replace(LEASE, fence=13))
+    assert leases.entry(LEASE) == "", "its slot was leased anew"
+    cast(Board, leases._ledger()).held.clear()  # their taskrunner was reset, and no event names them
+    seen(leases, b"c", replace(LEASE, slot="14.0"))
+    assert set(copy.leases) == {"14.0"}
+
+
 def test_what_the_ledger_can_still_lease_to_another_task_is_out_of_the_way_before_it_does(
     directories: SlotDirectories[SlotDirectory],
 ) -> None:
     """Whether its entry is known or not: under the new lease it would be adopted, or that would never be started."""
-    before, after = Leases("uid"), Leases("uid")
+    before, after = leases_of(), leases_of()
     seen(before, b"a", LEASE)
-    for kept in (begun(directories, before), begun(directories, Leases("uid"))):
+    for kept in (begun(directories, before), begun(directories, leases_of())):
         assert after.is_given_up(kept, LEASE.fence - 1)
         assert not after.is_given_up(kept, LEASE.fence), "no entry will have that number again"
 
 
 def test_what_was_begun_by_an_older_release_is_not_ended_for_that(directories: SlotDirectories[SlotDirectory]) -> None:
-    kept, leases = begun(directories, Leases("uid")), Leases("uid")
+    kept, leases = begun(directories, leases_of()), leases_of()
     seen(leases, b"a", LEASE)
     assert not leases.is_given_up(kept, HEAD)
     assert "entry" not in (kept.path / "slot.json").read_text(), "and an older release reads it"
@@ -83,7 +153,7 @@ def test_what_was_begun_by_an_older_release_is_not_ended_for_that(directories: S
 def test_where_the_logs_cannot_be_kept_it_ends_all_the_same(
     directories: SlotDirectories[SlotDirectory], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept = begun(directories, Leases("uid"))
+    kept = begun(directories, leases_of())
     (tmp_path / ASIDE).touch()
     end_given_up(kept, ProcessEngine())
     assert not kept.path.exists(), "it is out of the way"
@@ -105,7 +175,7 @@ def test_of_what_was_given_up_the_newest_logs_are_kept(
 def test_what_runs_under_it_is_ended_and_its_logs_are_kept_aside(
     directories: SlotDirectories[SlotDirectory], tmp_path: Path
 ) -> None:
-    kept = begun(directories, Leases("uid"))
+    kept = begun(directories, leases_of())
     (kept.path / "ml.log").write_text("a line")
     (kept.path / "sl").mkdir()
     with subprocess.Popen(["sleep", "600"], env=os.environ | {MARK: str(kept.path)}) as process:

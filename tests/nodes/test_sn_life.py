@@ -31,6 +31,7 @@ class Node:
         self.driven: list[Any] = []
         to_leader = SimpleNamespace(tell=lambda verb, body: self.passed.append((verb, body)))
         ledger = SimpleNamespace(nodes={UID: object()}, network_id=NETWORK, sns=lambda: [(UID, object())])
+        self.ledger = ledger
         self.now_s = 0.0
         driver: Any = SimpleNamespace(role=role, ledger=ledger, alive=lambda *heard: self.driven.append(heard))
         leader: Any = SimpleNamespace(link=lambda: to_leader)
@@ -71,6 +72,18 @@ def test_what_a_network_node_passes_on_is_what_who_leads_takes() -> None:
     leader.life.listeners()["alive"](LINK, {"uids": [UID, "stranger"]})  # of the release before
     assert leader.driven[1] == ([UID, "stranger"], ())
     assert leader.life.heard_ms == {UID: 7}
+
+
+def test_when_a_node_was_heard_is_forgotten_once_the_ledger_has_let_go_of_it() -> None:
+    node = Node("leader")
+    node.turn(1)
+    assert node.life.heard_ms == {UID: 7}
+    node.heard = []
+    node.turn(1)
+    assert node.life.heard_ms == {UID: 7}, "it is in the ledger"
+    node.ledger.nodes.clear()
+    node.turn(1)
+    assert node.life.heard_ms == {}
 
 
 def test_a_network_node_that_is_heard_no_longer_is_silent_until_it_is_heard_again() -> None:

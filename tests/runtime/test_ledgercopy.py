@@ -45,10 +45,14 @@ def replica_of(raws: list[bytes]) -> Replica:
 def test_a_node_goes_on_from_what_it_kept_and_comes_to_the_same_state(tmp_path: Path, raws: list[bytes]) -> None:
     whole = replica_of(raws)
     with StateDirectory(tmp_path / "state") as state:
-        LedgerCopy(state).keep(replica_of(raws[:4]))
+        copy = LedgerCopy(state)
+        copy.leases["12.0"] = [12, "ab"]
+        copy.keep(replica_of(raws[:4]))
     with StateDirectory(tmp_path / "state") as state:
-        kept = LedgerCopy(state).read()
+        copy = LedgerCopy(state)
+        kept = copy.read()
         assert kept is not None
+        assert copy.leases == {"12.0": [12, "ab"]}
         assert state.network_id == whole.ledger.network_id
     assert kept.head_index == 4
     for raw in raws[4:]:
@@ -66,7 +70,7 @@ def test_what_is_kept_of_another_network_counts_as_nothing(tmp_path: Path, raws:
 
 
 def test_what_another_release_kept_counts_as_nothing(raws: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    data = packed(replica_of(raws))
+    data = packed(replica_of(raws), {})
     monkeypatch.setattr(swarm, "__version__", "0.0.9")
     assert unpacked(data) is None
 
@@ -75,7 +79,7 @@ def test_whatever_is_damaged_counts_as_nothing(tmp_path: Path, raws: list[bytes]
     seed = random.randrange(1 << 32)
     print("seed", seed)
     chance = random.Random(seed)
-    data = packed(replica_of(raws))
+    data = packed(replica_of(raws), {})
     with StateDirectory(tmp_path) as state:
         for _ in range(50):
             at = chance.randrange(len(data))
@@ -88,7 +92,7 @@ def test_whatever_is_damaged_counts_as_nothing(tmp_path: Path, raws: list[bytes]
 
 def test_what_has_another_shape_counts_as_nothing(tmp_path: Path, raws: list[bytes]) -> None:
     with StateDirectory(tmp_path) as state:
-        for shape in ([], {}, [swarm.__version__, [1, 2, 3, 4, 5, 6], []], [swarm.__version__, [], {}], 7):
+        for shape in ([], {}, [swarm.__version__, [1, 2, 3, 4, 5, 6], [], {}], [swarm.__version__, [], {}], 7):
             data = msgpack.packb(shape)
             (tmp_path / ledgercopy.NAME).write_bytes(hashlib.sha256(data).digest() + data)
             assert LedgerCopy(state).read() is None
