@@ -3,8 +3,8 @@
 Used by the nodes. Guarantees: every call ends by its deadline with a reply, the error that the other side raised, or
 Unreachable that names whom and what was asked; a peer that is frozen or gone is noticed by its missing heartbeats
 (every 2 s, three missed: `core/pulse`); an end that was not announced counts as a loss; notices arrive in order;
-requests of one link run concurrently, 64 at most. A second incarnation of a node takes the first one's place only if
-that one is silent.
+requests of one link run concurrently, 64 at most; what waits of one link is bounded in memory. A second incarnation of
+a node takes the first one's place only if that one is silent.
 
 Frames (`wire.frame`, 1 MiB): [welcome] | [request, id, verb, body] | [reply, id, body] | [error, id, fields] |
 [notice, verb, body] | [beat] | [bye, fields]. The body of a request or a notice is flat: values, and lists of values.
@@ -34,6 +34,7 @@ from swarm.runtime import validity
 from swarm.runtime.calls import Calls
 from swarm.runtime.change import either
 from swarm.runtime.mesh import Mesh, Stream
+from swarm.runtime.notices import Notices
 from swarm.runtime.outbox import Outbox
 from swarm.runtime.requests import Request, Requests
 from swarm.runtime.tls import Peer
@@ -41,7 +42,6 @@ from swarm.wire import frame
 
 PROTOCOL = "/swarm/control/1"
 BEAT_S = 2.0
-NOTICES_MAX = 1024
 LINKS_MAX = 16
 _BYE_S = 0.5
 
@@ -67,7 +67,7 @@ class Link:
         self._stream, self._control = stream, control
         self._outbox = Outbox(stream)
         self._decoder = frame.Decoder()
-        self._notices, self._to_handle = trio.open_memory_channel[tuple[str, Any]](NOTICES_MAX)
+        self._notices = Notices(str(self.peer), self._handle_notice)
         self._calls = Calls()
         self.pulse = Pulse(BEAT_S, trio.current_time())
 
@@ -150,7 +150,7 @@ class Link:
                     with contextlib.suppress(SwarmError):
                         await self._send(frame.pack(["welcome"]), "was welcomed")
                         self.admitted.set()
-                nursery.start_soon(self._handle_notices)
+                nursery.start_soon(self._notices.handle)
                 await self.closed.wait()
                 nursery.cancel_scope.cancel()
         finally:
@@ -207,10 +207,7 @@ class Link:
                 if self._control.is_brief(verb):
                     self._listen(verb, body)
                     return
-                try:
-                    self._notices.send_nowait((verb, body))
-                except trio.WouldBlock:
-                    raise BadInput(f"more than {NOTICES_MAX} notices of {self.peer} wait to be handled") from None
+                self._notices.put(verb, body)
             case ["bye", dict(fields)]:
                 self._end_by_peer(fields)
             case _:
@@ -230,10 +227,6 @@ class Link:
                 return
             with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
                 self._outbox.post(beat)
-
-    async def _handle_notices(self) -> None:
-        async for verb, body in self._to_handle:
-            await self._handle_notice(verb, body)
 
     async def _handle_notice(self, verb: str, body: dict[str, Any]) -> None:
         try:

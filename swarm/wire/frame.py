@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection
-from itertools import compress
+from itertools import chain, compress
+from sys import getsizeof
 from typing import Any, NoReturn
 
 import msgpack
@@ -21,10 +22,12 @@ HEADER = struct.Struct(">I")
 CAP = 1 << 20
 FIELDS_MAX = 32
 ITEMS_MAX = 16384
+"""In all lists of a flat body together: of two letters each, the text takes twenty times what it does on the wire."""
 DEPTH_MAX = 16
 """How deep containers may nest: what is deeper than Python recurses would end whoever prints or compares it."""
 _CONTAINERS = frozenset({list, dict})
 """All that msgpack makes, and no subclass of them: so types are looked up here, in every message."""
+_PLAIN = _CONTAINERS | {type(None), bool, int, float, str, bytes}
 _TEXTS = frozenset({str})
 
 
@@ -50,9 +53,22 @@ def unpack_body(body: bytes | bytearray | memoryview) -> Any:
         obj = msgpack.unpackb(body, raw=False, strict_map_key=True, ext_hook=_no_extensions)
     except Exception as error:  # msgpack's own errors share no base class with its UnicodeDecodeError
         raise BadInput(f"a frame of {len(body)} bytes is not one msgpack object: {error}") from None
-    if is_too_deep(obj):
-        raise BadInput(f"a frame of {len(body)} bytes nests deeper than {DEPTH_MAX} levels")
+    if flaw := _flaw((obj,), DEPTH_MAX + 1):
+        raise BadInput(f"a frame of {len(body)} bytes {flaw}")
     return obj
+
+
+def _flaw(values: Collection[Any], depth: int) -> str:
+    """Of values that msgpack made; it makes times of its own, which nothing here is ready for, and asks nobody."""
+    kinds = set(map(type, values))
+    if not kinds <= _PLAIN:
+        return "holds a time, and only None, booleans, numbers, texts, bytes, lists and maps are used here"
+    if kinds.isdisjoint(_CONTAINERS):
+        return ""
+    if not depth:
+        return f"nests deeper than {DEPTH_MAX} levels"
+    insides = (each.values() if type(each) is dict else each for each in _containers(values))
+    return next(filter(None, (_flaw(inside, depth - 1) for inside in insides)), "")
 
 
 def is_too_deep(obj: Any, depth: int = DEPTH_MAX) -> bool:
@@ -67,10 +83,17 @@ def is_flat(body: dict[Any, Any]) -> bool:
     """Plain values and lists of them: a megabyte of empty maps, say, would take seventy of memory while it waits."""
     if len(body) > FIELDS_MAX or not _TEXTS.issuperset(map(type, body)):
         return False
+    items = 0
     for each in _containers(body.values()):
-        if type(each) is not list or len(each) > ITEMS_MAX or _containers(each):
+        items += len(each)
+        if type(each) is not list or items > ITEMS_MAX or _containers(each):
             return False
     return True
+
+
+def memory(body: dict[str, Any]) -> int:
+    """How many bytes of it a flat body takes, about."""
+    return sum(map(getsizeof, chain(body.values(), *_containers(body.values()))))
 
 
 def _containers(values: Collection[Any]) -> list[Any]:

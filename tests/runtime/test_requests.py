@@ -12,7 +12,7 @@ import trio.testing
 from swarm.errors import BadInput, Refused
 from swarm.runtime.calls import CONCURRENT_MAX
 from swarm.runtime.outbox import Outbox
-from swarm.runtime.requests import Request, Requests
+from swarm.runtime.requests import MEMORY_MAX, Request, Requests
 from swarm.wire import frame
 
 
@@ -162,3 +162,23 @@ def test_an_answer_to_somebody_who_has_gone_is_nothing(answer: Callable[[Request
         assert box.sent == []
 
     with_requests(scenario, lambda request: left.append(request) is None, after=after)
+
+
+def test_requests_that_take_too_much_memory_together_are_to_be_asked_again_and_alone_any_may_be_asked() -> None:
+    left: list[Request] = []
+    body = {"proposals": [b"x" * 1000] * (MEMORY_MAX // 2000)}
+
+    async def scenario(requests: Requests, box: Box) -> None:
+        requests.take(1, "propose", {**body, "and": [b"x" * 1000] * (MEMORY_MAX // 1000)})
+        requests.take(2, "propose", body)
+        assert [request.number for request in left] == [1], "one alone is not held to what several may take"
+        ((_, number, error),) = box.sent
+        assert (number, error["kind"]) == (2, "crowded")
+        left.pop().reply(None)
+        requests.take(3, "propose", body)
+        requests.take(4, "propose", {})
+        assert [request.number for request in left] == [3, 4]
+        requests.take(5, "propose", body)
+        assert box.sent[-1][:2] == ["error", 5]
+
+    with_requests(scenario, lambda request: left.append(request) is None)

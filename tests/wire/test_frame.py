@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import sys
 from collections.abc import Callable
 
 import msgpack
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm.errors import BadInput
-from swarm.wire.frame import CAP, DEPTH_MAX, FIELDS_MAX, ITEMS_MAX, Decoder, is_flat, is_too_deep, pack
+from swarm.wire.frame import CAP, DEPTH_MAX, FIELDS_MAX, ITEMS_MAX, Decoder, is_flat, is_too_deep, memory, pack
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -85,6 +86,8 @@ def test_how_deep_a_frame_nests_is_known_to_the_level(around: Callable[[object],
         ({str(number): number for number in range(FIELDS_MAX + 1)}, False),
         ({"a": [0] * ITEMS_MAX}, True),
         ({"a": [0] * (ITEMS_MAX + 1)}, False),
+        ({"a": [0] * (ITEMS_MAX - 1), "b": [0], "c": 0}, True),
+        ({"a": [0] * ITEMS_MAX, "b": [0]}, False),
         ({1: "a number is no name"}, False),
         ({"a": {}}, False),
         ({"a": [1, []]}, False),
@@ -93,6 +96,20 @@ def test_how_deep_a_frame_nests_is_known_to_the_level(around: Callable[[object],
 )
 def test_a_body_of_values_and_lists_of_them_is_flat(body: dict[object, object], flat: bool) -> None:
     assert is_flat(body) is flat
+
+
+def test_the_memory_of_a_flat_body_is_that_of_its_texts_and_not_their_length() -> None:
+    texts = [f"{number:02x}" for number in range(256)] * 64
+    body = Decoder().feed(pack({"a": texts, "b": b"x" * 1000}))[0]
+    per_text = sys.getsizeof("00") + 8
+    assert per_text * len(texts) <= memory(body) <= per_text * len(texts) + 2**12 + len(texts)
+
+
+@pytest.mark.parametrize("around", [lambda time: time, lambda time: [[time]], lambda time: {"a": {"b": [1, time]}}])
+def test_the_times_of_msgpack_are_refused_however_deep(around: Callable[[object], object]) -> None:
+    body = msgpack.packb(around(msgpack.Timestamp(1)))
+    with pytest.raises(BadInput, match=r"a frame of \d+ bytes holds a time"):
+        Decoder().feed(struct.pack(">I", len(body)) + body)
 
 
 def test_what_nests_deeper_than_python_recurses_is_refused_without_recursion() -> None:
