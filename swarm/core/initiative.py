@@ -1,7 +1,8 @@
 """What a leader proposes by itself: the ends of durations, who decides from now on, and the rules that all know by now.
 
 Made anew by the orderer for every term that it leads, so all durations begin anew. Guarantees: nothing is proposed
-before the ledger knows this process, which it would refuse; a change of the voters only when the last one is committed.
+before the ledger knows this process, which it would refuse, but for the change of the voters by which one that was
+removed, and cannot join again, comes to end; a change of the voters only when the last one is committed.
 """
 
 from __future__ import annotations
@@ -31,12 +32,23 @@ class Initiative:
         own = self._ledger.nodes.get(self._uid)
         return own is not None and own.incarnation == self._incarnation
 
+    @property
+    def _removed(self) -> bool:
+        own = self._ledger.nodes.get(self._uid)
+        return own is not None and own.state == "removed"
+
     def tick(self, now_s: float, consensus: Consensus) -> list[Propose]:
         if not self._known:
-            return []
+            return self._voters(now_s, consensus) if self._removed else []
         if self._timekeeper is None:
             self._timekeeper = Timekeeper(self._ledger, self._uid, now_s)
-        proposals = self._timekeeper.handle(Tick(now_s))
+        proposals = [*self._timekeeper.handle(Tick(now_s)), *self._voters(now_s, consensus)]
+        rules = self._ledger.rules
+        if (version := self._upgrade.tick(now_s, rules.active, rules.attainable())) is not None:
+            proposals.append(Propose("ProtocolActivated", {"rules": version}))
+        return proposals
+
+    def _voters(self, now_s: float, consensus: Consensus) -> list[Propose]:
         voters = self._electorate.tick(
             now_s,
             wanted(self._ledger.sns(), self._ledger.sentinel),
@@ -46,12 +58,7 @@ class Initiative:
             settled=consensus.committed_own_term,
             changing=consensus.changing,
         )
-        if voters is not None:
-            proposals.append(Propose("Configuration", {"voters": list(voters)}))
-        rules = self._ledger.rules
-        if (version := self._upgrade.tick(now_s, rules.active, rules.attainable())) is not None:
-            proposals.append(Propose("ProtocolActivated", {"rules": version}))
-        return proposals
+        return [Propose("Configuration", {"voters": list(voters)})] if voters is not None else []
 
     def applied(self, events: Iterable[Event]) -> list[Propose]:
         if self._timekeeper is None:

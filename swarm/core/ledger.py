@@ -186,6 +186,8 @@ class Ledger:
             if claim.kind in INTRODUCTIONS:
                 return
             raise IdentityError(f"{claim.uid} proposes {claim.kind} and has not joined this network")
+        if claim.incarnation != node.incarnation and self.voting.is_followed(claim.kind):
+            return  # it was removed, so it could not join again, and leads
         node.must_take(claim)
 
     def _decide(self, header: EntryHeader, claim: Verified) -> Applied:

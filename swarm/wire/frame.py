@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection
 from itertools import chain, compress
-from sys import getsizeof
+from operator import methodcaller
 from typing import Any, NoReturn
 
 import msgpack
@@ -29,6 +29,7 @@ _CONTAINERS = frozenset({list, dict})
 """All that msgpack makes, and no subclass of them: so types are looked up here, in every message."""
 _PLAIN = _CONTAINERS | {type(None), bool, int, float, str, bytes}
 _TEXTS = frozenset({str})
+_size_of = methodcaller("__sizeof__")
 
 
 def pack(obj: Any, cap: int = CAP) -> bytes:
@@ -93,7 +94,7 @@ def is_flat(body: dict[Any, Any]) -> bool:
 
 def memory(body: dict[str, Any]) -> int:
     """How many bytes of it a flat body takes, about."""
-    return sum(map(getsizeof, chain(body.values(), *_containers(body.values()))))
+    return sum(map(_size_of, chain(body.values(), *_containers(body.values()))))
 
 
 def _containers(values: Collection[Any]) -> list[Any]:

@@ -480,6 +480,19 @@ def test_once_the_leader_is_removed_the_ledger_has_the_voters_that_consensus_has
     assert restored(again.disk.snapshot).voters == again.disk.snapshot.voters
 
 
+def test_one_that_decides_alone_and_starts_again_after_it_was_removed_hands_over() -> None:
+    hand = Hand(2)
+    hand.begin()
+    former, other = hand.sns
+    assert hand.told(former, removal(hand, former)).outcome.accepted
+    assert former.orderer.consensus.voters == (former.uid,), "nothing has changed yet"
+    hand.restart(former)
+    hand.run(20, until=lambda: other.ledger.voters == (other.uid,))
+    hand.crash(former)
+    hand.run(FAIL_OVER_S)
+    assert hand.told(other, newcomer(hand)[1]).outcome.accepted
+
+
 def test_the_dead_one_is_removed_first_and_then_the_other(three: Hand) -> None:
     leader = three.leader
     other, dead = (sn for sn in three.sns if sn is not leader)

@@ -162,7 +162,7 @@ class Client(Process):
 
     def declined(self, life: int, seq: int) -> None:
         """By the ledger that goes on it has not joined: it ends, and a person starts it again."""
-        if life == self.life and seq in self._waiting:
+        if self.around.recovers and life == self.life and seq in self._waiting:
             self.note("stranded", self.name)
             self.begin_anew()
 

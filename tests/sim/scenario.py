@@ -10,6 +10,7 @@ import traceback
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from swarm.core.voters import FOLLOWED
 from tests.sim.chain import NEWEST, Chain
 from tests.sim.checkers import check
 from tests.sim.client import Surroundings
@@ -23,6 +24,7 @@ from tests.sim.participant import Participant
 from tests.sim.program import Terms, schema_of
 from tests.sim.recovery import Recovery
 from tests.sim.recovery import drawn as drawn_recovery
+from tests.sim.retiring import Retiring
 from tests.sim.sl import LearningNode
 from tests.sim.sn import NetworkNode
 from tests.sim.swci import Commander
@@ -107,6 +109,7 @@ class Scenario:
         self.participants: list[Participant] = []
         self._cast_errands(seed)
         self.recovery = self._recovers(seed)
+        self.retiring = Retiring(self.around, self.swci)
 
     # ---- who is in it
 
@@ -245,6 +248,8 @@ class Scenario:
             world.after(self.random.uniform(0.0, 1.5), process.start)
         if self.recovery:
             self.recovery.start()
+        elif self.retiring.drawn and self.sns[0].rules >= FOLLOWED:
+            self.retiring.start()
         world.run(lambda: world.now_s >= 2.0, 2.0)
         spare = (len(self.sns) - 1) // 2 if not self.recovery else 0
         weather.begin(self.around.network, self.sns, self.sls, [*self.swops, *self.participants, self.swci], spare)

@@ -43,6 +43,7 @@ from swarm.core.ordering import (
     Superseded,
 )
 from swarm.core.snapshot import Snapshot, restored
+from swarm.core.voters import FOLLOWED
 from tests.sim.asker import Asker
 from tests.sim.codec import ORGANISATIONS, anchored, identity, joined
 from tests.sim.disk import SnDisk
@@ -242,9 +243,9 @@ class NetworkNode(Process):
             self.around.network.send(self, asker.who, asker.who.turned_away, asker.life, asker.number)
 
     def declined(self, life: int, number: int) -> None:
-        """Nobody can have signed that, by the ledger here or where this one asked."""
+        """It may not become an entry, by the ledger here or where this one asked."""
         asker = self._askers.pop(number, None) if life == self.life else None
-        if asker is not None and self.heads is not None and asker.raw and asker.who is not self:
+        if asker is not None and asker.raw and asker.who is not self:
             self.around.network.send(self, asker.who, asker.who.declined, asker.life, asker.number)
 
     def was_read(self, life: int, number: int, index: int) -> None:
@@ -332,7 +333,10 @@ class NetworkNode(Process):
             self.orderer.consensus.check()
             if self.orderer.head != self._checked:
                 self._checked = self.orderer.head
-                self.orderer.ledger.check()
+                ledger = self.orderer.ledger
+                ledger.check()
+                if ledger.rules.active >= FOLLOWED and ledger.head_index >= self.disk.floor.index:
+                    assert ledger.voters == self.disk.voters_at(ledger.head_index)
 
     def _perform(self, effect: Any) -> None:
         match effect:

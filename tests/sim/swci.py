@@ -1,7 +1,8 @@
 """A commander: the person's script that has tasks made, run one after the other, tried again and cleared away.
 
 It looks at the ledger and does the next step, so it may be started again at any moment. It also reads, through any SN,
-what must not be older than anything that was acknowledged; and it removes network nodes that lost their directory.
+what must not be older than anything that was acknowledged; and it removes network nodes that lost their directory,
+and some that run.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Commander(Client):
     def on_start(self) -> None:
         self._busy = True
         self._ticket = 0
+        self._removal = (0, "")
         super().on_start()
 
     def on_joined(self, outcome: Outcome) -> None:
@@ -72,6 +74,7 @@ class Commander(Client):
             uid = self.gone.pop()
             if view.nodes.get(uid) not in (None, "left"):
                 self._propose("SnRemoved", {"uid": uid})
+                self._removal = self._seq, uid
                 return
         board = view.board
         for errand in self.errands:
@@ -115,6 +118,15 @@ class Commander(Client):
 
     def _proposed(self, outcome: Outcome) -> None:
         self._busy = False
+
+    def declined(self, life: int, seq: int) -> None:
+        """Too few would be left without that one: first those that are dead, as this is answered."""
+        number, uid = self._removal
+        if self.around.recovers or life != self.life or seq != number:
+            super().declined(life, seq)
+        elif self._waiting.pop(seq, None):
+            self.gone.insert(0, uid)
+            self._busy = False
 
     # ---- reading
 
