@@ -51,15 +51,16 @@ def restored(snapshot: Snapshot) -> Ledger:
         raise BadInput(f"the snapshot at entry {snapshot.index} is damaged: its bytes do not have its digest")
     try:
         ledger = Ledger.restore(_plain(snapshot.state))
+        voters, digest = ledger.voters, ledger.digest()
     except Outdated:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError, SwarmError) as error:
         raise BadInput(f"the snapshot at entry {snapshot.index} is of another version: {error!r}") from error
     if (ledger.head_index, ledger.head_hash) != (snapshot.index, snapshot.hash):
         raise BadInput(f"the snapshot at entry {snapshot.index} holds the state at entry {ledger.head_index}")
-    if ledger.voters != snapshot.voters:
+    if voters != snapshot.voters:
         raise BadInput(f"the snapshot at entry {snapshot.index} names other voters than the state in it")
-    if ledger.digest() != snapshot.digest:
+    if digest != snapshot.digest:
         raise BadInput(f"the snapshot at entry {snapshot.index} is of another version: it cannot be restored as it was")
     return ledger
 

@@ -121,11 +121,10 @@ class LedgerLink:
                 if not self._begun:
                     await self._begin(link, head)
                     task_status.started()
-            except GivenUp:
-                raise
             except SwarmError as error:
-                # What an address of the ledger leads to is another node's word: it ends nothing here.
-                if type(error) is not Unreachable and address in self._entrances:
+                # Whoever answers at an address ends nothing that goes on, and of those of the ledger nothing at all.
+                told = not self._begun and address in self._entrances and not isinstance(error, Unreachable)
+                if told or isinstance(error, GivenUp):
                     raise
                 if not self._begun:
                     contact.failed(address, error, pause_s)
@@ -204,7 +203,7 @@ class LedgerLink:
             status = await self.call("status", {"only": "head", "confirmed": True}, deadline_s=deadline_s)
         except Unreachable:
             status = await self.call("status", {"only": "head"}, deadline_s=deadline_s)
-        await self._reach(int(status["head"]))
+        await self._reach(head_of(status)[0])
 
     async def confirm(self) -> bool:
         """Whether the SN at hand sees a majority. If not, the ledger is lost until one does."""
@@ -261,7 +260,8 @@ class LedgerLink:
             if link.peer.identity.role != "sn":
                 raise IdentityError(f"{link.peer.identity} answers at {address[0]}:{address[1]} and is no network node")
             place = {"after": self.replica.head_index, "hash": self.ledger.head_hash, "epoch": self.ledger.epoch}
-            head, goes_on = head_of(reply := await link.call("follow", {**place, "ahead": True}, deadline_s=deadline_s))
+            reply = await asked(link, "follow", {**place, "ahead": True}, deadline_s, dict)
+            head, goes_on = head_of(reply)
             if self._begun:
                 self._shown.must_go_on(reply, self.ledger, str(link.peer))
             if not goes_on:

@@ -4,9 +4,10 @@ Used by the driver; ``answer_cosign`` and ``answer_piece`` are the verbs `cosign
 Guarantees: old entries leave the log only when a majority of the voters has signed the state that stands for them; a
 node signs only the state that it came to by itself; what ``fetch`` returns is whole and signed by a majority of the
 voters that it names, and of those that the ledger here knows, if there is one (or by who decides since a recovery that
-this node was shown); who comes to that state after a majority has signed it is asked later, since who fetches it may
-know other voters; a node whose state is not the one that a majority has signed after the same entry ends, unless the
-others run another version of swarm: another release may write the same state in other words.
+this node was shown); who has a ledger asks for their signatures first, so nobody by himself can make it read a state,
+or end by one; who comes to that state after a majority has signed it is asked later, since who fetches it may know
+other voters; a node whose state is not the one that a majority has signed after the same entry ends, unless the others
+run another version of swarm: another release may write the same state in other words.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from swarm.core.divergence import Divergence, same_entry
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import FetchSnapshot, SnapshotFailed
 from swarm.core.snapshot import Point, Snapshot, restored
-from swarm.errors import BadInput, IdentityError, InternalError, Outdated, SwarmError
+from swarm.errors import BadInput, IdentityError, InternalError, Outdated, SwarmError, Unreachable
 from swarm.runtime.backfill import Backfill
 from swarm.runtime.founding import node_name
 from swarm.runtime.statedir import StateDirectory
@@ -40,7 +41,9 @@ KEPT_BEHIND = 1000
 AGAIN_S = 2.0
 LATER_S = 60.0
 """So often the network nodes are asked whose signature under the newest signed snapshot is missing."""
-ANSWER_S = 5.0
+FETCH_S = 60.0
+SLOWEST = 128 * 1024
+"""Bytes a second: a snapshot that takes longer, and so long besides, does not come. Meanwhile no entry is taken."""
 SEEN = 4
 
 Step = Callable[[Fetched | Installed | SnapshotFailed], None]
@@ -284,30 +287,66 @@ class Snapshots:
         self._begun = epoch, voters
 
     async def fetch(self, uid: str) -> tuple[Snapshot, Signatures]:
-        """The newest snapshot of this node. Raises SwarmError when it does not come, or is not what it must be."""
-        first = Piece(await self._call(uid, "snapshot", {}))
-        parts, size = [first.piece], len(first.piece)
-        while size < first.size:
-            piece = Piece(await self._call(uid, "snapshot", {"index": first.index, "offset": size}))
-            whole = min(PIECE_BYTES, first.size - size)  # of small ones there could be millions
-            if piece.digest != first.digest or len(piece.piece) != whole:
-                raise BadInput(f"the snapshot of {self._name(uid)} changed while it was fetched")
-            parts.append(piece.piece)
-            size += len(piece.piece)
-        snapshot = Snapshot(first.index, first.term, first.hash, first.voters, b"".join(parts), first.digest)
-        ledger = restored(snapshot)
+        """The newest snapshot there. Raises SwarmError when it does not come, or is not what it must be: Outdated
+        only if those have signed it who must have, or where there is no ledger yet, as told."""
+        first = await self._ask_piece(uid, {})
+        own = self._ledger()
+        if first.index <= own.head_index:
+            raise BadInput(f"the snapshot of {self._name(uid)} holds nothing behind entry {own.head_index}")
+        unheard = set(self._deciding(own)) - set(own.nodes)  # their keys are in the state itself
+        if not unheard:
+            self._must_be_vouched(own, uid, first)
+        snapshot = await self._fetch_state(uid, first)
+        try:
+            ledger = restored(snapshot)
+        except Outdated as error:
+            if not unheard:
+                raise
+            raise Unreachable(f"the snapshot of {self._name(uid)}: {error.message}", hint=error.hint) from error
         if self._state.network_id and ledger.network_id != self._state.network_id:
             raise IdentityError(f"the snapshot of {self._name(uid)} is of another network")
         if not is_majority(signers(ledger, snapshot.point, first.signatures), snapshot.voters):
             raise IdentityError(f"the snapshot of {self._name(uid)} is not signed by a majority of its voters")
-        own, (epoch, begun) = self._ledger(), self._begun
-        begun = begun if epoch > own.epoch else ()
-        if own.head_index and not vouched(own, ledger, begun, snapshot.point, first.signatures):
+        self._must_be_vouched(ledger, uid, first)
+        return snapshot, first.signatures
+
+    async def _ask_piece(self, uid: str, body: dict[str, Any]) -> Piece:
+        """Whatever goes wrong at the other node, or it says so, ends nothing here."""
+        try:
+            reply = await self._call(uid, "snapshot", body)
+        except SwarmError as error:
+            raise Unreachable(f"{self._name(uid)} does not give it: {error.message}", hint=error.hint) from error
+        return Piece(reply)
+
+    async def _fetch_state(self, uid: str, first: Piece) -> Snapshot:
+        parts, size = [first.piece], len(first.piece)
+        deadline_s = FETCH_S + first.size / SLOWEST
+        with trio.move_on_after(deadline_s):
+            while size < first.size:
+                piece = await self._ask_piece(uid, {"index": first.index, "offset": size})
+                whole = min(PIECE_BYTES, first.size - size)  # of small ones there could be millions
+                if piece.digest != first.digest or len(piece.piece) != whole:
+                    raise BadInput(f"the snapshot of {self._name(uid)} changed while it was fetched")
+                parts.append(piece.piece)
+                size += whole
+        if size < first.size:
+            raise Unreachable(
+                f"{self._name(uid)} has given {size} bytes of {first.size} within {deadline_s:.0f} s: that is too slow"
+            )
+        return Snapshot(first.index, first.term, first.hash, first.voters, b"".join(parts), first.digest)
+
+    def _deciding(self, own: Ledger) -> tuple[str, ...]:
+        """Who decides since a recovery that the own ledger does not have yet; nobody: its voters do."""
+        epoch, begun = self._begun
+        return begun if epoch > own.epoch else ()
+
+    def _must_be_vouched(self, keys: Ledger, uid: str, first: Piece) -> None:
+        own = self._ledger()
+        if own.head_index and not vouched(own, keys, self._deciding(own), first.point, first.signatures):
             raise IdentityError(
                 f"the snapshot of {self._name(uid)} is not signed by most of the voters that the ledger here knows",
                 hint="if most of them were replaced while this node was away, start it with --rejoin",
             )
-        return snapshot, first.signatures
 
 
 class Piece:
@@ -325,3 +364,7 @@ class Piece:
                 self.piece = piece
             case _:
                 raise BadInput("a piece of a snapshot that cannot be read")
+
+    @property
+    def point(self) -> Point:
+        return self.index, self.term, self.hash, self.digest

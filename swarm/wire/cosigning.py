@@ -29,12 +29,12 @@ def signs_point(node_key: bytes, signature: bytes, network_id: bytes, point: Poi
 
 def signers(ledger: Ledger, point: Point, signatures: Mapping[str, bytes]) -> tuple[str, ...]:
     """Whose signatures are good, among the nodes of this ledger. It may be one that somebody sent: what it says a key
-    to be is that of the uid only if the uid is made of it."""
+    to be is that of the uid only if the uid is made of it, and it may be anything."""
     keys = {uid: ledger.nodes[uid].node_key for uid in sorted(signatures) if uid in ledger.nodes}
     return tuple(
         uid
         for uid, key in keys.items()
-        if uid_of(key) == uid and signs_point(key, signatures[uid], ledger.network_id, point)
+        if isinstance(key, bytes) and uid_of(key) == uid and signs_point(key, signatures[uid], ledger.network_id, point)
     )
 
 

@@ -192,6 +192,78 @@ def test_what_one_network_node_says_to_a_proposal_ends_nothing_and_another_is_as
     assert lying.closed.is_set()
 
 
+class Turning(Answering):
+    """To `follow` it raises this, or sends it."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self._answer = answer
+
+    async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> Any:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
+NO_TLS = IdentityError("no TLS is spoken there")
+"""As by a proxy that answers in HTTP while the network node is away."""
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [NO_TLS, *map(Turning, [Refused("a lie"), InternalError("a lie"), Outdated("a lie"), None, [1], {"head": "1"}])],
+)
+def test_whoever_answers_at_the_address_of_the_command_line_ends_no_node_that_has_begun(
+    tmp_path: Path, lie: IdentityError | Turning
+) -> None:
+    made = link(tmp_path, OTHER)
+    first, again = Answering(), Answering()
+    tried: list[int] = []
+
+    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+        tried.append(port)
+        if len(tried) == 1:
+            return first
+        if len(tried) > 5:
+            return again
+        if isinstance(lie, IdentityError):
+            raise lie
+        return lie
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, SimpleNamespace(connect=connect)))
+            first.closed.set()
+            with trio.fail_after(60):
+                while made._link is not again:
+                    await trio.sleep(0.1)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert len(tried) == 6
+
+
+def test_what_answers_at_the_address_of_the_command_line_is_told_to_who_begins(tmp_path: Path) -> None:
+    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+        raise NO_TLS
+
+    with pytest.raises(IdentityError, match="no TLS is spoken there"):
+        trio.run(link(tmp_path, OTHER).run, cast(Control, SimpleNamespace(connect=connect)))
+
+
+@pytest.mark.parametrize("status", [{}, {"head": "many"}, {"head": None}, None, [1]])
+def test_a_status_that_does_not_say_how_far_the_ledger_goes_is_no_answer(tmp_path: Path, status: Any) -> None:
+    made = link(tmp_path, OTHER)
+
+    async def main() -> None:
+        made._link = cast(Link, Lying(status))
+        made._linked.set()
+        with pytest.raises(Unreachable, match="does not say how far its ledger goes"):
+            await made.catch_up(5.0)
+
+    trio.run(main)
+
+
 def test_nothing_is_proposed_where_the_ledger_ended_before_what_was_read_until_that_is_known_to_go_on(
     tmp_path: Path, names: Names
 ) -> None:

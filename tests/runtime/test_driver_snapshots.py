@@ -285,9 +285,9 @@ def test_voters_that_only_the_snapshot_knows_are_no_voters_to_who_has_a_ledger(
 
     async def scenario() -> None:
         async with world.sentinel() as sentinel, world.peer(sentinel) as peer:
+            world.network.weather = lambda: 0  # it falls behind
             await renew(sentinel, 50)
             await shed(sentinel, 40)
-            await until(lambda: level(sentinel, peer))
             monkeypatch.setattr(Snapshots, "answer_piece", forged)
             with pytest.raises(IdentityError, match="not signed by most of the voters that the ledger here knows"):
                 await peer.driver.snapshots.fetch(sentinel.local.state.uid)
