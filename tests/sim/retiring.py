@@ -39,6 +39,7 @@ class Retiring:
             return
         one = self._random.choice(leading if self._random.random() < LEADS else sns)
         self._commander.gone.append(one.uid)
+        self._around.weather.leaving.add(one.uid)
         self._see_to(one, one.uid)
 
     def _see_to(self, one: NetworkNode, uid: str) -> None:
