@@ -210,13 +210,12 @@ def default_state_dir(name: str) -> Path:
 
 def _from_hex(path: Path) -> bytes:
     text = path.read_text(encoding="ascii", errors="replace").strip()
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise BadInput(
-            f"network file {path} is damaged: expected hexadecimal digits, found {text[:40]!r}",
+            f"network file {path} is damaged: expected 64 hexadecimal digits, found {text[:40]!r}",
             hint="restore the file; with a new state directory the node is a new one for the others",
-        ) from None
+        )
+    return bytes.fromhex(text)
 
 
 def _sync_directory(path: Path) -> None:

@@ -426,6 +426,16 @@ def _(stage: Stage) -> Told:
     return opened(stage, lambda path: (path / "network").write_text("ours"))
 
 
+@case("state directory with a network file that lost its end")
+def _(stage: Stage) -> Told:
+    return opened(stage, lambda path: (path / "network").write_text("00ff"))
+
+
+@case("state directory with an empty network file")
+def _(stage: Stage) -> Told:
+    return opened(stage, lambda path: (path / "network").write_text(""))
+
+
 @case("state directory of another network", process=True)
 def _(stage: Stage) -> Told:
     state = stage.new("state")

@@ -63,7 +63,10 @@ def test_a_node_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert caught.value.hint == f"chmod 600 {tmp_path / 'node.key'}"
 
 
-@pytest.mark.parametrize(("name", "text"), [("node.key", "x"), ("starts", "many"), ("network", "zz")])
+NO_NETWORKS = [("network", text) for text in ("zz", "", "00ff", "ab" * 31, "ab" * 33)]
+
+
+@pytest.mark.parametrize(("name", "text"), [("node.key", "x"), ("starts", "many"), *NO_NETWORKS])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str, text: str) -> None:
     StateDirectory(tmp_path).close()
     (tmp_path / name).write_text(text)

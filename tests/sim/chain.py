@@ -16,6 +16,7 @@ from swarm.core.board import Board
 from swarm.core.claims import Claim, EntryHeader, Verified
 from swarm.core.contract import Contract
 from swarm.core.events import Applied, NodeGone, NodeKnown
+from swarm.core.fields import FIRST_RULES
 from swarm.core.joining_kinds import JOINING_FIELDS
 from swarm.core.ledger import Ledger
 from swarm.core.role_kinds import ROLE_FIELDS
@@ -42,6 +43,8 @@ class View:
     board: Board
     nodes: Mapping[str, str]
     """Their states."""
+    rules: int = FIRST_RULES
+    """The version that is followed."""
 
     @property
     def place(self) -> tuple[int, bytes]:
@@ -97,6 +100,7 @@ class Chain:
             self._contracts(view.contracts, claim, applied, every=bool(moved)),
             copied(ledger.board) if of_tasks else view.board,
             {uid: node.state for uid, node in ledger.nodes.items()} if moved else view.nodes,
+            ledger.rules.active,
         )
 
     def _contracts(
@@ -144,7 +148,7 @@ class Replica:
 
 def _seen(ledger: Ledger) -> View:
     states = {uid: node.state for uid, node in ledger.nodes.items()}
-    return View(ledger.head_index, ledger.head_hash, ledger.contracts, ledger.board, states)
+    return View(ledger.head_index, ledger.head_hash, ledger.contracts, ledger.board, states, ledger.rules.active)
 
 
 # ---- copies of what can change

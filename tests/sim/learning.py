@@ -140,7 +140,7 @@ class Learning:
                 base = effect.body["base"]
                 self._make_durable(base, lambda: self._offer(effect))
             case m.Propose():
-                self.node.propose(effect.kind, known(effect.kind, effect.body, self.node.rules))
+                self.node.propose(effect.kind, known(effect.kind, effect.body, self.node.replica.view.rules))
             case m.BeginExchange():
                 self._begin(effect)
             case m.EndExchange():

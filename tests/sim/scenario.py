@@ -10,8 +10,10 @@ import traceback
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from swarm.core.fields import FIRST_RULES
+from swarm.core.rules import KNOWN
 from swarm.core.voters import FOLLOWED
-from tests.sim.chain import NEWEST, Chain
+from tests.sim.chain import Chain
 from tests.sim.checkers import check
 from tests.sim.client import Surroundings
 from tests.sim.codec import ORGANISATIONS, Codec
@@ -37,9 +39,10 @@ FAULTS_AT_LEAST_S = 8.0
 FAULTS_AT_MOST_S = 90.0
 PROGRESS_S = 300.0
 ROUNDS = 10
+OLDER = 0.22
+"""The share of worlds that follow an older version of the ledger's rules, of those in which one can be followed."""
 LATER = 3
-"""The version of the ledger's rules in worlds with jobs, with roles, or with options that the first one did not have.
-With groups it is the newest, in all others the first."""
+"""The first version with jobs, with roles, and with options of contracts that are not of the very first."""
 
 
 @dataclass
@@ -109,6 +112,7 @@ class Scenario:
         self.participants: list[Participant] = []
         self._cast_errands(seed)
         self.recovery = self._recovers(seed)
+        self._date(seed)
         self.retiring = Retiring(self.around, self.swci)
 
     # ---- who is in it
@@ -150,12 +154,8 @@ class Scenario:
         self.swci = Commander(around, "swci-1", organisations[0], tasks)
         if self.full:
             self.full.corrupt(self.sls)
-        if seats[0][0].newer or self.full:
-            for process in (*self.sns, *self.sls, *self.swops, self.swci):
-                process.rules = NEWEST if seats[0][1] != ALONE or self.full else LATER
 
     def _cast_errands(self, seed: int) -> None:
-        """Jobs and roles came with later rules than the rest."""
         errands = drawn(seed, always=self._lean.errands)
         if not errands or self._lean.recovery:
             return
@@ -166,8 +166,6 @@ class Scenario:
         ]
         for swop in self.swops:
             swop.room = errands.room
-        for process in (*self.sns, *self.sls, *self.swops, *self.participants, self.swci):
-            process.rules = max(process.rules, LATER)
 
     def _recovers(self, seed: int) -> Recovery | None:
         """Where there is somebody left to decide alone; not in worlds with groups, jobs or roles."""
@@ -178,9 +176,18 @@ class Scenario:
         recovery = Recovery(self.around, plan, ORGANISATIONS[0])
         recovery.clients = [*self.sls, *self.swops, self.swci]
         self.around.recovers = True
-        for process in (*self.sns, *recovery.clients):
-            process.rules = NEWEST
         return recovery
+
+    def _date(self, seed: int) -> None:
+        """Which rules they follow: the newest, or in a few worlds older ones, which ledgers that exist are judged by.
+        What is mended in the newest only is played under these: groups, commitments to every leaf, forced recovery."""
+        random = Random(f"rules of {seed}")
+        if self.full or self.recovery or self.sls[0].place != ALONE or random.random() >= OLDER:
+            return
+        first = LATER if self.participants or self.sls[0].terms.newer else FIRST_RULES
+        version = random.randrange(first, KNOWN)
+        for process in (*self.sns, *self.sls, *self.swops, *self.participants, self.swci):
+            process.rules = version
 
     def _terms(self, learners: int) -> Terms:
         random = self.random

@@ -43,6 +43,9 @@ class Stage(Scenario):
         self.weather.network, self.weather.sns, self.weather.sls = around.network, self.sns, self.sls
         self.weather.everybody = [*self.sns, *self.sls, *self.swops, self.swci]
 
+    def _date(self, seed: int) -> None:
+        """All follow the newest rules, unless a test says otherwise before it begins."""
+
     # ---- what a test does
 
     def begin(self, rounds: int = 2) -> None:

@@ -10,18 +10,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from swarm.core.fields import FIRST_RULES
 from swarm.core.ledger import Ledger
+from swarm.core.rules import KNOWN
 from tests.sim import purity
 from tests.sim.__main__ import REPLAY_EVERY, Summary, one, tell
 from tests.sim.checkers import check
 from tests.sim.checkers_rounds import mean
 from tests.sim.history import History
 from tests.sim.planted import BUGS, search
-from tests.sim.scenario import Lean, Scenario, run
+from tests.sim.scenario import LATER, Lean, Scenario, run
 from tests.sim.weather import FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +67,19 @@ def test_a_seed_has_one_history_with_shared_replicas_and_without():
     one, again, apart = run(7, trace=True), run(7, trace=True), run(7, trace=True, shared=False)
     assert one.trace == again.trace == apart.trace
     assert run(8, trace=True).trace != one.trace
+
+
+def test_most_worlds_follow_the_newest_rules_and_the_others_each_older_version():
+    followed, special = Counter(), Counter()
+    for seed in range(400):
+        scenario = Scenario(seed)
+        (version,) = {process.rules for process in (*scenario.sns, *scenario.sls, *scenario.swops, scenario.swci)}
+        followed[version] += 1
+        special[version] += bool(scenario.participants) + bool(scenario.sls[0].terms.newer)
+        scenario.throw_away()
+    assert 0.7 < followed[KNOWN] / 400 < 0.85
+    assert set(followed) == set(range(FIRST_RULES, KNOWN + 1))
+    assert {version for version, count in special.items() if count} == set(range(LATER, KNOWN + 1))
 
 
 def test_it_stands_on_the_pure_rooms_alone():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from swarm.core.fields import FIRST_RULES
+from swarm.core.rules import KNOWN
 from swarm.core.upgrade import SETTLED_S
 from swarm.errors import Outdated
-from tests.sim.chain import NEWEST
 from tests.sim.program import digest_of
 from tests.sim.scenario import Lean, run
 from tests.sim.stage import Stage
@@ -336,8 +337,6 @@ def test_r040_a_clock_that_is_an_hour_off_stops_no_round_and_ends_no_lease(sns, 
 
 def test_r055_who_spoils_one_owner_s_shard_is_left_out_of_its_rounds_and_nobody_else_is():
     stage = Stage(peers=5)
-    for process in stage.weather.everybody:
-        process.rules = NEWEST
     stage.begin()
     evil, honest = stage.sls[4], {node.uid for node in stage.sls[:4]}
     evil.spoils.append(stage.sls[0].uid)
@@ -353,8 +352,6 @@ def test_r055_who_spoils_one_owner_s_shard_is_left_out_of_its_rounds_and_nobody_
 @pytest.mark.parametrize(("peers", "liars"), [(3, 1), (5, 2)])
 def test_r063_who_is_ready_with_another_result_whenever_it_may_ends_few_rounds_and_all_end_alike(peers, liars):
     stage = Stage(peers=peers, min_peers=2, rounds=24)
-    for process in (*stage.sns, *stage.sls, *stage.swops, stage.swci):
-        process.rules = NEWEST
     stage.begin()
     false = stage.sls[-liars:]
     for node in false:
@@ -368,30 +365,33 @@ def test_r063_who_is_ready_with_another_result_whenever_it_may_ends_few_rounds_a
     assert len(finals(stage)) == 1
 
 
-def test_r095_nodes_are_upgraded_one_by_one_and_newer_rules_hold_when_the_last_one_is():
+@pytest.mark.parametrize(("old", "new"), [(FIRST_RULES, 2), (KNOWN - 1, KNOWN)])
+def test_r095_nodes_are_upgraded_one_by_one_and_newer_rules_hold_when_the_last_one_is(old, new):
     stage = Stage(sns=3, rounds=60)
-    stage.begin()
     everybody = [*stage.sns, *stage.sls, *stage.swops, stage.swci]
     for process in everybody:
+        process.rules = old
+    stage.begin()
+    for process in everybody:
         assert not stage.proposed("ProtocolActivated")
-        assert {sn.orderer.ledger.rules.active for sn in stage.sns} == {1}
+        assert {sn.orderer.ledger.rules.active for sn in stage.sns} == {old}
         process.crash(power=False)
         stage.wait(1.0)
-        process.rules = 2
+        process.rules = new
         process.start()
         began_s = stage.world.now_s
         stage.until(lambda at_s=began_s: len(stage.commits_since(at_s)) >= 2, ROUND_S)
-    stage.until(lambda: all(sn.orderer.ledger.rules.active == 2 for sn in stage.sns), SETTLED_S + ROUND_S)
+    stage.until(lambda: all(sn.orderer.ledger.rules.active == new for sn in stage.sns), SETTLED_S + ROUND_S)
     began_s = stage.world.now_s
     stage.until(lambda: len(stage.commits_since(began_s)) >= 2, ROUND_S)
     follower = next(sn for sn in stage.sns if sn is not stage.leader)
     follower.crash(power=False)
-    follower.rules = 1
+    follower.rules = old
     follower.start()
-    with pytest.raises(Outdated, match="follows rules version 2, this release of swarm-learning knows version 1"):
+    with pytest.raises(Outdated, match=f"follows rules version {new}, this release.* knows version {old}"):
         stage.wait(ROUND_S)  # at the latest when who leads has said how much is committed
     follower.crash(power=False)
-    follower.rules = 2
+    follower.rules = new
     follower.start()
     stage.end()
     assert len(finals(stage)) == 1

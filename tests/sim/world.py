@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
-from swarm.core.fields import FIRST_RULES
+from swarm.core.rules import KNOWN
 from tests.sim.history import History
 
 Call = Callable[..., None]
@@ -73,7 +73,7 @@ class Process:
         self.life = 0
         """Counts its starts."""
         self.paused = False
-        self.rules = FIRST_RULES
+        self.rules = KNOWN
         """The newest version of the ledger's rules that its release knows."""
         self.skew_s = 0.0
         """How far the host's wall clock is off."""
