@@ -48,7 +48,7 @@ class Retiring:
         if one.uid != uid:  # it has lost its directory meanwhile
             return
         ledger = max((sn.orderer.ledger for sn in self._around.sns if sn.life), key=lambda ledger: ledger.head_index)
-        if uid in dict(ledger.sns()) or uid in ledger.voters:
+        if uid not in ledger.nodes or not ledger.nodes[uid].gone or uid in ledger.voters:
             self._around.world.after(LOOK_S, self._see_to, one, uid)
             return
         one.note("retired", uid)
