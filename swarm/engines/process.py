@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -197,8 +198,7 @@ def _is_marked(pid: int, place: Path) -> bool:
     """Every job's end looks at all processes of the host: Linux says in one read what psutil puts together of three."""
     if _HAS_PROC:
         try:
-            with open(f"/proc/{pid}/environ", "rb") as file:  # of a zombie it is empty
-                return f"\0{MARK}={place}\0".encode() in b"\0" + file.read()
+            return f"\0{MARK}={place}\0".encode() in b"\0" + (_read(pid, "environ") or _begun(pid))
         except OSError:
             return False
     try:
@@ -206,6 +206,23 @@ def _is_marked(pid: int, place: Path) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == str(place)
     except psutil.Error:
         return False
+
+
+def _begun(pid: int) -> bytes:
+    """The environment of a process that has shown none. Whoever is becoming another program has none for a moment, and
+    no arguments; others have none for good. Raises OSError of those that run no program: zombies, the kernel's own."""
+    for _ in range(LOOKS_MAX):
+        os.readlink(f"/proc/{pid}/exe")
+        begun = _read(pid, "cmdline")
+        time.sleep(0.001)  # its arguments come first
+        if (environment := _read(pid, "environ")) or begun:
+            return environment
+    return b""
+
+
+def _read(pid: int, what: str) -> bytes:
+    with open(f"/proc/{pid}/{what}", "rb") as file:
+        return file.read()
 
 
 def _command(process: psutil.Process) -> list[str]:

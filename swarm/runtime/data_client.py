@@ -333,7 +333,7 @@ class Transfer:
             count = min(upto - self._at, SLICE)
             receive_into(sock, self._into[first : first + count], self._check)
             self._at += count
-            if self._at == upto or monotonic() - self._told_s >= TELL_S:
+            if (count and self._at == upto) or monotonic() - self._told_s >= TELL_S:  # signs of life come at any rate
                 self._tell()
             if self._at == upto:
                 return

@@ -64,7 +64,10 @@ IDLE_S = 240.0
 """How long a peer that was served may keep its connection until the next request is here: twice as long as a client
 keeps a connection that it does not use (`data_client.UNUSED_S`). What a dead one has left half open is gone then."""
 FIRST_S = 15.0
-"""The same for one that was not, and is answered once: who has a certificate, but is no member, holds no place."""
+"""The same for one that was not, and is answered once."""
+UNSERVED_MAX = 128
+"""So many may be silent before their first request: who comes then takes the place of whoever has been for longest. So
+who has a certificate, but is no member, keeps nobody out, and neither does who comes too often."""
 
 log = logging.getLogger("swarm.data")
 
@@ -78,6 +81,7 @@ class DataServer:
         self._address = (host, port)
         self._meter = Meter()
         self._doorstep = Doorstep()
+        self._unserved = Doorstep(UNSERVED_MAX)
         self._turnstile = Turnstile()
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -149,8 +153,14 @@ class DataServer:
         if full:
             log.warning("a data connection was turned away: %d are open", CONNECTIONS_MAX)
             sock.close()
-        else:
+            return
+        try:
             thread.start()
+        except RuntimeError as error:  # the system has none left, for a moment or for long
+            log.warning("a data connection was turned away: %s", error)
+            sock.close()
+            with self._lock:
+                del self._connections[thread]
 
     def _run(self, sock: socket.socket, wait_s: float) -> None:
         try:
@@ -180,23 +190,26 @@ class DataServer:
             self._per_peer[peer.uid] += 1
             crowded = self._per_peer[peer.uid] > PER_PEER_MAX
         try:
+            want = self._first_request(sock)
             if crowded:
-                self._request(sock, FIRST_S)
                 self._end(sock, {"error": Refused(f"more than {PER_PEER_MAX} data connections of one node").to_wire()})
                 return
-            idle_s = FIRST_S
             while not self._closing.is_set():
-                reply, want = Reply(sock, peer, self._find, self._meter, self._closing), self._request(sock, idle_s)
+                reply = Reply(sock, peer, self._find, self._meter, self._closing)
                 if (why := objection(self._local.credentials, peer)) is not None:
                     self._end(sock, {"error": why.to_wire()})
                     return
                 reply.run(want)
                 if not reply.served:
                     return
-                idle_s = IDLE_S
+                want = self._request(sock, IDLE_S)
         finally:
             with self._lock:
                 self._per_peer[peer.uid] -= 1
+
+    def _first_request(self, sock: ssl.SSLSocket) -> Want:
+        with self._unserved.place(lambda: wake(sock)):
+            return self._request(sock, FIRST_S)
 
     def _request(self, sock: ssl.SSLSocket, within_s: float) -> Want:
         until_s = monotonic() + within_s

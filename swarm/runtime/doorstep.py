@@ -20,7 +20,8 @@ _STRANGERS = {
 
 
 class Doorstep:
-    def __init__(self) -> None:
+    def __init__(self, places: int = STRANGERS_MAX) -> None:
+        self._places = places
         self._standing: dict[object, Callable[[], None]] = {}
         self._lock = threading.Lock()
 
@@ -29,7 +30,7 @@ class Doorstep:
         """Stand there while the context lasts, unless ``leave`` is called meanwhile: it must not wait for anything."""
         me = object()
         with self._lock:
-            longest = next(iter(self._standing), None) if len(self._standing) >= STRANGERS_MAX else None
+            longest = next(iter(self._standing), None) if len(self._standing) >= self._places else None
             evict = self._standing.pop(longest) if longest is not None else None
             self._standing[me] = leave
         if evict is not None:

@@ -7,7 +7,7 @@ import subprocess
 
 import psutil
 
-from swarm.engines.process import MARK, ProcessEngine
+from swarm.engines.process import MARK, ProcessEngine, _is_marked
 from swarm.nodes import detached
 from swarm.nodes.standing import Node
 
@@ -71,3 +71,21 @@ def test_a_learning_node_is_found_by_its_slot_only(tmp_path):
     finally:
         node.kill()
         node.communicate()
+
+
+def test_a_sweep_ends_what_is_just_becoming_its_program(tmp_path):
+    """It has no environment for a moment then, by which it could be told."""
+    for _ in range(20):
+        with subprocess.Popen(["sleep", "600"], env=os.environ | {MARK: str(tmp_path)}) as process:
+            found = _is_marked(process.pid, tmp_path)
+            process.kill()
+        assert found
+
+
+def test_what_has_no_environment_is_nobodys_worker(tmp_path):
+    with subprocess.Popen(["sleep", "600"], env={}) as process:
+        found = _is_marked(process.pid, tmp_path)
+        process.kill()
+        assert not found
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not _is_marked(process.pid, tmp_path), "it has ended, and nobody has seen it"

@@ -1,6 +1,9 @@
 """What an operator's host holds: the very files that were registered, or one sentence."""
 
+import io
 import os
+import tracemalloc
+import zipfile
 from pathlib import Path
 from threading import Thread
 
@@ -139,6 +142,62 @@ def test_tables_and_arrays_are_counted_and_other_files_are_not(tmp_path):
         "f.bin": (-1, None), "g.tsv": (1, None), "h.jsonl": (-1, None),
     }  # fmt: skip
     assert len(counted["c.csv"].labels & counted["d.jsonl"].labels) == 1, "the same label has the same fingerprint"
+
+
+def npy(header: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+def zipped(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("label.npy", content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", b"[" * 200_000 + b"\n"),
+        ("a.jsonl", b"9" * 5000 + b"\n{\n"),
+        ("a.npz", b"PK\x03\x04garbage" * 10),
+        ("a.npz", zipped(b"nonsense")),
+        ("a.npz", zipped(b"\x93NUMPY" + b"x" * 1000)),
+        ("a.npy", npy(b"(" * 8000 + b"\n")),
+        ("a.npy", npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999,), }\n")),
+        ("a.csv", bytes(range(128, 256))),
+        ("a.csv", b'label\n"' + b"x" * 200_000 + b'"\n'),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_is_not_counted_whatever_reads_it_raises(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert counting.count(tmp_path / name) == counting.Counted()
+
+
+def test_lines_are_counted_one_by_one(tmp_path):
+    (tmp_path / "a.jsonl").write_text(f'{{"y": 1, "x": "{"x" * 100_000}"}}\n\n' * 200)
+    tracemalloc.start()
+    try:
+        assert counting.count(tmp_path / "a.jsonl") == (200, counting._fingerprints(["1"]))
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("lines", "examples", "labels"),
+    [
+        ('{"y": 1}\n{"y": 2, "label": 3}\n', 2, ["1", "2"]),
+        ('{"y": 1, "label": "a"}\n{"y": 2, "label": "a"}\n', 2, ["a"]),
+        ('{"y": 1}\n{"label": 1}\n', 2, None),
+        ('{"y": 1}\n[1]\n', 2, None),
+        ("\n", 0, None),
+    ],
+)
+def test_the_kinds_of_lines_are_those_of_the_first_name_that_all_have(tmp_path, lines, examples, labels):
+    (tmp_path / "a.jsonl").write_text(lines)
+    expected = None if labels is None else counting._fingerprints(labels)
+    assert counting.count(tmp_path / "a.jsonl") == (examples, expected)
 
 
 def test_what_cannot_be_registered_is_named(tmp_path):

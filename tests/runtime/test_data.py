@@ -20,7 +20,7 @@ import pytest
 from swarm.errors import BadInput, IdentityError, Refused, Unreachable
 from swarm.runtime import data_client, data_protocol, data_server, pacing
 from swarm.runtime.data import DataServer, FetchStopped, Region, Stop, Want
-from swarm.runtime.doorstep import STRANGERS_MAX
+from swarm.runtime.doorstep import STRANGERS_MAX, Doorstep
 from tests.runtime.data_nodes import Node, nodes, until, want
 
 MIB = 1 << 20
@@ -123,6 +123,62 @@ def test_who_was_never_served_does_not_keep_its_connection(two: list[Node], monk
     with pytest.raises(ssl.SSLEOFError):
         line.sock.recv(1)
     other.client.drop(line)
+
+
+def test_who_asks_for_nothing_gives_way_to_who_comes_also_where_it_has_too_many(two: list[Node], monkeypatch) -> None:
+    monkeypatch.setattr(data_server, "PER_PEER_MAX", 1)
+    holder, reader = two
+    holder.server._unserved = Doorstep(2)
+    lines = []
+    for _ in range(4):
+        lines.append(reader.client.dial(holder.address, holder.uid))
+        until(lambda: len(holder.server._unserved._standing) == min(len(lines), 2))
+    try:
+        for line in lines[:2]:
+            line.sock.settimeout(data_server.FIRST_S / 2)
+            with contextlib.suppress(ssl.SSLEOFError):
+                assert line.sock.recv(1) == b""
+        until(lambda: holder.server._per_peer[reader.uid] == 2)
+    finally:
+        for line in lines:
+            reader.client.drop(line)
+
+
+def test_where_no_thread_can_be_started_who_came_is_turned_away_and_the_next_one_served(
+    two: list[Node], monkeypatch
+) -> None:
+    holder, reader = two
+    holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
+    start, refused = threading.Thread.start, threading.Event()
+
+    def start_one(thread: threading.Thread) -> None:
+        if thread.name == "data-serve" and not refused.is_set():
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with socket.create_connection(("127.0.0.1", holder.server.port)) as sock:
+        sock.settimeout(10)
+        assert sock.recv(1) == b""
+    until(lambda: not holder.server._connections)
+    assert fetch(reader, holder, 0, 5)[0] == b"hello"
+
+
+def test_signs_of_life_however_many_are_told_at_a_bounded_rate(two: list[Node], monkeypatch) -> None:
+    monkeypatch.setattr(data_client, "TELL_S", 60.0)
+    holder, reader = two
+    holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
+    stream = data_server.Reply._stream
+
+    def lively(reply: data_server.Reply, region: Region, wanted: Want) -> bytes:
+        reply._send(data_protocol.ALIVE * 10_000)
+        return stream(reply, region, wanted)
+
+    monkeypatch.setattr(data_server.Reply, "_stream", lively)
+    told: list[int] = []
+    assert fetch(reader, holder, 0, 5, on_progress=told.append)[0] == b"hello"
+    assert told == [5]
 
 
 def test_a_refusal_comes_with_its_sentence_and_the_connection_of_others_lives_on(two: list[Node]) -> None:
