@@ -48,7 +48,7 @@ class Removals:
         Raises SwarmError."""
         index = decode_entry(raw).index
         since = [uid for uid, at in self._at.items() if at >= index]
-        recovery = judged(raw, ledger, who, since)
+        recovery = judged(raw, ledger, who, since, ledger.time)
         if recovery.uid in since and recovery.anchor not in {self._own, *(anchor for _, anchor in ledger.sns())}:
             raise Refused(
                 f"{who} shows a forced recovery of {node_name(ledger, recovery.uid)}, which was removed, "

@@ -56,11 +56,13 @@ class Recovery:
     """Of the author's organisation."""
 
 
-def judged(raw: bytes, ledger: Ledger, who: str, were: Collection[str] = ()) -> Recovery:
+def judged(raw: bytes, ledger: Ledger, who: str, were: Collection[str] = (), time_ms: int = 0) -> Recovery:
     """The forced recovery that ``who`` shows. Raises SwarmError when nobody with the right to it can have signed it, as
-    far as this ledger knows. ``were``: who counts as an admitted network node."""
+    far as this ledger knows. ``were``: who counts as an admitted network node. ``time_ms``: nobody has signed the time
+    of an entry, and whose certificate had expired by then counts for nobody either; network nodes have none, since all
+    have to judge as the ledger does that goes on."""
     entry = decode_entry(raw)
-    claim = verify_proposal(entry.proposal, ledger, entry.time)
+    claim = verify_proposal(entry.proposal, ledger, max(entry.time, time_ms))
     if not isinstance(claim, Verified) or claim.kind != "ForcedRecovery" or claim.identity is None:
         raise BadInput(f"{who} shows a forced recovery that nobody can have signed")
     _check_place(entry, claim.body["epoch"], claim.body["lost_after"], who)

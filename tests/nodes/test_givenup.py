@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 import trio
+from cryptography import x509
 
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import first_term
@@ -167,6 +168,26 @@ def test_what_nobody_with_the_right_to_it_has_signed_for_that_place_ends_nobody(
                 {"recovery": forged(case.swci, ledger.head_index + 1)},
             ):
                 must_go_on(harmless, ledger, "sn-2", Removals(b""))
+
+    run(scenario)
+
+
+def test_a_key_that_had_expired_when_the_last_entry_was_made_ends_nobody(world: World) -> None:
+    """The time of the entry that shows it is whatever the network node says."""
+
+    async def scenario() -> None:
+        async with parted(world) as case:
+            ledger = case.read(case.sentinel, case.index + 2)
+            reply = await answer(case.peer, ledger)
+            certificate = x509.load_der_x509_certificate(case.swci.local.credentials.chain[0])
+            expires_ms = int(certificate.not_valid_after_utc.timestamp()) * 1000
+            ledger.time = expires_ms + 1000
+            assert decode_entry(reply["recovery"]).time < ledger.time
+            with pytest.raises(Unreachable, match="if it is right, start this node again"):
+                must_go_on(reply, ledger, "sn-2", Removals(b""))
+            ledger.time = expires_ms - 1000
+            with pytest.raises(GivenUp):
+                must_go_on(reply, ledger, "sn-2", Removals(b""))
 
     run(scenario)
 

@@ -25,9 +25,12 @@ from swarm.core.task import Task
 from swarm.core.task_kinds import TASK_FIELDS
 from swarm.core.taskrunner import Taskrunner
 from tests.sim.codec import Codec
+from tests.sim.shadow import Shadow
 
 NEWEST = KNOWN
 """Rules that all who follow know; which release a network node is of is its own."""
+SHADOWED = 4
+"""One of so many replicas that are a node's own has a shadow."""
 
 
 OF_TASKS = {*TASK_FIELDS, *ROLE_FIELDS, *JOINING_FIELDS}
@@ -67,9 +70,11 @@ class Chain:
         self.shared = shared
         self._ledger = Ledger(NEWEST)
         self._steps: dict[bytes, tuple[Applied, View]] = {}
+        self._given = 0
 
     def replica(self) -> Replica:
-        return Replica(self)
+        self._given += 1
+        return Replica(self, self._given)
 
     def step(self, view: View, raw: bytes, own: Ledger | None) -> tuple[Applied, View]:
         known = self._steps.get(raw)
@@ -136,13 +141,16 @@ EMPTY = View(0, bytes(32), {}, Board({}, Rules({}, KNOWN)), {})
 class Replica:
     """A node's own copy of the ledger, and the outcomes of its own proposals."""
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: Chain, number: int) -> None:
         self._chain = chain
         self._own = None if chain.shared else Ledger(NEWEST)
+        self._shadow = Shadow(chain.codec, self._own) if self._own and number % SHADOWED == 0 else None
         self.view = EMPTY
 
     def take(self, raw: bytes) -> Applied:
         applied, self.view = self._chain.step(self.view, raw, self._own)
+        if self._shadow is not None:
+            self._shadow.take(raw, applied)
         return applied
 
 

@@ -251,6 +251,11 @@ class Learning:
         if self._fetching is fetching:
             fetching.take(reply)
 
+    def found(self, fetching: Fetching) -> None:
+        """What is being fetched was here."""
+        if self._fetching is fetching:
+            self.happened(m.Fetched(fetching.digest))
+
 
 class Fetching:
     """One fetch of a committed model: from an earlier process of this node, or from the first that has it whole."""
@@ -264,7 +269,7 @@ class Fetching:
         learning, node = self.learning, self.learning.node
         file = learning.disk.files.get(self.digest)
         if file is not None and digest_of(file.values) == self.digest:
-            learning.happened(m.Fetched(self.digest))
+            node.later(0.0, learning.found, self)  # behind what the entries say of which one has led to this
             return
         learning.disk.files.pop(self.digest, None)
         if not self.holders:

@@ -42,6 +42,7 @@ class Retiring:
         weather.spare_sns = 0
         one = self._random.choice(leading if self._random.random() < LEADS else sns)
         self._commander.gone.append(one.uid)
+        self._around.weather.leaving.add(one.uid)
         self._see_to(one, one.uid)
 
     def _see_to(self, one: NetworkNode, uid: str) -> None:

@@ -42,6 +42,7 @@ KEPT_DEAD = [
     (44230, Lean()),  # a change that was given up, and counted by a round that its program was only there for
     (52937, Lean()),  # a group that had lost all it had took its next merge for one that had counted above
     (48060, Lean()),  # a late change thrown away by an offer that was out of date
+    (102440, Lean()),  # a model that was here was told of before the entries by which it was the base again
     (4916, Lean()),  # nobody was sent what lies before the snapshot with which every network node had begun
 ]
 """Seeds that found a bug once, in the worlds of that time."""

@@ -44,6 +44,16 @@ def test_no_more_voters_lose_their_ledger_than_the_others_can_decide_without(sns
     stage.end()
 
 
+def test_who_is_being_removed_is_none_that_the_others_decide_with():
+    stage = Stage(sns=3)
+    stage.begin(0)
+    removed, other, _ = stage.sns
+    assert stage.weather.is_spare(other)
+    stage.weather.leaving.add(removed.uid)
+    assert not stage.weather.is_spare(other)
+    assert stage.weather.is_spare(removed)
+
+
 def test_the_log_is_shown_as_it_was_until_the_machine_hears_that_a_snapshot_has_taken_its_place():
     disk = SnDisk(Random(1), lambda *_: None)
     first = entry(1, 1, b"", b"first")

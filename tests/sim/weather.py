@@ -41,6 +41,8 @@ class Weather:
         self.over = False
         self.away: set[Process] = set()
         """Who is lost for good, as far as anybody knows: nothing starts it again."""
+        self.leaving: set[str] = set()
+        """Who is being removed from the network, by uid: soon the others decide without it."""
         random = world.random
         self.mix = [kind for kind in faults if kind in STRIKES]
         self.mix = self.mix or random.sample(list(STRIKES), random.randint(4, 9))
@@ -270,7 +272,7 @@ class Weather:
         if not sn.disk.last_index:
             return False
         known = [other.orderer.consensus for other in self.sns if other.life]
-        there = {other.uid for other in self.sns if other is not sn and not other.disk.damaged}
+        there = {other.uid for other in self.sns if other is not sn and not other.disk.damaged} - self.leaving
         gone = {sn.uid}.union(*(each.voters + each.learners for each in known)) - there
         return all(len(each.voters) - len(gone) >= majority(each.voters) for each in known)
 
