@@ -4,8 +4,9 @@
     ├── CheckFailed     1    a check of the command failed
     ├── BadInput        2    flags, files, values
     ├── IdentityError   3    certificates, keys, handshakes
-    │   ├── Replaced    3    a later start of the same state directory takes part
-    │   ├── RunsTwice   3    another process takes part with the same node key
+    │   ├── Doubled     3    another process has the same node key
+    │   │   ├── Replaced 3   it is a later start of the same state directory
+    │   │   └── RunsTwice 3  it takes part already
     │   └── Outdated    3    the network follows rules that are newer than what this node knows
     ├── Unreachable     4    not reachable, deadline passed
     │   └── Crowded     4    reachable, and has too much to do for this organisation

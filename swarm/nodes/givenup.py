@@ -1,9 +1,9 @@
 """Whether a forced recovery gave up what a node that follows the ledger has read, and what it ends with then.
 
-Used by ``nodes/ledgerlink`` with what a network node answers who follows it. Guarantees: only a forced recovery that
-somebody with the right to it has signed, by the ledger that this node has read, ends anything; no network node's word
-does. What ends a node is kept in its state directory first, and no ledger of an earlier epoch is begun with from then
-on: each epoch ends it once at most.
+Used by ``nodes/ledgerlink`` with what a network node answers who follows it, and by operators, which begin anew.
+Guarantees: only a forced recovery that somebody with the right to it has signed, by the ledger that this node has read,
+ends anything; no network node's word does. What ends a node is kept in its state directory first, if there is room, and
+no ledger of an earlier epoch is begun with from then on: each epoch ends it once at most.
 
 Some of that ledger stands behind the recovery, and there the very node that it promotes may have been removed, since
 nobody reached it. When the recovery was signed, nobody can show: who is removed for good could sign one for a place
@@ -14,18 +14,38 @@ the right to another one even now, or is of this node's own organisation.
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator
 from typing import Any
+
+import trio
 
 from swarm.core.events import Applied, NodeGone
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import epoch_of
-from swarm.errors import GivenUp, Refused, SwarmError, Unreachable
+from swarm.errors import BadInput, GivenUp, Refused, SwarmError, Unreachable
 from swarm.nodes.sn_recovery import Recovery, judged
 from swarm.runtime.founding import node_name
 from swarm.runtime.ledgercopy import RECOVERY, LedgerCopy
+from swarm.runtime.statedir import StateDirectory
 from swarm.wire.signed import Entry, decode_entry
 
+AGAIN_S = 5.0
 ANEW = "start this node again: it reads the ledger anew"
+log = logging.getLogger("swarm.SWOP")
+
+
+async def begin_anew(state: StateDirectory, signals: AsyncIterator[int]) -> None:
+    """As after a new start of the process, which has to be counted on disk: waits until there is room, or for a signal,
+    by which the next life ends in order."""
+    while True:
+        try:
+            return state.begin_anew()
+        except BadInput as error:
+            log.warning("it waits to begin anew, and tries again in %g s: %s", AGAIN_S, error.message)
+        with trio.move_on_after(AGAIN_S):
+            return os.kill(os.getpid(), await anext(signals))
 
 
 class Removals:
@@ -103,7 +123,8 @@ class Shown:
         try:
             must_go_on(reply, ledger, who, self.removals)
         except GivenUp:
-            self._copy.state.write_atomic(RECOVERY, reply["recovery"])
+            with contextlib.suppress(SwarmError):  # no room for it: the next start finds it out again
+                self._copy.state.write_atomic(RECOVERY, reply["recovery"])
             self._read(reply["recovery"])
             self._copy.forget()
             raise

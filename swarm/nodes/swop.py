@@ -45,6 +45,7 @@ from swarm.nodes import preparing
 from swarm.nodes.acceptance import Acceptance
 from swarm.nodes.casting import Casting
 from swarm.nodes.desk import Desk
+from swarm.nodes.givenup import begin_anew
 from swarm.nodes.holdings import Holdings
 from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.jobdirectory import JobDirectory
@@ -92,15 +93,14 @@ class Settings:
 
 
 async def run(settings: Settings) -> None:
-    """Be an operator until SIGTERM or Ctrl-C, which end it in order. Who has read what a forced recovery gave up begins
-    anew, as after a new start of the process, and is stopped in order meanwhile as well."""
+    """Until SIGTERM or Ctrl-C, which end it in order. Who has read what a forced recovery gave up begins anew."""
     heaps.bound()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         while True:
             try:
                 return await OperatorNode(settings).run(signals)
             except* GivenUp:
-                settings.state.begin_anew()
+                await begin_anew(settings.state, signals)
 
 
 class OperatorNode:

@@ -18,6 +18,7 @@ from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
 from swarm.errors import BadInput
+from swarm.wire.certnames import printable
 
 BYTES_MAX = 1 << 20
 NODES_MAX = 20_000
@@ -106,11 +107,6 @@ def sentence(name: str, fault: Fault, *, hint: bool = True) -> str:
     return f"{place}: {fault.text}" + (f" ({fault.hint})" if hint and fault.hint else "")
 
 
-def printable(text: str, limit: int = 80) -> str:
-    """A document's own text for people's terminals: short, without control characters."""
-    return "".join(character if character.isprintable() else "?" for character in text[:limit])
-
-
 def read(data: bytes, name: str) -> Document:
     """The document in a file's bytes. Faults that let us read on are kept in it, to be told with those of its keys."""
     text = _decode(data, name)
@@ -164,7 +160,7 @@ def _refuse_unparsable(name: str, text: str, error: yaml.YAMLError, faults: list
     if tabbed and tabbed[0] <= line:
         shown = [Fault(number, "a tab in the indentation", "indent with spaces") for number in tabbed[:FAULTS_SHOWN]]
         refuse(name, [*faults, *shown], len(faults) + len(tabbed))
-    problem = printable(error.problem or "", 120)
+    problem = printable(error.problem or "")
     if error.context and error.context_mark and error.context_mark.line + 1 != line:
         problem += f", {error.context} that begins on line {error.context_mark.line + 1}"
     refuse(name, [*faults, Fault(line, f"not YAML: {problem}")])

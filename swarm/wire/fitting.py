@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from swarm.wire.documents import FAULTS_SHOWN, Document, Fault, Path, Real, Whole, printable, refuse, sentence, texts
+from swarm.wire.certnames import printable
+from swarm.wire.documents import FAULTS_SHOWN, Document, Fault, Path, Real, Whole, refuse, sentence, texts
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from swarm.core.ledger import Ledger
 from swarm.core.ordering import first_term
 from swarm.errors import GivenUp, SwarmError, Unreachable
 from swarm.nodes.client import Client, consult
-from swarm.nodes.givenup import Removals, must_go_on
+from swarm.nodes.givenup import Removals, Shown, must_go_on
 from swarm.nodes.launch import Launch
 from swarm.nodes.ledgerlink import Address, LedgerLink
 from swarm.nodes.local import HOST
@@ -29,7 +29,7 @@ from swarm.nodes.sn_recoveries import Recoveries
 from swarm.runtime.change import Change
 from swarm.runtime.control import Control, Link
 from swarm.runtime.credentials import Credentials
-from swarm.runtime.ledgercopy import RECOVERY
+from swarm.runtime.ledgercopy import RECOVERY, LedgerCopy
 from swarm.runtime.replica import Replica
 from swarm.runtime.tls import Local, Peer
 from swarm.wire.signed import decode_entry, make_entry, sign_proposal
@@ -261,6 +261,21 @@ def test_a_removal_before_the_place_of_a_recovery_stands(world: World) -> None:
             late = make_entry(len(raws) - 1, first_term(1), ledger.time, bytes(32), after).raw
             with pytest.raises(Unreachable, match="is no network node of this ledger"):
                 must_go_on({"recovery": late}, ledger, "sn-2", removals)
+
+    run(scenario)
+
+
+def test_on_a_full_disk_it_ends_by_the_same_sentence(world: World) -> None:
+    async def scenario() -> None:
+        async with parted(world) as case:
+            ledger = case.read(case.sentinel, case.index + 2)
+            copy = LedgerCopy(case.sl.local.state)
+            (full := copy.state.path / f"{RECOVERY}.part").symlink_to("/dev/full")
+            shown = Shown(copy, b"")
+            with pytest.raises(GivenUp, match=f"decides since entry {case.index}, by the word of "):
+                shown.must_go_on(await answer(case.peer, ledger), ledger, "sn-2")
+            assert not full.is_symlink(), "it was tried"
+            assert shown.earlier(ledger) is not None, "this process knows it"
 
     run(scenario)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 from time import sleep
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -25,6 +25,7 @@ from swarm.nodes.jobwork import JobWork
 from swarm.nodes.launch import Launch
 from swarm.nodes.secrets import Secrets
 from swarm.nodes.swop import OperatorNode, run
+from swarm.runtime.statedir import StateDirectory
 from tests.core.jobscene import JobScene, slots
 from tests.nodes.operators import PROGRAMS, RUNNER, Scene, eventually, learning_nodes, only, workers
 
@@ -333,6 +334,41 @@ def test_a_signal_while_an_operator_begins_anew_ends_the_next_life_in_order(monk
     monkeypatch.setattr("swarm.nodes.swop.OperatorNode", Life)
     trio.run(run, settings)
     assert heard == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_operator_that_begins_anew_on_a_full_disk_waits_for_room_or_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    lives: list[bytes] = []
+    full = tmp_path / "starts.part"
+
+    class State(StateDirectory):
+        def begin_anew(self) -> None:
+            try:
+                super().begin_anew()
+            finally:
+                if lives and stopped:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+    class Life:
+        def __init__(self, settings: Any) -> None:
+            lives.append(settings.state.incarnation)
+
+        async def run(self, signals: AsyncIterator[int]) -> None:
+            if len(lives) == 1:
+                full.symlink_to("/dev/full")
+                raise ExceptionGroup("the link's", [GivenUp("a test")])
+            if stopped:
+                assert await anext(signals) == signal.SIGTERM
+
+    monkeypatch.setattr("swarm.nodes.swop.OperatorNode", Life)
+    monkeypatch.setattr("swarm.nodes.givenup.AGAIN_S", 600.0 if stopped else 0.01)
+    with State(tmp_path) as state:
+        trio.run(run, cast(Any, SimpleNamespace(state=state)))
+    assert not full.is_symlink(), "it was tried"
+    assert len(lives) == 2
+    assert (lives[0] == lives[1]) is stopped
 
 
 def test_a_disk_that_takes_no_more_fails_the_slot_that_is_judged_and_not_the_operator(tmp_path: Path) -> None:
