@@ -6,9 +6,10 @@ node signs only the state that it came to by itself; what ``fetch`` returns is w
 voters that it names, and of those that the ledger here knows, if there is one (or by who decides since a recovery that
 this node was shown); who has a ledger asks for their signatures first, so nobody by himself can make it read a state,
 or end by one; the size is signed by nobody, and how long a fetch may take depends on what this node keeps itself, too:
-with a large size one network node holds up another no longer; who comes to that state after a majority has signed it is asked later, since who fetches it may know
-other voters; a node whose state is not the one that a majority has signed after the same entry ends, unless the others
-run another version of swarm: another release may write the same state in other words.
+with a large size one network node holds up another no longer; who comes to that state after a majority has signed it is
+asked later, since who fetches it may know other voters; a node whose state is not the one that a majority has signed
+after the same entry ends, unless the others run another version of swarm: another release may write the same state in
+other words.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ SLOWEST = 128 * 1024
 """Bytes a second: a snapshot that takes longer, and so long besides, does not come. Meanwhile no entry is taken."""
 GROWTH = 4
 LIKELY = 16 * 1024 * 1024
-"""A state is that many times the one kept here and so many bytes more, or it has to come faster: its size is unsigned."""
+"""Nobody signs a size: what is more than so many times the one kept here, and so many bytes, has to come faster."""
 SEEN = 4
 
 Step = Callable[[Fetched | Installed | SnapshotFailed], None]
