@@ -94,7 +94,7 @@ class Candidacy:
         journal = self._journal
         if journal.last_index and epoch_of(journal.last_term) != epoch_of(journal.term):
             return False
-        return self._uid in journal.voters or self._uid in journal.voters_at(journal.commit)
+        return self._uid in journal.voters or self._uid in journal.decided
 
     def withdraw(self) -> None:
         self.election = None

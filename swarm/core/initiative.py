@@ -33,13 +33,14 @@ class Initiative:
         return own is not None and own.incarnation == self._incarnation
 
     @property
-    def _removed(self) -> bool:
+    def _hands_over(self) -> bool:
+        """Whether it was removed, and began anew since. By older rules the ledger would not follow."""
         own = self._ledger.nodes.get(self._uid)
-        return own is not None and own.state == "removed"
+        return own is not None and own.state == "removed" and self._ledger.voting.is_followed("Configuration")
 
     def tick(self, now_s: float, consensus: Consensus) -> list[Propose]:
         if not self._known:
-            return self._voters(now_s, consensus) if self._removed else []
+            return self._voters(now_s, consensus) if self._hands_over else []
         if self._timekeeper is None:
             self._timekeeper = Timekeeper(self._ledger, self._uid, now_s)
         proposals = [*self._timekeeper.handle(Tick(now_s)), *self._voters(now_s, consensus)]

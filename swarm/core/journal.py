@@ -103,6 +103,12 @@ class Journal:
         return self._log.voters_at(min(index, self.stored)) or self._founders
 
     @property
+    def decided(self) -> tuple[str, ...]:
+        """The voters that are committed for sure: a change is made only once the one before it is."""
+        latest = self._changes[-1][0] if self._changes else self._log.naming(self.stored)
+        return self.voters_at(max(self.commit, latest - 1))
+
+    @property
     def shared(self) -> int:
         """Up to here a leader's entries may leave. With other voters that is all: its own copy counts when it is
         stored, theirs when theirs is (Raft thesis 10.2.1). What one voter decides alone it has stored before."""

@@ -84,6 +84,10 @@ class Log(Protocol):
         """``voters`` of the latest entry that has some, up to ``index`` (or the snapshot's); none at 0."""
         ...
 
+    def naming(self, index: int) -> int:
+        """The latest entry that has ``voters``, up to ``index``; 0 if only the snapshot has some."""
+        ...
+
 
 # ---- messages
 

@@ -51,6 +51,11 @@ class Voters:
         admitted = [(node.joined, uid) for uid, node in self._nodes.items() if node.identity.role == "sn"]
         return [(uid, self._nodes[uid].identity.anchor) for _, uid in sorted(admitted) if not self._nodes[uid].gone]
 
+    def is_over(self, uid: str, followed: Collection[str]) -> bool:
+        """Whether this node was removed, and has handed over what it decided. ``followed``: the voters of consensus."""
+        node, voters = self._nodes.get(uid), self.uids if self._rules.active >= FOLLOWED else followed
+        return node is not None and node.state == "removed" and uid not in voters
+
     # ---- the kinds
 
     def is_followed(self, kind: str) -> bool:

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -188,36 +188,48 @@ def _kill_marked(place: Path) -> None:
 
 def _marked(place: Path) -> Iterator[psutil.Process]:
     """All processes of the slot that has this directory."""
-    for pid in psutil.pids():
-        if pid != os.getpid() and _is_marked(pid, place):
-            with contextlib.suppress(psutil.Error):
-                yield psutil.Process(pid)
+    for pid in _with_mark([pid for pid in psutil.pids() if pid != os.getpid()], place):
+        with contextlib.suppress(psutil.Error):
+            yield psutil.Process(pid)
 
 
 def _is_marked(pid: int, place: Path) -> bool:
+    return bool(_with_mark([pid], place))
+
+
+def _with_mark(pids: Iterable[int], place: Path) -> list[int]:
     """Every job's end looks at all processes of the host: Linux says in one read what psutil puts together of three."""
-    if _HAS_PROC:
-        try:
-            return f"\0{MARK}={place}\0".encode() in b"\0" + (_read(pid, "environ") or _begun(pid))
-        except OSError:
-            return False
+    return _by_proc(pids, place) if _HAS_PROC else [pid for pid in pids if _says_psutil(pid, place)]
+
+
+def _by_proc(pids: Iterable[int], place: Path) -> list[int]:
+    """Whoever is becoming another program has no environment for a moment, and no arguments; others have none for good.
+    All that show none are looked at again after one pause: there may be hundreds. Those that run no program are not:
+    zombies, the kernel's own."""
+    mark, found = f"\0{MARK}={place}\0".encode(), []
+    looked_at = dict.fromkeys(pids, False)
+    for _ in range(LOOKS_MAX):
+        again = {}
+        for pid, has_arguments in looked_at.items():
+            with contextlib.suppress(OSError):
+                if environment := _read(pid, "environ"):
+                    found += [pid] if mark in b"\0" + environment else []
+                elif not has_arguments:
+                    os.readlink(f"/proc/{pid}/exe")
+                    again[pid] = bool(_read(pid, "cmdline"))
+        if not again:
+            break
+        looked_at = again
+        time.sleep(0.001)  # their arguments come first
+    return found
+
+
+def _says_psutil(pid: int, place: Path) -> bool:
     try:
         process = psutil.Process(pid)
         return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == str(place)
     except psutil.Error:
         return False
-
-
-def _begun(pid: int) -> bytes:
-    """The environment of a process that has shown none. Whoever is becoming another program has none for a moment, and
-    no arguments; others have none for good. Raises OSError of those that run no program: zombies, the kernel's own."""
-    for _ in range(LOOKS_MAX):
-        os.readlink(f"/proc/{pid}/exe")
-        begun = _read(pid, "cmdline")
-        time.sleep(0.001)  # its arguments come first
-        if (environment := _read(pid, "environ")) or begun:
-            return environment
-    return b""
 
 
 def _read(pid: int, what: str) -> bytes:

@@ -245,15 +245,15 @@ class NetworkNode:
                 log.warning("joining the network waits: %s", error.message)
                 await trio.sleep(JOIN_AGAIN_S)  # who is turned away is told so at once
         if not outcome.accepted:
+            if known is not None and known.state == "removed" and self.driver.role == "leader":
+                await trio.sleep_forever()  # it ends once it has handed over
             raise Refused(f"the network did not admit this node: {outcome.reason}")
         while self.driver.ledger.head_index < outcome.index:
             await self._applied.wait()
 
     def _check_standing(self) -> None:
         """Whether the ledger still has a place for this node, under this node key."""
-        ledger, uid = self.driver.ledger, self.local.state.uid
-        node = ledger.nodes.get(uid)
-        if node is not None and node.state == "removed" and uid not in self.driver.voters:
+        if self.driver.ledger.voting.is_over(self.local.state.uid, self.driver.voters):
             self._end(
                 Refused(
                     "this network node was removed from its network",

@@ -5,9 +5,11 @@ Guarantees: old entries leave the log only when a majority of the voters has sig
 node signs only the state that it came to by itself; what ``fetch`` returns is whole and signed by a majority of the
 voters that it names, and of those that the ledger here knows, if there is one (or by who decides since a recovery that
 this node was shown); who has a ledger asks for their signatures first, so nobody by himself can make it read a state,
-or end by one; who comes to that state after a majority has signed it is asked later, since who fetches it may know
-other voters; a node whose state is not the one that a majority has signed after the same entry ends, unless the others
-run another version of swarm: another release may write the same state in other words.
+or end by one; the size is signed by nobody, and how long a fetch may take depends on what this node keeps itself, too:
+with a large size one network node holds up another no longer; who comes to that state after a majority has signed it is
+asked later, since who fetches it may know other voters; a node whose state is not the one that a majority has signed
+after the same entry ends, unless the others run another version of swarm: another release may write the same state in
+other words.
 """
 
 from __future__ import annotations
@@ -44,6 +46,9 @@ LATER_S = 60.0
 FETCH_S = 60.0
 SLOWEST = 128 * 1024
 """Bytes a second: a snapshot that takes longer, and so long besides, does not come. Meanwhile no entry is taken."""
+GROWTH = 4
+LIKELY = 16 * 1024 * 1024
+"""Nobody signs a size: what is more than so many times the one kept here, and so many bytes, has to come faster."""
 SEEN = 4
 
 Step = Callable[[Fetched | Installed | SnapshotFailed], None]
@@ -320,7 +325,7 @@ class Snapshots:
 
     async def _fetch_state(self, uid: str, first: Piece) -> Snapshot:
         parts, size = [first.piece], len(first.piece)
-        deadline_s = FETCH_S + first.size / SLOWEST
+        deadline_s = FETCH_S + min(first.size, self._likely()) / SLOWEST
         with trio.move_on_after(deadline_s):
             while size < first.size:
                 piece = await self._ask_piece(uid, {"index": first.index, "offset": size})
@@ -334,6 +339,13 @@ class Snapshots:
                 f"{self._name(uid)} has given {size} bytes of {first.size} within {deadline_s:.0f} s: that is too slow"
             )
         return Snapshot(first.index, first.term, first.hash, first.voters, b"".join(parts), first.digest)
+
+    def _likely(self) -> int:
+        """Who has no ledger yet does nothing else than wait, and knows nothing."""
+        if not self._ledger().head_index:
+            return STATE_MAX
+        kept = self._store.snapshot()
+        return LIKELY + GROWTH * (len(kept[0].state) if kept else 0)
 
     def _deciding(self, own: Ledger) -> tuple[str, ...]:
         """Who decides since a recovery that the own ledger does not have yet; nobody: its voters do."""

@@ -157,9 +157,15 @@ class Store:
         return self._base.term if index == self._base.index else self.entry(index).term
 
     def voters_at(self, index: int) -> tuple[str, ...]:
-        where = "WHERE idx <= ? AND voters IS NOT NULL ORDER BY idx DESC LIMIT 1"
-        latest = next(self._select(where, (index,)), None)
+        latest = self._naming(index)
         return self._base.voters if latest is None or latest.voters is None else latest.voters
+
+    def naming(self, index: int) -> int:
+        latest = self._naming(index)
+        return latest.index if latest is not None else 0
+
+    def _naming(self, index: int) -> LogEntry | None:
+        return next(self._select("WHERE idx <= ? AND voters IS NOT NULL ORDER BY idx DESC LIMIT 1", (index,)), None)
 
     def _select(self, where: str, values: tuple[int, ...]) -> Iterator[LogEntry]:
         try:

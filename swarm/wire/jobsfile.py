@@ -38,7 +38,7 @@ _QUOTED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 _QUOTES = "'\""
 _LEFT_OPEN = re.compile(r"""['"]|\\\Z""")
 """Of what `_QUOTED` leaves: all that is closed, or has its backslash, is gone."""
-_NO_PROGRAM = re.compile(r"""\s*(?:''|"")*(?:\s|$)""")
+_NO_PROGRAM = re.compile(r"""(?:''|"")*(?:\s|$)""")
 _Word = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4000)]
 
 
@@ -213,7 +213,7 @@ def _must_be_words(line: str, name: str) -> None:
             f"{line!r:.200}",
             hint="close it, put a backslash before what is meant as it is, or give Command, a list of words",
         )
-    if _NO_PROGRAM.match(line):
+    if _NO_PROGRAM.match(line.lstrip()):
         raise BadInput(
             f"{name}: Exec names no program: expected one and its arguments, received {line!r:.200}",
             hint="Exec: python train.py",

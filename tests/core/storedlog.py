@@ -60,10 +60,14 @@ class StoredLog:
         return self.floor.term if index == self.floor.index else self.entry(index).term
 
     def voters_at(self, index: int) -> tuple[str, ...]:
+        naming = self.naming(index)
+        return self.entry(naming).voters or () if naming else self.floor.voters
+
+    def naming(self, index: int) -> int:
         for place in range(index, self.floor.index, -1):
-            if (voters := self.entry(place).voters) is not None:
-                return voters
-        return self.floor.voters
+            if self.entry(place).voters is not None:
+                return place
+        return 0
 
     def mark(self, index: int) -> Mark:
         return Mark(index, self.term_at(index), self.hash_at(index), self.voters_at(index))

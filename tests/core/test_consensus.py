@@ -467,3 +467,14 @@ def test_a_snapshot_takes_the_place_of_the_log() -> None:
     assert isinstance(world.disks["b"].floor, Mark)
     assert world.disks["b"].floor.index == world.disks["a"].snapshot.index
     assert world.disks["b"].entries == world.disks["a"].entries[3:]
+
+
+@pytest.mark.parametrize(("commit", "stands"), [(1, True), (2, True), (3, False)])
+def test_who_is_no_voter_by_its_last_entry_stands_unless_that_is_committed_for_sure(commit: int, stands: bool) -> None:
+    """It knew when it stored the entry that the voters before were decided, though it may not have noted so since."""
+    disk = disk_of("two", "one", voters=("a",), commit=commit)
+    for place, voters in ((1, ("a", "b")), (2, ("a",))):
+        disk.entries[place] = entry(place + 1, 1, disk.hash_at(place), b"voters", voters)
+    node = machine("b", disk)
+    effects = [effect for second in range(4) for effect in node.handle(Ticked(float(second)))]
+    assert {effect.to for effect in effects if isinstance(effect, Send)} == ({"a"} if stands else set())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import time
 
 import psutil
 
+from swarm.engines import process as process_engine
 from swarm.engines.process import MARK, ProcessEngine, _is_marked
 from swarm.nodes import detached
 from swarm.nodes.standing import Node
@@ -89,3 +92,14 @@ def test_what_has_no_environment_is_nobodys_worker(tmp_path):
         assert not found
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert not _is_marked(process.pid, tmp_path), "it has ended, and nobody has seen it"
+
+
+def test_however_many_have_no_environment_a_sweep_waits_for_them_together(tmp_path, monkeypatch):
+    pauses, sleep = [], time.sleep
+    monkeypatch.setattr(process_engine.time, "sleep", lambda duration_s: (pauses.append(duration_s), sleep(duration_s)))
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(subprocess.Popen(["sleep", "600"], env={})) for _ in range(30)]
+        for each in started:
+            stack.callback(each.kill)
+        ProcessEngine().sweep(tmp_path)
+    assert 0 < len(pauses) < len(started)

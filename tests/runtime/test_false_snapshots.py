@@ -200,3 +200,32 @@ def test_who_gives_a_snapshot_too_slowly_is_waited_for_no_longer(world: World, m
                 await peer.driver.snapshots.fetch(sentinel.local.state.uid)
 
     run(scenario)
+
+
+def test_a_size_that_nobody_has_signed_holds_up_no_longer_than_what_is_kept_here_makes_likely(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who gives it half a gigabyte, and a little of it now and then, would be waited for over an hour."""
+    monkeypatch.setattr(snapshots_module, "FETCH_S", 0.05)
+    monkeypatch.setattr(snapshots_module, "LIKELY", 1)
+    monkeypatch.setattr(snapshots_module, "SLOWEST", 1 << 20)
+
+    def grown(self: Snapshots, body: dict[str, Any]) -> dict[str, Any]:
+        reply = genuine(self, {**body, "offset": 0})
+        return {**reply, "size": 1 << 29, "piece": bytes(snapshots_module.PIECE_BYTES)}
+
+    async def scenario() -> None:
+        async with one_that_is_behind(world) as (sentinel, peer):
+            monkeypatch.setattr(Snapshots, "answer_piece", grown)
+            call = peer.driver.snapshots._call
+
+            async def slow(uid: str, verb: str, body: dict[str, Any]) -> Any:
+                if "offset" in body:
+                    await trio.sleep_forever()
+                return await call(uid, verb, body)
+
+            peer.driver.snapshots._call = slow
+            with trio.fail_after(10), pytest.raises(Unreachable, match="within 0 s: that is too slow"):
+                await peer.driver.snapshots.fetch(sentinel.local.state.uid)
+
+    run(scenario)

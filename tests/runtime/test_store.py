@@ -327,6 +327,7 @@ def test_the_voters_at_an_index_are_those_of_the_latest_entry_that_names_some(pa
     fill(path, entries)
     with Store(path) as store:
         assert [store.voters_at(index) for index in (0, 2, 3, 5, 6, 9)] == [(), (), (A,), (A,), (A, B), (A, B)]
+        assert [store.naming(index) for index in (0, 2, 3, 5, 6, 9)] == [0, 0, 3, 3, 6, 6]
         assert store.entry(6).voters == (A, B)
     write(path, Write(2, tuple(behind(entries[4], 1, term=2)), {"term": 2}, after=5))
     with Store(path) as store:

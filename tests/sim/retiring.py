@@ -32,11 +32,14 @@ class Retiring:
         self._around.world.after(self._random.uniform(FROM_S, TO_S), self._choose)
 
     def _choose(self) -> None:
-        sns = [sn for sn in self._around.sns if sn.alive and len(sn.orderer.ledger.sns()) > 1]
-        leading = [sn for sn in sns if sn.orderer.role == "leader"]
-        if not leading:
+        """Once all are well; and none loses its directory from then on, as too few could be left of two that do."""
+        sns, weather = self._around.sns, self._around.weather
+        leading = [sn for sn in sns if sn.alive and sn.orderer.role == "leader"]
+        known = [{uid for uid, _ in sn.orderer.ledger.sns()} for sn in leading]
+        if not known or known[0] != {sn.uid for sn in sns if sn.alive and not sn.disk.damaged} or len(sns) == 1:
             self._around.world.after(LOOK_S, self._choose)
             return
+        weather.spare_sns = 0
         one = self._random.choice(leading if self._random.random() < LEADS else sns)
         self._commander.gone.append(one.uid)
         self._around.weather.leaving.add(one.uid)
@@ -46,7 +49,7 @@ class Retiring:
         if one.uid != uid:  # it has lost its directory meanwhile
             return
         ledger = max((sn.orderer.ledger for sn in self._around.sns if sn.life), key=lambda ledger: ledger.head_index)
-        if uid in dict(ledger.sns()) or uid in ledger.voters:
+        if uid not in ledger.nodes or not ledger.nodes[uid].gone or uid in ledger.voters:
             self._around.world.after(LOOK_S, self._see_to, one, uid)
             return
         one.note("retired", uid)

@@ -187,8 +187,10 @@ def test_a_run_that_is_ended_ends_at_once_with_all_its_processes_and_says_what_i
         ended.send_signal(signal.SIGTERM)
         told_s = time.monotonic()
         answer = json.loads(ended.communicate(timeout=60)[0])
-    assert time.monotonic() - told_s < 2.0
-    assert not _of_session(ended.pid)
+    ended_s = time.monotonic()
+    while left := _of_session(ended.pid):  # the kernel may be at the end of one still
+        assert time.monotonic() - ended_s < 0.5, left
+    assert ended_s - told_s < 2.0
     assert answer["ended_early"], answer
     assert answer["seeds"] < 100_000
     assert not answer["failing_seeds"], answer

@@ -124,6 +124,8 @@ def test_a_tag_without_a_value_and_a_value_without_a_tag_are_refused(changed, in
         ("python t.py --expr 'x < 3'", ["python", "t.py", "--expr", "x < 3"]),
         ("sh -c 'a && b'", ["sh", "-c", "a && b"]),
         (r'echo "say \"a > b\" | c"', ["echo", 'say "a > b" | c']),
+        (" python t.py", ["python", "t.py"]),
+        ("\tpython t.py\n", ["python", "t.py"]),
         (r"find . -exec cat {} \; -print", ["find", ".", "-exec", "cat", "{}", ";", "-print"]),
     ],
 )
