@@ -14,6 +14,7 @@ the right to another one even now, or is of this node's own organisation.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -32,17 +33,20 @@ from swarm.runtime.statedir import StateDirectory
 from swarm.wire.signed import Entry, decode_entry
 
 AGAIN_S = 5.0
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 ANEW = "start this node again: it reads the ledger anew"
 log = logging.getLogger("swarm.SWOP")
 
 
 async def begin_anew(state: StateDirectory, signals: AsyncIterator[int]) -> None:
     """As after a new start of the process, which has to be counted on disk: waits until there is room, or for a signal,
-    by which the next life ends in order."""
+    by which the next life ends in order. Raises BadInput for what no time mends."""
     while True:
         try:
             return state.begin_anew()
         except BadInput as error:
+            if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM):
+                raise
             log.warning("it waits to begin anew, and tries again in %g s: %s", AGAIN_S, error.message)
         with trio.move_on_after(AGAIN_S):
             return os.kill(os.getpid(), await anext(signals))

@@ -57,11 +57,14 @@ class StateDirectory:
 
     def begin_anew(self) -> None:
         """Be the next incarnation, as after a new start of the process."""
-        self.node_key = self._load_or_make_key()
-        self.node_public = self.node_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.uid = names.uid_of(self.node_public)
-        self.peer_id = names.peer_id(self.node_public)
-        self.incarnation = self._next_incarnation()
+        try:
+            self.node_key = self._load_or_make_key()
+            self.node_public = self.node_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+            self.uid = names.uid_of(self.node_public)
+            self.peer_id = names.peer_id(self.node_public)
+            self.incarnation = self._next_incarnation()
+        except OSError as error:
+            raise _unusable(self.path, error) from error
 
     def set_aside(self, patterns: Sequence[str]) -> Path:
         """Move the node key and what matches into a folder of its own, and be a new node of the same network.

@@ -17,7 +17,7 @@ import trio
 
 from swarm.core import operator_steps as o
 from swarm.core.operator_steps import Refusal
-from swarm.errors import GivenUp
+from swarm.errors import BadInput, GivenUp
 from swarm.nodes.holdings import Holdings
 from swarm.nodes.jobbing import Jobbing
 from swarm.nodes.jobdirectory import JobDirectory
@@ -369,6 +369,34 @@ def test_an_operator_that_begins_anew_on_a_full_disk_waits_for_room_or_a_signal(
     assert not full.is_symlink(), "it was tried"
     assert len(lives) == 2
     assert (lives[0] == lives[1]) is stopped
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "said"),
+    [
+        ("starts", b"x", "start counter .*starts is damaged: expected a number, found 'x'"),
+        ("node.key", b"x", "node key .*node.key is damaged"),
+        ("starts", None, "state directory .* cannot be used: Is a directory"),
+    ],
+)
+def test_an_operator_that_cannot_begin_anew_for_another_reason_ends_and_says_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, found: bytes | None, said: str
+) -> None:
+    class Life:
+        def __init__(self, settings: Any) -> None:
+            pass
+
+        async def run(self, signals: AsyncIterator[int]) -> None:
+            if found is None:
+                (tmp_path / name).unlink()
+                (tmp_path / name).mkdir()
+            else:
+                (tmp_path / name).write_bytes(found)
+            raise ExceptionGroup("the link's", [GivenUp("a test")])
+
+    monkeypatch.setattr("swarm.nodes.swop.OperatorNode", Life)
+    with StateDirectory(tmp_path) as state, pytest.raises(BadInput, match=said):
+        trio.run(run, cast(Any, SimpleNamespace(state=state)))
 
 
 def test_a_disk_that_takes_no_more_fails_the_slot_that_is_judged_and_not_the_operator(tmp_path: Path) -> None:
