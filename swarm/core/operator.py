@@ -111,7 +111,7 @@ class Operator:
         match event:
             case o.Kept(lease):
                 attempt = Attempt(lease, Phase.KEPT, on_disk=True)
-                self.attempts[attempt.key] = attempt
+                self.attempts.setdefault(attempt.key, attempt)  # it may be known, and being ended
                 return []
             case o.CaughtUp():
                 self.following = True
@@ -362,8 +362,6 @@ class Operator:
     def _stop(self) -> list[Effect]:
         """Workers end before their operator does; what was on its way to run never will."""
         self.stopping = True
-        if not self.following:
-            return []
         left = [one for one in self.attempts.values() if one.phase in (Phase.KEPT, Phase.WAITING) and one.on_disk]
         ending = [effect for attempt in self._running() for effect in self._end(attempt, STOPPED, 0.0)]
         return [*ending, *(effect for attempt in left for effect in self._reap(attempt))]

@@ -208,7 +208,7 @@ class SlotWork:
         if worker is None:
             await trio.to_thread.run_sync(self._engine.sweep, self.directory.path)
         else:
-            log.warning("slot %s: ending process %d, whose lease is over", self.lease.slot, worker.pid)
+            log.warning("slot %s: ending process %d, started by an earlier operator", self.lease.slot, worker.pid)
             worker.terminate()
             for _ in range(int(TERMINATE_S / LOOK_EVERY_S)):
                 if worker.poll():

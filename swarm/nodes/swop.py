@@ -147,7 +147,7 @@ class OperatorNode:
     async def _serve(self, control: Control) -> None:
         await self._nursery.start(self._follow, control)
         await self._join()
-        kept, head = [*self.directories.kept(), *self.jobs.kept(), *self.merging.kept()], self.link.ledger.head_index
+        kept, head = self._kept(), self.link.ledger.head_index
         given_up = [directory for directory in kept if self.leases.is_given_up(directory, head)]
         for directory in given_up:  # while there may be new leases
             await trio.to_thread.run_sync(end_given_up, directory, self.settings.engine)
@@ -168,6 +168,9 @@ class OperatorNode:
                 self._nursery.start_soon(self.announcing.say)
             self.happened(o.Ticked())
             self._look_for_goals()
+
+    def _kept(self) -> list[SlotDirectory]:
+        return [*self.directories.kept(), *self.jobs.kept(), *self.merging.kept()]
 
     async def _follow(self, control: Control, *, task_status: TaskStatus) -> None:
         try:
@@ -205,6 +208,9 @@ class OperatorNode:
         """Workers first, then the ledger is told; whatever this takes, it comes to an end."""
         self._leaving = True
         self.preparing.end()
+        if not self.machine.following:  # what an earlier life has left is not known yet
+            for directory in self._kept():
+                self.happened(o.Kept(directory.lease))
         self.happened(o.Stopped())
         while self.machine.at_work():
             await self._moved.wait()

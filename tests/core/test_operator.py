@@ -331,6 +331,20 @@ def test_a_stopped_operator_ends_its_workers_first_and_begins_nothing(host):
     assert host.running == set()
 
 
+def test_what_an_earlier_life_left_ends_with_an_operator_that_is_stopped_before_it_has_caught_up(host):
+    key = assign(host)
+    host.boot(caught_up=False)
+    host.held_back = {o.Reap}
+    host.happened(o.Stopped())
+    assert host.effects[-1] == o.Reap(host.disk[key])
+    for late in (o.Kept(host.disk[key]), o.CaughtUp()):
+        host.happened(late)
+        assert host.machine.at_work() == [host.disk[key]]
+    host.perform(o.Reap(host.disk[key]))
+    assert host.running == set()
+    assert not host.machine.at_work()
+
+
 def test_what_was_on_its_way_when_the_operator_was_stopped_ends_once_it_has_started(host):
     """Its directory takes a while to be made: meanwhile nothing of it runs that could be ended."""
     host.held_back = {o.Start}

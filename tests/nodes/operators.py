@@ -117,7 +117,12 @@ class Scene:
         return path
 
     def operator(self, host: int, *flags: str, nodes: int = 1, syncs: int = 3, runner: str = RUNNER) -> Process:
-        """The SWOP of a host, started (again) in its own state directory."""
+        """The SWOP of a host, started (again) in its own state directory, and ready."""
+        process = self.begin_operator(host, *flags, nodes=nodes, syncs=syncs, runner=runner)
+        self.launch.wait_ready([process], PATIENCE_S)
+        return process
+
+    def begin_operator(self, host: int, *flags: str, nodes: int = 1, syncs: int = 3, runner: str = RUNNER) -> Process:
         tree, state = self.swarm.trees[host - 1], self.directory / f"swop-{host}"
         profile = self.profile(host, nodes, syncs, runner)
         command = [
@@ -125,9 +130,7 @@ class Scene:
             *("--usr-dir", str(profile.parent), "--profile-file-name", profile.name, "--state", str(state)),
             *("--key", str(tree.key("swop")), "--cert", str(tree.certificate("swop")), "--capath", str(tree.capath)),
         ]
-        process = self.launch.start(f"swop-{host}", "SWOP", command, state=state)
-        self.launch.wait_ready([process], PATIENCE_S)
-        return process
+        return self.launch.start(f"swop-{host}", "SWOP", command, state=state)
 
     def kill(self, operator: Process) -> None:
         os.kill(operator.pid, signal.SIGKILL)

@@ -312,6 +312,26 @@ def test_r016_an_operator_that_was_frozen_past_its_leases_ends_their_workers_and
     assert scene.decided().state == "done"
 
 
+def test_an_operator_that_is_stopped_before_any_network_node_has_answered_ends_what_an_earlier_one_left(
+    scene: Scene, tmp_path: Path
+) -> None:
+    before = scene.operator(1)
+    scene.assign("model/ending.py for-ever")
+    scene.running()
+    scene.kill(before)
+    (life := tmp_path / "swop-1" / "life").unlink()
+    os.kill(scene.swarm.network[0].pid, signal.SIGSTOP)
+    try:
+        again = scene.begin_operator(1)
+        eventually("its beginning", life.exists)
+        assert workers(tmp_path)
+        os.kill(again.pid, signal.SIGTERM)
+        eventually("its end", lambda: not again.running)
+        assert not workers(tmp_path)
+    finally:
+        os.kill(scene.swarm.network[0].pid, signal.SIGCONT)
+
+
 def test_a_signal_while_an_operator_begins_anew_ends_the_next_life_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the end of one life to where the next one would listen, it found nobody, and ended the process as it was."""
     heard: list[int] = []
