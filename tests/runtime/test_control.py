@@ -459,6 +459,7 @@ def test_a_second_incarnation_is_refused_while_the_first_lives(
             with pytest.raises(RunsTwice) as refused:
                 await second_control.connect(HERE, mesh.listen_ports[0], deadline_s=5)
             assert refused.value.proof == b"the word of the first"
+            assert refused.value.said_by == server.state.uid
             assert await first.call("echo", {}, deadline_s=5) == {}
 
     play(main)
