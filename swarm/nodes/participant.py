@@ -244,12 +244,16 @@ class ParticipantNode(LearningNode):
                 self._over = error.message
 
     async def _tell(self, state: str, reason: str, **more: Any) -> None:
-        """Have the ledger know how the slot does, as long as it is this node's."""
+        """Have the ledger know how the slot does, as long as it is this node's. What became of the program counts, also
+        where nobody takes word of it any more."""
         if not self._slot:
             return
         body = {"slot": self._slot, "fence": self._fence, "state": state, "reason": printable(reason, REASON_MAX)}
         with trio.move_on_after(LEAVE_S):
-            await self.propose("SlotTold", {**body, **more})
+            try:
+                await self.propose("SlotTold", {**body, **more})
+            except SwarmError as error:
+                log.warning("the ledger could not be told that slot %s is %s: %s", self._slot, state, error.message)
 
     # ---- the program
 

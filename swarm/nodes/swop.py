@@ -9,11 +9,9 @@ are ended first, and the ledger is told.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -36,13 +34,13 @@ from swarm.core.jobrun import JobRun
 from swarm.core.operator import Operator
 from swarm.core.operator_steps import Refusal
 from swarm.core.rolesrun import RolesRun
-from swarm.core.rules import has_kind
 from swarm.core.run import Run
 from swarm.core.task import RUN_JOBS, RUN_SWARM, Task
 from swarm.engines.pair import Engine
 from swarm.errors import GivenUp, IdentityError, Interrupted, Refused, SwarmError
 from swarm.nodes import preparing
 from swarm.nodes.acceptance import Acceptance
+from swarm.nodes.announcing import Announcing
 from swarm.nodes.casting import Casting
 from swarm.nodes.desk import Desk
 from swarm.nodes.givenup import begin_anew
@@ -121,6 +119,7 @@ class OperatorNode:
         self.name = f"{self.local.credentials.identity.name} ({self.local.credentials.identity.organisation})"
         self.preparing = preparing.Preparing(settings.pairing, settings.engine, self.happened)
         self.machine = Operator(self.state.uid, lambda: self.link.ledger)
+        self.announcing = Announcing(settings.profile, settings.room, self.link, self.state)
         self.leases = Leases(self.state.uid, lambda: self.link.ledger, self.link.copy)
         self.works: dict[tuple[str, int], SlotWork] = {}
         """By slot and fence."""
@@ -158,7 +157,7 @@ class OperatorNode:
         self._nursery.start_soon(heaps.give_back)
         self._nursery.start_soon(self.desk.run)
         self._nursery.start_soon(self._keep_sure)
-        await self._listen()
+        await self.announcing.say()
         if unheeded := without_effect(self.settings.profile):
             log.info("of the profile these have no effect on processes: %s", ", ".join(unheeded))
         log.info("operator %s ready, listening on taskrunner: %s", self.name, self.settings.profile.taskrunner)
@@ -166,7 +165,7 @@ class OperatorNode:
             await trio.sleep(TICK_S)
             self.jobbing.life.touch()
             if self.settings.room.look():
-                self._nursery.start_soon(self._listen)
+                self._nursery.start_soon(self.announcing.say)
             self.happened(o.Ticked())
             self._look_for_goals()
 
@@ -201,15 +200,6 @@ class OperatorNode:
         outcome = await self.link.propose("NodeJoined", introduction(self.local, "swop"), joining=True)
         if not outcome.accepted:
             raise IdentityError(f"the network did not admit this operator: {outcome.reason}")
-
-    async def _listen(self) -> None:
-        profile, room = self.settings.profile, self.settings.room.body()
-        body = {"taskrunner": profile.taskrunner, "group": profile.groupname, "peers": len(profile.nodes)}
-        body |= room if has_kind("JobsSubmitted", self.link.ledger.rules.active) else {}
-        if (error := (await self.link.propose("SwopListening", body)).error()) is not None:
-            raise error
-        with suppress(SwarmError):  # who waits on this host reads there what the ledger knows; without room, says so
-            self.state.write_json("ready.json", {"uid": self.state.uid, "pid": os.getpid(), "room": room})
 
     async def _end_in_order(self) -> None:
         """Workers first, then the ledger is told; whatever this takes, it comes to an end."""
@@ -388,9 +378,9 @@ class OperatorNode:
                 case TaskGone(run=run) if run:
                     self._nursery.start_soon(self._discard, event)
                 case RulesActivated() if self.machine.following:
-                    self._nursery.start_soon(self._listen)  # by them there may be more to say
+                    self._nursery.start_soon(self.announcing.say)  # by them there may be more to say
                 case NodeGone(uid=self.state.uid) if self.machine.following:
-                    self._nursery.start_soon(self._listen)  # an accepted proposal brings a node back
+                    self._nursery.start_soon(self.announcing.say)  # an accepted proposal brings a node back
         if any(isinstance(event, MOVING) for event in applied.events):
             self.happened(o.LedgerMoved())
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
 
 from swarm.core import departed, node
+from swarm.core.events import Outcome
 from swarm.core.tensors import Schema, TensorSpec
-from swarm.errors import Refused, SwarmError
+from swarm.errors import IdentityError, Refused, SwarmError
 from swarm.nodes.client import Client
 from swarm.nodes.joining import is_known
 from swarm.nodes.participant import Asked, ParticipantNode
@@ -170,6 +171,40 @@ def test_a_participant_that_was_lost_for_long_joins_again_before_it_asks_for_its
 
     over = trio.Event()
     play(main)
+
+
+def test_a_participant_whom_the_network_does_not_take_back_ends_as_its_program_ended(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was removed, or its organisation was: the word of the end cannot be told, and the end is as it was."""
+    channel = ChannelServer(lives.path / "channel", node="sl-1 (org-a)")
+    asked = Asked("digits", "trainer", b"secret", None, None, None, None, 1.0)
+
+    async def refused(*of: Any) -> Outcome:
+        return Outcome(1, False, IdentityError.code, "its certificate was revoked")
+
+    monkeypatch.setattr("swarm.nodes.sl.join", refused)
+
+    class Ending(ParticipantNode):
+        """One whose program ends at once."""
+
+        async def _program(self) -> int:
+            self._slot, self._fence = "7.0", 3
+            await self._program_ended(cast(Any, SimpleNamespace(last_lines=())), 0)
+            return 0
+
+    async def main() -> None:
+        with StateDirectory(lives.path / "sl-1") as state, channel.listening():
+            node = Ending(Settings((HERE, 1), HERE, 0, lives.credentials("sl"), state, channel, None), asked)
+            try:
+                node.server.start()
+                assert await node._program() == 0
+            finally:
+                node.close()
+            assert node.said["exit_code"] == 0
+
+    play(main)
+    assert "slot 7.0 is done: the network did not admit this learning node: its certificate was revoked" in caplog.text
 
 
 def test_a_learning_node_that_reads_slowly_reads_on_and_joins_when_rows_went_meanwhile(lives: Lives) -> None:
