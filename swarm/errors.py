@@ -59,6 +59,8 @@ class IdentityError(SwarmError):
     code = 3
     unproved = False
     """Another process has said it, and not shown which node it is: whoever answers at an address."""
+    said_by = ""
+    """The uid of the node that has said it, and shown that it is that node."""
 
 
 class Doubled(IdentityError):

@@ -2,6 +2,7 @@
 
 Used by ``nodes/ledgerlink`` and ``nodes/client``. Guarantee: whatever a network node says to what it is asked here, or
 raises, is an answer that was read, or Unreachable: no network node ends another organisation's node by what it sends.
+Most of them do, if they all say that it must not take part.
 """
 
 from __future__ import annotations
@@ -9,13 +10,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from swarm.core.election import majority
 from swarm.core.events import Outcome
 from swarm.core.ledger import Ledger
-from swarm.errors import SwarmError, Unreachable, told
+from swarm.errors import Doubled, Outdated, SwarmError, Unreachable, told
 from swarm.runtime.control import Link
 from swarm.runtime.statedir import StateDirectory
 
 T = TypeVar("T")
+
+
+class TurnedAway:
+    """Which network nodes have said, since one last let this node in, that it is one too many, or too old."""
+
+    def __init__(self) -> None:
+        self._said_by: dict[type[SwarmError], set[str]] = {Doubled: set(), Outdated: set()}
+
+    def let_in(self) -> None:
+        for uids in self._said_by.values():
+            uids.clear()
+
+    def heard(self, error: SwarmError, ledger: Ledger) -> bool:
+        """Whether most of the ledger's network nodes say so by now, each having shown that it is that node."""
+        for kind, uids in self._said_by.items():
+            if isinstance(error, Doubled | Outdated) and isinstance(error, kind) and error.said_by:
+                uids.add(error.said_by)
+                known = {uid for uid, _ in ledger.sns()}
+                return len(uids & known) >= majority(known)
+        return False
 
 
 async def asked(link: Link, verb: str, body: dict[str, Any], deadline_s: float, read: Callable[[Any], T]) -> T:

@@ -4,7 +4,8 @@ Used by learning nodes, operators and client commands. Every entry is verified a
 SNs use, so an SN can withhold or delay, and nothing else. Guarantees: entries reach ``on_applied`` once and in order;
 a proposal's bytes are signed once and retried as they are, so it takes effect at most once, whichever SN took it. Where
 SNs were and what the ledger said is kept in the state directory: a node that starts again finds its network without the
-one that it is told, and reads only what is new. Who has read what a forced recovery gave up ends (`nodes/givenup`).
+one that it is told, and reads only what is new. Who has read what a forced recovery gave up ends (`nodes/givenup`), and
+so does who has begun and is then turned away by most SNs, as one too many or too old.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from swarm.errors import Crowded, GivenUp, IdentityError, Outdated, SwarmError, 
 from swarm.nodes.acquainting import acquaint, acquaint_all
 from swarm.nodes.firstcontact import FirstContact
 from swarm.nodes.givenup import Shown, ahead
-from swarm.nodes.hearsay import asked, borne_out, head_of
+from swarm.nodes.hearsay import TurnedAway, asked, borne_out, head_of
 from swarm.runtime.change import either
 from swarm.runtime.control import Control, Link, Prompt
 from swarm.runtime.inturn import InTurn
@@ -75,6 +76,7 @@ class LedgerLink:
         """Why there is no SN at hand; empty while there is one."""
         self._entrances = list(entrances)
         self._remembered = [parse_address(text) for text in self.copy.network_nodes()]
+        self._turned_away = TurnedAway()
         self._shown = Shown(self.copy, local.credentials.identity.anchor)
         self._on_link = on_link
         self._report = report
@@ -122,9 +124,10 @@ class LedgerLink:
                     await self._begin(link, head)
                     task_status.started()
             except SwarmError as error:
-                # Whoever answers at an address ends nothing that goes on, and of those of the ledger nothing at all.
+                # Whoever answers at an address ends nothing that goes on, and only most of those of the ledger do.
                 told = not self._begun and address in self._entrances and not isinstance(error, Unreachable)
-                if told or isinstance(error, GivenUp):
+                over = self._begun and self._turned_away.heard(error, self.ledger)
+                if told or over or isinstance(error, GivenUp):
                     raise
                 if not self._begun:
                     contact.failed(address, error, pause_s)
@@ -133,6 +136,7 @@ class LedgerLink:
                 failures += 1
                 continue
             failures = 0
+            self._turned_away.let_in()
             await link.closed.wait()
             self._check_outdated()
             self._left = address

@@ -23,6 +23,7 @@ import trio
 from swarm.core.pulse import Pulse
 from swarm.errors import (
     BadInput,
+    IdentityError,
     Refused,
     Replaced,
     RunsTwice,
@@ -107,7 +108,10 @@ class Link:
 
     def _lost(self, doing: str) -> SwarmError:
         if self._error is not None:
-            return self._error.retold(self._error.message, self._error.hint)
+            error = self._error.retold(self._error.message, self._error.hint)
+            if isinstance(error, IdentityError):
+                error.said_by = self.peer.uid
+            return error
         return Unreachable(f"lost {self.peer} at {self.address} while it {doing}: {self.reason}")
 
     async def _send(self, data: bytes, doing: str) -> None:

@@ -229,6 +229,7 @@ class Binding:
         error = error.retold(f"{self._peer_name} refused this node: {said}", hint=printable(error.hint, 600))
         if isinstance(error, IdentityError):
             error.unproved = not self._has_signed(fields)
+            error.said_by = self._peer.uid if self._peer is not None and not error.unproved else ""
         return error
 
     def _has_signed(self, fields: dict[str, Any]) -> bool:

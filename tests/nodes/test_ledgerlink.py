@@ -12,7 +12,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from swarm.errors import BadInput, Crowded, IdentityError, InternalError, Outdated, Refused, Unreachable
+from swarm.core.ledger import Ledger
+from swarm.errors import (
+    BadInput,
+    Crowded,
+    IdentityError,
+    InternalError,
+    Outdated,
+    Refused,
+    Replaced,
+    RunsTwice,
+    Unreachable,
+)
 from swarm.nodes.firstcontact import FIRST_CONTACT_S
 from swarm.nodes.ledgerlink import BACKOFF_S, CATCH_UP_S, Address, LedgerLink
 from swarm.runtime.control import Control, Link
@@ -241,6 +252,40 @@ def test_whoever_answers_at_the_address_of_the_command_line_ends_no_node_that_ha
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert len(tried) == 6
+
+
+@pytest.mark.parametrize("kind", [Outdated, Replaced, RunsTwice])
+def test_who_has_begun_and_is_turned_away_by_most_network_nodes_ends_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[IdentityError]
+) -> None:
+    """It was tried for ever, and nobody was told what helps."""
+    made = link(tmp_path, OTHER)
+    monkeypatch.setattr(made, "_in_ledger", lambda: [("10.0.0.3", 1), ("10.0.0.4", 1), ("10.0.0.5", 1)])
+    monkeypatch.setattr(Ledger, "sns", lambda ledger: [(uid, b"") for uid in ("10.0.0.3", "10.0.0.4", "10.0.0.5")])
+    first = Answering()
+    tried: list[str] = []
+
+    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+        tried.append(host)
+        if len(tried) == 1:
+            return first
+        error = kind("only the newest takes part", hint="end this one")
+        if host in ("10.0.0.3", "10.0.0.4"):
+            error.said_by = host
+        raise error
+
+    async def main() -> None:
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(made.run, cast(Control, SimpleNamespace(connect=connect)))
+                first.closed.set()
+
+    with pytest.RaisesGroup(pytest.RaisesExc(kind, match="only the newest")) as ended:
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+    (error,) = ended.value.exceptions
+    assert isinstance(error, kind)
+    assert (error.hint, error.code) == ("end this one", 3)
+    assert {"10.0.0.3", "10.0.0.4"} < set(tried)
 
 
 def test_what_answers_at_the_address_of_the_command_line_is_told_to_who_begins(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 
-from swarm.errors import BadInput, IdentityError, InternalError, Refused, RunsTwice, SwarmError, Unreachable
+from swarm.errors import BadInput, IdentityError, InternalError, Refused, Replaced, RunsTwice, SwarmError, Unreachable
 from swarm.runtime import control as control_module
 from swarm.runtime.calls import CONCURRENT_MAX
 from swarm.runtime.control import PROTOCOL, Control, Link
@@ -459,6 +459,7 @@ def test_a_second_incarnation_is_refused_while_the_first_lives(
             with pytest.raises(RunsTwice) as refused:
                 await second_control.connect(HERE, mesh.listen_ports[0], deadline_s=5)
             assert refused.value.proof == b"the word of the first"
+            assert refused.value.said_by == server.state.uid
             assert await first.call("echo", {}, deadline_s=5) == {}
 
     play(main)
@@ -482,8 +483,9 @@ def test_a_second_incarnation_replaces_a_silent_first_for_good(
             await stream.receive_some()  # its welcome; from here on it is silent
             link = await control.connect(HERE, port, deadline_s=10)
             assert await link.call("echo", {"n": 1}, deadline_s=5) == {"n": 1}
-            with pytest.raises(IdentityError, match=r"refused this node: .*start 2 has taken its place"):
+            with pytest.raises(Replaced, match=r"refused this node: .*start 2 has taken its place") as refused:
                 await frozen.dial(HERE, port)
+            assert refused.value.said_by == server.state.uid
 
     play(main)
 

@@ -209,6 +209,7 @@ def test_who_refuses_a_hello_signs_that() -> None:
     with pytest.raises(Outdated, match="too old") as caught:
         pass_on(listener.refusal(Outdated("too old")), dialler)
     assert not caught.value.unproved
+    assert caught.value.said_by == names.uid_of(public(2))
 
 
 @pytest.mark.parametrize("forged", ["no hello", "no signature", "other words", "another conversation"])
@@ -225,6 +226,7 @@ def test_a_refusal_that_is_not_signed_is_anybodys(forged: str) -> None:
     with pytest.raises(Outdated) as caught:
         pass_on(frame.pack(["refused", fields]), dialler)
     assert caught.value.unproved
+    assert caught.value.said_by == ""
 
 
 def test_a_refusal_is_told_to_the_other_side_as_the_same_class() -> None:
