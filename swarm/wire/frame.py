@@ -68,8 +68,10 @@ def _flaw(values: Collection[Any], depth: int) -> str:
         return ""
     if not depth:
         return f"nests deeper than {DEPTH_MAX} levels"
-    insides = (each.values() if type(each) is dict else each for each in _containers(values))
-    return next(filter(None, (_flaw(inside, depth - 1) for inside in insides)), "")
+    for each in _containers(values):
+        if flaw := _flaw(each.values() if type(each) is dict else each, depth - 1):
+            return flaw
+    return ""
 
 
 def is_too_deep(obj: Any, depth: int = DEPTH_MAX) -> bool:
