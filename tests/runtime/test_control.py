@@ -45,10 +45,10 @@ async def for_ever(link: Link, body: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def serving(
-    local: Local, handlers: Handlers, authorise: Callable[[Peer, str], None] = anything
+    local: Local, handlers: Handlers, authorise: Callable[[Peer, str], None] = anything, **more: Any
 ) -> AsyncIterator[tuple[Control, Mesh]]:
     mesh = Mesh(local)
-    control = Control(mesh, handlers, authorise)  # type: ignore[arg-type]
+    control = Control(mesh, handlers, authorise, **more)  # type: ignore[arg-type]
     async with mesh.run(listen=[(HERE, 0)]), control.run():
         yield control, mesh
 
@@ -177,8 +177,7 @@ def test_a_cancelled_call_leaves_the_link_whole(server: Local, client: Local) ->
 def test_notices_arrive_in_order(server: Local, client: Local) -> None:
     seen: list[int] = []
 
-    async def note(link: Link, body: dict[str, Any]) -> None:
-        await trio.sleep(0)
+    def note(link: Link, body: dict[str, Any]) -> None:
         seen.append(body["n"])
 
     async def act(link: Link) -> None:
@@ -189,8 +188,30 @@ def test_notices_arrive_in_order(server: Local, client: Local) -> None:
         while len(seen) < 300:
             await trio.sleep(0.01)
 
-    linked(server, client, {"note": note, "echo": echo}, act)
+    linked(server, client, {"echo": echo}, act, listeners={"note": note})
     assert seen == list(range(300))
+
+
+def test_what_has_to_be_asked_is_not_begun_where_it_is_told_so_nothing_of_a_link_waits_for_it(
+    server: Local, client: Local, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was told waited for what was told before, a thousand megabytes of it."""
+    begun: list[int] = []
+
+    async def slow(link: Link, body: dict[str, Any]) -> None:
+        begun.append(body["n"])
+        await trio.sleep_forever()
+
+    async def act(link: Link) -> None:
+        for n in range(3):
+            link.tell("slow", {"n": n})
+        assert await link.call("echo", {}, deadline_s=5) == {}
+
+    linked(server, client, {"slow": slow, "echo": echo}, act)
+    assert not begun
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records if "'slow'" in record.getMessage()] == [
+        "'slow' is nothing this node does"
+    ] * 3
 
 
 def test_requests_run_concurrently_and_64_at_most(server: Local, client: Local) -> None:
