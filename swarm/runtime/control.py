@@ -43,6 +43,7 @@ from swarm.wire import frame
 PROTOCOL = "/swarm/control/1"
 BEAT_S = 2.0
 LINKS_MAX = 16
+VERB_MAX = 40
 _BYE_S = 0.5
 
 log = logging.getLogger("swarm.control")
@@ -199,11 +200,11 @@ class Link:
                 self.pulse.feel(trio.current_time())
             case ["welcome"]:
                 self.admitted.set()
-            case ["request", int(request), str(verb), dict(body)] if frame.is_flat(body):
+            case ["request", int(request), str(verb), dict(body)] if _is_plain(verb, body):
                 self._requests.take(request, verb, body)
             case ["reply" | "error" as kind, int(request), content]:
                 self._calls.take(kind, request, content if kind == "reply" or isinstance(content, dict) else {})
-            case ["notice", str(verb), dict(body)] if frame.is_flat(body) and self.admitted.is_set():
+            case ["notice", str(verb), dict(body)] if _is_plain(verb, body) and self.admitted.is_set():
                 self._listen(verb, body)
             case ["bye", dict(fields)]:
                 self._end_by_peer(fields)
@@ -236,6 +237,11 @@ class Link:
             log.warning("notice %.40r of %s: %s", verb, self.peer, error.message)
         else:
             log.error("notice %.40r of %s", verb, self.peer, exc_info=error)
+
+
+def _is_plain(verb: str, body: dict[Any, Any]) -> bool:
+    """What it takes in memory while it waits is known from its values."""
+    return len(verb) <= VERB_MAX and frame.is_flat(body)
 
 
 class Control:

@@ -300,7 +300,7 @@ def test_a_verb_of_a_stranger_cannot_forge_lines_of_the_log(
     server: Local, client: Local, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def act(stream: Stream, link: Link) -> None:
-        await stream.send_all(frame.pack(["notice", "x\n2026 : swarm : INFO : forged" + "y" * 9000, {}]))
+        await stream.send_all(frame.pack(["notice", "x\n2026 : swarm : INFO : forged", {}]))
         await stream.send_all(frame.pack(["request", 1, "echo", {}]))
         await stream.receive_some()
         await stream.send_all(frame.pack(["bye", {}]))
@@ -312,12 +312,25 @@ def test_a_verb_of_a_stranger_cannot_forge_lines_of_the_log(
     assert len(line) < 300
 
 
-def test_an_answer_that_nobody_waits_for_is_ignored(server: Local, client: Local) -> None:
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (["reply", 77, {}], "an answer under the number 77, and no question of that number waits for one"),
+        (["error", 0, {}], "an answer under the number 0, and no question of that number waits for one"),
+        (["notice", "x" * 41, {}], "sl-1 (b) sent something that is no control message"),
+        (["request", 1, "x" * 41, {}], "sl-1 (b) sent something that is no control message"),
+        (["request", 1, "echo", {"x" * 1025: 0}], "sl-1 (b) sent something that is no control message"),
+    ],
+)
+def test_what_answers_nothing_or_has_a_name_without_end_ends_the_link(
+    server: Local, client: Local, said: list[Any], why: str
+) -> None:
+    """What was looked at and thrown away cost its sender nothing, and could be said again."""
+
     async def act(stream: Stream, link: Link) -> None:
-        await stream.send_all(frame.pack(["reply", 77, {}]) + frame.pack(["request", 1, "echo", {"n": 1}]))
-        decoder, answers = frame.Decoder(), []
-        while ["reply", 1, {"n": 1}] not in answers:
-            answers += decoder.feed(await stream.receive_some())
+        await stream.send_all(frame.pack(said))
+        await link.closed.wait()
+        assert link.reason == why
 
     raw_stream(server, client, act)
 
