@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from swarm.nodes.launch import Launch, Process
+from swarm.nodes.launch import Launch
+from swarm.nodes.local import LocalSwarm
+from tests.nodes import operators
 from tests.nodes.test_swarm import Scene, final, output
+from tests.nodes.waiting import eventually
 from tests.preload import preloaded
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.slow]
 
 HOUR_S, DAY_S = 3600, 86400
 SHIFTED_CLOCK = """
@@ -79,21 +82,26 @@ class Host:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def environment(tmp_path: Path) -> dict[str, str]:
     """All live by one clock, except who is started with another one's environment."""
-    environment = {"PYTHONPATH": os.getcwd(), **preloaded(tmp_path, "clock", SHIFTED_CLOCK)}
-    with Launch(environment={**environment, **Host(tmp_path / "clock").environment}) as launch:
+    library = preloaded(tmp_path, "clock", SHIFTED_CLOCK)
+    return {"PYTHONPATH": os.getcwd(), **library, **Host(tmp_path / "clock").environment}
+
+
+@pytest.fixture
+def scene(tmp_path: Path, environment: dict[str, str]) -> Iterator[Scene]:
+    with Launch(environment=environment) as launch:
         yield Scene(tmp_path, launch, organisations=4)
 
 
-def all_judge_their_links(scene: Scene, *nodes: Process) -> None:
+def all_judge_their_links(swarm: LocalSwarm, *logs: Path) -> None:
     """Waits until each has looked at the certificates of everybody whom it is linked with once more: it then says
     that a revocation list cannot be read."""
-    lists = [tree.capath / "half.crl.pem" for tree in scene.swarm.trees]
+    lists = [tree.capath / "half.crl.pem" for tree in swarm.trees]
     for file in lists:
         file.write_bytes(b"half a list")
-    for node in nodes:
-        scene.says(node, "the lists that were read before go on counting")
+    for log in logs:
+        eventually(f"a look, in {log}", lambda log=log: "read before go on counting" in log.read_text())
     for file in lists:
         file.unlink()
 
@@ -102,7 +110,7 @@ def test_r098_a_swarm_whose_hosts_clocks_jump_back_a_day_goes_on_and_lets_others
     scene.network(2)
     gate, peers = scene.at_the_gate()
     Host(scene.directory / "clock").set(-DAY_S)
-    all_judge_their_links(scene, *scene.swarm.network, *(peer.node for peer in peers))
+    all_judge_their_links(scene.swarm, *(node.log for node in (*scene.swarm.network, *(peer.node for peer in peers))))
     os.kill(scene.swarm.network[1].pid, signal.SIGKILL)  # whom the second peer is linked with: it has to be let in anew
     right = Host(scene.directory / "right-clock")
     peers.append(scene.peer(GATE=gate, **right.environment))
@@ -113,23 +121,33 @@ def test_r098_a_swarm_whose_hosts_clocks_jump_back_a_day_goes_on_and_lets_others
     assert not [peer.name for peer in peers if "not valid before" in output(peer.node)]
 
 
-def test_r040_learning_nodes_an_hour_off_train_along_and_a_new_certificate_is_refused_by_its_clock(
-    scene: Scene,
+def test_r040_an_operator_and_its_learning_node_an_hour_off_train_along_and_run_their_slot_once(
+    tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    scene.network(1)
-    ahead, behind = Host(scene.directory / "ahead"), Host(scene.directory / "behind")
-    ahead.set(HOUR_S)
-    gate = scene.directory / "gate"
-    peers = [scene.peer(GATE=gate, **host.environment) for host in (ahead, behind)]
-    for peer in peers:
-        scene.says(peer.node, "at the gate")
-    behind.set(-HOUR_S)
-    refused = scene.peer(**behind.environment)
-    assert scene.ended(refused) == 3
-    said = " ".join(output(refused.node).split())
-    assert re.search(r"error: .* the certificate .*SL-3 is not valid before \S+ \S+ UTC, it is \S+ \S+ UTC", said), said
-    assert "compare the clocks of both machines" in said
-    all_judge_their_links(scene, scene.swarm.network[0], *(peer.node for peer in peers))
-    gate.touch()
-    assert [scene.ended(peer) for peer in peers] == [0, 0]
-    assert final(peers[0]) == final(peers[1])
+    """First ahead, then behind; who is started there then is refused with both times, for its certificate is new."""
+    off, gate = Host(tmp_path / "off"), tmp_path / "gate"
+    off.set(HOUR_S)
+    with Launch(environment=environment) as launch, Launch(environment={**environment, **off.environment}) as there:
+        scene = operators.Scene(tmp_path, launch)
+        right = scene.operator(1)
+        scene.launch = there
+        wrong = scene.operator(2, "--accept-org", "org-1")
+        scene.assign("model/counting.py", peers=2, Envvars=[{"MIN_PEERS": 2}, {"GATE": str(gate)}])
+        slots = list(scene.running().slots.values())
+        off.set(-HOUR_S)
+        scene.swarm.launch = there
+        new = scene.swarm.start_peer(["true"]).node
+        eventually("a refusal", lambda: not new.running)
+        assert new.exit_code == 3
+        (said, hint) = new.last_lines()
+        assert re.search(r"the certificate .*SL-1 is not valid before \S+ \S+ UTC, it is \S+ \S+ UTC$", said), said
+        assert hint.endswith("compare the clocks of both machines")
+        nodes = [scene.place(host, slot) / "sl.log" for host, slot in enumerate(slots, 1)]
+        all_judge_their_links(scene.swarm, *nodes, *(each.log for each in (scene.swarm.network[0], right, wrong)))
+        gate.touch()
+        run = scene.decided()
+        assert [(slot.state, slot.exit_code, slot.attempt) for slot in run.slots.values()] == [("done", 0, 1)] * 2
+        assert [(slot.id, slot.fence) for slot in run.slots.values()] == [(slot.id, slot.fence) for slot in slots]
+        for host, slot in enumerate(run.slots.values(), 1):
+            assert (scene.place(host, slot) / "sl" / "starts").read_text() == "1\n"
+    eventually("the end of all workers", lambda: not operators.workers(tmp_path))
