@@ -190,7 +190,8 @@ def test_a_program_that_comes_back_with_weights_that_are_in_the_merge_does_not_o
     assert answer(world.member.handle(m.Fetched(world.contract.base), 0.0)).note == ""
 
 
-def test_a_program_that_comes_back_offers_its_weights_again_when_the_merge_that_has_them_is_lost() -> None:
+def came_back() -> tuple[World, str]:
+    """Its node died between a commit that has the program's weights and the answer; with the digest of that model."""
     world, newest = World(), "blake3:" + "9" * 64
     for kind, digest in (("begin", RESULT), ("sync", newest)):
         world.ask(kind)
@@ -198,9 +199,22 @@ def test_a_program_that_comes_back_offers_its_weights_again_when_the_merge_that_
         world.merged(digest)
         world.ready(ME, OTHER, digest=digest)
     world.member = Member(ME, world.contract, holds=BASE, origin=RESULT)
+    return world, newest
+
+
+def test_a_program_that_comes_back_offers_its_weights_again_when_the_merge_that_has_them_is_lost() -> None:
+    world, newest = came_back()
     assert kinds(world.ask("sync")) == ["Fetch"]
     assert "Missing" in kinds(world.member.handle(m.FetchFailed(newest, "nobody serves it"), 0.0))
     for uid in (ME, OTHER):
         told = world.tell(world.contract.missing(uid, newest))
     assert m.Fetch(RESULT, (OTHER,)) in told
+    assert kinds(world.member.handle(m.Fetched(RESULT), 0.0)) == ["Offer"]
+
+
+def test_a_program_that_comes_back_after_that_merge_was_lost_offers_its_weights_again() -> None:
+    world, newest = came_back()
+    for uid in (OTHER, ME):
+        world.tell(world.contract.missing(uid, newest))
+    assert world.ask("sync") == [m.Fetch(RESULT, (OTHER,))]
     assert kinds(world.member.handle(m.Fetched(RESULT), 0.0)) == ["Offer"]
