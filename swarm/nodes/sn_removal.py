@@ -1,9 +1,8 @@
 """A network node that a person removes: it ends when it decides nothing any longer, and is told so if it was away.
 
-Used by ``nodes/sn``, and by ``nodes/sn_heads`` for what network nodes tell each other beside their heads. Guarantees: it
-ends by its own ledger, which whoever leads completes while there is a way to it; else by the word of a majority of the
-others, or of one of them where its own ledger says that it was removed; nobody's word ends who decides alone. While it
-waits for somebody to hand over to, its status says for whom.
+Used by ``nodes/sn``, and by ``nodes/sn_heads`` for what network nodes tell each other beside their heads. Guarantees:
+it ends by its own ledger, which whoever leads completes while there is a way to it; else by the word of others, as
+`Voters.believes` has it. While it waits for somebody to hand over to, its status says for whom.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from swarm.core.election import majority
 from swarm.core.electorate import wanted
 from swarm.errors import Refused, SwarmError
 from swarm.nodes.sn_links import Links
@@ -42,14 +40,14 @@ class Removal:
         return {"removed": True} if self._is_over(link.peer.uid) else {}
 
     def take(self, link: Link, body: Any) -> None:
-        uid, others = link.peer.uid, {other for other, _ in self._driver.ledger.sns()} - {self._own_uid}
-        if not isinstance(body, dict) or body.get("removed") is not True or uid not in others - self._said_by:
+        uid, driver = link.peer.uid, self._driver
+        if not isinstance(body, dict) or body.get("removed") is not True or uid in self._said_by:
             return
-        self._said_by.add(uid)
-        log.warning("%s says that this network node was removed", link.peer)
-        needed = 1 if self._was_removed else majority(others)
-        if self._driver.voters != (self._own_uid,) and len(self._said_by & others) >= needed:
-            self._leave()
+        if uid in dict(driver.ledger.sns()):
+            self._said_by.add(uid)
+            log.warning("%s says that this network node was removed", link.peer)
+            if driver.ledger.voting.believes(self._own_uid, self._said_by, driver.voters):
+                self._leave()
 
     def _is_over(self, uid: str) -> bool:
         return self._driver.ledger.voting.is_over(uid, self._driver.voters)
