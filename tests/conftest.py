@@ -36,7 +36,7 @@ LANES = pytest.StashKey[Lanes]()
 settings.register_profile("swarm", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("swarm")
 # Tests that need more than Python; where CI lacks what they need, they fail instead of vanishing.
-NEVER_SKIPPED_IN_CI = {"root", "netns", "docker", "slurm", "browser"}
+NEVER_SKIPPED_IN_CI = {"root", "netns", "docker", "slurm", "browser", "compiler"}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from swarm.callbacks import sklearn_optimizer
 from swarm.callbacks.checkpoint import Arrays
 from swarm.callbacks.local import Names, parted
 from swarm.callbacks.sklearn_evaluation import Evaluation
@@ -100,16 +101,10 @@ class SklearnModel:
     # ---- what a checkpoint keeps of the optimizer, and evaluation
 
     def optimizer(self) -> Arrays:
-        """How many examples it has seen, which learning rates go by; not the moments of an MLP's solver."""
-        return (
-            {"t_": np.asarray(self.estimator.t_)}
-            if isinstance(getattr(self.estimator, "t_", None), int | float)
-            else {}
-        )
+        return sklearn_optimizer.read(self.estimator)
 
     def load_optimizer(self, kept: Arrays) -> None:
-        if "t_" in kept:
-            self.estimator.t_ = kept["t_"].item()
+        sklearn_optimizer.load(self.estimator, kept)
 
     def evaluate(self) -> Mapping[str, float]:
         return self._evaluation(self.estimator) if self._evaluation is not None else {}

@@ -84,7 +84,7 @@ def command(
     from swarm.runtime.tls import Credentials
 
     credentials = Credentials.load(cert, key, capath, expect_roles=("swop",))
-    acceptance = accept(accept_org, credentials.identity, credentials.anchors, credentials.crls)
+    acceptance = accept(accept_org, credentials)
     sn = _network_node(profile, sn_ip, sn_api_port, sn_api_service)
     with StateDirectory(state or default_state_dir(credentials.identity.name)) as directory:
         report.start(directory.path, log_level)

@@ -7,9 +7,8 @@ this host itself still trusts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from difflib import get_close_matches
 
 from swarm.core.jobrun import JobRun
@@ -18,9 +17,9 @@ from swarm.core.operator_steps import Refusal
 from swarm.core.run import Run
 from swarm.core.task import Task
 from swarm.errors import BadInput, IdentityError
+from swarm.runtime.credentials import Credentials
 from swarm.runtime.replica import Replica
-from swarm.wire import certs
-from swarm.wire.certs import Anchor, Crl
+from swarm.wire.certs import Anchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +28,18 @@ class Acceptance:
     accepted: Mapping[bytes, str]
     """By the SHA-256 of the CA's public key: the organisation's name in sentences."""
     anchors: Sequence[Anchor]
-    crls: Sequence[Crl]
+    judge: Callable[[Sequence[bytes]], Identity]
+    """Whose certificates these are by now, as this host judges them; raises IdentityError."""
 
-    def refusal_of(self, task: Task, run: Run | JobRun, replica: Replica, now: datetime) -> Refusal | None:
+    def refusal_of(self, task: Task, run: Run | JobRun, replica: Replica) -> Refusal | None:
         """Why this host does not run the task; None if it accepts all who have a part in it."""
         authors = ((task.creator, "created"), (task.finalizer, "finalized"), (run.assigner, "assigned"))
         said = (
-            self.refusal(replica.ledger.nodes[uid].identity, what, list(replica.chains[uid]), now)
-            for uid, what in authors
+            self.refusal(replica.ledger.nodes[uid].identity, what, list(replica.chains[uid])) for uid, what in authors
         )
         return next((refusal for refusal in said if refusal is not None), None)
 
-    def refusal(self, author: Identity, what: str, chain: Sequence[bytes], now: datetime) -> Refusal | None:
+    def refusal(self, author: Identity, what: str, chain: Sequence[bytes]) -> Refusal | None:
         """Why this host does not run what the author (who ``what``: "created", "assigned") asks; None if it does."""
         if author.anchor not in self.accepted:
             known = sorted(self.accepted.values())
@@ -49,7 +48,7 @@ class Acceptance:
                 f"start {self.own.name} with run-swop --accept-org {self._flag(author)}",
             )
         try:
-            judged = certs.judge(chain, self.anchors, self.crls, now)
+            judged = self.judge(chain)
         except IdentityError as error:
             return Refusal(f"the certificate of {author}, who {what} it: {error.message}", error.hint)
         if not judged.same_as(author):
@@ -61,13 +60,14 @@ class Acceptance:
         return author.organisation if shared == {author.anchor} else f"sha256:{author.anchor.hex()}"
 
 
-def accept(texts: Sequence[str], own: Identity, anchors: Sequence[Anchor], crls: Sequence[Crl]) -> Acceptance:
+def accept(texts: Sequence[str], credentials: Credentials) -> Acceptance:
     """What the flags mean by the CAs in capath; raises BadInput when one means none of them, or two."""
+    own, anchors = credentials.identity, credentials.anchors
     accepted = {own.anchor: own.organisation}
     for text in texts:
         anchor = _meant(text, anchors)
         accepted[anchor.spki_sha256] = anchor.label
-    return Acceptance(own, accepted, anchors, crls)
+    return Acceptance(own, accepted, anchors, credentials.judge)
 
 
 def _meant(text: str, anchors: Sequence[Anchor]) -> Anchor:

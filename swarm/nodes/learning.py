@@ -196,10 +196,7 @@ class Learning:
         body = effect.body
         if effect.kind == "Offer":
             await self._make_durable(body["base"])
-            # An offer that is out of date by now would throw away what a later one rests on.
-            if (body["round"], body["base"]) == (self.contract.round, self.contract.base):
-                mine = (self.member.lineage.origin, body["digest"])  # what a late change is made of, and is
-                self.models.keep_only([body["base"], *mine, *(commit.digest for commit in self.contract.kept)])
+            self._offering.keeps(body, self.member.lineage.origin)
             before = self._round.rates if self._round else {}  # the same to all; offers are there for some only
             body = await self._offering.completed(body, before)
         outcome = await self._link.propose(effect.kind, known(effect.kind, body, self._link.ledger.rules.active))

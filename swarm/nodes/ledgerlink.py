@@ -38,6 +38,8 @@ CALL_S = 10.0
 LONGER = 4
 """Where many turn to one busy network node at once, those who give up early only make it busier."""
 CATCH_UP_S = 60.0
+BEHIND_S = 10.0
+"""An SN that has sent nothing for so long of what was acknowledged may not have it, as with a full disk."""
 CONFIRM_S = 6.0
 BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 TAKING_S = 2.0
@@ -379,15 +381,19 @@ class LedgerLink:
 
     async def _reach(self, index: int, link: Link | None = None) -> None:
         """Wait until this node's own replica has applied the entry: as long as it takes, while entries come, from this
-        link, if it is one that has to."""
+        link, if it is one that has to, and else from another SN where the one at hand does not have it."""
+        silent_s = 0.0
         while self.replica.head_index < index:
             self._check_outdated()
             if link is not None and link.closed.is_set():
                 raise Unreachable(self._unfit or link.reason)
-            with trio.move_on_after(CATCH_UP_S) as silence:
+            with trio.move_on_after(BEHIND_S) as silence:
                 await (self._applied.wait() if link is None else either(self._applied, link.closed))
-            if silence.cancelled_caught:
+            silent_s = silent_s + BEHIND_S if silence.cancelled_caught else 0.0
+            if silent_s >= CATCH_UP_S:
                 raise Unreachable(
                     f"of the ledger's entries up to {index} none came for {CATCH_UP_S:g} s: "
                     f"this node is at {self.replica.head_index}"
                 )
+            if silent_s and link is None and self._link is not None and len(self._known()) > 1:
+                await self._link.close()

@@ -70,6 +70,16 @@ class Offering:
         """The round was given up, or went on without this member: the others' merge is not what was measured."""
         self._coming = None
 
+    def keeps(self, body: Mapping[str, Any], origin: str) -> None:
+        """Models that neither this offer nor anybody else rests on go; ``origin``: what a late change is made of.
+
+        An offer that is out of date by now would throw away what a later one rests on.
+        """
+        contract = self._contract
+        if (body["round"], body["base"]) == (contract.round, contract.base):
+            kept = (commit.digest for commit in contract.kept)
+            self._models.keep_only([body["base"], origin, body["digest"], *kept])
+
     async def completed(self, body: Mapping[str, Any], before: Mapping[str, int]) -> dict[str, Any]:
         """The body of an Offer with all that it says; ``before``: the rates of the last round's members, by uid."""
         held, model = self._models.get(body["digest"]), self._models.get(body["base"])

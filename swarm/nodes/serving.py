@@ -15,7 +15,7 @@ from swarm.errors import Refused
 from swarm.nodes.attempt import Attempt
 from swarm.nodes.contribution import Contribution
 from swarm.nodes.models import Models
-from swarm.runtime.data import NotYet, Region, Want
+from swarm.runtime.data import NotYet, Region, Stranger, Want
 from swarm.runtime.tls import Peer
 
 
@@ -24,6 +24,15 @@ def check_member(contract: Contract, peer: Peer, want: Want) -> None:
     if want.contract != contract.name or member is None:
         raise Refused(f"{peer.identity} is no member of contract {want.contract!r} on this node")
     member.must_be_in(contract.name)
+
+
+def not_yet(contract: Contract | None, peer: Peer, want: Want) -> NotYet:
+    """Of a contract, as this node's ledger has it, in which this node takes no part so far."""
+    said = f"this learning node does not serve contract {want.contract!r} yet"
+    if contract is None or peer.uid not in contract.members:
+        return Stranger(said)
+    check_member(contract, peer, want)
+    return NotYet(said)
 
 
 def model(contract: Contract, models: Models, want: Want) -> Region:

@@ -20,7 +20,7 @@ import trio
 from swarm.core.events import Applied, Outcome
 from swarm.core.pace import Pace
 from swarm.errors import BY_CODE, GivenUp, IdentityError, Refused, SwarmError, WorkerFailed
-from swarm.nodes import trainings
+from swarm.nodes import serving, trainings
 from swarm.nodes.enrolling import Enrolling
 from swarm.nodes.joining import is_known, join
 from swarm.nodes.learning import Learning
@@ -32,7 +32,7 @@ from swarm.nodes.worker import Worker
 from swarm.runtime import heaps, report
 from swarm.runtime.channel_server import ChannelServer, Session
 from swarm.runtime.control import Control
-from swarm.runtime.data import DataClient, DataServer, NotYet, Region, Want
+from swarm.runtime.data import DataClient, DataServer, Region, Want
 from swarm.runtime.data_rates import Rates
 from swarm.runtime.mesh import Mesh
 from swarm.runtime.started import TaskStatus
@@ -376,7 +376,7 @@ class LearningNode:
     def _find(self, peer: Peer, want: Want) -> Region:
         learning = self._contracts.learnings.get(want.contract)
         if learning is None:
-            raise NotYet(f"this learning node does not serve contract {want.contract!r} yet")
+            raise serving.not_yet(self.link.ledger.contracts.get(want.contract), peer, want)
         return learning.find(peer, want)
 
 

@@ -13,7 +13,6 @@ import signal
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -356,7 +355,7 @@ class OperatorNode:
                 f"{task.type} needs a container engine, and this operator starts workers as processes",
                 "leave the task out, or assign it where an operator has a container engine",
             )
-        return self.settings.acceptance.refusal_of(task, run, self.link.replica, datetime.now(UTC))
+        return self.settings.acceptance.refusal_of(task, run, self.link.replica)
 
     async def _decline(self, effect: o.Decline) -> None:
         lease, refusal = effect.lease, effect.refusal

@@ -2,8 +2,10 @@
 
 Loaded once at start by every node. Guarantees: what is loaded passes the very checks that others will make of it, its
 key is private and its own, and its role fits the command; everything else is refused in one sentence before any socket
-is opened. The TLS contexts are built once: a CA added to capath later counts from the next start on; revocation lists
-are read again while the node runs (`runtime/validity`).
+is opened. `judge` is where this host judges anybody's certificates, by one clock (`core/walltime`): in handshakes, of
+links that are there, of whoever is served weights, of who has a task run here. The TLS contexts are built once: a CA
+added to capath later counts from the next start on; revocation lists are read again while the node runs
+(`runtime/validity`).
 """
 
 from __future__ import annotations
@@ -11,8 +13,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,8 +29,14 @@ from cryptography.hazmat.primitives.serialization import (
 
 from swarm.core.names import Identity
 from swarm.errors import BadInput, IdentityError
+from swarm.runtime.clock import CertificateClock
 from swarm.wire import certs
 from swarm.wire.certs import Anchor, CertificateKey, Crl
+
+NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
+"""X509_V_FLAG_NO_CHECK_TIME, for which Python has no name: `judge` knows better what time it is, and says both."""
+# PARTIAL_CHAIN: an intermediate in capath is an organisation of its own.
+VERIFY_FLAGS = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN | NO_CHECK_TIME
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -45,13 +52,15 @@ class Credentials:
     _server: ssl.SSLContext
     _client: ssl.SSLContext
     _capath: Path | None = None
+    _clock: CertificateClock = field(default_factory=CertificateClock)
 
     @classmethod
     def load(cls, cert: Path, key: Path, capath: Path, *, expect_roles: Sequence[str] | None = None) -> Credentials:
         chain = _load_chain(cert)
         anchors, crls = _load_capath(capath)
+        clock = CertificateClock()
         try:  # before the key, whose loading takes a minute if it is far too long
-            identity = certs.judge(chain, anchors, crls, datetime.now(UTC))
+            identity = certs.judge(chain, anchors, crls, *clock.read())
         except IdentityError as error:
             raise type(error)(f"{cert}: {error.message}", hint=error.hint) from None
         if expect_roles is not None and identity.role not in expect_roles:
@@ -65,7 +74,7 @@ class Credentials:
         server, client = (
             _context(side, cert, key, anchors) for side in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
         )
-        return cls(identity, chain, anchors, crls, private_key, server, client, capath)
+        return cls(identity, chain, anchors, crls, private_key, server, client, capath, clock)
 
     @property
     def leaf(self) -> bytes:
@@ -75,6 +84,10 @@ class Credentials:
     def private_bytes(self) -> bytes:
         """The private key itself, which never leaves this host (PKCS 8, DER)."""
         return self.private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+    def judge(self, chain: Sequence[bytes]) -> Identity:
+        """Whose these certificates are, by the lists and the time of now; raises IdentityError."""
+        return certs.judge(chain, self.anchors, self.crls, *self._clock.read())
 
     def read_revocations(self) -> None:
         """Let the revocation lists count that capath holds by now. Raises SwarmError, and changes nothing, when one of
@@ -95,8 +108,7 @@ def _context(side: int, cert: Path, key: Path, anchors: Sequence[Anchor]) -> ssl
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False  # who answers is named by role and organisation, not by a host
     context.verify_mode = ssl.CERT_REQUIRED
-    # PARTIAL_CHAIN: an intermediate in capath is an organisation of its own.
-    context.verify_flags = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags = VERIFY_FLAGS
     if side == ssl.PROTOCOL_TLS_SERVER:
         context.num_tickets = 0  # no resumption: every connection shows its certificate
     try:

@@ -7,7 +7,7 @@ with an explicit end or with an error that names the peer; no transfer waits for
 
 from swarm.runtime.data_client import DataClient, FetchStopped, Stop
 from swarm.runtime.data_protocol import Traffic, Want
-from swarm.runtime.data_region import NotYet, Region
+from swarm.runtime.data_region import NotYet, Region, Stranger
 from swarm.runtime.data_server import DataServer
 
-__all__ = ["DataClient", "DataServer", "FetchStopped", "NotYet", "Region", "Stop", "Traffic", "Want"]
+__all__ = ["DataClient", "DataServer", "FetchStopped", "NotYet", "Region", "Stop", "Stranger", "Traffic", "Want"]

@@ -17,6 +17,10 @@ class NotYet(Refused):
     """What is wanted may come: the asking peer's view of the ledger can be ahead of this node's."""
 
 
+class Stranger(NotYet):
+    """The same, of who is no member of the contract by this node's ledger: of anybody with a certificate, that is."""
+
+
 class Region:
     """Bytes ``start`` to ``stop`` of a model's canonical bytes, of which those below a watermark are final.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import select
 import socket
 import ssl
 import threading
@@ -38,7 +39,7 @@ from swarm.runtime.data_protocol import (
     send_all,
     wake,
 )
-from swarm.runtime.data_region import NotYet, Region
+from swarm.runtime.data_region import NotYet, Region, Stranger
 from swarm.runtime.door import Door
 from swarm.runtime.doorstep import Doorstep
 from swarm.runtime.pacing import pace
@@ -47,14 +48,16 @@ from swarm.runtime.validity import objection
 from swarm.wire import frame
 
 Find = Callable[[tls.Peer, Want], Region]
-"""Authorises the peer and finds what it wants; raises Refused, or NotYet when the peer's view may be ahead."""
+"""Authorises the peer and finds what it wants; raises Refused, or NotYet (of a stranger: Stranger) when the peer's view
+may be ahead."""
 
 CONNECTIONS_MAX = 1024
 PER_PEER_MAX = 16
 ALIVE_EVERY_S = 1.0
 LAG_S = 30.0
 """How long a peer may be ahead of this node with what it asks for."""
-FIND_AGAIN_S = 0.02
+FIND_AGAIN_S = (0.02, 0.25)
+"""The shortest and the longest pause between two looks for what is not there yet: an eighth of what was waited."""
 TOGETHER = (16 << 10) - HEADER.size
 """So much of a piece goes with its header, as one TLS record. After a pause a packet with no more than a header in it
 would have TCP (BBR) take its late answer for a reason to send next to nothing for a fifth of a second."""
@@ -66,8 +69,9 @@ keeps a connection that it does not use (`data_client.UNUSED_S`). What a dead on
 FIRST_S = 15.0
 """The same for one that was not, and is answered once."""
 UNSERVED_MAX = 128
-"""So many may be silent before their first request: who comes then takes the place of whoever has been for longest. So
-who has a certificate, but is no member, keeps nobody out, and neither does who comes too often."""
+"""So many may be silent before their first request, or wait as strangers for what may come: who comes then takes the
+place of whoever has been for longest. So who has a certificate, but is no member, keeps nobody out, and neither does
+who comes too often."""
 
 log = logging.getLogger("swarm.data")
 
@@ -190,26 +194,27 @@ class DataServer:
             self._per_peer[peer.uid] += 1
             crowded = self._per_peer[peer.uid] > PER_PEER_MAX
         try:
-            want = self._first_request(sock)
-            if crowded:
-                self._end(sock, {"error": Refused(f"more than {PER_PEER_MAX} data connections of one node").to_wire()})
-                return
-            while not self._closing.is_set():
-                reply = Reply(sock, peer, self._find, self._meter, self._closing)
-                if (why := objection(self._local.credentials, peer)) is not None:
-                    self._end(sock, {"error": why.to_wire()})
-                    return
-                reply.run(want)
-                if not reply.served:
-                    return
-                want = self._request(sock, IDLE_S)
+            with contextlib.ExitStack() as unserved:
+                unserved.enter_context(self._unserved.place(lambda: wake(sock)))
+                self._replies(sock, peer, crowded, unserved.close)
         finally:
             with self._lock:
                 self._per_peer[peer.uid] -= 1
 
-    def _first_request(self, sock: ssl.SSLSocket) -> Want:
-        with self._unserved.place(lambda: wake(sock)):
-            return self._request(sock, FIRST_S)
+    def _replies(self, sock: ssl.SSLSocket, peer: tls.Peer, crowded: bool, known: Callable[[], None]) -> None:
+        want = self._request(sock, FIRST_S)
+        if crowded:
+            self._end(sock, {"error": Refused(f"more than {PER_PEER_MAX} data connections of one node").to_wire()})
+            return
+        while not self._closing.is_set():
+            reply = Reply(sock, peer, self._find, self._meter, self._closing, known)
+            if (why := objection(self._local.credentials, peer)) is not None:
+                self._end(sock, {"error": why.to_wire()})
+                return
+            reply.run(want)
+            if not reply.served:
+                return
+            want = self._request(sock, IDLE_S)
 
     def _request(self, sock: ssl.SSLSocket, within_s: float) -> Want:
         until_s = monotonic() + within_s
@@ -235,14 +240,23 @@ class DataServer:
 
 
 class Reply:
-    """The answer to one request."""
+    """The answer to one request. ``known`` is called once the peer is no stranger."""
 
-    def __init__(self, sock: ssl.SSLSocket, peer: tls.Peer, find: Find, meter: Meter, closing: threading.Event) -> None:
+    def __init__(
+        self,
+        sock: ssl.SSLSocket,
+        peer: tls.Peer,
+        find: Find,
+        meter: Meter,
+        closing: threading.Event,
+        known: Callable[[], None],
+    ) -> None:
         self._sock = sock
         self._peer = peer
         self._find = find
         self._meter = meter
         self._closing = closing
+        self._known = known
         self._region: Region | None = None
         self.served = False
         """The peer may have what it asked for."""
@@ -250,6 +264,7 @@ class Reply:
     def run(self, want: Want) -> None:
         try:
             self._region = region = self._await_region(want)
+            self._known()
             self.served = True
             if not region.start <= want.start <= want.stop <= region.stop:
                 raise Refused(
@@ -268,16 +283,28 @@ class Reply:
         self._send(HEADER.pack(END) + frame.pack(body, FRAME_CAP))
 
     def _await_region(self, want: Want) -> Region:
-        deadline = monotonic() + LAG_S
+        began_s = monotonic()
+        shortest_s, longest_s = FIND_AGAIN_S
         while True:
             alive_at = monotonic() + ALIVE_EVERY_S
             while monotonic() < alive_at:
                 try:
                     return self._find(self._peer, want)
-                except NotYet:
-                    if monotonic() >= deadline or self._closing.wait(FIND_AGAIN_S):
+                except NotYet as error:
+                    if not isinstance(error, Stranger):
+                        self._known()
+                    waited_s = monotonic() - began_s
+                    if waited_s >= LAG_S:
                         raise
+                self._pause(min(max(shortest_s, waited_s / 8), longest_s))
             self._send(ALIVE)
+
+    def _pause(self, pause_s: float) -> None:
+        """Ended at once where the peer or this node ends the connection: who waits for an answer says nothing more."""
+        line = select.poll()
+        line.register(self._sock, select.POLLIN)
+        if line.poll(pause_s * 1000):
+            raise Broken("the connection ended while what was asked for was not there yet")
 
     def _stream(self, region: Region, want: Want) -> bytes:
         at = want.start

@@ -7,7 +7,7 @@ process itself gets its turns late: `core/lateness`); every refusal is one sente
 far as TLS has come.
 
 OpenSSL requires and verifies certificates on both sides; its STRICT and CRL flags stay off, because both refuse
-certificates in HPE's form. `wire.certs` then makes the full list of checks itself.
+certificates in HPE's form, and it looks at no clock. `wire.certs` then makes the full list of checks itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 
@@ -290,7 +289,7 @@ def judged(tls: _Tls, credentials: Credentials, who: str, roles: Sequence[str]) 
     """Whose certificate the other side of a finished TLS handshake has shown, and its chain; raises IdentityError."""
     chain = tuple(_chain(tls))
     try:
-        identity = certs.judge(chain, credentials.anchors, credentials.crls, datetime.now(UTC))
+        identity = credentials.judge(chain)
     except IdentityError as error:
         raise type(error)(f"{who}: {error.message}", hint=error.hint) from None
     if identity.role not in roles:

@@ -21,8 +21,6 @@ _RENEW = "issue a new certificate for the same name; the node keeps its state di
 
 # X509_V_ERR_… of openssl/x509_vfy.h: what our side found in the other side's chain.
 _VERIFICATION: dict[int, tuple[type[IdentityError], str, str]] = {
-    9: (IdentityError, "presented a certificate that is not valid yet", _CLOCKS),
-    10: (IdentityError, "presented a certificate that has expired", _RENEW),
     18: (UnknownAnchor, "presented a self-signed certificate, which no CA in capath is or has signed", _EXCHANGE),
     19: (UnknownAnchor, "presented a chain that ends in a CA which is not in capath", _EXCHANGE),
     20: (UnknownAnchor, "presented a certificate which no CA in capath is or has signed", _EXCHANGE),
@@ -41,7 +39,8 @@ _VERIFICATION: dict[int, tuple[type[IdentityError], str, str]] = {
     68: (IdentityError, "presented a certificate signed with a hash that is too weak, expected SHA-256", ""),
 }
 
-# The alert by which the other side ended the handshake: what it found in our chain.
+# The alert by which the other side ended the handshake: what it found in our chain. Earlier releases say by one what
+# this one says within TLS, with both times.
 _ALERTS: dict[str, tuple[type[IdentityError], str, str]] = {
     "TLSV1_ALERT_UNKNOWN_CA": (UnknownAnchor, "does not know the CA that signed it", _EXCHANGE),
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": (IdentityError, "says that it has expired", _RENEW),

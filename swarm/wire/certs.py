@@ -121,18 +121,29 @@ def crl_from_pem(text: str | bytes) -> Crl:
         ) from None
 
 
-def judge(chain: Sequence[bytes], anchors: Sequence[Anchor], crls: Sequence[Crl], now: datetime) -> Identity:
-    """Whom the leaf (first in the chain, DER) belongs to; raises IdentityError with the sentence of the case."""
+def judge(
+    chain: Sequence[bytes],
+    anchors: Sequence[Anchor],
+    crls: Sequence[Crl],
+    now: datetime,
+    reached: datetime | None = None,
+) -> Identity:
+    """Whom the leaf (first in the chain, DER) belongs to; raises IdentityError with the sentence of the case.
+
+    ``reached``: what had begun by then has begun, if the clock that says ``now`` was set back (`core/walltime`).
+    """
     try:
-        return _judge(chain, anchors, crls, now)
+        return _judge(chain, anchors, crls, now, reached or now)
     except IdentityError as error:
         error.hint = error.hint or "the certificate has to be issued anew; `gen-cert` makes ones that fit"
         raise
 
 
-def _judge(chain: Sequence[bytes], anchors: Sequence[Anchor], crls: Sequence[Crl], now: datetime) -> Identity:
+def _judge(
+    chain: Sequence[bytes], anchors: Sequence[Anchor], crls: Sequence[Crl], now: datetime, reached: datetime
+) -> Identity:
     leaf, issuers, anchor = _traced(tuple(chain), tuple(anchors))
-    _check_validity([leaf, *issuers], now)
+    _check_validity([leaf, *issuers], now, reached)
     _check_usage(leaf)
     for certificate in [leaf, *issuers[:-1]]:
         _check_extensions(certificate)
@@ -290,12 +301,12 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def _check_validity(path: list[x509.Certificate], now: datetime) -> None:
+def _check_validity(path: list[x509.Certificate], now: datetime, reached: datetime) -> None:
     for certificate in path:
-        if now < certificate.not_valid_before_utc:
+        if reached < certificate.not_valid_before_utc:
             raise IdentityError(
                 f"the certificate {subject(certificate)} is not valid before "
-                f"{_when(certificate.not_valid_before_utc)}, it is {_when(now)}",
+                f"{_when(certificate.not_valid_before_utc)}, it is {_when(reached)}",
                 hint="compare the clocks of both machines",
             )
         if now > certificate.not_valid_after_utc:

@@ -239,6 +239,40 @@ def test_a_training_that_was_killed_goes_on_with_its_counters(node, tmp_path, lo
     assert any("after 12 batches and 1 epochs" in line for line in log.messages)
 
 
+@pytest.mark.parametrize(
+    "solver", [{"solver": "adam"}, {"solver": "sgd"}, {"solver": "sgd", "learning_rate": "invscaling"}]
+)
+def test_a_network_that_was_killed_goes_on_as_if_it_had_not_been(node, tmp_path, log, solver):
+    def trained(first: int, last: int, **keywords: Any) -> Any:
+        model = MLPClassifier((4,), random_state=0, shuffle=False, **solver)
+        swarm = callback(model, initData=(X[:4], Y[:4]), classes=[0, 1], **keywords)
+        swarm.on_train_begin()
+        for at in range(first, last, 4):
+            model.partial_fit(X[at : at + 4], Y[at : at + 4])
+            swarm.on_batch_end()
+        swarm.close()
+        return model
+
+    through, kept = trained(0, 32), {"checkpoint_dir": tmp_path}
+    trained(0, 16, **kept)
+    again = trained(16, 32, **kept)
+    assert any("after 4 batches" in line and "its weights and its optimizer state" in line for line in log.messages)
+    for name in ("coefs_", "intercepts_"):
+        for one, other in zip(getattr(through, name), getattr(again, name), strict=True):
+            assert one.tobytes() == other.tobytes()
+    assert again.t_ == through.t_
+
+
+def test_of_another_solvers_checkpoint_the_count_of_examples_is_taken_and_the_rest_told(node, tmp_path, log):
+    first, other = (MLPClassifier((4,), solver=solver) for solver in ("adam", "sgd"))
+    swarm = callback(first, checkpoint_dir=tmp_path)
+    swarm.on_train_end = swarm.close
+    fit(swarm, first)
+    callback(other, checkpoint_dir=tmp_path, initData=(X[:4], Y[:4]), classes=[0, 1]).on_train_begin()
+    assert any("a new optimizer state (that of the checkpoint does not fit: " in line for line in log.messages)
+    assert other.t_ == 4 + 8 * 4, "the trainer begins with a batch that is there for the weights"
+
+
 def test_when_the_swarm_is_over_the_trainer_stops(node, log):
     node.answer = lambda number, request: {"training_over": number >= 3}
     model = SGD()

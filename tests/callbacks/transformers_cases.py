@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
-from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
 from swarm.callbacks.checkpoint import Checkpoints
 from swarm.errors import BadInput, SwarmError
@@ -192,3 +192,35 @@ def test_checkpoints_keep_the_trainers_optimizer(node, tmp_path):
     train(model, callback(model, checkpoint_dir=tmp_path), max_steps=3)
     checkpoint = Checkpoints(tmp_path, LOGGER["logger"]).newest()
     assert any(name.startswith("AdamW/0/exp_avg") for name in checkpoint.optimizer)
+
+
+class Looks(TrainerCallback):
+    """How many steps the optimizer has behind it before the first one of this run; ends the run at a step."""
+
+    def __init__(self, end_at: int = 0) -> None:
+        self.steps: set[float] | None = None
+        self._end_at = end_at
+
+    def on_step_begin(self, args, state, control, optimizer=None, **_):
+        if self.steps is None:
+            kept = getattr(optimizer, "optimizer", optimizer).state_dict()["state"].values()
+            self.steps = {float(each["step"]) for each in kept}
+
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == self._end_at:
+            raise KeyboardInterrupt
+
+
+def test_a_training_that_was_killed_goes_on_with_its_optimizer_and_counters(node, tmp_path, log):
+    kept, model = {"sync": 4, "checkpoint_dir": tmp_path}, bert()
+    swarm, first = callback(model, **kept), Looks(end_at=6)
+    with pytest.raises(KeyboardInterrupt):
+        train(model, swarm, first)
+    swarm._training.close()
+    assert first.steps == set()
+    assert asked(node)[-1] == ("sync", 4, 0)
+    model, again = bert(), Looks()
+    train(model, callback(model, **kept), again)
+    assert any("after 4 batches and 0 epochs" in line and "and its optimizer state" in line for line in log.messages)
+    assert again.steps == {4.0}, "the steps behind the checkpoint are lost, those before it are not"
+    assert asked(node)[-3:] == [("sync", 8, 0), ("sync", 12, 0), ("end", 12, 1)]

@@ -461,6 +461,24 @@ def test_the_final_model_is_not_given_up_nor_by_an_organisation_that_is_not_in_t
 # ---- behind
 
 
+def test_who_was_dropped_or_began_anew_may_still_come_for_the_last_model_and_who_left_or_is_lost_does_not():
+    scene = Scene()
+    first, second, dropped, restarted, lost, left = actors = scene.learners(6)
+    for actor in (first, second, restarted, lost, left):
+        assert scene.offer(actor, stop=True).accepted
+    assert scene.close_window().accepted
+    restarted.restart()
+    assert scene.join(restarted).accepted
+    scene.lose(lost)
+    leave(scene, left)
+    for actor in (first, second):
+        assert scene.ready(actor).accepted
+    assert scene.contract.finished
+    states = [scene.contract.members[actor.uid].state for actor in actors]
+    assert states == ["live", "live", "dropped", "restarted", "lost", "left"]
+    assert scene.contract.to_serve() == sorted(actor.uid for actor in (first, second, dropped, restarted))
+
+
 def test_who_finds_nobody_to_serve_the_base_is_behind_until_it_offers_on_it():
     scene = Scene()
     actors = scene.learners(3)

@@ -124,6 +124,29 @@ def test_what_comes_from_above_tells_a_program_that_its_change_came_too_late_to_
     assert "gave up 1 batches" in told[0].note
 
 
+def test_a_leader_that_missed_its_groups_merge_brings_what_is_above_and_then_puts_its_own_change_on_it():
+    """What it offered was the model from above: nothing that its program has trained is in that round."""
+    play = Play({"eu": [1, 1], "us": [1]}, every=1, syncs=20, min_peers=1)
+    leader = play.seats[0]
+    group, done = leader.member.contract, []
+    while not leader.answers:
+        play.step()
+    play.seats.remove(leader)  # it trains, and the other one goes on
+    while not group.offers:
+        play.step()
+    play.tell(play.scene.told(play.scene.sn, "WindowClosed", {"contract": "eu", "round": group.round}))
+    while group.level.stage != "down":
+        play.step()
+    play.seats.insert(0, leader)
+    play.ask(leader)
+    perform = play.perform
+    play.perform = lambda seat, effect: (seat is leader and done.append(effect), perform(seat, effect))  # type: ignore
+    while not any(isinstance(effect, m.Rebase | m.Answer) for effect in done):
+        play.step()
+    assert any(isinstance(effect, m.Climb) for effect in done)
+    assert isinstance(done[-1], m.Rebase)
+
+
 def brought(play: Play) -> tuple[Seat, m.Propose]:
     """The leader of eu, with the offer that it is about to make of what it has brought from above."""
     leader = play.seats[0]

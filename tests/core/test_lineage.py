@@ -6,7 +6,21 @@ import pytest
 
 from swarm.core import member_steps as m
 from swarm.core.member import Member
-from tests.core.member_world import BASE, ME, OTHER, OWN, RESULT, THIRD, World, answer, kinds, late, rebased, trained
+from tests.core.member_world import (
+    BASE,
+    ME,
+    OTHER,
+    OWN,
+    RESULT,
+    THIRD,
+    UIDS,
+    World,
+    answer,
+    kinds,
+    late,
+    rebased,
+    trained,
+)
 
 
 @pytest.mark.parametrize(("missed", "permille"), [(1, 707), (2, 577), (3, 500)])
@@ -76,6 +90,24 @@ def test_a_late_change_survives_an_abort_and_is_moved_again_at_the_next_sync_poi
     assert isinstance(end, m.EndExchange)
     assert answer([kept]).how == "kept"
     assert world.ask("sync") == [m.Rebase(RESULT, world.contract.base)]
+
+
+def test_a_change_that_is_in_the_base_again_is_not_offered_again_when_a_later_model_is_lost() -> None:
+    world, later = World(peers=3), "blake3:" + "f" * 64
+    world.ask("sync")
+    world.offer(*UIDS)
+    assert world.ready(OTHER, THIRD) == []  # this one has offered as well, and merges still
+    world.offer(OTHER, THIRD)
+    assert kinds(world.close_window()) == ["EndExchange", "Fetch"]
+    assert world.ready(OTHER, THIRD, digest=later) == []
+    assert kinds(world.member.handle(m.Fetched(RESULT), 0.0)) == ["Fetch"]
+    world.member.handle(m.FetchFailed(later, "gone"), 0.0)
+    for uid in UIDS:
+        lost = world.tell(world.contract.missing(uid, later))
+    assert world.contract.base == RESULT
+    tell, given = lost
+    assert isinstance(tell, m.Tell)
+    assert (answer([given]).how, answer([given]).digest) == ("adopted", RESULT)
 
 
 def test_weights_that_are_in_the_merge_are_not_offered_again_by_who_only_fetched_its_result() -> None:
@@ -158,7 +190,8 @@ def test_a_program_that_comes_back_with_weights_that_are_in_the_merge_does_not_o
     assert answer(world.member.handle(m.Fetched(world.contract.base), 0.0)).note == ""
 
 
-def test_a_program_that_comes_back_offers_its_weights_again_when_the_merge_that_has_them_is_lost() -> None:
+def came_back() -> tuple[World, str]:
+    """Its node died between a commit that has the program's weights and the answer; with the digest of that model."""
     world, newest = World(), "blake3:" + "9" * 64
     for kind, digest in (("begin", RESULT), ("sync", newest)):
         world.ask(kind)
@@ -166,9 +199,22 @@ def test_a_program_that_comes_back_offers_its_weights_again_when_the_merge_that_
         world.merged(digest)
         world.ready(ME, OTHER, digest=digest)
     world.member = Member(ME, world.contract, holds=BASE, origin=RESULT)
+    return world, newest
+
+
+def test_a_program_that_comes_back_offers_its_weights_again_when_the_merge_that_has_them_is_lost() -> None:
+    world, newest = came_back()
     assert kinds(world.ask("sync")) == ["Fetch"]
     assert "Missing" in kinds(world.member.handle(m.FetchFailed(newest, "nobody serves it"), 0.0))
     for uid in (ME, OTHER):
         told = world.tell(world.contract.missing(uid, newest))
     assert m.Fetch(RESULT, (OTHER,)) in told
+    assert kinds(world.member.handle(m.Fetched(RESULT), 0.0)) == ["Offer"]
+
+
+def test_a_program_that_comes_back_after_that_merge_was_lost_offers_its_weights_again() -> None:
+    world, newest = came_back()
+    for uid in (OTHER, ME):
+        world.tell(world.contract.missing(uid, newest))
+    assert world.ask("sync") == [m.Fetch(RESULT, (OTHER,))]
     assert kinds(world.member.handle(m.Fetched(RESULT), 0.0)) == ["Offer"]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
 from swarm.errors import BadInput
 from swarm.nodes.acceptance import accept
 from swarm.runtime.credentials import Credentials
 from tests.certificates import authority, crl, leaf, make_organisation
-
-# Tests make their certificates when they run, minutes after this line in a long suite: they are judged after that.
-NOW = datetime.now(UTC) + timedelta(hours=2)
 
 
 @pytest.fixture
@@ -29,11 +24,11 @@ def credentials(organisation, role="swop"):
 
 def accepting(organisation, *flags):
     own = credentials(organisation)
-    return accept(flags, own.identity, own.anchors, own.crls)
+    return accept(flags, own)
 
 
 def refusal(acceptance, author):
-    return acceptance.refusal(author.identity, "created", author.chain, NOW)
+    return acceptance.refusal(author.identity, "created", author.chain)
 
 
 def test_the_own_organisations_tasks_are_run(hosts):
@@ -96,4 +91,4 @@ def test_an_author_whose_certificate_this_host_knows_as_revoked_is_refused(hosts
     (a.capath / "b.crl.pem").write_bytes(crl(b.ca, revoked))
     acceptance = accepting(a, "b")
     assert refusal(acceptance, author) is None
-    assert "revoked" in acceptance.refusal(author.identity, "created", revoked.chain, NOW).reason
+    assert "revoked" in acceptance.refusal(author.identity, "created", revoked.chain).reason

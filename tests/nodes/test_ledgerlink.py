@@ -25,7 +25,7 @@ from swarm.errors import (
     Unreachable,
 )
 from swarm.nodes.firstcontact import FIRST_CONTACT_S
-from swarm.nodes.ledgerlink import BACKOFF_S, CATCH_UP_S, Address, LedgerLink
+from swarm.nodes.ledgerlink import BACKOFF_S, BEHIND_S, CATCH_UP_S, Address, LedgerLink
 from swarm.runtime.control import Control, Link
 from swarm.runtime.ledgercopy import NAME
 from tests.certificates import leaf
@@ -513,6 +513,42 @@ def test_a_long_ledger_is_read_as_long_as_entries_come(tmp_path: Path) -> None:
 
     trio.run(main, clock=clock)
     assert replica.head_index == 5
+
+
+def test_what_a_network_node_cannot_give_although_it_is_decided_is_read_from_another_one(
+    tmp_path: Path, names: Names
+) -> None:
+    """With a full disk it answers, and does not get what the others acknowledge."""
+    made = link(tmp_path, ("10.0.0.1", 30304), OTHER)
+    kept = cast(Any, Slow(clock := MockClock(autojump_threshold=0)))
+    kept.ledger, made.replica = made.ledger, kept
+
+    class Full(Answering):
+        async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+            return {"head": 1 if body.get("confirmed") else 0}
+
+    class Whole(Full):
+        async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
+            if verb == "follow":
+                await made._entries(cast(Any, self), {"entries": [b""]})
+            return {"head": 1}
+
+    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+        names.links.append(Whole() if (host, port) == OTHER else Full())
+        return names.links[-1]
+
+    names.connect = connect  # type: ignore[method-assign]
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, names))
+            with trio.fail_after(BEHIND_S + 1):
+                await made.catch_up(1)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=clock)
+    assert [type(each) for each in names.links] == [Full, Whole]
+    assert kept.head_index == 1
 
 
 def test_a_node_that_meets_rules_that_it_does_not_know_ends_with_that_sentence(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +13,10 @@ import trio
 
 from swarm.core import clip
 from swarm.core.tensors import Schema
+from swarm.nodes.models import Models
 from swarm.nodes.offering import Offering
 from swarm.wire import tensorbytes
+from tests.core.member_world import BASE, RESULT, trained
 
 ARRAYS = {"w": np.zeros(40_000, np.float32), "h": np.zeros(3, np.float16), "n": np.zeros(3, np.int64)}
 SCHEMA = Schema.of(ARRAYS)
@@ -86,3 +89,19 @@ def test_a_merge_that_changed_nothing_has_no_drift() -> None:
     one.merged(packed(1), packed(1))
     one.asked({})
     assert told(one) is None
+
+
+def test_an_offer_throws_away_what_nothing_rests_on_and_one_that_is_out_of_date_nothing(tmp_path: Path) -> None:
+    contract, models = trained().contract, Models(tmp_path, 8)
+    decided, moved, old = (f"blake3:{'def'[n] * 64}" for n in range(3))
+    for digest in (decided, moved, old, RESULT):
+        models.hold(models.incoming(), digest)
+    one = Offering(SimpleNamespace(out=b""), contract, models, *[SimpleNamespace()] * 2)  # type: ignore[arg-type]
+    held = {digest: models.get(digest) for digest in (decided, moved, old, RESULT)}
+
+    one.keeps({"round": contract.round - 1, "base": contract.base, "digest": decided}, decided)
+    one.keeps({"round": contract.round, "base": BASE, "digest": decided}, decided)
+    assert {digest: models.get(digest) for digest in held} == held
+
+    one.keeps({"round": contract.round, "base": contract.base, "digest": moved}, decided)
+    assert [models.get(digest) is not None for digest in held] == [True, True, False, True]

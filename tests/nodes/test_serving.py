@@ -17,7 +17,7 @@ from swarm.errors import Refused
 from swarm.nodes import serving
 from swarm.nodes.attempt import Attempt
 from swarm.nodes.contribution import HASH, Contribution
-from swarm.runtime.data import Region, Want
+from swarm.runtime.data import NotYet, Region, Stranger, Want
 from swarm.runtime.tls import Peer
 from swarm.wire import tensorbytes
 from tests.nodes.test_contribution import contract
@@ -100,6 +100,17 @@ def test_who_left_or_was_excluded_reads_nothing(what: str, state: Any, said: str
     agreed.members[OTHER].state = state
     with pytest.raises(Refused, match=said):
         serving.check_member(agreed, peer(OTHER), want)
+
+
+def test_before_it_takes_part_members_are_told_from_strangers_and_who_has_left_is_refused():
+    agreed, want = contract(), Want("a-contract", 0, "offer", 1, "d", 0, 1)
+    agreed.members[OTHER] = Member("sl-1", "org-a", 2, 1000, 128, "127.0.0.1:1", "live")
+    assert type(serving.not_yet(agreed, peer(OTHER), want)) is NotYet
+    assert type(serving.not_yet(agreed, peer(THIRD), want)) is Stranger
+    assert type(serving.not_yet(None, peer(OTHER), want)) is Stranger
+    agreed.members[OTHER].state = "left"
+    with pytest.raises(Refused, match="has left contract a-contract"):
+        serving.not_yet(agreed, peer(OTHER), want)
 
 
 @pytest.mark.parametrize("what", ["offer", "leaves"])

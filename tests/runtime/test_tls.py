@@ -18,9 +18,10 @@ import pytest
 
 from swarm.core.rules import KNOWN
 from swarm.errors import IdentityError, Outdated, Replaced, SwarmError, Unreachable
+from swarm.runtime.credentials import NO_CHECK_TIME
 from swarm.runtime.tls import Local, Peer, handshake_socket
 from swarm.wire import binding, frame
-from tests.certificates import leaf
+from tests.certificates import DAY, NOW, Pair, leaf
 from tests.handshakes import CASES, GOOD, NETWORK, A, B, node
 
 Outcome = Peer | SwarmError
@@ -107,6 +108,23 @@ def test_refused(pair: Any, tmp_path: Path, name: str, bad_dials: bool) -> None:
     assert_says(of_good, case.sentence)
     assert isinstance(of_bad, SwarmError), of_bad
     assert_says(of_bad, case.told)
+
+
+@pytest.mark.parametrize(
+    ("presented", "told"),
+    [
+        (leaf(A, start=NOW - 9 * DAY, end=NOW - DAY), "it says that it has expired"),
+        (leaf(A, start=NOW + DAY), "it says that it is bad: not valid yet, or damaged"),
+    ],
+    ids=["expired", "not yet valid"],
+)
+def test_what_an_earlier_release_says_of_times_is_understood(
+    pair: Any, tmp_path: Path, good: Local, presented: Pair, told: str
+) -> None:
+    for context in (good.credentials.server_context(), good.credentials.client_context()):
+        context.verify_flags &= ~NO_CHECK_TIME
+    of_bad, _ = meet(pair, node(tmp_path, presented, [A, B]), good)
+    assert_says(of_bad, f"refused this node's certificate CN=SN-1: {told}")
 
 
 def assert_says(outcome: Outcome, pattern: str) -> None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swarm.errors import BadInput, IdentityError, Unreachable
-from swarm.runtime import validity
+from swarm.runtime import clock, validity
 from swarm.runtime.control import Link
 from swarm.runtime.credentials import Credentials
 from swarm.runtime.data import Region
 from tests.certificates import NOW, crl, leaf, make_organisation
 from tests.handshakes import GOOD, A, B, node
 from tests.runtime.data_nodes import nodes, want
-from tests.runtime.test_control import echo, linked, refusal
+from tests.runtime.test_control import HERE, echo, linked, play, refusal, serving
 from tests.runtime.test_descriptors import no_more_descriptors
 
 MEMBER = leaf(B, "SL-1")
@@ -55,7 +55,7 @@ def test_r047_a_link_ends_when_its_certificate_expires(tmp_path: Path, monkeypat
 
     async def act(link: Link) -> None:
         assert await link.call("echo", {}, deadline_s=5) == {}
-        monkeypatch.setattr(validity, "now", lambda: NOW + timedelta(days=36500))
+        monkeypatch.setattr(clock, "wall", lambda: NOW + timedelta(days=36500))
         await link.closed.wait()
         with pytest.raises((IdentityError, Unreachable), match="expired"):  # as the other end says, or as this one saw
             await link.call("echo", {}, deadline_s=5)
@@ -69,9 +69,54 @@ def test_weights_are_not_served_over_a_connection_whose_certificate_has_expired(
     with nodes(tmp_path, organisation, 2) as (holder, reader):
         holder.shelf["offer", 0] = Region.complete(memoryview(bytes(64)))
         reader.client.fetch(holder.address, holder.uid, want(0, 64), memoryview(bytearray(64)))
-        monkeypatch.setattr(validity, "now", lambda: NOW + timedelta(days=36500))
+        monkeypatch.setattr(clock, "wall", lambda: NOW + timedelta(days=36500))
         with pytest.raises(IdentityError, match="expired"):
             reader.client.fetch(holder.address, holder.uid, want(0, 64), memoryview(bytearray(64)))
+
+
+def test_r098_a_clock_that_is_set_back_cuts_nobody_off_and_a_revocation_still_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capath = tmp_path / "capath"
+    capath.mkdir()
+    server, client = node(tmp_path, GOOD, [A, B]), node(tmp_path, MEMBER, [A, B])
+    server.credentials = replace(server.credentials, _capath=capath)
+
+    async def main() -> None:
+        async with serving(server, {"echo": echo}) as (_, mesh), serving(client, {}) as (control, _):
+            link = await control.connect(HERE, mesh.listen_ports[0], deadline_s=5)
+            monkeypatch.setattr(clock, "wall", lambda: NOW - timedelta(days=3650))
+            assert await link.call("echo", {}, deadline_s=5) == {}
+            await link.close()
+            link = await control.connect(HERE, mesh.listen_ports[0], deadline_s=5)
+            (capath / "b.crl.pem").write_bytes(crl(B, MEMBER))
+            await link.closed.wait()
+            assert (
+                "was revoked by its CA" in (await refusal(link.call("echo", {}, deadline_s=5), IdentityError)).message
+            )
+
+    play(main, 20)
+
+
+def test_r098_weights_are_served_while_the_clock_is_set_back(
+    tmp_path: Path, organisation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with nodes(tmp_path, organisation, 3) as (holder, reader, another):
+        holder.shelf["offer", 0] = Region.complete(memoryview(bytes(64)))
+        reader.client.fetch(holder.address, holder.uid, want(0, 64), memoryview(bytearray(64)))
+        monkeypatch.setattr(clock, "wall", lambda: NOW - timedelta(days=1))
+        for each in (reader, another):  # over the connection that is there, and over one that is made now
+            each.client.fetch(holder.address, holder.uid, want(0, 64), memoryview(bytearray(64)))
+
+
+def test_r040_a_certificate_that_was_made_just_now_is_refused_where_the_clock_is_an_hour_behind(
+    organisation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = organisation("a")
+    monkeypatch.setattr(clock, "wall", lambda: datetime.now(UTC) - timedelta(hours=1))
+    with pytest.raises(IdentityError, match=r"is not valid before .* UTC, it is .* UTC") as caught:
+        Credentials.load(ours.cert("sl"), ours.key("sl"), ours.capath)
+    assert caught.value.hint == "compare the clocks of both machines"
 
 
 def test_lists_that_cannot_be_read_unrevoke_nobody(tmp_path: Path) -> None:

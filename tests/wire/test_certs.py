@@ -152,6 +152,20 @@ def test_a_certificate_of_tomorrow_is_refused() -> None:
     assert refusal(leaf(A, start=NOW + DAY), A) == f"the certificate CN=SN-1 is not valid before {begins}, it is {now}"
 
 
+def test_what_has_begun_by_the_latest_time_that_was_reached_has_begun() -> None:
+    pair, anchors = leaf(A, start=NOW, end=NOW + 9 * DAY), anchors_from_der([A.der])
+    assert judge(pair.chain, anchors, [], NOW - DAY, NOW).name == "sn-1"
+    with pytest.raises(IdentityError, match=rf"is not valid before .*, it is {NOW - DAY / 2:%Y-%m-%d %H:%M:%S} UTC"):
+        judge(pair.chain, anchors, [], NOW - DAY, NOW - DAY / 2)
+
+
+def test_what_expires_is_measured_by_the_clock_as_it_stands() -> None:
+    pair, anchors = leaf(A, start=NOW, end=NOW + DAY), anchors_from_der([A.der])
+    assert judge(pair.chain, anchors, [], NOW, NOW + 9 * DAY).name == "sn-1"
+    with pytest.raises(IdentityError, match="expired on"):
+        judge(pair.chain, anchors, [], NOW + 2 * DAY, NOW)
+
+
 def test_an_expired_ca_is_refused() -> None:
     old = authority("CA-0", start=NOW - 9 * DAY, end=NOW - DAY)
     assert refusal(leaf(old), old).startswith("the certificate CN=CA-0 expired on ")
