@@ -30,10 +30,10 @@ PATIENCE_S = 1.0
 class Retiring:
     """What the commander is asked to do, and what becomes of whom it removes."""
 
-    def __init__(self, around: Surroundings, commander: Commander) -> None:
+    def __init__(self, around: Surroundings, commander: Commander, *, always: bool) -> None:
         self._around, self._commander = around, commander
         self._random = Random(f"retiring in {around.world.seed}")
-        self.drawn = self._random.random() < SHARE
+        self.drawn = self._random.random() < SHARE or always
         self._said_by: set[str] = set()
         self._telling: set[tuple[str, int, int, int]] = set()
         """Who sent to it when it was looked at last, and had answers: in which life and term, to which of its lives."""
