@@ -144,7 +144,7 @@ def test_one_that_has_nobody_to_hand_over_to_says_whom_it_waits_for(
             await lives.until(lambda: "this network node was removed: it hands over as soon as" in caplog.text)
             (said,) = [note for note in await notes(again) if "removed" in note]
             assert name in said
-            await lives.start("sn-2")
+            await lives.start("sn-2", "sn-1")
             await lives.until(lambda: "sn-1" in lives.ended)
             assert "was removed from its network" in lives.ended["sn-1"].message
 
