@@ -160,7 +160,7 @@ def merge(
 
 
 def _show_merge(settings: Settings, measured: Measured) -> None:
-    from swarm.nodes.bench.merge import as_json
+    from swarm.nodes.bench.merge import LOST_S, as_json
 
     found = as_json(settings, measured)
     click.echo(f"{found['peers']} peers, {found['mb']} MB, {found['topology']}: median of {found['rounds']} rounds")
@@ -172,7 +172,9 @@ def _show_merge(settings: Settings, measured: Measured) -> None:
     if found["ratio_to_link_optimum"] is not None:
         click.echo(f"  links     {found['ratio_to_link_optimum']:8.2f} times the least that they allow")
     if found["recovery_s"] is not None:
-        click.echo(f"  recovery  {found['recovery_s']:8.3f} s   (killed in {settings.kill})")
+        took, allowed = found["median_s"] + found["recovery_s"], found["allowed_s"]
+        of = f"the round took {took:.3f} s, allowed are {allowed:.3f}: twice one before it and {LOST_S:.0f} s"
+        click.echo(f"  recovery  {found['recovery_s']:8.3f} s   (killed in {settings.kill}; {of})")
     click.echo(
         f"  sent by a peer {found['bytes_per_peer'] / 1e6:.1f} MB, optimum {found['bytes_optimal'] / 1e6:.1f} MB"
     )

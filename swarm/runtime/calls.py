@@ -1,7 +1,8 @@
 """What one end of a link has asked the other, until it is answered.
 
 Used by `runtime.control`. Guarantees: no more than ``CONCURRENT_MAX`` of what was sent are unanswered at a time,
-whoever waits for it; an answer goes to whoever asked, and to nobody when that one has given up.
+whoever waits for it; an answer goes to whoever asked, and to nobody when that one has given up; what answers nothing
+ends the link.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import trio
+
+from swarm.errors import BadInput
 
 CONCURRENT_MAX = 64
 
@@ -44,21 +47,27 @@ class Calls:
             self._room.acquire_nowait()  # not a turn of the loop for each call, while there is room
         except trio.WouldBlock:
             await self._room.acquire()
+        self._unanswered.add(number)
         try:
             await send(number)
         except BaseException:
-            self._room.release()
+            self._settle(number)
             raise
-        self._unanswered.add(number)
 
     def take(self, kind: str, number: int, content: Any) -> None:
-        if number in self._unanswered:
-            self._unanswered.remove(number)
-            self._room.release()
+        """Raises BadInput when nothing was asked under this number, or that is answered already."""
+        if number not in self._unanswered:
+            raise BadInput(f"an answer under the number {number}, and no question of that number waits for one")
+        self._settle(number)
         if number in self._waiting:
             answered, answers = self._waiting[number]
             answers[:] = [Answer(kind, content)]
             answered.set()
+
+    def _settle(self, number: int) -> None:
+        if number in self._unanswered:
+            self._unanswered.remove(number)
+            self._room.release()
 
     def end(self) -> None:
         """Nothing is answered any more."""

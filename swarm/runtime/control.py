@@ -2,9 +2,9 @@
 
 Used by the nodes. Guarantees: every call ends by its deadline with a reply, the error that the other side raised, or
 Unreachable that names whom and what was asked; a peer that is frozen or gone is noticed by its missing heartbeats
-(every 2 s, three missed: `core/pulse`); an end that was not announced counts as a loss; notices arrive in order;
-requests of one link run concurrently, 64 at most; what waits of one link is bounded in memory. A second incarnation of
-a node takes the first one's place only if that one is silent.
+(every 2 s, three missed: `core/pulse`); an end that was not announced counts as a loss; notices are heard in order, as
+they come in; requests of one link run concurrently, 64 at most, and what they take in memory is bounded. A second
+incarnation of a node takes the first one's place only if that one is silent.
 
 Frames (`wire.frame`, 1 MiB): [welcome] | [request, id, verb, body] | [reply, id, body] | [error, id, fields] |
 [notice, verb, body] | [beat] | [bye, fields]. The body of a request or a notice is flat: values, and lists of values.
@@ -35,7 +35,6 @@ from swarm.runtime import validity
 from swarm.runtime.calls import Calls
 from swarm.runtime.change import either
 from swarm.runtime.mesh import Mesh, Stream
-from swarm.runtime.notices import Notices
 from swarm.runtime.outbox import Outbox
 from swarm.runtime.requests import Request, Requests
 from swarm.runtime.tls import Peer
@@ -44,6 +43,7 @@ from swarm.wire import frame
 PROTOCOL = "/swarm/control/1"
 BEAT_S = 2.0
 LINKS_MAX = 16
+VERB_MAX = 40
 _BYE_S = 0.5
 
 log = logging.getLogger("swarm.control")
@@ -68,7 +68,6 @@ class Link:
         self._stream, self._control = stream, control
         self._outbox = Outbox(stream)
         self._decoder = frame.Decoder()
-        self._notices = Notices(str(self.peer), self._handle_notice)
         self._calls = Calls()
         self.pulse = Pulse(BEAT_S, trio.current_time())
 
@@ -129,7 +128,6 @@ class Link:
         self.reason = reason
         self.closed.set()
         self._outbox.close()
-        self._notices.close()
         self._calls.end()
 
     # ---- its tasks
@@ -154,7 +152,6 @@ class Link:
                     with contextlib.suppress(SwarmError):
                         await self._send(frame.pack(["welcome"]), "was welcomed")
                         self.admitted.set()
-                nursery.start_soon(self._notices.handle)
                 await self.closed.wait()
                 nursery.cancel_scope.cancel()
         finally:
@@ -203,15 +200,12 @@ class Link:
                 self.pulse.feel(trio.current_time())
             case ["welcome"]:
                 self.admitted.set()
-            case ["request", int(request), str(verb), dict(body)] if frame.is_flat(body):
+            case ["request", int(request), str(verb), dict(body)] if _is_plain(verb, body):
                 self._requests.take(request, verb, body)
             case ["reply" | "error" as kind, int(request), content]:
                 self._calls.take(kind, request, content if kind == "reply" or isinstance(content, dict) else {})
-            case ["notice", str(verb), dict(body)] if frame.is_flat(body) and self.admitted.is_set():
-                if self._control.is_brief(verb):
-                    self._listen(verb, body)
-                    return
-                self._notices.put(verb, body)
+            case ["notice", str(verb), dict(body)] if _is_plain(verb, body) and self.admitted.is_set():
+                self._listen(verb, body)
             case ["bye", dict(fields)]:
                 self._end_by_peer(fields)
             case _:
@@ -232,12 +226,6 @@ class Link:
             with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
                 self._outbox.post(beat)
 
-    async def _handle_notice(self, verb: str, body: dict[str, Any]) -> None:
-        try:
-            await self._control.handle(self, verb, body)
-        except Exception as error:
-            self._complain(verb, error)
-
     def _listen(self, verb: str, body: dict[str, Any]) -> None:
         try:
             self._control.listen(self, verb, body)
@@ -249,6 +237,11 @@ class Link:
             log.warning("notice %.40r of %s: %s", verb, self.peer, error.message)
         else:
             log.error("notice %.40r of %s", verb, self.peer, exc_info=error)
+
+
+def _is_plain(verb: str, body: dict[Any, Any]) -> bool:
+    """What it takes in memory while it waits is known from its values."""
+    return len(verb) <= VERB_MAX and frame.is_flat(body)
 
 
 class Control:
@@ -266,7 +259,6 @@ class Control:
         prompt: Mapping[str, Prompt] = MappingProxyType({}),
     ) -> None:
         self._listeners, self._prompt = dict(listeners), dict(prompt)
-        self.is_brief = self._listeners.__contains__
         self.on_link: Callable[[Link], Awaitable[None]] | None = None
         self._mesh, self._handlers, self._authorise = mesh, dict(handlers), authorise
         self._links: dict[str, list[Link]] = {}
@@ -317,12 +309,12 @@ class Control:
         return link
 
     async def handle(self, link: Link, verb: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        if self.is_brief(verb):
+        if verb in self._listeners:
             self.listen(link, verb, body)
             return None
         handler = self._handlers.get(verb)
         if handler is None:
-            raise Refused(f"{verb[:40]!r} is nothing this node does", hint="do both run the same release?")
+            raise _unknown(verb)
         self._authorise(link.peer, verb)
         return await handler(link, body)
 
@@ -333,8 +325,11 @@ class Control:
         return prompt(link, request)
 
     def listen(self, link: Link, verb: str, body: dict[str, Any]) -> None:
+        """A notice: who tells what has to be asked is refused, since that might wait."""
+        if (listener := self._listeners.get(verb)) is None:
+            raise _unknown(verb)
         self._authorise(link.peer, verb)
-        self._listeners[verb](link, body)
+        listener(link, body)
 
     async def admit(self, link: Link) -> None:
         """Another incarnation of this node is linked: wait two beats; if it lives, it stays, else it has ended."""
@@ -389,3 +384,7 @@ def _second_incarnation(newcomer: Link, earlier: Link) -> RunsTwice:
         f"and at {newcomer.address}",
         hint="stop one of them, or give it a state directory of its own with --state DIR",
     )
+
+
+def _unknown(verb: str) -> Refused:
+    return Refused(f"{verb[:40]!r} is nothing this node does", hint="do both run the same release?")

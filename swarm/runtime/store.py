@@ -36,10 +36,11 @@ from swarm.runtime.storefile import (
     is_passing,
     open_file,
     read_entry,
-    read_voters,
+    reading,
     sentence,
 )
 from swarm.runtime.storejobs import (
+    SNAPSHOT_COLUMNS,
     Base,
     Job,
     KeepSnapshot,
@@ -50,6 +51,7 @@ from swarm.runtime.storejobs import (
     Write,
     merged,
     nbytes,
+    read_snapshot,
 )
 
 BATCH = 4096
@@ -80,17 +82,16 @@ class Store:
         self._finished = 0  # of them, counted by the thread
         self._took_s = deque([float("inf")], QUICK_OF)  # the latest transactions
         try:
-            self._reader = open_file(path)
-            try:
-                self._base = storecheck.base_of(path, self._reader)
-                self.last_index = storecheck.check(path, self._reader, self._base)
-                self.snapshot_index = self._newest_index(signed=True)
-                """The newest snapshot that a majority has signed: others may fetch it."""
-            except BaseException:
-                self._reader.close()
-                raise
-        except sqlite3.Error as error:
-            raise sentence(path, error) from error
+            with reading(path):
+                self._reader = open_file(path)
+                try:
+                    self._base = storecheck.base_of(path, self._reader)
+                    self.last_index = storecheck.check(path, self._reader, self._base)
+                    self.snapshot_index = self._newest_index(signed=True)
+                    """The newest snapshot that a majority has signed: others may fetch it."""
+                except BaseException:
+                    self._reader.close()
+                    raise
         except OSError as error:
             raise BadInput(f"ledger store {path} cannot be opened: {error.strerror or error}", hint=HINT) from error
 
@@ -179,13 +180,8 @@ class Store:
     def snapshot(self, index: int = 0) -> tuple[Snapshot, Signatures] | None:
         """The snapshot after this entry, or (0) the newest, with the signatures under it."""
         where = "WHERE idx = ?" if index else "WHERE idx > ? ORDER BY idx DESC LIMIT 1"
-        columns = "idx, term, hash, voters, state, digest, signatures"
-        row = self._reader.execute(f"SELECT {columns} FROM snapshots {where}", (index,)).fetchone()
-        if row is None:
-            return None
-        at, term, hash_, voters, state, digest, signatures = row
-        snapshot = Snapshot(at, term, hash_, read_voters(voters) or (), state, digest)
-        return snapshot, msgpack.unpackb(signatures)
+        row = self._reader.execute(f"SELECT {SNAPSHOT_COLUMNS} FROM snapshots {where}", (index,)).fetchone()
+        return None if row is None else read_snapshot(row)
 
     def _newest_index(self, *, signed: bool) -> int:
         unsigned = b"" if not signed else msgpack.packb({})

@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgpack
-
 from swarm.core.snapshot import Snapshot
 from swarm.errors import BadInput
 from swarm.runtime.archive import Archive
 from swarm.runtime.founding import node_name
-from swarm.runtime.storefile import APPLICATION_ID, MIGRATIONS, read_voters, sentence
-from swarm.runtime.storejobs import Signatures
+from swarm.runtime.storefile import APPLICATION_ID, MIGRATIONS, reading
+from swarm.runtime.storejobs import SNAPSHOT_COLUMNS, Signatures, read_snapshot
 from swarm.wire.audit import Auditor, Unsound
 
 STORE = "ledger.db"
@@ -63,13 +61,14 @@ def audit(state: Path) -> Audit:
         )
     found = Audit(state)
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with (
+            reading(path),
+            contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection,
+        ):
             connection.isolation_level = None
             version = _version(path, connection)
             connection.execute("BEGIN")  # one moment of a store that may be written meanwhile
             _walk(found, connection, version)
-    except sqlite3.Error as error:
-        raise sentence(path, error) from error
     except Unsound as unsound:
         found.unsound = unsound
     return found
@@ -130,25 +129,11 @@ def _hold(found: Audit, snapshots: Snapshots) -> None:
 
 
 def _snapshots(connection: sqlite3.Connection) -> Snapshots:
-    columns = "idx, term, hash, voters, state, digest, signatures"
-    return {row[0]: _snapshot(row) for row in connection.execute(f"SELECT {columns} FROM snapshots")}
+    return {row[0]: _snapshot(row) for row in connection.execute(f"SELECT {SNAPSHOT_COLUMNS} FROM snapshots")}
 
 
-def _snapshot(row: tuple[Any, ...]) -> tuple[Snapshot, Signatures]:
-    match row:
-        case (index, int(term), bytes(hash_), str(voters), bytes(state), str(digest), bytes(packed)):
-            signatures = _signatures(packed)
-            if signatures is not None:
-                return Snapshot(index, term, hash_, read_voters(voters) or (), state, digest), signatures
-    raise Unsound(row[0], "the snapshot after it cannot be read: its row is damaged")
-
-
-def _signatures(packed: bytes) -> Signatures | None:
-    try:
-        signatures = msgpack.unpackb(packed)
-    except Exception:  # msgpack's own errors share no base class with its UnicodeDecodeError
-        return None
-    plain = isinstance(signatures, dict) and all(
-        isinstance(uid, str) and isinstance(signature, bytes) for uid, signature in signatures.items()
-    )
-    return signatures if plain else None
+def _snapshot(row: Any) -> tuple[Snapshot, Signatures]:
+    found = read_snapshot(row)
+    if found is None:
+        raise Unsound(row[0], "the snapshot after it cannot be read: its row is damaged")
+    return found

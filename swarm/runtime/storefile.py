@@ -11,11 +11,13 @@ import errno
 import os
 import sqlite3
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from swarm.core.ordering import LogEntry
 from swarm.errors import BadInput, SwarmError
+from swarm.wire.certnames import printable
 from swarm.wire.order import log_entry
 from swarm.wire.signed import decode_entry
 
@@ -47,6 +49,11 @@ RECOVER = (
     "while other SNs have the ledger, start this one with --rejoin and --sentinel-ip of one of them; "
     "if this is the only one, put back the newest copy of its directory"
 )
+
+
+_RIGHTS = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_CONSTRAINT", "SQLITE_SCHEMA", "SQLITE_MISMATCH")
+"""One flipped bit may make another name of a column, another version, another type."""
 
 
 def open_file(path: Path) -> sqlite3.Connection:
@@ -95,11 +102,14 @@ def _migrate(path: Path, connection: sqlite3.Connection) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION_ID and (version or tables):
-        raise BadInput(f"{path} is not a ledger store, but another program's SQLite file", hint=HINT)
+        raise BadInput(
+            f"{path} is not a ledger store, but another program's SQLite file",
+            hint=f"{HINT}; if it was one, it is damaged: {RECOVER}",
+        )
     if version > len(MIGRATIONS):
         raise BadInput(
             f"ledger store {path} has version {version}, this program knows versions up to {len(MIGRATIONS)}",
-            hint="start the version of swarm that wrote it, or a later one",
+            hint=f"start the version of swarm that wrote it, or a later one; if none did, it is damaged: {RECOVER}",
         )
     if 0 < version < len(MIGRATIONS):
         _back_up(path, connection, version)
@@ -183,14 +193,34 @@ def sentence(path: Path, error: sqlite3.Error | OSError, needed: int = 0) -> Swa
         )
     if name.startswith("SQLITE_BUSY"):
         return BadInput(f"ledger store {path} is locked by another program", hint="close the program that reads it")
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return BadInput(f"ledger store {path} cannot be opened for writing: {error}", hint=HINT)
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return BadInput(f"ledger store {path} is damaged: {error}", hint=RECOVER)
+    if name.startswith(_RIGHTS):
+        return BadInput(
+            f"ledger store {path} cannot be opened for writing: {error}",
+            hint=f"{HINT}; if it has that right, the file is damaged: {RECOVER}",
+        )
+    if name.startswith(_DAMAGE):
+        return damaged(path, error)
     return BadInput(
         f"ledger store {path} failed: {error}",
         hint="look at the disk (dmesg, SMART); nothing acknowledged is lost as long as the file can be read",
     )
+
+
+def damaged(path: Path, why: object) -> BadInput:
+    return BadInput(f"ledger store {path} is damaged: {printable(str(why))}", hint=RECOVER)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever becomes of reading a damaged file, in one sentence: there is no one class for it."""
+    try:
+        yield
+    except sqlite3.Error as error:  # without a name: Python's own, of text that is none
+        raise (sentence(path, error) if _name(error) else damaged(path, error)) from error
+    except UnicodeDecodeError as error:  # of SQLite's own message, too, which quotes what it has read
+        raise damaged(path, "what should be text in it is none") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise damaged(path, error) from error
 
 
 def _name(error: BaseException) -> str:

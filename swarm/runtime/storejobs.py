@@ -9,19 +9,23 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import msgpack
 
 from swarm.core.ordering import LogEntry
 from swarm.core.snapshot import Snapshot
 from swarm.runtime.archive import Archive
-from swarm.runtime.storefile import SUMMED, sum_of, write_voters
+from swarm.runtime.storefile import SUMMED, read_voters, sum_of, write_voters
 
 Meta = dict[str, int | str | bytes]
 Signatures = dict[str, bytes]
 """Of nodes under a snapshot, by uid."""
 ROWS = 64
 """Entries that one statement inserts."""
+
+
+SNAPSHOT_COLUMNS = "idx, term, hash, voters, state, digest, signatures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,27 @@ class KeepSnapshot:
         connection.execute("DELETE FROM snapshots WHERE idx < ? AND signatures = ?", (s.index, unsigned))
         row = (s.index, s.term, s.hash, write_voters(s.voters), s.state, s.digest, msgpack.packb(self.signatures))
         connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def read_snapshot(row: Any) -> tuple[Snapshot, Signatures] | None:
+    """Of these columns; None if they are none."""
+    match row:
+        case (int(index), int(term), bytes(hash_), str(voters), bytes(state), str(digest), bytes(packed)):
+            signatures = _read_signatures(packed)
+            if signatures is not None:
+                return Snapshot(index, term, hash_, read_voters(voters) or (), state, digest), signatures
+    return None
+
+
+def _read_signatures(packed: bytes) -> Signatures | None:
+    try:
+        signatures = msgpack.unpackb(packed)
+    except Exception:  # msgpack's own errors share no base class with its UnicodeDecodeError
+        return None
+    plain = isinstance(signatures, dict) and all(
+        isinstance(uid, str) and isinstance(signature, bytes) for uid, signature in signatures.items()
+    )
+    return signatures if plain else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Used by the handshake, control links, the data plane's requests and the channel. Guarantees: a frame over the cap is
 refused by its header, before its body is kept; what comes out of `Decoder` is plain data, never code; to take one in
-costs no more than its length. So keys of maps are text or bytes: Python hashes those with a seed, but numbers as they
-are, so whoever chose these could have each of them meet all the others, for most of a minute.
+costs no more than its length. So lists and maps are counted, and keys are text or bytes: Python hashes those with a
+seed, but numbers as they are, so whoever chose these could have each of them meet all the others, for most of a minute.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ CAP = 1 << 20
 FIELDS_MAX = 32
 ITEMS_MAX = 16384
 """In all lists of a flat body together: of two letters each, the text takes twenty times what it does on the wire."""
+CONTAINERS_MAX = 1 << 15
+"""Each takes sixty times in memory what it does on the wire, at least."""
+NAMES_MAX = 1024
+"""Letters in the names of all fields together: with one emoji among them, a million take four million bytes."""
 DEPTH_MAX = 16
 """How deep containers may nest: what is deeper than Python recurses would end whoever prints or compares it."""
 _CONTAINERS = frozenset({list, dict})
@@ -54,37 +58,44 @@ def unpack_body(body: bytes | bytearray | memoryview) -> Any:
         obj = msgpack.unpackb(body, raw=False, strict_map_key=True, ext_hook=_no_extensions)
     except Exception as error:  # msgpack's own errors share no base class with its UnicodeDecodeError
         raise BadInput(f"a frame of {len(body)} bytes is not one msgpack object: {error}") from None
-    if flaw := _flaw((obj,), DEPTH_MAX + 1):
+    if flaw := _flaw(obj):
         raise BadInput(f"a frame of {len(body)} bytes {flaw}")
     return obj
 
 
-def _flaw(values: Collection[Any], depth: int) -> str:
-    """Of values that msgpack made; it makes times of its own, which nothing here is ready for, and asks nobody."""
-    kinds = set(map(type, values))
-    if not kinds <= _PLAIN:
-        return "holds a time, and only None, booleans, numbers, texts, bytes, lists and maps are used here"
-    if kinds.isdisjoint(_CONTAINERS):
-        return ""
-    if not depth:
-        return f"nests deeper than {DEPTH_MAX} levels"
-    for each in _containers(values):
-        if flaw := _flaw(each.values() if type(each) is dict else each, depth - 1):
-            return flaw
-    return ""
+def _flaw(obj: Any) -> str:
+    """Of what msgpack made; it makes times of its own, which nothing here is ready for, and asks nobody.
+
+    Level by level: with a step of the interpreter for each list in a list, a frame of them would take a second."""
+    values, level = (obj, 1) if type(obj) is list else ([obj], 0)
+    containers = level
+    for _ in range(level, DEPTH_MAX + 2):
+        kinds = set(map(type, values))
+        if not kinds <= _PLAIN:
+            return "holds a time, and only None, booleans, numbers, texts, bytes, lists and maps are used here"
+        if kinds.isdisjoint(_CONTAINERS):
+            return ""
+        inner = _containers(values)
+        containers += len(inner)
+        if containers > CONTAINERS_MAX:
+            return f"holds more than {CONTAINERS_MAX} lists and maps"
+        values = _contents(inner)
+    return f"nests deeper than {DEPTH_MAX} levels"
 
 
-def is_too_deep(obj: Any, depth: int = DEPTH_MAX) -> bool:
-    """Whether lists and maps in it nest deeper than this, which is as deep as it is looked into."""
-    for inner in _containers(obj.values() if type(obj) is dict else obj if type(obj) is list else ()):
-        if not depth or is_too_deep(inner, depth - 1):
-            return True
-    return False
+def is_too_deep(obj: Any) -> bool:
+    """Whether lists and maps in it nest deeper than DEPTH_MAX, which is as deep as it is looked into."""
+    values = [obj]
+    for _ in range(DEPTH_MAX + 2):
+        if not (inner := _containers(values)):
+            return False
+        values = _contents(inner)
+    return True
 
 
 def is_flat(body: dict[Any, Any]) -> bool:
     """Plain values and lists of them: a megabyte of empty maps, say, would take seventy of memory while it waits."""
-    if len(body) > FIELDS_MAX or not _TEXTS.issuperset(map(type, body)):
+    if len(body) > FIELDS_MAX or not _TEXTS.issuperset(map(type, body)) or len("".join(body)) > NAMES_MAX:
         return False
     items = 0
     for each in _containers(body.values()):
@@ -95,13 +106,17 @@ def is_flat(body: dict[Any, Any]) -> bool:
 
 
 def memory(body: dict[str, Any]) -> int:
-    """How many bytes of it a flat body takes, about."""
+    """How many bytes the values of a flat body take, about; its names are few and short."""
     return sum(map(_size_of, chain(body.values(), *_containers(body.values()))))
 
 
 def _containers(values: Collection[Any]) -> list[Any]:
     """Those of them that are lists or maps; done to every frame, so without a step of the interpreter for each."""
     return list(compress(values, map(_CONTAINERS.__contains__, map(type, values))))
+
+
+def _contents(containers: list[Any]) -> list[Any]:
+    return list(chain.from_iterable([each.values() if type(each) is dict else each for each in containers]))
 
 
 class Decoder:

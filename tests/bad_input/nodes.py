@@ -493,6 +493,15 @@ def _(stage: Stage) -> Told:
     return sentinel_again(stage, without_ledger)
 
 
+def with_a_flipped_bit(state: Path) -> None:
+    """In what describes its tables: no text any more."""
+    with contextlib.closing(sqlite3.connect(state / "ledger.db")) as store:
+        store.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    raw = bytearray((state / "ledger.db").read_bytes())
+    raw[raw.index(b"TABLE snapshots")] ^= 0x80
+    (state / "ledger.db").write_bytes(raw)
+
+
 @case("ledger of a newer version")
 def _(stage: Stage) -> Told:
     return sentinel_again(stage, with_newer_ledger)
@@ -501,6 +510,20 @@ def _(stage: Stage) -> Told:
 @case("ledger with a changed entry")
 def _(stage: Stage) -> Told:
     return sentinel_again(stage, with_broken_chain)
+
+
+@case("ledger with a flipped bit in what describes it")
+def _(stage: Stage) -> Told:
+    return sentinel_again(stage, with_a_flipped_bit)
+
+
+@case("ledger of another program")
+def _(stage: Stage) -> Told:
+    def spoil(state: Path) -> None:
+        with contextlib.closing(sqlite3.connect(state / "ledger.db")) as store:
+            store.execute("PRAGMA application_id = 1")
+
+    return sentinel_again(stage, spoil)
 
 
 @case("ledger that is a text")

@@ -22,15 +22,40 @@ def network(tmp_path: Path) -> Iterator[Network]:
 
 
 def flip_a_bit(store: Path) -> None:
-    with closing(sqlite3.connect(store)) as database, database:
+    """Of the file itself, in the bytes of its third entry."""
+    with closing(sqlite3.connect(store)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (raw,) = database.execute("SELECT raw FROM entries WHERE idx = 3").fetchone()
-        database.execute("UPDATE entries SET raw = ? WHERE idx = 3", (bytes([raw[0] ^ 1]) + raw[1:],))
+    flip(store, store.read_bytes().index(raw[:64]), 0)
+
+
+def flip(file: Path, at: int, bit: int) -> None:
+    raw = bytearray(file.read_bytes())
+    raw[at] ^= 1 << bit
+    file.write_bytes(raw)
 
 
 def cut_in_half(store: Path) -> None:
     with closing(sqlite3.connect(store)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     os.truncate(store, store.stat().st_size // 2)
+
+
+def test_r036_a_flipped_bit_in_what_describes_the_ledger_is_refused_as_any_other(network: Network) -> None:
+    network.of(1)
+    network.kill(1)
+    store = network.directory / "sn-1" / "ledger.db"
+    with closing(sqlite3.connect(store)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    flip(store, store.read_bytes().index(b"TABLE snapshots"), 7)  # no text any more
+    network.start(1)
+    refused = network.nodes.pop(1)
+    eventually("its end", lambda: not refused.running)
+    network.launch.processes.remove(refused)
+    assert refused.exit_code == 2
+    error, hint = refused.last_lines()
+    assert error == f"error: ledger store {store} is damaged: what should be text in it is none"
+    assert "start this one with --rejoin and --sentinel-ip" in hint
 
 
 @pytest.mark.slow

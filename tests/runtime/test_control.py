@@ -45,10 +45,10 @@ async def for_ever(link: Link, body: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def serving(
-    local: Local, handlers: Handlers, authorise: Callable[[Peer, str], None] = anything
+    local: Local, handlers: Handlers, authorise: Callable[[Peer, str], None] = anything, **more: Any
 ) -> AsyncIterator[tuple[Control, Mesh]]:
     mesh = Mesh(local)
-    control = Control(mesh, handlers, authorise)  # type: ignore[arg-type]
+    control = Control(mesh, handlers, authorise, **more)  # type: ignore[arg-type]
     async with mesh.run(listen=[(HERE, 0)]), control.run():
         yield control, mesh
 
@@ -177,8 +177,7 @@ def test_a_cancelled_call_leaves_the_link_whole(server: Local, client: Local) ->
 def test_notices_arrive_in_order(server: Local, client: Local) -> None:
     seen: list[int] = []
 
-    async def note(link: Link, body: dict[str, Any]) -> None:
-        await trio.sleep(0)
+    def note(link: Link, body: dict[str, Any]) -> None:
         seen.append(body["n"])
 
     async def act(link: Link) -> None:
@@ -189,8 +188,30 @@ def test_notices_arrive_in_order(server: Local, client: Local) -> None:
         while len(seen) < 300:
             await trio.sleep(0.01)
 
-    linked(server, client, {"note": note, "echo": echo}, act)
+    linked(server, client, {"echo": echo}, act, listeners={"note": note})
     assert seen == list(range(300))
+
+
+def test_what_has_to_be_asked_is_not_begun_where_it_is_told_so_nothing_of_a_link_waits_for_it(
+    server: Local, client: Local, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was told waited for what was told before, a thousand megabytes of it."""
+    begun: list[int] = []
+
+    async def slow(link: Link, body: dict[str, Any]) -> None:
+        begun.append(body["n"])
+        await trio.sleep_forever()
+
+    async def act(link: Link) -> None:
+        for n in range(3):
+            link.tell("slow", {"n": n})
+        assert await link.call("echo", {}, deadline_s=5) == {}
+
+    linked(server, client, {"slow": slow, "echo": echo}, act)
+    assert not begun
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records if "'slow'" in record.getMessage()] == [
+        "'slow' is nothing this node does"
+    ] * 3
 
 
 def test_requests_run_concurrently_and_64_at_most(server: Local, client: Local) -> None:
@@ -279,7 +300,7 @@ def test_a_verb_of_a_stranger_cannot_forge_lines_of_the_log(
     server: Local, client: Local, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def act(stream: Stream, link: Link) -> None:
-        await stream.send_all(frame.pack(["notice", "x\n2026 : swarm : INFO : forged" + "y" * 9000, {}]))
+        await stream.send_all(frame.pack(["notice", "x\n2026 : swarm : INFO : forged", {}]))
         await stream.send_all(frame.pack(["request", 1, "echo", {}]))
         await stream.receive_some()
         await stream.send_all(frame.pack(["bye", {}]))
@@ -291,12 +312,25 @@ def test_a_verb_of_a_stranger_cannot_forge_lines_of_the_log(
     assert len(line) < 300
 
 
-def test_an_answer_that_nobody_waits_for_is_ignored(server: Local, client: Local) -> None:
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (["reply", 77, {}], "an answer under the number 77, and no question of that number waits for one"),
+        (["error", 0, {}], "an answer under the number 0, and no question of that number waits for one"),
+        (["notice", "x" * 41, {}], "sl-1 (b) sent something that is no control message"),
+        (["request", 1, "x" * 41, {}], "sl-1 (b) sent something that is no control message"),
+        (["request", 1, "echo", {"x" * 1025: 0}], "sl-1 (b) sent something that is no control message"),
+    ],
+)
+def test_what_answers_nothing_or_has_a_name_without_end_ends_the_link(
+    server: Local, client: Local, said: list[Any], why: str
+) -> None:
+    """What was looked at and thrown away cost its sender nothing, and could be said again."""
+
     async def act(stream: Stream, link: Link) -> None:
-        await stream.send_all(frame.pack(["reply", 77, {}]) + frame.pack(["request", 1, "echo", {"n": 1}]))
-        decoder, answers = frame.Decoder(), []
-        while ["reply", 1, {"n": 1}] not in answers:
-            answers += decoder.feed(await stream.receive_some())
+        await stream.send_all(frame.pack(said))
+        await link.closed.wait()
+        assert link.reason == why
 
     raw_stream(server, client, act)
 

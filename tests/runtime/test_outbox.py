@@ -21,7 +21,7 @@ class Taker:
         self.taken: list[int] = []
         self.all = trio.Event()
 
-    async def take(self, link: Link, body: dict[str, Any]) -> None:
+    def take(self, link: Link, body: dict[str, Any]) -> None:
         self.taken.append(body["n"])
         if len(self.taken) == COUNT:
             self.all.set()
@@ -42,7 +42,7 @@ def test_a_frame_leaves_before_its_sender_waits_for_anything(server: Local, clie
         assert len(sent) == 1
         assert sent[0] > 0
 
-    linked(server, client, {"note": Taker().take}, act)
+    linked(server, client, {}, act, listeners={"note": Taker().take})
 
 
 def test_who_vanishes_while_something_is_said_to_it_ends_its_link_and_nothing_else(
@@ -59,7 +59,7 @@ def test_who_vanishes_while_something_is_said_to_it_ends_its_link_and_nothing_el
         with trio.fail_after(10):
             await link.closed.wait()
 
-    linked(server, client, {"note": Taker().take}, act)
+    linked(server, client, {}, act, listeners={"note": Taker().take})
 
 
 @pytest.mark.parametrize("size", [10, 900, 20_000])
@@ -70,7 +70,8 @@ def test_frames_that_the_system_does_not_take_at_once_arrive_whole_and_in_order(
 
     async def main() -> None:
         taker = Taker()
-        async with serving(server, {"note": taker.take}) as (_, mesh), serving(client, {}) as (control, _):
+        hearing = serving(server, {}, listeners={"note": taker.take})
+        async with hearing as (_, mesh), serving(client, {}) as (control, _):
             link = await control.connect(HERE, mesh.listen_ports[0], deadline_s=5)
             link._stream._session.raw._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             stuck = False

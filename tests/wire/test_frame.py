@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm.errors import BadInput
-from swarm.wire.frame import CAP, DEPTH_MAX, FIELDS_MAX, ITEMS_MAX, Decoder, is_flat, is_too_deep, memory, pack
+from swarm.wire.frame import (
+    CAP,
+    CONTAINERS_MAX,
+    DEPTH_MAX,
+    FIELDS_MAX,
+    ITEMS_MAX,
+    NAMES_MAX,
+    Decoder,
+    is_flat,
+    is_too_deep,
+    memory,
+    pack,
+)
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -88,6 +100,8 @@ def test_how_deep_a_frame_nests_is_known_to_the_level(around: Callable[[object],
         ({"a": [0] * (ITEMS_MAX - 1), "b": [0], "c": 0}, True),
         ({"a": [0] * ITEMS_MAX, "b": [0]}, False),
         ({1: "a number is no name"}, False),
+        ({"a" * (NAMES_MAX - 1): 0, "b": 0}, True),
+        ({"a" * NAMES_MAX: 0, "b": 0}, False),
         ({"a": {}}, False),
         ({"a": [1, []]}, False),
         ({"a": [1], "b": [{}]}, False),
@@ -117,3 +131,12 @@ def test_what_nests_deeper_than_python_recurses_is_refused_without_recursion() -
         Decoder().feed(struct.pack(">I", len(deep)) + deep)
     obj = {"a": nested(16, lambda obj: [obj])}
     assert Decoder().feed(pack(obj)) == [obj]
+
+
+@pytest.mark.parametrize("around", [lambda objs: objs, lambda objs: [[], objs[2:]], lambda objs: {"a": objs[1:]}])
+def test_a_frame_that_is_full_of_lists_and_maps_is_refused(around: Callable[[list[object]], object]) -> None:
+    """A megabyte of lists in lists took more than a second to look at, and sixty megabytes."""
+    full = around([[], {}] * (CONTAINERS_MAX // 2 - 1) + [[]])
+    assert Decoder().feed(pack(full)) == [full]
+    with pytest.raises(BadInput, match=rf"holds more than {CONTAINERS_MAX} lists and maps"):
+        Decoder().feed(pack([full, []]))

@@ -37,6 +37,8 @@ WARM_UPS = 5
 PHASES = ("copy_in", "hash", "offer", "scatter", "merge", "gather", "commit", "load")
 PARTS = {"fp32": 1, "bf16": 2, "int8": 4}
 """What part of a model is moved where each float32 travels in this form."""
+LOST_S = 3.0
+"""So much more than twice an undisturbed one may the round take in which a learning node is killed."""
 RING_BYTES = 100 * 10**6
 """Of each of its processes, beside a model."""
 RING = Path(swarm.__file__).resolve().parent.parent / "benchmarks" / "ring_tls.py"
@@ -118,7 +120,14 @@ def as_json(settings: Settings, measured: Measured) -> dict[str, Any]:
         "rss_peak_mb": measured.rss_peak_mb,
         "cpu_s": {role: _median(line[role] for line in measured.cpu_s) for role in ("sl", "ml", "sn")},
         "recovery_s": None if measured.killed_s is None else round(measured.killed_s - median(seconds), 4),
+        "allowed_s": None if measured.killed_s is None else round(allowed_s(seconds[: settings.killed_round]), 4),
     }
+
+
+def allowed_s(undisturbed_s: list[float]) -> float:
+    """How long the round may take in which a learning node is killed: by those before it, since the next one may have
+    to wait until the dead one is given up."""
+    return 2 * median(undisturbed_s) + LOST_S
 
 
 def _median(values: Iterable[float]) -> float:
