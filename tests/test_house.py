@@ -114,6 +114,30 @@ def test_what_a_machine_lacks_is_named_with_the_apt_line(tmp_path):
     assert refused.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(("twice", "code"), [(False, 0), (True, 2)])
+def test_ci_runs_what_failed_once_more_and_says_at_its_end_how_it_failed_first(tmp_path, twice, code):
+    """With a make that fails by the seed of its first run, and none of the packages to install."""
+    make = f"""#!/bin/sh
+echo "$@" >>{tmp_path}/asked
+case "$*" in
+    lint | test-slow) exit 0 ;;
+    test) printf '.F.\n=== FAILURES ===\nseed 7\n1 failed\n'; exit 2 ;;
+    *) echo again; exit {2 if twice else 0} ;;
+esac
+"""
+    for name, script in {"make": make, "dpkg": "#!/bin/sh\n"}.items():
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    ran = subprocess.run([ROOT / ".ci/run"], capture_output=True, text=True, env=environment)
+    assert (ran.returncode, ran.stderr) == (code, "")
+    again = "test ARGS=--last-failed --last-failed-no-failures none"
+    assert (tmp_path / "asked").read_text().splitlines() == ["lint", "test", again, *([] if twice else ["test-slow"])]
+    first = "=== FAILURES ===\nseed 7\n1 failed\n"
+    assert ran.stdout == f".F.\n{first}again\n\nHow it failed first, before it was run again:\n{first}"
+    assert {each.name for each in tmp_path.iterdir()} == {"make", "dpkg", "asked"}
+
+
 def test_make_alone_prints_the_targets_and_arguments_reach_the_commands():
     def make(*arguments):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}

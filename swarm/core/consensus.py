@@ -188,7 +188,10 @@ class Consensus(Standing):
         leadership = self._leadership
         if leadership is None or not leadership.tells(sender):
             return
-        if answer.conflict:
+        if sender in leadership.leaving:  # all that counts of its word is that it knows
+            if answer.term == self.term and not answer.conflict:
+                leadership.take(sender, answer)
+        elif answer.conflict:
             self._refuse(sender, answer.conflict)
         elif answer.term > self.term:
             self._enter(answer.term)

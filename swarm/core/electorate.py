@@ -70,6 +70,7 @@ class Electorate:
         voters: tuple[str, ...],
         behind: Mapping[str, int],
         in_step: Collection[str],
+        removed: Collection[str] = (),
         *,
         settled: bool,
         changing: bool,
@@ -77,8 +78,8 @@ class Electorate:
         """The voters to propose now, one more or one less; None: nothing to change at present.
 
         ``behind``: how many entries each node lacks that answers (the leader none); ``in_step``: who stores each entry
-        before it is acknowledged, while one voter decides alone; ``settled``: an entry of the leader's own term is
-        committed; ``changing``: a change of the voters is not yet committed.
+        before it is acknowledged, while one voter decides alone; ``removed``: who may be taken away at any moment;
+        ``settled``: an entry of the leader's own term is committed; ``changing``: a change of the voters is not yet.
         """
         if not (len(voters) == 2 and len(wanted) >= 3):
             self._passing_s = None
@@ -86,7 +87,7 @@ class Electorate:
             self._passing_s = now_s
         if not settled or changing or not wanted:
             return None
-        change = self._next(now_s, wanted, voters, behind, in_step)
+        change = self._next(now_s, wanted, voters, behind, in_step, removed)
         # Who decides on a change are the voters that it leads to: enough of them must be there.
         if change is None or sum(uid in behind for uid in change) < majority(change):
             return None
@@ -99,6 +100,7 @@ class Electorate:
         voters: tuple[str, ...],
         behind: Mapping[str, int],
         in_step: Collection[str],
+        removed: Collection[str],
     ) -> tuple[str, ...] | None:
         missing = [uid for uid in wanted if uid not in voters]
         ready = [uid for uid in missing if behind.get(uid, BEHIND_MAX + 1) <= BEHIND_MAX]
@@ -110,7 +112,8 @@ class Electorate:
             return (*voters, ready[0])
         if self._passing_s is not None and now_s - self._passing_s >= PASSING_S:
             return (min(voters, key=lambda uid: wanted.index(uid) if uid in wanted else len(wanted)),)
-        surplus = sorted((uid for uid in voters if uid not in wanted), key=lambda uid: uid in behind)
-        if surplus and (not missing or len(voters) == VOTERS_MAX):  # the silent ones first
+        surplus = [uid for uid in voters if uid not in wanted]
+        surplus.sort(key=lambda uid: (uid in behind, uid not in removed))  # the silent ones first
+        if surplus and (not missing or len(voters) == VOTERS_MAX):
             return tuple(uid for uid in voters if uid != surplus[0])
         return None

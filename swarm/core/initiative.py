@@ -50,12 +50,14 @@ class Initiative:
         return proposals
 
     def _voters(self, now_s: float, consensus: Consensus) -> list[Propose]:
+        sns = self._ledger.sns()
         voters = self._electorate.tick(
             now_s,
-            wanted(self._ledger.sns(), self._ledger.sentinel),
+            wanted(sns, self._ledger.sentinel),
             consensus.voters,
             consensus.behind(),
             consensus.in_step,
+            set(consensus.voters) - set(dict(sns)),
             settled=consensus.committed_own_term,
             changing=consensus.changing,
         )

@@ -2,7 +2,8 @@
 
 One object for each term that ``core/consensus`` wins. Guarantees: an entry is committed when a majority of the voters
 and this node have stored it, and every learner in step too while one voter decides alone, which sends nothing that it
-has not stored; of earlier terms' entries only those count that one of the own term follows (Raft 5.4.2).
+has not stored; of earlier terms' entries only those count that one of the own term follows (Raft 5.4.2). Whom an entry
+drops is told that it is committed, as long as it answers, and counts for nothing meanwhile: nobody else would tell it.
 """
 
 from __future__ import annotations
@@ -79,6 +80,11 @@ class Leadership:
         """That node gets the entries from here."""
         return uid in self._followers
 
+    @property
+    def leaving(self) -> tuple[str, ...]:
+        """Those of them that are none of the network's any longer, and have yet to know it."""
+        return tuple(uid for uid, follower in self._followers.items() if follower.leaves)
+
     def heard(self, within_s: float) -> int:
         """How many of the other voters answered in the last so many seconds."""
         return sum(self._now_s - self._followers[uid].heard_s <= within_s for uid in self._others())
@@ -97,13 +103,15 @@ class Leadership:
         return {self.uid: 0} | {
             uid: last - follower.match
             for uid, follower in self._followers.items()
-            if follower.answered and self._now_s - follower.heard_s <= ELECTION_MAX_S
+            if follower.answered and not follower.leaves and self._now_s - follower.heard_s <= ELECTION_MAX_S
         }
 
     # ---- events
 
     def tick(self, now_s: float) -> None:
         self._now_s = now_s
+        for uid in self.leaving:
+            self._let_go(uid)
         for uid, follower in self._followers.items():
             if follower.in_step and not self._is_fresh(follower):
                 follower.in_step = False
@@ -114,13 +122,19 @@ class Leadership:
 
     def set_followers(self, learners: Iterable[str]) -> None:
         """Voters as the log names them, learners as the ledger does."""
-        known = self._followers
-        uids = dict.fromkeys([*self._journal.voters, *learners])
+        journal, known = self._journal, self._followers
+        stay = dict.fromkeys([*journal.voters, *learners])
         self._followers = {
-            uid: known.get(uid) or Progress(self._journal.stored + 1, self._now_s) for uid in uids if uid != self.uid
+            uid: known.get(uid) or Progress(journal.stored + 1, self._now_s)
+            for uid in dict.fromkeys([*stay, *known, *journal.decided])
+            if uid != self.uid
         }
-        for follower in self._followers.values():
+        for uid, follower in self._followers.items():
             follower.in_step = follower.in_step and self.alone
+            if uid in stay:
+                follower.stay()
+            elif not follower.leaves:
+                follower.leave(max(journal.commit, journal.voters_index), self._now_s)
         self._note_copies()
         self.advance()
         for uid, follower in self._followers.items():
@@ -132,13 +146,23 @@ class Leadership:
         if answer.stamp == 0:
             return
         go_on = follower.take(answer, self._journal.last_index, self._journal.shared, self._now_s)
-        follower.in_step = self.alone and follower.match >= self._journal.commit and self._is_fresh(follower)
+        has_all = follower.match >= self._journal.commit and self._is_fresh(follower)
+        follower.in_step = self.alone and has_all and not follower.leaves
         self._note_copies()
+        if self._let_go(sender):
+            return
         if go_on:
             self.advance(sender)
             if not answer.found and follower.state is State.PROBING:
                 self._ask(sender, follower)
         self._release()
+
+    def _let_go(self, uid: str) -> bool:
+        """Whether nothing is left to tell that node."""
+        gone = self._followers[uid].is_gone(self._now_s, ELECTION_MAX_S)
+        if gone:
+            del self._followers[uid]
+        return gone
 
     def read(self, number: int) -> None:
         gathers = bool(self._reads)  # a question is on its way: the next one is asked for all that wait by then
@@ -244,7 +268,7 @@ class Leadership:
 
     def _send_entries(self, uid: str, follower: Progress, prev: int, entries: tuple[LogEntry, ...], stamp: int) -> None:
         journal = self._journal
-        follower.commit_sent = journal.commit
+        follower.note_commit(journal.commit, stamp)
         one_copy = self.alone and not self.copies
         last = max(journal.shared, prev + len(entries))
         self._send(uid, Entries(self.term, stamp, prev, journal.hash_at(prev), entries, last, journal.commit, one_copy))
@@ -259,4 +283,5 @@ class Leadership:
             follower.check(self._journal.last_index)
             assert not follower.in_step or follower.match >= self._journal.commit, "who is in step has all"
         assert set(self._others()) <= set(self._followers), "every voter is told of every entry"
+        assert not set(self._others()) & set(self.leaving), "and stays"
         assert [read.stamp for read in self._reads] == sorted(read.stamp for read in self._reads)

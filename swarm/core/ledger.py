@@ -219,9 +219,8 @@ class Ledger:
         node = self.nodes.get(claim.uid)
         identity = claim.identity or (node.identity if node else None)
         assert identity is not None, "an introduction brings an identity, anybody else has joined"
-        if node is not None:
-            if not self.voting.is_followed(claim.kind):
-                node.must_be_here(claim)
+        if node is not None and not self.voting.is_followed(claim.kind):
+            node.must_be_here(claim)
             if claim.kind != "NodeJoined":
                 self.rules.must_be_current(node, claim.kind)
         version = self.rules.judging(claim.kind, claim.body)

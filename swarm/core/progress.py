@@ -1,6 +1,6 @@
 """What a leader knows of one follower's log, and what it may send it.
 
-Used by ``core/leading``. Three states, and what leads from one to the next:
+Used by ``core/leadership``. Three states, and what leads from one to the next:
 
     probing    one question without entries after the other, until the follower has what comes before ``next``
                found -> streaming; not found -> probing further back, or streaming when that is known, or offered
@@ -56,6 +56,11 @@ class Progress:
     in_step: bool = False
     fresh_s: float = float("-inf")
     """When it last had everything, or came nearer to it."""
+    leaves: int = 0
+    """The entry by which it is none of the network's any longer, and which it has yet to be told; 0: it is one."""
+    left_s: float = 0.0
+    told: int = 0
+    """The first stamp with which it was told that this entry is committed."""
 
     def take(self, answer: Answer, last: int, shared: int, now_s: float) -> bool:
         """Note an answer of this term; the log ends with ``last`` and may be sent up to ``shared``. Whether there is
@@ -113,6 +118,23 @@ class Progress:
     def is_due(self, now_s: float) -> bool:
         return now_s - self.sent_s >= HEARTBEAT_S
 
+    def leave(self, index: int, now_s: float) -> None:
+        self.leaves, self.left_s, self.told, self.in_step = index, now_s, 0, False
+
+    def stay(self) -> None:
+        self.leaves = 0
+
+    def note_commit(self, commit: int, stamp: int) -> None:
+        """A message goes out that says so; one without a stamp is not answered."""
+        self.commit_sent = commit
+        if self.leaves and not self.told and commit >= self.leaves:
+            self.told = stamp
+
+    def is_gone(self, now_s: float, patience_s: float) -> bool:
+        """Nothing is left to tell it: it knows, or does not answer."""
+        knows = 0 < self.told <= self.answered and self.match >= self.leaves
+        return self.leaves > 0 and (knows or now_s - max(self.heard_s, self.left_s) > patience_s)
+
     def offer(self) -> None:
         self._go(State.OFFERED, self.next)
 
@@ -124,3 +146,4 @@ class Progress:
         assert len(self.flight) <= WINDOW, "what is unanswered is bounded"
         assert list(self.flight) == sorted(set(self.flight)), "entries are sent in their order"
         assert not self.flight or self.flight[-1] == self.next - 1
+        assert not (self.leaves and self.in_step), "who leaves is no copy"

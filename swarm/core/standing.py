@@ -66,6 +66,11 @@ class Standing:
         return self._journal.voters
 
     @property
+    def leaving(self) -> tuple[str, ...]:
+        """On the leader: who is none of the network's nodes any longer, and has yet to be told."""
+        return self._leadership.leaving if self._leadership is not None else ()
+
+    @property
     def commit(self) -> int:
         return self._journal.commit
 

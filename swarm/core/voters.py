@@ -16,6 +16,7 @@ from collections.abc import Collection
 from typing import Any
 
 from swarm.core.claims import EntryHeader, Verified
+from swarm.core.election import majority
 from swarm.core.events import Event, NodeGone, Recovered, VotersChanged
 from swarm.core.names import Identity
 from swarm.core.node import Node
@@ -55,6 +56,13 @@ class Voters:
         """Whether this node was removed, and has handed over what it decided. ``followed``: the voters of consensus."""
         node, voters = self._nodes.get(uid), self.uids if self._rules.active >= FOLLOWED else followed
         return node is not None and node.state == "removed" and uid not in voters
+
+    def believes(self, uid: str, said_by: Collection[str], followed: Collection[str]) -> bool:
+        """Whether this node has it from others that it was removed: from a majority, or from one of them where its own
+        ledger says so, too. Nobody's word ends who decides alone."""
+        node, others = self._nodes.get(uid), [other for other, _ in self.sns() if other != uid]
+        needed = 1 if node is not None and node.state == "removed" else majority(others)
+        return tuple(followed) != (uid,) and sum(other in said_by for other in others) >= needed
 
     # ---- the kinds
 

@@ -33,6 +33,7 @@ from swarm.nodes.sn_life import Life
 from swarm.nodes.sn_links import Links
 from swarm.nodes.sn_proposals import PROPOSE_S, Proposals
 from swarm.nodes.sn_recoveries import Recoveries
+from swarm.nodes.sn_removal import Removal
 from swarm.nodes.sn_return import ComeBack
 from swarm.nodes.status import ledger_status, rules_note
 from swarm.nodes.trainings import Trainings
@@ -139,7 +140,8 @@ class NetworkNode:
             clock=settings.clock,
         )
         self.recoveries = Recoveries(self.driver)
-        self.heads = Heads(local, settings.clock, self.driver, self._end)
+        self.removal = Removal(self.driver, state.uid, self._end)
+        self.heads = Heads(local, settings.clock, self.driver, self.removal, self._end)
         self.links = Links(
             local,
             lambda: self.driver.ledger,
@@ -194,7 +196,7 @@ class NetworkNode:
             nursery.start_soon(self._keep_heads)
             nursery.start_soon(heaps.give_back)
             nursery.start_soon(self.heads.judge.run)
-            self._check_standing()
+            self.removal.check()
             await self._join()
             self._say_ready()
             await trio.sleep_forever()
@@ -245,27 +247,18 @@ class NetworkNode:
                 log.warning("joining the network waits: %s", error.message)
                 await trio.sleep(JOIN_AGAIN_S)  # who is turned away is told so at once
         if not outcome.accepted:
-            if known is not None and known.state == "removed" and self.driver.role == "leader":
-                await trio.sleep_forever()  # it ends once it has handed over
+            if self.removal.hands_over:
+                log.warning("%s", " ".join(self.removal.notes(self.links)))
+                await trio.sleep_forever()  # it ends once it has
             raise Refused(f"the network did not admit this node: {outcome.reason}")
         while self.driver.ledger.head_index < outcome.index:
             await self._applied.wait()
-
-    def _check_standing(self) -> None:
-        """Whether the ledger still has a place for this node, under this node key."""
-        if self.driver.ledger.voting.is_over(self.local.state.uid, self.driver.voters):
-            self._end(
-                Refused(
-                    "this network node was removed from its network",
-                    hint="to have it back as a new one, start it with a new state directory (--state)",
-                )
-            )
 
     # ---- links
 
     def authorise(self, peer: Peer, verb: str) -> None:
         authorise(peer, verb)
-        check_place(peer, verb, self.driver.ledger, self.driver.voters)
+        check_place(peer, verb, self.driver.ledger, self.driver.partners)
 
     def _note_ended(self, error: Replaced | RunsTwice | Outdated) -> None:
         """Another process has this node key: the directory was copied; or this one slept, or its directory is old. Or
@@ -331,7 +324,8 @@ class NetworkNode:
                 return await self.leader.head(bool(body.get("here")), CALL_S)
             return {"head": self.driver.ledger.head_index}
         upgrading = rules_note(self.driver.ledger)
-        notes = [*self.leader.notes(), *self.driver.notes(), *self.heads.notes(), upgrading, self._returned]
+        notes = [*self.leader.notes(), *self.removal.notes(self.links), *self.driver.notes(), *self.heads.notes()]
+        notes += [upgrading, self._returned]
         notes += [self._elsewhere] if self._alone else []
         said = [note for note in notes if note]
         seen = (self.life.heard_ms, self.life.silent(), said, self.trainings.of)
@@ -366,7 +360,7 @@ class NetworkNode:
         if not applied.outcome.accepted:
             level = logging.INFO if _overtaken(entry) else logging.WARNING
             log.log(level, "entry %d refused: %s", entry.index, applied.outcome.reason)
-        self._check_standing()
+        self.removal.check()
 
 
 def authorise(peer: Peer, verb: str) -> None:
@@ -377,10 +371,10 @@ def authorise(peer: Peer, verb: str) -> None:
         )
 
 
-def check_place(peer: Peer, verb: str, ledger: Ledger, voters: tuple[str, ...]) -> None:
+def check_place(peer: Peer, verb: str, ledger: Ledger, partners: tuple[str, ...]) -> None:
     """Raise what the ledger has against this verb of this node, which has the role for it."""
     node = ledger.nodes.get(peer.uid)
-    removed = node is not None and node.state == "removed" and peer.uid not in voters
+    removed = node is not None and node.state == "removed" and peer.uid not in partners
     if removed and verb not in ("heads", "status"):
         raise Refused(
             f"{peer.identity} was removed from this network", hint="its vote and its node key are not taken back"

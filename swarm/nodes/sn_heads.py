@@ -28,6 +28,7 @@ from swarm.core.ordering import epoch_of
 from swarm.errors import BadInput, SwarmError
 from swarm.nodes.clocks import Clocks
 from swarm.nodes.sn_recovery import Judge, Recovery, judged
+from swarm.nodes.sn_removal import Removal
 from swarm.nodes.sn_return import ComeBack
 from swarm.nodes.sn_twins import Twins
 from swarm.runtime.clock import Clock
@@ -52,9 +53,11 @@ log = logging.getLogger("swarm.SN")
 class Heads:
     """``end`` is called with a ComeBack when this node may not go on as it is."""
 
-    def __init__(self, local: Local, clock: Clock, driver: Driver, end: Callable[[SwarmError], None]) -> None:
+    def __init__(
+        self, local: Local, clock: Clock, driver: Driver, removal: Removal, end: Callable[[SwarmError], None]
+    ) -> None:
         self._state, self._clock, self._driver, self._end = local.state, clock, driver, end
-        self._signed, self._twins = local.acquaintances.signed, Twins(local)
+        self._signed, self._twins, self._removal = local.acquaintances.signed, Twins(local), removal
         self._met: WeakSet[Link] = WeakSet()
         self.evidence: list[Evidence] = []
         self._clocks = Clocks()
@@ -93,7 +96,7 @@ class Heads:
         """
         ledger, uid = self._driver.ledger, link.peer.uid
         known = ledger.nodes.get(uid)
-        ours = uid in (*self._driver.voters, *self._to_come) or (
+        ours = uid in (*self._driver.partners, *self._to_come) or (
             known is not None and known.identity.role == "sn" and not known.gone
         )
         return link in self._met and (ours or not ledger.head_index or self._behind())
@@ -133,6 +136,7 @@ class Heads:
                 body = await link.call("heads", self._told(link), deadline_s=ANSWER_S)
                 await self._take(link, body)
                 self._twins.take(link, body)
+                self._removal.take(link, body)
             except SwarmError as error:
                 log.warning("heads of %s: %s", link.peer, error.message)
             await trio.sleep(EVERY_S)
@@ -145,6 +149,7 @@ class Heads:
         self._twins.take(link, body)
         reply = self._told(link)  # what was known before the question: it may bring the same head back
         await self._take(link, body)
+        self._removal.take(link, body)
         return reply
 
     def _told(self, link: Link) -> dict[str, Any]:
@@ -155,6 +160,7 @@ class Heads:
             "recovery": self._recovery,
             "wall_ms": self._clock.wall_ms(),
             **self._twins.told(link),
+            **self._removal.told(link),
         }
 
     async def _take(self, link: Link, body: Any) -> None:

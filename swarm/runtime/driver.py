@@ -159,6 +159,12 @@ class Driver:
         return self._orderer.consensus.voters
 
     @property
+    def partners(self) -> tuple[str, ...]:
+        """Whose words about the order of entries are taken: the voters', and on the leader theirs who have yet to be
+        told that they were removed."""
+        return (*self.voters, *self._orderer.consensus.leaving)
+
+    @property
     def leader_uid(self) -> str | None:
         """Who leads as far as this node knows; while one voter decides alone, that one."""
         return self._orderer.leader or (self.voters[0] if len(self.voters) == 1 else None)

@@ -15,7 +15,7 @@ from typing import Any
 from swarm.core.ordering import LogEntry
 from swarm.core.snapshot import Snapshot, digest_of
 from swarm.errors import BadInput
-from swarm.runtime.storefile import ENTRY_COLUMNS, RECOVER, SUMMED, read_entry, read_voters, sum_of
+from swarm.runtime.storefile import ENTRY_COLUMNS, RECOVER, SUMMED, damaged, read_entry, read_voters, sum_of
 from swarm.runtime.storejobs import SNAPSHOT_COLUMNS, Base, read_snapshot
 from swarm.wire.certnames import printable
 from swarm.wire.order import log_entry
@@ -53,7 +53,15 @@ def check(path: Path, connection: sqlite3.Connection, base: Base) -> int:
         raise _damaged(path, previous.index + 1, f"its notes speak of term {term} and entry {commit}")
     _check_notes(path, notes)
     _check_snapshots(path, connection, base, standing)
+    _check_order(path, connection)
     return previous.index
+
+
+def _check_order(path: Path, connection: sqlite3.Connection) -> None:
+    """All was read one after the other; what is looked up by its key is found by SQLite's trees, and written there."""
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise damaged(path, found)
 
 
 def _check_notes(path: Path, notes: dict[str, Any]) -> None:

@@ -58,6 +58,12 @@ class Participants:
             what, lambda: all(len(self.rounds_of(peer, members)) >= aims[peer.name] for peer in peers), patience_s
         )
 
+    def handed(self) -> list[dict[str, Any]]:
+        """What the programs have recorded of each model that they were handed."""
+        files = (self._directory / "records").glob("*.jsonl")
+        lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [line for line in lines if "digest" in line]
+
     @contextlib.contextmanager
     def storm(self, number: int) -> Iterator[dict[str, Any]]:
         """Meanwhile somebody with this participant's certificate connects to the network node 200 times a second, from
@@ -113,4 +119,9 @@ def processor_s(process: Process) -> float:
 
 
 def holds(process: Process, text: str) -> bool:
-    return text in process.log.read_text(encoding="utf-8")
+    return mentions(process, text) > 0
+
+
+def mentions(process: Process, text: str) -> int:
+    """How often it is in its log."""
+    return process.log.read_text(encoding="utf-8").count(text)

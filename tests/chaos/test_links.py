@@ -11,15 +11,18 @@ from swarm.nodes.bench.hosts import check_available, network
 from swarm.nodes.launch import Launch
 from swarm.runtime.control import BEAT_S
 from swarm.runtime.turnstile import BURST, PER_S, WAITING_MAX
-from tests.chaos.participants import Participants, holds, processor_s, resident
+from tests.chaos.participants import Participants, holds, mentions, processor_s, resident
 from tests.nodes.waiting import eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.slow, pytest.mark.alone]
 
 MIB = 1 << 20
-SLOW = {"delay_s": 0.2, "loss": 0.02, "rate_bps": 10e6}
+SLOW = {"delay_s": 0.15, "jitter_s": 0.1, "loss": 0.02, "rate_bps": 10e6}
+"""200 ms, 50 more or less."""
 DRIP = {"rate_bps": 8 * 1024, "queue_bytes": 16 * 1024}
 NOTICED_S = 15.0
+SHORT = 600
+TOO_FEW = "; 1 of at least 2 members are left"
 
 
 @pytest.fixture
@@ -33,14 +36,22 @@ def three(tmp_path):
         yield Participants(tmp_path, launch, net, min_peers=2)
 
 
+def agree(three):
+    """All adopted the same model in the same round, and were handed the same bytes."""
+    digests, hashes = {}, {}
+    for peer in three.peers:
+        for line in peer.rounds:
+            assert digests.setdefault(line["round"], line["digest"]) == line["digest"]
+    for line in three.handed():
+        assert hashes.setdefault(line["digest"], line["hash"]) == line["hash"]
+    assert set(digests.values()) <= set(hashes)
+
+
 def test_r027_rounds_complete_at_200_ms_2_percent_loss_and_10_mbit(three, record_property):
     three.merge(1, members=3)
     three.net.set(three.net.pairs(), **SLOW)
     three.merge(5, members=3, patience_s=300)
-    digests = {}
-    for peer in three.peers:
-        for line in peer.rounds:
-            assert digests.setdefault(line["round"], line["digest"]) == line["digest"]
+    agree(three)
     seconds = sorted(line["seconds"] for peer in three.peers for line in peer.rounds[-5:])
     record_property("round_s_median", seconds[len(seconds) // 2])
     print(f"rounds of 400 KB: median {seconds[len(seconds) // 2]:.1f} s, longest {seconds[-1]:.1f} s")
@@ -104,3 +115,30 @@ def test_r029_a_connection_whose_packets_vanish_is_noticed_by_both_sides_in_time
     three.merge(3, members=2, of=others)
     three.net.set([*away, *towards], cut=False)
     three.merge(2, members=3)
+
+    agree(three)
+
+
+def test_r021_r022_r033_who_has_min_peers_goes_on_nobody_does_without_and_no_part_of_a_model_is_taken(three):
+    """What peers offer is heard of all the time, and for a while not to be had: of one, of nobody, of one in part."""
+    *others, alone = three.peers
+    between = [pair for pair in three.net.pairs() if 1 not in pair]
+    of_one = [pair for pair in between if 4 in pair]
+    three.merge(2, members=3)
+    alone_before = three.rounds_of(alone, 2)
+
+    three.net.set(of_one, cut=True)
+    three.merge(3, members=2, of=others)
+    aborted = mentions(three.network_node, TOO_FEW)
+    three.net.set(between, cut=True)
+    eventually("the end of a round", lambda: mentions(three.network_node, TOO_FEW) > aborted)
+    three.net.set(between, cut=False)
+    three.merge(2, members=3)
+
+    three.net.set(of_one, longest_bytes=SHORT)
+    three.merge(3, members=2, of=others)
+    assert any(three.net.counts(*pair)["dropped"] for pair in of_one)
+    three.net.set(of_one, longest_bytes=0)
+    three.merge(2, members=3)
+    assert three.rounds_of(alone, 2) == alone_before
+    agree(three)

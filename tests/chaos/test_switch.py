@@ -73,6 +73,15 @@ def test_a_link_with_a_rate_holds_no_more_than_its_queue():
     assert [len(switch.arrived(now)) for now in (0.9, 1.1, 2.1, 3.1, 4.1)] == [0, 1, 1, 1, 1]
 
 
+def test_what_is_longer_than_a_link_takes_vanishes_and_the_rest_passes():
+    switch = introduced()
+    switch.obey({"links": [[1, 2]], "set": {"longest_bytes": 600}})
+    for size in (100, 600, 601, 1514):
+        send(switch, 1, TWO, ONE, size=size)
+    assert [len(frame) for _, frame in switch.arrived(0.0)] == [100, 600]
+    assert switch.links[1, 2].counts == {"passed": 2 + 1, "lost": 0, "dropped": 2, "cut": 0}  # and the introduction
+
+
 def test_what_passes_a_port_shares_its_link_to_the_middle_and_waits_for_its_turn_there():
     switch = introduced()
     switch.obey({"links": [[3, 0], [0, 3]], "set": {"rate_bps": 8000}})  # a frame of 1000 bytes a second, up and down

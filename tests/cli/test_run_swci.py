@@ -127,6 +127,26 @@ def test_a_kill_while_it_waits_loses_nothing_and_the_script_may_run_again(identi
     assert answers[9][:3] == answers[3][:3]
 
 
+def test_r019_a_kill_while_it_creates_a_task_leaves_it_whole_or_not_at_all_and_the_script_may_run_again(
+    identity, usr, script
+):
+    created = []
+    for when in ("before", "after"):
+        (usr / f"{when}.yaml").write_text(TASK.format(name=when))
+        created += [f"create task from {when}.yaml", f"get task body {when}", f"finalize task {when}"]
+        script(*created[-3:])
+        point = [when, "swarm.nodes.client", "Client.propose:TaskCreated", "swarm.cli.run_swci"]
+        killed = subprocess.run([sys.executable, "-m", "tests.trapped", *point, *map(str, identity), "--usr-dir", usr])
+        assert killed.returncode == -signal.SIGKILL
+    script("list tasks", *created, *created, "list tasks")
+    again = run(*identity, "--usr-dir", usr, "--json")
+    assert again.returncode == 0, again.stderr
+    outputs = [one["output"] for one in json.loads(again.stdout)["commands"]][3:]
+    assert ("before" in outputs[0], "after" in outputs[0]) == (False, True)
+    assert outputs[1:7] == outputs[7:13]
+    assert outputs[-1] == [*outputs[0], "before"]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_a_signal_ends_it_at_once_and_leaves_nothing(identity, swarm, tmp_path, number, code):
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

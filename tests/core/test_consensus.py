@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from swarm.core.consensus import Consensus
+from swarm.core.election import ELECTION_MAX_S
 from swarm.core.leadership import PIECE_BYTES
 from swarm.core.ordering import (
     LEAP_MAX,
@@ -322,6 +323,34 @@ def test_a_leader_that_a_majority_follows_is_not_stopped_by_one_that_differs() -
     assert node.role == "leader"
     node.handle(Proposed(next_entries(node, b"on")))
     node.check()
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(2, 1, False, 0, 0, 1), Answer(3, 1, False, 0, 9, 0), Answer(2, 1, True, 9, 9, 0)]
+)
+def test_who_leaves_moves_nobody_any_longer(answer: Answer) -> None:
+    """It gets entries until it knows that it was removed, and may have been removed for what it says."""
+    disk = disk_of("one", voters=("a",))
+    node = led(disk, learners=("b",))
+    node.handle(Configured(()))
+    assert node.leaving == ("b",)
+    assert not [effect for effect in take(node, disk, "b", answer) if not isinstance(effect, Send)]
+    assert (node.role, node.term, node.refused) == ("leader", 2, False)
+    node.handle(Ticked(ELECTION_MAX_S / 2))
+    assert node.leaving == ("b",)
+    node.handle(Ticked(2 * ELECTION_MAX_S))
+    assert node.leaving == ()
+
+
+def test_who_leaves_and_is_taken_back_before_it_knows_is_a_copy_again() -> None:
+    disk = disk_of("one", voters=("a",))
+    node = led(disk, learners=("b",))
+    node.handle(Configured(()))
+    node.handle(Configured(("b",)))
+    assert node.leaving == ()
+    for stamp in (1, 2, 3):
+        take(node, disk, "b", Answer(2, stamp, True, disk.last_index, disk.last_index, 0))
+    assert node.in_step == ("b",)
 
 
 def test_what_an_only_voter_stored_it_may_have_acknowledged() -> None:

@@ -64,14 +64,14 @@ class Steps:
         self.electorate = Electorate()
         self.voters, self.wanted, self.behind = tuple(voters), tuple(wanted), behind
         self.in_step: set[str] | None = None  # all that answer
+        self.removed = ""
         self.now_s = 0.0
 
     def tick(self, seconds: float = 0.1, *, settled: bool = True, changing: bool = False) -> str | None:
         self.now_s += seconds
         in_step = set(self.behind) if self.in_step is None else self.in_step
-        voters = self.electorate.tick(
-            self.now_s, self.wanted, self.voters, self.behind, in_step, settled=settled, changing=changing
-        )
+        state = (self.wanted, self.voters, self.behind, in_step, self.removed)
+        voters = self.electorate.tick(self.now_s, *state, settled=settled, changing=changing)
         if voters is None:
             return None
         self.voters = voters
@@ -150,6 +150,16 @@ def test_the_silent_ones_go_first() -> None:
     steps = Steps("abc", "a", {"a": 0, "c": 0})
     assert steps.tick() == "ac"
     assert steps.tick() == "a"
+
+
+def test_of_those_that_answer_who_was_removed_goes_first() -> None:
+    """It may be stopped at any moment, and two would decide only together."""
+    steps = Steps("abc", "a", {"a": 0, "b": 0, "c": 0})
+    steps.removed = "c"
+    assert steps.tick() == "ab"
+    steps = Steps("abc", "a", {"a": 0, "c": 0})
+    steps.removed = "c"
+    assert steps.tick() == "ac", "b is silent, and would be needed"
 
 
 def test_no_step_into_a_state_that_could_not_decide() -> None:

@@ -480,6 +480,22 @@ def test_once_the_leader_is_removed_the_ledger_has_the_voters_that_consensus_has
     assert restored(again.disk.snapshot).voters == again.disk.snapshot.voters
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_one_that_is_removed_and_does_not_lead_learns_it_from_its_own_ledger(count: int) -> None:
+    """Nobody else tells it: it would run for ever, and whoever follows the ledger through it would stop with it."""
+    for place in range(count):
+        hand = Hand(count)
+        hand.begin()
+        one = hand.sns[place]
+        if one is hand.leader:
+            continue
+        assert hand.told(hand.leader, removal(hand, one)).outcome.accepted
+        hand.run(20, until=lambda one=one: one.ledger.voting.is_over(one.uid, one.orderer.consensus.voters))
+        assert one.ledger.voting.is_over(one.uid, one.orderer.consensus.voters)
+        hand.run(3)
+        assert hand.leader.orderer.consensus.leaving == ()
+
+
 def test_one_that_decides_alone_and_starts_again_after_it_was_removed_hands_over() -> None:
     hand = Hand(2)
     hand.begin()

@@ -16,6 +16,7 @@ from swarm.core.kinds import FIELDS
 from swarm.core.ledger import Ledger
 from swarm.core.snapshot import restored, taken
 from swarm.core.upgrade import AGAIN_S, SETTLED_S, Upgrade
+from swarm.core.voters import FOLLOWED
 from swarm.errors import Outdated
 from tests.core.scene import Actor, Scene
 
@@ -212,3 +213,19 @@ def test_a_node_that_comes_back_with_its_former_release_begins_the_while_anew():
     assert upgrade.tick(SETTLED_S, 1, 2) is None
     assert upgrade.tick(2 * SETTLED_S - 0.1, 1, 2) is None
     assert upgrade.tick(2 * SETTLED_S, 1, 2) == 2
+
+
+@pytest.mark.parametrize("version", [FOLLOWED - 1, FOLLOWED])
+def test_what_consensus_has_followed_counts_whatever_release_says_so(version):
+    """Who was removed holds up no new rules, and still decides until it has handed over."""
+    scene, (peer, person) = swarm_of("sn", "swci")
+    again(scene, scene.sn, version)
+    again(scene, person, version)
+    again(scene, peer, version - 1)
+    both = [scene.sn.uid, peer.uid]
+    assert scene.say(scene.sn, "Configuration", {"voters": both}).accepted
+    assert scene.say(person, "SnRemoved", {"uid": peer.uid}).accepted
+    assert activate(scene, version).accepted
+    outcome = scene.say(peer, "Configuration", {"voters": [scene.sn.uid]})
+    assert outcome.accepted == (version >= FOLLOWED), outcome.reason
+    assert scene.ledger.voters == ((scene.sn.uid,) if outcome.accepted else tuple(both))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,15 +122,33 @@ class Scene:
         self.launch.wait_ready([process], PATIENCE_S)
         return process
 
-    def begin_operator(self, host: int, *flags: str, nodes: int = 1, syncs: int = 3, runner: str = RUNNER) -> Process:
+    def begin_operator(
+        self,
+        host: int,
+        *flags: str,
+        nodes: int = 1,
+        syncs: int = 3,
+        runner: str = RUNNER,
+        program: Sequence[str] = ("swarm.cli.run_swop",),
+    ) -> Process:
         tree, state = self.swarm.trees[host - 1], self.directory / f"swop-{host}"
         profile = self.profile(host, nodes, syncs, runner)
         command = [
-            *(sys.executable, "-m", "swarm.cli.run_swop", "--engine", "process", *flags),
+            *(sys.executable, "-m", *program, "--engine", "process", *flags),
             *("--usr-dir", str(profile.parent), "--profile-file-name", profile.name, "--state", str(state)),
             *("--key", str(tree.key("swop")), "--cert", str(tree.certificate("swop")), "--capath", str(tree.capath)),
         ]
         return self.launch.start(f"swop-{host}", "SWOP", command, state=state)
+
+    def restart_sentinel(self) -> None:
+        """Killed, and started again from its directory on the ports it had."""
+        sentinel = self.swarm.network[0]
+        ready = sentinel.ready()
+        assert ready is not None
+        self.kill(sentinel)
+        self.swarm.start_network_node(1, p2p_port=ready["p2p_port"], api_port=ready["api_port"])
+        self.swarm.network[0] = self.swarm.network.pop()
+        self.launch.wait_ready(self.swarm.network[:1], PATIENCE_S)
 
     def kill(self, operator: Process) -> None:
         os.kill(operator.pid, signal.SIGKILL)

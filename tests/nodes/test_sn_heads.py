@@ -24,6 +24,7 @@ from swarm.errors import BadInput, SwarmError
 from swarm.nodes import sn, sn_recovery
 from swarm.nodes.sn_heads import Heads
 from swarm.nodes.sn_recovery import Recovery, judged
+from swarm.nodes.sn_removal import Removal
 from swarm.nodes.sn_return import ComeBack
 from swarm.runtime.authority import CertificateTree, issue
 from swarm.runtime.clock import Clock
@@ -57,6 +58,7 @@ class Node:
             entry_at=self.entry_at,
             last_index=entries,
             voters=(),
+            partners=(),
             judge_clock=self.judged.append,
             prove_epoch=self.proven.append,
             snapshots=SimpleNamespace(begin_epoch=lambda epoch, voters: None),
@@ -66,7 +68,8 @@ class Node:
         self.grow(entries)
         local: Any = SimpleNamespace(state=state, acquaintances=Acquaintances())
         self.acquaintances = local.acquaintances
-        self.heads = Heads(local, Clock(wall_ms=lambda: NOW_MS), self.driver, self.ended.append)
+        removal = Removal(self.driver, state.uid, self.ended.append)
+        self.heads = Heads(local, Clock(wall_ms=lambda: NOW_MS), self.driver, removal, self.ended.append)
         self.heads.read()
 
     def entry_at(self, index: int, *, committed: bool = True) -> LogEntry | None:
@@ -213,7 +216,7 @@ def test_a_stranger_speaks_of_order_only_to_who_is_behind_or_has_no_ledger_yet(s
     assert node.heads.hears(stranger.link)  # others may have come with the entries that this node has not
     node.grow(12)
     assert not node.heads.hears(stranger.link)
-    node.driver.voters = (stranger.uid,)
+    node.driver.partners = (stranger.uid,)
     assert node.heads.hears(stranger.link)
     empty = Node(state, 0)
     empty.told(stranger)

@@ -8,8 +8,10 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
+import psutil
 import pytest
 import trio
 
@@ -193,10 +195,31 @@ def test_a_peer_that_is_killed_is_missed_by_nobody_above_min_peers(scene: Scene,
 
 def test_a_program_alone_gives_up_with_the_name_of_what_is_missing(scene: Scene) -> None:
     scene.network(1)
-    lone = scene.peer(SWARM_TOO_FEW_PEERS_S=2)
+    lone = scene.peer(PATIENCE_S=2)
     assert scene.ended(lone) == 4
     assert "1 more to enrol (minPeers 2)" in output(lone.node)
     assert "Traceback" not in output(lone.node)
+
+
+def test_r005_who_is_left_below_min_peers_waits_idly_in_sight_of_all_and_gives_up_in_time(scene: Scene) -> None:
+    scene.network(1)
+    gate, (left, killed) = scene.at_the_gate(PATIENCE_S=5)
+    os.kill(killed.node.pid, signal.SIGKILL)
+    gate.touch()
+
+    def absent() -> list[str]:
+        (contract,) = scene.status(0)["contracts"]
+        return list(contract["absent"])
+
+    assert eventually("a word of it", absent) == ["sl-2 (org-2) lost (minPeers 2)"]
+    waits = psutil.Process(left.node.pid)
+    whole = [waits, *waits.children(recursive=True)]
+    begun_s, computed_s = monotonic(), sum(sum(each.cpu_times()[:2]) for each in whole)
+    eventually("a while", lambda: monotonic() > begun_s + 3)
+    assert sum(sum(each.cpu_times()[:2]) for each in whole) - computed_s < 1, "it waits, and does nothing else"
+    assert scene.ended(left) == 4
+    assert "sl-2 (org-2) lost (minPeers 2)" in output(left.node)
+    assert [line["members"] for line in left.rounds if line["members"] < 2] == []
 
 
 def test_when_all_end_inactive_the_last_merged_model_is_final(scene: Scene) -> None:
@@ -217,7 +240,7 @@ def test_one_program_trains_in_several_contracts_one_after_the_other(scene: Scen
 
 def test_a_peer_goes_on_alone_when_the_other_goes_while_it_waits_for_it(scene: Scene) -> None:
     scene.network(1)
-    gate, peers = scene.at_the_gate(TOO_FEW="local", SWARM_TOO_FEW_PEERS_S=2)
+    gate, peers = scene.at_the_gate(TOO_FEW="local", PATIENCE_S=2)
     os.kill(peers[1].node.pid, signal.SIGKILL)
     gate.touch()
     scene.says(peers[0].node, "training on alone, 2 of 10")

@@ -7,8 +7,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from random import Random, SystemRandom
-from time import sleep
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -275,21 +273,40 @@ def test_a_path_that_leads_out_fails_the_slot_before_anything_is_started(scene: 
 # ---- whenever an operator dies
 
 
+def dies(scene: Scene, when: str, point: str) -> None:
+    """An operator that is killed at this step, which it comes to by itself."""
+    operator = scene.begin_operator(1, nodes=2, program=("tests.trapped", when, *point.split(), "swarm.cli.run_swop"))
+    eventually("its end", lambda: not operator.running)
+    assert operator.exit_code == 128 + signal.SIGKILL
+    scene.launch.processes.remove(operator)
+
+
 @pytest.mark.slow
-def test_r014_however_often_an_operator_is_killed_each_slot_is_started_once(scene: Scene, tmp_path: Path) -> None:
-    seed = SystemRandom().randrange(10**6)
-    print("seed", seed)
-    random = Random(seed)
+def test_r007_r014_r015_an_operator_killed_around_a_start_and_the_sentinel_behind_it_have_each_slot_run_once(
+    scene: Scene, tmp_path: Path
+) -> None:
     gate = tmp_path / "gate"
-    operator = scene.operator(1, nodes=2)
+    scene.kill(scene.operator(1, nodes=2))
     scene.assign("model/counting.py", Envvars=[{"GATE": str(gate)}])
-    for _ in range(3):
-        sleep(random.uniform(0, 1.0))
-        scene.kill(operator)
-        operator = scene.operator(1, nodes=2)
+
+    dies(scene, "after", "swarm.nodes.slotdirectory SlotDirectory.intend")
+    assert len(list((tmp_path / "swop-1" / "slots").glob("*/slot.json"))) == 1
+    assert not workers(tmp_path)
+
+    dies(scene, "after", "swarm.engines.process ProcessEngine.start")
+    begun = eventually("its learning node", lambda: learning_nodes(tmp_path))
+    assert all(slot.state != "running" for slot in scene.until("the run", bool).slots.values()), "nobody has said so"
+
+    scene.operator(1, nodes=2)
+    running = scene.running()
+    nodes = learning_nodes(tmp_path)
+    assert set(begun) < set(nodes)
+    scene.restart_sentinel()
+    assert learning_nodes(tmp_path) == nodes
     gate.touch()
     run = scene.decided()
     assert [(slot.state, slot.attempt) for slot in run.slots.values()] == [("done", 1)] * 2
+    assert run.slots.keys() == running.slots.keys()
     for slot in run.slots.values():
         assert (scene.place(1, slot) / "sl" / "starts").read_text() == "1\n"
 

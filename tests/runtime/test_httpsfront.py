@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import timedelta
 
 import pytest
 import trio
 
 from swarm.core.names import Identity
 from swarm.errors import Refused
-from swarm.runtime import httpsfront
+from swarm.runtime import clock, httpsfront
 from swarm.runtime.credentials import Credentials
 from swarm.runtime.httpsfront import Front
-from tests.certificates import make_organisation
+from tests.certificates import NOW, make_organisation
 
 HEAD = b"POST /exec HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -120,6 +122,14 @@ def test_plain_http_is_told_so(world):
     answer = visit(world, [HEAD], plain=True)
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert sentence(answer) == "ERROR : this is HTTPS with a certificate on both sides, and plain HTTP came"
+
+
+def test_who_has_expired_is_told_the_times_and_nothing_is_passed_on(world, monkeypatch):
+    monkeypatch.setattr(clock, "wall", lambda: NOW + timedelta(days=36500))
+    answer = visit(world, [HEAD])
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert re.search(r"the certificate CN=SWCI-1 expired on .* UTC, it is .* UTC", sentence(answer))
+    assert not world.came
 
 
 def test_other_roles_and_who_is_not_admitted_are_told_why(world):

@@ -102,6 +102,7 @@ CASES: dict[str, tuple[Callable[[bytes], int], int]] = {
     "a column's name, no text any more": (schema(b"signatures BLOB"), 7),
     "a table's name, no text any more": (schema(b"TABLE snapshots"), 7),
     "a note's name": (after(b"base_hash"), 7),
+    "a note's name, which another is found by": (schema(b"fork\0"), 4),
     "an entry's voters, a number": (lambda raw: raw.index(b"\0" + ENTRIES[6].hash), 3),
     "who decided before its first entry": (lambda raw: raw.index(b"base_voters" + VOTERS) + 11, 1),
     "an entry": (lambda raw: raw.index(ENTRIES[8].raw) + 150, 4),

@@ -50,7 +50,7 @@ def _judged(history: History, ended: bool) -> list[Violation]:
 class Logs(Check):
     """One log, one leader a term, and nothing acknowledged is lost."""
 
-    sees = ("applied", "outcome", "role", "crash", "replaced", "reconfigured", "acknowledged")
+    sees = ("applied", "outcome", "role", "crash", "replaced", "reconfigured", "acknowledged", "gave_up_telling")
 
     def __init__(self, history: History) -> None:
         super().__init__()
@@ -83,6 +83,8 @@ class Logs(Check):
                 )
             case ("reconfigured", _, _, hash_):
                 self._reconfigured(self._history.entries[hash_])
+            case ("gave_up_telling", at_s, name, uid):
+                self.broken("P4", f"{name} sends no more to {uid} at {at_s:.3f} s, which answers and cannot know why")
             case ("acknowledged", _, name, _, proposal, index, accepted):
                 self._acknowledged.append((name, proposal, index, accepted))
 

@@ -164,6 +164,20 @@ MORE: dict[str, Bug] = {
     "recovery_judged_without_what_is_stored": Bug(
         "recovery", "range(ledger.head_index + 1, now.last_index + 1)", "range(0)", leans="recovery"
     ),
+    "removed_and_never_told": Bug(
+        "leadership",
+        "for uid in dict.fromkeys([*stay, *known, *journal.decided])",
+        "for uid in stay",
+        leans="retiring",
+    ),
+    "removed_while_away_and_never_told": Bug(
+        "voters",
+        "return tuple(followed) != (uid,) and sum(other in said_by for other in others) >= needed",
+        "return False",
+        sns=2,
+        faults=("partition", "pause"),
+        leans="retiring",
+    ),
 }
 """In what only few worlds play: tests plant them, the command does not."""
 

@@ -94,6 +94,8 @@ class Lean:
     that is drawn towards nothing."""
     recovery: bool = False
     """Most of the voters are lost, and a person lets another network node decide alone."""
+    retiring: bool = False
+    """A network node that runs is removed."""
 
 
 class Scenario:
@@ -113,7 +115,7 @@ class Scenario:
         self._cast_errands(seed)
         self.recovery = self._recovers(seed)
         self._date(seed)
-        self.retiring = Retiring(self.around, self.swci)
+        self.retiring = Retiring(self.around, self.swci, always=lean.retiring)
 
     # ---- who is in it
 

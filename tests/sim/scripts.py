@@ -13,6 +13,7 @@ empty line. ``python -m tests.sim.scripts --rewrite`` writes what happens now; r
     wait 2                     so much time passes a quarter second at a time, each settled; told in short
     lose a>b, double a>b, swap a>b     what is on its way: all lost, all twice, the last one first
     cut a b, cut a>b, heal     nothing gets through between a and b, or from a to b
+    remove c                   c is none of the network's from now on, by what all have committed
     crash a, start a           what was not stored is lost; `wipe a`: its disk, too
     backup a, restore a        keep a copy of the disk; start from it
     fit a no                   a should not lead
@@ -82,6 +83,7 @@ class Bench:
         self.network: list[tuple[str, str, Message]] = []
         self.severed: set[tuple[str, str]] = set()
         self.founder = ""
+        self.removed: set[str] = set()
         self.now_s = 0.0
         self.told: list[str] = []
 
@@ -96,7 +98,7 @@ class Bench:
         voters, learners = [word for word in words[:split] if word != "-"], words[split + 1 :]
         self.disks = {uid: Disk() for uid in (*voters, *learners)}
         self.founder = "" if voters else learners[0]
-        self.nodes, self.network = {}, []
+        self.nodes, self.network, self.removed = {}, [], set()
         prev = NO_HASH
         for index in range(1, len(voters) + 1):
             named = entry(index, 1, prev, b"genesis" if index == 1 else b"voters", tuple(voters[:index]))
@@ -128,6 +130,11 @@ class Bench:
         self.do_crash(uid)
         self.disks[uid] = self.backups[uid].copy()
         self.do_start(uid)
+
+    def do_remove(self, uid: str) -> None:
+        self.removed.add(uid)
+        for node in list(self.nodes):
+            self._configure(node)
 
     def do_show(self) -> None:
         for uid, node in self.nodes.items():
@@ -190,7 +197,8 @@ class Bench:
         self._configure(uid)
 
     def _configure(self, uid: str) -> None:
-        learners = tuple(other for other in self.disks if other not in self.nodes[uid].voters)
+        others = (other for other in self.disks if other not in self.removed)
+        learners = tuple(other for other in others if other not in self.nodes[uid].voters)
         if learners != self.nodes[uid].learners:
             self._handle(uid, Configured(learners))
 

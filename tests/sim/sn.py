@@ -31,6 +31,7 @@ from swarm.core.ledger import Ledger
 from swarm.core.names import uid_of
 from swarm.core.orderer import Orderer
 from swarm.core.ordering import (
+    Answer,
     Append,
     FetchSnapshot,
     Message,
@@ -110,6 +111,8 @@ class NetworkNode(Process):
         self._gathered: list[Asked] = []
         self._followers: dict[str, list[Any]] = {}
         self._heard: dict[str, None] = {}
+        self.answered_s: dict[str, float] = {}
+        """When another one answered what was sent to it last."""
         self._ticks = 0
         self._pushing = False
         self._blocked = self._fetching = False
@@ -208,6 +211,8 @@ class NetworkNode(Process):
 
     def received(self, sender: str, to: str, message: Message) -> None:
         if to == self.uid and (self.heads is None or self.heads.hears(sender)):
+            if isinstance(message, Answer):
+                self.answered_s[sender] = self.now_s
             self._handle(Received(sender, message))
 
     def happened(self, event: Any) -> None:
@@ -329,6 +334,8 @@ class NetworkNode(Process):
         while self.alive and self.orderer.behind:
             for effect in self.orderer.handle(Breathed()):
                 self._perform(effect)
+        if self.uid in self.around.weather.leaving:
+            self._end_if_over()
         if self.around.checks:
             self.orderer.consensus.check()
             if self.orderer.head != self._checked:
@@ -337,6 +344,18 @@ class NetworkNode(Process):
                 ledger.check()
                 if ledger.rules.active >= FOLLOWED and ledger.head_index >= self.disk.floor.index:
                     assert ledger.voters == self.disk.voters_at(ledger.head_index)
+
+    def _end_if_over(self) -> None:
+        """It was removed, and decides nothing any longer."""
+        if self.orderer.ledger.voting.is_over(self.uid, self.orderer.consensus.voters):
+            self.later(0.0, self.retire)
+
+    def retire(self) -> None:
+        """It ends, and another one begins in its place with an empty directory."""
+        self.note("retired", self.uid)
+        self.disk.damaged = True
+        self.crash(power=False)
+        self.around.weather.revive(self)
 
     def _perform(self, effect: Any) -> None:
         match effect:

@@ -256,6 +256,20 @@ def test_r023_one_direction_that_is_cut_between_two_network_nodes_costs_one_elec
     stage.end()
 
 
+def test_r023_one_direction_that_is_cut_between_two_peers_is_as_the_loss_of_one():
+    stage = Stage(peers=4, min_peers=3, rounds=20)
+    stage.begin()
+    began_s = stage.world.now_s
+    fault = stage.cut([stage.sls[0]], [stage.sls[1]], both=False)
+    stage.until(lambda: len(stage.commits_since(began_s)) >= 4, 4 * ROUND_S)
+    last = stage.commits_since(began_s)[-1]
+    assert len(last) == 3
+    assert {stage.sls[2].uid, stage.sls[3].uid} < last
+    stage.heal(fault)
+    stage.end()
+    assert len(finals(stage)) == 1
+
+
 def test_r024_peers_that_reach_each_other_only_by_a_third_end_alike():
     stage = Stage(peers=3, min_peers=2, rounds=20)
     stage.begin()

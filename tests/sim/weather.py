@@ -227,7 +227,7 @@ class Weather:
 
     def _delay(self) -> None:
         self.count("delay")
-        self._fault(Fault(self._some_links(), delay_s=self.world.random.choice((0.05, 0.3, 1.5))), 1.0, 6.0)
+        self._fault(Fault(self._some_links(), delay_s=self.world.random.choice((0.05, 0.3, 1.5, 5.0))), 1.0, 6.0)
 
     # ---- disks and clocks
 

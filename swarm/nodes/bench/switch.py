@@ -56,12 +56,14 @@ class Link:
     """Bits a second; 0: as fast as it goes."""
     queue_bytes: int = 256 * 1024
     """What waits for a link with a rate; what comes on top is dropped."""
+    longest_bytes: int = 0
+    """A longer frame is dropped without a word, as where a tunnel takes no such packets; 0: none is too long."""
     cut: bool = False
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("passed", "lost", "dropped", "cut"), 0))
     _busy_until: float = 0.0
     _last_due: float = 0.0
 
-    SETTABLE = ("delay_s", "jitter_s", "loss", "rate_bps", "queue_bytes", "cut")
+    SETTABLE = ("delay_s", "jitter_s", "loss", "rate_bps", "queue_bytes", "longest_bytes", "cut")
 
     def carry(self, size: int, now: float) -> float | None:
         """When a frame of this size, sent now, arrives; None: never."""
@@ -69,7 +71,8 @@ class Link:
         leaves = now
         if self.rate_bps:
             leaves = max(now, self._busy_until) + size * 8 / self.rate_bps
-        fate = "cut" if self.cut else "lost" if is_lost else "dropped" if self._is_full(now) else "passed"
+        fits = not self._is_full(now) and not 0 < self.longest_bytes < size
+        fate = "cut" if self.cut else "lost" if is_lost else "passed" if fits else "dropped"
         self.counts[fate] += 1
         if fate in ("cut", "dropped"):
             return None

@@ -2,9 +2,10 @@
 
 Environment: SYNCS (rounds between start and finish), SWARM_ADD, MIN_PEERS, START (a file to wait for before sync 1),
 GATE (before sync 2), LAST_GATE (before the last sync),
-TOO_FEW (onTooFewPeers), CHECKIN (checkinModelOnTrainEnd), SIZE (numbers in the tensor), NAN (the sync at which the
-weights become NaN), OUTER (outer), WIRE (wire), MAX_NORM (maxDeltaNorm), ADAPT (useAdaptiveSync),
-EVERY (syncFrequency), LOSS (told at each sync, with an accuracy, an epoch a sync),
+TOO_FEW (onTooFewPeers), PATIENCE_S (tooFewPeersSeconds), CHECKIN (checkinModelOnTrainEnd),
+SIZE (numbers in the tensor), NAN (the sync at which the weights become NaN), OUTER (outer), WIRE (wire),
+MAX_NORM (maxDeltaNorm), ADAPT (useAdaptiveSync), EVERY (syncFrequency),
+LOSS (told at each sync, with an accuracy, an epoch a sync),
 WEIGHT (nodeWeightage), CONTRACTS (trained one after the other, separated by blanks), KEPT (checkpoint_dir).
 """
 
@@ -37,7 +38,7 @@ def train(contract: str) -> str:
         int(os.environ.get("MIN_PEERS", "2")),
         contract,
         onTooFewPeers=os.environ.get("TOO_FEW", "wait"),
-        tooFewPeersSeconds=60,
+        tooFewPeersSeconds=int(os.environ.get("PATIENCE_S", "60")),
         checkinModelOnTrainEnd=os.environ.get("CHECKIN", "snapshot"),
         nodeWeightage=int(os.environ.get("WEIGHT", "1")),
         syncFrequency=int(os.environ.get("EVERY", "1")),
