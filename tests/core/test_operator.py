@@ -381,6 +381,19 @@ def test_of_a_run_that_was_reset_only_logs_are_kept(host):
     assert host.machine.attempts == {}
 
 
+def test_what_has_ended_is_not_begun_again_when_its_run_is_reset_before_its_end_is_in_the_ledger(host):
+    key = assign(host)
+    host.held_back = {o.Report}
+    host.ends(key, DONE)
+    host.scene.reset()
+    host.moved()
+    assert host.machine.holds(host.disk[key]), "its lease stands until its end is told"
+    assert (host.names().count("Start"), host.names().count("Forget")) == (1, 0)
+    host.perform(host.effects[-1])
+    host.moved()
+    assert (host.names().count("Start"), host.names()[-1], host.machine.attempts) == (1, "Forget", {})
+
+
 def test_a_task_that_prepares_hosts_needs_no_directory(host):
     body = {"BuildContext": None, "BuildType": "INLINE", "BuildSteps": []}
     host.scene.final("image", type="MAKE_USER_CONTAINER", body=body)

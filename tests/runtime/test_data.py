@@ -108,8 +108,10 @@ def test_silent_strangers_keep_no_peer_out(two: list[Node], monkeypatch) -> None
     one.shelf["offer", 0] = Region.complete(memoryview(bytes(64)))
     port = one.server.port
     with contextlib.ExitStack() as stack:
-        strangers = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(STRANGERS_MAX)]
-        until(lambda: len(one.server._doorstep._standing) == STRANGERS_MAX)
+        strangers = []
+        while len(strangers) < STRANGERS_MAX:  # one after the other: the first one stands there for longest
+            strangers.append(stack.enter_context(socket.create_connection(("127.0.0.1", port))))
+            until(lambda: len(one.server._doorstep._standing) == len(strangers))
         other.client.fetch(one.address, one.uid, want(0, 64), memoryview(bytearray(64)))
         strangers[0].settimeout(3.0)
         assert strangers[0].recv(1) == b""
@@ -423,13 +425,18 @@ def test_a_server_outlasts_what_clients_keep_and_then_lets_go_of_it_and_who_asks
     assert fetch(reader, holder, 0, 5)[0] == b"hello"
 
 
-def test_the_number_of_connections_of_one_node_is_bounded(two: list[Node], monkeypatch) -> None:
-    monkeypatch.setattr(data_server, "PER_PEER_MAX", 1)
+@pytest.mark.parametrize(
+    ("bound", "whose"), [("PER_PEER_MAX", "of one node"), ("PER_ORGANISATION_MAX", "of [ab]")], ids=["node", "org"]
+)
+def test_the_number_of_connections_of_one_node_and_of_one_organisation_is_bounded(
+    two: list[Node], monkeypatch: pytest.MonkeyPatch, bound: str, whose: str
+) -> None:
+    monkeypatch.setattr(data_server, bound, 1)
     holder, reader = two
     holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
     line = reader.client.dial(holder.address, holder.uid)
     until(lambda: sum(holder.server._per_peer.values()) == 1)
-    with pytest.raises(Refused, match="more than 1 data connections of one node"):
+    with pytest.raises(Refused, match=f"more than 1 data connections {whose}"):
         fetch(reader, holder, 0, 5)
     reader.client.drop(line)
     until(lambda: sum(holder.server._per_peer.values()) == 0)
