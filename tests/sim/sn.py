@@ -112,7 +112,7 @@ class NetworkNode(Process):
         self._followers: dict[str, list[Any]] = {}
         self._heard: dict[str, None] = {}
         self.answered_s: dict[str, float] = {}
-        """When another one answered what was sent to it last."""
+        """When another one answered last in the present term."""
         self._ticks = 0
         self._pushing = False
         self._blocked = self._fetching = False
@@ -211,7 +211,7 @@ class NetworkNode(Process):
 
     def received(self, sender: str, to: str, message: Message) -> None:
         if to == self.uid and (self.heads is None or self.heads.hears(sender)):
-            if isinstance(message, Answer):
+            if isinstance(message, Answer) and message.term == self.orderer.consensus.term:
                 self.answered_s[sender] = self.now_s
             self._handle(Received(sender, message))
 
