@@ -188,7 +188,7 @@ class Consensus(Standing):
         leadership = self._leadership
         if leadership is None or not leadership.tells(sender):
             return
-        if sender in leadership.leaving:  # all that counts of its word is that it knows
+        if leadership.lets_go(sender):  # all that counts of its word is that it knows
             if answer.term == self.term and not answer.conflict:
                 leadership.take(sender, answer)
         elif answer.conflict:

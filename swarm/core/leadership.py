@@ -80,6 +80,10 @@ class Leadership:
         """That node gets the entries from here."""
         return uid in self._followers
 
+    def lets_go(self, uid: str) -> bool:
+        """Whether that node is sent to only until it knows that it was dropped."""
+        return self._followers[uid].leaves > 0
+
     @property
     def leaving(self) -> tuple[str, ...]:
         """Those of them that are none of the network's any longer, and have yet to know it."""
@@ -149,7 +153,7 @@ class Leadership:
         has_all = follower.match >= self._journal.commit and self._is_fresh(follower)
         follower.in_step = self.alone and has_all and not follower.leaves
         self._note_copies()
-        if self._let_go(sender):
+        if follower.leaves and self._let_go(sender):
             return
         if go_on:
             self.advance(sender)

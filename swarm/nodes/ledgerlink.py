@@ -387,6 +387,7 @@ class LedgerLink:
             self._check_outdated()
             if link is not None and link.closed.is_set():
                 raise Unreachable(self._unfit or link.reason)
+            at_hand = self._link
             with trio.move_on_after(BEHIND_S) as silence:
                 await (self._applied.wait() if link is None else either(self._applied, link.closed))
             silent_s = silent_s + BEHIND_S if silence.cancelled_caught else 0.0
@@ -395,5 +396,5 @@ class LedgerLink:
                     f"of the ledger's entries up to {index} none came for {CATCH_UP_S:g} s: "
                     f"this node is at {self.replica.head_index}"
                 )
-            if silent_s and link is None and self._link is not None and len(self._known()) > 1:
-                await self._link.close()
+            if silent_s and link is None and at_hand is not None and at_hand is self._link and len(self._known()) > 1:
+                await at_hand.close()  # once, however many wait: the next one has to have its time

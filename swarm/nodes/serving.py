@@ -21,8 +21,8 @@ from swarm.runtime.tls import Peer
 
 def check_member(contract: Contract, peer: Peer, want: Want) -> None:
     member = contract.members.get(peer.uid)
-    if want.contract != contract.name or member is None:
-        raise Refused(f"{peer.identity} is no member of contract {want.contract!r} on this node")
+    if want.contract != contract.name or member is None:  # it may have enrolled, and this node not have read it yet
+        raise Stranger(f"{peer.identity} is no member of contract {want.contract!r} on this node")
     member.must_be_in(contract.name)
 
 

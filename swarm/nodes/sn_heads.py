@@ -96,9 +96,8 @@ class Heads:
         """
         ledger, uid = self._driver.ledger, link.peer.uid
         known = ledger.nodes.get(uid)
-        ours = uid in (*self._driver.partners, *self._to_come) or (
-            known is not None and known.identity.role == "sn" and not known.gone
-        )
+        ours = known is not None and known.identity.role == "sn" and not known.gone
+        ours = ours or uid in (*self._driver.partners, *self._to_come)
         return link in self._met and (ours or not ledger.head_index or self._behind())
 
     def _behind(self) -> bool:

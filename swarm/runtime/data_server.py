@@ -53,6 +53,8 @@ may be ahead."""
 
 CONNECTIONS_MAX = 1024
 PER_PEER_MAX = 16
+PER_ORGANISATION_MAX = 768
+"""However many node keys it has: the rest of the places is for the others."""
 ALIVE_EVERY_S = 1.0
 LAG_S = 30.0
 """How long a peer may be ahead of this node with what it asks for."""
@@ -91,6 +93,7 @@ class DataServer:
         self._lock = threading.Lock()
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._per_peer: Counter[str] = Counter()
+        self._per_organisation: Counter[bytes] = Counter()
         self._acceptor: threading.Thread | None = None
 
     def start(self) -> None:
@@ -190,21 +193,29 @@ class DataServer:
 
     def _serve(self, sock: ssl.SSLSocket, peer: tls.Peer) -> None:
         sock.settimeout(POLL_S)
-        with self._lock:
-            self._per_peer[peer.uid] += 1
-            crowded = self._per_peer[peer.uid] > PER_PEER_MAX
+        crowded = self._count(peer, 1)
         try:
             with contextlib.ExitStack() as unserved:
                 unserved.enter_context(self._unserved.place(lambda: wake(sock)))
                 self._replies(sock, peer, crowded, unserved.close)
         finally:
-            with self._lock:
-                self._per_peer[peer.uid] -= 1
+            self._count(peer, -1)
 
-    def _replies(self, sock: ssl.SSLSocket, peer: tls.Peer, crowded: bool, known: Callable[[], None]) -> None:
+    def _count(self, peer: tls.Peer, change: int) -> str:
+        """Of whom there are too many connections now, if there are."""
+        with self._lock:
+            self._per_peer[peer.uid] += change
+            self._per_organisation[peer.identity.anchor] += change
+            if self._per_peer[peer.uid] > PER_PEER_MAX:
+                return f"more than {PER_PEER_MAX} data connections of one node"
+            if self._per_organisation[peer.identity.anchor] > PER_ORGANISATION_MAX:
+                return f"more than {PER_ORGANISATION_MAX} data connections of {peer.identity.organisation}"
+            return ""
+
+    def _replies(self, sock: ssl.SSLSocket, peer: tls.Peer, crowded: str, known: Callable[[], None]) -> None:
         want = self._request(sock, FIRST_S)
         if crowded:
-            self._end(sock, {"error": Refused(f"more than {PER_PEER_MAX} data connections of one node").to_wire()})
+            self._end(sock, {"error": Refused(crowded).to_wire()})
             return
         while not self._closing.is_set():
             reply = Reply(sock, peer, self._find, self._meter, self._closing, known)

@@ -54,8 +54,11 @@ def body_length(header: bytes | bytearray, cap: int = CAP) -> int:
 
 def unpack_body(body: bytes | bytearray | memoryview) -> Any:
     """The object of one frame; raises BadInput on anything that is not exactly one plain msgpack object."""
+    count = _Count() if len(body) > CONTAINERS_MAX else None  # in fewer bytes there are no more
     try:
-        obj = msgpack.unpackb(body, raw=False, strict_map_key=True, ext_hook=_no_extensions)
+        obj = msgpack.unpackb(
+            body, raw=False, strict_map_key=True, ext_hook=_no_extensions, list_hook=count, object_hook=count
+        )
     except Exception as error:  # msgpack's own errors share no base class with its UnicodeDecodeError
         raise BadInput(f"a frame of {len(body)} bytes is not one msgpack object: {error}") from None
     if flaw := _flaw(obj):
@@ -63,23 +66,29 @@ def unpack_body(body: bytes | bytearray | memoryview) -> Any:
     return obj
 
 
-def _flaw(obj: Any) -> str:
-    """Of what msgpack made; it makes times of its own, which nothing here is ready for, and asks nobody.
+class _Count:
+    """Of the lists and maps of one frame, while they are made: to make a million of them takes most of a second."""
 
-    Level by level: with a step of the interpreter for each list in a list, a frame of them would take a second."""
+    def __init__(self) -> None:
+        self._left = CONTAINERS_MAX
+
+    def __call__(self, container: Any) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"more than {CONTAINERS_MAX} lists and maps are in it")
+        return container
+
+
+def _flaw(obj: Any) -> str:
+    """Of what msgpack made; it makes times of its own, which nothing here is ready for, and asks nobody."""
     values, level = (obj, 1) if type(obj) is list else ([obj], 0)
-    containers = level
     for _ in range(level, DEPTH_MAX + 2):
         kinds = set(map(type, values))
         if not kinds <= _PLAIN:
             return "holds a time, and only None, booleans, numbers, texts, bytes, lists and maps are used here"
         if kinds.isdisjoint(_CONTAINERS):
             return ""
-        inner = _containers(values)
-        containers += len(inner)
-        if containers > CONTAINERS_MAX:
-            return f"holds more than {CONTAINERS_MAX} lists and maps"
-        values = _contents(inner)
+        values = _contents(_containers(values))
     return f"nests deeper than {DEPTH_MAX} levels"
 
 

@@ -148,6 +148,20 @@ def test_a_forced_recovery_goes_one_epoch_on_and_to_an_admitted_network_node():
     assert "is no network node" in network.recover(network.swci["b"], network.swci["b"]).outcome.reason
 
 
+@pytest.mark.parametrize("knows", [False, True])
+def test_that_it_was_removed_a_node_believes_most_of_the_others_and_one_where_it_knows_and_nobody_if_it_decides(knows):
+    network = Network(4)
+    one, two, target, three = (sn.uid for sn in network.sns)
+    if knows:
+        network.told(network.swci["c"], "SnRemoved", {"uid": target})
+    voting, voters = network.ledger.voting, (one, two, target)
+    stranger = Actor("sn", "sn-9").uid
+    assert not voting.believes(target, {target, stranger}, voters)
+    assert voting.believes(target, {one}, voters) == knows
+    assert voting.believes(target, {one, three}, voters)
+    assert not voting.believes(target, {one, two, three}, (target,))
+
+
 def test_a_removed_network_node_is_never_taken_back_under_its_uid():
     network = Network(3)
     target = network.sns[2]

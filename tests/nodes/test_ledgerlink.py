@@ -515,10 +515,12 @@ def test_a_long_ledger_is_read_as_long_as_entries_come(tmp_path: Path) -> None:
     assert replica.head_index == 5
 
 
+@pytest.mark.parametrize("waiting", [1, 2, 8])
 def test_what_a_network_node_cannot_give_although_it_is_decided_is_read_from_another_one(
-    tmp_path: Path, names: Names
+    tmp_path: Path, names: Names, waiting: int
 ) -> None:
-    """With a full disk it answers, and does not get what the others acknowledge."""
+    """With a full disk it answers, and does not get what the others acknowledge. The other one needs a second, which
+    those that have waited for less long must not take from it."""
     made = link(tmp_path, ("10.0.0.1", 30304), OTHER)
     kept = cast(Any, Slow(clock := MockClock(autojump_threshold=0)))
     kept.ledger, made.replica = made.ledger, kept
@@ -530,6 +532,7 @@ def test_what_a_network_node_cannot_give_although_it_is_decided_is_read_from_ano
     class Whole(Full):
         async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
             if verb == "follow":
+                await trio.sleep(1)
                 await made._entries(cast(Any, self), {"entries": [b""]})
             return {"head": 1}
 
@@ -542,8 +545,11 @@ def test_what_a_network_node_cannot_give_although_it_is_decided_is_read_from_ano
     async def main() -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(made.run, cast(Control, names))
-            with trio.fail_after(BEHIND_S + 1):
-                await made.catch_up(1)
+            with trio.fail_after(BEHIND_S + 3):
+                async with trio.open_nursery() as waiters:
+                    for _ in range(waiting):
+                        waiters.start_soon(made.catch_up, 1)
+                        await trio.sleep(1 / waiting)
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=clock)

@@ -92,7 +92,7 @@ def test_a_member_that_is_not_in_the_attempt_reads_no_raw_weights(topology: str)
 @pytest.mark.parametrize("what", ["offer", "model"])
 def test_who_left_or_was_excluded_reads_nothing(what: str, state: Any, said: str):
     agreed, want = contract(), Want("a-contract", 0, what, 1, "d", 0, 1)
-    with pytest.raises(Refused, match="is no member of contract 'a-contract'"):
+    with pytest.raises(Stranger, match="is no member of contract 'a-contract'"):  # or has enrolled since
         serving.check_member(agreed, peer(OTHER), want)
     for here in ("live", "dropped", "lost", "restarted"):
         agreed.members[OTHER] = Member("sl-1", "org-a", 2, 1000, 128, "127.0.0.1:1", here)

@@ -425,13 +425,18 @@ def test_a_server_outlasts_what_clients_keep_and_then_lets_go_of_it_and_who_asks
     assert fetch(reader, holder, 0, 5)[0] == b"hello"
 
 
-def test_the_number_of_connections_of_one_node_is_bounded(two: list[Node], monkeypatch) -> None:
-    monkeypatch.setattr(data_server, "PER_PEER_MAX", 1)
+@pytest.mark.parametrize(
+    ("bound", "whose"), [("PER_PEER_MAX", "of one node"), ("PER_ORGANISATION_MAX", "of [ab]")], ids=["node", "org"]
+)
+def test_the_number_of_connections_of_one_node_and_of_one_organisation_is_bounded(
+    two: list[Node], monkeypatch: pytest.MonkeyPatch, bound: str, whose: str
+) -> None:
+    monkeypatch.setattr(data_server, bound, 1)
     holder, reader = two
     holder.shelf["offer", 0] = Region.complete(memoryview(b"hello"))
     line = reader.client.dial(holder.address, holder.uid)
     until(lambda: sum(holder.server._per_peer.values()) == 1)
-    with pytest.raises(Refused, match="more than 1 data connections of one node"):
+    with pytest.raises(Refused, match=f"more than 1 data connections {whose}"):
         fetch(reader, holder, 0, 5)
     reader.client.drop(line)
     until(lambda: sum(holder.server._per_peer.values()) == 0)
