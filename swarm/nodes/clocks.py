@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import median_low
 
-OFF_MS = 120_000
+from swarm.core.entrytime import OFF_MS
 
 
 class Clocks:

@@ -52,7 +52,7 @@ from swarm.core.snapshot import restored
 from swarm.errors import SwarmError, Unreachable, as_ours
 from swarm.runtime.answers import LedgerSuperseded, Questions, Told, as_outcome
 from swarm.runtime.change import Change
-from swarm.runtime.clock import Clock
+from swarm.runtime.clock import Clock, EntryClock
 from swarm.runtime.founding import check_directory, genesis, node_name, sign_own
 from swarm.runtime.inloop import in_loop
 from swarm.runtime.news import News, written
@@ -98,7 +98,7 @@ class Driver:
         self._addresses = addresses
         self._on_applied = on_applied
         self._on_restored = on_restored
-        self._clock = clock or Clock()
+        self._clock = EntryClock(clock or Clock())
         self.snapshots = Snapshots(store, local.state, call, lambda: self.ledger)
         self._orderer = self._make_orderer(codec or SignedCodec(), snapshot_every)
         self._notebook = Notebook(store)
@@ -180,7 +180,7 @@ class Driver:
 
     def notes(self) -> list[str]:
         """What a status must say of the ledger, a sentence each."""
-        return [*self._voice.notes(), *self.snapshots.notes()]
+        return [*self._voice.notes(), *self.snapshots.notes(), *self._clock.notes(self.ledger.time)]
 
     def entry_at(self, index: int, *, committed: bool = True) -> LogEntry | None:
         """The entry, if it is stored in the log (whose place a snapshot may be taking), and committed if it must be."""

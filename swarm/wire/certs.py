@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from typing import NoReturn
@@ -306,7 +306,7 @@ def _check_validity(path: list[x509.Certificate], now: datetime, reached: dateti
         if reached < certificate.not_valid_before_utc:
             raise IdentityError(
                 f"the certificate {subject(certificate)} is not valid before "
-                f"{_when(certificate.not_valid_before_utc)}, it is {_when(reached)}",
+                f"{_when(certificate.not_valid_before_utc)}, it is {_when(now)}{_later(now, reached)}",
                 hint="compare the clocks of both machines",
             )
         if now > certificate.not_valid_after_utc:
@@ -371,6 +371,11 @@ def _may_issue(certificate: x509.Certificate) -> bool:
 def _path_length(root: x509.Certificate) -> int | None:
     constraints = extension_of(root, x509.BasicConstraints)
     return None if constraints is None else constraints.path_length
+
+
+def _later(now: datetime, reached: datetime) -> str:
+    """What else is true in a process whose host's clock was set back; less than a minute confuses nobody."""
+    return f", and this process has seen {_when(reached)}" if reached - now >= timedelta(minutes=1) else ""
 
 
 def _when(moment: datetime) -> str:

@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from swarm.core.claims import Claim, EntryHeader
+from swarm.core.entrytime import LASTS_MS
 from swarm.core.events import Applied, Outcome
 from swarm.core.ledger import Ledger
 from swarm.core.ordering import Answer
@@ -30,6 +31,17 @@ from swarm.wire.heads import read_head
 from swarm.wire.order import write_message
 from swarm.wire.signed import decode_entry
 from tests.runtime.sns import DEADLINE_S, World, accepted, failure, leader_of, level, renew, run, until
+
+DAY_MS = 86_400_000
+
+
+class Off:
+    """How far the clocks of a host are off."""
+
+    def __init__(self) -> None:
+        self.wall_ms = self.boot_ms = 0
+        right = Clock()
+        self.clock = Clock(lambda: right.wall_ms() + self.wall_ms, boot_ms=lambda: right.boot_ms() + self.boot_ms)
 
 
 @pytest.fixture
@@ -163,6 +175,43 @@ def test_the_time_of_entries_never_goes_back(world: World) -> None:
             times = [decode_entry(raw).time for raw in node.driver.entries_after(0)]
             assert len(times) == 7
             assert times == sorted(times)
+
+    run(scenario)
+
+
+def test_r040_a_lone_clock_that_is_400_days_ahead_for_a_moment_keeps_nobody_out(world: World) -> None:
+    off = Off()
+
+    async def scenario() -> None:
+        async with world.sentinel(clock=off.clock) as node:
+            off.wall_ms = 400 * DAY_MS
+            await renew(node)
+            (note,) = node.driver.notes()
+            assert note.startswith("the clock of this node has jumped 400 days ahead: entries bear the time without")
+            off.wall_ms = 0
+            with world.client() as newcomer:
+                await accepted(node, newcomer.joining(node.driver.ledger.network_id))
+            assert node.driver.ledger.time <= off.clock.wall_ms()
+            assert node.driver.notes() == []
+
+    run(scenario)
+
+
+def test_r040_a_ledger_that_went_along_with_a_clock_says_how_far_it_is_ahead(world: World) -> None:
+    off = Off()
+
+    async def scenario() -> None:
+        async with world.sentinel(clock=off.clock) as node:
+            off.wall_ms = DAY_MS
+            await renew(node)
+            off.wall_ms, off.boot_ms = DAY_MS + LASTS_MS, LASTS_MS
+            await renew(node)
+            assert node.driver.notes() == []
+            off.wall_ms = 0
+            (note,) = node.driver.notes()
+            assert re.match(r"the ledger's time, \S+ \S+ UTC, is (24|25) h ahead of the clock of this node", note), note
+            with world.client() as newcomer:  # with a certificate that lasts longer
+                await accepted(node, newcomer.joining(node.driver.ledger.network_id))
 
     run(scenario)
 

@@ -26,6 +26,7 @@ from swarm.core.asking import (
     Restored,
     TurnedAway,
 )
+from swarm.core.entrytime import EntryTime
 from swarm.core.events import Outcome, Recovered
 from swarm.core.ledger import Ledger
 from swarm.core.names import uid_of
@@ -98,6 +99,9 @@ class NetworkNode(Process):
     def incarnation(self) -> bytes:
         return self.starts.to_bytes(8, "big") + bytes(8)
 
+    def entry_ms(self) -> int:
+        return self.wall_ms - self._time.ahead_ms(self.wall_ms, int(self.now_s * 1000))
+
     # ---- life
 
     def on_start(self) -> None:
@@ -116,7 +120,7 @@ class NetworkNode(Process):
         self._ticks = 0
         self._pushing = False
         self._blocked = self._fetching = False
-        self._clock_good = True
+        self._clock_good, self._time = True, EntryTime()
         self._checked = 0
         snapshot = self.disk.snapshot
         ledger = restored(snapshot) if snapshot else Ledger(self.rules)
@@ -175,7 +179,7 @@ class NetworkNode(Process):
         if not self._founding:
             return self._propose("NodeJoined", own, 1)
         anchors = [anchored(each).certificate for each in ORGANISATIONS]
-        genesis = {"rules": self.rules, "anchors": anchors, "joined": own, "created": self.wall_ms}
+        genesis = {"rules": self.rules, "anchors": anchors, "joined": own, "created": self.entry_ms()}
         return self._propose("Genesis", genesis, 1)
 
     def greeted(self, other: NetworkNode) -> None:
@@ -192,7 +196,7 @@ class NetworkNode(Process):
             self._handle(Blocked("the disk is full" if self.disk.full else ""))
         if self._ticks % CLOCK_EVERY == 0:
             self._judge_clock()
-        self._handle(Clocked(self.now_s, self.wall_ms))
+        self._handle(Clocked(self.now_s, self.entry_ms()))
         self._ticks += 1
         if self._ticks % LIFE_EVERY == 0:
             self._tell_life()
@@ -222,7 +226,7 @@ class NetworkNode(Process):
     def recovery_asked(self, person: Any, life: int, number: int, raw: bytes) -> None:
         self._number += 1
         self._askers[self._number] = Asker(person, life, number, raw, 0)
-        self._handle(RecoveryAsked(self._number, raw, self.wall_ms))
+        self._handle(RecoveryAsked(self._number, raw, self.entry_ms()))
 
     def asked(self, client: Client, life: int, seq: int, raw: bytes) -> None:
         self._heard[client.uid] = None
@@ -301,9 +305,9 @@ class NetworkNode(Process):
         self._number += 1
         self._askers[self._number] = asker
         if not asker.raw or self.orderer.role != "leader":
-            self._handle(asker.asked(self._number, self.wall_ms) if asker.raw else ReadAsked(self._number))
+            self._handle(asker.asked(self._number, self.entry_ms()) if asker.raw else ReadAsked(self._number))
             return
-        self._gathered.append(asker.asked(self._number, self.wall_ms))
+        self._gathered.append(asker.asked(self._number, self.entry_ms()))
         if len(self._gathered) == 1:
             self.later(GATHER_S, self._ask_together)
 

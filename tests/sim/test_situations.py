@@ -349,6 +349,19 @@ def test_r040_a_clock_that_is_an_hour_off_stops_no_round_and_ends_no_lease(sns, 
     assert not [fact for fact in stage.facts("own_proposal") if fact[3] in ("NodeLost", "LeaseEnded")]
 
 
+@pytest.mark.parametrize("sns", [1, 3])
+def test_r040_a_clock_that_is_400_days_ahead_for_a_moment_moves_no_entry(sns):
+    stage = Stage(sns=sns, rounds=30)
+    stage.begin()
+    off = stage.leader
+    off.skew_s = 400 * 86400.0
+    began_s = stage.world.now_s
+    stage.until(lambda: len(stage.commits_since(began_s)) >= 3, ROUND_S)
+    off.skew_s = 0.0
+    assert stage.leader.orderer.ledger.time <= off.wall_ms
+    stage.end()
+
+
 def test_r055_who_spoils_one_owner_s_shard_is_left_out_of_its_rounds_and_nobody_else_is():
     stage = Stage(peers=5)
     stage.begin()

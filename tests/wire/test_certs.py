@@ -155,7 +155,8 @@ def test_a_certificate_of_tomorrow_is_refused() -> None:
 def test_what_has_begun_by_the_latest_time_that_was_reached_has_begun() -> None:
     pair, anchors = leaf(A, start=NOW, end=NOW + 9 * DAY), anchors_from_der([A.der])
     assert judge(pair.chain, anchors, [], NOW - DAY, NOW).name == "sn-1"
-    with pytest.raises(IdentityError, match=rf"is not valid before .*, it is {NOW - DAY / 2:%Y-%m-%d %H:%M:%S} UTC"):
+    seen, now = (f"{moment:%Y-%m-%d %H:%M:%S} UTC" for moment in (NOW - DAY / 2, NOW - DAY))
+    with pytest.raises(IdentityError, match=f"is not valid before .*, it is {now}, and this process has seen {seen}$"):
         judge(pair.chain, anchors, [], NOW - DAY, NOW - DAY / 2)
 
 
