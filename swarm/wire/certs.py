@@ -59,6 +59,9 @@ class Anchor:
     label: str
 
 
+_Path = tuple[x509.Certificate, tuple[x509.Certificate, ...], Anchor]
+
+
 @dataclass(frozen=True, slots=True)
 class Crl:
     """A revocation list; it counts only for certificates of the issuer whose key has signed it."""
@@ -142,8 +145,7 @@ def judge(
 def _judge(
     chain: Sequence[bytes], anchors: Sequence[Anchor], crls: Sequence[Crl], now: datetime, reached: datetime
 ) -> Identity:
-    leaf, issuers, anchor = _traced(tuple(chain), tuple(anchors))
-    _check_validity([leaf, *issuers], now, reached)
+    leaf, issuers, anchor = _in_time(_traced(tuple(chain), tuple(anchors)), now, reached)
     _check_usage(leaf)
     for certificate in [leaf, *issuers[:-1]]:
         _check_extensions(certificate)
@@ -152,11 +154,23 @@ def _judge(
     return Identity(anchor.label, anchor.spki_sha256, role, name)
 
 
+def _in_time(paths: tuple[_Path, ...], now: datetime, reached: datetime) -> _Path:
+    """The first whose certificates are valid. Raises what stands against the first where none is."""
+    refusals: list[IdentityError] = []
+    for path in paths:
+        try:
+            _check_validity([path[0], *path[1]], now, reached)
+        except IdentityError as error:
+            refusals.append(error)
+        else:
+            return path
+    raise refusals[0]
+
+
 @lru_cache(maxsize=1024)
-def _traced(
-    chain: tuple[bytes, ...], anchors: tuple[Anchor, ...]
-) -> tuple[x509.Certificate, tuple[x509.Certificate, ...], Anchor]:
-    """The leaf, the issuers above it and its anchor: what time does not change, and is asked for at every request."""
+def _traced(chain: tuple[bytes, ...], anchors: tuple[Anchor, ...]) -> tuple[_Path, ...]:
+    """The leaf, the issuers above it and its anchor: what time does not change, and is asked for at every request. A CA
+    that was renewed with its key has several certificates."""
     for der in chain[: CHAIN_MAX + 1]:
         if len(der) > CERTIFICATE_MAX:
             raise IdentityError(
@@ -167,8 +181,7 @@ def _traced(
     for certificate in certificates:
         if problem := _weak_key(certificate):
             raise IdentityError(f"the certificate {subject(certificate)} has {problem}")
-    issuers, anchor = _path(certificates, anchors)
-    return certificates[0], tuple(issuers), anchor
+    return tuple((certificates[0], tuple(issuers), anchor) for issuers, anchor in _paths(certificates, anchors))
 
 
 def spki_sha256(certificate: x509.Certificate) -> bytes:
@@ -256,17 +269,17 @@ def _weak_key(certificate: x509.Certificate) -> str:
             return f"a key of type {type(other).__name__}, expected Ed25519, P-256 or RSA"
 
 
-def _path(certificates: list[x509.Certificate], anchors: Sequence[Anchor]) -> tuple[list[x509.Certificate], Anchor]:
-    """The issuers above the leaf, anchor last."""
+def _paths(
+    certificates: list[x509.Certificate], anchors: Sequence[Anchor]
+) -> list[tuple[list[x509.Certificate], Anchor]]:
+    """The issuers above the leaf, anchor last; one for each anchor that has signed the last one below."""
     leaf, current, issuers = certificates[0], certificates[0], list[x509.Certificate]()
     rest = [c for c in certificates[1:] if _may_issue(c)]
     while True:
-        for anchor in anchors:
-            root = x509.load_der_x509_certificate(anchor.certificate)
-            if _issued(current, root):
-                if len(issuers) > 1 or (issuers and _path_length(root) == 0):
-                    _too_deep(leaf)
-                return [*issuers, root], anchor
+        roots = [(x509.load_der_x509_certificate(anchor.certificate), anchor) for anchor in anchors]
+        if signers := [(root, anchor) for root, anchor in roots if _issued(current, root)]:
+            fit = [each for each in signers if not issuers or (len(issuers) == 1 and _path_length(each[0]) != 0)]
+            return [([*issuers, root], anchor) for root, anchor in fit] or _too_deep(leaf)
         above = next((c for c in rest if c != current and _issued(current, c)), None)
         if above is None:
             break

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -251,6 +252,20 @@ def test_a_renewed_ca_is_the_same_organisation() -> None:
     anchors = anchors_from_pem([A.pem + renewed.pem, A.pem])
     assert [anchor.label for anchor in anchors] == ["a", "a"]
     assert anchors[0].spki_sha256 == anchors[1].spki_sha256
+
+
+def test_of_a_ca_that_was_renewed_with_its_key_the_certificate_that_is_valid_counts_in_whatever_order_they_come() -> (
+    None
+):
+    """The name of its file in capath decided."""
+    expired = authority("CA-1", uri="swarm://a", key=A.key, start=NOW - 9 * DAY, end=NOW - DAY)
+    to_come = authority("CA-1", uri="swarm://a", key=A.key, start=NOW + DAY, end=NOW + 9 * DAY)
+    between = leaf(authority("between", signed_by=A))
+    for order in permutations((A, expired, to_come)):
+        assert judged(leaf(A), *order).organisation == "a"
+        assert judged(between, *order).organisation == "a"
+    assert "the certificate CN=CA-1" in refusal(leaf(A), expired, to_come)
+    assert "expired on" in refusal(leaf(A), expired, to_come)
 
 
 @pytest.mark.parametrize(("common", "name"), [("Hôpital A / Root CA", "h-pital-a-root-ca"), ("CA-1", "ca-1")])
