@@ -2,8 +2,9 @@
 
 Used by the exchange of a round and by whoever needs a model by its digest, from any thread. Guarantees: bytes are
 received straight into the caller's memory; a connection carries one transfer at a time and is used again for the next
-one of its (peer, lane); a transfer that breaks is resumed where it stopped until the peer has been silent for
-``stall_s`` or cannot be dialled; a cancelled one costs its own connection and no other.
+one of its (peer, lane), as long as its peer's certificate counts; a transfer that breaks is resumed where it stopped
+until the peer has been silent for ``stall_s`` or cannot be dialled; a cancelled one costs its own connection and no
+other.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from swarm.runtime.data_protocol import (
     wake,
 )
 from swarm.runtime.dialling import Dialling
+from swarm.runtime.validity import objection
 from swarm.wire import frame
 
 STALL_S = 8.0
@@ -174,9 +176,14 @@ class DataClient:
             raise FetchStopped
 
     def take(self, address: str, uid: str, lane: str) -> Line | None:
-        with self._lock:
-            idle = self._idle.get((address, uid, lane))
-            return idle.pop()[1] if idle else None
+        """One that is kept, and whose peer would be let in again: else the next handshake says why not."""
+        while True:
+            with self._lock:
+                idle = self._idle.get((address, uid, lane))
+                line = idle.pop()[1] if idle else None
+            if line is None or objection(self._local.credentials, line.peer) is None:
+                return line
+            self.drop(line)
 
     def give_back(self, address: str, lane: str, line: Line) -> None:
         now_s = monotonic()

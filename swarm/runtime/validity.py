@@ -1,10 +1,10 @@
 """Validity: whether the certificates by which others were let in still hold, as time goes on and CAs revoke.
 
-Run by ``runtime/control`` beside its links; the data server asks for an ``objection`` at every request. Guarantees: a
-revocation list that is put into capath counts a few seconds later, for new connections (the lists are the credentials'
-own) and for those that are there; a link whose certificate expires or is revoked ends, and both sides are told why in
-one sentence; who was let in is not cut off because this host's clock was set back. A list that cannot be read changes
-nothing and is told of: those that were read before go on counting.
+Run by ``runtime/control`` beside its links; the data plane's both ends ask for an ``objection`` at every request.
+Guarantees: a revocation list that is put into capath counts a few seconds later, for new connections (the lists are the
+credentials' own) and for those that are there; a link whose certificate expires or is revoked ends, and both sides are
+told why in one sentence; who was let in is not cut off because this host's clock was set back. A list that cannot be
+read changes nothing and is told of: those that were read before go on counting.
 """
 
 from __future__ import annotations

@@ -6,15 +6,18 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from swarm.errors import BadInput, IdentityError, Unreachable
 from swarm.runtime import clock, validity
 from swarm.runtime.control import Link
 from swarm.runtime.credentials import Credentials
 from swarm.runtime.data import Region
+from swarm.wire.certs import crl_from_pem
 from tests.certificates import NOW, crl, leaf, make_organisation
 from tests.handshakes import GOOD, A, B, node
 from tests.runtime.data_nodes import nodes, want
@@ -71,6 +74,18 @@ def test_weights_are_not_served_over_a_connection_whose_certificate_has_expired(
         reader.client.fetch(holder.address, holder.uid, want(0, 64), memoryview(bytearray(64)))
         monkeypatch.setattr(clock, "wall", lambda: NOW + timedelta(days=36500))
         with pytest.raises(IdentityError, match="expired"):
+            reader.client.fetch(holder.address, holder.uid, want(0, 64), memoryview(bytearray(64)))
+
+
+def test_weights_are_not_read_over_a_connection_whose_holder_was_revoked(tmp_path: Path) -> None:
+    ours = make_organisation(tmp_path, "a", ["sl"])
+    with nodes(tmp_path, lambda name: ours, 2) as (holder, reader):
+        holder.shelf["offer", 0] = Region.complete(memoryview(bytes(64)))
+        reader.client.fetch(holder.address, holder.uid, want(0, 64), memoryview(bytearray(64)))
+        theirs = SimpleNamespace(certificate=x509.load_der_x509_certificate(holder.local.credentials.leaf))
+        revoked = crl_from_pem(crl(ours.ca, theirs))
+        reader.local.credentials = replace(reader.local.credentials, crls=[revoked])  # the list is here, and not there
+        with pytest.raises(IdentityError, match="was revoked by its CA"):
             reader.client.fetch(holder.address, holder.uid, want(0, 64), memoryview(bytearray(64)))
 
 
