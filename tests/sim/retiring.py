@@ -90,8 +90,9 @@ class Retiring:
     def _told(self, one: NetworkNode, uid: str, by: str) -> None:
         if one.uid == uid:
             self._said_by.add(by)
-            orderer = one.orderer
-            if orderer.ledger.voting.believes(uid, self._said_by, orderer.consensus.voters):
+            ledger, node = one.orderer.ledger, one.orderer.ledger.nodes.get(uid)
+            joins = node is None or node.incarnation != one.incarnation  # then whoever it asks for that turns it away
+            if joins or ledger.voting.believes(uid, self._said_by, one.orderer.consensus.voters):
                 one.retire()
 
 
