@@ -2,18 +2,19 @@
 
 Used by ``nodes/ledgerlink`` and ``nodes/client``. Guarantee: whatever a network node says to what it is asked here, or
 raises, is an answer that was read, or Unreachable: no network node ends another organisation's node by what it sends.
-Most of them do, if they all say that it must not take part.
+Most of them do, if they all say that it must not take part, or refuse the certificate with which it asks to join.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from swarm.core.election import majority
 from swarm.core.events import Outcome
 from swarm.core.ledger import Ledger
-from swarm.errors import Doubled, Outdated, SwarmError, Unreachable, told
+from swarm.errors import Doubled, IdentityError, Outdated, SwarmError, Unreachable, told
 from swarm.runtime.control import Link
 from swarm.runtime.statedir import StateDirectory
 
@@ -38,6 +39,28 @@ class TurnedAway:
                 known = {uid for uid, _ in ledger.sns()}
                 return len(uids & known) >= majority(known)
         return False
+
+
+class NotAdmitted:
+    """What network nodes have said against a node that asks to join."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log, self._said_by, self._said = log, set[str](), ""
+
+    def heard(self, answer: Unreachable, link: Link, ledger: Ledger) -> None:
+        """Raises the sentence of the last one once most of the ledger's network nodes have refused its certificate."""
+        error = answer.__cause__
+        if not isinstance(error, SwarmError):
+            return
+        if isinstance(error, IdentityError):
+            self._said_by.add(link.peer.uid)
+            known = {uid for uid, _ in ledger.sns()}
+            if len(self._said_by & known) >= majority(known):
+                raise error
+        if error.message != self._said:
+            self._said = error.message
+            hint = f" ({told(error.hint)})" if error.hint else ""
+            self._log.warning("%s does not let this node join: %s%s", link.peer.identity, told(error.message), hint)
 
 
 async def asked(link: Link, verb: str, body: dict[str, Any], deadline_s: float, read: Callable[[Any], T]) -> T:

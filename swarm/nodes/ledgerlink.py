@@ -5,7 +5,7 @@ SNs use, so an SN can withhold or delay, and nothing else. Guarantees: entries r
 a proposal's bytes are signed once and retried as they are, so it takes effect at most once, whichever SN took it. Where
 SNs were and what the ledger said is kept in the state directory: a node that starts again finds its network without the
 one that it is told, and reads only what is new. Who has read what a forced recovery gave up ends (`nodes/givenup`), and
-so does who has begun and is then turned away by most SNs, as one too many or too old.
+so does whom most SNs turn away once it has begun, as one too many or too old, or do not let join.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from swarm.errors import Crowded, GivenUp, IdentityError, Outdated, SwarmError, 
 from swarm.nodes.acquainting import acquaint, acquaint_all
 from swarm.nodes.firstcontact import FirstContact
 from swarm.nodes.givenup import Shown, ahead
-from swarm.nodes.hearsay import TurnedAway, asked, borne_out, head_of
+from swarm.nodes.hearsay import NotAdmitted, TurnedAway, asked, borne_out, head_of
 from swarm.runtime.change import either
 from swarm.runtime.control import Control, Link, Prompt
 from swarm.runtime.inturn import InTurn
@@ -146,10 +146,8 @@ class LedgerLink:
             self._set_lost(f"{who}: {self._unfit or link.reason}")
 
     async def propose(self, kind: str, body: dict[str, Any], *, joining: bool = False) -> Outcome:
-        """Have an entry made of this, however long the ledger pauses; its outcome, accepted or refused.
-
-        Waits without a deadline of its own: who calls it says whom it waits for (``lost``) and for how long.
-        """
+        """Have an entry made of this, however long the ledger pauses; its outcome, accepted or refused. Waits without
+        a deadline of its own: who calls it says whom it waits for (``lost``) and for how long."""
         self._seq = seq = self._seq + 1
         raw = sign_proposal(
             self.state.node_key,
@@ -161,7 +159,7 @@ class LedgerLink:
             body=body,
             certificate_key=self.local.credentials.private_key if joining else None,
         )
-        attempt = 0
+        attempt, not_admitted = 0, NotAdmitted(log)
         while True:
             await self._linked.wait()
             if (link := self._link) is None:
@@ -175,6 +173,8 @@ class LedgerLink:
                 outcome = borne_out(self.ledger, self.state, seq, outcome)
             except Unreachable as error:
                 # It went, or its ledger pauses, or is crowded for long: the same bytes again, through whoever answers.
+                if joining:
+                    not_admitted.heard(error, link, self.ledger)
                 self._report(f"{kind} not yet acknowledged: {error.message}")
                 if not link.closed.is_set() and not (isinstance(error, Crowded) and attempt < 3 * len(BACKOFF_S)):
                     self._set_pausing(error.message)

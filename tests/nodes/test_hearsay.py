@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from swarm.errors import IdentityError, Outdated, Replaced, RunsTwice, Unreachable
-from swarm.nodes.hearsay import TurnedAway
+from swarm.nodes.hearsay import NotAdmitted, TurnedAway
 
 KINDS = [Outdated, Replaced, RunsTwice]
 
@@ -53,3 +54,18 @@ def test_who_was_let_in_has_to_be_turned_away_anew() -> None:
     turned_away.let_in()
     assert not turned_away.heard(by("sn-1", Replaced("no")), ledger)
     assert turned_away.heard(by("sn-0", Replaced("no")), ledger)
+
+
+def test_one_network_node_of_two_that_refuses_a_certificate_ends_nobody_however_often_it_does() -> None:
+    not_admitted, ledger = NotAdmitted(logging.getLogger("swarm.SL")), of(2)
+    answer = Unreachable("no answer")
+    answer.__cause__ = IdentityError("no")
+    for uid in ("sn-0", "sn-0", "sn-9"):
+        not_admitted.heard(answer, by_link(uid), ledger)
+    not_admitted.heard(Unreachable("gone"), by_link("sn-1"), ledger)
+    with pytest.raises(IdentityError, match=r"^no$"):
+        not_admitted.heard(answer, by_link("sn-1"), ledger)
+
+
+def by_link(uid: str) -> Any:
+    return SimpleNamespace(peer=SimpleNamespace(uid=uid, identity=f"{uid} (b)"))

@@ -25,6 +25,7 @@ from swarm.errors import (
     Unreachable,
 )
 from swarm.nodes.firstcontact import FIRST_CONTACT_S
+from swarm.nodes.joining import join
 from swarm.nodes.ledgerlink import BACKOFF_S, BEHIND_S, CATCH_UP_S, Address, LedgerLink
 from swarm.runtime.control import Control, Link
 from swarm.runtime.ledgercopy import NAME
@@ -40,7 +41,7 @@ class Answering:
     def __init__(self) -> None:
         self.closed, self.reason = trio.Event(), "it was stopped"
         identity = SimpleNamespace(role="sn", name="sn-2", organisation="b")
-        self.peer = SimpleNamespace(identity=identity)
+        self.peer = SimpleNamespace(identity=identity, uid="sn-2")
 
     async def call(self, verb: str, body: dict[str, Any], *, deadline_s: float) -> dict[str, Any]:
         return {"head": 0}
@@ -201,6 +202,38 @@ def test_what_one_network_node_says_to_a_proposal_ends_nothing_and_another_is_as
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert lying.asked == 1
     assert lying.closed.is_set()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_who_is_not_admitted_is_told_what_helps_and_ends_once_most_network_nodes_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    """A learning node asked for ever, and nobody was told that its organisation is not admitted."""
+    hosts = [f"10.0.0.{number + 1}" for number in range(count)]
+    made = link(tmp_path, (hosts[0], 1))
+    monkeypatch.setattr(made, "_in_ledger", lambda: [(host, 1) for host in hosts])
+    monkeypatch.setattr(Ledger, "sns", lambda ledger: [(host, b"") for host in hosts])
+    refusing: list[Lying] = []
+
+    async def connect(host: str, port: int, *, deadline_s: float) -> Answering:
+        refusing.append(Lying(IdentityError(f"{host} knows no CA of it", hint="swarm org admit CA.pem")))
+        refusing[-1].peer.uid = host
+        return refusing[-1]
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, cast(Control, SimpleNamespace(connect=connect)))
+            with trio.fail_after(60), pytest.raises(IdentityError, match="knows no CA of it") as ended:
+                await join(made)
+            assert ended.value.hint == "swarm org admit CA.pem"
+            nursery.cancel_scope.cancel()
+
+    with caplog.at_level(logging.WARNING):
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert sum(each.asked for each in refusing) == count // 2 + 1
+    said = [record.getMessage() for record in caplog.records if "does not let this node join" in record.getMessage()]
+    assert len(said) == count // 2
+    assert all(line.endswith("knows no CA of it (swarm org admit CA.pem)") for line in said)
 
 
 class Turning(Answering):
