@@ -183,6 +183,7 @@ def test_a_forced_recovery_makes_the_peer_decide_and_the_sentinel_acknowledges_n
                 assert (peer.driver.role, peer.driver.voters) == ("leader", (peer.local.state.uid,))
                 assert peer.driver.ledger.epoch == 1
                 await renew(peer)
+                await until(lambda: sentinel.local.state.uid not in peer.driver.partners)  # it is told no more
                 world.network.cut = False
                 await renew(peer)
                 assert sentinel.driver.role == "leader", "nobody has shown it the signature"
